@@ -1,0 +1,27 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: quickstart test lint types bench clean
+
+quickstart: .venv
+	$(BIN)/python -m gpt_lightning quickstart
+
+test: lint types
+	$(BIN)/pytest
+
+lint: .venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv
+	$(BIN)/mypy
+
+# The stamp is written last, so that an interrupted installation is taken up again.
+.venv: .venv/.installed
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv logs/*/ .mypy_cache .ruff_cache .pytest_cache
