@@ -1,0 +1,95 @@
+"""The shape of the backbone."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gpt_lightning.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig:
+    """Everything that shapes the backbone; the defaults are GPT-2's 124M.
+
+    Attributes:
+        vocab_size: rows of the token embedding; None takes the tokenizer's size. More rows than the tokenizer has ids
+            are allowed (padding to a multiple of 64 is faster on GPUs), fewer are refused.
+        block_size: the longest sequence, in tokens.
+        n_layer: transformer blocks.
+        n_head: query heads.
+        n_kv_head: key/value heads, each shared by ``n_head / n_kv_head`` query heads (Ainslie et al. 2023,
+            arXiv:2305.13245); None means ``n_head``.
+        n_embd: width of the residual stream.
+        n_inner: width inside the MLP; None means 4 x ``n_embd``, or for SwiGLU two thirds of that rounded up to a
+            multiple of 64, which has about as many parameters.
+        position: learned absolute positions (GPT-2), or rotary ones (Su et al. 2021, arXiv:2104.09864).
+        rope_theta: base of the rotary frequencies.
+        norm: LayerNorm, or RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467).
+        norm_eps: added to the variance.
+        mlp: GELU (GPT-2's tanh form), SwiGLU (Shazeer 2020, arXiv:2002.05202) or squared ReLU (So et al. 2021,
+            arXiv:2109.08668).
+        bias: biases in every linear layer and LayerNorm.
+        qk_norm: RMSNorm on each head's queries and keys (Henry et al. 2020, arXiv:2010.04245).
+        attention: ``causal`` sees the past and itself (a decoder), ``bidirectional`` the whole text (an encoder).
+        tie_embeddings: the output layer shares the token embedding's weights.
+        dropout: on embeddings, attention weights and both residual branches.
+    """
+
+    vocab_size: int | None = None
+    block_size: int = 1024
+    n_layer: int = 12
+    n_head: int = 12
+    n_kv_head: int | None = None
+    n_embd: int = 768
+    n_inner: int | None = None
+    position: Literal["learned", "rotary"] = "learned"
+    rope_theta: float = 10_000.0
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    norm_eps: float = 1e-5
+    mlp: Literal["gelu", "swiglu", "relu2"] = "gelu"
+    bias: bool = True
+    qk_norm: bool = False
+    attention: Literal["causal", "bidirectional"] = "causal"
+    tie_embeddings: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_kv_head", "n_embd", "n_inner"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"backbone.{name}={value} must be at least 1")
+        if self.n_embd % self.n_head:
+            raise InputError(
+                f"backbone.n_embd={self.n_embd} is not divisible by backbone.n_head={self.n_head}; "
+                f"the nearest width that fits is {max(1, round(self.n_embd / self.n_head)) * self.n_head}"
+            )
+        if self.n_head % self.kv_heads:
+            raise InputError(
+                f"backbone.n_head={self.n_head} is not divisible by backbone.n_kv_head={self.n_kv_head}; "
+                "each key/value head serves the same number of query heads"
+            )
+        if self.position == "rotary" and self.head_dim % 2:
+            raise InputError(
+                f"rotary positions turn pairs of channels, but n_embd / n_head = {self.head_dim} is odd; "
+                "change backbone.n_embd or backbone.n_head"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise InputError(f"backbone.dropout={self.dropout} must lie in [0, 1)")
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of one head."""
+        return self.n_embd // self.n_head
+
+    @property
+    def kv_heads(self) -> int:
+        """Key/value heads, with None filled in."""
+        return self.n_kv_head or self.n_head
+
+    @property
+    def inner(self) -> int:
+        """Width inside the MLP, with None filled in."""
+        if self.n_inner is not None:
+            return self.n_inner
+        if self.mlp == "swiglu":
+            return -(-8 * self.n_embd // 3 // 64) * 64
+        return 4 * self.n_embd

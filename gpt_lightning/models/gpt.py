@@ -1,0 +1,144 @@
+"""The backbone that every task shares: token ids in, hidden states out.
+
+B batch, T tokens, S tokens attended to (cached ones first), C channels.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.models.cache import KVCache
+from gpt_lightning.models.config import GPTConfig
+from gpt_lightning.models.layers import AttentionInputs, Block, make_norm, rotary_angles
+
+INIT_STD = 0.02
+
+
+class GPT(nn.Module):
+    """A pre-norm transformer (Radford et al. 2019; Touvron et al. 2023, arXiv:2302.13971).
+
+    It returns hidden states; the output layer belongs to the task.
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        if config.vocab_size is None:
+            raise InputError("backbone.vocab_size is not known: set it, or give the tokenizer's size")
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
+        learned = config.position == "learned"
+        self.position_embedding = nn.Embedding(config.block_size, config.n_embd) if learned else None
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
+        self.norm = make_norm(config)
+        self.apply(self._init_weights)
+        for name, parameter in self.named_parameters():
+            # 2 * n_layer branches add up in the residual stream; scaled so, its variance stays put (GPT-2, 2.3).
+            if name.endswith("proj.weight"):
+                nn.init.normal_(parameter, std=INIT_STD / math.sqrt(2 * config.n_layer))
+
+    @staticmethod
+    def _init_weights(module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=INIT_STD)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        document_ids: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Hidden states of every token, after the last norm.
+
+        Args:
+            input_ids: (B, T) int64.
+            attention_mask: (B, T), nonzero for real tokens; padding is on the right. Without a cache only.
+            document_ids: (B, T) int64, non-decreasing along a row: a token sees its own document only, and positions
+                start again with each, so that packed documents come out as they would alone. Without a cache only.
+            cache: keys and values of the tokens before these; these are appended to it.
+
+        Returns:
+            (B, T, C) hidden states.
+
+        Raises:
+            InputError: the tokens, with the cached ones, do not fit ``block_size``.
+        """
+        num_tokens, past = input_ids.size(1), 0 if cache is None else cache.length
+        if past + num_tokens > self.config.block_size:
+            raise InputError(
+                f"sequence of {past + num_tokens} tokens is longer than block_size={self.config.block_size}; "
+                "raise --model.backbone.block_size or cut the text in the data module"
+            )
+        if cache is not None and (attention_mask is not None or document_ids is not None):
+            raise InputError("a key/value cache works on one unpadded document a row; give no masks with it")
+        positions = self._positions(input_ids, document_ids, past)
+        x_BTC = self.token_embedding(input_ids)
+        rotary = None
+        if self.position_embedding is not None:
+            x_BTC = x_BTC + self.position_embedding(positions)
+        else:
+            cos, sin = rotary_angles(positions, self.config, x_BTC.dtype)
+            # A row of its own for each of the batch must line up with (B, H, T, D).
+            rotary = (cos, sin) if positions.ndim == 1 else (cos.unsqueeze(1), sin.unsqueeze(1))
+        if self.config.dropout:
+            x_BTC = F.dropout(x_BTC, self.config.dropout, self.training)
+        is_causal, mask = self._mask(num_tokens, past, attention_mask, document_ids, input_ids.device)
+        inputs = AttentionInputs(is_causal, mask, rotary, cache)
+        for block in self.blocks:
+            x_BTC = block(x_BTC, inputs)
+        if cache is not None:
+            cache.advance(num_tokens)
+        hidden_BTC: Tensor = self.norm(x_BTC)
+        return hidden_BTC
+
+    def _positions(self, input_ids: Tensor, document_ids: Tensor | None, past: int) -> Tensor:
+        """(T,) positions, or (B, T) where documents start again at 0."""
+        positions = torch.arange(past, past + input_ids.size(1), device=input_ids.device)
+        if document_ids is None:
+            return positions
+        starts = torch.ones_like(document_ids, dtype=torch.bool)
+        starts[:, 1:] = document_ids[:, 1:] != document_ids[:, :-1]
+        return positions - torch.where(starts, positions, 0).cummax(dim=1).values
+
+    def _mask(
+        self,
+        num_tokens: int,
+        past: int,
+        attention_mask: Tensor | None,
+        document_ids: Tensor | None,
+        device: torch.device,
+    ) -> tuple[bool, Tensor | None]:
+        """Whether plain causal attention is all there is, and else the mask: (B or 1, 1, T, S) bool or None."""
+        causal = self.config.attention == "causal"
+        mask: Tensor | None = None
+        if attention_mask is not None:
+            mask = attention_mask.bool()[:, None, None, :]
+        if document_ids is not None:
+            same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
+            mask = same if mask is None else mask & same
+        if not causal or num_tokens == 1:  # one new token may look at everything before it
+            return False, mask
+        if mask is None and past == 0:
+            return True, None
+        total = past + num_tokens
+        triangle = torch.ones(num_tokens, total, dtype=torch.bool, device=device).tril(past)
+        return False, triangle if mask is None else mask & triangle
+
+    def num_parameters(self) -> int:
+        """Weights that are learned; shared ones count once."""
+        return sum(p.numel() for p in self.parameters())
+
+    def flops_per_token(self) -> int:
+        """Floating-point operations of one training step (forward and backward) a token, without the output layer.
+
+        6 for every weight of a matrix, and 12 * n_layer * n_embd * block_size for the attention scores and sums
+        (Chowdhery et al. 2022, arXiv:2204.02311, appendix B): the causal half is not discounted, as is customary.
+        """
+        matrices = sum(p.numel() for block in self.blocks for p in block.parameters() if p.ndim == 2)
+        return 6 * matrices + 12 * self.config.n_layer * self.config.n_embd * self.config.block_size

@@ -1,0 +1,138 @@
+"""The parts of a block: normalisation, rotary positions, attention, MLP.
+
+B batch, T tokens, S tokens attended to, H query heads, G key/value heads, D width of a head, C = H * D channels.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gpt_lightning.models.cache import KVCache
+from gpt_lightning.models.config import GPTConfig
+
+
+def make_norm(config: GPTConfig) -> nn.Module:
+    """The normalisation of ``config`` over ``n_embd`` channels."""
+    if config.norm == "rmsnorm":
+        return nn.RMSNorm(config.n_embd, eps=config.norm_eps)
+    return nn.LayerNorm(config.n_embd, eps=config.norm_eps, bias=config.bias)
+
+
+def rotary_angles(positions: Tensor, config: GPTConfig, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and signed sines of ``positions`` (...): each (..., D) of ``dtype``.
+
+    Channel i turns together with channel i + D / 2, the layout of Llama's published weights. The angles are float32
+    whatever the model's precision (bfloat16 cannot tell position 257 from 256), and made anew for each pass: that
+    costs next to nothing, and there is no buffer to convert or to keep.
+    """
+    half = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=positions.device) / config.head_dim
+    angles = positions.float().unsqueeze(-1) / config.rope_theta**half
+    cos, sin = angles.cos(), angles.sin()
+    # The minus of the rotation lives in the first half of the sines, so that applying needs no negation.
+    return torch.cat((cos, cos), -1).to(dtype), torch.cat((-sin, sin), -1).to(dtype)
+
+
+def rotate(x_BHTD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn every pair of channels by its position's angle."""
+    return x_BHTD * cos + x_BHTD.roll(x_BHTD.size(-1) // 2, -1) * sin
+
+
+class AttentionInputs(NamedTuple):
+    """What is the same for every layer of one forward pass."""
+
+    is_causal: bool
+    """Each token sees the past and itself, and nothing else masks: SDPA needs no mask tensor."""
+    mask: Tensor | None
+    """(B or 1, 1, T, S) bool, True where a token may look, or None."""
+    rotary: tuple[Tensor, Tensor] | None
+    """Cosines and sines of these tokens' positions, (T, D) or (B, 1, T, D)."""
+    cache: KVCache | None
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with grouped key/value heads (Vaswani et al. 2017, arXiv:1706.03762)."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.n_head, self.n_kv_head, self.head_dim = config.n_head, config.kv_heads, config.head_dim
+        self.dropout = config.dropout
+        # One product for queries, keys and values.
+        self.qkv = nn.Linear(config.n_embd, (self.n_head + 2 * self.n_kv_head) * self.head_dim, bias=config.bias)
+        self.proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
+        self.q_norm = nn.RMSNorm(self.head_dim, eps=config.norm_eps) if config.qk_norm else None
+        self.k_norm = nn.RMSNorm(self.head_dim, eps=config.norm_eps) if config.qk_norm else None
+
+    def forward(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
+        """Mix the tokens: (B, T, C) -> (B, T, C)."""
+        qkv = self.qkv(x_BTC).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        q_BHTD, k_BGSD, v_BGSD = qkv.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=1)
+        if self.q_norm is not None and self.k_norm is not None:
+            q_BHTD, k_BGSD = self.q_norm(q_BHTD), self.k_norm(k_BGSD)
+        if inputs.rotary is not None:
+            q_BHTD, k_BGSD = rotate(q_BHTD, *inputs.rotary), rotate(k_BGSD, *inputs.rotary)
+        if inputs.cache is not None:
+            k_BGSD, v_BGSD = inputs.cache.append(self.layer, k_BGSD, v_BGSD)
+        y_BHTD = F.scaled_dot_product_attention(
+            q_BHTD,
+            k_BGSD,
+            v_BGSD,
+            attn_mask=inputs.mask,
+            is_causal=inputs.is_causal,
+            dropout_p=self.dropout if self.training else 0.0,
+            enable_gqa=self.n_kv_head != self.n_head,
+        )
+        y_BTC: Tensor = self.proj(y_BHTD.transpose(1, 2).flatten(2))
+        return y_BTC
+
+
+class MLP(nn.Module):
+    """Two layers with GELU or squared ReLU between them."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.squared_relu = config.mlp == "relu2"
+        self.up = nn.Linear(config.n_embd, config.inner, bias=config.bias)
+        self.proj = nn.Linear(config.inner, config.n_embd, bias=config.bias)
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        """Transform each token alone: (B, T, C) -> (B, T, C)."""
+        h = self.up(x_BTC)
+        y_BTC: Tensor = self.proj(F.relu(h).square() if self.squared_relu else F.gelu(h, approximate="tanh"))
+        return y_BTC
+
+
+class SwiGLU(nn.Module):
+    """Two layers, the inner one gated by the SiLU of a third."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.gate = nn.Linear(config.n_embd, config.inner, bias=config.bias)
+        self.up = nn.Linear(config.n_embd, config.inner, bias=config.bias)
+        self.proj = nn.Linear(config.inner, config.n_embd, bias=config.bias)
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        """Transform each token alone: (B, T, C) -> (B, T, C)."""
+        y_BTC: Tensor = self.proj(F.silu(self.gate(x_BTC)) * self.up(x_BTC))
+        return y_BTC
+
+
+class Block(nn.Module):
+    """Attention, then MLP, each behind a norm and added to the residual stream."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.norm_1, self.norm_2 = make_norm(config), make_norm(config)
+        self.attention = Attention(config, layer)
+        self.mlp = SwiGLU(config) if config.mlp == "swiglu" else MLP(config)
+        self.dropout = config.dropout
+
+    def forward(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
+        """One step down the residual stream: (B, T, C) -> (B, T, C)."""
+        x_BTC = x_BTC + self._drop(self.attention(self.norm_1(x_BTC), inputs))
+        return x_BTC + self._drop(self.mlp(self.norm_2(x_BTC)))
+
+    def _drop(self, x_BTC: Tensor) -> Tensor:
+        return F.dropout(x_BTC, self.dropout, self.training) if self.dropout else x_BTC
