@@ -1,0 +1,6 @@
+"""Optimisation: parameter groups, the optimizer, the learning rate over time."""
+
+from gpt_lightning.optim.adamw import AdamWConfig
+from gpt_lightning.optim.schedule import Schedule
+
+__all__ = ["AdamWConfig", "Schedule"]
