@@ -1,0 +1,44 @@
+"""A shuffled order that is computed, not stored."""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROUNDS = 4
+
+
+class Permutation:
+    """A pseudo-random permutation of ``range(size)``, a function of its key and nothing else.
+
+    A Feistel network over pairs of half-words permutes the next power of four; what falls outside ``range(size)`` is
+    sent through again until it falls inside (Black & Rogaway 2002, "Ciphers with arbitrary finite domains"). So the
+    i-th row of any epoch is known at once, in constant memory, however long the text.
+    """
+
+    def __init__(self, size: int, *key: int) -> None:
+        self.size = size
+        self._half_bits = np.uint64(max(1, (max(size - 1, 1).bit_length() + 1) // 2))
+        self._mask = np.uint64((1 << int(self._half_bits)) - 1)
+        digest = hashlib.sha256(repr(key).encode()).digest()
+        self._round_keys = np.frombuffer(digest, dtype="<u8")[:ROUNDS]
+
+    def __getitem__(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The permuted ``indices``, all in ``range(size)``."""
+        values = self._encrypt(indices.astype(np.uint64))
+        while (outside := values >= self.size).any():
+            values[outside] = self._encrypt(values[outside])
+        return values.astype(np.int64)
+
+    def _encrypt(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        left, right = values >> self._half_bits, values & self._mask
+        for key in self._round_keys:
+            left, right = right, left ^ (_mix(right ^ key) & self._mask)
+        return (left << self._half_bits) | right
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64: every bit of the input moves every bit of the output."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
