@@ -1,0 +1,166 @@
+"""What all tasks share: one backbone, one optimizer step that weighs tokens, one way to log and to save."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any, Literal, Self, get_type_hints
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from gpt_lightning.batch import IGNORE_INDEX
+from gpt_lightning.errors import InputError
+from gpt_lightning.models import GPT, GPTConfig
+from gpt_lightning.optim import AdamWConfig, Schedule
+
+Stage = Literal["train", "val", "test"]
+
+LOSS_SCALE = 1.0 / 1024.0
+"""Sums of losses go back this much smaller, so that float16 holds them; a power of two rounds nothing away."""
+
+
+class Task(L.LightningModule, ABC):
+    """Backbone + head + loss + metrics. A task says how a batch becomes a loss; everything else is here.
+
+    Gradients are those of the mean over all labelled tokens of an optimizer step, whatever their share of each
+    micro-batch, rank or ragged end: every micro-batch sends back the *sum* of its losses, and the sum of gradients is
+    divided once by the number of labels.
+    """
+
+    def __init__(self, backbone: GPTConfig, optimizer: AdamWConfig, schedule: Schedule) -> None:
+        super().__init__()
+        self.backbone = GPT(backbone)
+        self.optimizer_config = optimizer
+        self.schedule = schedule
+        self._window_weight: Tensor | None = None  # None between two optimizer steps
+
+    head: nn.Module
+
+    @abstractmethod
+    def step(self, batch: Mapping[str, Tensor], stage: Stage) -> Tensor:
+        """Return the mean loss of ``batch`` over its labels, and update the metrics of ``stage``."""
+
+    @abstractmethod
+    def metrics(self, stage: Stage) -> Metric:
+        """The metric of ``stage``; its ``compute()`` gives a name to each of its values."""
+
+    def weight(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """() int64: how many labels the mean loss of ``batch`` is the mean of."""
+        return (batch["labels"] != IGNORE_INDEX).sum()
+
+    def flops_per_token(self) -> int:
+        """Floating-point operations of one training step (forward and backward) a token."""
+        return self.backbone.flops_per_token() + 6 * sum(p.numel() for p in self.head.parameters())
+
+    # --- checkpoints
+
+    def keep_hparams(self, **hparams: Any) -> None:
+        """Save the constructor's arguments with every checkpoint, as plain numbers, strings, lists and dicts.
+
+        Anything else could not be loaded again without pickle.
+        """
+        plain = {name: asdict(value) if is_dataclass(value) else value for name, value in hparams.items()}  # type: ignore[arg-type]
+        self.save_hyperparameters({"task": type(self).__name__, **plain}, logger=False)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Mapping[str, Any]) -> Self:
+        """The task that a checkpoint holds, weights and all."""
+        hparams = dict(checkpoint["hyper_parameters"])
+        if hparams.pop("task") != cls.__name__:
+            raise InputError(f"the checkpoint holds a {checkpoint['hyper_parameters']['task']}, not a {cls.__name__}")
+        types = get_type_hints(cls.__init__)
+        arguments = {name: types[name](**v) if is_dataclass(types[name]) else v for name, v in hparams.items()}
+        task = cls(**arguments)
+        task.load_state_dict(checkpoint["state_dict"])
+        return task
+
+    # --- one step
+
+    @property
+    def is_accumulating(self) -> bool:
+        """Whether gradients wait for more micro-batches before the optimizer steps."""
+        return self._window_weight is not None
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """The scaled sum of losses, for the backward pass; ``train/loss`` is logged as the mean."""
+        loss, weight = self.step(batch, "train"), self.weight(batch)
+        self._window_weight = weight if self._window_weight is None else self._window_weight + weight
+        return loss * (weight * LOSS_SCALE)
+
+    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Update the metrics of ``val``."""
+        self.step(batch, "val")
+
+    def test_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Update the metrics of ``test``."""
+        self.step(batch, "test")
+
+    # --- the optimizer
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer; its rate is set anew before each step, by ``on_train_batch_start``."""
+        return self.optimizer_config.build(self)
+
+    def on_train_start(self) -> None:
+        """Let the settings given now win over those that the optimizer was saved with."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        for group, fresh in zip(optimizer.param_groups, self.optimizer_config.build(self).param_groups, strict=True):
+            group.update({key: value for key, value in fresh.items() if key != "params"})
+        self._run_steps = int(self.trainer.estimated_stepping_batches)
+
+    def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Set this step's learning rate."""
+        ratio = self.schedule.ratio(self.trainer.global_step, self._run_steps)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.optimizer_config.lr * ratio
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Turn the sum of gradients into the mean over the labels of all micro-batches and ranks, and clip it."""
+        assert self._window_weight is not None, "a step without a micro-batch"
+        weight = self.trainer.strategy.reduce(self._window_weight.float(), reduce_op="sum")
+        self._window_weight = None
+        # Lightning divided by the micro-batches of a step, DDP by the ranks.
+        divided_by = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        to_mean = divided_by / (weight * LOSS_SCALE)
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients) * to_mean
+        if gradient_clip_val and gradient_clip_algorithm != "value":
+            to_mean = to_mean * (gradient_clip_val / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, to_mean)
+        if gradient_clip_val and gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(gradients, gradient_clip_val)
+        self._gradient_norm = norm
+
+    # --- what is logged
+
+    def on_train_batch_end(self, outputs: Any, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Every ``log_every_n_steps`` optimizer steps, log the mean over the labels since the last time."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if self.is_accumulating or self.trainer.global_step % every:
+            return
+        metric = self.metrics("train")
+        self.log("train/loss", metric.compute()["loss"].float(), prog_bar=True)
+        metric.reset()
+        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log("train/gradient_norm", self._gradient_norm)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log every value of the metric as ``val/name``."""
+        self._log_epoch("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log every value of the metric as ``test/name``."""
+        self._log_epoch("test")
+
+    def _log_epoch(self, stage: Stage) -> None:
+        metric = self.metrics(stage)
+        self.log_dict({f"{stage}/{name}": value.float() for name, value in metric.compute().items()})
+        metric.reset()

@@ -1,0 +1,50 @@
+"""What ``predict`` writes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+from torch import Tensor
+
+from gpt_lightning.errors import InputError
+
+
+class PredictionWriter(L.Callback):
+    """Writes a JSON line for each row, batch after batch, so that memory does not grow with the rows.
+
+    Args:
+        path: the file, written anew. With several ranks each adds its number to the name.
+    """
+
+    def __init__(self, path: str = "predictions.jsonl") -> None:
+        self.path = Path(path)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Begin with an empty file."""
+        if stage != "predict":
+            return
+        if trainer.world_size > 1:
+            self.path = self.path.with_stem(f"{self.path.stem}-{trainer.global_rank}")
+        try:
+            self.path.write_text("")
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.path}: {error.strerror}; choose another with --predictions.path"
+            ) from None
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Mapping[str, Tensor],
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Append the rows of one batch: each value of ``outputs`` is (B,)."""
+        columns = {name: values.tolist() for name, values in outputs.items()}
+        with self.path.open("a") as file:
+            for row in zip(*columns.values(), strict=True):
+                file.write(json.dumps(dict(zip(columns, row, strict=True))) + "\n")

@@ -1,0 +1,69 @@
+"""What a person sees while training runs, and when it has ended."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
+
+from gpt_lightning.training.checkpoint import Checkpoints
+
+
+def progress_bar() -> L.Callback:
+    """A Rich bar in a terminal, plain lines where output goes to a file."""
+    return RichProgressBar(leave=True) if sys.stdout.isatty() else ProgressLines()
+
+
+class ProgressLines(L.Callback):
+    """One line after each validation, and one every ten seconds at most in between."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        self.seconds = seconds
+        self._last = 0.0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Print the training loss and speed, if they are known and it is time."""
+        metrics = trainer.callback_metrics
+        now = time.monotonic()
+        if not trainer.is_global_zero or "train/loss" not in metrics or now - self._last < self.seconds:
+            return
+        self._last = now
+        speed = float(metrics.get("train/tokens_per_second", 0.0))
+        print(
+            f"step {trainer.global_step}: train/loss {float(metrics['train/loss']):.4f}, {speed:,.0f} tokens/s",
+            flush=True,
+        )
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print what was measured."""
+        if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
+            return
+        values = ((name, float(value)) for name, value in trainer.callback_metrics.items() if name.startswith("val/"))
+        print(f"step {trainer.global_step}: " + ", ".join(f"{name} {value:.4f}" for name, value in values), flush=True)
+
+
+class Summary(L.Callback):
+    """Says at the end where the best checkpoint is and how to look at the curves."""
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print the summary."""
+        log_dir = trainer.log_dir
+        if not trainer.is_global_zero or log_dir is None or trainer.global_step == 0:
+            return
+        lines = [f"{trainer.global_step:,} steps"]
+        for checkpoints in trainer.checkpoint_callbacks:
+            if not isinstance(checkpoints, Checkpoints):
+                continue
+            best = checkpoints.folder / "best.ckpt"
+            if checkpoints.best_score is not None and best.is_file():
+                lines.append(
+                    f"best: {best} ({checkpoints.monitor} {checkpoints.best_score:.4f} at step {checkpoints.best_step})"
+                )
+            lines.append(f"last: {checkpoints.folder / 'last.ckpt'}")
+        lines.append(f"curves: {Path(sys.executable).parent / 'tensorboard'} --logdir {Path(log_dir).parent}")
+        Console(soft_wrap=True, highlight=False).print("\n".join(lines))
