@@ -1,0 +1,7 @@
+"""``python -m gpt_lightning``."""
+
+import sys
+
+from gpt_lightning.cli import main
+
+sys.exit(main())

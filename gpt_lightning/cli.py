@@ -1,0 +1,74 @@
+"""The one entry point, ``gpt-lightning``: the Trainer's subcommands and ours.
+
+Everything heavy is imported by the command that needs it, so that ``--help`` and typing errors answer at once.
+"""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "fit": ("run", "train a model: gpt-lightning fit -c configs/pretrain_toy_world.yaml"),
+    "validate": ("run", "measure a checkpoint on the validation data"),
+    "test": ("run", "measure a checkpoint on the test data"),
+    "predict": ("run", "write a checkpoint's predictions, one JSON line a row"),
+    "generate": ("generate", "continue a prompt with a checkpoint or a run's best one"),
+    "tokenizer": ("tokenizer", "train a tokenizer, or look at one"),
+    "toy-world": ("toy_world", "write the toy world's text: data to try things on, without any download"),
+    "quickstart": ("quickstart", "pretrain a nano model on the toy world, in three minutes on two cores"),
+}
+"""Name -> (module of ``gpt_lightning.commands``, what it does)."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code: 0 done, 2 the user's input cannot work."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        from gpt_lightning import __version__
+
+        print(f"gpt-lightning {__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        return _unknown_command(name)
+    from gpt_lightning.errors import input_error
+
+    module = importlib.import_module(f"gpt_lightning.commands.{COMMANDS[name][0]}")
+    try:
+        code: int = module.main([name, *rest] if COMMANDS[name][0] == "run" else rest)
+    except Exception as error:
+        reason = input_error(error)
+        if reason is None:
+            raise
+        print(f"gpt-lightning {name}: {reason}", file=sys.stderr)
+        return 2
+    return code
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items())
+    return f"""usage: gpt-lightning COMMAND [options]
+
+Pretrain a GPT on your text and fine-tune it for your tasks, from YAML, on Lightning.
+
+{commands}
+
+gpt-lightning COMMAND --help lists the options of a command; options follow the command.
+gpt-lightning --version prints the version."""
+
+
+def _unknown_command(name: str) -> int:
+    if name.startswith("-"):
+        print(f"gpt-lightning: {name} stands before the command; options follow it", file=sys.stderr)
+        return 2
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(COMMANDS)}"
+    print(f"gpt-lightning: no command {name!r}; {hint}", file=sys.stderr)
+    return 2
+
+

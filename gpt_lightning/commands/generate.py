@@ -1,0 +1,79 @@
+"""``gpt-lightning generate``: continue a prompt."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser
+
+if TYPE_CHECKING:
+    import torch
+
+
+def parser() -> ArgumentParser:
+    """The command's options."""
+    p = ArgumentParser(prog="gpt-lightning generate", description="Continue a prompt, token by token.")
+    p.add_argument("model", type=str, metavar="MODEL", help="a checkpoint, or a run's folder (its best checkpoint)")
+    p.add_argument(
+        "--prompt", type=str, default="", help="text to continue; empty starts a new document, - reads standard input"
+    )
+    p.add_argument("--max_new_tokens", type=int, default=200, help="stop after so many tokens")
+    p.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest token")
+    p.add_argument("--top_k", type=int | None, default=None, help="draw among the k likeliest tokens only")
+    p.add_argument(
+        "--top_p", type=float | None, default=None, help="draw among the likeliest that hold this probability"
+    )
+    p.add_argument("--seed", type=int, default=0, help="the same seed gives the same text")
+    p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
+    return p
+
+
+def main(argv: list[str]) -> int:
+    """Print the prompt and its continuation as it is made."""
+    options = parser().parse_args(argv)
+
+    import torch
+
+    from gpt_lightning.errors import InputError
+    from gpt_lightning.models.sampling import Sampling, generate
+    from gpt_lightning.tasks import CausalLM
+    from gpt_lightning.training.checkpoint import find_checkpoint, load_task
+
+    sampling = Sampling(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
+    if options.max_new_tokens < 1:
+        raise InputError(f"--max_new_tokens {options.max_new_tokens} must be at least 1")
+    path = find_checkpoint(options.model)
+    task, tokenizer = load_task(path)
+    if not isinstance(task, CausalLM):
+        raise InputError(f"{path} holds a {type(task).__name__}; only a CausalLM generates text")
+    device = _device(options.device)
+    task.to(device)
+    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
+    prompt_ids = tokenizer.encode(prompt) or [tokenizer.end_of_text_id]
+    block_size = task.backbone.config.block_size
+    if len(prompt_ids) > block_size:
+        print(
+            f"the prompt has {len(prompt_ids)} tokens, the context holds {block_size}: its last {block_size} are used",
+            file=sys.stderr,
+        )
+    tokens = generate(
+        task.backbone,
+        task.head,
+        torch.tensor([prompt_ids], device=device),
+        max_new_tokens=options.max_new_tokens,
+        sampling=sampling,
+        stop_id=tokenizer.end_of_text_id,
+        generator=torch.Generator(device).manual_seed(options.seed),
+    )
+    print(prompt, end="", flush=True)
+    for text in tokenizer.decode_stream(int(token) for token in tokens):
+        print(text, end="", flush=True)
+    print()
+    return 0
+
+
+def _device(name: str) -> "torch.device":
+    import torch
+
+    if name != "auto":
+        return torch.device(name)
+    return torch.accelerator.current_accelerator() or torch.device("cpu")
