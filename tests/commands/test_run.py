@@ -1,0 +1,261 @@
+"""``fit``, ``validate``, ``test`` and ``predict`` as a user calls them."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from gpt_lightning import tasks
+from gpt_lightning.cli import main
+from gpt_lightning.training.checkpoint import read_checkpoint
+from tests.runs import write_text
+
+CONFIG = """
+experiment: beer
+trainer:
+  accelerator: cpu
+  devices: 1
+  max_steps: 4
+  val_check_interval: 2
+  check_val_every_n_epoch: null
+  log_every_n_steps: 1
+model:
+  class_path: CausalLM
+  init_args:
+    backbone: {n_layer: 1, n_head: 2, n_embd: 16, block_size: 8, dropout: 0.1}
+    optimizer: {lr: 0.01}
+data:
+  class_path: LanguageModeling
+  init_args:
+    train: text.txt
+    validation: text.txt
+    test: text.txt
+    tokenizer: characters
+    batch_size: 4
+    cache_dir: cache
+samples: {max_new_tokens: 5}
+"""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Call the command line in a folder with a text and a configuration; gives exit code, output, errors."""
+    monkeypatch.chdir(tmp_path)
+    write_text(tmp_path)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = main(arguments)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    yield call
+    os.environ.pop("PL_GLOBAL_SEED", None)
+
+
+def fit(run: Run, *arguments: str) -> str:
+    code, out, err = run("fit", "-c", "config.yaml", *arguments)
+    assert code == 0, err
+    return out
+
+
+def test_fit_fills_the_folder_of_the_run(run: Run, tmp_path: Path) -> None:
+    out = fit(run)
+    folder = tmp_path / "logs" / "beer" / "version_0"
+    assert {path.name for path in folder.glob("[!e]*")} == {
+        "config.yaml",
+        "checkpoints",
+        "tokenizer.json",
+        "hparams.yaml",
+    }
+    assert len(list(folder.glob("events.out.tfevents.*"))) == 1
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["model"]["init_args"]["schedule"]["kind"] == "cosine", "defaults are written out"
+    assert f"best: {folder.relative_to(tmp_path)}/checkpoints/best.ckpt (val/loss" in out
+    assert "tensorboard --logdir logs/beer" in out
+
+
+def test_what_tensorboard_shows(run: Run, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    fit(run)
+    events = EventAccumulator(str(tmp_path / "logs" / "beer" / "version_0"))
+    events.Reload()
+    tags = events.Tags()
+    assert set(tags["scalars"]) == {
+        "epoch",
+        "train/gradient_norm",
+        "train/learning_rate",
+        "train/loss",
+        "train/mfu",
+        "train/peak_memory_gb",
+        "train/tokens",
+        "train/tokens_per_second",
+        "val/bits_per_byte",
+        "val/loss",
+        "val/perplexity",
+    }
+    assert set(tags["tensors"]) == {"config/text_summary", "sample/0/text_summary"}
+    assert [event.value for event in events.Scalars("train/tokens")] == [32.0, 64.0, 96.0, 128.0]
+    loss, bits = (events.Scalars(f"val/{name}")[-1].value for name in ("loss", "bits_per_byte"))
+    assert bits == pytest.approx(loss / 0.6931472, rel=0.02), "one character is one byte, but for the end of text"
+
+
+def test_a_new_run_has_a_new_folder(run: Run, tmp_path: Path) -> None:
+    fit(run, "--trainer.max_steps=1")
+    fit(run, "--trainer.max_steps=1")
+    assert {path.name for path in (tmp_path / "logs" / "beer").iterdir()} == {"version_0", "version_1"}
+
+
+def test_resume_goes_on_in_its_own_folder(run: Run, tmp_path: Path) -> None:
+    constant = ("--model.schedule.kind=constant", "--model.schedule.warmup_steps=0")
+    fit(run, *constant, "--trainer.max_steps=6")
+    straight = read_checkpoint(tmp_path / "logs/beer/version_0/checkpoints/last.ckpt")
+    fit(run, *constant, "--trainer.max_steps=3")
+    last = "logs/beer/version_1/checkpoints/last.ckpt"
+    fit(run, *constant, "--trainer.max_steps=6", f"--ckpt_path={last}")
+    assert {path.name for path in (tmp_path / "logs" / "beer").iterdir()} == {"version_0", "version_1"}
+    resumed = read_checkpoint(tmp_path / last)
+    assert resumed["global_step"] == 6
+    assert all(value.equal(resumed["state_dict"][name]) for name, value in straight["state_dict"].items())
+
+
+def test_flags_win_over_yaml_and_yaml_over_the_checkpoint(run: Run, tmp_path: Path) -> None:
+    fit(run, "--model.optimizer.lr=0.5", "--model.optimizer.beta1=0.8")
+    last = "logs/beer/version_0/checkpoints/last.ckpt"
+    out = fit(run, f"--ckpt_path={last}", "--trainer.max_steps=5", "--model.optimizer.weight_decay=0.3")
+    assert "yours, not the checkpoint's: model.optimizer.lr=0.01 (it has 0.5)" in out  # YAML
+    assert "yours, not the checkpoint's: model.optimizer.weight_decay=0.3 (it has 0.1)" in out  # flag
+    assert "from the checkpoint: model.optimizer.beta1=0.8" in out
+    hparams = torch.load(tmp_path / last, weights_only=True)["hyper_parameters"]
+    assert hparams["optimizer"] == {"lr": 0.01, "beta1": 0.8, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.3}
+
+
+def test_a_checkpoint_needs_no_configuration(run: Run) -> None:
+    fit(run)
+    code, out, err = run("test", "--ckpt_path=logs/beer/version_0", "--data.test=text.txt", "--data.cache_dir=cache")
+    assert code == 0, err
+    assert "test/bits_per_byte" in out
+
+
+def test_validate_and_predict(run: Run, tmp_path: Path) -> None:
+    fit(run)
+    checkpoint = "--ckpt_path=logs/beer/version_0/checkpoints/last.ckpt"
+    code, out, err = run("validate", "-c", "config.yaml", checkpoint)
+    assert code == 0, err
+    assert "val/loss" in out
+    code, out, err = run("predict", "-c", "config.yaml", checkpoint)
+    assert code == 0, err
+    rows = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    text = (tmp_path / "text.txt").read_text()
+    assert sum(row["num_tokens"] for row in rows) == len(text) + 1  # and the end of text
+    assert sum(row["num_bytes"] for row in rows) == len(text.encode())
+    assert not (tmp_path / "logs" / "beer" / "version_1").exists(), "measuring makes no new run"
+
+
+def test_another_shape_than_the_checkpoint(run: Run) -> None:
+    fit(run)
+    code, _, err = run(
+        "fit",
+        "-c",
+        "config.yaml",
+        "--ckpt_path=logs/beer/version_0/checkpoints/last.ckpt",
+        "--model.backbone.n_layer=2",
+    )
+    assert code == 2
+    assert "model.backbone.n_layer=2, but logs/beer/version_0/checkpoints/last.ckpt was trained with 1" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fitt"], "no command 'fitt'; did you mean 'fit'?"),
+        (["--trainer.max_steps=1", "fit"], "--trainer.max_steps=1 stands before the command; options follow it"),
+        (["fit", "-c", "config.yaml", "--modle.optimizer.lr=1"], "did you mean 'model.optimizer.lr'?"),
+        (["fit", "-c", "config.yaml", "--model.backbone.n_layr=1"], "did you mean 'model.backbone.n_layer'?"),
+        (["fit", "-c", "config.yaml", "--trainer.max_step=1"], "did you mean 'trainer.max_steps'?"),
+        (["fit", "-c", "config.yaml", "--data.trian=text.txt"], "did you mean 'data.train'?"),
+        (["fit", "-c", "typo.yaml"], "unknown key 'batchsize'; did you mean 'data.batch_size'?"),
+        (["fit", "-c", "typo2.yaml"], "unknown key 'experimnt'; did you mean 'experiment'?"),
+        (["fit", "-c", "absent.yaml"], "absent.yaml"),
+        (["fit", "-c", "config.yaml", "--trainer.max_steps=many"], "max_steps"),
+        (["fit", "-c", "config.yaml", "--model.backbone.n_embd=15"], "n_embd=15 is not divisible by backbone.n_head=2"),
+        (["fit", "-c", "config.yaml", "--model.backbone.vocab_size=5"], "ids but model.backbone.vocab_size=5"),
+        (["fit", "-c", "config.yaml", "--data.train=absent.txt"], "absent.txt does not exist"),
+        (["fit", "-c", "config.yaml", "--data.train=empty.txt"], "empty.txt"),
+        (["fit", "-c", "config.yaml", "--data.train=null"], "no train text: give it with --data.train=FILE"),
+        (["fit", "-c", "config.yaml", "--data.train=bad.jsonl"], "bad.jsonl:2"),
+        (["fit", "-c", "config.yaml", "--data.train=columns.jsonl"], "the columns are 'id', 'body'"),
+        (["fit", "-c", "config.yaml", "--data.train=latin1.txt"], "latin1.txt:2"),
+        (["fit", "-c", "config.yaml", "--data.train=short.txt"], "less than one block of 8"),
+        (["fit", "-c", "config.yaml", "--data.tokenizer=absent.json"], "'absent.json' is no tokenizer"),
+        (["fit", "-c", "config.yaml", "--log_dir=text.txt"], "cannot write to text.txt/beer"),
+        (["fit", "-c", "config.yaml", "--trainer.limit_train_batches=0"], "no step was taken"),
+        (["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"], "absent.ckpt: no such checkpoint"),
+        (["fit", "-c", "config.yaml", "--ckpt_path=text.txt"], "text.txt: "),
+        (["fit", "-c", "config.yaml", "--ckpt_path=http://127.0.0.1/x.ckpt"], "read from local files only"),
+        (["test", "-c", "config.yaml", "--data.test=null"], "no test text: give it with --data.test=FILE"),
+    ],
+)
+def test_bad_input_gets_one_clear_message(run: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "short.txt").write_text("beer")
+    (tmp_path / "latin1.txt").write_bytes("good\nbi\xe8re\n".encode("latin-1"))
+    (tmp_path / "bad.jsonl").write_text('{"text": "good"}\n{"text": "bad}\n')
+    (tmp_path / "columns.jsonl").write_text('{"id": 1, "body": "text"}\n')
+    (tmp_path / "typo.yaml").write_text(CONFIG.replace("batch_size", "batchsize"))
+    (tmp_path / "typo2.yaml").write_text(CONFIG.replace("experiment", "experimnt"))
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) <= 5
+    assert "Traceback" not in err
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+class OtherTask(tasks.CausalLM):
+    """A task that this project does not have."""
+
+
+def test_a_checkpoint_of_another_task(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(run)
+    monkeypatch.setattr(tasks, "OtherTask", OtherTask, raising=False)
+    monkeypatch.setattr(tasks, "__all__", [*tasks.__all__, "OtherTask"])
+    path = tmp_path / "logs/beer/version_0/checkpoints/last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["hyper_parameters"]["task"] = "OtherTask"
+    torch.save(checkpoint, path)
+    code, _, err = run("fit", "-c", "config.yaml", f"--ckpt_path={path}")
+    assert code == 2
+    assert "holds a OtherTask, but the configuration asks for a CausalLM; give the configuration of a Other" in err
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000])
+def test_a_truncated_checkpoint(run: Run, tmp_path: Path, size: int) -> None:
+    fit(run)
+    path = tmp_path / "logs/beer/version_0/checkpoints/last.ckpt"
+    path.write_bytes(path.read_bytes()[:size])
+    for arguments in (["fit", "-c", "config.yaml", f"--ckpt_path={path}"], ["generate", str(path)]):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert f"{path}: truncated or damaged" in err or f"{path}: not a checkpoint" in err
+
+
+def test_print_config_and_composition(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text("trainer: {max_steps: 7}\n")
+    code, out, err = run("fit", "-c", "config.yaml", "-c", "more.yaml", "--print_config")
+    assert code == 0, err
+    config = yaml.safe_load(out)
+    assert config["trainer"]["max_steps"] == 7
+    assert config["trainer"]["val_check_interval"] == 2
+    assert config["model"]["class_path"] == "gpt_lightning.tasks.CausalLM"

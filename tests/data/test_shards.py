@@ -1,0 +1,384 @@
+"""Shards: the stream is what was written, damage is found before it is used, and memory does not grow with text."""
+
+import gzip
+import json
+import os
+import pickle
+import sys
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpt_lightning.data import shards as module
+from gpt_lightning.data.shard_file import _pack_header
+from gpt_lightning.data.shards import TokenStream, tokenise
+from gpt_lightning.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe
+from gpt_lightning.errors import InputError
+
+END = 256
+DOCUMENTS = [
+    "first",
+    "CRLF\r\n  spaces  \n",
+    "👩‍👩‍👧 汉字 e\u0301",
+    "<|endoftext|> stays text",
+    "é" * 100_000,
+    "last",
+]
+
+
+def write(folder: Path, documents: list[str] = DOCUMENTS) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in documents))
+    return str(folder / "a.jsonl")
+
+
+def make(folder: Path, tokenizer: Tokenizer | None = None, shard_tokens: int = 50_000) -> Path:
+    return tokenise(
+        write(folder),
+        split="train",
+        text_column="text",
+        tokenizer=tokenizer or bytes_tokenizer(),
+        cache_dir=folder / "cache",
+        shard_tokens=shard_tokens,
+    )
+
+
+def expected(documents: list[str] = DOCUMENTS) -> list[int]:
+    """The stream of the byte tokenizer: every document preceded, and the split ended, by the end of text."""
+    return [index for text in documents for index in (END, *text.encode())] + [END]
+
+
+def test_the_stream_is_the_documents_across_shards(tmp_path: Path) -> None:
+    stream = TokenStream(make(tmp_path))
+    assert [path.name for path in sorted(stream.folder.iterdir())] == [f"0000{i}.tokens" for i in range(5)]
+    tokens = stream.slice(0, len(stream))
+    assert tokens.dtype == np.int64
+    assert tokens.flags.writeable
+    assert tokens.tolist() == expected()
+    assert (stream.vocab_size, stream.tokenizer_hash) == (257, bytes_tokenizer().hash)
+    assert (stream.num_documents, stream.num_bytes) == (6, sum(len(text.encode()) for text in DOCUMENTS))
+
+
+def test_slices_fall_anywhere(tmp_path: Path) -> None:
+    stream, whole = TokenStream(make(tmp_path)), expected()
+    generator = np.random.default_rng(0)
+    for start, stop in [(0, 0), (len(whole), len(whole)), (49_999, 50_001), (50_000, 150_000)]:
+        assert stream.slice(start, stop).tolist() == whole[start:stop]
+    for start in generator.integers(0, len(whole), 200):
+        stop = min(start + int(generator.integers(0, 300)), len(whole))
+        assert stream.slice(int(start), stop).tolist() == whole[start:stop]
+    for start, stop in [(-1, 5), (0, len(whole) + 1), (7, 5)]:
+        with pytest.raises(IndexError, match=f"tokens {start} to {stop} of a stream of {len(whole)}"):
+            stream.slice(start, stop)
+
+
+@pytest.mark.parametrize("shard_tokens", [1, 7, 200_042, 200_043])
+def test_shards_of_any_size_hold_the_same_stream(tmp_path: Path, shard_tokens: int) -> None:
+    documents = ["ab", "cde", ""] if shard_tokens < 10 else DOCUMENTS
+    folder = tokenise(
+        write(tmp_path, documents),
+        split="train",
+        text_column="text",
+        tokenizer=bytes_tokenizer(),
+        cache_dir=tmp_path,
+        shard_tokens=shard_tokens,
+    )
+    whole = expected(documents[:2] if shard_tokens < 10 else documents)
+    assert len(list(folder.iterdir())) == -(-len(whole) // shard_tokens)
+    assert TokenStream(folder).slice(0, len(whole)).tolist() == whole
+
+
+def test_a_large_vocabulary_takes_four_bytes(tmp_path: Path) -> None:
+    inner = json.loads(bytes_tokenizer().to_json())
+    inner["model"]["vocab"] |= {f"token{i}": i for i in range(257, 65_537)}
+    folder = make(tmp_path, Tokenizer.from_json(json.dumps(inner)), shard_tokens=1 << 20)
+    stream = TokenStream(folder)
+    assert stream.vocab_size == 65_537
+    whole = [65_536 if index == END else index for index in expected()]  # the end of text comes after the others
+    assert stream.slice(0, len(stream)).tolist() == whole
+    assert (folder / "00000.tokens").stat().st_size == 4096 + 4 * len(stream) + 4 * 4
+
+
+def test_documents_of_every_size_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are encoded by several threads at once."""
+    monkeypatch.setattr(module, "_BATCH_CHARACTERS", 1000)
+    tokenizer = train_bpe(DOCUMENTS, 300)
+    documents = [f"document {i} " * (i % 97) for i in range(1, 500)]
+    folder = tokenise(
+        write(tmp_path, documents), split="train", text_column="text", tokenizer=tokenizer, cache_dir=tmp_path
+    )
+    stream = TokenStream(folder)
+    tokens = stream.slice(0, len(stream))
+    assert tokenizer.decode(tokens) == "".join(documents)
+    assert (tokens == tokenizer.end_of_text_id).sum() == stream.num_documents + 1
+    assert tokenizer.token_bytes()[tokens].sum() == stream.num_bytes
+
+
+def test_the_same_text_is_tokenised_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make(tmp_path)
+    other = tokenise(
+        str(tmp_path / "a.jsonl"),
+        split="train",
+        text_column="text",
+        tokenizer=train_bpe(DOCUMENTS, 300),
+        cache_dir=tmp_path / "cache",
+    )
+    assert other != folder
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("tokenised again")
+
+    monkeypatch.setattr(module, "_write_stream", refuse)
+    again = tokenise(
+        [str(tmp_path / "a.jsonl")],
+        split="train",
+        text_column="text",
+        tokenizer=bytes_tokenizer(),
+        cache_dir=tmp_path / "cache",
+    )
+    assert again == folder
+
+
+def test_threads_that_want_the_same_tokens_make_them_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    write_stream = module._write_stream
+
+    def count(*arguments: object) -> None:
+        calls.append(1)
+        write_stream(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_write_stream", count)
+    write(tmp_path)
+    ready = threading.Barrier(4)
+
+    def run() -> None:
+        ready.wait()
+        tokenise(
+            str(tmp_path / "a.jsonl"),
+            split="train",
+            text_column="text",
+            tokenizer=bytes_tokenizer(),
+            cache_dir=tmp_path / "cache",
+        )
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == [1]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    left = folder.with_suffix(".unfinished")
+    folder.rename(left)
+    (left / "00099.tokens").write_bytes(b"left behind")
+    again = tokenise(
+        str(tmp_path / "a.jsonl"),
+        split="train",
+        text_column="text",
+        tokenizer=bytes_tokenizer(),
+        cache_dir=tmp_path / "cache",
+    )
+    assert again == folder
+    assert not left.exists()
+    assert [path.name for path in folder.iterdir()] == ["00000.tokens"]
+
+
+def test_nothing_is_left_of_a_source_that_fails(tmp_path: Path) -> None:
+    source = write(tmp_path)
+    with Path(source).open("a") as stream:
+        stream.write("not json\n")
+    with pytest.raises(InputError, match=r"a\.jsonl:7: not JSON"):
+        tokenise(source, split="train", text_column="text", tokenizer=bytes_tokenizer(), cache_dir=tmp_path / "cache")
+    assert [path.suffix for path in (tmp_path / "cache" / "tokens").iterdir()] == [".lock"]
+
+
+def test_a_source_that_changes_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_stream = module._write_stream
+
+    def write_and_change(*arguments: object) -> None:
+        write_stream(*arguments)  # type: ignore[arg-type]
+        write(tmp_path, ["changed"])
+
+    monkeypatch.setattr(module, "_write_stream", write_and_change)
+    with pytest.raises(InputError, match=r"--data\.train: .*a\.jsonl' changed while it was read"):
+        make(tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(InputError, match=r"cannot be written \(.*\); .* --data\.cache_dir"):
+        make(tmp_path)
+
+
+def test_the_checksum_is_of_the_data(tmp_path: Path) -> None:
+    streams = [TokenStream(make(tmp_path / name)) for name in "ab"]
+    write(tmp_path / "c", [*DOCUMENTS[:-1], "lasT"])
+    third = tokenise(
+        str(tmp_path / "c" / "a.jsonl"),
+        split="train",
+        text_column="text",
+        tokenizer=bytes_tokenizer(),
+        cache_dir=tmp_path,
+        shard_tokens=50_000,
+    )
+    assert streams[0].checksum == streams[1].checksum != TokenStream(third).checksum
+
+
+def test_a_stream_pickles(tmp_path: Path) -> None:
+    stream = TokenStream(make(tmp_path))
+    stream.slice(0, len(stream))
+    data = pickle.dumps(stream)
+    assert len(data) < 1000
+    assert pickle.loads(data).slice(0, 100).tolist() == expected()[:100]  # noqa: S301
+
+
+def rewrite_header(path: Path, **changes: object) -> None:
+    data = path.read_bytes()
+    path.write_bytes(_pack_header({**json.loads(data[12:4096]), **changes}) + data[4096:])
+
+
+def flip(path: Path, byte: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[byte] ^= 1 << (byte % 8)
+    path.write_bytes(data)
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "truncated": (lambda folder: os.truncate(folder / "00001.tokens", 50_000), r"00001\.tokens: 50000 bytes where"),
+    "one byte short": (lambda folder: os.truncate(folder / "00001.tokens", 104_099), "104099 bytes where .* 104100"),
+    "longer": (lambda folder: os.truncate(folder / "00001.tokens", 200_000), r"00001\.tokens: 200000 bytes where"),
+    "cut header": (lambda folder: os.truncate(folder / "00001.tokens", 100), r"00001\.tokens: its header is damaged"),
+    "empty": (lambda folder: os.truncate(folder / "00001.tokens", 0), r"00001\.tokens: not a file of tokens"),
+    "foreign": (lambda folder: (folder / "00001.tokens").write_bytes(b"x" * 9999), "not a file of tokens"),
+    "magic": (lambda folder: flip(folder / "00001.tokens", 3), "not a file of tokens"),
+    "header": (lambda folder: flip(folder / "00001.tokens", 30), r"00001\.tokens: its header is damaged"),
+    "padding": (lambda folder: flip(folder / "00001.tokens", 4000), r"00001\.tokens: its header is damaged"),
+    "version": (lambda folder: rewrite_header(folder / "00001.tokens", version=9), "version 9 of the format, not 1"),
+    "tokenizer": (lambda folder: rewrite_header(folder / "00001.tokens", tokenizer="x"), "with another tokenizer"),
+    "missing first": (lambda folder: (folder / "00000.tokens").unlink(), r"00001\.tokens: this is shard 1, not 0"),
+    "missing last": (lambda folder: (folder / "00004.tokens").unlink(), r"00003\.tokens: shards .* missing or foreign"),
+    "missing all": (
+        lambda folder: [p.rename(folder.parent / p.name) for p in folder.iterdir()],
+        "there is no shard of tokens here",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE.keys())
+def test_damaged_folders_do_not_open(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
+    folder = make(tmp_path)
+    damage(folder)
+    with pytest.raises(InputError, match=rf"{message}.*; delete its folder and it is made again"):
+        TokenStream(folder)
+
+
+def read_all(folder: Path) -> None:
+    stream = TokenStream(folder)
+    stream.slice(0, len(stream))
+
+
+def test_every_flipped_bit_is_found_before_it_is_used(tmp_path: Path) -> None:
+    folder = make(tmp_path, shard_tokens=1 << 20)
+    path = folder / "00000.tokens"
+    whole = path.read_bytes()
+    bits = np.random.default_rng(0).integers(0, len(whole) * 8, 100).tolist()
+    for bit in [*bits, 4096 * 8, len(whole) * 8 - 1]:
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"00000\.tokens: .*; delete its folder"):
+            read_all(folder)
+    path.write_bytes(whole)
+    assert len(TokenStream(folder).slice(0, 10)) == 10
+
+
+def test_damage_elsewhere_in_the_file_does_not_stop_other_tokens(tmp_path: Path) -> None:
+    folder = make(tmp_path, shard_tokens=1 << 20)
+    flip(folder / "00000.tokens", 4096 + 2 * 131_072)  # the first token of the second 256 KiB
+    stream = TokenStream(folder)
+    assert stream.slice(0, 131_072).tolist() == expected()[:131_072]
+    for _ in range(2):  # a chunk that failed is not taken for checked
+        with pytest.raises(InputError, match=r"00000\.tokens: damaged near token 131072"):
+            stream.slice(131_071, 131_073)
+
+
+def test_each_chunk_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = TokenStream(make(tmp_path, shard_tokens=1 << 20))
+    sizes: list[int] = []
+    crc32 = zlib.crc32
+    monkeypatch.setattr(zlib, "crc32", lambda data: sizes.append(memoryview(data).nbytes) or crc32(data))  # type: ignore[func-returns-value]
+    for _ in range(3):
+        for start in range(0, len(stream) - 100, 100):
+            stream.slice(start, start + 100)
+    assert sum(sizes) == 2 * len(stream)
+    assert max(sizes) == 256 << 10
+
+
+def test_no_more_is_read_ahead_than_is_encoded() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    results = module._ahead(lambda item: -item, items(), workers=2)
+    for i in range(50):
+        assert next(results) == -i
+        assert len(taken) <= i + 3
+    assert list(results) == [-i for i in range(50, 100)]
+
+
+def resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux for the memory in use")
+def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
+    """After 3 MB of one compressed document, 13 MB (which are 107 MB of int64 tokens) take no more."""
+    block = "some words that are all alike, é and 汉\n".encode() * 20_000
+    peaks = []
+    for times in (4, 16):
+        path = tmp_path / f"{times}.txt.gz"
+        with gzip.open(path, "wb", compresslevel=1) as stream:
+            for _ in range(times):
+                stream.write(block)
+        done, samples = threading.Event(), [resident_mb()]
+
+        def sample(done: threading.Event = done, samples: list[float] = samples) -> None:
+            while not done.wait(0.005):
+                samples.append(resident_mb())
+
+        sampler = threading.Thread(target=sample)
+        sampler.start()
+        tokenise(str(path), split="train", text_column="text", tokenizer=bytes_tokenizer(), cache_dir=tmp_path)
+        done.set()
+        sampler.join()
+        peaks.append(max(samples))
+    assert peaks[1] - peaks[0] < 40, peaks
+
+
+def test_a_bar_is_drawn_on_a_terminal_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, terminal in (("a", False), ("b", True)):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        tokenise(
+            write(tmp_path / name),
+            split="train",
+            text_column="text",
+            tokenizer=bytes_tokenizer(),
+            cache_dir=tmp_path / name,
+            progress=True,
+        )
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert ("tokenising train: 0 MB, 200,0" in captured.err) == terminal
+        assert terminal or not captured.err

@@ -1,0 +1,282 @@
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict
+from functools import cache
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from gpt_lightning.data import toy_world
+from gpt_lightning.data import toy_world_grammar as grammar
+from gpt_lightning.data.toy_world import (
+    DEFAULT_COUNTS,
+    ENTITY_TYPES,
+    SENTIMENTS,
+    SPLITS,
+    TOPICS,
+    Passage,
+    Split,
+    World,
+    bio_tags,
+    passages,
+    write,
+)
+
+COUNTS: dict[Split, int] = dict.fromkeys(SPLITS, 12)
+
+
+@cache
+def told(split: Split) -> list[Passage]:
+    return list(passages(0, split, 2000 if split == "labelled/train" else 800))
+
+
+def digest() -> str:
+    rows = [asdict(passage) for split in SPLITS for passage in passages(0, split, 100)]
+    return sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def test_golden_passages() -> None:
+    """Whoever changes what is generated raises ``VERSION`` and stores the new digest."""
+    assert digest() == "c4f24a02d73063a0026f809e21db9f4304bc0febd683de9cdc5f2fb90c684010"
+
+
+def test_no_hash_seed_changes_a_byte() -> None:
+    """Sets of strings are ordered differently in the other process."""
+    printed = subprocess.run(
+        [sys.executable, "-c", "from tests.data.test_toy_world import digest; print(digest())"],
+        env={**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    assert printed.strip() == digest()
+
+
+def test_another_seed_is_another_world() -> None:
+    assert next(passages(0, "text/train", 1)).text != next(passages(1, "text/train", 1)).text
+    assert {person.name for person in World(0).people} != {person.name for person in World(1).people}
+
+
+def test_fewer_passages_are_the_first_ones() -> None:
+    assert list(passages(0, "text/test", 5)) == told("text/test")[:5]
+
+
+def test_unknown_split() -> None:
+    with pytest.raises(ValueError, match="split='dev' is none of text/train"):
+        next(passages(0, "dev", 1))  # type: ignore[arg-type]
+
+
+def test_no_text_is_in_two_splits() -> None:
+    texts = [text for split in SPLITS for text in {passage.text for passage in told(split)}]
+    assert len(texts) == len(set(texts))
+
+
+def test_few_texts_are_told_twice() -> None:
+    for split in SPLITS:
+        assert len({passage.text for passage in told(split)}) > 0.99 * len(told(split))
+
+
+def test_entities_are_the_names_of_the_world() -> None:
+    world = World(0)
+    names = {
+        "PER": {name for person in world.people for name in (person.name, person.first, person.last)},
+        "LOC": set(world.places),
+        "ORG": {organisation.name for organisation in world.organisations},
+    }
+    assert set(ENTITY_TYPES) == set(names)
+    for passage in told("labelled/train"):
+        for entity in passage.entities:
+            assert passage.text[entity.start : entity.end] in names[entity.type]
+        assert all(left.end < right.start for left, right in pairwise(passage.entities))
+
+
+def test_no_name_is_left_unmarked() -> None:
+    surnames = {person.last for person in World(0).people}
+    for passage in told("labelled/train"):
+        marked = {i for entity in passage.entities for i in range(entity.start, entity.end)}
+        for match in re.finditer(r"\w+", passage.text):
+            assert match[0] not in surnames or match.start() in marked, passage.text
+
+
+def test_kinds_of_names_share_their_words() -> None:
+    words: dict[str, set[str]] = {kind: set() for kind in ENTITY_TYPES}
+    for passage in told("labelled/train"):
+        for entity in passage.entities:
+            words[entity.type].update(passage.text[entity.start : entity.end].split())
+    assert len(words["PER"] & words["LOC"]) > 30
+    assert len(words["PER"] & words["ORG"]) > 60
+    assert len(words["LOC"] & words["ORG"]) > 30
+
+
+def test_answers_are_where_they_are_said_to_be() -> None:
+    for passage in told("labelled/train"):
+        for asked in passage.questions:
+            assert (asked.answer is None) == (asked.answer_start is None)
+            if asked.answer is not None:
+                assert passage.text[asked.answer_start :][: len(asked.answer)] == asked.answer
+
+
+def parse(question: str) -> tuple[str, int, str]:
+    """Return the relation, which side is given (0: who, 1: what) and its name."""
+    wordings = [
+        (relation, side, re.escape(wording).replace(r"\{\}", "([A-Z].*|[a-z]+ [a-z]+)"))
+        for relation, sides in grammar.QUESTIONS.items()
+        for side, choices in enumerate(sides)
+        for wording in choices
+    ]
+    for relation, side, pattern in sorted(wordings, key=lambda each: -len(each[2])):
+        if found := re.fullmatch(pattern, question):
+            return relation, side, found[1]
+    raise AssertionError(f"{question} is of no known wording")
+
+
+def test_answers_are_true_and_the_unanswerable_is_absent() -> None:
+    world = World(0)
+    people = {person.name: person for person in world.people}
+    seats = {organisation.name: organisation.seat for organisation in world.organisations}
+    for passage in told("labelled/train")[:1000]:
+        for asked in passage.questions:
+            relation, side, given = parse(asked.question)
+            if asked.answer is None:
+                truths = people[given].truth(relation)
+                assert given not in passage.text or not any(truth in passage.text for truth in truths), passage
+            else:
+                who, what = (given, asked.answer) if side == 0 else (asked.answer, given)
+                assert what in ([seats[who]] if relation == "seat" else people[who].truth(relation)), asked
+
+
+def test_every_passage_has_both_kinds_of_question() -> None:
+    for split in SPLITS:
+        for passage in told(split):
+            assert {question.answer is None for question in passage.questions} == {True, False}
+
+
+def test_labels_are_balanced() -> None:
+    for split in SPLITS:
+        topics = Counter(passage.topic for passage in told(split))
+        sentiments = Counter(passage.sentiment for passage in told(split))
+        assert set(topics) == set(TOPICS)
+        assert all(0.7 < topics[topic] * len(TOPICS) / len(told(split)) < 1.3 for topic in TOPICS)
+        assert all(0.85 < sentiments[sentiment] * 2 / len(told(split)) < 1.15 for sentiment in SENTIMENTS)
+
+
+def words_of(passage: Passage) -> set[str]:
+    return set(re.findall(r"\w+", passage.text.lower()))
+
+
+def naive_bayes_accuracy(count: int) -> float:
+    """Bernoulli naive Bayes of the sentiment on the words that occur."""
+    counts = {sentiment: Counter[str]() for sentiment in SENTIMENTS}
+    for passage in told("labelled/train")[:count]:
+        counts[passage.sentiment].update(words_of(passage))
+
+    def log_odds(passage: Passage) -> float:
+        positive, negative = (counts[sentiment] for sentiment in ("positive", "negative"))
+        return sum(math.log((positive[word] + 0.5) / (negative[word] + 0.5)) for word in words_of(passage))
+
+    test = told("labelled/test")
+    return sum((log_odds(passage) > 0) == (passage.sentiment == "positive") for passage in test) / len(test)
+
+
+def test_sentiment_can_be_learnt_and_more_rows_help() -> None:
+    few, many = naive_bayes_accuracy(100), naive_bayes_accuracy(2000)
+    assert 0.5 < few < 0.8
+    assert 0.85 < many < 0.97
+
+
+def test_no_word_gives_the_sentiment_away() -> None:
+    seen = {sentiment: Counter[str]() for sentiment in SENTIMENTS}
+    for passage in told("labelled/train"):
+        seen[passage.sentiment].update(words_of(passage))
+    for word in seen["positive"] | seen["negative"]:
+        assert abs(seen["positive"][word] - seen["negative"][word]) < 0.1 * len(told("labelled/train")), word
+
+
+def test_passages_are_made_of_sentences() -> None:
+    for passage in told("text/train"):
+        assert re.fullmatch(r"[A-Z].*\.", passage.text)
+        assert "{" not in passage.text and "  " not in passage.text  # noqa: PT018
+        assert not re.search(r"\ba [aeiou]|\ban (?!hour)[^aeiou]|[.] [a-z]", passage.text), passage.text
+        assert 2 <= passage.text.count(".") <= 8
+        assert not re.search(r"(\b\w.+\b) and \1\b", passage.text), passage.text
+
+
+def test_bio_tags_spell_the_entities() -> None:
+    for passage in told("labelled/train"):
+        tokens, tags = bio_tags(passage)
+        assert "".join(tokens) == re.sub(r"\s", "", passage.text)
+        for before, tag in pairwise(["O", *tags]):
+            assert tag[0] != "I" or before[1:] == tag[1:]
+        names: list[tuple[str, str]] = []
+        for token, tag in zip(tokens, tags, strict=True):
+            if tag[0] == "B":
+                names.append((tag[2:], token))
+            elif tag[0] == "I":
+                names[-1] = (names[-1][0], f"{names[-1][1]} {token}")
+        expected = [(entity.type, passage.text[entity.start : entity.end]) for entity in passage.entities]
+        assert names == expected
+
+
+def test_write(tmp_path: Path) -> None:
+    assert write(tmp_path, counts=COUNTS)
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    folders = ("classification", "ner", "qa", "sentiment", "text")
+    assert found == [f"{name}/{stage}.jsonl" for name in folders for stage in ("test", "train", "validation")] + [
+        "world.json"
+    ]
+    keys = {
+        "text": {"id", "text"},
+        "classification": {"id", "text", "label"},
+        "sentiment": {"id", "text", "label"},
+        "ner": {"id", "tokens", "tags"},
+        "qa": {"id", "context", "question", "answers", "is_impossible"},
+    }
+    for name in found[:-1]:
+        rows = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        assert len({row["id"] for row in rows}) == len(rows) == 12
+        assert all(set(row) == keys[name.split("/")[0]] for row in rows)
+        if name.startswith("qa"):
+            assert [row["is_impossible"] for row in rows] == [False, False, True] * 4
+            assert all(len(row["answers"]) == (not row["is_impossible"]) for row in rows)
+
+
+def test_write_twice_does_nothing_the_second_time(tmp_path: Path) -> None:
+    write(tmp_path, counts=COUNTS)
+    (tmp_path / "text/train.jsonl").write_text("untouched")
+    assert not write(tmp_path, counts=COUNTS)
+    assert (tmp_path / "text/train.jsonl").read_text() == "untouched"
+
+
+def test_write_replaces_what_other_settings_wrote(tmp_path: Path) -> None:
+    write(tmp_path, counts=COUNTS)
+    before = (tmp_path / "text/train.jsonl").read_text()
+    assert write(tmp_path, seed=1, counts=COUNTS)
+    assert (tmp_path / "text/train.jsonl").read_text() != before
+
+
+def test_an_interrupted_write_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, counts=COUNTS)
+
+    def unplugged(*_: object) -> None:
+        raise RuntimeError("unplugged")
+
+    monkeypatch.setattr(toy_world, "passages", unplugged)
+    with pytest.raises(RuntimeError, match="unplugged"):
+        write(tmp_path, seed=1, counts=COUNTS)
+    monkeypatch.undo()
+    assert write(tmp_path, counts=COUNTS)
+
+
+def test_default_sizes() -> None:
+    texts = [passage.text for passage in told("text/train")]
+    mean = sum(map(len, texts)) / len(texts)
+    assert 2.8e6 < mean * DEFAULT_COUNTS["text/train"] < 3.2e6
+    assert 1.0e5 < mean * DEFAULT_COUNTS["text/validation"] < 1.5e5

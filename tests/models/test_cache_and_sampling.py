@@ -1,0 +1,286 @@
+"""Generation: the cache changes nothing but the speed, and tokens are drawn as was asked for."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.models import GPT, GPTConfig, KVCache
+from gpt_lightning.models.sampling import Sampling, generate
+from tests.models.test_gpt import randomise
+from tests.models.test_parity import pair, random_ids
+
+VOCAB_SIZE = 61
+BLOCK_SIZE = 16
+GREEDY = Sampling(temperature=0.0)
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "gpt2": {},
+    "llama": {"position": "rotary", "norm": "rmsnorm", "mlp": "swiglu", "bias": False},
+    "grouped": {"position": "rotary", "norm": "rmsnorm", "n_kv_head": 2, "qk_norm": True},
+    "gpt2_one_kv": {"n_kv_head": 1},
+}
+ALL = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+
+
+def model(**shape: Any) -> tuple[GPT, Callable[[Tensor], Tensor]]:
+    """A random causal backbone and a head, in float64 and ``eval`` mode."""
+    defaults = {"vocab_size": VOCAB_SIZE, "block_size": BLOCK_SIZE, "n_layer": 2, "n_head": 4, "n_embd": 32}
+    gpt = GPT(GPTConfig(**(defaults | shape))).double().eval()
+    randomise(gpt)
+    return gpt, lambda hidden: hidden @ gpt.token_embedding.weight.mT
+
+
+def tokens(steps: Any) -> list[list[int]]:
+    """Each row's tokens, of what ``generate`` yields."""
+    return torch.stack(list(steps), dim=1).tolist()
+
+
+# --- the cache
+
+
+@ALL
+@pytest.mark.parametrize(
+    "chunks",
+    [[1] * BLOCK_SIZE, [5, 1, 7, 3], [BLOCK_SIZE], [15, 1], [1, 15]],
+    ids=lambda chunks: "_".join(map(str, chunks)),
+)
+def test_decoding_with_a_cache_is_a_full_forward(shape: dict[str, Any], chunks: list[int]) -> None:
+    gpt, _ = model(**shape)
+    ids = random_ids(3, BLOCK_SIZE)
+    cache = KVCache(gpt.config, 3, dtype=torch.float64)
+    for _ in range(2):  # a cache that was cleared is as good as new
+        hidden = torch.cat([gpt(chunk, cache=cache) for chunk in torch.split(ids, chunks, dim=1)], dim=1)
+        assert cache.length == cache.capacity == BLOCK_SIZE
+        torch.testing.assert_close(hidden, gpt(ids), rtol=1e-10, atol=1e-10)
+        cache.clear()
+        assert cache.length == 0
+        ids = (ids + 1) % VOCAB_SIZE
+
+
+def test_a_full_cache_refuses_more() -> None:
+    gpt, _ = model()
+    cache = KVCache(gpt.config, 1, dtype=torch.float64)
+    gpt(random_ids(1, BLOCK_SIZE - 1), cache=cache)
+    with pytest.raises(InputError, match=r"sequence of 17 tokens is longer than block_size=16"):
+        gpt(random_ids(1, 2), cache=cache)
+    assert cache.length == BLOCK_SIZE - 1
+
+
+@pytest.mark.parametrize("mask", ["attention_mask", "document_ids"])
+def test_a_cache_and_masks_are_refused(mask: str) -> None:
+    gpt, _ = model()
+    masks = {mask: torch.ones(1, 3, dtype=torch.int64)}
+    with pytest.raises(InputError, match="a key/value cache works on one unpadded document a row"):
+        gpt(random_ids(1, 3), cache=KVCache(gpt.config, 1, dtype=torch.float64), **masks)
+
+
+# --- generation
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt2_untied", "llama", "llama_grouped", "llama_theta"])
+def test_greedy_generation_is_hugging_faces(name: str) -> None:
+    ours, theirs = pair(name)
+    prompts = random_ids(4, 3)
+    ids = theirs.generate(
+        prompts,
+        attention_mask=torch.ones_like(prompts),
+        max_new_tokens=BLOCK_SIZE - 3,
+        do_sample=False,
+        pad_token_id=0,
+    )
+    actual = tokens(generate(ours.backbone, ours.head, prompts, max_new_tokens=BLOCK_SIZE - 3, sampling=GREEDY))
+    assert actual == ids[:, 3:].tolist()
+    assert len(set(sum(actual, []))) > 5, "text so dull that agreement would say little"  # noqa: RUF017
+
+
+def greedy_by_full_passes(
+    gpt: GPT, head: Callable[[Tensor], Tensor], prompt: Tensor, max_new_tokens: int, block_size: int
+) -> list[list[int]]:
+    """What ``generate`` promises, without a cache: a context that outgrows the block keeps its last half."""
+    context, drawn = prompt[:, -block_size:], []
+    for _ in range(max_new_tokens):
+        if context.size(1) > block_size:
+            context = context[:, -(block_size // 2 or 1) :]
+        drawn.append(head(gpt(context)[:, -1]).argmax(-1))
+        context = torch.cat((context, drawn[-1][:, None]), dim=1)
+    return tokens(drawn)
+
+
+@ALL
+@pytest.mark.parametrize("block_size", [1, 2, 7, 16])
+@pytest.mark.parametrize("prompt_length", [1, 6, 16, 40])
+def test_generation_goes_on_beyond_the_context(shape: dict[str, Any], block_size: int, prompt_length: int) -> None:
+    gpt, head = model(**shape, block_size=block_size)
+    prompt = random_ids(2, prompt_length)
+    actual = tokens(generate(gpt, head, prompt, max_new_tokens=41, sampling=GREEDY))
+    assert actual == greedy_by_full_passes(gpt, head, prompt, 41, block_size)
+    assert [len(row) for row in actual] == [41, 41]
+
+
+def test_of_a_long_prompt_the_last_tokens_count() -> None:
+    gpt, head = model()
+    prompt = random_ids(1, 50)
+
+    def first_logits(prompt: Tensor) -> Tensor:
+        seen: list[Tensor] = []
+
+        def recording(hidden_BC: Tensor) -> Tensor:
+            seen.append(head(hidden_BC))
+            return seen[-1]
+
+        next(generate(gpt, recording, prompt, max_new_tokens=1, sampling=GREEDY))
+        return seen[0]
+
+    expected = head(gpt(prompt[:, -BLOCK_SIZE:])[:, -1])
+    torch.testing.assert_close(first_logits(prompt), expected, rtol=1e-10, atol=1e-10)
+    prompt[0, -BLOCK_SIZE] = (prompt[0, -BLOCK_SIZE] + 1) % VOCAB_SIZE  # the first of those that count
+    assert not first_logits(prompt).allclose(expected)
+
+
+def scripted(rows: list[list[int]]) -> Callable[[Tensor], Tensor]:
+    """A head that makes each row's tokens certain, one after the other."""
+    steps = iter(zip(*rows, strict=True))
+
+    def head(_: Tensor) -> Tensor:
+        return torch.nn.functional.one_hot(torch.tensor(next(steps)), VOCAB_SIZE).double() * 1000.0
+
+    return head
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling()], ids=["greedy", "drawn"])
+def test_a_stop_token_ends_its_row_and_then_all(sampling: Sampling) -> None:
+    gpt, _ = model()
+    script = [[5, 9, 6, 7, 8, 9, 1], [3, 4, 5, 6, 9, 2, 2]]
+    prompt = torch.full((2, 2), 9)  # in the prompt it ends nothing
+    actual = tokens(generate(gpt, scripted(script), prompt, max_new_tokens=7, sampling=sampling, stop_id=9))
+    assert actual == [[5, 9, 9, 9, 9], [3, 4, 5, 6, 9]]
+    without = tokens(generate(gpt, scripted(script), prompt, max_new_tokens=7, sampling=sampling))
+    assert without == script
+
+
+def test_as_many_tokens_as_asked_for() -> None:
+    gpt, head = model()
+    assert list(generate(gpt, head, random_ids(1, 3), max_new_tokens=0, sampling=GREEDY)) == []
+    steps = generate(gpt, head, random_ids(3, 3), max_new_tokens=1, sampling=GREEDY)
+    assert [(step.shape, step.dtype) for step in steps] == [((3,), torch.int64)]
+
+
+def test_a_seed_repeats_and_another_does_not() -> None:
+    gpt, head = model()
+
+    def run(seed: int) -> list[list[int]]:
+        generator = torch.Generator().manual_seed(seed)
+        # The head is softened, or one token would be nearly certain.
+        steps = generate(
+            gpt,
+            lambda hidden: head(hidden) / 50.0,
+            random_ids(1, 3),
+            max_new_tokens=30,
+            sampling=Sampling(),
+            generator=generator,
+        )
+        torch.rand(3)  # torch's own numbers have no part in it
+        return tokens(steps)
+
+    first = run(0)
+    assert run(0) == first
+    assert run(1) != first
+
+
+def test_an_encoder_cannot_generate() -> None:
+    gpt, head = model(attention="bidirectional")
+    with pytest.raises(InputError, match="only a causal backbone can generate"):
+        list(generate(gpt, head, random_ids(1, 3), max_new_tokens=1, sampling=GREEDY))
+
+
+# --- drawing
+
+
+def expected_probabilities(
+    logits: list[float], temperature: float, top_k: int | None, top_p: float | None
+) -> list[float]:
+    """Temperature, then the k likeliest, then the fewest that hold p, as written in the papers."""
+    weights = {token: math.exp(logit / temperature) for token, logit in enumerate(logits)}
+    kept = sorted(weights, key=lambda token: -weights[token])[:top_k]
+    if top_p is not None:
+        total, held, nucleus = sum(weights[token] for token in kept), 0.0, []
+        for token in kept:
+            nucleus.append(token)
+            held += weights[token] / total
+            if held >= top_p:
+                break
+        kept = nucleus
+    total = sum(weights[token] for token in kept)
+    return [weights[token] / total if token in kept else 0.0 for token in range(len(logits))]
+
+
+LOGITS = [0.3, 2.0, -1.0, 1.2, 0.9, -3.0, 1.7, 0.0]
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.5},
+    {"temperature": 3.0},
+    {"top_k": 3},
+    {"top_k": 1},
+    {"top_k": 100},
+    {"top_p": 0.7},
+    {"top_p": 0.01},
+    {"top_p": 1.0},
+    {"temperature": 2.0, "top_k": 5, "top_p": 0.6},
+    {"temperature": 0.7, "top_k": 2, "top_p": 0.99},
+]
+EACH = pytest.mark.parametrize("settings", SETTINGS, ids=str)
+
+
+@EACH
+def test_probabilities(settings: dict[str, Any]) -> None:
+    rows = [LOGITS, LOGITS[::-1], [x * 3.0 for x in LOGITS]]
+    expected = [
+        expected_probabilities(row, **({"temperature": 1.0, "top_k": None, "top_p": None} | settings)) for row in rows
+    ]
+    for dtype in (torch.float32, torch.float64):
+        actual = Sampling(**settings).probabilities(torch.tensor(rows, dtype=dtype))
+        torch.testing.assert_close(actual, torch.tensor(expected), rtol=1e-5, atol=1e-6)
+
+
+@EACH
+def test_tokens_come_as_often_as_they_should(settings: dict[str, Any]) -> None:
+    draws = 20_000
+    expected = expected_probabilities(LOGITS, **({"temperature": 1.0, "top_k": None, "top_p": None} | settings))
+    generator = torch.Generator().manual_seed(0)
+    drawn = Sampling(**settings).draw(torch.tensor([LOGITS]).expand(draws, -1), generator)
+    assert drawn.shape == (draws, 1)
+    counts = torch.bincount(drawn.flatten(), minlength=len(LOGITS)).tolist()
+    assert all(count == 0 for count, p in zip(counts, expected, strict=True) if p == 0.0)
+    chi_square = sum((count - draws * p) ** 2 / (draws * p) for count, p in zip(counts, expected, strict=True) if p)
+    assert chi_square < 24.3  # once in a thousand of right ones, with seven degrees of freedom
+
+
+def test_top_p_keeps_the_likeliest_that_reach_it_and_no_more() -> None:
+    logits = torch.tensor([[0.5, 0.25, 0.125, 0.125]]).log()
+    for top_p, kept in [(0.4, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.76, 3)]:
+        assert int((Sampling(top_p=top_p).probabilities(logits) > 0.0).sum()) == kept
+
+
+def test_temperature_0_takes_the_likeliest() -> None:
+    logits = torch.randn(50, VOCAB_SIZE, generator=torch.Generator().manual_seed(3))
+    for sampling in (GREEDY, Sampling(temperature=0.0, top_k=2, top_p=0.5)):
+        assert sampling.draw(logits).tolist() == logits.argmax(-1, keepdim=True).tolist()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": -0.1}, r"--temperature -0\.1 must be 0 \(greedy\) or more"),
+        ({"top_k": 0}, r"--top_k 0 must be at least 1"),
+        ({"top_p": 0.0}, r"--top_p 0\.0 must lie in \(0, 1\]"),
+        ({"top_p": 1.1}, r"--top_p 1\.1 must lie in \(0, 1\]"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Sampling(**settings)

@@ -1,0 +1,390 @@
+"""The backbone's properties, and its parts against their formulas in float64."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml  # type: ignore[import-untyped]
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.models import GPT, GPTConfig
+from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, SwiGLU, make_norm, rotary_angles
+
+VOCAB_SIZE = 23
+BLOCK_SIZE = 12
+PRESETS = Path(__file__).parents[2] / "configs" / "backbone"
+
+LLAMA: dict[str, Any] = {"position": "rotary", "norm": "rmsnorm", "mlp": "swiglu", "bias": False}
+SHAPES: dict[str, dict[str, Any]] = {
+    "gpt2": {},
+    "llama": LLAMA,
+    "grouped_qk_norm": LLAMA | {"n_kv_head": 2, "qk_norm": True, "mlp": "relu2"},
+}
+BOTH = pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+ALL = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+
+
+def shape_of(**shape: Any) -> GPTConfig:
+    return GPTConfig(
+        **({"vocab_size": VOCAB_SIZE, "block_size": BLOCK_SIZE, "n_layer": 2, "n_head": 4, "n_embd": 32} | shape)
+    )
+
+
+def randomise(module: nn.Module) -> None:
+    """Weights so large, and gains and biases so far from their start, that nothing can hide."""
+    torch.manual_seed(0)
+    for name, parameter in module.named_parameters():
+        nn.init.normal_(parameter, mean=1.0 if parameter.ndim == 1 and name.endswith("weight") else 0.0, std=0.3)
+
+
+def model(**shape: Any) -> GPT:
+    """A random backbone in float64 and ``eval`` mode."""
+    gpt = GPT(shape_of(**shape)).double().eval()
+    randomise(gpt)
+    return gpt
+
+
+def random_ids(rows: int, tokens: int) -> Tensor:
+    return torch.randint(VOCAB_SIZE, (rows, tokens), generator=torch.Generator().manual_seed(1))
+
+
+def random_x(*size: int) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def moved(before: Tensor, after: Tensor) -> list[bool]:
+    """(T,) whether the hidden states (1, T, C) of each position differ."""
+    return ((before - after).abs().amax(-1) > 1e-9)[0].tolist()
+
+
+# --- who sees whom
+
+
+@ALL
+def test_the_future_never_moves_the_past(shape: dict[str, Any]) -> None:
+    gpt, ids = model(**shape), random_ids(1, BLOCK_SIZE)
+    before = gpt(ids)
+    for t in range(BLOCK_SIZE):
+        other = ids.clone()
+        other[0, t] = (ids[0, t] + 1) % VOCAB_SIZE
+        assert moved(before, gpt(other)) == [position >= t for position in range(BLOCK_SIZE)]
+
+
+@ALL
+def test_bidirectional_attention_sees_both_ways(shape: dict[str, Any]) -> None:
+    gpt, ids = model(**shape, attention="bidirectional"), random_ids(1, BLOCK_SIZE)
+    before = gpt(ids)
+    for t in range(BLOCK_SIZE):
+        other = ids.clone()
+        other[0, t] = (ids[0, t] + 1) % VOCAB_SIZE
+        assert all(moved(before, gpt(other)))
+
+
+@ALL
+@BOTH
+def test_padding_never_moves_a_real_token(shape: dict[str, Any], attention: str) -> None:
+    gpt, ids = model(**shape, attention=attention), random_ids(3, 9)
+    lengths = [9, 1, 5]
+    mask = (torch.arange(9) < torch.tensor(lengths)[:, None]).long()
+    other = torch.where(mask.bool(), ids, (ids + 1) % VOCAB_SIZE)
+    for padded in (ids, other):
+        hidden = gpt(padded, attention_mask=mask)
+        for row, length in enumerate(lengths):
+            alone = gpt(ids[row : row + 1, :length])
+            torch.testing.assert_close(hidden[row : row + 1, :length], alone, rtol=1e-10, atol=1e-10)
+
+
+@ALL
+@BOTH
+def test_packed_documents_come_out_as_they_would_alone(shape: dict[str, Any], attention: str) -> None:
+    gpt, ids = model(**shape, attention=attention), random_ids(2, BLOCK_SIZE)
+    # The numbers need not start at 0 nor follow each other; they may come again in another row.
+    lengths = [[(7, 5), (8, 1), (20, 6)], [(0, 2), (7, 10)]]
+    documents = torch.tensor([[number for number, length in row for _ in range(length)] for row in lengths])
+    hidden = gpt(ids, document_ids=documents)
+    for row, row_lengths in enumerate(lengths):
+        start = 0
+        for _, length in row_lengths:
+            alone = gpt(ids[row : row + 1, start : start + length])
+            torch.testing.assert_close(hidden[row : row + 1, start : start + length], alone, rtol=1e-10, atol=1e-10)
+            start += length
+
+
+@BOTH
+def test_packed_documents_with_padding(attention: str) -> None:
+    gpt, ids = model(**LLAMA, attention=attention), random_ids(1, 8)
+    documents = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1]])
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1, 0, 0]])
+    hidden = gpt(ids, document_ids=documents, attention_mask=mask)
+    torch.testing.assert_close(hidden[:, 3:6], gpt(ids[:, 3:6]), rtol=1e-10, atol=1e-10)
+
+
+@ALL
+def test_one_document_a_row_is_no_document_at_all(shape: dict[str, Any]) -> None:
+    gpt, ids = model(**shape), random_ids(2, BLOCK_SIZE)
+    documents = torch.tensor([[3], [0]]).expand(2, BLOCK_SIZE)
+    torch.testing.assert_close(gpt(ids, document_ids=documents), gpt(ids), rtol=1e-10, atol=1e-10)
+
+
+def test_too_long_a_sequence_is_refused_with_both_numbers() -> None:
+    gpt = model()
+    assert gpt(random_ids(1, BLOCK_SIZE)).shape == (1, BLOCK_SIZE, 32)
+    with pytest.raises(
+        InputError, match=r"sequence of 13 tokens is longer than block_size=12; raise --model\.backbone"
+    ):
+        gpt(random_ids(1, BLOCK_SIZE + 1))
+
+
+def test_a_backbone_needs_its_vocabulary() -> None:
+    with pytest.raises(InputError, match=r"backbone\.vocab_size is not known"):
+        GPT(GPTConfig(n_layer=1, n_head=1, n_embd=2))
+
+
+# --- the parts, against formulas
+
+
+def dense_attention(attention: Attention, x_BTC: Tensor, config: GPTConfig) -> Tensor:
+    """Attention as the papers write it, head by head, with complex numbers for rotary positions."""
+    num_tokens, width = x_BTC.size(1), config.head_dim
+    qkv = x_BTC @ attention.qkv.weight.mT
+    if attention.qkv.bias is not None:
+        qkv = qkv + attention.qkv.bias
+    heads = [qkv[..., i : i + width] for i in range(0, qkv.size(-1), width)]
+    queries, rest = heads[: config.n_head], heads[config.n_head :]
+    keys, values = rest[: config.kv_heads], rest[config.kv_heads :]
+
+    def prepare(x_BTD: Tensor, norm: nn.RMSNorm | None) -> Tensor:
+        if norm is not None:
+            assert norm.weight is not None
+            x_BTD = x_BTD / (x_BTD.square().mean(-1, keepdim=True) + config.norm_eps).sqrt() * norm.weight
+        if config.position == "rotary":
+            frequencies = config.rope_theta ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+            angles = torch.arange(num_tokens, dtype=torch.float64)[:, None] * frequencies
+            turned = torch.complex(*x_BTD.chunk(2, -1)) * torch.polar(torch.ones_like(angles), angles)
+            x_BTD = torch.cat((turned.real, turned.imag), -1)
+        return x_BTD
+
+    outputs = []
+    for head, query in enumerate(queries):
+        group = head // (config.n_head // config.kv_heads)
+        scores = prepare(query, attention.q_norm) @ prepare(keys[group], attention.k_norm).mT / math.sqrt(width)
+        if config.attention == "causal":
+            scores = scores.masked_fill(torch.ones(num_tokens, num_tokens).triu(1).bool(), -torch.inf)
+        weights = scores.exp() / scores.exp().sum(-1, keepdim=True)
+        outputs.append(weights @ values[group])
+    y_BTC = torch.cat(outputs, -1) @ attention.proj.weight.mT
+    return y_BTC if attention.proj.bias is None else y_BTC + attention.proj.bias
+
+
+@BOTH
+@pytest.mark.parametrize("position", ["learned", "rotary"])
+@pytest.mark.parametrize("n_kv_head", [None, 2, 1])
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_attention_is_the_dense_softmax(attention: str, position: str, n_kv_head: int | None, qk_norm: bool) -> None:
+    config = shape_of(
+        attention=attention, position=position, n_kv_head=n_kv_head, qk_norm=qk_norm, bias=not qk_norm, norm_eps=0.1
+    )
+    module = Attention(config, layer=0).double().eval()
+    randomise(module)
+    x_BTC = random_x(2, 7, 32)
+    rotary = rotary_angles(torch.arange(7), config, torch.float64) if position == "rotary" else None
+    actual = module(x_BTC, AttentionInputs(attention == "causal", None, rotary, None))
+    tolerance = 1e-10 if rotary is None else 1e-5  # angles are float32
+    torch.testing.assert_close(actual, dense_attention(module, x_BTC, config), rtol=tolerance, atol=tolerance)
+
+
+@ALL
+def test_grouped_heads_are_full_heads_repeated(shape: dict[str, Any]) -> None:
+    grouped = model(**(shape | {"n_kv_head": 2}))
+    full = model(**(shape | {"n_kv_head": None}))
+    weights = grouped.state_dict()
+    for name, weight in weights.items():
+        if "attention.qkv" in name:
+            q, k, v = weight.unflatten(0, (8, 8)).split((4, 2, 2))
+            weights[name] = torch.cat((q, k.repeat_interleave(2, 0), v.repeat_interleave(2, 0))).flatten(0, 1)
+    full.load_state_dict(weights)
+    ids = random_ids(2, BLOCK_SIZE)
+    torch.testing.assert_close(grouped(ids), full(ids), rtol=1e-10, atol=1e-10)
+
+
+def linear(x: Tensor, layer: nn.Linear) -> Tensor:
+    y = x @ layer.weight.mT
+    return y if layer.bias is None else y + layer.bias
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_mlps_are_their_formulas(bias: bool) -> None:
+    x = random_x(2, 3, 32)
+    for kind in ("gelu", "relu2", "swiglu"):
+        config = shape_of(mlp=kind, bias=bias)
+        mlp = Block(config, 0).mlp.double()
+        randomise(mlp)
+        h = linear(x, mlp.up)
+        if isinstance(mlp, SwiGLU):
+            gate = linear(x, mlp.gate)
+            h = h * gate / (1.0 + (-gate).exp())
+        elif kind == "relu2":
+            h = torch.where(h > 0.0, h * h, 0.0)
+        else:
+            h = 0.5 * h * (1.0 + (math.sqrt(2.0 / math.pi) * (h + 0.044715 * h**3)).tanh())
+        assert isinstance(mlp, SwiGLU if kind == "swiglu" else MLP)
+        torch.testing.assert_close(mlp(x), linear(h, mlp.proj), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("mlp", "n_inner", "expected"),
+    [("gelu", None, 128), ("relu2", None, 128), ("swiglu", None, 128), ("swiglu", 40, 40), ("gelu", 40, 40)],
+)
+def test_the_width_inside_the_mlp(mlp: str, n_inner: int | None, expected: int) -> None:
+    block = Block(shape_of(mlp=mlp, n_inner=n_inner), 0)
+    assert {module.out_features for module in block.mlp.children() if module is not block.mlp.proj} == {expected}
+
+
+def test_norms_are_their_formulas() -> None:
+    x = 3.0 + 2.0 * random_x(2, 3, 32)
+    for eps in (1e-5, 0.5):
+        layer_norm = make_norm(shape_of(norm="layernorm", norm_eps=eps)).double()
+        rms_norm = make_norm(shape_of(norm="rmsnorm", norm_eps=eps)).double()
+        randomise(layer_norm)
+        randomise(rms_norm)
+        assert isinstance(layer_norm, nn.LayerNorm)
+        assert isinstance(rms_norm, nn.RMSNorm)
+        centred = x - x.mean(-1, keepdim=True)
+        expected = centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt()
+        torch.testing.assert_close(layer_norm(x), expected * layer_norm.weight + layer_norm.bias)
+        torch.testing.assert_close(rms_norm(x), x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * rms_norm.weight)
+
+
+# --- weights
+
+
+def test_initial_weights() -> None:
+    torch.manual_seed(0)
+    gpt = GPT(shape_of(n_layer=8, n_embd=128, vocab_size=200, block_size=100))
+    for name, parameter in gpt.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any(), name
+        elif "norm" in name:
+            assert (parameter == 1.0).all(), name
+        else:
+            residual = name.endswith(("attention.proj.weight", "mlp.proj.weight"))
+            expected = 0.02 / math.sqrt(2 * 8) if residual else 0.02
+            assert parameter.std().item() == pytest.approx(expected, rel=0.03), name
+            assert abs(parameter.mean().item()) < 5 * expected / math.sqrt(parameter.numel()), name
+
+
+@pytest.mark.parametrize("shape", [{}, LLAMA, {"norm": "rmsnorm"}, {"mlp": "swiglu", "qk_norm": True}])
+def test_bias_is_everywhere_or_nowhere(shape: dict[str, Any]) -> None:
+    def without_bias(gpt: GPT) -> list[type[nn.Module]]:
+        layers = [m for m in gpt.modules() if isinstance(m, nn.Linear | nn.LayerNorm)]
+        return [type(layer) for layer in layers if layer.bias is None]
+
+    assert not without_bias(GPT(shape_of(**(shape | {"bias": True}))))
+    bare = GPT(shape_of(**(shape | {"bias": False})))
+    assert len(without_bias(bare)) >= 8
+    assert not [name for name, _ in bare.named_parameters() if "bias" in name]
+
+
+# V C + L (3 C^2 + C^2 + MLP + norms) + the last norm, and T C for learned positions.
+PRESET_PARAMETERS = {
+    "gpt2_124m": 124_439_808,
+    "gpt2_small": 50257 * 384 + 512 * 384 + 6 * (12 * 384**2 + 13 * 384) + 2 * 384,
+    "gpt2_nano": 50257 * 128 + 256 * 128 + 4 * (12 * 128**2 + 13 * 128) + 2 * 128,
+    "llama_124m": 50257 * 768 + 12 * (4 * 768**2 + 3 * 768 * 2048 + 2 * 768) + 768,
+    "llama_small": 50257 * 384 + 6 * (4 * 384**2 + 3 * 384 * 1024 + 2 * 384) + 384,
+    "llama_nano": 50257 * 128 + 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128) + 128,
+}
+
+
+def test_presets_have_the_parameters_that_they_should() -> None:
+    counts = {}
+    for path in PRESETS.glob("*.yaml"):
+        with torch.device("meta"):
+            counts[path.stem] = GPT(GPTConfig(vocab_size=50257, **yaml.safe_load(path.read_text()))).num_parameters()
+    assert counts == PRESET_PARAMETERS
+
+
+# --- settings that cannot work
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"n_embd": 100, "n_head": 12}, r"n_embd=100 is not divisible by backbone\.n_head=12; .* that fits is 96"),
+        ({"n_embd": 5, "n_head": 12}, r"n_embd=5 is not divisible by backbone\.n_head=12; .* that fits is 12"),
+        ({"n_head": 4, "n_kv_head": 3}, r"n_head=4 is not divisible by backbone\.n_kv_head=3"),
+        ({"n_head": 4, "n_kv_head": 8}, r"n_head=4 is not divisible by backbone\.n_kv_head=8"),
+        ({"n_embd": 12, "n_head": 4, "position": "rotary"}, r"n_embd / n_head = 3 is odd"),
+        ({"dropout": 1.0}, r"dropout=1\.0 must lie in \[0, 1\)"),
+        ({"dropout": -0.1}, r"dropout=-0\.1 must lie in \[0, 1\)"),
+        ({"vocab_size": 0}, r"backbone\.vocab_size=0 must be at least 1"),
+        ({"block_size": 0}, r"backbone\.block_size=0 must be at least 1"),
+        ({"n_layer": 0}, r"backbone\.n_layer=0 must be at least 1"),
+        ({"n_head": -1}, r"backbone\.n_head=-1 must be at least 1"),
+        ({"n_kv_head": 0}, r"backbone\.n_kv_head=0 must be at least 1"),
+        ({"n_embd": 0}, r"backbone\.n_embd=0 must be at least 1"),
+        ({"n_inner": 0}, r"backbone\.n_inner=0 must be at least 1"),
+    ],
+)
+def test_a_shape_that_cannot_work_is_refused(shape: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        shape_of(**shape)
+
+
+def test_the_width_that_is_proposed_is_the_nearest() -> None:
+    for n_embd in range(1, 100):
+        try:
+            shape_of(n_embd=n_embd, n_head=7)
+        except InputError as error:
+            proposed = int(str(error).rsplit(" ", 1)[1])
+            shape_of(n_embd=proposed, n_head=7)
+            assert abs(proposed - n_embd) == min(abs(width - n_embd) for width in range(7, 120, 7))
+        else:
+            assert n_embd % 7 == 0
+
+
+# --- dropout
+
+
+def test_dropout_is_for_training_only() -> None:
+    plain, dropping = model(), model(dropout=0.5)
+    ids = random_ids(2, BLOCK_SIZE)
+    assert dropping(ids).equal(plain(ids))
+    assert plain.train()(ids).equal(plain.eval()(ids))
+    dropping.train()
+    assert not dropping(ids).allclose(dropping(ids))
+
+
+@pytest.mark.parametrize("where", ["", "blocks.0", "blocks.0.attention"], ids=["embeddings", "branches", "weights"])
+def test_dropout_is_in_each_of_its_places(where: str) -> None:
+    gpt, ids = model(dropout=0.5), random_ids(2, BLOCK_SIZE)
+    gpt.get_submodule(where).training = True  # and nothing below it
+    assert not gpt(ids).allclose(gpt(ids))
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    gpt = model(dropout=0.25, n_embd=256, block_size=64)
+    ids, seen = random_ids(8, 64), []
+    gpt.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    gpt(ids)
+    gpt.train()(ids)
+    dropped = seen[1] == 0.0
+    assert dropped.double().mean().item() == pytest.approx(0.25, abs=0.01)
+    torch.testing.assert_close(seen[1][~dropped], seen[0][~dropped] / 0.75)
+
+
+# --- operations
+
+
+@pytest.mark.parametrize("shape", [{"bias": False}, LLAMA, LLAMA | {"n_kv_head": 2}], ids=["gpt2", "llama", "grouped"])
+def test_flops_are_what_is_counted(shape: dict[str, Any]) -> None:
+    gpt = model(**shape).train()
+    # The counter knows matrix products; so attention is made of them, over the whole square as is the convention.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        gpt(random_ids(3, BLOCK_SIZE)).sum().backward()
+    assert counter.get_total_flops() == gpt.flops_per_token() * 3 * BLOCK_SIZE

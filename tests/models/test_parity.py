@@ -1,0 +1,180 @@
+"""The logits, losses and gradients of Hugging Face's GPT-2 and Llama with the same weights."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from gpt_lightning.batch import IGNORE_INDEX
+from gpt_lightning.models import GPTConfig
+from gpt_lightning.tasks import CausalLM
+from tests.models.test_gpt import randomise
+
+VOCAB_SIZE = 61
+BLOCK_SIZE = 16
+
+GPT2_SHAPES: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 24, "n_head": 3, "n_layer": 2},
+    "gpt2_inner": {"n_embd": 16, "n_head": 4, "n_layer": 3, "n_inner": 20},
+    "gpt2_untied": {"n_embd": 16, "n_head": 1, "n_layer": 1, "tie_embeddings": False},
+    "gpt2_eps": {"n_embd": 16, "n_head": 2, "n_layer": 2, "norm_eps": 0.1},
+}
+LLAMA_SHAPES: dict[str, dict[str, Any]] = {
+    "llama": {"n_embd": 24, "n_head": 3, "n_layer": 2},
+    "llama_grouped": {"n_embd": 32, "n_head": 4, "n_kv_head": 2, "n_layer": 2, "tie_embeddings": False},
+    "llama_one_kv": {"n_embd": 32, "n_head": 4, "n_kv_head": 1, "n_layer": 3, "n_inner": 20},
+    "llama_theta": {"n_embd": 32, "n_head": 2, "n_layer": 2, "rope_theta": 50.0, "tie_embeddings": False},
+    "llama_bias": {"n_embd": 24, "n_head": 3, "n_layer": 2, "bias": True, "norm_eps": 0.1},
+}
+
+
+def gpt2_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
+    """The same random GPT-2 as our task and as Hugging Face's model, both in float64 and ``eval`` mode."""
+    config = GPTConfig(vocab_size=VOCAB_SIZE, block_size=BLOCK_SIZE, **shape)
+    theirs = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=VOCAB_SIZE,
+            n_positions=BLOCK_SIZE,
+            n_embd=config.n_embd,
+            n_layer=config.n_layer,
+            n_head=config.n_head,
+            n_inner=config.n_inner,
+            layer_norm_epsilon=config.norm_eps,
+            tie_word_embeddings=config.tie_embeddings,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    )
+    randomise(theirs)
+    source = theirs.state_dict()
+    weights = {
+        "backbone.token_embedding.weight": source["transformer.wte.weight"],
+        "backbone.position_embedding.weight": source["transformer.wpe.weight"],
+        "backbone.norm.weight": source["transformer.ln_f.weight"],
+        "backbone.norm.bias": source["transformer.ln_f.bias"],
+        "head.weight": source["lm_head.weight"],
+    }
+    names = {
+        "norm_1": "ln_1",
+        "norm_2": "ln_2",
+        "attention.qkv": "attn.c_attn",
+        "attention.proj": "attn.c_proj",
+        "mlp.up": "mlp.c_fc",
+        "mlp.proj": "mlp.c_proj",
+    }
+    for layer in range(config.n_layer):
+        for name, their_name in names.items():
+            weight = source[f"transformer.h.{layer}.{their_name}.weight"]
+            # Their Conv1D stores the transpose of a Linear.
+            weights[f"backbone.blocks.{layer}.{name}.weight"] = weight.mT if weight.ndim == 2 else weight
+            weights[f"backbone.blocks.{layer}.{name}.bias"] = source[f"transformer.h.{layer}.{their_name}.bias"]
+    ours = CausalLM(config)
+    ours.load_state_dict(weights)
+    return ours.double().eval(), theirs.double().eval()
+
+
+def llama_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
+    """The same random Llama as our task and as Hugging Face's model, both in float64 and ``eval`` mode."""
+    family: dict[str, Any] = {"position": "rotary", "norm": "rmsnorm", "mlp": "swiglu", "bias": False}
+    config = GPTConfig(vocab_size=VOCAB_SIZE, block_size=BLOCK_SIZE, **(family | shape))
+    theirs = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCAB_SIZE,
+            hidden_size=config.n_embd,
+            intermediate_size=config.inner,
+            num_hidden_layers=config.n_layer,
+            num_attention_heads=config.n_head,
+            num_key_value_heads=config.n_kv_head,
+            max_position_embeddings=BLOCK_SIZE,
+            rms_norm_eps=config.norm_eps,
+            rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+            tie_word_embeddings=config.tie_embeddings,
+            attention_bias=config.bias,
+            mlp_bias=config.bias,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    )
+    randomise(theirs)
+    source = theirs.state_dict()
+    weights = {
+        "backbone.token_embedding.weight": source["model.embed_tokens.weight"],
+        "backbone.norm.weight": source["model.norm.weight"],
+        "head.weight": source["lm_head.weight"],
+    }
+    names = {
+        "norm_1": "input_layernorm",
+        "norm_2": "post_attention_layernorm",
+        "attention.proj": "self_attn.o_proj",
+        "mlp.gate": "mlp.gate_proj",
+        "mlp.up": "mlp.up_proj",
+        "mlp.proj": "mlp.down_proj",
+    }
+    for layer in range(config.n_layer):
+        block, their_block = f"backbone.blocks.{layer}", f"model.layers.{layer}"
+        for kind in ("weight", "bias") if config.bias else ("weight",):
+            for name, their_name in names.items():
+                if kind == "weight" or "norm" not in name:  # an RMSNorm has no bias
+                    weights[f"{block}.{name}.{kind}"] = source[f"{their_block}.{their_name}.{kind}"]
+            parts = [source[f"{their_block}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
+            weights[f"{block}.attention.qkv.{kind}"] = torch.cat(parts)
+    ours = CausalLM(config)
+    ours.load_state_dict(weights)
+    return ours.double().eval(), theirs.double().eval()
+
+
+def pair(name: str) -> tuple[CausalLM, Any]:
+    """The pair of one of the shapes above."""
+    return gpt2_pair(GPT2_SHAPES[name]) if name in GPT2_SHAPES else llama_pair(LLAMA_SHAPES[name])
+
+
+def random_ids(rows: int, tokens: int, seed: int = 1) -> Tensor:
+    """(rows, tokens) ids."""
+    return torch.randint(VOCAB_SIZE, (rows, tokens), generator=torch.Generator().manual_seed(seed))
+
+
+# Hugging Face's Llama normalises, and both turn positions, in float32 even in a float64 model.
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [*((name, 1e-11) for name in GPT2_SHAPES), *((name, 1e-5) for name in LLAMA_SHAPES)]
+)
+def test_logits_loss_and_gradients_are_hugging_faces(name: str, tolerance: float) -> None:
+    ours, theirs = pair(name)
+    ids = random_ids(3, BLOCK_SIZE)
+    expected = theirs(ids).logits
+    assert expected.std() > 1.0, "logits so small that agreement would say little"
+    torch.testing.assert_close(ours(ids), expected, rtol=tolerance, atol=tolerance)
+
+    labels = ids.clone()
+    labels[0, :9] = IGNORE_INDEX
+    labels[2, 4:6] = IGNORE_INDEX
+    their_loss = theirs(ids, labels=labels).loss  # which shifts the labels itself
+    shifted = torch.cat((labels[:, 1:], torch.full((3, 1), IGNORE_INDEX)), dim=1)
+    our_loss = ours.step({"input_ids": ids, "labels": shifted, "num_bytes": torch.ones(3, dtype=torch.int64)}, "train")
+    assert our_loss.item() == pytest.approx(their_loss.item(), rel=1e-6)
+
+    our_loss.backward()  # type: ignore[no-untyped-call]
+    their_loss.backward()
+    torch.testing.assert_close(
+        ours.backbone.token_embedding.weight.grad,
+        theirs.get_input_embeddings().weight.grad,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama_grouped"])
+def test_in_float32_too(name: str) -> None:
+    ours, theirs = pair(name)
+    ids = random_ids(2, 11)
+    torch.testing.assert_close(ours.float()(ids), theirs.float()(ids).logits, rtol=1e-5, atol=2e-5)
+
+
+def test_every_weight_of_theirs_has_a_place() -> None:
+    for name in (*GPT2_SHAPES, *LLAMA_SHAPES):
+        ours, theirs = pair(name)
+        assert sum(p.numel() for p in ours.parameters()) == theirs.num_parameters()

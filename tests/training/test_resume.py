@@ -1,0 +1,101 @@
+"""A run that was interrupted and resumed ends bit for bit where the uninterrupted one does."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+from torch import Tensor
+
+from gpt_lightning.training import Checkpoints, ValidationAtEnd
+from tests.runs import causal_lm, language_modeling, trainer
+
+Batches = list[tuple[int, int, list[list[int]]]]
+
+
+class Recorder(L.Callback):
+    """Remembers (epoch, batch, rows) of each training batch, and saves a checkpoint after each step and validation."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.batches: Batches = []
+        self.folder = folder
+        self.saved: list[tuple[Path, int]] = []
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.batches.append((trainer.current_epoch, batch_idx, batch["input_ids"].tolist()))
+        if not trainer.fit_loop.epoch_loop._should_accumulate():
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.fit_loop.epoch_loop._should_accumulate():
+            self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        if self.folder:
+            path = self.folder / f"{len(self.saved)}.ckpt"
+            trainer.save_checkpoint(path)
+            self.saved.append((path, len(self.batches)))
+
+
+def run(
+    folder: Path, recorder: Recorder, ckpt_path: Path | None = None, workers: int = 0, **arguments: Any
+) -> dict[str, Tensor]:
+    task = causal_lm()
+    data = language_modeling(folder, num_workers=workers)
+    fit = trainer(folder, callbacks=[recorder, *arguments.pop("callbacks", [])], **arguments)
+    fit.fit(task, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    state = {f"model.{name}": value for name, value in task.state_dict().items()}
+    for number, moments in fit.optimizers[0].state_dict()["state"].items():
+        state |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
+    return state
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("limits", [{"max_epochs": 3}, {"max_steps": 14, "max_epochs": -1}], ids=["epochs", "steps"])
+@pytest.mark.parametrize("validation", [{}, {"val_check_interval": 2}], ids=["val_epoch", "val_2"])
+def test_resume_from_every_step(
+    tmp_path: Path, accumulate: int, limits: dict[str, int], validation: dict[str, int]
+) -> None:
+    arguments: dict[str, Any] = {"accumulate_grad_batches": accumulate, **limits, **validation}
+    straight = Recorder(tmp_path)
+    expected = run(tmp_path, straight, **arguments)
+    assert {epoch for epoch, _, _ in straight.batches} >= {0, 1, 2}
+    wrong = []
+    for path, done in straight.saved:
+        resumed = Recorder()
+        state = run(tmp_path, resumed, path, **arguments)
+        if resumed.batches != straight.batches[done:] or not all(state[k].equal(expected[k]) for k in expected):
+            wrong.append(
+                (done, [b[:2] for b in resumed.batches][:3], len(resumed.batches), len(straight.batches) - done)
+            )
+    assert not wrong
+
+
+def test_resume_with_workers(tmp_path: Path) -> None:
+    """Worker processes fetch ahead; what they hold when a run ends is not counted."""
+    straight = Recorder(tmp_path)
+    expected = run(tmp_path, straight, workers=2, max_epochs=2)
+    at_end_of_epoch = max(done for _, done in straight.saved if straight.batches[done - 1][0] == 0)
+    for path, done in straight.saved:
+        if done in (2, at_end_of_epoch):
+            resumed = Recorder()
+            state = run(tmp_path, resumed, path, max_epochs=2, workers=2)
+            assert resumed.batches == straight.batches[done:]
+            assert all(state[name].equal(expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("limit", ["max_steps", "max_epochs"])
+def test_a_finished_run_goes_on_where_it_ended(tmp_path: Path, limit: str) -> None:
+    """The last checkpoint of a run whose limit is raised: also one that ended in the middle of an epoch."""
+    straight = Recorder()
+    expected = run(tmp_path, straight, max_steps=12)
+    first = Recorder()
+    arguments: dict[str, Any] = {"max_steps": 7} if limit == "max_steps" else {"max_epochs": 1}
+    run(tmp_path, first, callbacks=[Checkpoints(), ValidationAtEnd()], **arguments)
+    resumed = Recorder()
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    state = run(tmp_path, resumed, last, callbacks=[Checkpoints(), ValidationAtEnd()], max_steps=12)
+    assert first.batches + resumed.batches == straight.batches
+    assert all(state[name].equal(expected[name]) for name in expected)
