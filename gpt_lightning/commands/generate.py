@@ -3,15 +3,15 @@
 import sys
 from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser
+from gpt_lightning.commands.parser import Parser
 
 if TYPE_CHECKING:
     import torch
 
 
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """The command's options."""
-    p = ArgumentParser(prog="gpt-lightning generate", description="Continue a prompt, token by token.")
+    p = Parser(prog="gpt-lightning generate", description="Continue a prompt, token by token.")
     p.add_argument("model", type=str, metavar="MODEL", help="a checkpoint, or a run's folder (its best checkpoint)")
     p.add_argument(
         "--prompt", type=str, default="", help="text to continue; empty starts a new document, - reads standard input"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from gpt_lightning.commands.parser import Parser
 
 CONFIG = Path(__file__).parents[2] / "configs" / "pretrain_toy_world.yaml"
 DATA = Path("data/toy_world")
@@ -10,7 +10,7 @@ DATA = Path("data/toy_world")
 
 def main(argv: list[str]) -> int:
     """Write the toy world, pretrain on it, measure, and print a sample."""
-    p = ArgumentParser(
+    p = Parser(
         prog="gpt-lightning quickstart",
         description="Write the toy world to data/toy_world, pretrain a nano model on it, compare it with a unigram "
         "model, and print a sample: about three minutes on two cores. Run it in a checkout of the project.",

@@ -17,7 +17,7 @@ from gpt_lightning import (
     training,
 )
 from gpt_lightning.commands.from_checkpoint import with_checkpoint
-from gpt_lightning.commands.parser import Parser
+from gpt_lightning.commands.run_parser import RunParser
 from gpt_lightning.errors import InputError
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.checkpoint import make_folder
@@ -48,7 +48,7 @@ class CLI(LightningCLI):
             L.LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            parser_class=Parser,
+            parser_class=RunParser,
             save_config_callback=SaveConfig,
             # A legitimate resume goes on in its own folder; a new run has a new one.
             save_config_kwargs={"overwrite": True},

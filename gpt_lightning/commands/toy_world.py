@@ -1,11 +1,11 @@
 """``gpt-lightning toy-world``: write the toy world's files."""
 
-from jsonargparse import ArgumentParser
+from gpt_lightning.commands.parser import Parser
 
 
 def main(argv: list[str]) -> int:
     """Write the toy world below a folder."""
-    p = ArgumentParser(
+    p = Parser(
         prog="gpt-lightning toy-world",
         description="Write the toy world: short English passages to pretrain on (text/), and labelled rows of the same "
         "world (classification/, sentiment/, ner/, qa/). Nothing is downloaded; a seed decides everything.",

@@ -130,6 +130,21 @@ class Tokenizer:
         shown = [int(index) for index in ids if index != self.end_of_text_id]
         return self._inner.decode(shown, skip_special_tokens=False)
 
+    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
+        """Yield the text of ``ids`` as soon as it is certain: joined, it is ``decode(ids)``.
+
+        A character may take several tokens, and what a token looks like may depend on the one before.
+        """
+        before: list[int] = []  # the tokens of the last text that was certain
+        waiting: list[int] = []  # those since
+        for index in ids:
+            waiting.append(index)
+            text, shown = self.decode(before + waiting), self.decode(before)
+            if len(text) > len(shown) and not text.endswith("\ufffd"):
+                yield text[len(shown) :]
+                before, waiting = waiting, []
+        yield self.decode(before + waiting)[len(self.decode(before)) :]
+
     def token_bytes(self) -> NDArray[np.int64]:
         """Return (V,): how many UTF-8 bytes of text each id spells.
 
