@@ -81,7 +81,7 @@ def row_text(row: Row, column: str) -> str:
         )
     value = row.fields[column]
     if not isinstance(value, str):
-        kind = "null" if value is None else f"a {type(value).__name__}"
+        kind = "null" if value is None else f"of type {type(value).__name__}"
         raise InputError(f"{row.where}: {column!r} is {kind}, not a string; mend or remove this row")
     return value
 

@@ -78,7 +78,8 @@ def test_rows_know_where_they_come_from(tmp_path: Path, suffix: str, places: lis
 
 def test_folders_globs_and_lists_are_read_in_order(tmp_path: Path) -> None:
     (tmp_path / "sub" / ".hidden").mkdir(parents=True)
-    write(tmp_path / "sub" / "b.jsonl", ["b1", "b2"])
+    (tmp_path / "sub" / "deep" / "deeper").mkdir(parents=True)
+    write(tmp_path / "sub" / "deep" / "deeper" / "b.jsonl", ["b1", "b2"])
     write(tmp_path / "sub" / ".hidden" / "x.txt", ["x"])
     write(tmp_path / "c.txt.gz", ["c"])
     write(tmp_path / "a.csv", ["a"])
@@ -178,12 +179,16 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "no column": ("a.jsonl", b'{"a": 1, "b": 2}', r"a\.jsonl:1: there is no column 'text'; the columns are 'a', 'b'"),
     "no column csv": ("a.csv", b"a,b\n1,2\n", r"a\.csv:2: there is no column 'text'; .* --data\.text_column"),
     "null": ("a.jsonl", b'{"text": "a"}\n\n{"text": null}', r"a\.jsonl:3: 'text' is null, not a string"),
-    "number": ("a.jsonl", b'{"text": 7}', r"a\.jsonl:1: 'text' is a int, not a string"),
+    "number": ("a.jsonl", b'{"text": 7}', r"a\.jsonl:1: 'text' is of type int, not a string"),
     "open quote": ("a.csv", b'text\nok\n"open\nend\n', r"a\.csv:3: not CSV \(unexpected end of data\)"),
     "short row": ("a.csv", b"text,n\na,1\nb\n", r"a\.csv:3: 1 fields where the header has 2"),
     "twice": ("a.csv", b"text,text\na,b\n", r"a\.csv:1: the header names a column twice: text, text"),
     "not parquet": ("a.parquet", b"PAR1 or not", r"a\.parquet: not a whole Parquet file"),
-    "unknown": ("a.md", b"text", r"a\.md has no suffix that is known; .* \.txt, \.jsonl, \.csv, \.parquet"),
+    "unknown": (
+        "a.md",
+        b"text",
+        r"a\.md has no suffix that is known; .* \.txt, \.jsonl, \.csv, \.parquet, each also with \.gz",
+    ),
     "no suffix": ("a", b"text", "has no suffix that is known"),
 }
 
@@ -270,6 +275,10 @@ def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: pytes
 def test_the_key_to_blame_can_be_chosen() -> None:
     with pytest.raises(InputError, match=r"^--train: absent does not exist"):
         next(read_texts("absent", split="train", key="--train"))
+    with pytest.raises(InputError, match=r"^--train: absent does not exist"):
+        next(read_rows("absent", split="train", key="--train"))
+    with pytest.raises(InputError, match=r"^--train: absent does not exist"):
+        fingerprint("absent", split="train", key="--train")
 
 
 def test_the_fingerprint_changes_with_any_write(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""How fast text becomes shards, beside the tokenizer's own rate, and what memory that takes.
+
+python benchmarks/tokenise.py TEXT.jsonl TOKENIZER.json
+"""
+
+import argparse
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from gpt_lightning.data.shards import tokenise
+from gpt_lightning.data.source import read_texts
+from gpt_lightning.data.tokenizer import load_tokenizer
+
+
+def measure(what: str, text: str, tokenizer_file: str) -> dict[str, float]:
+    """Seconds and peak memory in MB of one way to tokenise ``text``, in this process."""
+    tokenizer = load_tokenizer(tokenizer_file)
+    if what == "encode_batch":
+        import tokenizers
+
+        plain = tokenizers.Tokenizer.from_file(tokenizer_file)
+        texts = [piece.text for piece in read_texts(text, split="train")]
+        start = time.perf_counter()
+        plain.encode_batch(texts, add_special_tokens=False)
+        seconds = time.perf_counter() - start
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            tokenise(text, split="train", text_column="text", tokenizer=tokenizer, cache_dir=Path(folder))
+            seconds = time.perf_counter() - start
+    return {"seconds": seconds, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def in_turn(text: Path, tokenizer: str, rounds: int) -> None:
+    """Compare with the library's own rate, and one copy of the text with ten."""
+    size = text.stat().st_size / 1e6
+    with tempfile.TemporaryDirectory() as folder:
+        ten = Path(folder) / "ten.jsonl"
+        with ten.open("wb") as out:
+            for _ in range(10):
+                with text.open("rb") as file:
+                    shutil.copyfileobj(file, out)
+        runs = {"encode_batch": ("encode_batch", text), "ours": ("ours", text), "ours, 10 x": ("ours", ten)}
+        results: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
+        for _ in range(rounds):
+            for name, (what, path) in runs.items():
+                command = [sys.executable, __file__, str(path), tokenizer, "--what", what]
+                out_text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+                results[name].append(json.loads(out_text))
+    median = {
+        name: {key: statistics.median(run[key] for run in values) for key in ("seconds", "memory")}
+        for name, values in results.items()
+    }
+    for name, values in median.items():
+        megabytes = size * (10 if "10" in name else 1)
+        print(
+            f"{name}: {values['seconds']:.2f} s, {megabytes / values['seconds']:.1f} MB/s, peak {values['memory']:.0f} MB"
+        )
+    rate = 10 * median["encode_batch"]["seconds"] / median["ours, 10 x"]["seconds"]
+    print(
+        f"rate of ours over encode_batch: {median['encode_batch']['seconds'] / median['ours']['seconds']:.2f}", end=""
+    )
+    print(f" (10 x the text: {rate:.2f})")
+    print(f"memory for 10 x the text: {median['ours, 10 x']['memory'] / median['ours']['memory']:.2f} x")
+
+
+def main() -> None:
+    """Measure one way, or compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text")
+    parser.add_argument("tokenizer")
+    parser.add_argument("--what", choices=["encode_batch", "ours"])
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    if options.what:
+        print(json.dumps(measure(options.what, options.text, options.tokenizer)))
+    else:
+        in_turn(Path(options.text), options.tokenizer, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Every shipped YAML runs."""
+
+import os
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import torch
+
+from gpt_lightning.cli import main
+from gpt_lightning.commands.run import CLI
+from gpt_lightning.models import GPT, GPTConfig
+from gpt_lightning.tasks import CausalLM
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+NEEDS_THE_HUB = ["pretrain_fineweb_edu_gpt2_124m.yaml"]
+RUNS_HERE = ["pretrain_books.yaml", "pretrain_shakespeare_char.yaml", "pretrain_toy_world.yaml"]
+
+
+def test_the_sweep_sees_every_configuration() -> None:
+    assert sorted(path.name for path in CONFIGS.glob("*.yaml")) == sorted(RUNS_HERE + NEEDS_THE_HUB)
+
+
+@pytest.mark.parametrize("name", RUNS_HERE)
+def test_configuration_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two steps of the real thing, on text of the toy world."""
+    assert main(["toy-world", str(tmp_path / "world")]) == 0
+    text = tmp_path / "world" / "text"
+    monkeypatch.chdir(tmp_path)
+    code = main(
+        [
+            *("fit", "-c", str(CONFIGS / name), "--trainer.max_steps=2", "--trainer.limit_val_batches=2"),
+            *(
+                "--trainer.accelerator=cpu",
+                "--samples.max_new_tokens=3",
+                "--data.cache_dir=cache",
+                "--data.batch_size=2",
+            ),
+            *(f"--data.train={text / 'validation.jsonl'}", f"--data.validation={text / 'test.jsonl'}"),
+        ]
+    )
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "2 steps\nbest: logs/" in out
+    opening = (CONFIGS / name).read_text()
+    assert f"gpt-lightning fit -c configs/{name}" in opening, "a YAML opens with the command that runs it"
+
+
+def test_gpt2_124m_on_fineweb_edu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as a processor without a network gets: it parses, and the model has GPT-2's number of parameters."""
+    monkeypatch.setattr(CLI, "instantiate_classes", Mock())
+    monkeypatch.setattr(CLI, "_run_subcommand", Mock())
+    cli = CLI(["fit", "-c", str(CONFIGS / NEEDS_THE_HUB[0])])
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    model = cli.config["fit"].model
+    assert model.class_path == "gpt_lightning.tasks.CausalLM"
+    shape = GPTConfig(**{key: value for key, value in vars(model.init_args.backbone).items() if key[0] != "_"})
+    with torch.device("meta"):
+        task = CausalLM(shape)
+    assert sum(parameter.numel() for parameter in task.parameters()) == 124_439_808
+    trainer = cli.config["fit"].trainer
+    tokens = trainer.devices * cli.config["fit"].data.init_args.batch_size * shape.block_size
+    assert tokens * trainer.accumulate_grad_batches * trainer.max_steps == pytest.approx(10e9, rel=1e-3)
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "backbone").glob("*.yaml")), ids=lambda path: path.stem)
+def test_backbone_is_of_its_size(path: Path) -> None:
+    import yaml
+
+    shape = GPTConfig(vocab_size=50_257, **yaml.safe_load(path.read_text()))
+    with torch.device("meta"):
+        parameters = GPT(shape).num_parameters()
+    low, high = {"nano": (7e6, 8e6), "small": (29e6, 31e6), "124m": (123e6, 125e6)}[path.stem.split("_")[1]]
+    assert low < parameters < high
+
+
+def test_there_are_two_shapes_in_three_sizes() -> None:
+    names = {path.stem for path in (CONFIGS / "backbone").glob("*.yaml")}
+    assert names == {f"{shape}_{size}" for shape in ("gpt2", "llama") for size in ("nano", "small", "124m")}
