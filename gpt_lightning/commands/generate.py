@@ -74,6 +74,11 @@ def main(argv: list[str]) -> int:
 def _device(name: str) -> "torch.device":
     import torch
 
-    if name != "auto":
-        return torch.device(name)
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
+    from gpt_lightning.errors import InputError
+
+    if name == "auto":
+        return torch.accelerator.current_accelerator() or torch.device("cpu")
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,92 @@
+"""``generate`` as a user calls it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpt_lightning.cli import main
+from gpt_lightning.training import Checkpoints, ValidationAtEnd
+from tests.runs import causal_lm, language_modeling, trainer
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of a few steps, of a model with a context of 8 bytes."""
+    folder = tmp_path_factory.mktemp("run")
+    run = trainer(folder, max_steps=3, callbacks=[Checkpoints(), ValidationAtEnd()])
+    run.fit(causal_lm(), datamodule=language_modeling(folder))
+    return folder
+
+
+def generate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(["generate", *arguments])
+    return code, *capsys.readouterr()
+
+
+def test_a_run_folder_and_its_checkpoint_give_the_same(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = [
+        generate(capsys, str(model), "--prompt=beer", "--max_new_tokens=20", "--seed=3")
+        for model in (run_folder, run_folder / "checkpoints" / "best.ckpt", run_folder)
+    ]
+    assert texts[0][0] == 0, texts[0][2]
+    assert texts[0][1].startswith("beer")
+    assert texts[0] == texts[1] == texts[2]
+    assert texts[0][1] != generate(capsys, str(run_folder), "--prompt=beer", "--max_new_tokens=20", "--seed=4")[1]
+
+
+def test_a_prompt_longer_than_the_context(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = generate(capsys, str(run_folder), "--prompt=" + "beer " * 9, "--max_new_tokens=30")
+    assert code == 0
+    assert out.startswith("beer " * 9)
+    assert err == "the prompt has 45 tokens, the context holds 8: its last 8 are used\n"
+
+
+def test_an_empty_prompt_starts_a_document(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = generate(capsys, str(run_folder), "--max_new_tokens=5", "--temperature=0")
+    assert code == 0
+    assert "<|endoftext|>" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--temperature=-1"], "--temperature -1.0 must be 0 (greedy) or more"),
+        (["--top_k=0"], "--top_k 0 must be at least 1"),
+        (["--top_p=1.5"], "--top_p 1.5 must lie in (0, 1]"),
+        (["--max_new_tokens=0"], "--max_new_tokens 0 must be at least 1"),
+        (["--device=cuda:99"], "--device cuda:99"),
+    ],
+)
+def test_bad_values(run_folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    code, _, err = generate(capsys, str(run_folder), *arguments)
+    assert code == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_model_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
+    for model, message in (
+        (tmp_path / "absent", "no such checkpoint or run folder"),
+        (tmp_path, "no checkpoints/best.ckpt or checkpoints/last.ckpt in this folder"),
+        (tmp_path / "other.pt", "a torch file, but not a checkpoint of gpt-lightning"),
+    ):
+        code, _, err = generate(capsys, str(model))
+        assert code == 2
+        assert f"{model}: {message}" in err
+
+
+def test_a_hostile_pickle_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sentinel = tmp_path / "sentinel"
+
+    class Hostile:
+        def __reduce__(self) -> tuple[object, tuple[str, str]]:
+            return open, (str(sentinel), "w")
+
+    torch.save({"state_dict": {}, "hyper_parameters": Hostile()}, tmp_path / "hostile.ckpt")
+    code, _, err = generate(capsys, str(tmp_path / "hostile.ckpt"))
+    assert code == 2
+    assert "not a checkpoint that can be read safely" in err
+    assert not sentinel.exists()

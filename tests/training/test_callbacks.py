@@ -1,0 +1,136 @@
+"""Checkpoints, samples, speed, and what a person sees."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Throughput, ValidationAtEnd
+from gpt_lightning.training.checkpoint import find_checkpoint, load_task, read_checkpoint
+from gpt_lightning.training.throughput import measured_flops
+from tests.runs import causal_lm, language_modeling, trainer
+
+
+class Scores(L.Callback):
+    """Replaces the validation loss by scores of our choosing."""
+
+    def __init__(self, *scores: float) -> None:
+        self.scores = list(scores)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        pl_module.log("score", self.scores.pop(0))
+
+
+def fit(folder: Path, *callbacks: L.Callback, **arguments: Any) -> L.Trainer:
+    fit = trainer(folder, callbacks=list(callbacks), **arguments)
+    fit.fit(causal_lm(), datamodule=language_modeling(folder))
+    return fit
+
+
+@pytest.mark.parametrize(("mode", "best_step"), [("min", 2), ("max", 3)])
+def test_best_is_the_best_and_last_the_last(tmp_path: Path, mode: Any, best_step: int) -> None:
+    checkpoints = Checkpoints(monitor="score", mode=mode)
+    fit(
+        tmp_path,
+        Scores(0.5, 0.2, 0.9, 0.3),
+        checkpoints,
+        max_steps=4,
+        val_check_interval=1,
+        check_val_every_n_epoch=None,
+    )
+    assert read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")["global_step"] == best_step
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 4
+    assert find_checkpoint(str(tmp_path)).name == "best.ckpt"
+
+
+def test_last_is_written_at_its_interval(tmp_path: Path) -> None:
+    class Crash(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.global_step == 5:
+                raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(tmp_path, Checkpoints(every_n_steps=2), Crash(), max_steps=9, limit_val_batches=0)
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 4
+
+
+def test_a_checkpoint_alone_is_enough(tmp_path: Path) -> None:
+    run = fit(tmp_path, Checkpoints(), max_steps=2)
+    moved = (tmp_path / "checkpoints" / "last.ckpt").rename(tmp_path / "elsewhere.ckpt")
+    task, tokenizer = load_task(moved)
+    assert not task.training
+    assert tokenizer.name == "bytes (257)"
+    ids = torch.tensor([tokenizer.encode("beer on")])
+    assert task(ids).equal(run.lightning_module.eval()(ids))
+
+
+def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    fit(tmp_path, Checkpoints(), max_steps=2)
+    other = trainer(tmp_path, callbacks=[Checkpoints()], max_steps=3)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    with pytest.raises(InputError, match=r"tokenizer bytes \(257\), the data has another: bpe \(260\)"):
+        other.fit(
+            causal_lm(), datamodule=language_modeling(tmp_path, tokenizer="bpe:260"), ckpt_path=last, weights_only=True
+        )
+
+
+def test_validation_at_the_end(tmp_path: Path) -> None:
+    """Two validations: at its interval, and after the last step."""
+    run = fit(
+        tmp_path,
+        Scores(0.5, 0.4),
+        ValidationAtEnd(),
+        max_steps=4,
+        val_check_interval=3,
+        check_val_every_n_epoch=None,
+    )
+    assert float(run.callback_metrics["score"]) == pytest.approx(0.4)
+
+
+def test_tokens_are_counted_and_go_on_after_a_resume(tmp_path: Path) -> None:
+    fit(tmp_path, Throughput(), Checkpoints(), max_steps=3, accumulate_grad_batches=2)
+    again = trainer(tmp_path, callbacks=[Throughput(), Checkpoints()], max_steps=4, accumulate_grad_batches=2)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    again.fit(causal_lm(), datamodule=language_modeling(tmp_path), ckpt_path=last, weights_only=True)
+    tokens = float(again.callback_metrics["train/tokens"])
+    rows = len(language_modeling_rows(tmp_path))
+    assert tokens == rows * 8, "two epochs' worth of micro-batches, the ragged ones too"
+    assert 0.0 < float(again.callback_metrics["train/mfu"]) < 1.0
+
+
+def language_modeling_rows(folder: Path) -> list[int]:
+    """The rows of the first eight micro-batches of batch size 4."""
+    data = language_modeling(folder)
+    run = trainer(folder, max_steps=4, accumulate_grad_batches=2)
+    rows: list[int] = []
+
+    class Count(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            rows.extend(range(len(batch["input_ids"])))
+
+    run.callbacks.append(Count())  # type: ignore[attr-defined]
+    run.fit(causal_lm(), datamodule=data)
+    return rows
+
+
+def test_measured_flops_is_of_the_right_size() -> None:
+    """Within a factor of ten of counting a product ourselves."""
+    import time
+
+    a = torch.randn(512, 512)
+    a @ a
+    start = time.perf_counter()
+    for _ in range(20):
+        a @ a
+    rate = 20 * 2 * 512**3 / (time.perf_counter() - start)
+    assert rate / 10 < measured_flops(torch.device("cpu"), torch.float32, size=512) < rate * 10
+
+
+def test_lines_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(tmp_path, Throughput(), ProgressLines(seconds=0.0), Checkpoints(), Summary(), max_steps=2)
+    out = capsys.readouterr().out
+    assert "step 2: train/loss" in out
+    assert f"last: {tmp_path}/checkpoints/last.ckpt" in out
