@@ -70,5 +70,3 @@ def _unknown_command(name: str) -> int:
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(COMMANDS)}"
     print(f"gpt-lightning: no command {name!r}; {hint}", file=sys.stderr)
     return 2
-
-

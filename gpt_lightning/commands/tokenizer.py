@@ -4,8 +4,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
-from jsonargparse import ArgumentParser
-
+from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
 
 _SAMPLE_PIECES: Final = 64  # up to 4 Mi characters: enough to know bytes per token to a per cent
@@ -17,11 +16,11 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         InputError: a source, a size or a file that cannot work.
     """
-    parser = ArgumentParser(prog="gpt-lightning tokenizer", description="Train a tokenizer, or look at one.")
-    training = ArgumentParser(description="Train a tokenizer and write it as a tokenizer.json.")
+    parser = Parser(prog="gpt-lightning tokenizer", description="Train a tokenizer, or look at one.")
+    training = Parser(description="Train a tokenizer and write it as a tokenizer.json.")
     training.add_function_arguments(train, as_group=False, skip={"overwrite"})
     training.add_argument("--overwrite", action="store_true", help="replace the output where it exists")
-    showing = ArgumentParser(description="Print the ids that a tokenizer gives a text, and what each spells.")
+    showing = Parser(description="Print the ids that a tokenizer gives a text, and what each spells.")
     showing.add_argument("tokenizer", type=str, help="tokenizer.json, a folder that holds one, hub:NAME, or bytes")
     showing.add_argument("--text", type=str, required=True, help="the text to encode")
     commands = parser.add_subcommands()

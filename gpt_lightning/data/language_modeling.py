@@ -80,12 +80,7 @@ class LanguageModeling(L.LightningDataModule):
         def text_fingerprint() -> str:
             return fingerprint(self._source("train"), split="train") + self.text_column
 
-        return build_tokenizer(
-            self.tokenizer_name,
-            texts,
-            self.cache_dir,
-            text_fingerprint() if self.tokenizer_name == "characters" or self.tokenizer_name.startswith("bpe:") else "",
-        )
+        return build_tokenizer(self.tokenizer_name, texts, self.cache_dir, text_fingerprint)
 
     @property
     def vocab_size(self) -> int:

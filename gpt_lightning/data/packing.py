@@ -3,6 +3,8 @@
 N tokens of the split, T tokens of a block, B rows.
 """
 
+import hashlib
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -65,8 +67,9 @@ class PackedBlocks:
         """The blocks at ``indices`` of ``epoch``'s order, and ``num_padding`` rows whose labels are all ignored."""
         offset = 0
         if self.seed is not None and len(indices):
-            offset = int(Permutation(self.block_size, self.seed, epoch, 1)[np.zeros(1, dtype=np.int64)][0])
-            indices = Permutation(len(self), self.seed, epoch, 0)[indices]
+            digest = hashlib.sha256(f"offset {self.seed} {epoch}".encode()).digest()
+            offset = int.from_bytes(digest[:8], "little") % self.block_size
+            indices = Permutation(len(self), self.seed, epoch)[indices]
         tokens = np.full((len(indices) + num_padding, self.block_size + 1), self.end_of_text_id, dtype=np.int64)
         lengths = np.zeros((len(tokens), 1), dtype=np.int64)
         for row, index in enumerate(indices):

@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-ROUNDS = 4
+ROUNDS = 8
+"""Four would do for long words; of the orders of a handful of blocks they make some clearly too often."""
 
 
 class Permutation:
@@ -20,7 +21,7 @@ class Permutation:
         self.size = size
         self._half_bits = np.uint64(max(1, (max(size - 1, 1).bit_length() + 1) // 2))
         self._mask = np.uint64((1 << int(self._half_bits)) - 1)
-        digest = hashlib.sha256(repr(key).encode()).digest()
+        digest = hashlib.sha512(repr(key).encode()).digest()
         self._round_keys = np.frombuffer(digest, dtype="<u8")[:ROUNDS]
 
     def __getitem__(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:

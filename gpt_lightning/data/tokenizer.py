@@ -254,11 +254,14 @@ def load_tokenizer(spec: str, key: str = "--data.tokenizer") -> Tokenizer:
         raise InputError(f"{path}: cannot be read ({_one_line(error)}); check the file") from error
 
 
-def build_tokenizer(spec: str, texts: Callable[[], Iterator[str]], cache_dir: Path, text_fingerprint: str) -> Tokenizer:
+def build_tokenizer(
+    spec: str, texts: Callable[[], Iterator[str]], cache_dir: Path, text_fingerprint: Callable[[], str]
+) -> Tokenizer:
     """Make or load the tokenizer that ``spec`` names.
 
     ``characters`` and ``bpe:SIZE`` are trained on ``texts()`` once and kept in ``cache_dir``, under a name made of the
-    ``spec`` and ``text_fingerprint``. Processes that want the same one wait for the first.
+    ``spec`` and ``text_fingerprint()``; the others never look at the text. Processes that want the same one wait for
+    the first.
 
     Raises:
         InputError: an unknown ``spec``, a cache that cannot be written, or whatever ``texts`` raises.
@@ -266,12 +269,12 @@ def build_tokenizer(spec: str, texts: Callable[[], Iterator[str]], cache_dir: Pa
     if spec == "bytes":
         return bytes_tokenizer()
     if spec == "characters":
-        return _cached(spec, lambda: train_characters(texts()), cache_dir, text_fingerprint)
+        return _cached(spec, lambda: train_characters(texts()), cache_dir, text_fingerprint())
     if spec.startswith("bpe:"):
         size = spec.removeprefix("bpe:")
         if not re.fullmatch("[0-9]{1,9}", size):
             raise InputError(f"--data.tokenizer: {spec!r} names no size; write it like bpe:4096")
-        return _cached(f"bpe:{int(size)}", lambda: train_bpe(texts(), int(size)), cache_dir, text_fingerprint)
+        return _cached(f"bpe:{int(size)}", lambda: train_bpe(texts(), int(size)), cache_dir, text_fingerprint())
     return load_tokenizer(spec)
 
 

@@ -1,5 +1,7 @@
 """What all tasks share: one backbone, one optimizer step that weighs tokens, one way to log and to save."""
 
+import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
@@ -7,6 +9,7 @@ from typing import Any, Literal, Self, get_type_hints
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -109,7 +112,13 @@ class Task(L.LightningModule, ABC):
         assert isinstance(optimizer, torch.optim.Optimizer)
         for group, fresh in zip(optimizer.param_groups, self.optimizer_config.build(self).param_groups, strict=True):
             group.update({key: value for key, value in fresh.items() if key != "params"})
-        self._run_steps = int(self.trainer.estimated_stepping_batches)
+        run_steps = self.trainer.estimated_stepping_batches
+        if run_steps == math.inf and self.schedule.kind != "constant" and self.schedule.total_steps is None:
+            raise InputError(
+                f"schedule.kind={self.schedule.kind} decays until the end of the run, which nothing sets; "
+                "give schedule.total_steps, trainer.max_steps or trainer.max_epochs"
+            )
+        self._run_steps = int(min(run_steps, sys.maxsize))
 
     def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
         """Set this step's learning rate."""
@@ -125,18 +134,24 @@ class Task(L.LightningModule, ABC):
     ) -> None:
         """Turn the sum of gradients into the mean over the labels of all micro-batches and ranks, and clip it."""
         assert self._window_weight is not None, "a step without a micro-batch"
+        precision = self.trainer.precision_plugin
+        if isinstance(precision, MixedPrecision) and precision.scaler is not None:
+            # Lightning leaves float16's scale to a fused optimizer, whose step comes after the clipping.
+            precision.scaler.unscale_(optimizer)
         weight = self.trainer.strategy.reduce(self._window_weight.float(), reduce_op="sum")
         self._window_weight = None
         # Lightning divided by the micro-batches of a step, DDP by the ranks.
         divided_by = self.trainer.accumulate_grad_batches * self.trainer.world_size
-        to_mean = divided_by / (weight * LOSS_SCALE)
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        # Without a single label the gradients are 0 and stay 0.
+        to_mean = divided_by / (weight.clamp(min=1.0) * LOSS_SCALE)
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        gradients = [p.grad for p in parameters]
         norm = nn.utils.get_total_norm(gradients) * to_mean
         if gradient_clip_val and gradient_clip_algorithm != "value":
             to_mean = to_mean * (gradient_clip_val / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(gradients, to_mean)
         if gradient_clip_val and gradient_clip_algorithm == "value":
-            nn.utils.clip_grad_value_(gradients, gradient_clip_val)
+            nn.utils.clip_grad_value_(parameters, gradient_clip_val)
         self._gradient_norm = norm
 
     # --- what is logged

@@ -73,7 +73,7 @@ class CausalLM(Task):
         return loss
 
     def predict_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """For each row (B,): ``nll``, the sum over its labels in nats, with ``num_tokens`` and ``num_bytes`` of them."""
+        """For each row (B,): ``nll``, the sum over its labels in nats, and their ``num_tokens`` and ``num_bytes``."""
         logits_BTV = self.head(self.backbone(batch["input_ids"], document_ids=batch.get("document_ids")))
         labels_BT = batch["labels"]
         nll_BT = F.cross_entropy(logits_BTV.mT.float(), labels_BT, ignore_index=IGNORE_INDEX, reduction="none")

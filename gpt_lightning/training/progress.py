@@ -28,9 +28,11 @@ class ProgressLines(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Print the training loss and speed, if they are known and it is time."""
-        metrics = trainer.callback_metrics
         now = time.monotonic()
-        if not trainer.is_global_zero or "train/loss" not in metrics or now - self._last < self.seconds:
+        if not trainer.is_global_zero or now - self._last < self.seconds:
+            return
+        metrics = trainer.callback_metrics
+        if "train/loss" not in metrics:
             return
         self._last = now
         speed = float(metrics.get("train/tokens_per_second", 0.0))

@@ -22,4 +22,8 @@ class RandomnessByPosition(L.Callback):
         """Seed for this batch."""
         seed = os.environ.get("PL_GLOBAL_SEED", "0")
         position = f"{seed} {trainer.global_rank} {trainer.current_epoch} {batch_idx}"
-        torch.manual_seed(int.from_bytes(hashlib.sha256(position.encode()).digest()[:8], "little") >> 1)
+        number = int.from_bytes(hashlib.sha256(position.encode()).digest()[:8], "little") >> 1
+        # torch.manual_seed seeds every kind of device, and where CUDA has not started it keeps a stack trace each time.
+        torch.default_generator.manual_seed(number)
+        if pl_module.device.type != "cpu":
+            torch.get_device_module(pl_module.device).manual_seed(number)

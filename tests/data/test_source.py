@@ -99,6 +99,7 @@ def test_a_byte_order_mark_is_dropped(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"a{suffix}", ["text"])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert documents(str(path)) == ["text"]
+    assert next(iter(next(read_rows(str(path), split="train")).fields)) in ("n", "text")  # the mark is in no name
 
 
 def test_blank_lines_and_empty_texts_are_skipped(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@
 
 import json
 import pickle
+import random
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,11 @@ def test_the_end_of_text_of_a_foreign_tokenizer_is_found_or_added(name: str | No
     assert (name or END_OF_TEXT) in made.to_json()
 
 
+def test_our_own_end_of_text_goes_before_those_of_others() -> None:
+    inner = tokenizers.Tokenizer(models.WordLevel({"</s>": 0, "<eos>": 1, END_OF_TEXT: 2, "a": 3}, unk_token="a"))
+    assert Tokenizer(inner).end_of_text_id == 2
+
+
 def test_bytes_of_tokens_with_metaspace_and_byte_fallback() -> None:
     vocabulary = {"<unk>": 0, "</s>": 1, "<0x0A>": 2, "▁": 3, "a": 4, "▁a": 5, "é": 6, "<0xC3>": 7}
     inner = tokenizers.Tokenizer(models.BPE(vocabulary, [("▁", "a")], unk_token="<unk>", byte_fallback=True))
@@ -223,15 +229,15 @@ def test_a_tokenizer_is_trained_once(tmp_path: Path, spec: str) -> None:
         calls.append(1)
         return iter(TEXTS)
 
-    first = build_tokenizer(spec, texts, tmp_path, "fingerprint")
-    again = build_tokenizer(spec, texts, tmp_path, "fingerprint")
+    first = build_tokenizer(spec, texts, tmp_path, lambda: "fingerprint")
+    again = build_tokenizer(spec, texts, tmp_path, lambda: "fingerprint")
     assert first.hash == again.hash
     assert len(calls) == 1
-    build_tokenizer(spec, texts, tmp_path, "another text")
+    build_tokenizer(spec, texts, tmp_path, lambda: "another text")
     assert len(calls) == 2
     for path in (tmp_path / "tokenizers").glob("*.json"):
         path.write_bytes(path.read_bytes()[:100])
-    assert build_tokenizer(spec, texts, tmp_path, "fingerprint").hash == first.hash
+    assert build_tokenizer(spec, texts, tmp_path, lambda: "fingerprint").hash == first.hash
     assert len(calls) == 3
 
 
@@ -245,7 +251,7 @@ def test_processes_that_want_one_tokenizer_train_it_once(tmp_path: Path) -> None
 
     def build() -> None:
         ready.wait()
-        build_tokenizer("bpe:300", texts, tmp_path, "fingerprint")
+        build_tokenizer("bpe:300", texts, tmp_path, lambda: "fingerprint")
 
     threads = [threading.Thread(target=build) for _ in range(4)]
     for thread in threads:
@@ -266,7 +272,7 @@ def test_processes_that_want_one_tokenizer_train_it_once(tmp_path: Path) -> None
 )
 def test_unknown_specs_are_refused(tmp_path: Path, spec: str, message: str) -> None:
     with pytest.raises(InputError, match=f"--data.tokenizer: {message}"):
-        build_tokenizer(spec, lambda: iter(TEXTS), tmp_path, "fingerprint")
+        build_tokenizer(spec, lambda: iter(TEXTS), tmp_path, lambda: "fingerprint")
 
 
 def test_bytes_and_files_need_no_text(tmp_path: Path) -> None:
@@ -274,7 +280,11 @@ def test_bytes_and_files_need_no_text(tmp_path: Path) -> None:
         raise AssertionError("read for nothing")
 
     bytes_tokenizer().save(tmp_path / "tokenizer.json")
-    made = [build_tokenizer(spec, texts, tmp_path / "cache", "") for spec in ("bytes", str(tmp_path))]
+
+    def text_fingerprint() -> str:
+        raise AssertionError("the text was looked at")
+
+    made = [build_tokenizer(spec, texts, tmp_path / "cache", text_fingerprint) for spec in ("bytes", str(tmp_path))]
     assert made[0].hash == made[1].hash
     assert not (tmp_path / "cache").exists()
 
@@ -282,7 +292,7 @@ def test_bytes_and_files_need_no_text(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot be written \(Not a directory\); .*--data\.cache_dir"):
-        build_tokenizer("characters", lambda: iter(TEXTS), tmp_path / "file", "")
+        build_tokenizer("characters", lambda: iter(TEXTS), tmp_path / "file", lambda: "")
 
 
 def test_errors_of_the_texts_stay_as_they_are(tmp_path: Path) -> None:
@@ -292,6 +302,21 @@ def test_errors_of_the_texts_stay_as_they_are(tmp_path: Path) -> None:
 
     for spec in ("bpe:300", "characters"):
         with pytest.raises(InputError, match=r"^a\.txt:2: wrong$"):
-            build_tokenizer(spec, texts, tmp_path, "")
+            build_tokenizer(spec, texts, tmp_path, lambda: "")
     assert not list(tmp_path.rglob("*.json"))
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("make", [bytes_tokenizer, lambda: train_characters(TEXTS), lambda: train_bpe(TEXTS, 300)])
+def test_streamed_text_is_the_text(make: Callable[[], Tokenizer]) -> None:
+    """Also of ids at random, which are broken UTF-8 for the most part; a character comes out when it is whole."""
+    tokenizer, rng = make(), random.Random(0)
+    for text in (*TEXTS, ""):
+        assert "".join(tokenizer.decode_stream(tokenizer.encode(text))) == tokenizer.decode(tokenizer.encode(text))
+    for _ in range(300):
+        ids = rng.choices(range(tokenizer.vocab_size), k=12)
+        assert "".join(tokenizer.decode_stream(ids)) == tokenizer.decode(ids)
+
+
+def test_streamed_characters_come_out_whole() -> None:
+    assert list(bytes_tokenizer().decode_stream("aé😀".encode())) == ["a", "é", "😀", ""]

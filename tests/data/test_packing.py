@@ -1,0 +1,148 @@
+"""Packed blocks: what is predicted, how often, and in which order."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gpt_lightning.batch import IGNORE_INDEX
+from gpt_lightning.data.packing import PackedBlocks
+from gpt_lightning.data.shards import TokenStream, tokenise
+from gpt_lightning.data.tokenizer import bytes_tokenizer
+from gpt_lightning.errors import InputError
+
+END = 256
+DOCUMENTS = ["first", "汉字 é", "a longer one, over several blocks", "last"]
+
+
+class Numbers:
+    """A stream whose tokens are their own positions."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def slice(self, start: int, stop: int) -> NDArray[np.int64]:
+        assert 0 <= start <= stop <= self.length
+        return np.arange(start, stop)
+
+
+def numbers(length: int, block_size: int, **arguments: Any) -> PackedBlocks:
+    token_bytes = np.arange(length, dtype=np.int64) % 5
+    defaults: dict[str, Any] = {"token_bytes": token_bytes, "end_of_text_id": 0}
+    return PackedBlocks(cast(TokenStream, Numbers(length)), block_size=block_size, **(defaults | arguments))
+
+
+def text(folder: Path, block_size: int, **arguments: Any) -> PackedBlocks:
+    """``DOCUMENTS`` as bytes."""
+    path = folder / "text.jsonl"
+    path.write_text("".join(json.dumps({"text": document}) + "\n" for document in DOCUMENTS))
+    tokenizer = bytes_tokenizer()
+    shards = tokenise(
+        str(path), split="train", text_column="text", tokenizer=tokenizer, cache_dir=folder / "cache", shard_tokens=30
+    )
+    defaults: dict[str, Any] = {"token_bytes": tokenizer.token_bytes(), "end_of_text_id": tokenizer.end_of_text_id}
+    return PackedBlocks(TokenStream(shards), block_size=block_size, **(defaults | arguments))
+
+
+def whole(rows: PackedBlocks, epoch: int = 0) -> Any:
+    return rows.batch(epoch, np.arange(len(rows)))
+
+
+@pytest.mark.parametrize("length", [2, 3, 8, 9, 10, 16, 17, 18, 101])
+@pytest.mark.parametrize("block_size", [1, 7, 8])
+def test_in_order_every_token_but_the_first_is_predicted_once(length: int, block_size: int) -> None:
+    batch = whole(numbers(length, block_size))
+    labelled = batch["labels"] != IGNORE_INDEX
+    assert batch["labels"].shape == batch["input_ids"].shape == (-(-(length - 1) // block_size), block_size)
+    assert batch["labels"][labelled].tolist() == list(range(1, length))
+    assert batch["input_ids"][labelled].tolist() == list(range(length - 1))
+    assert labelled.flatten().tolist() == sorted(labelled.flatten().tolist(), reverse=True)
+    assert batch["num_bytes"].tolist() == (batch["labels"].remainder(5) * labelled).sum(1).tolist()
+    for epoch in (1, 2):
+        assert whole(numbers(length, block_size), epoch)["labels"].equal(batch["labels"])
+
+
+@pytest.mark.parametrize(
+    ("length", "block_size"), [(9, 8), (10, 8), (16, 8), (17, 8), (24, 8), (101, 7), (5, 1), (997, 32)]
+)
+def test_an_epoch_misses_less_than_a_block(length: int, block_size: int) -> None:
+    rows = numbers(length, block_size, seed=3)
+    for epoch in range(4):
+        batch = whole(rows, epoch)
+        labels = batch["labels"].flatten()
+        assert (labels == (batch["input_ids"].flatten() + 1) % length).all(), "each label follows its input, in a ring"
+        assert len(labels) == len(set(labels.tolist())), "no token is predicted twice"
+        assert 0 <= length - len(labels) < block_size
+        assert batch["num_bytes"].tolist() == (batch["labels"] % 5).sum(1).tolist()
+
+
+def test_epochs_differ_in_order_and_in_borders_and_seeds_do() -> None:
+    orders, borders = set(), set()
+    for seed in range(3):
+        rows = numbers(1000, 16, seed=seed)
+        for epoch in range(20):
+            starts = whole(rows, epoch)["input_ids"][:, 0]
+            orders.add(tuple(starts.tolist()))
+            borders |= set((starts % 1000 % 16).tolist())
+            assert whole(numbers(1000, 16, seed=seed), epoch)["input_ids"][:, 0].equal(starts), "a function of both"
+            assert starts.tolist() != sorted(starts.tolist())
+    assert len(orders) == 60
+    assert len(borders) == 16
+
+
+def test_any_rows_of_an_epoch_are_those_of_the_whole() -> None:
+    rows = numbers(200, 8, seed=0)
+    for epoch in (0, 5):
+        batch = whole(rows, epoch)
+        some = rows.batch(epoch, np.array([7, 0, 24]))
+        assert some["input_ids"].equal(batch["input_ids"][[7, 0, 24]])
+        assert some["labels"].equal(batch["labels"][[7, 0, 24]])
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+@pytest.mark.parametrize("mask_documents", [False, True])
+@pytest.mark.parametrize("indices", [[], [1, 0]])
+def test_padding_rows_have_no_labels_and_no_bytes(seed: int | None, mask_documents: bool, indices: list[int]) -> None:
+    rows = numbers(50, 8, seed=seed, mask_documents=mask_documents)
+    batch = rows.batch(2, np.array(indices, dtype=np.int64), num_padding=3)
+    real = len(indices)
+    assert {value.size(0) for value in batch.values()} == {real + 3}  # type: ignore[attr-defined]
+    assert (batch["labels"][real:] == IGNORE_INDEX).all()
+    assert not batch["num_bytes"][real:].any()
+    assert ((batch["input_ids"] >= 0) & (batch["input_ids"] < 50)).all()
+    assert batch["input_ids"][:real].equal(rows.batch(2, np.array(indices, dtype=np.int64))["input_ids"])
+
+
+def test_real_text_in_order(tmp_path: Path) -> None:
+    rows = text(tmp_path, 8)
+    stream = [token for document in DOCUMENTS for token in (END, *document.encode())] + [END]
+    batch = whole(rows)
+    labelled = batch["labels"] != IGNORE_INDEX
+    assert batch["labels"][labelled].tolist() == stream[1:]
+    assert batch["input_ids"][labelled].tolist() == stream[:-1]
+    assert int(batch["num_bytes"].sum()) == sum(len(document.encode()) for document in DOCUMENTS)
+    assert "document_ids" not in batch
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_document_ids_rise_where_a_document_starts(tmp_path: Path, seed: int | None) -> None:
+    batch = whole(text(tmp_path, 8, mask_documents=True, seed=seed), epoch=1)
+    for ids, documents in zip(batch["input_ids"].tolist(), batch["document_ids"].tolist(), strict=True):
+        for position in range(1, 8):
+            assert documents[position] - documents[position - 1] == (ids[position] == END)
+    assert len(set(batch["document_ids"].flatten().tolist())) > 1
+
+
+@pytest.mark.parametrize("length", [1, 7, 8])
+def test_too_little_training_text_is_refused(length: int) -> None:
+    with pytest.raises(
+        InputError, match=rf"the training text has {length} tokens, less than one block of 8 and its labels"
+    ):
+        numbers(length, 8, seed=0)
+    assert len(numbers(9, 8, seed=0)) == 1
