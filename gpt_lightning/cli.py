@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = input_error(error)
         if reason is None:
             raise
-        print(f"gpt-lightning {name}: {reason}", file=sys.stderr)
+        # A worker process sends its whole traceback along, the message last.
+        print(f"gpt-lightning {name}: {str(reason).split('errors.InputError: ')[-1].strip()}", file=sys.stderr)
         return 2
     return code
 

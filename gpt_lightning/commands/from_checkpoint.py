@@ -29,7 +29,8 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
     Raises:
         InputError: the checkpoint is damaged, of another task, or of another shape than the user asks for.
     """
-    path = find_checkpoint(ckpt_path)
+    # Training goes on from where it ended; everything else wants the best there is.
+    path = find_checkpoint(ckpt_path, ("last", "best") if arguments[0] == "fit" else ("best", "last"))
     checkpoint = read_checkpoint(path)
     hparams = dict(checkpoint["hyper_parameters"])
     task = hparams.pop("task")

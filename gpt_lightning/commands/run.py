@@ -1,5 +1,6 @@
 """``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with our defaults."""
 
+import contextlib
 import logging
 import warnings
 from pathlib import Path
@@ -129,6 +130,16 @@ class CLI(LightningCLI):
             kwargs["return_predictions"] = False
         return kwargs | {"weights_only": True}
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Leave no empty folder behind where the data turned out not to be there."""
+        try:
+            super()._run_subcommand(subcommand)
+        except InputError:
+            if self.trainer.log_dir is not None and subcommand == "fit":
+                with contextlib.suppress(OSError):  # it is not empty: there is something in it to keep
+                    Path(self.trainer.log_dir).rmdir()
+            raise
+
     def after_fit(self) -> None:
         """A run without a single step has not finished: it has failed."""
         if self.trainer.global_step == 0:
@@ -176,7 +187,7 @@ def quiet() -> None:
     """Keep Lightning's advice for users of its own API off our users' screens."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*you defined a `validation_step`.*"):
+    for message in (".*does not have many workers.*", ".*LeafSpec.*", "Total length of `list` across ranks is zero.*"):
         warnings.filterwarnings("ignore", message=message)
 
 

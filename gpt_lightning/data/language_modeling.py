@@ -66,7 +66,7 @@ class LanguageModeling(L.LightningDataModule):
         self.num_workers = num_workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         self.cache_dir = Path(cache_dir).expanduser()
-        self._streams: dict[Split, TokenStream] = {}
+        self._blocks: dict[Split, PackedBlocks] = {}
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -95,17 +95,24 @@ class LanguageModeling(L.LightningDataModule):
             self._tokenise(split, progress=True)
 
     def setup(self, stage: str) -> None:
-        """Open the tokens."""
+        """Open the tokens, and cut them into blocks."""
         for split in self._splits_of_run():
-            self._streams[split] = TokenStream(self._tokenise(split))
+            self._blocks[split] = PackedBlocks(
+                TokenStream(self._tokenise(split)),
+                block_size=self.block_size,
+                token_bytes=self.tokenizer.token_bytes(),
+                end_of_text_id=self.tokenizer.end_of_text_id,
+                mask_documents=self.mask_documents,
+                seed=self.seed if split == "train" else None,
+            )
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled blocks, from the trainer's position on."""
-        return self._loader("train", seed=self.seed)
+        return self._loader("train")
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
         """All of the validation text, in order."""
-        return self._loader("validation") if "validation" in self._streams else []
+        return self._loader("validation") if "validation" in self._blocks else []
 
     def test_dataloader(self) -> ResumableLoader:
         """All of the test text, in order."""
@@ -119,7 +126,7 @@ class LanguageModeling(L.LightningDataModule):
 
     def stream(self, split: Split) -> TokenStream:
         """The tokens of a split that ``setup`` has opened."""
-        return self._streams[split]
+        return self._blocks[split].stream
 
     def _splits_of_run(self) -> list[Split]:
         """The splits that the trainer's function reads."""
@@ -145,18 +152,10 @@ class LanguageModeling(L.LightningDataModule):
             progress=progress,
         )
 
-    def _loader(self, split: Split, seed: int | None = None) -> ResumableLoader:
+    def _loader(self, split: Split) -> ResumableLoader:
         assert self.trainer is not None
-        rows = PackedBlocks(
-            self.stream(split),
-            block_size=self.block_size,
-            token_bytes=self.tokenizer.token_bytes(),
-            end_of_text_id=self.tokenizer.end_of_text_id,
-            mask_documents=self.mask_documents,
-            seed=seed,
-        )
         return ResumableLoader(
-            rows,
+            self._blocks[split],
             batch_size=self.batch_size,
             position=self._training_position if split == "train" else lambda: (0, 0),
             rank=self.trainer.global_rank,

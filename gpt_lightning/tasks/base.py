@@ -134,9 +134,9 @@ class Task(L.LightningModule, ABC):
     ) -> None:
         """Turn the sum of gradients into the mean over the labels of all micro-batches and ranks, and clip it."""
         assert self._window_weight is not None, "a step without a micro-batch"
-        precision = self.trainer.precision_plugin
-        if isinstance(precision, MixedPrecision) and precision.scaler is not None:
-            # Lightning leaves float16's scale to a fused optimizer, whose step comes after the clipping.
+        precision, fused = self.trainer.precision_plugin, getattr(optimizer, "_step_supports_amp_scaling", False)
+        if fused and isinstance(precision, MixedPrecision) and precision.scaler is not None:
+            # Lightning leaves float16's scale to a fused optimizer's step, which comes after the clipping.
             precision.scaler.unscale_(optimizer)
         weight = self.trainer.strategy.reduce(self._window_weight.float(), reduce_op="sum")
         self._window_weight = None

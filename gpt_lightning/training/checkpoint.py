@@ -135,8 +135,8 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another with --log_dir") from None
 
 
-def find_checkpoint(model: str) -> Path:
-    """The checkpoint that MODEL means: a file, or a run's folder, whose best one (else last one) is taken."""
+def find_checkpoint(model: str, order: tuple[str, str] = ("best", "last")) -> Path:
+    """The checkpoint that MODEL means: a file, or a run's folder, of which the first there is in ``order`` is taken."""
     if "://" in model:
         raise InputError(f"{model}: checkpoints are read from local files only; download it first")
     path = Path(model)
@@ -144,9 +144,9 @@ def find_checkpoint(model: str) -> Path:
         return path
     if not path.is_dir():
         raise InputError(f"{model}: no such checkpoint or run folder")
-    for candidate in (path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"):
-        if candidate.is_file():
-            return candidate
+    for name in order:
+        if (checkpoint := path / "checkpoints" / f"{name}.ckpt").is_file():
+            return checkpoint
     raise InputError(f"{model}: no checkpoints/best.ckpt or checkpoints/last.ckpt in this folder")
 
 
@@ -174,7 +174,10 @@ def load_task(path: Path) -> tuple[tasks.Task, Tokenizer]:
     checkpoint = read_checkpoint(path)
     if "tokenizer" not in checkpoint:
         raise InputError(f"{path}: holds no tokenizer; it was not written by this project's trainer")
-    task: tasks.Task = getattr(tasks, checkpoint["hyper_parameters"]["task"]).from_checkpoint(checkpoint)
+    try:
+        task: tasks.Task = getattr(tasks, checkpoint["hyper_parameters"]["task"]).from_checkpoint(checkpoint)
+    except (TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path}: its weights do not fit its hyper-parameters: {_first_line(error)}") from None
     return task.eval(), Tokenizer.from_json(checkpoint["tokenizer"])
 
 

@@ -50,7 +50,14 @@ class ProgressLines(L.Callback):
 
 
 class Summary(L.Callback):
-    """Says at the end where the best checkpoint is and how to look at the curves."""
+    """Says at the start what is trained and where, at the end where the best is and how to look at the curves."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print the model's size and the run's folder."""
+        log_dir = trainer.log_dir
+        if trainer.is_global_zero:
+            parameters = sum(parameter.numel() for parameter in pl_module.parameters())
+            print(f"{type(pl_module).__name__}: {parameters:,} parameters, in {log_dir}", flush=True)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print the summary."""

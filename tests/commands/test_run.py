@@ -123,7 +123,7 @@ def test_resume_goes_on_in_its_own_folder(run: Run, tmp_path: Path) -> None:
     straight = read_checkpoint(tmp_path / "logs/beer/version_0/checkpoints/last.ckpt")
     fit(run, *constant, "--trainer.max_steps=3")
     last = "logs/beer/version_1/checkpoints/last.ckpt"
-    fit(run, *constant, "--trainer.max_steps=6", f"--ckpt_path={last}")
+    fit(run, *constant, "--trainer.max_steps=6", "--ckpt_path=logs/beer/version_1")
     assert {path.name for path in (tmp_path / "logs" / "beer").iterdir()} == {"version_0", "version_1"}
     resumed = read_checkpoint(tmp_path / last)
     assert resumed["global_step"] == 6
@@ -220,7 +220,26 @@ def test_bad_input_gets_one_clear_message(run: Run, tmp_path: Path, arguments: l
     assert message in err
     assert len(err.strip().splitlines()) <= 5
     assert "Traceback" not in err
-    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not list(tmp_path.glob("logs/*/*/checkpoints/*.ckpt"))
+    if message != "no step was taken":
+        assert not list(tmp_path.glob("logs/*/version_*/events*"))
+
+
+def test_damage_found_by_a_worker_process(run: Run, tmp_path: Path) -> None:
+    fit(run, "--trainer.max_steps=1")
+    for shard in (tmp_path / "cache" / "tokens").glob("*/*.tokens"):
+        damaged = bytearray(shard.read_bytes())
+        damaged[4100] ^= 1
+        shard.write_bytes(damaged)
+    code, _, err = run("fit", "-c", "config.yaml", "--data.num_workers=1")
+    assert code == 2
+    assert "damaged near token 0" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_training_without_validation(run: Run, tmp_path: Path) -> None:
+    fit(run, "--data.validation=null")
+    assert [path.name for path in tmp_path.glob("logs/beer/version_0/checkpoints/*")] == ["last.ckpt"]
 
 
 class OtherTask(tasks.CausalLM):
