@@ -90,21 +90,13 @@ class LanguageModeling(L.LightningDataModule):
     # --- Lightning's hooks
 
     def prepare_data(self) -> None:
-        """Tokenise what the run will need, on one process."""
+        """Tokenise what the run will need, on one process; what is wrong with it shows before the run has a folder."""
         for split in self._splits_of_run():
-            self._tokenise(split, progress=True)
+            self._open(split, progress=True)
 
     def setup(self, stage: str) -> None:
         """Open the tokens, and cut them into blocks."""
-        for split in self._splits_of_run():
-            self._blocks[split] = PackedBlocks(
-                TokenStream(self._tokenise(split)),
-                block_size=self.block_size,
-                token_bytes=self.tokenizer.token_bytes(),
-                end_of_text_id=self.tokenizer.end_of_text_id,
-                mask_documents=self.mask_documents,
-                seed=self.seed if split == "train" else None,
-            )
+        self._blocks = {split: self._open(split) for split in self._splits_of_run()}
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled blocks, from the trainer's position on."""
@@ -142,14 +134,22 @@ class LanguageModeling(L.LightningDataModule):
             raise InputError(f"no {split} text: give it with --data.{split}=FILE")
         return source
 
-    def _tokenise(self, split: Split, progress: bool = False) -> Path:
-        return tokenise(
+    def _open(self, split: Split, progress: bool = False) -> PackedBlocks:
+        folder = tokenise(
             self._source(split),
             split=split,
             text_column=self.text_column,
             tokenizer=self.tokenizer,
             cache_dir=self.cache_dir,
             progress=progress,
+        )
+        return PackedBlocks(
+            TokenStream(folder),
+            block_size=self.block_size,
+            token_bytes=self.tokenizer.token_bytes(),
+            end_of_text_id=self.tokenizer.end_of_text_id,
+            mask_documents=self.mask_documents,
+            seed=self.seed if split == "train" else None,
         )
 
     def _loader(self, split: Split) -> ResumableLoader:
