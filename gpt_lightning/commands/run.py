@@ -135,9 +135,10 @@ class CLI(LightningCLI):
         try:
             super()._run_subcommand(subcommand)
         except InputError:
-            if self.trainer.log_dir is not None and subcommand == "fit":
+            logger = self.trainer.logger
+            if self.trainer.is_global_zero and isinstance(logger, TensorBoardLogger):
                 with contextlib.suppress(OSError):  # it is not empty: there is something in it to keep
-                    Path(self.trainer.log_dir).rmdir()
+                    Path(logger.log_dir).rmdir()
             raise
 
     def after_fit(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-import yaml  # type: ignore[import-untyped]
+import yaml
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode

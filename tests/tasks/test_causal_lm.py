@@ -1,0 +1,450 @@
+"""The task through the real Trainer, against dense formulas over all labelled tokens."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import MixedPrecision
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from gpt_lightning.batch import IGNORE_INDEX
+from gpt_lightning.errors import InputError
+from gpt_lightning.models import GPTConfig
+from gpt_lightning.optim import AdamWConfig, Schedule
+from gpt_lightning.tasks import CausalLM
+from tests.runs import causal_lm, language_modeling, trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*have no `val_dataloader`.*")
+
+VOCAB_SIZE = 31
+Batch = dict[str, Tensor]
+
+
+def batch(rows: int, tokens: int, labelled: float, seed: int) -> Batch:
+    """Random ids, of whose labels a share is not ignored."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(VOCAB_SIZE, (rows, tokens + 1), generator=generator)
+    ignored = torch.rand((rows, tokens), generator=generator) >= labelled
+    return {
+        "input_ids": ids[:, :-1],
+        "labels": ids[:, 1:].masked_fill(ignored, IGNORE_INDEX),
+        "num_bytes": torch.randint(1, 20, (rows,), generator=generator),
+    }
+
+
+# Three micro-batches a step; the last window has two, and one micro-batch has no label at all.
+RAGGED = [
+    batch(rows, tokens, labelled, seed)
+    for seed, (rows, tokens, labelled) in enumerate(
+        [(4, 8, 1.0), (1, 3, 0.5), (2, 8, 0.1), (2, 4, 0.0), (3, 8, 0.7), (1, 1, 1.0), (4, 2, 0.9), (1, 8, 0.4)]
+    )
+]
+
+
+def batches(items: list[Batch]) -> DataLoader[Any]:
+    return DataLoader(items, batch_size=None)  # type: ignore[arg-type]
+
+
+def task(**shape: Any) -> CausalLM:
+    module = causal_lm(VOCAB_SIZE, **({"dropout": 0.0} | shape))
+    # Weights larger than at the start, so that what a token sees moves its loss.
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(10.0 if parameter.ndim > 1 else 1.0)
+    return module
+
+
+def dense_losses(module: CausalLM, items: list[Batch]) -> Tensor:
+    """The negative log-likelihood of every labelled token of all batches, one by one."""
+    losses = []
+    for item in items:
+        log_probabilities = module(item["input_ids"]).double().log_softmax(-1)
+        for row, labels in enumerate(item["labels"].tolist()):
+            losses += [-log_probabilities[row, t, label] for t, label in enumerate(labels) if label != IGNORE_INDEX]
+    return torch.stack(losses)
+
+
+class Recorder(L.Callback):
+    """Keeps weights before each step, gradients as the optimizer used them, rates and what was logged."""
+
+    def __init__(self) -> None:
+        self.weights: list[dict[str, Tensor]] = []
+        self.gradients: list[dict[str, Tensor]] = []
+        self.rates: list[list[float]] = []
+        self.groups: list[dict[str, Any]] = []
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            self.weights.append({name: value.clone() for name, value in pl_module.state_dict().items()})
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self.rates.append([group["lr"] for group in optimizer.param_groups])
+        self.groups.append({key: value for key, value in optimizer.param_groups[0].items() if key != "params"})
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if len(self.gradients) < trainer.global_step:
+            named = pl_module.named_parameters()
+            self.gradients.append({name: p.grad.clone() for name, p in named if p.grad is not None})
+
+
+class Log(Logger):
+    """Keeps what a logger is sent."""
+
+    name = "log"
+    version = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[dict[str, float]] = []
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.lines.append(metrics | {"step": float("nan") if step is None else step})
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+# --- one optimizer step weighs tokens
+
+
+@pytest.mark.parametrize(
+    "clipping",
+    [
+        {"gradient_clip_val": None},
+        {"gradient_clip_val": 0.05},
+        {"gradient_clip_val": 1e6, "gradient_clip_algorithm": "norm"},
+        {"gradient_clip_val": 0.002, "gradient_clip_algorithm": "value"},
+    ],
+    ids=["off", "norm", "norm_large", "value"],
+)
+@pytest.mark.parametrize("accumulate", [1, 3, 8])
+def test_the_gradient_is_that_of_the_mean_over_all_labels(
+    tmp_path: Path, accumulate: int, clipping: dict[str, Any]
+) -> None:
+    items = RAGGED if accumulate > 1 else RAGGED[:3]
+    recorder, log, module = Recorder(), Log(), task()
+    fit = trainer(
+        tmp_path,
+        callbacks=[recorder],
+        logger=log,
+        max_epochs=1,
+        precision="64-true",
+        accumulate_grad_batches=accumulate,
+        **clipping,
+    )
+    fit.fit(module, batches(items))
+    windows = [items[i : i + accumulate] for i in range(0, len(items), accumulate)]
+    assert len(windows) == len(recorder.gradients)
+    clip, by_value = clipping["gradient_clip_val"], clipping.get("gradient_clip_algorithm") == "value"
+    reference = task().double()
+    for window, weights, gradients, logged in zip(
+        windows, recorder.weights, recorder.gradients, log.lines, strict=True
+    ):
+        reference.load_state_dict(weights)
+        reference.zero_grad()
+        loss = dense_losses(reference, window).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.get_total_norm([p.grad for p in reference.parameters() if p.grad is not None])
+        if by_value:
+            assert max(float(p.grad.abs().max()) for p in reference.parameters() if p.grad is not None) > clip
+            nn.utils.clip_grad_value_(reference.parameters(), clip)
+        elif clip is not None:
+            assert (norm > clip) == (clip < 1.0)
+            nn.utils.clip_grad_norm_(reference.parameters(), clip)
+        expected = {name: p.grad for name, p in reference.named_parameters()}
+        # The loss itself is float32.
+        torch.testing.assert_close(gradients, expected, rtol=1e-5, atol=1e-8)
+        assert logged["train/loss"] == pytest.approx(loss.item(), rel=1e-5)
+        assert logged["train/gradient_norm"] == pytest.approx(norm.item(), rel=1e-5)
+
+
+def test_a_step_without_any_label_moves_nothing_but_decay(tmp_path: Path) -> None:
+    module = task()
+    module.optimizer_config = AdamWConfig(lr=1e-2, weight_decay=0.0)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    trainer(tmp_path, max_epochs=1, accumulate_grad_batches=2).fit(module, batches([RAGGED[3], RAGGED[3]]))
+    torch.testing.assert_close(dict(module.state_dict()), before, rtol=0, atol=0)
+
+
+def test_train_loss_is_the_mean_over_the_labels_since_the_last_time(tmp_path: Path) -> None:
+    log, module = Log(), task()
+    module.optimizer_config = AdamWConfig(lr=1e-20)  # so small that the weights stay
+    fit = trainer(tmp_path, logger=log, max_epochs=2, accumulate_grad_batches=2, log_every_n_steps=2)
+    fit.fit(module, batches(RAGGED))
+    reference = task()
+    first, second = (dense_losses(reference, half).mean().item() for half in (RAGGED[:4], RAGGED[4:]))
+    assert [line["train/loss"] for line in log.lines] == pytest.approx([first, second] * 2, rel=1e-5)
+    # Lightning counts the step under way, from 0.
+    assert [line["step"] for line in log.lines] == [1, 3, 5, 7]
+
+
+# --- the loss
+
+
+def test_masked_labels_never_move_the_loss() -> None:
+    module = task()
+    full = batch(3, 8, 1.0, seed=5)
+    kept = torch.tensor([[1, 1, 0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0, 1]]).bool()
+    masked = full | {"labels": full["labels"].masked_fill(~kept, IGNORE_INDEX)}
+    loss = module.step(masked, "train")
+    assert loss.item() == pytest.approx(dense_losses(module, [masked]).mean().item(), rel=1e-6)
+    assert loss.item() != pytest.approx(module.step(full, "train").item(), rel=1e-3)
+    # What comes after a row's last label, and a row without labels, may be anything.
+    ids = full["input_ids"].clone()
+    ids[0, 4:] = (ids[0, 4:] + 1) % VOCAB_SIZE
+    ids[1] = 0
+    assert module.step(masked | {"input_ids": ids}, "train").item() == pytest.approx(loss.item(), rel=1e-6)
+    assert module.step(RAGGED[3], "train").item() == 0.0
+
+
+def test_attention_stays_inside_documents_where_they_are_given() -> None:
+    module, whole = task(), batch(1, 8, 1.0, seed=6)
+    documents = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1]])
+    parts = [
+        {name: value[:, part] for name, value in whole.items() if value.ndim == 2} for part in (slice(3), slice(3, 8))
+    ]
+    expected = dense_losses(module, parts).mean().item()
+    with_documents = whole | {"document_ids": documents}
+    assert module.step(with_documents, "train").item() == pytest.approx(expected, rel=1e-5)
+    assert module.step(whole, "train").item() != pytest.approx(expected, rel=1e-4)
+    assert module.predict_step(with_documents, 0)["nll"].item() == pytest.approx(8 * expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("stage", ["val", "test"])
+def test_validation_and_test_weigh_tokens(tmp_path: Path, stage: str) -> None:
+    module, run = task(), trainer(tmp_path)
+    for items in (RAGGED[5:], RAGGED):  # of the first nothing is left over for the second
+        {"val": run.validate, "test": run.test}[stage](module, batches(items), verbose=False)
+        losses = dense_losses(module, items)
+        num_bytes = sum(int(item["num_bytes"].sum()) for item in items)
+        expected = losses.mean().item()
+        assert {name: float(value) for name, value in run.callback_metrics.items()} == pytest.approx(
+            {
+                f"{stage}/loss": expected,
+                f"{stage}/perplexity": math.exp(expected),
+                f"{stage}/bits_per_byte": losses.sum().item() / math.log(2.0) / num_bytes,
+            },
+            rel=1e-5,
+        )
+    means = [dense_losses(module, [item]).mean().item() for item in RAGGED if (item["labels"] >= 0).any()]
+    assert sum(means) / len(means) != pytest.approx(expected, rel=1e-3), "a mean over batches would have passed"
+
+
+def test_predictions_are_sums_a_row(tmp_path: Path) -> None:
+    module = task()
+    results = trainer(tmp_path).predict(module, batches(RAGGED))
+    assert results is not None
+    for item, result in zip(RAGGED, results, strict=True):
+        assert isinstance(result, Mapping)
+        assert set(result) == {"nll", "num_tokens", "num_bytes"}
+        rows = [{name: value[row : row + 1] for name, value in item.items()} for row in range(len(item["labels"]))]
+        for row, one in enumerate(rows):
+            num_tokens = int((one["labels"] != IGNORE_INDEX).sum())
+            assert int(result["num_tokens"][row]) == num_tokens
+            expected = dense_losses(module, [one]).sum().item() if num_tokens else 0.0
+            assert float(result["nll"][row]) == pytest.approx(expected, rel=1e-5)
+        assert result["num_bytes"].equal(item["num_bytes"])
+
+
+# --- the learning rate, and resuming
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize(
+    "schedule",
+    [Schedule(warmup_steps=2), Schedule(kind="wsd", warmup_steps=1), Schedule(total_steps=50, warmup_steps=1)],
+)
+def test_each_step_has_the_schedules_rate(tmp_path: Path, accumulate: int, schedule: Schedule) -> None:
+    recorder, log, module = Recorder(), Log(), task()
+    module.schedule = schedule
+    fit = trainer(tmp_path, callbacks=[recorder], logger=log, max_epochs=2, accumulate_grad_batches=accumulate)
+    fit.fit(module, batches(RAGGED))
+    steps = 2 * -(-len(RAGGED) // accumulate)
+    expected = [1e-2 * schedule.ratio(step, steps) for step in range(steps)]
+    assert recorder.rates == [pytest.approx([rate, rate]) for rate in expected]
+    assert [line["train/learning_rate"] for line in log.lines] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["constant", "cosine"])
+def test_a_run_without_an_end(tmp_path: Path, kind: Any) -> None:
+    """Stopped by a person or by ``max_time``: fine where the rate does not depend on the end."""
+    module = task()
+    fit = trainer(tmp_path, max_epochs=-1, callbacks=[_StopAfter(3)])
+    module.schedule = Schedule(kind=kind, warmup_steps=1)
+    if kind == "constant":
+        fit.fit(module, batches(RAGGED))
+        assert fit.global_step == 3
+    else:
+        with pytest.raises(
+            InputError, match=r"schedule\.kind=cosine decays until .* nothing sets; give schedule\.total_steps"
+        ):
+            fit.fit(module, batches(RAGGED))
+    module = task()
+    module.schedule = Schedule(kind=kind, warmup_steps=1, total_steps=10)
+    recorder = Recorder()
+    trainer(tmp_path, max_epochs=-1, callbacks=[_StopAfter(3), recorder]).fit(module, batches(RAGGED))
+    expected = [1e-2 * module.schedule.ratio(step, 10) for step in range(3)]
+    assert [rates[0] for rates in recorder.rates] == pytest.approx(expected)
+
+
+class _StopAfter(L.Callback):
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        trainer.should_stop = trainer.global_step >= self.steps
+
+
+def test_settings_given_now_win_over_the_saved_ones(tmp_path: Path) -> None:
+    first = trainer(tmp_path, max_epochs=1)
+    first.fit(task(), batches(RAGGED))
+    first.save_checkpoint(tmp_path / "last.ckpt")
+
+    recorder, module = Recorder(), task()
+    module.optimizer_config = AdamWConfig(lr=0.5, beta1=0.1, beta2=0.2, eps=0.3, weight_decay=0.4)
+    module.schedule = Schedule(kind="constant", warmup_steps=0)
+    resumed = trainer(tmp_path, max_steps=len(RAGGED) + 3, callbacks=[recorder])
+    resumed.fit(module, batches(RAGGED), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    assert len(recorder.groups) == 3
+    for group in recorder.groups:
+        assert {key: group[key] for key in ("lr", "betas", "eps", "weight_decay")} == {
+            "lr": 0.5,
+            "betas": (0.1, 0.2),
+            "eps": 0.3,
+            "weight_decay": 0.4,
+        }
+    moments = resumed.optimizers[0].state_dict()["state"].values()
+    assert {int(state["step"]) for state in moments} == {len(RAGGED) + 3}, "the saved moments were taken over"
+
+
+# --- checkpoints
+
+
+def saved(folder: Path, module: CausalLM) -> dict[str, Any]:
+    """What a checkpoint of ``module`` holds, read without pickle."""
+    fit = trainer(folder, max_steps=1)
+    fit.fit(module, batches(RAGGED[:1]))
+    fit.save_checkpoint(folder / "last.ckpt")
+    checkpoint: dict[str, Any] = torch.load(folder / "last.ckpt", weights_only=True)
+    return checkpoint
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "gpt2": {},
+    "llama": {"position": "rotary", "norm": "rmsnorm", "mlp": "swiglu", "bias": False, "tie_embeddings": False},
+    "positions": {"position": "rotary", "n_kv_head": 1, "qk_norm": True},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_from_a_checkpoint_comes_the_same_task(tmp_path: Path, shape: dict[str, Any]) -> None:
+    module = task(**shape)
+    loaded = CausalLM.from_checkpoint(saved(tmp_path, module))
+    assert loaded.backbone.config == module.backbone.config
+    assert loaded.optimizer_config == module.optimizer_config
+    assert loaded.schedule == module.schedule
+    torch.testing.assert_close(dict(loaded.state_dict()), dict(module.state_dict()), rtol=0, atol=0)
+    ids = RAGGED[0]["input_ids"]
+    assert loaded.eval()(ids).equal(module.eval()(ids))
+    assert (loaded.head.weight is loaded.backbone.token_embedding.weight) == shape.get("tie_embeddings", True)
+
+
+def test_hyper_parameters_are_plain(tmp_path: Path) -> None:
+    def leaves(value: Any) -> list[Any]:
+        if type(value) is dict:
+            return [leaf for key, item in value.items() for leaf in (key, *leaves(item))]
+        return [leaf for item in value for leaf in leaves(item)] if type(value) in (list, tuple) else [value]
+
+    hparams = saved(tmp_path, task())["hyper_parameters"]
+    assert type(hparams) is dict
+    assert {type(leaf) for leaf in leaves(hparams)} <= {int, float, str, bool, type(None)}
+    assert hparams["task"] == "CausalLM"
+    assert hparams["backbone"]["vocab_size"] == VOCAB_SIZE
+
+
+def test_the_checkpoint_of_another_task_is_refused(tmp_path: Path) -> None:
+    checkpoint = saved(tmp_path, task())
+    checkpoint["hyper_parameters"]["task"] = "TokenClassification"
+    with pytest.raises(InputError, match="the checkpoint holds a TokenClassification, not a CausalLM"):
+        CausalLM.from_checkpoint(checkpoint)
+
+
+# --- what is refused, and what is filled in
+
+
+def test_the_vocabulary_is_the_tokenizers_or_larger() -> None:
+    shape = GPTConfig(n_layer=1, n_head=1, n_embd=4, block_size=4)
+    assert CausalLM(shape, vocab_size=9)(torch.zeros(1, 2, dtype=torch.int64)).shape == (1, 2, 9)
+    roomy = GPTConfig(n_layer=1, n_head=1, n_embd=4, block_size=4, vocab_size=64)
+    assert CausalLM(roomy, vocab_size=9).head.out_features == 64
+    with pytest.raises(InputError, match=r"the tokenizer has 65 ids but model\.backbone\.vocab_size=64; raise it"):
+        CausalLM(roomy, vocab_size=65)
+    with pytest.raises(InputError, match=r"backbone\.vocab_size is not known"):
+        CausalLM(shape)
+
+
+def test_a_bidirectional_backbone_is_refused() -> None:
+    with pytest.raises(InputError, match="next-token prediction needs causal attention"):
+        CausalLM(GPTConfig(n_layer=1, n_head=1, n_embd=4, attention="bidirectional"), vocab_size=9)
+
+
+def test_weights_are_shared_with_the_embedding_or_start_like_it() -> None:
+    tied, untied = (causal_lm(VOCAB_SIZE, tie_embeddings=tie) for tie in (True, False))
+    assert tied.head.weight is tied.backbone.token_embedding.weight
+    assert untied.head.weight is not untied.backbone.token_embedding.weight
+    assert isinstance(untied.head.weight, Tensor)
+    assert untied.head.weight.std().item() == pytest.approx(0.02, rel=0.1)
+    width = VOCAB_SIZE * 16
+    assert sum(p.numel() for p in untied.parameters()) - sum(p.numel() for p in tied.parameters()) == width
+    assert tied.flops_per_token() == untied.flops_per_token() == tied.backbone.flops_per_token() + 6 * width
+
+
+# --- precision
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed", "bf16-true"])
+def test_it_learns_in_every_precision(tmp_path: Path, precision: Any) -> None:
+    module, data = causal_lm(dropout=0.0), language_modeling(tmp_path)
+    fit = trainer(tmp_path, max_steps=30, precision=precision, accumulate_grad_batches=2)
+    fit.fit(module, datamodule=data)
+    assert float(fit.callback_metrics["train/loss"]) < 4.0  # from 5.5
+    assert all(value.isfinite().all() for value in module.state_dict().values())
+
+
+def test_float16_scales_and_clips_as_float32_does(tmp_path: Path) -> None:
+    """Gradients must be unscaled before they are clipped; fused AdamW would do it only in its step."""
+    logs, states = [], []
+    for plugins in ([], [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=2.0**12))]):
+        log, module = Log(), task()
+        module.optimizer_config = AdamWConfig(lr=1e-2, eps=0.1)  # or noise about 0 would be a whole step
+        fit = trainer(tmp_path, logger=log, max_steps=3, plugins=plugins, accumulate_grad_batches=2)
+        fit.fit(module, batches(RAGGED))
+        logs.append(log.lines)
+        states.append(dict(module.state_dict()))
+    for name in ("train/loss", "train/gradient_norm"):
+        plain, scaled = ([line[name] for line in lines] for lines in logs)
+        assert len(plain) == 3
+        assert scaled == pytest.approx(plain, rel=0.02)
+    torch.testing.assert_close(states[1], states[0], rtol=0, atol=2e-4)
+
+
+def test_a_step_that_overflows_in_float16_is_left_out(tmp_path: Path) -> None:
+    module = task()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    fit = trainer(tmp_path, max_steps=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+    fit.fit(module, batches(RAGGED[:1]))
+    torch.testing.assert_close(dict(module.state_dict()), before, rtol=0, atol=0)
+    assert scaler.get_scale() == 2.0**39

@@ -1,0 +1,169 @@
+"""Two processes learn and measure what one does with the same global batches.
+
+Run as a script, this file is one of the processes: FOLDER RANK WORLD_SIZE.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+
+from gpt_lightning.data import LanguageModeling
+from tests.runs import causal_lm, trainer
+
+GLOBAL_BATCH = 4
+SETTINGS: list[dict[str, Any]] = [
+    {"accumulate_grad_batches": 1, "mask_documents": False},
+    # Windows of two in an epoch of seven batches: the last has one only.
+    {"accumulate_grad_batches": 2, "mask_documents": True},
+]
+
+
+class Recorder(L.Callback):
+    """Keeps the rows and the logged losses of each training step, and the rows of validation."""
+
+    def __init__(self) -> None:
+        self.train: list[list[list[int]]] = []
+        self.validation: list[list[list[int]]] = []
+        self.losses: list[float] = []
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.train.append(labels(batch))
+        self._keep_loss(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._keep_loss(trainer)
+
+    def on_validation_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.validation.append(labels(batch))
+
+    def _keep_loss(self, trainer: L.Trainer) -> None:
+        if len(self.losses) < trainer.global_step:
+            self.losses.append(float(trainer.callback_metrics["train/loss"]))
+
+
+def labels(batch: Any) -> list[list[int]]:
+    """Those rows that have any: the others are padding."""
+    return [row for row in batch["labels"].tolist() if max(row) >= 0]
+
+
+def run(folder: Path, world_size: int, accumulate_grad_batches: int, mask_documents: bool) -> dict[str, Any]:
+    """Two epochs with validation after each; what this process saw and what it ended with."""
+    data = LanguageModeling(
+        train=str(folder / "train.txt"),
+        validation=str(folder / "validation.txt"),
+        tokenizer="bytes",
+        block_size=8,
+        batch_size=GLOBAL_BATCH // world_size,
+        mask_documents=mask_documents,
+        seed=0,
+        cache_dir=str(folder / "cache"),
+    )
+    recorder, module = Recorder(), causal_lm(dropout=0.0)
+    module.optimizer_config = type(module.optimizer_config)(lr=1e-2, eps=1e-3)  # noise about 0 must not be a whole step
+    fit = trainer(
+        folder,
+        devices=world_size,
+        strategy="ddp" if world_size > 1 else "auto",
+        callbacks=[recorder],
+        max_epochs=2,
+        accumulate_grad_batches=accumulate_grad_batches,
+        gradient_clip_val=0.5,
+    )
+    fit.fit(module, datamodule=data)
+    return {
+        "world_size": fit.world_size,
+        "train": recorder.train,
+        "validation": recorder.validation,
+        "losses": recorder.losses,
+        "metrics": {name: float(value) for name, value in fit.callback_metrics.items()},
+        "weights": dict(module.state_dict()),
+    }
+
+
+def start(folder: Path, rank: int, port: int) -> subprocess.Popen[str]:
+    """One of two processes."""
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "LOCAL_RANK": str(rank),  # that it is set tells Lightning not to start the other one
+        "NODE_RANK": "0",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.tasks.test_ddp", str(folder), str(rank)],
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What both processes left behind: a file for each rank and each of ``SETTINGS``."""
+    folder = tmp_path_factory.mktemp("ddp")
+    # 25 training rows: of the last batch one rank has a row, the other none. 15 validation rows, the last half full.
+    (folder / "train.txt").write_text("".join(f"{n} bottles of beer on the wall. " for n in range(9))[:202])
+    (folder / "validation.txt").write_text("".join(f"{n} bottles of wine on the wall. " for n in range(9))[:116])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    processes = [start(folder, rank, port) for rank in range(2)]
+    try:
+        for process in processes:
+            output, _ = process.communicate(timeout=120)
+            assert process.returncode == 0, output
+    finally:
+        for process in processes:
+            process.kill()
+    return folder
+
+
+@pytest.fixture(params=range(len(SETTINGS)), ids=["plain", "accumulating"])
+def results(request: pytest.FixtureRequest, folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What one process makes of it, and what both ranks made."""
+    one = run(folder, 1, **SETTINGS[request.param])
+    return one, [torch.load(folder / f"{request.param}_{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def test_two_processes_are_one(results: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
+    one, ranks = results
+    assert [rank["world_size"] for rank in ranks] == [2, 2]
+
+    # Rows: each global batch is shared out, in order, without overlap or loss, though they do not divide.
+    for split in ("train", "validation"):
+        shares = list(zip(ranks[0][split], ranks[1][split], strict=True))
+        assert [[*first, *second] for first, second in shares] == one[split]
+    sizes = [[len(rows) for rows in rank["train"]] for rank in ranks]
+    assert sizes == [[2, 2, 2, 2, 2, 2, 1] * 2, [2, 2, 2, 2, 2, 2, 0] * 2]
+    sizes = [[len(rows) for rows in rank["validation"]] for rank in ranks]
+    assert sizes == [[2, 2, 2, 2] * 2, [2, 2, 2, 1] * 2]
+
+    # Losses, metrics and weights.
+    assert len(one["losses"]) in (14, 8)
+    for rank in ranks:
+        assert rank["losses"] == pytest.approx(one["losses"], rel=1e-5)
+        assert rank["metrics"] == pytest.approx(one["metrics"], rel=1e-4)
+        torch.testing.assert_close(rank["weights"], one["weights"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ranks[0]["weights"], ranks[1]["weights"], rtol=0, atol=0)
+    assert ranks[0]["metrics"] == ranks[1]["metrics"]
+    assert {"val/loss", "val/perplexity", "val/bits_per_byte", "train/loss"} <= one["metrics"].keys()
+
+
+if __name__ == "__main__":
+    for number, settings in enumerate(SETTINGS):
+        torch.save(run(Path(sys.argv[1]), 2, **settings), Path(sys.argv[1]) / f"{number}_{sys.argv[2]}.pt")
