@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: quickstart test lint types bench clean
+.PHONY: quickstart test lint types clean
 
 quickstart: .venv
 	$(BIN)/python -m gpt_lightning quickstart
@@ -24,4 +24,4 @@ types: .venv
 	touch $@
 
 clean:
-	rm -rf .venv logs/*/ .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv data logs/*/ .mypy_cache .ruff_cache .pytest_cache

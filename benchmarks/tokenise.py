@@ -59,10 +59,8 @@ def in_turn(text: Path, tokenizer: str, rounds: int) -> None:
         for name, values in results.items()
     }
     for name, values in median.items():
-        megabytes = size * (10 if "10" in name else 1)
-        print(
-            f"{name}: {values['seconds']:.2f} s, {megabytes / values['seconds']:.1f} MB/s, peak {values['memory']:.0f} MB"
-        )
+        rate = size * (10 if "10" in name else 1) / values["seconds"]
+        print(f"{name}: {values['seconds']:.2f} s, {rate:.1f} MB/s, peak {values['memory']:.0f} MB")
     rate = 10 * median["encode_batch"]["seconds"] / median["ours, 10 x"]["seconds"]
     print(
         f"rate of ours over encode_batch: {median['encode_batch']['seconds'] / median['ours']['seconds']:.2f}", end=""

@@ -90,9 +90,8 @@ def compare(shape: argparse.Namespace, peers: str, rounds: int = 3) -> None:
                 print(f"{name}: {found[0]}", flush=True)
     mine = statistics.median(results["gpt_lightning"])
     for name, values in results.items():
-        print(
-            f"{name}: median {statistics.median(values):.1f} ms/step; ours is {mine / statistics.median(values):.3f} of it"
-        )
+        median = statistics.median(values)
+        print(f"{name}: median {median:.1f} ms/step; ours is {mine / median:.3f} of it")
 
 
 def main() -> None:

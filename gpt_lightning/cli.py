@@ -5,6 +5,7 @@ Everything heavy is imported by the command that needs it, so that ``--help`` an
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +23,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code: 0 done, 2 the user's input cannot work."""
+    """Run one command; the exit code: 0 done, 2 the input cannot work, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
@@ -40,6 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = importlib.import_module(f"gpt_lightning.commands.{COMMANDS[name][0]}")
     try:
         code: int = module.main([name, *rest] if COMMANDS[name][0] == "run" else rest)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read what we print, as in "| head", has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         reason = input_error(error)
         if reason is None:

@@ -12,5 +12,5 @@ class InputError(ValueError):
 def input_error(error: BaseException | None) -> InputError | None:
     """The InputError that ``error`` is, or that it was raised from: jsonargparse wraps what constructors raise."""
     while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return error

@@ -1,6 +1,7 @@
 """Imports point one way: from what sees much to what sees little."""
 
 import ast
+import re
 from pathlib import Path
 
 import gpt_lightning
@@ -66,6 +67,14 @@ def test_models_do_not_know_lightning() -> None:
 def test_every_room_is_in_the_picture() -> None:
     rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path.is_dir() and path.name[0] != "_")}
     assert rooms - {"__init__"} == set(MAY_IMPORT) - {""}
+
+
+def test_readme_shows_every_file() -> None:
+    readme = (PACKAGE.parent / "README.md").read_text()
+    tree = readme[readme.index("\ngpt_lightning/\n") : readme.index("\nconfigs/  ")]
+    shown = re.findall(r"^ +([\w.]+\.py) ", tree, flags=re.MULTILINE)
+    there = [path.name for path in PACKAGE.rglob("*.py") if path.stem[:2] != "__"]
+    assert sorted(shown) == sorted(there)
 
 
 def test_help_answers_at_once() -> None:

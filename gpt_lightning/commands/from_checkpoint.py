@@ -8,9 +8,10 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from gpt_lightning import data
 from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.errors import InputError
-from gpt_lightning.training.checkpoint import find_checkpoint, read_checkpoint
+from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 
 MAY_CHANGE = ("backbone.dropout",)
 """What of the backbone's configuration does not shape its weights."""
@@ -34,7 +35,9 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
     checkpoint = read_checkpoint(path)
     hparams = dict(checkpoint["hyper_parameters"])
     task = hparams.pop("task")
-    classes = {"model": {"class_path": task}, "data": {"class_path": checkpoint.get("data", "LanguageModeling")}}
+    classes: dict[str, dict[str, Any]] = {"model": {"class_path": task}}
+    if checkpoint.get("data") in data.__all__:  # nothing else that a checkpoint names is imported
+        classes["data"] = {"class_path": checkpoint["data"]}
     given = _parse(parser, arguments, classes, defaults=False)
     asked = given.model.class_path.rsplit(".", 1)[-1]
     if asked != task:
@@ -44,24 +47,28 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
         )
     saved = dict(_flatten(hparams))
     yours = dict(_flatten(given.model.get("init_args", {})))
-    otherwise = dict(_flatten(_parse(parser, arguments, classes, defaults=True).model.init_args))
+    without = _parse(parser, arguments, classes, defaults=True)
+    otherwise = dict(_flatten(without.model.init_args))
     for key, value in saved.items():
         mine = yours.get(key)
-        if mine is None and value != otherwise.get(key):
-            print(f"from the checkpoint: model.{key}={value}")
-        elif mine is not None and mine != value:
+        # A run's own config.yaml has null where the size came from the tokenizer.
+        if key not in yours or (key == "backbone.vocab_size" and mine is None):
+            if value != otherwise.get(key):
+                print(f"from the checkpoint: model.{key}={value}")
+        elif mine != value:
             if key.startswith("backbone.") and key not in MAY_CHANGE:
                 raise InputError(
                     f"model.{key}={mine}, but {path} was trained with {value}; "
                     "leave it out, or start without --ckpt_path"
                 )
             print(f"yours, not the checkpoint's: model.{key}={mine} (it has {value})")
-    base: dict[str, Any] = {"model": {"class_path": task, "init_args": hparams}, "data": classes["data"]}
+    base = classes | {"model": {"class_path": task, "init_args": hparams}}
     result = [arguments[0], "--config", json.dumps(base), *arguments[1:], f"--ckpt_path={path}"]
     tokenizer = given.data.get("init_args", {}).get("tokenizer")
     if "tokenizer" in checkpoint and (tokenizer is None or tokenizer == "characters" or tokenizer.startswith("bpe:")):
         # One that is made from the training text was made then: it is not made again.
-        result.append(f"--data.tokenizer={_tokenizer_file(path, checkpoint['tokenizer'])}")
+        cache = Path(without.data.init_args.get("cache_dir", "~/.cache/gpt_lightning")).expanduser()
+        result.append(f"--data.tokenizer={_tokenizer_file(path, checkpoint['tokenizer'], cache)}")
     return result
 
 
@@ -81,13 +88,13 @@ def _flatten(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _tokenizer_file(checkpoint: Path, tokenizer_json: str) -> Path:
-    """The ``tokenizer.json`` of the checkpoint's run; a checkpoint that stands alone gets one beside it."""
+def _tokenizer_file(checkpoint: Path, tokenizer_json: str, cache: Path) -> Path:
+    """The ``tokenizer.json`` of the checkpoint's run; one for a checkpoint that stands alone is put in the cache."""
     tokenizer = Tokenizer.from_json(tokenizer_json)
-    for folder in (checkpoint.resolve().parent.parent, checkpoint.resolve().parent):
-        file = folder / "tokenizer.json"
-        if file.is_file() and Tokenizer.from_json(file.read_text()).hash == tokenizer.hash:
-            return file
-    file = checkpoint.resolve().with_suffix(".tokenizer.json")
+    beside = checkpoint.resolve().parent.parent / "tokenizer.json"
+    if beside.is_file() and Tokenizer.from_json(beside.read_text()).hash == tokenizer.hash:
+        return beside
+    file = cache / "tokenizers" / f"{tokenizer.hash}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(file)
     return file

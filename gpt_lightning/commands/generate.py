@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     from gpt_lightning.errors import InputError
     from gpt_lightning.models.sampling import Sampling, generate
     from gpt_lightning.tasks import CausalLM
-    from gpt_lightning.training.checkpoint import find_checkpoint, load_task
+    from gpt_lightning.training.reading import find_checkpoint, load_task
 
     sampling = Sampling(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
     if options.max_new_tokens < 1:
@@ -48,6 +48,7 @@ def main(argv: list[str]) -> int:
     device = _device(options.device)
     task.to(device)
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
+    prompt = prompt.encode(errors="surrogateescape").decode(errors="replace")  # what the shell gave may not be UTF-8
     prompt_ids = tokenizer.encode(prompt) or [tokenizer.end_of_text_id]
     block_size = task.backbone.config.block_size
     if len(prompt_ids) > block_size:
@@ -77,7 +78,7 @@ def _device(name: str) -> "torch.device":
     from gpt_lightning.errors import InputError
 
     if name == "auto":
-        return torch.accelerator.current_accelerator() or torch.device("cpu")
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         return torch.zeros(0, device=name).device
     except (RuntimeError, AssertionError) as error:

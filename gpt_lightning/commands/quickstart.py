@@ -15,7 +15,7 @@ def main(argv: list[str]) -> int:
         description="Write the toy world to data/toy_world, pretrain a nano model on it, compare it with a unigram "
         "model, and print a sample: about three minutes on two cores. Run it in a checkout of the project.",
     )
-    p.add_argument("--max_steps", type=int, default=800, help="optimizer steps; fewer to try it out")
+    p.add_argument("--max_steps", type=int, default=900, help="optimizer steps; fewer to try it out")
     options = p.parse_args(argv)
 
     import torch
@@ -27,14 +27,14 @@ def main(argv: list[str]) -> int:
     from gpt_lightning.metrics.language import unigram_cross_entropy
     from gpt_lightning.models.sampling import Sampling
     from gpt_lightning.tasks import CausalLM
-    from gpt_lightning.training.checkpoint import find_checkpoint, load_task
+    from gpt_lightning.training.reading import find_checkpoint, load_task
     from gpt_lightning.training.samples import sample_text
 
     if not CONFIG.is_file():
         raise InputError(f"{CONFIG} is not there: the quickstart runs in a checkout of the project")
     write(DATA)
     quiet()
-    cli = CLI(["fit", "-c", str(CONFIG), f"--trainer.max_steps={options.max_steps}"])
+    cli = CLI(["fit", "-c", str(CONFIG), "--trainer.devices=1", f"--trainer.max_steps={options.max_steps}"])
     data = cli.datamodule
     assert isinstance(data, LanguageModeling)
     train, validation = (

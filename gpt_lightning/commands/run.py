@@ -3,14 +3,16 @@
 import contextlib
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning import (
@@ -29,8 +31,8 @@ class SaveConfig(SaveConfigCallback):
     """Writes the whole configuration of a training run into its folder, and as text to TensorBoard."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Save on ``fit`` only: measuring a run does not change what it is."""
-        if stage == "fit" and trainer.log_dir is not None:
+        """Save on ``fit`` only, as measuring a run does not change what it is, and only where a run has a folder."""
+        if stage == "fit" and trainer.loggers:
             super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -90,6 +92,8 @@ class CLI(LightningCLI):
             ckpt_path = self.config[self.config.subcommand].ckpt_path  # a YAML may name it
         if ckpt_path is not None:
             self.config = parser.parse_args(with_checkpoint(parser, args, ckpt_path))
+        elif self.config.subcommand != "fit":
+            raise InputError("nothing to measure: give --ckpt_path=CHECKPOINT, or the folder of a run")
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would let the checkpoint win over flags; ``parse_arguments`` has done it the other way round."""
@@ -98,7 +102,8 @@ class CLI(LightningCLI):
         """Our callbacks and, unless the configuration names another, our logger."""
         config = self.config[self.config.subcommand]
         if config.trainer.logger in (None, True):
-            kwargs["logger"] = self._logger(config) if self.config.subcommand == "fit" else False
+            new = self.config.subcommand == "fit" and not config.trainer.fast_dev_run
+            kwargs["logger"] = self._logger(config) if new else False
         trainer = self.config_init[self.config_init.subcommand].trainer
         bar = [] if trainer.enable_progress_bar is False else [progress_bar()]
         ours = [
@@ -110,7 +115,8 @@ class CLI(LightningCLI):
         ]
         trainer.callbacks = [*(trainer.callbacks or []), *ours]
         kwargs["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in bar)
-        return super().instantiate_trainer(**kwargs)
+        with no_empty_folder(kwargs.get("logger")):
+            return super().instantiate_trainer(**kwargs)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[L.Callback]) -> L.Trainer:
         """Without our checkpoints, where they are not wanted."""
@@ -131,15 +137,8 @@ class CLI(LightningCLI):
         return kwargs | {"weights_only": True}
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Leave no empty folder behind where the data turned out not to be there."""
-        try:
+        with no_empty_folder(self.trainer.logger):
             super()._run_subcommand(subcommand)
-        except InputError:
-            logger = self.trainer.logger
-            if self.trainer.is_global_zero and isinstance(logger, TensorBoardLogger):
-                with contextlib.suppress(OSError):  # it is not empty: there is something in it to keep
-                    Path(logger.log_dir).rmdir()
-            raise
 
     def after_fit(self) -> None:
         """A run without a single step has not finished: it has failed."""
@@ -147,6 +146,18 @@ class CLI(LightningCLI):
             raise InputError(
                 "no step was taken: look at trainer.max_steps, trainer.max_epochs and trainer.limit_train_batches"
             )
+
+
+@contextlib.contextmanager
+def no_empty_folder(logger: Logger | bool | None) -> Iterator[None]:
+    """Take a run's folder away again if what happens inside fails before anything is in it."""
+    try:
+        yield
+    except Exception:
+        if isinstance(logger, TensorBoardLogger) and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            with contextlib.suppress(OSError):  # it is not empty
+                Path(logger.log_dir).rmdir()
+        raise
 
 
 def _option(arguments: list[str], name: str) -> str | None:
@@ -188,12 +199,20 @@ def quiet() -> None:
     """Keep Lightning's advice for users of its own API off our users' screens."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*LeafSpec.*", "Total length of `list` across ranks is zero.*"):
+    for message in (
+        ".*does not have many workers.*",
+        ".*LeafSpec.*",
+        "Total length of `list` across ranks is zero.*",
+        ".*sync_dist=True.*",  # our metrics are summed over ranks before they are logged
+    ):
         warnings.filterwarnings("ignore", message=message)
 
 
 def main(arguments: list[str]) -> int:
     """Run one of the Trainer's subcommands."""
     quiet()
-    CLI(arguments)
+    try:
+        CLI(arguments)
+    except MisconfigurationException as error:
+        raise InputError(str(error)) from error
     return 0

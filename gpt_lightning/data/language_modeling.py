@@ -146,7 +146,7 @@ class LanguageModeling(L.LightningDataModule):
         return PackedBlocks(
             TokenStream(folder),
             block_size=self.block_size,
-            token_bytes=self.tokenizer.token_bytes(),
+            token_bytes=self.tokenizer.token_bytes,
             end_of_text_id=self.tokenizer.end_of_text_id,
             mask_documents=self.mask_documents,
             seed=self.seed if split == "train" else None,
@@ -161,6 +161,7 @@ class LanguageModeling(L.LightningDataModule):
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
             num_workers=self.num_workers,
+            pin_memory=self.trainer.strategy.root_device.type == "cuda",
         )
 
     def _training_position(self) -> Position:

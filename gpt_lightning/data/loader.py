@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -36,6 +35,7 @@ class ResumableLoader:
         rank: this process among ``world_size``.
         world_size: processes that share the rows.
         num_workers: processes that fetch ahead; 0 fetches in this one.
+        pin_memory: hand batches over in memory that a GPU copies from at once.
     """
 
     def __init__(
@@ -47,17 +47,19 @@ class ResumableLoader:
         rank: int = 0,
         world_size: int = 1,
         num_workers: int = 0,
+        pin_memory: bool = False,
     ) -> None:
         self._batches = _Batches(rows, batch_size, rank, world_size)
         self._position = position
         self._keys = _Keys()
+        # Workers end with their epoch. Persistent ones are left to the garbage collector, which then waits for each of
+        # them for five seconds.
         self._loader: DataLoader[Any] = DataLoader(
             self._batches,
             batch_size=None,
             sampler=self._keys,
             num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=pin_memory,
         )
 
     def __len__(self) -> int:

@@ -145,6 +145,7 @@ class Tokenizer:
                 before, waiting = waiting, []
         yield self.decode(before + waiting)[len(self.decode(before)) :]
 
+    @cached_property
     def token_bytes(self) -> NDArray[np.int64]:
         """Return (V,): how many UTF-8 bytes of text each id spells.
 
@@ -287,7 +288,8 @@ def _cached(spec: str, train: Callable[[], Tokenizer], cache_dir: Path, text_fin
             try:
                 return Tokenizer.from_json(path.read_text(encoding="utf-8"))
             except (FileNotFoundError, UnicodeDecodeError, InputError):
-                tokenizer = train()  # never made, or damaged since
+                pass  # never made, or damaged since
+            tokenizer = train()
             tokenizer.save(path)
             return tokenizer
     except OSError as error:

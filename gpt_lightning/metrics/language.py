@@ -38,20 +38,21 @@ class LanguageModelingMetrics(Metric):
         """
         nll = mean_loss.detach().float() * num_tokens
         total = self.nll + nll
-        self.nll_rounding += (self.nll - total) + nll
+        self.nll_rounding = self.nll_rounding + ((self.nll - total) + nll)  # not in place: float32 also in a bf16 model
         self.nll = total
         self.num_tokens += num_tokens
         self.num_bytes += num_bytes.sum()
 
     def compute(self) -> dict[str, Tensor]:
-        """``loss`` in nats, ``perplexity``, and ``bits_per_byte``."""
+        """``loss`` in nats, ``perplexity``, and ``bits_per_byte``: () float32."""
         nll = self.nll.cpu().double() + self.nll_rounding.cpu().double()
         loss = nll / self.num_tokens.cpu()
-        return {
+        values = {
             "loss": loss,
             "perplexity": loss.exp(),
             "bits_per_byte": nll / math.log(2.0) / self.num_bytes.cpu(),
         }
+        return {name: value.float().to(self.nll.device) for name, value in values.items()}
 
 
 def unigram_cross_entropy(train: Tensor, text: Tensor, vocab_size: int) -> float:

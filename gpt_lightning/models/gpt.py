@@ -83,7 +83,7 @@ class GPT(nn.Module):
         if self.position_embedding is not None:
             x_BTC = x_BTC + self.position_embedding(positions)
         else:
-            cos, sin = rotary_angles(positions, self.config, x_BTC.dtype)
+            cos, sin = rotary_angles(positions, self.config)
             # A row of its own for each of the batch must line up with (B, H, T, D).
             rotary = (cos, sin) if positions.ndim == 1 else (cos.unsqueeze(1), sin.unsqueeze(1))
         if self.config.dropout:

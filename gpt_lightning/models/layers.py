@@ -20,8 +20,8 @@ def make_norm(config: GPTConfig) -> nn.Module:
     return nn.LayerNorm(config.n_embd, eps=config.norm_eps, bias=config.bias)
 
 
-def rotary_angles(positions: Tensor, config: GPTConfig, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and signed sines of ``positions`` (...): each (..., D) of ``dtype``.
+def rotary_angles(positions: Tensor, config: GPTConfig) -> tuple[Tensor, Tensor]:
+    """Cosines and signed sines of ``positions`` (...): each (..., D) float32.
 
     Channel i turns together with channel i + D / 2, the layout of Llama's published weights. The angles are float32
     whatever the model's precision (bfloat16 cannot tell position 257 from 256), and made anew for each pass: that
@@ -31,11 +31,12 @@ def rotary_angles(positions: Tensor, config: GPTConfig, dtype: torch.dtype) -> t
     angles = positions.float().unsqueeze(-1) / config.rope_theta**half
     cos, sin = angles.cos(), angles.sin()
     # The minus of the rotation lives in the first half of the sines, so that applying needs no negation.
-    return torch.cat((cos, cos), -1).to(dtype), torch.cat((-sin, sin), -1).to(dtype)
+    return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
 
 
 def rotate(x_BHTD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn every pair of channels by its position's angle."""
+    cos, sin = cos.to(x_BHTD.dtype), sin.to(x_BHTD.dtype)
     return x_BHTD * cos + x_BHTD.roll(x_BHTD.size(-1) // 2, -1) * sin
 
 

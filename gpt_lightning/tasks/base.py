@@ -3,14 +3,16 @@
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any, Literal, Self, get_type_hints
 
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torchmetrics import Metric
 
 from gpt_lightning.batch import IGNORE_INDEX
@@ -37,7 +39,8 @@ class Task(L.LightningModule, ABC):
         self.backbone = GPT(backbone)
         self.optimizer_config = optimizer
         self.schedule = schedule
-        self._window_weight: Tensor | None = None  # None between two optimizer steps
+        self._window_weight: Tensor | None = None  # labels since the last optimizer step; None right after it
+        self._window_batches = 0
 
     head: nn.Module
 
@@ -79,6 +82,18 @@ class Task(L.LightningModule, ABC):
         task.load_state_dict(checkpoint["state_dict"])
         return task
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add how many micro-batches wait for an optimizer step, as when validation falls between two of a window."""
+        checkpoint["waiting_batches"] = self._window_batches
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go back to the last optimizer step: gradients of the micro-batches since are in no checkpoint."""
+        waiting = checkpoint["waiting_batches"]
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        for counts in (progress["current"], progress["total"]):
+            for name in ("ready", "started", "processed", "completed"):
+                counts[name] -= waiting
+
     # --- one step
 
     @property
@@ -90,6 +105,7 @@ class Task(L.LightningModule, ABC):
         """The scaled sum of losses, for the backward pass; ``train/loss`` is logged as the mean."""
         loss, weight = self.step(batch, "train"), self.weight(batch)
         self._window_weight = weight if self._window_weight is None else self._window_weight + weight
+        self._window_batches += 1
         return loss * (weight * LOSS_SCALE)
 
     def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
@@ -101,6 +117,15 @@ class Task(L.LightningModule, ABC):
         self.step(batch, "test")
 
     # --- the optimizer
+
+    def setup(self, stage: str) -> None:
+        """Refuse strategies that step without ``configure_gradient_clipping``, where gradients become means."""
+        known = SingleDeviceStrategy | DDPStrategy | FSDPStrategy | ModelParallelStrategy
+        if stage == "fit" and not isinstance(self.trainer.strategy, known):
+            raise InputError(
+                f"trainer.strategy {type(self.trainer.strategy).__name__} is not supported: "
+                "it would not weigh gradients by tokens; use ddp or fsdp"
+            )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer; its rate is set anew before each step, by ``on_train_batch_start``."""
@@ -139,20 +164,29 @@ class Task(L.LightningModule, ABC):
             # Lightning leaves float16's scale to a fused optimizer's step, which comes after the clipping.
             precision.scaler.unscale_(optimizer)
         weight = self.trainer.strategy.reduce(self._window_weight.float(), reduce_op="sum")
-        self._window_weight = None
+        self._window_weight, self._window_batches = None, 0
         # Lightning divided by the micro-batches of a step, DDP by the ranks.
         divided_by = self.trainer.accumulate_grad_batches * self.trainer.world_size
         # Without a single label the gradients are 0 and stay 0.
         to_mean = divided_by / (weight.clamp(min=1.0) * LOSS_SCALE)
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         gradients = [p.grad for p in parameters]
-        norm = nn.utils.get_total_norm(gradients) * to_mean
+        norm = self._norm(gradients) * to_mean
         if gradient_clip_val and gradient_clip_algorithm != "value":
             to_mean = to_mean * (gradient_clip_val / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(gradients, to_mean)
         if gradient_clip_val and gradient_clip_algorithm == "value":
             nn.utils.clip_grad_value_(parameters, gradient_clip_val)
         self._gradient_norm = norm
+
+    def _norm(self, gradients: Iterable[Tensor]) -> Tensor:
+        """The Euclidean norm of all gradients, also where each rank holds a part of them."""
+        norm = nn.utils.get_total_norm(gradients)
+        if isinstance(norm, DTensor):  # ModelParallelStrategy
+            return norm.full_tensor()
+        if isinstance(self.trainer.strategy, FSDPStrategy):
+            return self.trainer.strategy.reduce(norm.square(), reduce_op="sum").sqrt()
+        return norm
 
     # --- what is logged
 
@@ -162,7 +196,7 @@ class Task(L.LightningModule, ABC):
         if self.is_accumulating or self.trainer.global_step % every:
             return
         metric = self.metrics("train")
-        self.log("train/loss", metric.compute()["loss"].float(), prog_bar=True)
+        self.log("train/loss", metric.compute()["loss"], prog_bar=True)
         metric.reset()
         self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log("train/gradient_norm", self._gradient_norm)
@@ -177,5 +211,5 @@ class Task(L.LightningModule, ABC):
 
     def _log_epoch(self, stage: Stage) -> None:
         metric = self.metrics(stage)
-        self.log_dict({f"{stage}/{name}": value.float() for name, value in metric.compute().items()})
+        self.log_dict({f"{stage}/{name}": value for name, value in metric.compute().items()})
         metric.reset()

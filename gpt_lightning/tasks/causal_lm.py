@@ -73,12 +73,13 @@ class CausalLM(Task):
         return loss
 
     def predict_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """For each row (B,): ``nll``, the sum over its labels in nats, and their ``num_tokens`` and ``num_bytes``."""
+        """For each row that has labels: ``nll``, their sum in nats, ``num_tokens`` and ``num_bytes``, each (rows,)."""
         logits_BTV = self.head(self.backbone(batch["input_ids"], document_ids=batch.get("document_ids")))
         labels_BT = batch["labels"]
         nll_BT = F.cross_entropy(logits_BTV.mT.float(), labels_BT, ignore_index=IGNORE_INDEX, reduction="none")
         num_tokens = (labels_BT != IGNORE_INDEX).sum(1)
-        return {"nll": nll_BT.sum(1), "num_tokens": num_tokens, "num_bytes": batch["num_bytes"]}
+        columns = {"nll": nll_BT.sum(1), "num_tokens": num_tokens, "num_bytes": batch["num_bytes"]}
+        return {name: values[num_tokens > 0] for name, values in columns.items()}
 
     def metrics(self, stage: Stage) -> LanguageModelingMetrics:
         """Loss, perplexity and bits per byte of ``stage``."""

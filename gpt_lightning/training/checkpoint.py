@@ -1,12 +1,10 @@
-"""Checkpoints: when they are written, and how they are read again without running anything."""
+"""When checkpoints are written."""
 
-import pickle
-import zipfile
+import math
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as L
-import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from gpt_lightning import tasks
@@ -34,6 +32,7 @@ class Checkpoints(Checkpoint):
         self.monitor = monitor
         self.mode = mode
         self.every_n_steps = every_n_steps
+        self.folder: Path | None = None
         self.best_score: float | None = None
         self.best_step: int | None = None
 
@@ -59,16 +58,21 @@ class Checkpoints(Checkpoint):
         assert isinstance(pl_module, tasks.Task)
         if pl_module.is_accumulating:
             return
-        if trainer.global_step % self.every_n_steps == 0 or is_last_step(trainer):
+        if trainer.global_step % self.every_n_steps == 0 or is_last_step(trainer) or trainer.should_stop:
             self._save(trainer, "last")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write ``last``, and ``best`` where it is."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        score = trainer.callback_metrics.get(self.monitor)
-        if score is not None and self._is_best(float(score)):
-            self.best_score, self.best_step = float(score), trainer.global_step
+        if self.monitor not in trainer.callback_metrics:
+            raise InputError(
+                f"--checkpoints.monitor={self.monitor} is not measured; "
+                f"choose one of {', '.join(trainer.callback_metrics)}"
+            )
+        score = float(trainer.callback_metrics[self.monitor])
+        if self._is_best(score):
+            self.best_score, self.best_step = score, trainer.global_step
             self._save(trainer, "best")
         self._save(trainer, "last")
 
@@ -99,22 +103,23 @@ class Checkpoints(Checkpoint):
         self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
 
     def _is_best(self, score: float) -> bool:
-        if self.best_score is None:
-            return True
+        if math.isnan(score) or self.best_score is None:
+            return not math.isnan(score)
         return score < self.best_score if self.mode == "min" else score > self.best_score
 
     def _save(self, trainer: L.Trainer, name: str) -> None:
-        trainer.save_checkpoint(self.folder / f"{name}.ckpt")
+        if self.folder is not None:
+            trainer.save_checkpoint(self.folder / f"{name}.ckpt")
 
 
 def is_last_step(trainer: L.Trainer) -> bool:
-    """Whether training ends after this step: at its limit of steps or epochs, or because it was told to stop."""
+    """Whether training ends after this step, at its limit of steps or epochs."""
     last_epoch = trainer.current_epoch + 1 == trainer.max_epochs
-    return trainer.should_stop or trainer.global_step == trainer.max_steps or (last_epoch and trainer.is_last_batch)
+    return trainer.global_step == trainer.max_steps or (last_epoch and trainer.is_last_batch)
 
 
 class ValidationAtEnd(L.Callback):
-    """Validates after the last step too, wherever the interval falls: what is kept at the end has been measured."""
+    """Validates after the last step too, wherever ``val_check_interval`` falls: what is kept has been measured."""
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -133,53 +138,3 @@ def make_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another with --log_dir") from None
-
-
-def find_checkpoint(model: str, order: tuple[str, str] = ("best", "last")) -> Path:
-    """The checkpoint that MODEL means: a file, or a run's folder, of which the first there is in ``order`` is taken."""
-    if "://" in model:
-        raise InputError(f"{model}: checkpoints are read from local files only; download it first")
-    path = Path(model)
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise InputError(f"{model}: no such checkpoint or run folder")
-    for name in order:
-        if (checkpoint := path / "checkpoints" / f"{name}.ckpt").is_file():
-            return checkpoint
-    raise InputError(f"{model}: no checkpoints/best.ckpt or checkpoints/last.ckpt in this folder")
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, tensors on the CPU; it is refused if reading it would run code.
-
-    Raises:
-        InputError: it is no checkpoint of this project, is damaged, or holds anything but plain values.
-    """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: not a checkpoint that can be read safely: {_first_line(error)}") from None
-    except (RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: truncated or damaged, or not a checkpoint: {_first_line(error)}") from None
-    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
-        raise InputError(f"{path}: a torch file, but not a checkpoint of gpt-lightning")
-    if checkpoint["hyper_parameters"].get("task") not in tasks.__all__:
-        raise InputError(f"{path}: holds no task that this version of gpt-lightning knows")
-    return checkpoint
-
-
-def load_task(path: Path) -> tuple[tasks.Task, Tokenizer]:
-    """The task of a checkpoint, in ``eval`` mode, and its tokenizer."""
-    checkpoint = read_checkpoint(path)
-    if "tokenizer" not in checkpoint:
-        raise InputError(f"{path}: holds no tokenizer; it was not written by this project's trainer")
-    try:
-        task: tasks.Task = getattr(tasks, checkpoint["hyper_parameters"]["task"]).from_checkpoint(checkpoint)
-    except (TypeError, AttributeError, RuntimeError) as error:
-        raise InputError(f"{path}: its weights do not fit its hyper-parameters: {_first_line(error)}") from None
-    return task.eval(), Tokenizer.from_json(checkpoint["tokenizer"])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]

@@ -66,7 +66,7 @@ class Summary(L.Callback):
             return
         lines = [f"{trainer.global_step:,} steps"]
         for checkpoints in trainer.checkpoint_callbacks:
-            if not isinstance(checkpoints, Checkpoints):
+            if not isinstance(checkpoints, Checkpoints) or checkpoints.folder is None:
                 continue
             best = checkpoints.folder / "best.ckpt"
             if checkpoints.best_score is not None and best.is_file():

@@ -3,6 +3,7 @@
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
 from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.models.sampling import Sampling, generate
@@ -60,6 +61,8 @@ class Samples(L.Callback):
             return
         if not isinstance(logger, TensorBoardLogger):
             return
+        if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
+            return  # a rank alone does not have the weights
         for number, prompt in enumerate(self.prompts):
             text = sample_text(
                 pl_module, tokenizer, prompt, max_new_tokens=self.max_new_tokens, sampling=self.sampling, seed=number

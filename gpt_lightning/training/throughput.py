@@ -11,24 +11,33 @@ from lightning.fabric.utilities.throughput import get_available_flops
 
 from gpt_lightning.tasks import Task
 
-WAYS_TO_SAY_BF16 = {"bf16-mixed": torch.bfloat16, "bf16-true": torch.bfloat16, "16-mixed": torch.float16}
+DTYPES = {
+    "bf16-mixed": torch.bfloat16,
+    "bf16-true": torch.bfloat16,
+    "16-mixed": torch.float16,
+    "16-true": torch.float16,
+}
+"""What matrices are multiplied in, at each of the Trainer's precisions; float32 at all others."""
 
 
-def measured_flops(device: torch.device, dtype: torch.dtype, size: int = 1024) -> float:
-    """Floating-point operations a second of a matrix product: the best of a few, after a warm-up."""
+def measured_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a matrix product: the best of a few."""
+    # Large enough to hide the start of a kernel; small where a processor emulates the type.
+    size, products = (8192, 10) if device.type != "cpu" else (1024 if dtype == torch.float32 else 256, 1)
     a = torch.randn(size, size, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(5):
         start = time.perf_counter()
-        b = a @ a
+        for _ in range(products):
+            b = a @ a
         b[0, 0].item()  # waits for the device
         best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+    return products * 2 * size**3 / best
 
 
 def peak_flops(device: torch.device, precision: str) -> float:
     """What one device can do: from Lightning's table for GPUs that it knows, measured for all others."""
-    dtype = WAYS_TO_SAY_BF16.get(precision, torch.float32)
+    dtype = DTYPES.get(precision, torch.float32)
     known = get_available_flops(device, dtype) if device.type == "cuda" else None
     return float(known) if known else measured_flops(device, dtype)
 

@@ -11,7 +11,7 @@ import yaml
 
 from gpt_lightning import tasks
 from gpt_lightning.cli import main
-from gpt_lightning.training.checkpoint import read_checkpoint
+from gpt_lightning.training.reading import read_checkpoint
 from tests.runs import write_text
 
 CONFIG = """
@@ -204,7 +204,10 @@ def test_another_shape_than_the_checkpoint(run: Run) -> None:
         (["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"], "absent.ckpt: no such checkpoint"),
         (["fit", "-c", "config.yaml", "--ckpt_path=text.txt"], "text.txt: "),
         (["fit", "-c", "config.yaml", "--ckpt_path=http://127.0.0.1/x.ckpt"], "read from local files only"),
-        (["test", "-c", "config.yaml", "--data.test=null"], "no test text: give it with --data.test=FILE"),
+        (["test", "-c", "config.yaml"], "nothing to measure: give --ckpt_path=CHECKPOINT, or the folder of a run"),
+        (["fit", "-c", "config.yaml", "--checkpoints.monitor=val/los"], "choose one of "),
+        (["fit", "-c", "config.yaml", "--trainer.devices=0"], "is not a valid input"),
+        (["fit", "-c", "config.yaml", "--trainer.precision=64-mixed"], "precision"),
     ],
 )
 def test_bad_input_gets_one_clear_message(run: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -221,7 +224,7 @@ def test_bad_input_gets_one_clear_message(run: Run, tmp_path: Path, arguments: l
     assert len(err.strip().splitlines()) <= 5
     assert "Traceback" not in err
     assert not list(tmp_path.glob("logs/*/*/checkpoints/*.ckpt"))
-    if message != "no step was taken":
+    if message not in ("no step was taken", "choose one of "):
         assert not list(tmp_path.glob("logs/*/version_*/events*"))
 
 
@@ -235,6 +238,21 @@ def test_damage_found_by_a_worker_process(run: Run, tmp_path: Path) -> None:
     assert code == 2
     assert "damaged near token 0" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_a_text_that_is_not_given(run: Run) -> None:
+    fit(run)
+    code, _, err = run("test", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", "--data.test=null")
+    assert code == 2
+    assert "no test text: give it with --data.test=FILE" in err
+
+
+def test_without_logger_or_checkpoints_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
+    before = (tmp_path / "config.yaml").read_text()
+    fit(run, "--trainer.logger=false", "--trainer.enable_checkpointing=false")
+    fit(run, "--trainer.fast_dev_run=2")
+    assert (tmp_path / "config.yaml").read_text() == before
+    assert not (tmp_path / "logs").exists()
 
 
 def test_training_without_validation(run: Run, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def text(folder: Path, block_size: int, **arguments: Any) -> PackedBlocks:
     shards = tokenise(
         str(path), split="train", text_column="text", tokenizer=tokenizer, cache_dir=folder / "cache", shard_tokens=30
     )
-    defaults: dict[str, Any] = {"token_bytes": tokenizer.token_bytes(), "end_of_text_id": tokenizer.end_of_text_id}
+    defaults: dict[str, Any] = {"token_bytes": tokenizer.token_bytes, "end_of_text_id": tokenizer.end_of_text_id}
     return PackedBlocks(TokenStream(shards), block_size=block_size, **(defaults | arguments))
 
 

@@ -121,7 +121,7 @@ def test_documents_of_every_size_keep_their_order(tmp_path: Path, monkeypatch: p
     tokens = stream.slice(0, len(stream))
     assert tokenizer.decode(tokens) == "".join(documents)
     assert (tokens == tokenizer.end_of_text_id).sum() == stream.num_documents + 1
-    assert tokenizer.token_bytes()[tokens].sum() == stream.num_bytes
+    assert tokenizer.token_bytes[tokens].sum() == stream.num_bytes
 
 
 def test_the_same_text_is_tokenised_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

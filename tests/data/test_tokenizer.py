@@ -54,7 +54,7 @@ def test_texts_come_back_exactly(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.decode(ids) == text
     assert tokenizer.end_of_text_id not in ids
     assert all(0 <= index < tokenizer.vocab_size for index in ids)
-    assert tokenizer.token_bytes()[ids].sum() == len(text.encode())
+    assert tokenizer.token_bytes[ids].sum() == len(text.encode())
 
 
 def test_a_batch_gives_what_single_texts_give(tokenizer: Tokenizer) -> None:
@@ -83,7 +83,7 @@ def test_the_end_of_text_spells_nothing_and_is_not_shown(tokenizer: Tokenizer) -
     end = tokenizer.end_of_text_id
     assert tokenizer.decode([end, *tokenizer.encode("a"), end, *tokenizer.encode("b")]) == "ab"
     assert tokenizer.decode(np.array([end])) == ""
-    assert tokenizer.token_bytes()[end] == 0
+    assert tokenizer.token_bytes[end] == 0
 
 
 def test_names_sizes_and_hashes_differ() -> None:
@@ -108,7 +108,7 @@ def test_characters_are_sorted_and_unknown_ones_show() -> None:
     ids = made.encode("aXY\nb")
     assert ids == [2, 1, 1, 1, 3]
     assert made.decode(ids) == "a\ufffd\ufffd\ufffdb"
-    assert made.token_bytes().tolist() == [0, 1, 1, 1, 1, 1, 2]
+    assert made.token_bytes.tolist() == [0, 1, 1, 1, 1, 1, 2]
 
 
 def test_training_is_deterministic_and_counts_no_more_than_there_is() -> None:
@@ -158,7 +158,7 @@ def test_bytes_of_tokens_with_metaspace_and_byte_fallback() -> None:
     inner.add_special_tokens(["<unk>", "</s>"])
     inner.add_tokens(["extraé"])
     made = Tokenizer(inner)
-    assert made.token_bytes().tolist() == [1, 0, 1, 1, 1, 2, 2, 1, 7]
+    assert made.token_bytes.tolist() == [1, 0, 1, 1, 1, 2, 2, 1, 7]
 
 
 def gpt2_files(folder: Path, vocabulary: str = "vocab.json", merges: str = "merges.txt") -> None:

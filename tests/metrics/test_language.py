@@ -85,7 +85,6 @@ def test_many_batches_lose_no_precision() -> None:
     exact = float(loss)
     assert measured(metric)["loss"] == pytest.approx(exact, rel=2e-7)
     assert abs(float(plain) / (1_001 * updates) - exact) > 1e-5 * exact, "a plain float32 sum would have passed"
-    assert metric.compute()["loss"].dtype == torch.float64
 
 
 def test_tokens_are_counted_beyond_what_float32_can() -> None:

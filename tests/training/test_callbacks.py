@@ -9,7 +9,7 @@ import torch
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Throughput, ValidationAtEnd
-from gpt_lightning.training.checkpoint import find_checkpoint, load_task, read_checkpoint
+from gpt_lightning.training.reading import find_checkpoint, load_task, read_checkpoint
 from gpt_lightning.training.throughput import measured_flops
 from tests.runs import causal_lm, language_modeling, trainer
 
@@ -96,24 +96,9 @@ def test_tokens_are_counted_and_go_on_after_a_resume(tmp_path: Path) -> None:
     last = tmp_path / "checkpoints" / "last.ckpt"
     again.fit(causal_lm(), datamodule=language_modeling(tmp_path), ckpt_path=last, weights_only=True)
     tokens = float(again.callback_metrics["train/tokens"])
-    rows = len(language_modeling_rows(tmp_path))
-    assert tokens == rows * 8, "two epochs' worth of micro-batches, the ragged ones too"
+    # An epoch has 19 blocks of 8 tokens, in micro-batches of 4, 4, 4, 4 and 3: 3 steps, and one more of 2 batches.
+    assert tokens == (19 + 8) * 8
     assert 0.0 < float(again.callback_metrics["train/mfu"]) < 1.0
-
-
-def language_modeling_rows(folder: Path) -> list[int]:
-    """The rows of the first eight micro-batches of batch size 4."""
-    data = language_modeling(folder)
-    run = trainer(folder, max_steps=4, accumulate_grad_batches=2)
-    rows: list[int] = []
-
-    class Count(L.Callback):
-        def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-            rows.extend(range(len(batch["input_ids"])))
-
-    run.callbacks.append(Count())  # type: ignore[attr-defined]
-    run.fit(causal_lm(), datamodule=data)
-    return rows
 
 
 def test_measured_flops_is_of_the_right_size() -> None:
@@ -126,7 +111,7 @@ def test_measured_flops_is_of_the_right_size() -> None:
     for _ in range(20):
         a @ a
     rate = 20 * 2 * 512**3 / (time.perf_counter() - start)
-    assert rate / 10 < measured_flops(torch.device("cpu"), torch.float32, size=512) < rate * 10
+    assert rate / 10 < measured_flops(torch.device("cpu"), torch.float32) < rate * 10
 
 
 def test_lines_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,23 +20,25 @@ class Recorder(L.Callback):
         self.batches: Batches = []
         self.folder = folder
         self.saved: list[tuple[Path, int]] = []
+        self.stepped = 0
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.batches.append((trainer.current_epoch, batch_idx, batch["input_ids"].tolist()))
         if not trainer.fit_loop.epoch_loop._should_accumulate():
-            self._save(trainer)
+            self._save(trainer, len(self.batches))
+            self.stepped = len(self.batches)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.fit_loop.epoch_loop._should_accumulate():
-            self._save(trainer)
+        """Also between two micro-batches of a window: then its gradients are lost, and it is begun again."""
+        self._save(trainer, self.stepped)
 
-    def _save(self, trainer: L.Trainer) -> None:
+    def _save(self, trainer: L.Trainer, done: int) -> None:
         if self.folder:
             path = self.folder / f"{len(self.saved)}.ckpt"
             trainer.save_checkpoint(path)
-            self.saved.append((path, len(self.batches)))
+            self.saved.append((path, done))
 
 
 def run(

@@ -1,0 +1,41 @@
+"""The same YAML on two processes, as a user starts them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpt_lightning.training.reading import read_checkpoint
+from tests.commands.test_run import CONFIG
+from tests.runs import write_text
+
+# Without dropout, and with an eps that keeps AdamW from making a whole step of a gradient that is rounding noise.
+STEADY = ("--model.backbone.dropout=0", "--model.optimizer.eps=1e-3")
+
+
+def fit(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "gpt_lightning", "fit", "-c", "config.yaml", *STEADY, *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_two_processes_are_one_run(tmp_path: Path) -> None:
+    """One folder, one summary, and the weights of one process that takes the same rows at once."""
+    write_text(tmp_path)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    out = fit(tmp_path, "--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2")
+    assert out.count("best: logs/beer/version_0/checkpoints/best.ckpt") == 1
+    fit(tmp_path, "--data.batch_size=4")
+    assert {path.name for path in (tmp_path / "logs" / "beer").iterdir()} == {"version_0", "version_1"}
+    two, one = (
+        read_checkpoint(tmp_path / "logs" / "beer" / version / "checkpoints" / "last.ckpt")
+        for version in ("version_0", "version_1")
+    )
+    for name, value in one["state_dict"].items():
+        assert two["state_dict"][name].numpy() == pytest.approx(value.numpy(), abs=1e-5), name
+    best = [checkpoint["callbacks"]["Checkpoints"]["best_score"] for checkpoint in (one, two)]
+    assert best[0] == pytest.approx(best[1], rel=1e-5)
