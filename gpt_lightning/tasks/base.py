@@ -88,7 +88,9 @@ class Task(L.LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go back to the last optimizer step: gradients of the micro-batches since are in no checkpoint."""
-        waiting = checkpoint["waiting_batches"]
+        waiting = checkpoint.get("waiting_batches", 0)
+        if not waiting:
+            return
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         for counts in (progress["current"], progress["total"]):
             for name in ("ready", "started", "processed", "completed"):
