@@ -1,6 +1,7 @@
 """How fast text becomes shards, beside the tokenizer's own rate, and what memory that takes.
 
-python benchmarks/tokenise.py TEXT.jsonl TOKENIZER.json
+gpt-lightning tokenizer train --train TEXT.jsonl --vocab_size 4096 --output bpe.json
+    python benchmarks/tokenise.py TEXT.jsonl bpe.json
 """
 
 import argparse

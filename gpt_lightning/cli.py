@@ -17,7 +17,7 @@ COMMANDS = {
     "generate": ("generate", "continue a prompt with a checkpoint or a run's best one"),
     "tokenizer": ("tokenizer", "train a tokenizer, or look at one"),
     "toy-world": ("toy_world", "write the toy world's text: data to try things on, without any download"),
-    "quickstart": ("quickstart", "pretrain a nano model on the toy world, in three minutes on two cores"),
+    "quickstart": ("quickstart", "pretrain a nano model on the toy world, in two and a half minutes on two cores"),
 }
 """Name -> (module of ``gpt_lightning.commands``, what it does)."""
 

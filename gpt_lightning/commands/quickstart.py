@@ -13,7 +13,7 @@ def main(argv: list[str]) -> int:
     p = Parser(
         prog="gpt-lightning quickstart",
         description="Write the toy world to data/toy_world, pretrain a nano model on it, compare it with a unigram "
-        "model, and print a sample: about three minutes on two cores. Run it in a checkout of the project.",
+        "model, and print a sample: about two and a half minutes on two cores. Run it in a checkout of the project.",
     )
     p.add_argument("--max_steps", type=int, default=800, help="optimizer steps; fewer to try it out")
     options = p.parse_args(argv)

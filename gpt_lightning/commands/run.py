@@ -127,7 +127,9 @@ class CLI(LightningCLI):
     def _logger(self, config: Namespace) -> TensorBoardLogger:
         root = Path(config.log_dir) / config.experiment
         run = resumed_run(config.ckpt_path, root) or new_run(root)
-        return TensorBoardLogger(config.log_dir, config.experiment, version=run.name, default_hp_metric=False)
+        return TensorBoardLogger(
+            config.log_dir, config.experiment, version=int(run.name.removeprefix("version_")), default_hp_metric=False
+        )
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Checkpoints are read without pickle, wherever they are."""
@@ -176,7 +178,8 @@ def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
     if ckpt_path is None:
         return None
     run = Path(ckpt_path).resolve().parent.parent
-    return run if run.parent == root.resolve() and run.name.startswith("version_") else None
+    is_run = run.name.startswith("version_") and run.name.removeprefix("version_").isdecimal()
+    return run if is_run and run.parent == root.resolve() else None
 
 
 def new_run(root: Path) -> Path:

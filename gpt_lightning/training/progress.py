@@ -14,7 +14,22 @@ from gpt_lightning.training.checkpoint import Checkpoints
 
 def progress_bar() -> L.Callback:
     """A Rich bar in a terminal, plain lines where output goes to a file."""
-    return RichProgressBar(leave=True) if sys.stdout.isatty() else ProgressLines()
+    return Bar(leave=True) if sys.stdout.isatty() else ProgressLines()
+
+
+class Bar(RichProgressBar):
+    """Lightning's bar with the loss and the speed, and without numbers that say nothing here."""
+
+    def get_metrics(
+        self, trainer: L.Trainer, pl_module: L.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """What is logged for the bar; not the version, which the run's folder shows."""
+        metrics = super().get_metrics(trainer, pl_module)
+        return {name.removeprefix("train/"): value for name, value in metrics.items() if name != "v_num"}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        # Lightning's says "0/-2" where max_steps ends the run. As wide as the other bar's, or both would flicker.
+        return f"Epoch {current_epoch}".ljust(len(self.validation_description))
 
 
 class ProgressLines(L.Callback):

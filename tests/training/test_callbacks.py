@@ -9,6 +9,7 @@ import torch
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Throughput, ValidationAtEnd
+from gpt_lightning.training.progress import Bar
 from gpt_lightning.training.reading import find_checkpoint, load_task, read_checkpoint
 from gpt_lightning.training.throughput import measured_flops
 from tests.runs import causal_lm, language_modeling, trainer
@@ -112,6 +113,14 @@ def test_measured_flops_is_of_the_right_size() -> None:
         a @ a
     rate = 20 * 2 * 512**3 / (time.perf_counter() - start)
     assert rate / 10 < measured_flops(torch.device("cpu"), torch.float32) < rate * 10
+
+
+def test_what_the_bar_shows(tmp_path: Path) -> None:
+    bar = Bar()
+    run = trainer(tmp_path, callbacks=[Throughput(), bar], max_steps=2, enable_progress_bar=True)
+    run.fit(causal_lm(), datamodule=language_modeling(tmp_path))
+    assert set(bar.get_metrics(run, run.lightning_module)) == {"loss", "tokens_per_second"}
+    assert bar._get_train_description(3).strip() == "Epoch 3"
 
 
 def test_lines_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

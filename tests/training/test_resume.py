@@ -75,15 +75,16 @@ def test_resume_from_every_step(
     assert not wrong
 
 
-def test_resume_with_workers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_resume_with_workers(tmp_path: Path, accumulate: int) -> None:
     """Worker processes fetch ahead; what they hold when a run ends is not counted."""
     straight = Recorder(tmp_path)
-    expected = run(tmp_path, straight, workers=2, max_epochs=2)
+    expected = run(tmp_path, straight, workers=2, max_epochs=2, accumulate_grad_batches=accumulate)
     at_end_of_epoch = max(done for _, done in straight.saved if straight.batches[done - 1][0] == 0)
     for path, done in straight.saved:
         if done in (2, at_end_of_epoch):
             resumed = Recorder()
-            state = run(tmp_path, resumed, path, max_epochs=2, workers=2)
+            state = run(tmp_path, resumed, path, max_epochs=2, workers=2, accumulate_grad_batches=accumulate)
             assert resumed.batches == straight.batches[done:]
             assert all(state[name].equal(expected[name]) for name in expected)
 
