@@ -31,12 +31,11 @@ def main(argv: list[str]) -> int:
     """Print the prompt and its continuation as it is made."""
     options = parser().parse_args(argv)
 
-    import torch
-
     from gpt_lightning.errors import InputError
-    from gpt_lightning.models.sampling import Sampling, generate
+    from gpt_lightning.models.sampling import Sampling
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.training.reading import find_checkpoint, load_task
+    from gpt_lightning.training.samples import continuation
 
     sampling = Sampling(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
     if options.max_new_tokens < 1:
@@ -45,28 +44,21 @@ def main(argv: list[str]) -> int:
     task, tokenizer = load_task(path)
     if not isinstance(task, CausalLM):
         raise InputError(f"{path} holds a {type(task).__name__}; only a CausalLM generates text")
-    device = _device(options.device)
-    task.to(device)
+    task.to(_device(options.device))
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     prompt = prompt.encode(errors="surrogateescape").decode(errors="replace")  # what the shell gave may not be UTF-8
-    prompt_ids = tokenizer.encode(prompt) or [tokenizer.end_of_text_id]
+    prompt_ids = tokenizer.encode(prompt)
     block_size = task.backbone.config.block_size
     if len(prompt_ids) > block_size:
         print(
             f"the prompt has {len(prompt_ids)} tokens, the context holds {block_size}: its last {block_size} are used",
             file=sys.stderr,
         )
-    tokens = generate(
-        task.backbone,
-        task.head,
-        torch.tensor([prompt_ids], device=device),
-        max_new_tokens=options.max_new_tokens,
-        sampling=sampling,
-        stop_id=tokenizer.end_of_text_id,
-        generator=torch.Generator(device).manual_seed(options.seed),
+    pieces = continuation(
+        task, tokenizer, prompt_ids, max_new_tokens=options.max_new_tokens, sampling=sampling, seed=options.seed
     )
     print(prompt, end="", flush=True)
-    for text in tokenizer.decode_stream(int(token) for token in tokens):
+    for text in pieces:
         print(text, end="", flush=True)
     print()
     return 0

@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
     from gpt_lightning.models.sampling import Sampling
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.training.reading import find_checkpoint, load_task
-    from gpt_lightning.training.samples import sample_text
+    from gpt_lightning.training.samples import continuation
 
     if not CONFIG.is_file():
         raise InputError(f"{CONFIG} is not there: the quickstart runs in a checkout of the project")
@@ -47,6 +47,6 @@ def main(argv: list[str]) -> int:
     run = Path(str(cli.trainer.log_dir))
     task, tokenizer = load_task(find_checkpoint(str(run)))
     assert isinstance(task, CausalLM)
-    sample = sample_text(task, tokenizer, "", max_new_tokens=150, sampling=Sampling(temperature=0.7), seed=0)
-    print(f"\nA sample:\n{sample}\n\nMore: gpt-lightning generate {run} --prompt 'Last summer'")
+    sample = continuation(task, tokenizer, [], max_new_tokens=150, sampling=Sampling(temperature=0.7), seed=0)
+    print(f"\nA sample:\n{''.join(sample)}\n\nMore: gpt-lightning generate {run} --prompt 'Last summer'")
     return 0

@@ -44,8 +44,7 @@ class Checkpoints(Checkpoint):
         self.folder = Path(log_dir) / "checkpoints"
         if trainer.is_global_zero:
             make_folder(self.folder)
-            tokenizer = getattr(trainer.datamodule, "tokenizer", None)  # type: ignore[attr-defined]
-            if isinstance(tokenizer, Tokenizer):
+            if (tokenizer := tokenizer_of(trainer)) is not None:
                 tokenizer.save(Path(log_dir) / "tokenizer.json")
 
     def on_train_batch_end(
@@ -78,15 +77,14 @@ class Checkpoints(Checkpoint):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the data module's name and its tokenizer."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        tokenizer = getattr(data, "tokenizer", None)
-        if isinstance(tokenizer, Tokenizer):
-            checkpoint |= {"data": type(data).__name__, "tokenizer": tokenizer.to_json()}
+        if (tokenizer := tokenizer_of(trainer)) is not None:
+            name = type(trainer.datamodule).__name__  # type: ignore[attr-defined]
+            checkpoint |= {"data": name, "tokenizer": tokenizer.to_json()}
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to go on with another tokenizer: every id would mean something else."""
-        tokenizer = getattr(trainer.datamodule, "tokenizer", None)  # type: ignore[attr-defined]
-        if isinstance(tokenizer, Tokenizer) and "tokenizer" in checkpoint:
+        tokenizer = tokenizer_of(trainer)
+        if tokenizer is not None and "tokenizer" in checkpoint:
             trained_with = Tokenizer.from_json(checkpoint["tokenizer"])
             if trained_with.hash != tokenizer.hash:
                 raise InputError(
@@ -110,6 +108,12 @@ class Checkpoints(Checkpoint):
     def _save(self, trainer: L.Trainer, name: str) -> None:
         if self.folder is not None:
             trainer.save_checkpoint(self.folder / f"{name}.ckpt")
+
+
+def tokenizer_of(trainer: L.Trainer) -> Tokenizer | None:
+    """The tokenizer of the trainer's data module, where it has one of ours."""
+    tokenizer = getattr(trainer.datamodule, "tokenizer", None)  # type: ignore[attr-defined]
+    return tokenizer if isinstance(tokenizer, Tokenizer) else None
 
 
 def is_last_step(trainer: L.Trainer) -> bool:

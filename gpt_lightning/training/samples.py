@@ -1,5 +1,7 @@
 """What the model writes, seen at each validation."""
 
+from collections.abc import Iterator
+
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -8,34 +10,32 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.models.sampling import Sampling, generate
 from gpt_lightning.tasks import CausalLM
+from gpt_lightning.training.checkpoint import tokenizer_of
 
 
-def sample_text(
+def continuation(
     task: CausalLM,
     tokenizer: Tokenizer,
-    prompt: str,
+    prompt_ids: list[int],
     *,
     max_new_tokens: int,
     sampling: Sampling,
     seed: int,
-) -> str:
-    """The continuation of ``prompt``; torch's own random numbers and the task's mode stay as they are."""
-    generator = torch.Generator(task.device).manual_seed(seed)
-    prompt_ids = torch.tensor([tokenizer.encode(prompt) or [tokenizer.end_of_text_id]], device=task.device)
-    was_training = task.backbone.training
-    task.backbone.eval()
+) -> Iterator[str]:
+    """Yield the text that goes on from ``prompt_ids``, as it is made; without any it starts a document.
+
+    The task must be in ``eval`` mode; torch's own random numbers stay as they are.
+    """
     tokens = generate(
         task.backbone,
         task.head,
-        prompt_ids,
+        torch.tensor([prompt_ids or [tokenizer.end_of_text_id]], device=task.device),
         max_new_tokens=max_new_tokens,
         sampling=sampling,
         stop_id=tokenizer.end_of_text_id,
-        generator=generator,
+        generator=torch.Generator(task.device).manual_seed(seed),
     )
-    new_ids = [int(token) for token in tokens]
-    task.backbone.train(was_training)
-    return tokenizer.decode(new_ids)
+    return tokenizer.decode_stream(int(token) for token in tokens)
 
 
 class Samples(L.Callback):
@@ -54,19 +54,27 @@ class Samples(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw and write the samples, on rank zero."""
-        logger, tokenizer = trainer.logger, getattr(trainer.datamodule, "tokenizer", None)  # type: ignore[attr-defined]
+        logger, tokenizer = trainer.logger, tokenizer_of(trainer)
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
-        if not isinstance(pl_module, CausalLM) or not isinstance(tokenizer, Tokenizer):
+        if not isinstance(pl_module, CausalLM) or tokenizer is None:
             return
         if not isinstance(logger, TensorBoardLogger):
             return
         if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
             return  # a rank alone does not have the weights
+        was_training = pl_module.backbone.training
+        pl_module.backbone.eval()
         for number, prompt in enumerate(self.prompts):
-            text = sample_text(
-                pl_module, tokenizer, prompt, max_new_tokens=self.max_new_tokens, sampling=self.sampling, seed=number
+            pieces = continuation(
+                pl_module,
+                tokenizer,
+                tokenizer.encode(prompt),
+                max_new_tokens=self.max_new_tokens,
+                sampling=self.sampling,
+                seed=number,
             )
             # An indented block is shown as it is, not read as Markdown.
-            shown = "".join(f"    {line}\n" for line in (prompt + text).splitlines())
+            shown = "".join(f"    {line}\n" for line in (prompt + "".join(pieces)).splitlines())
             logger.experiment.add_text(f"sample/{number}", shown, trainer.global_step)
+        pl_module.backbone.train(was_training)
