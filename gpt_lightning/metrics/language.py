@@ -4,28 +4,20 @@ import math
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+
+from gpt_lightning.metrics.loss import MeanLoss
 
 
-class LanguageModelingMetrics(Metric):
+class LanguageModelingMetrics(MeanLoss):
     """Mean negative log-likelihood a token, perplexity, and bits a UTF-8 byte.
 
     Sums are kept and added up over ranks; the division and the ``exp`` happen once, at the end.
     """
 
-    full_state_update = False
-    nll: Tensor
-    nll_rounding: Tensor
-    num_tokens: Tensor
     num_bytes: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        # A long validation adds up very many numbers. What float32 rounds away at each is kept apart (Neumaier's sum),
-        # because float64 does not exist on every device.
-        self.add_state("nll", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("nll_rounding", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("num_tokens", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("num_bytes", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, mean_loss: Tensor, num_tokens: Tensor, num_bytes: Tensor) -> None:
@@ -36,23 +28,16 @@ class LanguageModelingMetrics(Metric):
             num_tokens: () labelled tokens.
             num_bytes: (B,) UTF-8 bytes that they spell.
         """
-        nll = mean_loss.detach().float() * num_tokens
-        total = self.nll + nll
-        self.nll_rounding = self.nll_rounding + ((self.nll - total) + nll)  # not in place: float32 also in a bf16 model
-        self.nll = total
-        self.num_tokens += num_tokens
+        self.add_loss(mean_loss, num_tokens)
         self.num_bytes += num_bytes.sum()
 
     def compute(self) -> dict[str, Tensor]:
         """``loss`` in nats, ``perplexity``, and ``bits_per_byte``: () float32."""
-        nll = self.nll.cpu().double() + self.nll_rounding.cpu().double()
-        loss = nll / self.num_tokens.cpu()
-        values = {
-            "loss": loss,
-            "perplexity": loss.exp(),
-            "bits_per_byte": nll / math.log(2.0) / self.num_bytes.cpu(),
-        }
-        return {name: value.float().to(self.nll.device) for name, value in values.items()}
+        loss = self.mean_loss()
+        bits = self.total_loss() / math.log(2.0)
+        return self.to_float32(
+            {"loss": loss, "perplexity": loss.exp(), "bits_per_byte": bits / self.num_bytes.cpu().double()}
+        )
 
 
 def unigram_cross_entropy(train: Tensor, text: Tensor, vocab_size: int) -> float:
