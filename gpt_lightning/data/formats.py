@@ -1,41 +1,30 @@
 """One file, of any kind that is read, becomes rows that know their place in it.
 
-Everything streams: a file of 10 GB costs no more memory than its longest row. What is wrong with a file is an
-InputError that names the file and, where there are lines, the line.
+All but ``.txt`` and ``.json`` stream: a file of 10 GB costs no more memory than its longest row. What is wrong with a
+file is an InputError that names the file and, where there are lines, the line.
 """
 
 import codecs
-import csv
 import gzip
-import json
-import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Final, cast
 
+from gpt_lightning.data.tables import Row, conll_rows, csv_rows, json_rows, jsonl_rows, tsv_rows
 from gpt_lightning.errors import InputError
 
-SUFFIXES: Final = (".txt", ".jsonl", ".csv", ".parquet")
+__all__ = ["SUFFIXES", "Row", "file_rows", "suffix", "supported", "text_blocks"]
+
+_CONLL: Final = (".conll", ".bio", ".iob", ".iob2")
+
+SUFFIXES: Final = (".txt", ".jsonl", ".json", ".csv", ".tsv", ".parquet", *_CONLL)
 """What a file can be; each may also be compressed (``.jsonl.gz``)."""
 
 _BLOCK_BYTES: Final = 1 << 20
-# A closing quote that is missing makes the csv module collect the rest of the file into one field: stop it
-# before memory does.
-_CSV_FIELD_CHARACTERS: Final = 1 << 28
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One record and its place: ``path:line``, or ``path:row N`` where there are no lines."""
-
-    fields: Mapping[str, Any]
-    where: str
 
 
 def suffix(path: Path) -> str:
@@ -51,6 +40,8 @@ def supported() -> str:
 def file_rows(path: Path, column: str | None = None) -> Iterator[Row]:
     """Yield the rows of a file; of Parquet read only ``column`` where it is given and exists.
 
+    ``tables`` says what the rows of each kind of text are. A ``.txt`` or ``.json`` file is read whole.
+
     Raises:
         InputError: the file is empty, unreadable or malformed.
     """
@@ -59,7 +50,12 @@ def file_rows(path: Path, column: str | None = None) -> Iterator[Row]:
         return iter([Row({"text": "".join(text_blocks(path))}, f"{path}:1")])
     if kind == ".parquet":
         return _parquet_rows(path, column)
-    return _jsonl_rows(path) if kind == ".jsonl" else _csv_rows(path)
+    if kind == ".json":
+        return json_rows(path, "".join(text_blocks(path)))
+    if kind in _CONLL:
+        return conll_rows(path, _lines(path))
+    tables = {".jsonl": jsonl_rows, ".csv": csv_rows, ".tsv": tsv_rows}
+    return tables[kind](path, _lines(path))
 
 
 @contextmanager
@@ -124,60 +120,6 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 raise _not_utf8(path, number, offset + error.start, error) from error
             offset += len(line)
             yield number, text.removeprefix("\ufeff") if number == 1 else text
-
-
-def _jsonl_rows(path: Path) -> Iterator[Row]:
-    for number, line in _lines(path):
-        if line.isspace() or not line:
-            continue
-        where = f"{path}:{number}"
-        try:
-            fields = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno}); mend the line") from error
-        except (ValueError, RecursionError) as error:  # a number of too many digits; nesting too deep
-            raise InputError(f"{where}: JSON that cannot be read ({error}); mend the line") from error
-        if not isinstance(fields, dict):
-            raise InputError(f'{where}: a {type(fields).__name__}, not an object like {{"text": "..."}}; mend the line')
-        # Only an escape can bring in half of a surrogate pair, which UTF-8 (and so every tokenizer) cannot hold.
-        yield Row(_without_surrogates(fields) if "\\u" in line else fields, where)
-
-
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
-    return value
-
-
-def _csv_rows(path: Path) -> Iterator[Row]:
-    csv.field_size_limit(max(csv.field_size_limit(), _CSV_FIELD_CHARACTERS))
-    # strict: without it a quote that is never closed silently swallows the rest of the file
-    reader = csv.reader((line for _, line in _lines(path)), strict=True)
-    header: list[str] | None = None
-    while True:
-        number = reader.line_num + 1
-        try:
-            values = next(reader, None)
-        except csv.Error as error:
-            raise InputError(f"{path}:{number}: not CSV ({error}); mend the row's quotes") from error
-        if values is None:
-            return
-        if not values or values == [""]:
-            continue
-        if header is None:
-            header = values
-            if len(set(header)) < len(header):
-                raise InputError(f"{path}:{number}: the header names a column twice: {', '.join(header)}; rename one")
-        elif len(values) != len(header):
-            raise InputError(
-                f"{path}:{number}: {len(values)} fields where the header has {len(header)}; quote fields with commas"
-            )
-        else:
-            yield Row(dict(zip(header, values, strict=True)), f"{path}:{number}")
 
 
 def _parquet_rows(path: Path, column: str | None) -> Iterator[Row]:

@@ -60,6 +60,7 @@ class ResumableLoader:
             sampler=self._keys,
             num_workers=num_workers,
             pin_memory=pin_memory,
+            collate_fn=_as_it_is,
         )
 
     def __len__(self) -> int:
@@ -96,6 +97,11 @@ class _Batches(Dataset[Any]):
         share = -(-rows // self.world_size)
         start, stop = (min(rows, share * rank) for rank in (self.rank, self.rank + 1))
         return self.rows.batch(epoch, np.arange(first + start, first + stop), share - (stop - start))
+
+
+def _as_it_is(batch: Any) -> Any:
+    """Batches come ready; torch's own conversion would turn tuples into lists."""
+    return batch
 
 
 class _Keys(Sampler[Position]):

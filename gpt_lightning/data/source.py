@@ -14,7 +14,19 @@ from typing import Any, Final, NamedTuple
 from gpt_lightning.data.formats import SUFFIXES, Row, file_rows, suffix, supported, text_blocks
 from gpt_lightning.errors import InputError
 
-__all__ = ["PIECE_CHARACTERS", "Piece", "Row", "Source", "fingerprint", "read_rows", "read_texts", "row_text"]
+__all__ = [
+    "PIECE_CHARACTERS",
+    "Piece",
+    "Row",
+    "Source",
+    "filled_text",
+    "fingerprint",
+    "read_rows",
+    "read_texts",
+    "row_id",
+    "row_text",
+    "row_value",
+]
 
 Source = str | list[str]
 """A file, a folder, a glob (``**`` allowed), ``hub:NAME[:CONFIG][@SPLIT]``, or a list of those."""
@@ -72,18 +84,46 @@ def read_texts(source: Source, *, split: str, text_column: str = "text", key: st
         raise InputError(f"{key}: every text of {source!r} is empty; give a source that has text")
 
 
-def row_text(row: Row, column: str) -> str:
-    """Return the string in ``column`` of ``row``, or raise an InputError that says where it is not one."""
+def row_value(row: Row, column: str, key: str) -> Any:
+    """Return what is in ``column`` of ``row``; ``key`` is the option that names the column.
+
+    Raises:
+        InputError: there is no such column, or it is null.
+    """
     if column not in row.fields:
         names = ", ".join(repr(name) for name in row.fields) or "none"
-        raise InputError(
-            f"{row.where}: there is no column {column!r}; the columns are {names}; choose with --data.text_column"
-        )
-    value = row.fields[column]
+        raise InputError(f"{row.where}: there is no column {column!r}; the columns are {names}; choose with {key}")
+    if row.fields[column] is None:
+        raise InputError(f"{row.where}: {column!r} is null; mend or remove this row")
+    return row.fields[column]
+
+
+def row_text(row: Row, column: str, key: str = "--data.text_column") -> str:
+    """Return the string in ``column`` of ``row``, or raise an InputError that says where it is not one."""
+    value = row_value(row, column, key)
     if not isinstance(value, str):
-        kind = "null" if value is None else f"of type {type(value).__name__}"
-        raise InputError(f"{row.where}: {column!r} is {kind}, not a string; mend or remove this row")
+        raise InputError(
+            f"{row.where}: {column!r} is of type {type(value).__name__}, not a string; mend or remove this row"
+        )
     return value
+
+
+def filled_text(row: Row, column: str, key: str = "--data.text_column") -> str:
+    """Return the string in ``column`` of ``row``, or raise an InputError also if nothing is in it but blanks."""
+    text = row_text(row, column, key)
+    if not text or text.isspace():
+        raise InputError(f"{row.where}: {column!r} is empty; mend or remove this row")
+    return text
+
+
+def row_id(row: Row, column: str, number: int) -> str:
+    """Return what the user calls ``row``: its ``column``, or, where that is absent or null, its ``number``."""
+    value = row.fields.get(column)
+    if value is None:
+        return str(number)
+    if not isinstance(value, str | int):
+        raise InputError(f"{row.where}: {column!r} is {value!r}, not a string or a number; mend this row")
+    return str(value)
 
 
 def fingerprint(source: Source, *, split: str, key: str | None = None) -> str:
@@ -120,7 +160,8 @@ def _paths(item: str, key: str) -> list[str]:
         found = [path]
     elif path.is_dir():
         inside = (file for file in path.rglob("*") if not _hidden(file.relative_to(path)))
-        found = sorted(file for file in inside if suffix(file) in SUFFIXES and file.is_file())
+        # A .json file beside data is as often something else, such as a tokenizer: it is read where it is named.
+        found = sorted(file for file in inside if suffix(file) in {*SUFFIXES} - {".json"} and file.is_file())
         if not found:
             raise InputError(f"{key}: the folder {item} holds no file of a kind that is read: {supported()}")
     elif path.exists():

@@ -125,6 +125,21 @@ class Tokenizer:
         encodings = self._inner.encode_batch_fast(texts, add_special_tokens=False)
         return [np.fromiter(encoding.ids, dtype=np.int64) for encoding in encodings]
 
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Return of each text its ids (n,) and the characters [start, stop) of each, (n, 2).
+
+        Tokens that share a character (its bytes, in a byte-level vocabulary) overlap. A token may hold the whitespace
+        before its word.
+        """
+        encodings = self._inner.encode_batch(texts, add_special_tokens=False)
+        return [
+            (
+                np.fromiter(encoding.ids, dtype=np.int64),
+                np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2),  # (0, 2), not (0,), for an empty text
+            )
+            for encoding in encodings
+        ]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ``ids``, without ends of text; bytes that are not UTF-8 show as U+FFFD."""
         shown = [int(index) for index in ids if index != self.end_of_text_id]

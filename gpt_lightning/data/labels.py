@@ -1,0 +1,54 @@
+"""Label maps: which names there are, and which of them a row has."""
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpt_lightning.errors import InputError
+
+
+def read_labels(labels: str | list[str]) -> tuple[str, ...]:
+    """Label names from a list, or from a file: a JSON list, or one name a line.
+
+    Raises:
+        InputError: the file cannot be read, or a name is empty or there twice.
+    """
+    names = labels
+    if isinstance(labels, str):
+        try:
+            text = Path(labels).expanduser().read_text(encoding="utf-8-sig")
+            names = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"--data.labels={labels}: cannot be read ({error}); give a list of names or a file"
+            ) from None
+    if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        raise InputError(f"--data.labels={labels}: label names must be strings, none empty, none twice")
+    return tuple(names)
+
+
+def label_name(value: Any, names: Sequence[str] | None, where: str, column: str) -> str:
+    """The name of a label, which is a string or a number.
+
+    Args:
+        value: what the row has.
+        names: all there are; None while they are being collected.
+        where: the row.
+        column: where the value is in it.
+
+    Raises:
+        InputError: it is no label, or none of ``names``.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise InputError(f"{where}: {column!r} is {value!r}, not a label (a string or a number); mend this row")
+    name = str(value)
+    if names is None or name in names:
+        return name
+    if name.isdecimal() and int(name) < len(names):
+        return names[int(name)]
+    near = difflib.get_close_matches(name, names, n=1)
+    known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, names[:10]))}"
+    more = ", ..." if not near and len(names) > 10 else ""
+    raise InputError(f"{where}: the label {value!r} is not one of the {len(names)} that the model has; {known}{more}")

@@ -1,0 +1,198 @@
+"""The text of a file, as lines or whole, becomes rows: one reader for each kind of text that holds records.
+
+Readers of lines hold one record at a time. ``lines`` are (line number, line with its end), decoded; ``path`` is only
+for messages, which name ``path:line``.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from gpt_lightning.errors import InputError
+
+Lines = Iterable[tuple[int, str]]
+
+# A closing quote that is missing makes the csv module collect the rest of the file into one field: stop it
+# before memory does.
+_CSV_FIELD_CHARACTERS: Final = 1 << 28
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_TAGGED_HASH: Final = re.compile(r"# +(?:O|[BIES]-[^ \t]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record and its place: ``path:line``, or ``path:row N`` where there are no lines."""
+
+    fields: Mapping[str, Any]
+    where: str
+
+
+def jsonl_rows(path: Path, lines: Lines) -> Iterator[Row]:
+    """Yield the object on each line; blank lines are skipped."""
+    for number, line in lines:
+        if line.isspace() or not line:
+            continue
+        where = f"{path}:{number}"
+        try:
+            fields = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno}); mend the line") from error
+        except (ValueError, RecursionError) as error:  # a number of too many digits; nesting too deep
+            raise InputError(f"{where}: JSON that cannot be read ({error}); mend the line") from error
+        if not isinstance(fields, dict):
+            raise InputError(f'{where}: a {type(fields).__name__}, not an object like {{"text": "..."}}; mend the line')
+        # Only an escape can bring in half of a surrogate pair, which UTF-8 (and so every tokenizer) cannot hold.
+        yield Row(_without_surrogates(fields) if "\\u" in line else fields, where)
+
+
+def json_rows(path: Path, text: str) -> Iterator[Row]:
+    """Yield the objects of a document that is a list of them, or an object that holds one list, best under "data"."""
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno}); mend the line, or name the file "
+            ".jsonl if each line is an object"
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of too many digits; nesting too deep
+        raise InputError(f"{path}: JSON that cannot be read ({error}); mend the file") from error
+    for number, fields in enumerate(_records(path, document), start=1):
+        where = f"{path}:row {number}"
+        if not isinstance(fields, dict):
+            raise InputError(f"{where}: a {type(fields).__name__}, not an object; mend or remove this row")
+        yield Row(_without_surrogates(fields) if "\\u" in text else fields, where)
+
+
+def csv_rows(path: Path, lines: Lines) -> Iterator[Row]:
+    """Yield the records below the header; fields may be quoted and then hold line ends."""
+    return _table(path, _csv_records(path, lines), "quote fields with commas")
+
+
+def tsv_rows(path: Path, lines: Lines) -> Iterator[Row]:
+    """Yield the lines below the header, split at every tab; quotes are characters like any other."""
+    records = ((number, _without_end(line).split("\t")) for number, line in lines)
+    return _table(path, records, "a field cannot hold a tab or a line end")
+
+
+def conll_rows(path: Path, lines: Lines) -> Iterator[Row]:
+    """Yield {"tokens": [...], "tags": [...]} for each sentence: lines of a word, more columns, and its tag.
+
+    Columns are separated by tabs, or in lines without one by blanks, and a file has the same number on every line; a
+    file of one column has no "tags". Blank lines end sentences, and so do ``-DOCSTART-`` lines. A line that starts
+    with "# " is a comment where a sentence could start, unless it is "#" and a tag; elsewhere it is a word.
+    """
+    first, width = 0, 0  # the first line of words and its columns
+    start, words = 0, list[list[str]]()
+    for number, line in lines:
+        columns = _columns(line)
+        if not columns or columns[0] == "-DOCSTART-":
+            if words:
+                yield _sentence(path, start, words)
+                words = []
+            continue
+        if not words and line.startswith("# ") and not _TAGGED_HASH.fullmatch(line.rstrip()):
+            continue
+        first, width = (first, width) if first else (number, len(columns))
+        if len(columns) != width or not columns[0]:
+            raise _bad_columns(f"{path}:{number}", columns, f"line {first}", width)
+        start = start if words else number
+        words.append(columns)
+    if words:
+        yield _sentence(path, start, words)
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
+    return value
+
+
+def _records(path: Path, document: Any) -> list[Any]:
+    """Return the list that a JSON document holds its rows in."""
+    if isinstance(document, list):
+        return document
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: a {type(document).__name__}, not a list of objects; write a list")
+    lists = [value for value in document.values() if isinstance(value, list)]
+    data = document.get("data")
+    if isinstance(data, list):
+        return data
+    if len(lists) == 1:
+        return lists[0]
+    names = ", ".join(repr(name) for name in document) or "none"
+    raise InputError(
+        f'{path}: an object with {len(lists)} lists (its keys: {names}) and none under "data"; '
+        'write a list of objects, or put it under "data"'
+    )
+
+
+def _csv_records(path: Path, lines: Lines) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(max(csv.field_size_limit(), _CSV_FIELD_CHARACTERS))
+    # strict: without it a quote that is never closed silently swallows the rest of the file
+    reader = csv.reader((line for _, line in lines), strict=True)
+    while True:
+        number = reader.line_num + 1
+        try:
+            values = next(reader, None)
+        except csv.Error as error:
+            raise InputError(f"{path}:{number}: not CSV ({error}); mend the row's quotes") from error
+        if values is None:
+            return
+        yield number, values
+
+
+def _table(path: Path, records: Iterable[tuple[int, list[str]]], hint: str) -> Iterator[Row]:
+    """Yield the records under the names of the first; blank ones are skipped."""
+    header: list[str] | None = None
+    for number, values in records:
+        if not values or values == [""]:
+            continue
+        if header is None:
+            header = values
+            if len(set(header)) < len(header):
+                raise InputError(f"{path}:{number}: the header names a column twice: {', '.join(header)}; rename one")
+        elif len(values) != len(header):
+            raise InputError(f"{path}:{number}: {len(values)} fields where the header has {len(header)}; {hint}")
+        else:
+            yield Row(dict(zip(header, values, strict=True)), f"{path}:{number}")
+
+
+def _without_end(line: str) -> str:
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def _columns(line: str) -> list[str]:
+    """Split a line of CoNLL; other kinds of whitespace, such as U+00A0, are part of words."""
+    line = line.rstrip(" \t\r\n")
+    if "\t" in line:
+        return [column.strip(" ") for column in line.split("\t")]
+    return [column for column in line.split(" ") if column]
+
+
+def _sentence(path: Path, start: int, words: list[list[str]]) -> Row:
+    fields = {"tokens": [columns[0] for columns in words]}
+    if len(words[0]) > 1:
+        fields["tags"] = [columns[-1] for columns in words]
+    return Row(fields, f"{path}:{start}")
+
+
+def _bad_columns(where: str, columns: list[str], first: str, width: int) -> InputError:
+    if not columns[0]:
+        return InputError(f"{where}: the line starts with a tab, so it has no word; put one there or remove the line")
+    if len(columns) == 1:
+        return InputError(
+            f"{where}: the word {columns[0]!r} has no tag, where {first} has one; add its tag, separated by a tab"
+        )
+    if width == 1:
+        return InputError(f"{where}: the word {columns[0]!r} has a tag, where {first} has none; tag all words or none")
+    return InputError(
+        f"{where}: {len(columns)} columns where {first} has {width}; give every word the same columns, its tag last"
+    )

@@ -1,0 +1,125 @@
+"""Label names come from a list or a file, and a label that is none of them is named with the nearest."""
+
+from pathlib import Path
+
+import pytest
+
+from gpt_lightning.data.labels import label_name, read_labels
+from gpt_lightning.errors import InputError
+
+
+def test_a_list_keeps_its_order() -> None:
+    assert read_labels(["b", "a", "Ä 2"]) == ("b", "a", "Ä 2")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["b\na\nÄ 2\n", "b\na\nÄ 2", "b\r\na\r\nÄ 2\r\n", '["b", "a", "Ä 2"]', ' \n["b",\n "a", "\\u00c4 2"]\n'],
+)
+def test_a_file_holds_a_json_list_or_a_name_a_line(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_bytes(content.encode())
+    assert read_labels(str(file)) == ("b", "a", "Ä 2")
+
+
+@pytest.mark.parametrize("content", ["b\na\n", '["b", "a"]'])
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_text("\ufeff" + content, encoding="utf-8")
+    assert read_labels(str(file)) == ("b", "a")
+
+
+def test_a_file_in_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "labels.txt").write_text("a\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read_labels("~/labels.txt") == ("a",)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^--data\.labels=.*absent\.txt: cannot be read \(.*No such file.*; give a"):
+        read_labels(str(tmp_path / "absent.txt"))
+    with pytest.raises(InputError, match=r"cannot be read \(.*directory"):
+        read_labels(str(tmp_path))
+
+
+def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes("Ä\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"labels\.txt: cannot be read \('utf-8' codec"):
+        read_labels(str(tmp_path / "labels.txt"))
+
+
+@pytest.mark.parametrize("content", ["", "a\n\nb\n", "a\nb\na\n", "[]", '["a", ""]', '["a", "a"]', "[0, 1]", '[["a"]]'])
+def test_names_are_strings_none_empty_none_twice(tmp_path: Path, content: str) -> None:
+    (tmp_path / "labels.txt").write_text(content)
+    with pytest.raises(InputError, match=r"labels\.txt: label names must be strings, none empty, none twice$"):
+        read_labels(str(tmp_path / "labels.txt"))
+
+
+@pytest.mark.parametrize("content", ['["a", "b"', "[CLS]\nother\n", '["a"] b'])
+def test_a_broken_list_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(InputError, match=r"labels\.json"):
+        read_labels(str(tmp_path / "labels.json"))
+
+
+@pytest.mark.parametrize("names", [[], ["a", ""], ["a", "b", "a"]])
+def test_a_list_is_checked_too(names: list[str]) -> None:
+    with pytest.raises(InputError, match=r"^--data\.labels=\[.*\]: label names must be strings, none empty, none twi"):
+        read_labels(names)
+
+
+NAMES = ["negative", "neutral", "positive"]
+
+
+@pytest.mark.parametrize("value", ["positive", 2])
+def test_a_label_is_a_name_or_a_number(value: object) -> None:
+    assert label_name(value, NAMES, "a.jsonl:7", "label") == "positive"
+
+
+def test_any_label_is_good_while_they_are_collected() -> None:
+    assert label_name("new", None, "a.jsonl:7", "label") == "new"
+    assert label_name(-3, None, "a.jsonl:7", "label") == "-3"
+
+
+def test_a_number_that_is_a_name_is_that_name() -> None:
+    stars = ["5", "3", "1", "0"]
+    assert [label_name(value, stars, "a:1", "stars") for value in (5, 3, 1, 0, "1")] == ["5", "3", "1", "0", "1"]
+    assert label_name(2, stars, "a:1", "stars") == "1", "no name, so a place among them"
+
+
+def test_a_string_of_digits_is_a_place_among_names_too() -> None:
+    """As a CSV file has it."""
+    assert label_name("2", NAMES, "a.csv:7", "label") == NAMES[2]
+    with pytest.raises(InputError, match=r"the label '3' is not one of the 3"):
+        label_name("3", NAMES, "a.csv:7", "label")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            "postive",
+            r"^a\.jsonl:7: the label 'postive' is not one of the 3 that the .* did you mean 'positive'\?$",
+        ),
+        ("Neutral", r"the label 'Neutral' is not one of the 3 that the model has; did you mean 'neutral'\?$"),
+        ("x", r"^a\.jsonl:7: the label 'x' is not .* has; there are 'negative', 'neutral', 'positive'$"),
+        (3, r"^a\.jsonl:7: the label 3 is not one of the 3 that the model has; there are 'negative', "),
+        (-1, r"^a\.jsonl:7: the label -1 is not one of the 3"),
+    ],
+)
+def test_an_unknown_label_is_named_with_the_nearest(value: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        label_name(value, NAMES, "a.jsonl:7", "label")
+
+
+def test_of_many_names_ten_are_shown() -> None:
+    names = [f"{letter}{letter}" for letter in "abcdefghijklm"]
+    with pytest.raises(InputError, match=r"is not one of the 13 that the model has; there are 'aa', .*, 'jj', \.\.\.$"):
+        label_name("zz", names, "a:1", "label")
+
+
+@pytest.mark.parametrize("value", [None, True, "", 1.5, ["a"], {"a": 1}])
+@pytest.mark.parametrize("names", [None, NAMES])
+def test_what_is_no_label_is_refused(value: object, names: list[str] | None) -> None:
+    with pytest.raises(InputError, match=r"^a\.jsonl:7: 'topic' is .*, not a label \(a string or a number\); mend th"):
+        label_name(value, names, "a.jsonl:7", "topic")
