@@ -22,3 +22,64 @@ class LanguageModelingBatch(TypedDict):
     """(B,) int64: UTF-8 bytes spelt by the labelled tokens of a row, for bits per byte."""
     document_ids: NotRequired[Tensor]
     """(B, T) int64, non-decreasing along a row: present when attention must not cross documents."""
+
+
+class SequenceClassificationBatch(TypedDict):
+    """Texts, each with a label or with several. What only judging and predicting need is absent while training."""
+
+    input_ids: Tensor
+    """(B, T) int64, padded on the right."""
+    attention_mask: Tensor
+    """(B, T) bool: False for padding."""
+    labels: Tensor
+    """(B,) int64, or (B, L) int64 of 0 and 1 where a text may have several; ``IGNORE_INDEX`` where there is none."""
+    ids: NotRequired[list[str]]
+    """The user's name for each row; shorter than B where the last rows are padding."""
+    texts: NotRequired[list[str]]
+
+
+class TokenClassificationBatch(TypedDict):
+    """Windows of texts, in order; the words are labelled by their first pieces."""
+
+    input_ids: Tensor
+    """(B, T) int64, padded on the right."""
+    attention_mask: Tensor
+    """(B, T) bool: False for padding."""
+    labels: Tensor
+    """(B, T) int64, or ``IGNORE_INDEX`` for all but the first pieces of the words that this window answers for."""
+    scored: Tensor
+    """(B, T) bool: those first pieces, labelled or not. Read row by row they are the words of each text, in order."""
+    examples: Tensor
+    """(B,) int64: which text of the batch a window is of; -1 for padding."""
+    ids: NotRequired[list[str]]
+    """The user's name for each text."""
+    texts: NotRequired[list[str]]
+    words: NotRequired[list[list[tuple[int, int]]]]
+    """Where in its text each word starts and ends, in characters."""
+
+
+class QuestionAnsweringBatch(TypedDict):
+    """A question and a window of its context a row: end of text, question, context, end of text."""
+
+    input_ids: Tensor
+    """(B, T) int64, padded on the right."""
+    attention_mask: Tensor
+    """(B, T) bool: False for padding."""
+    start_positions: Tensor
+    """(B,) int64: the answer's first token, the null position if it is not in this window, or ``IGNORE_INDEX``."""
+    end_positions: Tensor
+    """(B,) int64: its last token, likewise."""
+    context_mask: Tensor
+    """(B, T) bool: where an answer may start and end."""
+    null_positions: Tensor
+    """(B,) int64: the last token, which stands for "no answer here" and, being last, sees all of it."""
+    examples: Tensor
+    """(B,) int64: which question of the batch a window is of; -1 for padding."""
+    offsets: NotRequired[Tensor]
+    """(B, T, 2) int64: where in the context each token starts and ends, in characters."""
+    ids: NotRequired[list[str]]
+    """The user's name for each question."""
+    questions: NotRequired[list[str]]
+    contexts: NotRequired[list[str]]
+    answers: NotRequired[list[list[str]]]
+    """The right answers to each question; none where it has none."""

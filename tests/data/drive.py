@@ -1,0 +1,78 @@
+"""Data modules, driven without a model, for tests."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+
+from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe, train_characters
+
+HARD_TEXTS = [
+    "  Zoe\u0308 vive à São Paulo\r\navec 👩‍👩‍👧 et 🏳️‍🌈.",
+    "東京で会いました。カナは 大阪 に 行った",
+    "\r\n\r\nAnna\tlives in New\u00a0York, 👍🏽 since 1999…  ",
+    "한국 사람 12,5 % e\u0301\u0323clair o\u0302 \u200b 🇩🇪🇫🇷",
+    "word",
+    " x",
+    "the end of the end of the end, and then a long, long tail of plain words until it ends",
+]
+TOKENIZERS = ["characters", "bytes", "bpe"]
+
+
+def make_tokenizer(kind: str, texts: Iterable[str] = HARD_TEXTS) -> Tokenizer:
+    """One of each of ``TOKENIZERS``, which knows all characters of ``texts``."""
+    if kind == "bytes":
+        return bytes_tokenizer()
+    return train_characters(texts) if kind == "characters" else train_bpe(texts, 400)
+
+
+def save_tokenizer(folder: Path, kind: str) -> str:
+    """The path of such a tokenizer's file."""
+    path = folder / "tokenizer.json"
+    make_tokenizer(kind).save(path)
+    return str(path)
+
+
+def write_rows(path: Path, rows: Iterable[object]) -> str:
+    """A file of JSON lines."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def attach(
+    module: DataModule, function: str, *, rank: int = 0, world_size: int = 1, position: tuple[int, int] = (0, 0)
+) -> None:
+    """Give ``module`` what it asks of a trainer that runs ``function`` and stands at ``position``."""
+    current = SimpleNamespace(ready=position[1])
+    trainer: Any = SimpleNamespace(
+        state=SimpleNamespace(fn=TrainerFn(function)),
+        global_rank=rank,
+        world_size=world_size,
+        is_global_zero=rank == 0,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        current_epoch=position[0],
+        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(current=current))),
+    )
+    module.trainer = trainer
+
+
+def batches(
+    module: DataModule, function: str, *, rank: int = 0, world_size: int = 1, position: tuple[int, int] = (0, 0)
+) -> list[Any]:
+    """The batches that ``fit`` trains on, or that ``validate``, ``test`` or ``predict`` read."""
+    attach(module, function, rank=rank, world_size=world_size, position=position)
+    if rank == 0:
+        module.prepare_data()
+    module.setup(function)
+    loaders = {
+        "fit": module.train_dataloader,
+        "validate": module.val_dataloader,
+        "test": module.test_dataloader,
+        "predict": module.predict_dataloader,
+    }
+    return list(loaders[function]())
