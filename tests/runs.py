@@ -6,10 +6,12 @@ from typing import Any
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint
 
-from gpt_lightning.data import LanguageModeling
+from gpt_lightning.data import LanguageModeling, ReadingComprehension, SequenceTagging, TextClassification
+from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.toy_world import write
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import AdamWConfig, Schedule
-from gpt_lightning.tasks import CausalLM
+from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
 from gpt_lightning.training import RandomnessByPosition
 
 TINY = GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, dropout=0.1)
@@ -42,6 +44,51 @@ def causal_lm(vocab_size: int = 257, **shape: Any) -> CausalLM:
     L.seed_everything(0, verbose=False)
     backbone = GPTConfig(**({"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 8, "dropout": 0.1} | shape))
     return CausalLM(backbone, vocab_size, AdamWConfig(lr=1e-2), Schedule(kind="constant", warmup_steps=2))
+
+
+HEADS: dict[str, tuple[Any, Any]] = {
+    "classification": (SequenceClassification, TextClassification),
+    "ner": (TokenClassification, SequenceTagging),
+    "qa": (QuestionAnswering, ReadingComprehension),
+}
+"""Rows of the toy world -> the task and the data module for them."""
+
+
+def head(folder: Path, kind: str, rows: int = 30, batch_size: int = 4, **shape: Any) -> tuple[Task, DataModule]:
+    """A tiny bidirectional head, the same one each time, and rows of the toy world, some of them longer than it."""
+    source = folder / f"{kind}-{rows}.jsonl"
+    if not source.exists():
+        write(folder / "world")
+        lines = (folder / "world" / kind / "validation.jsonl").read_text().splitlines(keepends=True)
+        source.write_text("".join(lines[:rows]))
+    task_class, data_class = HEADS[kind]
+    block_size = 400 if kind == "classification" else 128
+    data: DataModule = data_class(
+        train=str(source),
+        validation=str(source),
+        test=str(source),
+        tokenizer="bytes",
+        block_size=block_size,
+        batch_size=batch_size,
+        cache_dir=str(folder / "cache"),
+        seed=0,
+    )
+    L.seed_everything(0, verbose=False)
+    fixed: dict[str, Any] = {
+        "n_layer": 1,
+        "n_head": 2,
+        "n_embd": 16,
+        "dropout": 0.1,
+        "vocab_size": 257,
+        "block_size": block_size,
+        "attention": "bidirectional",
+    }
+    backbone = GPTConfig(**(fixed | shape))
+    settings: dict[str, Any] = {"optimizer": AdamWConfig(lr=1e-2), "schedule": Schedule(kind="constant")}
+    if kind != "qa":
+        settings["labels"] = data.labels  # type: ignore[attr-defined]
+    task: Task = task_class(backbone, **settings)
+    return task, data
 
 
 def trainer(folder: Path, **arguments: Any) -> L.Trainer:

@@ -117,7 +117,8 @@ class GPT(nn.Module):
         """Whether plain causal attention is all there is, and else the mask: (B or 1, 1, T, S) bool or None."""
         causal = self.config.attention == "causal"
         mask: Tensor | None = None
-        if attention_mask is not None:
+        # Padding is on the right: where attention is causal, no real token sees it anyway.
+        if attention_mask is not None and not causal:
             mask = attention_mask.bool()[:, None, None, :]
         if document_ids is not None:
             same = document_ids[:, None, :, None] == document_ids[:, None, None, :]

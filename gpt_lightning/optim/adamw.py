@@ -1,12 +1,13 @@
 """AdamW as GPTs are trained with it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.optim.groups import decay_groups
+from gpt_lightning.optim.groups import parameter_groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +38,10 @@ class AdamWConfig:
             if getattr(self, name) < 0.0:
                 raise InputError(f"optimizer.{name}={getattr(self, name)} must be 0 or more")
 
-    def build(self, module: nn.Module) -> torch.optim.AdamW:
-        """The optimizer over the parameters of ``module`` that require gradients."""
+    def build(self, module: nn.Module, lr_ratio: Callable[[str], float] | None = None) -> torch.optim.AdamW:
+        """The optimizer over the parameters of ``module`` that require gradients; see ``parameter_groups``."""
         return torch.optim.AdamW(
-            decay_groups(module, self.weight_decay),
+            parameter_groups(module, self.weight_decay, lr_ratio),
             lr=self.lr,
             betas=(self.beta1, self.beta2),
             eps=self.eps,

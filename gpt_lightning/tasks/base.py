@@ -4,8 +4,8 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, is_dataclass
-from typing import Any, Literal, Self, get_type_hints
+from dataclasses import asdict, is_dataclass, replace
+from typing import Any, ClassVar, Literal, Self, get_type_hints
 
 import lightning.pytorch as L
 import torch
@@ -18,7 +18,10 @@ from torchmetrics import Metric
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig
-from gpt_lightning.optim import AdamWConfig, Schedule
+from gpt_lightning.models.gpt import INIT_STD
+from gpt_lightning.models.weights import load_backbone
+from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
+from gpt_lightning.tasks.worst import Worst
 
 Stage = Literal["train", "val", "test"]
 
@@ -32,29 +35,63 @@ class Task(L.LightningModule, ABC):
     Gradients are those of the mean over all labelled tokens of an optimizer step, whatever their share of each
     micro-batch, rank or ragged end: every micro-batch sends back the *sum* of its losses, and the sum of gradients is
     divided once by the number of labels.
+
+    Args:
+        backbone: the transformer's shape.
+        vocab_size: the tokenizer's number of ids; filled in from the data.
+        optimizer: AdamW's settings.
+        schedule: the learning rate over time.
+        init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
+        fine_tuning: what of the backbone is frozen or learns more slowly.
     """
 
-    def __init__(self, backbone: GPTConfig, optimizer: AdamWConfig, schedule: Schedule) -> None:
+    batch: ClassVar[type]
+    """The TypedDict of ``batch.py`` that the task reads."""
+
+    def __init__(
+        self,
+        backbone: GPTConfig,
+        vocab_size: int | None,
+        optimizer: AdamWConfig,
+        schedule: Schedule,
+        init_from: str | None,
+        fine_tuning: FineTuning,
+    ) -> None:
         super().__init__()
+        if backbone.vocab_size is None:
+            backbone = replace(backbone, vocab_size=vocab_size)
+        elif vocab_size is not None and vocab_size > backbone.vocab_size:
+            raise InputError(
+                f"the tokenizer has {vocab_size} ids but model.backbone.vocab_size={backbone.vocab_size}; "
+                "raise it, or leave it out to take the tokenizer's"
+            )
         self.backbone = GPT(backbone)
+        if init_from is not None:
+            load_backbone(self.backbone, init_from)
+        fine_tuning.freeze_parameters(self.backbone, backbone.n_layer)
         self.optimizer_config = optimizer
         self.schedule = schedule
+        self.fine_tuning = fine_tuning
+        self.classes: list[str] = []  # what the rows of tables are of
+        self.worst = Worst()
+        self.tables: dict[Stage, dict[str, Tensor]] = {}  # what an epoch measured beside numbers, such as a matrix
         self._window_weight: Tensor | None = None  # labels since the last optimizer step; None right after it
         self._window_batches = 0
 
     head: nn.Module
 
     @abstractmethod
-    def step(self, batch: Mapping[str, Tensor], stage: Stage) -> Tensor:
+    def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
         """Return the mean loss of ``batch`` over its labels, and update the metrics of ``stage``."""
 
     @abstractmethod
     def metrics(self, stage: Stage) -> Metric:
         """The metric of ``stage``; its ``compute()`` gives a name to each of its values."""
 
-    def weight(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """() int64: how many labels the mean loss of ``batch`` is the mean of."""
-        return (batch["labels"] != IGNORE_INDEX).sum()
+    def weight(self, batch: Mapping[str, Any]) -> Tensor:
+        """(): how many labels the mean loss of ``batch`` is the mean of, or their weights' sum."""
+        labels: Tensor = batch["labels"]
+        return (labels != IGNORE_INDEX).sum()
 
     def flops_per_token(self) -> int:
         """Floating-point operations of one training step (forward and backward) a token."""
@@ -103,18 +140,18 @@ class Task(L.LightningModule, ABC):
         """Whether gradients wait for more micro-batches before the optimizer steps."""
         return self._window_weight is not None
 
-    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """The scaled sum of losses, for the backward pass; ``train/loss`` is logged as the mean."""
         loss, weight = self.step(batch, "train"), self.weight(batch)
         self._window_weight = weight if self._window_weight is None else self._window_weight + weight
         self._window_batches += 1
         return loss * (weight * LOSS_SCALE)
 
-    def validation_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Update the metrics of ``val``."""
         self.step(batch, "val")
 
-    def test_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+    def test_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Update the metrics of ``test``."""
         self.step(batch, "test")
 
@@ -131,13 +168,14 @@ class Task(L.LightningModule, ABC):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer; its rate is set anew before each step, by ``on_train_batch_start``."""
-        return self.optimizer_config.build(self)
+        lr, n_layer = self.optimizer_config.lr, self.backbone.config.n_layer
+        return self.optimizer_config.build(self, lambda name: self.fine_tuning.lr_ratio(name, n_layer, lr))
 
     def on_train_start(self) -> None:
         """Let the settings given now win over those that the optimizer was saved with."""
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
-        for group, fresh in zip(optimizer.param_groups, self.optimizer_config.build(self).param_groups, strict=True):
+        for group, fresh in zip(optimizer.param_groups, self.configure_optimizers().param_groups, strict=True):
             group.update({key: value for key, value in fresh.items() if key != "params"})
         run_steps = self.trainer.estimated_stepping_batches
         if run_steps == math.inf and self.schedule.kind != "constant" and self.schedule.total_steps is None:
@@ -147,11 +185,11 @@ class Task(L.LightningModule, ABC):
             )
         self._run_steps = int(min(run_steps, sys.maxsize))
 
-    def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Set this step's learning rate."""
         ratio = self.schedule.ratio(self.trainer.global_step, self._run_steps)
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.optimizer_config.lr * ratio
+            group["lr"] = self.optimizer_config.lr * group["lr_ratio"] * ratio
 
     def configure_gradient_clipping(
         self,
@@ -192,7 +230,7 @@ class Task(L.LightningModule, ABC):
 
     # --- what is logged
 
-    def on_train_batch_end(self, outputs: Any, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Every ``log_every_n_steps`` optimizer steps, log the mean over the labels since the last time."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if self.is_accumulating or self.trainer.global_step % every:
@@ -200,7 +238,8 @@ class Task(L.LightningModule, ABC):
         metric = self.metrics("train")
         self.log("train/loss", metric.compute()["loss"], prog_bar=True)
         metric.reset()
-        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        ratio = self.schedule.ratio(self.trainer.global_step - 1, self._run_steps)
+        self.log("train/learning_rate", self.optimizer_config.lr * ratio)
         self.log("train/gradient_norm", self._gradient_norm)
 
     def on_validation_epoch_end(self) -> None:
@@ -211,7 +250,19 @@ class Task(L.LightningModule, ABC):
         """Log every value of the metric as ``test/name``."""
         self._log_epoch("test")
 
-    def _log_epoch(self, stage: Stage) -> None:
+    def _log_epoch(self, stage: Stage) -> dict[str, Tensor]:
+        """Log the numbers, and give them; what is a matrix is kept in ``tables``, for whoever shows it."""
         metric = self.metrics(stage)
-        self.log_dict({f"{stage}/{name}": value for name, value in metric.compute().items()})
+        values: dict[str, Tensor] = metric.compute()
+        self.log_dict({f"{stage}/{name}": value for name, value in values.items() if value.ndim == 0})
+        self.tables[stage] = {name: value for name, value in values.items() if value.ndim > 0}
         metric.reset()
+        return values
+
+
+def linear_head(n_embd: int, outputs: int) -> nn.Linear:
+    """A layer from hidden states to ``outputs`` numbers, at first all near 0."""
+    head = nn.Linear(n_embd, outputs)
+    nn.init.normal_(head.weight, std=INIT_STD)
+    nn.init.zeros_(head.bias)
+    return head

@@ -1,17 +1,18 @@
 """Pretraining: predict the next token."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gpt_lightning.batch import IGNORE_INDEX
+from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import LanguageModelingMetrics
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
-from gpt_lightning.optim import AdamWConfig, Schedule
+from gpt_lightning.models.weights import load_weights
+from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
 from gpt_lightning.tasks.base import Stage, Task
 
 # B batch, T tokens, C channels, V vocabulary
@@ -25,7 +26,11 @@ class CausalLM(Task):
         vocab_size: the tokenizer's number of ids; filled in from the data.
         optimizer: AdamW's settings.
         schedule: the learning rate over time.
+        init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
+        fine_tuning: what of the backbone is frozen or learns more slowly.
     """
+
+    batch: ClassVar[type] = LanguageModelingBatch
 
     def __init__(
         self,
@@ -33,23 +38,22 @@ class CausalLM(Task):
         vocab_size: int | None = None,
         optimizer: AdamWConfig = AdamWConfig(),
         schedule: Schedule = Schedule(),
+        init_from: str | None = None,
+        fine_tuning: FineTuning = FineTuning(),
     ) -> None:
-        if backbone.vocab_size is None:
-            backbone = replace(backbone, vocab_size=vocab_size)
-        elif vocab_size is not None and vocab_size > backbone.vocab_size:
-            raise InputError(
-                f"the tokenizer has {vocab_size} ids but model.backbone.vocab_size={backbone.vocab_size}; "
-                "raise it, or leave it out to take the tokenizer's"
-            )
         if backbone.attention != "causal":
             raise InputError("model.backbone.attention: next-token prediction needs causal attention")
-        super().__init__(backbone, optimizer, schedule)
-        self.keep_hparams(backbone=backbone, optimizer=optimizer, schedule=schedule)
+        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning)
+        self.keep_hparams(
+            backbone=self.backbone.config, optimizer=optimizer, schedule=schedule, fine_tuning=fine_tuning
+        )
         self.head = nn.Linear(backbone.n_embd, self.backbone.token_embedding.num_embeddings, bias=False)
         if backbone.tie_embeddings:
             self.head.weight = self.backbone.token_embedding.weight
         else:
             nn.init.normal_(self.head.weight, std=INIT_STD)
+            if init_from is not None:
+                load_weights(self.head, "head.", init_from)
         self.train_metrics = LanguageModelingMetrics()
         self.val_metrics = LanguageModelingMetrics()
         self.test_metrics = LanguageModelingMetrics()
@@ -59,7 +63,7 @@ class CausalLM(Task):
         logits_BTV: Tensor = self.head(self.backbone(input_ids))
         return logits_BTV
 
-    def step(self, batch: Mapping[str, Tensor], stage: Stage) -> Tensor:
+    def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
         """Mean cross-entropy of the labelled tokens, in nats."""
         hidden_BTC = self.backbone(batch["input_ids"], document_ids=batch.get("document_ids"))
         labels = batch["labels"].flatten()
@@ -72,14 +76,14 @@ class CausalLM(Task):
         self.metrics(stage).update(loss, num_labels, batch["num_bytes"])
         return loss
 
-    def predict_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """For each row that has labels: ``nll``, their sum in nats, ``num_tokens`` and ``num_bytes``, each (rows,)."""
+    def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+        """For each row that has labels: ``nll``, their sum in nats, ``num_tokens`` and ``num_bytes``."""
         logits_BTV = self.head(self.backbone(batch["input_ids"], document_ids=batch.get("document_ids")))
         labels_BT = batch["labels"]
         nll_BT = F.cross_entropy(logits_BTV.mT.float(), labels_BT, ignore_index=IGNORE_INDEX, reduction="none")
         num_tokens = (labels_BT != IGNORE_INDEX).sum(1)
-        columns = {"nll": nll_BT.sum(1), "num_tokens": num_tokens, "num_bytes": batch["num_bytes"]}
-        return {name: values[num_tokens > 0] for name, values in columns.items()}
+        rows = zip(nll_BT.sum(1).tolist(), num_tokens.tolist(), batch["num_bytes"].tolist(), strict=True)
+        return [{"nll": nll, "num_tokens": tokens, "num_bytes": size} for nll, tokens, size in rows if tokens > 0]
 
     def metrics(self, stage: Stage) -> LanguageModelingMetrics:
         """Loss, perplexity and bits per byte of ``stage``."""

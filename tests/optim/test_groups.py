@@ -9,7 +9,7 @@ from torch import nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import AdamWConfig
-from gpt_lightning.optim.groups import decay_groups
+from gpt_lightning.optim.groups import parameter_groups
 from gpt_lightning.tasks import CausalLM
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -26,7 +26,7 @@ def task(**shape: Any) -> CausalLM:
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_norms_and_biases_and_nothing_else_do_not_decay(shape: dict[str, Any]) -> None:
     module = task(**shape)
-    decaying, others = decay_groups(module, 0.3)
+    decaying, others = parameter_groups(module, 0.3)
     assert (decaying["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
     expected = set()
     for part in module.modules():
@@ -52,7 +52,7 @@ def test_every_parameter_is_in_one_group_once(shape: dict[str, Any]) -> None:
 def test_what_is_frozen_is_left_out() -> None:
     module = task()
     module.backbone.blocks[0].requires_grad_(False)
-    grouped = {p for group in decay_groups(module, 0.1) for p in group["params"]}  # type: ignore[attr-defined]
+    grouped = {p for group in parameter_groups(module, 0.1) for p in group["params"]}  # type: ignore[attr-defined]
     assert grouped == set(module.parameters()) - set(module.backbone.blocks[0].parameters())
 
 

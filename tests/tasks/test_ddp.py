@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from gpt_lightning.data import LanguageModeling
-from tests.runs import causal_lm, trainer
+from tests.runs import HEADS, causal_lm, head, trainer
 
 GLOBAL_BATCH = 4
 SETTINGS: list[dict[str, Any]] = [
@@ -91,6 +91,21 @@ def run(folder: Path, world_size: int, accumulate_grad_batches: int, mask_docume
     }
 
 
+def run_head(folder: Path, world_size: int, kind: str) -> dict[str, Any]:
+    """Two epochs of a head; 29 rows, so that of the last batch one rank has a row and the other none."""
+    module, data = head(folder, kind, rows=29, batch_size=GLOBAL_BATCH // world_size, dropout=0.0)
+    module.optimizer_config = type(module.optimizer_config)(lr=1e-2, eps=1e-3)
+    fit = trainer(
+        folder, devices=world_size, strategy="ddp" if world_size > 1 else "auto", max_epochs=2, gradient_clip_val=0.5
+    )
+    fit.fit(module, datamodule=data)
+    return {
+        "metrics": {name: float(value) for name, value in fit.callback_metrics.items()},
+        "tables": module.tables["val"],
+        "weights": dict(module.state_dict()),
+    }
+
+
 def start(folder: Path, rank: int, port: int) -> subprocess.Popen[str]:
     """One of two processes."""
     environment = os.environ | {
@@ -119,6 +134,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # 25 training rows: of the last batch one rank has a row, the other none. 15 validation rows, the last half full.
     (folder / "train.txt").write_text("".join(f"{n} bottles of beer on the wall. " for n in range(9))[:202])
     (folder / "validation.txt").write_text("".join(f"{n} bottles of wine on the wall. " for n in range(9))[:116])
+    for kind in HEADS:
+        head(folder, kind, rows=29)  # its rows are written once, not by both at the same time
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -164,6 +181,20 @@ def test_two_processes_are_one(results: tuple[dict[str, Any], list[dict[str, Any
     assert {"val/loss", "val/perplexity", "val/bits_per_byte", "train/loss"} <= one["metrics"].keys()
 
 
+@pytest.mark.parametrize("kind", HEADS)
+def test_two_processes_are_one_for_heads_too(folder: Path, kind: str) -> None:
+    one = run_head(folder, 1, kind)
+    ranks = [torch.load(folder / f"{kind}_{rank}.pt", weights_only=True) for rank in range(2)]
+    for rank in ranks:
+        assert rank["metrics"] == pytest.approx(one["metrics"], rel=1e-3, abs=1e-6)
+        torch.testing.assert_close(rank["weights"], one["weights"], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(rank["tables"], one["tables"], rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(ranks[0]["weights"], ranks[1]["weights"], rtol=0, atol=0)
+    assert "val/f1" in one["metrics"] or "val/accuracy" in one["metrics"]
+
+
 if __name__ == "__main__":
+    for kind in HEADS:
+        torch.save(run_head(Path(sys.argv[1]), 2, kind), Path(sys.argv[1]) / f"{kind}_{sys.argv[2]}.pt")
     for number, settings in enumerate(SETTINGS):
         torch.save(run(Path(sys.argv[1]), 2, **settings), Path(sys.argv[1]) / f"{number}_{sys.argv[2]}.pt")

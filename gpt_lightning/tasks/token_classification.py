@@ -1,0 +1,157 @@
+"""A tag for every word: named entities, slots."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+
+from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
+from gpt_lightning.errors import InputError
+from gpt_lightning.metrics import EntityMetrics, TrainingLoss
+from gpt_lightning.metrics.entity_f1 import entities
+from gpt_lightning.models import GPTConfig
+from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
+from gpt_lightning.tasks.base import Stage, Task, linear_head
+from gpt_lightning.tasks.worst import escape, shorten
+
+# B batch, T tokens, C channels, L labels, W words of the whole batch
+
+
+class TokenClassification(Task):
+    """Tagging of words by their first pieces (Devlin et al. 2018, arXiv:1810.04805, 5.3).
+
+    Args:
+        backbone: the transformer's shape, and whether its attention is causal or bidirectional. A causal backbone tags
+            a word before it has seen the next one, or the rest of the word itself.
+        labels: the tags, ``O`` and ``B-TYPE`` and so on; filled in from the data.
+        vocab_size: the tokenizer's number of ids; filled in from the data.
+        optimizer: AdamW's settings.
+        schedule: the learning rate over time.
+        init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
+        fine_tuning: what of the backbone is frozen or learns more slowly.
+    """
+
+    batch: ClassVar[type] = TokenClassificationBatch
+
+    def __init__(
+        self,
+        backbone: GPTConfig = GPTConfig(),
+        labels: list[str] | None = None,
+        vocab_size: int | None = None,
+        optimizer: AdamWConfig = AdamWConfig(),
+        schedule: Schedule = Schedule(),
+        init_from: str | None = None,
+        fine_tuning: FineTuning = FineTuning(),
+    ) -> None:
+        if not labels or len(labels) < 2:
+            raise InputError(f"there is nothing to tag: the training data has the tags {labels}")
+        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning)
+        self.keep_hparams(
+            backbone=self.backbone.config,
+            labels=labels,
+            optimizer=optimizer,
+            schedule=schedule,
+            fine_tuning=fine_tuning,
+        )
+        self.labels = labels
+        self.head = linear_head(backbone.n_embd, len(labels))
+        self.train_metrics = TrainingLoss()
+        self.val_metrics = EntityMetrics(labels)
+        self.test_metrics = EntityMetrics(labels)
+        self.classes = list(self.val_metrics.types)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, scored: Tensor) -> Tensor:
+        """Logits of the words: (B, T) int64 and two (B, T) bool -> (W, L)."""
+        hidden_WC = self.backbone(input_ids, attention_mask=attention_mask)[scored]
+        dropped_WC = F.dropout(hidden_WC, self.backbone.config.dropout, self.training)
+        logits_WL: Tensor = self.head(dropped_WC)
+        return logits_WL
+
+    def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
+        """Mean cross-entropy of the words' tags, in nats."""
+        logits_WL = self(batch["input_ids"], batch["attention_mask"], batch["scored"]).float()
+        labels_W = batch["labels"][batch["scored"]]
+        losses_W = F.cross_entropy(logits_WL, labels_W, ignore_index=IGNORE_INDEX, reduction="none")
+        weight = self.weight(batch)
+        loss = losses_W.sum() / weight.clamp(min=1)
+        if stage == "train":
+            self.train_metrics.update(loss, weight)
+            return loss
+        predicted_W, rows_W = logits_WL.argmax(1), _examples(batch)
+        self.metrics(stage).update(loss, weight, predicted_W, labels_W, rows_W)
+        self._note_errors(batch, rows_W, predicted_W, labels_W, losses_W.detach())
+        return loss
+
+    def metrics(self, stage: Stage) -> Metric:
+        """Loss while training; precision, recall and F1 of entities for ``val`` and ``test``."""
+        return {"train": self.train_metrics, "val": self.val_metrics, "test": self.test_metrics}[stage]
+
+    def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+        """For each text its ``id``, the ``tags`` of its words and its ``entities``.
+
+        An entity has a ``label``, ``start`` and ``end`` in characters, its ``text``, and a ``score`` in [0, 1]: the
+        least probable of its tags.
+        """
+        logits_WL = self(batch["input_ids"], batch["attention_mask"], batch["scored"]).float()
+        scores_W, predicted_W = logits_WL.softmax(1).max(1)
+        rows_W = _examples(batch)
+        records = []
+        for row, (name, text, words) in enumerate(zip(batch["ids"], batch["texts"], batch["words"], strict=True)):
+            mine = rows_W == row
+            scores, tags = scores_W[mine].tolist(), self._names(predicted_W[mine])
+            found = [
+                {
+                    "label": label,
+                    "start": words[first][0],
+                    "end": words[stop - 1][1],
+                    "text": text[words[first][0] : words[stop - 1][1]],
+                    "score": min(scores[first:stop]),
+                }
+                for label, first, stop in entities(tags)
+            ]
+            records.append({"id": name, "tags": tags, "entities": found})
+        return records
+
+    def _names(self, tags: Tensor) -> list[str]:
+        return [self.labels[tag] for tag in tags.tolist()]
+
+    def _note_errors(
+        self, batch: Mapping[str, Any], rows_W: Tensor, predicted_W: Tensor, labels_W: Tensor, losses_W: Tensor
+    ) -> None:
+        """Keep the texts with a wrong tag whose words have the greatest loss."""
+        wrong_W = predicted_W != labels_W
+        for row in set(rows_W[wrong_W].tolist()):
+            mine = rows_W == row
+            predicted, gold = self._names(predicted_W[mine]), self._names(labels_W[mine])
+            name, text, words = (batch[key][row] for key in ("ids", "texts", "words"))
+            self.worst.add(
+                float(losses_W[mine].sum()),
+                lambda name=name, text=text, words=words, predicted=predicted, gold=gold: (  # type: ignore[misc]
+                    f"({escape(name)}) {marked(text, words, predicted, gold)}"
+                ),
+            )
+
+
+def _examples(batch: Mapping[str, Any]) -> Tensor:
+    """(W,) which text of the batch each word is of."""
+    examples_BT: Tensor = batch["examples"].unsqueeze(1).expand_as(batch["scored"])
+    return examples_BT[batch["scored"]]
+
+
+def marked(text: str, words: Sequence[tuple[int, int]], predicted: Sequence[str], gold: Sequence[str]) -> str:
+    """Markdown of a text in which missed entities are slanted and wrong ones bold; right ones are plain."""
+    found, right = set(entities(predicted)), set(entities(gold))
+    notes = [(first, stop, label, "*", "missed") for label, first, stop in right - found]
+    notes += [(first, stop, label, "**", "wrong") for label, first, stop in found - right]
+    shown, position = [], 0
+    for first, stop, label, mark, what in sorted(notes):
+        start, end = words[first][0], words[stop - 1][1]
+        # Where a missed and a wrong entity overlap, each is shown whole.
+        shown += [
+            escape(shorten(text[position:start])),
+            f"{mark}{escape(text[start:end])}{mark} ({what} {escape(label)})",
+        ]
+        position = max(position, end)
+    return " ".join(part for part in [*shown, escape(shorten(text[position:]))] if part)

@@ -1,0 +1,347 @@
+"""What holds for every head: padding, weights, accumulation, checkpoints, and Hugging Face's heads."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from gpt_lightning.batch import IGNORE_INDEX
+from gpt_lightning.errors import InputError
+from gpt_lightning.models import GPTConfig
+from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
+from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
+from gpt_lightning.training.reading import read_checkpoint
+from tests.runs import trainer
+from tests.tasks.batches import KINDS, LABELS, TAGS, add_padding, make_batch, make_task, rows_of
+
+LENGTHS = (7, 5, 9, 6)
+
+
+def logits(task: Task, batch: dict[str, Any]) -> list[Tensor]:
+    """What a head makes of each row of a batch."""
+    if isinstance(task, SequenceClassification):
+        return list(task(batch["input_ids"], batch["attention_mask"]))
+    if isinstance(task, TokenClassification):
+        words = batch["scored"].sum(1).tolist()
+        return list(task(batch["input_ids"], batch["attention_mask"], batch["scored"]).split(words))
+    assert isinstance(task, QuestionAnswering)
+    starts, ends = task(batch["input_ids"], batch["attention_mask"], batch["context_mask"])
+    lengths = batch["attention_mask"].sum(1).tolist()
+    return [torch.stack((starts[row, :length], ends[row, :length])) for row, length in enumerate(lengths)]
+
+
+@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+@pytest.mark.parametrize("position", ["learned", "rotary"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_alone_is_what_it_is_among_others(kind: str, position: str, attention: str) -> None:
+    task = make_task(kind, attention=attention, position=position).double().eval()
+    batch = make_batch(kind, LENGTHS)
+    together = logits(task, add_padding(kind, batch, 14, 2))
+    for row, length in enumerate(LENGTHS):
+        (alone,) = logits(task, rows_of(batch, [row], length))
+        torch.testing.assert_close(together[row], alone, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stage", ["train", "val"])
+def test_padding_moves_neither_loss_nor_metrics(kind: str, stage: Any) -> None:
+    task = make_task(kind, attention="bidirectional").eval()
+    batch = make_batch(kind, LENGTHS)
+    plain = task.step(batch, stage)
+    measured = task.metrics(stage).compute()
+    task.metrics(stage).reset()
+    padded_batch = add_padding(kind, batch, 14, 3)
+    padded = task.step(padded_batch, stage)
+    torch.testing.assert_close(padded, plain)
+    assert task.weight(padded_batch) == task.weight(batch)
+    for name, value in task.metrics(stage).compute().items():
+        torch.testing.assert_close(value, measured[name], msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_of_padding_has_no_loss_and_no_gradient(kind: str) -> None:
+    task = make_task(kind)
+    batch = rows_of(add_padding(kind, make_batch(kind, LENGTHS), 9, 2), [4, 5], 9)
+    loss = task.step(batch, "train")
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss == 0.0
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in task.parameters())
+
+
+def dense_losses(task: Task, batch: dict[str, Any]) -> tuple[Tensor, float]:
+    """The sum of a batch's losses and what they weigh, from their definition, label by label."""
+    total, weight = torch.zeros((), dtype=torch.float64), 0.0
+    for row, values in enumerate(logits(task, batch)):
+        if isinstance(task, SequenceClassification) and task.multi_label:
+            for logit, label in zip(values, batch["labels"][row], strict=True):
+                probability = logit.sigmoid()
+                total = total - (probability if label else 1.0 - probability).log()
+            weight += 1.0
+        elif isinstance(task, SequenceClassification):
+            mine = float(task.class_weights[batch["labels"][row]])
+            total = total - mine * values.log_softmax(0)[batch["labels"][row]]
+            weight += mine
+        elif isinstance(task, TokenClassification):
+            tags = batch["labels"][row][batch["scored"][row]]
+            for word, tag in zip(values, tags, strict=True):
+                total = total - word.log_softmax(0)[tag]
+                weight += 1.0
+        else:
+            allowed = batch["context_mask"][row].clone()
+            allowed[batch["null_positions"][row]] = True
+            starts, ends = task(batch["input_ids"], batch["attention_mask"], torch.ones_like(batch["context_mask"]))
+            for scores, positions in ((starts[row], "start_positions"), (ends[row], "end_positions")):
+                chosen = scores[allowed].log_softmax(0)
+                place = int(allowed[: batch[positions][row]].sum())
+                total = total - 0.5 * chosen[place]
+            weight += 1.0
+    return total, weight
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("kind", [*KINDS, "weighted"])
+def test_the_gradient_is_that_of_the_mean_over_all_labels(tmp_path: Path, kind: str, accumulate: int) -> None:
+    """Ragged micro-batches through the Trainer, against one dense formula in float64."""
+    arguments: dict[str, Any] = {"optimizer": AdamWConfig(lr=1e-9), "schedule": Schedule(kind="constant")}
+    if kind == "weighted":
+        kind, arguments["class_weights"] = "classification", {"bad": 5.0, "good": 0.5}
+    task = make_task(kind, **arguments)
+    lengths = [(7, 5, 9), (6,), (8, 8, 5, 6, 7)][:accumulate]
+    parts = [make_batch(kind, each, seed) for seed, each in enumerate(lengths)]
+    tensors = [rows_of(part, list(range(len(part["input_ids"]))), part["input_ids"].size(1)) for part in parts]
+    found: dict[str, Tensor] = {}
+
+    class Keep(torch.optim.AdamW):
+        def step(self, closure: Any = None) -> Any:
+            result = super().step(closure)
+            found.update({name: p.grad.clone() for name, p in task.named_parameters() if p.grad is not None})
+            return result
+
+    task.configure_optimizers = lambda: Keep(task.optimizer_config.build(task).param_groups)  # type: ignore[method-assign]
+    fit = trainer(
+        tmp_path, max_steps=1, accumulate_grad_batches=accumulate, gradient_clip_val=None, limit_val_batches=0
+    )
+    expected_task = make_task(kind, **arguments).double()
+    fit.fit(task, DataLoader(tensors, batch_size=None))  # type: ignore[arg-type]
+    sums = [dense_losses(expected_task, part) for part in parts]
+    mean = torch.stack([total for total, _ in sums]).sum() / sum(weight for _, weight in sums)
+    mean.backward()  # type: ignore[no-untyped-call]
+    for name, parameter in expected_task.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(found[name].double(), parameter.grad, rtol=2e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_holds_all_of_the_task(tmp_path: Path, kind: str) -> None:
+    task = make_task(kind, attention="bidirectional", dropout=0.1, fine_tuning=FineTuning(freeze=1)).eval()
+    if isinstance(task, QuestionAnswering):
+        task.no_answer_threshold.fill_(1.5)
+    fit = trainer(tmp_path)
+    fit.strategy.connect(task)
+    fit.save_checkpoint(tmp_path / "one.ckpt", weights_only=True)
+    again = type(task).from_checkpoint(read_checkpoint(tmp_path / "one.ckpt")).eval()
+    batch = make_batch(kind, LENGTHS)
+    assert again.predict_step(batch, 0) == task.predict_step(batch, 0)
+    assert again.hparams == task.hparams
+    frozen = {name for name, parameter in again.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name, parameter in task.named_parameters() if not parameter.requires_grad}
+    assert any("blocks.0" in name for name in frozen)
+    assert not any("blocks.1" in name for name in frozen)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_wrong_is_kept_and_what_is_right_is_not(kind: str) -> None:
+    task = make_task(kind).eval()
+    batch = make_batch(kind, LENGTHS)
+    records = task.predict_step(batch, 0)
+    task.step(batch, "val")
+    wrong = 0
+    for row, record in enumerate(records):
+        if kind == "classification":
+            right = record["label"] == LABELS[batch["labels"][row]]
+        elif kind == "multi_label":
+            right = record["labels"] == [
+                name for name, is_so in zip(LABELS, batch["labels"][row], strict=True) if is_so
+            ]
+        elif kind == "tagging":
+            right = record["tags"] == [TAGS[tag] for tag in batch["labels"][row][batch["scored"][row]].tolist()]
+        else:
+            right = record["answer"] in (batch["answers"][row] or [""])
+        wrong += not right
+        assert any(f"row {row}" in text for text in task.worst.texts()) != right
+    assert wrong == len(task.worst.texts())
+    assert wrong > 0
+
+
+def test_training_from_a_backbone_starts_with_its_weights(tmp_path: Path) -> None:
+    shape = GPTConfig(vocab_size=40, block_size=16, n_layer=2, n_head=2, n_embd=16)
+    pretrained = CausalLM(shape)
+    fit = trainer(tmp_path)
+    fit.strategy.connect(pretrained)
+    path = str(tmp_path / "backbone.ckpt")
+    fit.save_checkpoint(path, weights_only=True)
+    encoder = GPTConfig(**{**vars(shape), "attention": "bidirectional", "dropout": 0.1})
+    tagger = TokenClassification(encoder, TAGS, init_from=path)
+    for name, value in pretrained.backbone.state_dict().items():
+        assert torch.equal(tagger.backbone.state_dict()[name], value), name
+    assert "init_from" not in tagger.hparams, "a resumed run must not need the file any more"
+    with pytest.raises(InputError, match=r"init_from=.*backbone.ckpt: backbone.n_layer is 2 there, but 3 here"):
+        TokenClassification(GPTConfig(**{**vars(shape), "n_layer": 3}), TAGS, init_from=path)
+    with pytest.raises(InputError, match="no such checkpoint or run folder"):
+        TokenClassification(shape, TAGS, init_from=str(tmp_path / "absent"))
+
+
+def test_a_whole_run_starts_from_an_untied_language_model(tmp_path: Path) -> None:
+    """Pretraining goes on: then the output layer comes along too."""
+    shape = GPTConfig(vocab_size=40, block_size=16, n_layer=1, n_head=2, n_embd=16, tie_embeddings=False)
+    pretrained = CausalLM(shape)
+    fit = trainer(tmp_path)
+    fit.strategy.connect(pretrained)
+    fit.save_checkpoint(tmp_path / "one.ckpt", weights_only=True)
+    again = CausalLM(shape, init_from=str(tmp_path / "one.ckpt"))
+    assert torch.equal(again.state_dict()["head.weight"], pretrained.state_dict()["head.weight"])
+
+
+# --- Hugging Face's heads on the same weights
+
+
+def hugging_face(kind: str, task: Task) -> Any:
+    """Their GPT-2 with the head of ``kind`` and the weights of ``task``, in float64."""
+    from transformers import (
+        GPT2Config,
+        GPT2ForQuestionAnswering,
+        GPT2ForSequenceClassification,
+        GPT2ForTokenClassification,
+    )
+
+    shape = task.backbone.config
+    classes = {
+        "classification": (GPT2ForSequenceClassification, len(LABELS), "score"),
+        "tagging": (GPT2ForTokenClassification, len(TAGS), "classifier"),
+        "questions": (GPT2ForQuestionAnswering, 2, "qa_outputs"),
+    }
+    model_class, num_labels, head = classes[kind]
+    theirs = model_class(
+        GPT2Config(
+            vocab_size=shape.vocab_size,
+            n_positions=shape.block_size,
+            n_embd=shape.n_embd,
+            n_layer=shape.n_layer,
+            n_head=shape.n_head,
+            num_labels=num_labels,
+            pad_token_id=0,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    )
+    state = {f"{head}.{name}": value for name, value in task.head.state_dict().items()}
+    renamed = {
+        "token_embedding": "wte",
+        "position_embedding": "wpe",
+        "blocks": "h",
+        "norm_1": "ln_1",
+        "norm_2": "ln_2",
+        "attention.qkv": "attn.c_attn",
+        "attention.proj": "attn.c_proj",
+        "mlp.up": "mlp.c_fc",
+        "mlp.proj": "mlp.c_proj",
+    }
+    for name, value in task.backbone.state_dict().items():
+        new = name.replace("norm.", "ln_f.") if name.startswith("norm.") else name
+        for ours, their_name in renamed.items():
+            new = new.replace(ours, their_name)
+        state[f"transformer.{new}"] = value.mT if ".c_" in new and value.ndim == 2 else value
+    missing = theirs.load_state_dict(state, strict=False)
+    assert not missing.unexpected_keys
+    # Their classifier of sequences has no bias.
+    assert all("bias" in key or "masked_bias" in key for key in missing.missing_keys), missing
+    return theirs.double().eval()
+
+
+@pytest.mark.parametrize("kind", ["classification", "tagging", "questions"])
+def test_hugging_faces_head_says_the_same(kind: str) -> None:
+    arguments: dict[str, Any] = {"pooling": "last"} if kind == "classification" else {}
+    task = make_task(kind, **arguments).eval()
+    if kind == "classification":
+        torch.nn.init.zeros_(task.head.bias)  # type: ignore[arg-type]
+        theirs = hugging_face_without_bias(task)
+    else:
+        theirs = hugging_face(kind, task)
+    task = task.double()
+    batch = make_batch(kind, LENGTHS)
+    with torch.no_grad():
+        answer = theirs(batch["input_ids"], attention_mask=batch["attention_mask"].long())
+    for row, values in enumerate(logits(task, batch)):
+        if kind == "classification":
+            expected = answer.logits[row]
+        elif kind == "tagging":
+            expected = answer.logits[row][batch["scored"][row]]
+        else:
+            context = batch["context_mask"][row, : LENGTHS[row]]
+            values = values[:, context]
+            both = torch.stack((answer.start_logits[row], answer.end_logits[row]))
+            expected = both[:, : LENGTHS[row]][:, context]
+        torch.testing.assert_close(values, expected.to(values.dtype), rtol=1e-6, atol=1e-6)
+
+
+def hugging_face_without_bias(task: Task) -> Any:
+    """As ``hugging_face``, for a head whose bias is 0."""
+    bias = task.head.bias
+    task.head.bias = None  # type: ignore[assignment]
+    try:
+        return hugging_face("classification", task)
+    finally:
+        task.head.bias = bias
+
+
+# --- what cannot work
+
+
+def test_labels_that_cannot_work_are_refused() -> None:
+    shape = GPTConfig(vocab_size=40, block_size=16, n_layer=1, n_head=2, n_embd=16)
+    with pytest.raises(InputError, match=r"nothing to tell apart: the training data has the labels \['one'\]"):
+        SequenceClassification(shape, ["one"])
+    with pytest.raises(InputError, match=r"nothing to tag: the training data has the tags \['O'\]"):
+        TokenClassification(shape, ["O"])
+    with pytest.raises(InputError, match=r"--model.class_weights names odd; the labels are \['a', 'b'\]"):
+        SequenceClassification(shape, ["a", "b"], class_weights={"odd": 2.0})
+    with pytest.raises(InputError, match=r"--model.label_smoothing=1.0 must lie in \[0, 1\)"):
+        SequenceClassification(shape, ["a", "b"], label_smoothing=1.0)
+    with pytest.raises(InputError, match=r"--model\.n_best=0 must be at least 1"):
+        QuestionAnswering(shape, n_best=0)
+
+
+# --- losses
+
+
+def test_label_smoothing_is_the_papers() -> None:
+    task = make_task("classification", label_smoothing=0.3).double().eval()
+    batch = make_batch("classification", LENGTHS)
+    logits_BL = task(batch["input_ids"], batch["attention_mask"])
+    target = F.one_hot(batch["labels"], len(LABELS)) * 0.7 + 0.3 / len(LABELS)
+    expected = -(target * logits_BL.log_softmax(1)).sum(1).mean()
+    assert task.step(batch, "train").item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_labels_of_questions_and_continuations_do_not_exist() -> None:
+    """The loss of tagging sees the first pieces only, that of questions the context and the last token only."""
+    task, batch = make_task("tagging"), make_batch("tagging", LENGTHS)
+    hidden = task.backbone(batch["input_ids"], attention_mask=batch["attention_mask"])
+    hidden.retain_grad()
+    scored = batch["scored"]
+    F.cross_entropy(task.head(hidden)[scored], batch["labels"][scored]).backward()  # type: ignore[no-untyped-call]
+    assert hidden.grad is not None
+    assert not hidden.grad[~scored].any()
+    assert (batch["labels"][~scored] == IGNORE_INDEX).all()
+
+    questions = make_task("questions").eval()
+    batch = make_batch("questions", LENGTHS)
+    assert isinstance(questions, QuestionAnswering)
+    allowed = batch["context_mask"].scatter(1, batch["null_positions"].unsqueeze(1), True)
+    starts, _ = questions(batch["input_ids"], batch["attention_mask"], allowed)
+    assert (starts.softmax(1)[~allowed] == 0.0).all()

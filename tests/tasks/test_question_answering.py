@@ -1,0 +1,110 @@
+"""Which spans are found, over which windows, and when there is no answer."""
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+
+from gpt_lightning.batch import IGNORE_INDEX
+from gpt_lightning.tasks import QuestionAnswering
+from tests.tasks.batches import make_batch, make_task
+
+CONTEXT = "bcdefghijklmnopq"
+
+
+def qa(**arguments: Any) -> QuestionAnswering:
+    task = make_task("questions", **arguments).eval()
+    assert isinstance(task, QuestionAnswering)
+    return task
+
+
+@torch.no_grad()
+def test_the_best_spans_are_those_of_brute_force() -> None:
+    task = qa(max_answer_tokens=3, n_best=6)
+    batch = make_batch("questions", (12, 9, 11))
+    starts, ends = task._logits(batch)
+    found = task._answers(batch, starts, ends)
+    for row, answers in enumerate(found):
+        context = batch["context_mask"][row]
+        spans = []
+        for first, last in itertools.product(range(len(context)), repeat=2):
+            if context[first] and context[last] and 0 <= last - first < 3:
+                start, end = int(batch["offsets"][row, first, 0]), int(batch["offsets"][row, last, 1])
+                spans.append((float(starts[row, first] + ends[row, last]), start, end))
+        expected = sorted(spans, reverse=True)[:6]
+        assert [(span.start, span.end) for span in answers.spans] == [(start, end) for _, start, end in expected]
+        assert [span.score for span in answers.spans] == pytest.approx([score for score, _, _ in expected])
+        null = batch["null_positions"][row]
+        assert answers.null_score == pytest.approx(float(starts[row, null] + ends[row, null]))
+
+
+@torch.no_grad()
+def test_a_question_is_judged_once_over_all_of_its_windows() -> None:
+    """Two windows of one question: the best span of either, and the lower of their null scores."""
+    task = qa(n_best=50)
+    batch = make_batch("questions", (10, 10, 10))
+    apart = task._answers(batch, *task._logits(batch))
+    together = batch | {name: batch[name][:1] for name in ("ids", "questions", "contexts", "answers")}
+    together["examples"] = torch.tensor([0, 0, -1])
+    (joined,) = task._answers(together, *task._logits(together))
+    assert joined.null_score == min(apart[0].null_score, apart[1].null_score)
+    expected: dict[tuple[int, int], float] = {}
+    for span in [*apart[0].spans, *apart[1].spans]:
+        expected[span[1:]] = max(span.score, expected.get(span[1:], -1e30))
+    assert {span[1:]: span.score for span in joined.spans} == expected, "a span that both show counts once"
+    task.step(together | {"answers": [["b"]]}, "val")
+    assert task.val_metrics.compute()["f1"].numel() == 1
+
+
+@torch.no_grad()
+def test_predictions_follow_the_threshold() -> None:
+    task = qa()
+    batch = make_batch("questions", (10, 8))
+    records = task.predict_step(batch, 0)
+    assert all(record["answer"] == record["n_best"][0]["text"] for record in records), "until one is chosen, it answers"
+    scores = [answers.no_answer_score for answers in task._answers(batch, *task._logits(batch))]
+    task.no_answer_threshold.fill_(max(scores))
+    answered = [record["answer"] != "" for record in task.predict_step(batch, 0)]
+    assert answered == [score < max(scores) for score in scores]
+    task.no_answer_threshold.fill_(-torch.inf)
+    assert not any(record["answer"] for record in task.predict_step(batch, 0))
+    for record in records:
+        shares = [candidate["score"] for candidate in record["n_best"]]
+        assert sum(shares) + record["no_answer_score"] == pytest.approx(1.0)
+        for candidate in record["n_best"]:
+            assert CONTEXT[candidate["start"] : candidate["end"]] == candidate["text"]
+
+
+@torch.no_grad()
+def test_the_threshold_is_chosen_on_validation_and_used_in_the_test() -> None:
+    task = qa()
+    batch = make_batch("questions", (10, 8, 12, 9, 11))
+    task.step(batch, "val")
+    values = task.val_metrics.compute()
+    chosen = float(values["no_answer_threshold"])
+    task.no_answer_threshold.fill_(chosen)
+    task.on_test_epoch_start()
+    task.step(batch, "test")
+    tested = task.test_metrics.compute()
+    assert float(tested["no_answer_threshold"]) == chosen
+    for name in ("f1", "exact_match", "unanswerable_accuracy"):
+        assert tested[name] == values[name]
+    # What the metric counts as unanswered is what predict leaves unanswered.
+    records = task.predict_step(batch, 0)
+    unanswerable = [
+        record["answer"] == "" for record, golds in zip(records, batch["answers"], strict=True) if not golds
+    ]
+    assert sum(unanswerable) / len(unanswerable) == pytest.approx(float(tested["unanswerable_accuracy"]))
+
+
+@torch.no_grad()
+def test_windows_of_padding_are_no_question() -> None:
+    task = qa()
+    batch = make_batch("questions", (10, 8))
+    padded = batch | {name: batch[name][:1] for name in ("ids", "questions", "contexts", "answers")}
+    padded["examples"] = torch.tensor([0, -1])
+    padded["start_positions"] = torch.tensor([5, IGNORE_INDEX])
+    padded["end_positions"] = torch.tensor([5, IGNORE_INDEX])
+    assert len(task.predict_step(padded, 0)) == 1
+    assert int(task.weight(padded)) == 1
