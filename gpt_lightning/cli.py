@@ -14,10 +14,11 @@ COMMANDS = {
     "validate": ("run", "measure a checkpoint on the validation data"),
     "test": ("run", "measure a checkpoint on the test data"),
     "predict": ("run", "write a checkpoint's predictions, one JSON line a row"),
+    "evaluate": ("evaluate", "several runs in one table"),
     "generate": ("generate", "continue a prompt with a checkpoint or a run's best one"),
     "tokenizer": ("tokenizer", "train a tokenizer, or look at one"),
     "toy-world": ("toy_world", "write the toy world's text: data to try things on, without any download"),
-    "quickstart": ("quickstart", "pretrain a nano model on the toy world, in two and a half minutes on two cores"),
+    "quickstart": ("quickstart", "pretrain a nano model on the toy world and fine-tune four heads: five minutes"),
 }
 """Name -> (module of ``gpt_lightning.commands``, what it does)."""
 

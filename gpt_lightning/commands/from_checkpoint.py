@@ -1,4 +1,4 @@
-"""What a checkpoint says about a run, underneath what the user says: flags > YAML > checkpoint."""
+"""What a checkpoint says about a run that goes on from it, is measured, or starts from its backbone."""
 
 import json
 from collections.abc import Iterator
@@ -9,8 +9,10 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from gpt_lightning import data
-from gpt_lightning.data.tokenizer import Tokenizer
+from gpt_lightning.data.labels import read_labels
+from gpt_lightning.data.tokenizer import Tokenizer, bytes_tokenizer, load_tokenizer
 from gpt_lightning.errors import InputError
+from gpt_lightning.models.weights import PER_TASK
 from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 
 MAY_CHANGE = ("backbone.dropout",)
@@ -34,7 +36,7 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
     path = find_checkpoint(ckpt_path, ("last", "best") if arguments[0] == "fit" else ("best", "last"))
     checkpoint = read_checkpoint(path)
     hparams = dict(checkpoint["hyper_parameters"])
-    task = hparams.pop("task")
+    task, labels = hparams.pop("task"), hparams.pop("labels", None)
     classes: dict[str, dict[str, Any]] = {"model": {"class_path": task}}
     if checkpoint.get("data") in data.__all__:  # nothing else that a checkpoint names is imported
         classes["data"] = {"class_path": checkpoint["data"]}
@@ -63,13 +65,67 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
                 )
             print(f"yours, not the checkpoint's: model.{key}={mine} (it has {value})")
     base = classes | {"model": {"class_path": task, "init_args": hparams}}
+    # The weights are in the checkpoint, wherever they came from at first.
     result = [arguments[0], "--config", json.dumps(base), *arguments[1:], f"--ckpt_path={path}"]
+    result.append("--model.init_from=null")
+    if labels is not None:
+        result += _labels(labels, given.data.get("init_args", {}).get("labels"), path)
     tokenizer = given.data.get("init_args", {}).get("tokenizer")
-    if "tokenizer" in checkpoint and (tokenizer is None or tokenizer == "characters" or tokenizer.startswith("bpe:")):
-        # One that is made from the training text was made then: it is not made again.
-        cache = Path(without.data.init_args.get("cache_dir", "~/.cache/gpt_lightning")).expanduser()
-        result.append(f"--data.tokenizer={_tokenizer_file(path, checkpoint['tokenizer'], cache)}")
+    if "tokenizer" in checkpoint and (tokenizer is None or _is_made(tokenizer)):
+        result.append(_tokenizer_flag(path, checkpoint["tokenizer"], without.data))
     return result
+
+
+def with_backbone(arguments: list[str], config: Namespace) -> list[str]:
+    """The arguments of ``fit`` with the shape of the backbone that training starts from, and its tokenizer, after them.
+
+    Prints what that changes.
+
+    Args:
+        arguments: the subcommand's name and its options.
+        config: what they mean.
+
+    Raises:
+        InputError: the checkpoint is damaged, or the user asks for another tokenizer.
+    """
+    path = find_checkpoint(config.model.init_args.init_from)
+    checkpoint = read_checkpoint(path)
+    result, differences = list(arguments), []
+    for key, value in checkpoint["hyper_parameters"]["backbone"].items():
+        mine = config.model.init_args.backbone.get(key)
+        if mine != value and key not in PER_TASK:
+            result.append(f"--model.backbone.{key}={json.dumps(value)}")
+            if mine is not None:
+                differences.append(f"{key}={value} (not {mine})")
+    if differences:
+        print(f"the backbone's shape is that of {path}: {', '.join(differences)}")
+    if "tokenizer" in checkpoint:
+        tokenizer, mine = Tokenizer.from_json(checkpoint["tokenizer"]), config.data.init_args.tokenizer
+        if _is_made(mine):
+            print(f"the tokenizer is that of {path}: {tokenizer.name}")
+        elif (asked := bytes_tokenizer() if mine == "bytes" else load_tokenizer(mine)).hash != tokenizer.hash:
+            raise InputError(
+                f"--data.tokenizer={mine} is {asked.name}, but {path} was trained with {tokenizer.name}; "
+                "leave it out to use the backbone's"
+            )
+        result.append(_tokenizer_flag(path, checkpoint["tokenizer"], config.data))
+    return result
+
+
+def _is_made(tokenizer: str) -> bool:
+    """Whether a tokenizer is made from the training text: then, with a checkpoint, it was, and is not made again."""
+    return tokenizer == "characters" or tokenizer.startswith("bpe:")
+
+
+def _labels(saved: list[str], given: str | list[str] | None, path: Path) -> list[str]:
+    """The checkpoint's labels, as a flag.
+
+    Raises:
+        InputError: the user gave others.
+    """
+    if given is not None and list(read_labels(given)) != saved:
+        raise InputError(f"--data.labels are {given}, but {path} was trained with {saved}; leave them out")
+    return [f"--data.labels={json.dumps(saved)}"]
 
 
 def _parse(parser: LightningArgumentParser, arguments: list[str], base: dict[str, Any], defaults: bool) -> Namespace:
@@ -88,13 +144,14 @@ def _flatten(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _tokenizer_file(checkpoint: Path, tokenizer_json: str, cache: Path) -> Path:
+def _tokenizer_flag(checkpoint: Path, tokenizer_json: str, data_config: Namespace) -> str:
     """The ``tokenizer.json`` of the checkpoint's run; one for a checkpoint that stands alone is put in the cache."""
     tokenizer = Tokenizer.from_json(tokenizer_json)
     beside = checkpoint.resolve().parent.parent / "tokenizer.json"
     if beside.is_file() and Tokenizer.from_json(beside.read_text()).hash == tokenizer.hash:
-        return beside
+        return f"--data.tokenizer={beside}"
+    cache = Path(data_config.init_args.get("cache_dir", "~/.cache/gpt_lightning")).expanduser()
     file = cache / "tokenizers" / f"{tokenizer.hash}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(file)
-    return file
+    return f"--data.tokenizer={file}"

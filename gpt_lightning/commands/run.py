@@ -15,11 +15,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from gpt_lightning import (
-    data,  # noqa: F401 (its classes have short names once it is imported)
-    training,
-)
-from gpt_lightning.commands.from_checkpoint import with_checkpoint
+from gpt_lightning import data, tasks, training
+from gpt_lightning.commands.from_checkpoint import with_backbone, with_checkpoint
 from gpt_lightning.commands.run_parser import RunParser
 from gpt_lightning.errors import InputError
 from gpt_lightning.tasks import Task
@@ -72,7 +69,7 @@ class CLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """The Trainer's, without the options that are ours to decide."""
-        return {name: skipped | {"weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+        return {name: skipped | {"verbose", "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Where a run lives, what is kept of it, and which numbers data and model share."""
@@ -81,8 +78,11 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(training.Checkpoints, "checkpoints")
         parser.add_lightning_class_args(training.Samples, "samples")
         parser.add_lightning_class_args(training.PredictionWriter, "predictions")
+        # A link whose source or target the chosen classes do not have is left out.
         parser.link_arguments("data.vocab_size", "model.init_args.vocab_size", apply_on="instantiate")
+        parser.link_arguments("data.labels", "model.init_args.labels", apply_on="instantiate")
         parser.link_arguments("model.init_args.backbone.block_size", "data.init_args.block_size")
+        parser.link_arguments("model.init_args.multi_label", "data.init_args.multi_label")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, with what a checkpoint says underneath what the user says."""
@@ -92,8 +92,20 @@ class CLI(LightningCLI):
             ckpt_path = self.config[self.config.subcommand].ckpt_path  # a YAML may name it
         if ckpt_path is not None:
             self.config = parser.parse_args(with_checkpoint(parser, args, ckpt_path))
+        elif self.config[self.config.subcommand].model.get("init_args", {}).get("init_from") is not None:
+            self.config = parser.parse_args(with_backbone(args, self.config[self.config.subcommand]))
         elif self.config.subcommand != "fit":
             raise InputError("nothing to measure: give --ckpt_path=CHECKPOINT, or the folder of a run")
+
+    def instantiate_classes(self) -> None:
+        """Build everything, once it is clear that the data makes what the model reads."""
+        config = self.config[self.config.subcommand]
+        task, module = (config[part].class_path.rpartition(".")[2] for part in ("model", "data"))
+        batch = getattr(getattr(tasks, task, None), "batch", None)
+        fitting = [name for name in data.__all__ if getattr(data, name).batch is batch]
+        if module in data.__all__ and fitting and module not in fitting:
+            raise InputError(f"model {task} and data {module} do not go together; {task} takes --data={fitting[0]}")
+        super().instantiate_classes()
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would let the checkpoint win over flags; ``parse_arguments`` has done it the other way round."""
@@ -110,6 +122,8 @@ class CLI(LightningCLI):
             training.RandomnessByPosition(),
             training.ValidationAtEnd(),
             training.Throughput(),
+            training.Reports(),
+            training.Evaluation(),
             training.Summary(),
             *bar,
         ]
@@ -136,6 +150,8 @@ class CLI(LightningCLI):
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         if subcommand == "predict":
             kwargs["return_predictions"] = False
+        if subcommand in ("validate", "test"):
+            kwargs["verbose"] = False  # Evaluation prints
         return kwargs | {"weights_only": True}
 
     def _run_subcommand(self, subcommand: str) -> None:

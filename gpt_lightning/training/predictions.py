@@ -1,12 +1,11 @@
 """What ``predict`` writes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-from torch import Tensor
 
 from gpt_lightning.errors import InputError
 
@@ -38,13 +37,11 @@ class PredictionWriter(L.Callback):
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
-        outputs: Mapping[str, Tensor],
+        outputs: Sequence[dict[str, Any]],
         batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Append the rows of one batch: each value of ``outputs`` is (B,)."""
-        columns = {name: values.tolist() for name, values in outputs.items()}
-        with self.path.open("a") as file:
-            for row in zip(*columns.values(), strict=True):
-                file.write(json.dumps(dict(zip(columns, row, strict=True))) + "\n")
+        """Append the rows of one batch."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in outputs)

@@ -5,10 +5,13 @@ from typing import Any
 
 import lightning.pytorch as L
 import pytest
+import torch
 from torch import Tensor
 
+from gpt_lightning.data.base import DataModule
+from gpt_lightning.tasks import Task
 from gpt_lightning.training import Checkpoints, ValidationAtEnd
-from tests.runs import causal_lm, language_modeling, trainer
+from tests.runs import HEADS, causal_lm, head, language_modeling, trainer
 
 Batches = list[tuple[int, int, list[list[int]]]]
 
@@ -42,10 +45,20 @@ class Recorder(L.Callback):
 
 
 def run(
-    folder: Path, recorder: Recorder, ckpt_path: Path | None = None, workers: int = 0, **arguments: Any
+    folder: Path,
+    recorder: Recorder,
+    ckpt_path: Path | None = None,
+    workers: int = 0,
+    kind: str | None = None,
+    **arguments: Any,
 ) -> dict[str, Tensor]:
-    task = causal_lm()
-    data = language_modeling(folder, num_workers=workers)
+    """Train a language model, or the head ``kind``; the state of the model and its optimizer at the end."""
+    data: DataModule
+    task: Task
+    if kind is None:
+        task, data = causal_lm(), language_modeling(folder, num_workers=workers)
+    else:
+        task, data = head(folder, kind)
     fit = trainer(folder, callbacks=[recorder, *arguments.pop("callbacks", [])], **arguments)
     fit.fit(task, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
     state = {f"model.{name}": value for name, value in task.state_dict().items()}
@@ -102,3 +115,16 @@ def test_a_finished_run_goes_on_where_it_ended(tmp_path: Path, limit: str) -> No
     state = run(tmp_path, resumed, last, callbacks=[Checkpoints(), ValidationAtEnd()], max_steps=12)
     assert first.batches + resumed.batches == straight.batches
     assert all(state[name].equal(expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_heads_resume_too(tmp_path: Path, kind: str) -> None:
+    """Rows in batches of like length, an order of its own for each epoch, dropout: bit for bit."""
+    arguments: dict[str, Any] = {"max_epochs": 2, "limit_val_batches": 1}
+    straight = Recorder(tmp_path)
+    expected = run(tmp_path, straight, kind=kind, **arguments)
+    for path, done in straight.saved[:: max(1, len(straight.saved) // 4)]:
+        resumed = Recorder()
+        state = run(tmp_path, resumed, path, kind=kind, **arguments)
+        assert resumed.batches == straight.batches[done:], done
+        assert all(torch.equal(value, expected[name]) for name, value in state.items()), done

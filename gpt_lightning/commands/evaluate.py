@@ -1,0 +1,137 @@
+"""``gpt-lightning evaluate``: several runs in one table."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpt_lightning.commands.parser import Parser
+from gpt_lightning.errors import InputError
+
+
+def parser() -> Parser:
+    """The command's options."""
+    p = Parser(
+        prog="gpt-lightning evaluate",
+        description="Put the test metrics of several runs into one Markdown table. A run whose best checkpoint is "
+        "newer than its metrics.json is tested first, on the test data of its config.yaml.",
+    )
+    p.add_argument("runs", type=str, nargs="+", metavar="RUN", help="a run's folder, logs/<experiment>/version_N")
+    p.add_argument(
+        "--output", type=str | None, default=None, help="also write the table: a file ending in .md or .json"
+    )
+    p.add_argument("--again", action="store_true", help="test every run, whatever has been measured before")
+    return p
+
+
+def main(argv: list[str]) -> int:
+    """Print the table, and write it where it is wanted."""
+    options = parser().parse_args(argv)
+    output = None if options.output is None else Path(options.output)
+    if output is not None and output.suffix not in (".md", ".json"):
+        raise InputError(f"--output {output} must end in .md or .json")
+
+    # What is wrong with any run shows before time goes into the first.
+    known = [None if options.again else measured(Path(run)) for run in options.runs]
+    for run, record in zip(options.runs, known, strict=True):
+        if record is None:
+            check_testable(Path(run))
+    records = [
+        {"run": run, **(measure(Path(run)) if record is None else record)}
+        for run, record in zip(options.runs, known, strict=True)
+    ]
+    table = markdown(records)
+    print(table)
+    if output is not None:
+        text = json.dumps(records, ensure_ascii=False, indent=1) if output.suffix == ".json" else table
+        try:
+            output.write_text(text + "\n", encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise InputError(f"cannot write {output}: {error.strerror}; choose another with --output") from None
+    return 0
+
+
+def measured(run: Path) -> dict[str, Any] | None:
+    """What ``metrics.json`` says of the run's best checkpoint, unless that is newer or another was measured."""
+    from gpt_lightning.models.weights import find_checkpoint
+
+    if not (run / "config.yaml").is_file():
+        raise InputError(f"{run}: not a run's folder: it has no config.yaml; give logs/<experiment>/version_N")
+    checkpoint, file = find_checkpoint(str(run)), run / "metrics.json"
+    if not file.is_file() or file.stat().st_mtime < checkpoint.stat().st_mtime:
+        return None
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if not {"task", "checkpoint", "data", "metrics"} <= set(record) or not isinstance(record["metrics"], dict):
+            raise ValueError
+    except (ValueError, TypeError):
+        raise InputError(f"{file}: damaged; --again measures anew") from None
+    return dict(record) if record["checkpoint"] == checkpoint.name else None
+
+
+def check_testable(run: Path) -> None:
+    """Refuse a run that nothing can be measured on.
+
+    Raises:
+        InputError: its configuration is damaged, or names no test data.
+    """
+    import yaml
+
+    file = run / "config.yaml"
+    try:
+        given = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["init_args"].get("test")
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
+        raise InputError(f"{file}: not the configuration of a run") from None
+    if not given:
+        raise InputError(
+            f"{run}: no test data; give it as data.init_args.test in {file}, "
+            f"or run first: gpt-lightning test -c {file} --ckpt_path={run} --data.test=FILE"
+        )
+
+
+def measure(run: Path) -> dict[str, Any]:
+    """Test a run; what that prints goes to standard error."""
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from gpt_lightning.commands.run import CLI, quiet
+    from gpt_lightning.training import Evaluation
+
+    quiet()
+    # One device, and all of the data, whatever the run was trained on.
+    whole = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"]
+    whole += ["--trainer.fast_dev_run=false", "--trainer.limit_test_batches=1.0"]
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            print(f"testing {run}")
+            cli = CLI(["test", "-c", str(run / "config.yaml"), f"--ckpt_path={run}", *whole])
+    except MisconfigurationException as error:
+        raise InputError(str(error)) from error
+    # Not from metrics.json: the folder of someone else's run cannot be written.
+    (record,) = (each.record for each in cli.trainer.callbacks if isinstance(each, Evaluation))  # type: ignore[attr-defined]
+    assert record is not None
+    return record
+
+
+def markdown(records: Sequence[dict[str, Any]]) -> str:
+    """An aligned table: a row for each run, a column for each metric that any of them has."""
+    names = list(dict.fromkeys(name for record in records for name in record["metrics"]))
+    rows = [["run", "task", "data", *names]]
+    for record in records:
+        data = record["data"]
+        source = ", ".join(data) if isinstance(data, list) else str(data)
+        numbers = [record["metrics"].get(name) for name in names]
+        # json has no nan: null stands for it, and is as good as absent.
+        rows.append([record["run"], record["task"], source, *("-" if n is None else f"{n:.4f}" for n in numbers)])
+    cells = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    rule = ["-" * width if place < 3 else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    aligned = [
+        [
+            cell.ljust(width) if place < 3 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in [cells[0], rule, *cells[1:]]
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in aligned)

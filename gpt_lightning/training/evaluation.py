@@ -1,0 +1,137 @@
+"""What ``test`` and ``validate`` measured: a table for people, ``metrics.json`` for programs."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from gpt_lightning.tasks import Task
+from gpt_lightning.tasks.base import Stage
+
+ROWS = 20
+"""Of a longer table of classes only those with the lowest F1 are printed."""
+
+COLUMNS = ("precision", "recall", "f1", "support")
+
+
+class Evaluation(L.Callback):
+    """Prints what was measured; after ``test`` it is also written beside the run that the checkpoint belongs to."""
+
+    def __init__(self) -> None:
+        self.record: dict[str, Any] | None = None
+        self._step: int | None = None
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the step that is measured; the trainer itself does not take it over."""
+        self._step = checkpoint.get("global_step")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print, if this is ``validate``."""
+        if trainer.state.fn == "validate" and trainer.is_global_zero and isinstance(pl_module, Task):
+            print_tables(_metrics(trainer, "val"), _per_class(pl_module, "val"))
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print and write."""
+        if trainer.state.fn != "test" or not trainer.is_global_zero or not isinstance(pl_module, Task):
+            return
+        metrics, per_class = _metrics(trainer, "test"), _per_class(pl_module, "test")
+        print_tables(metrics, per_class)
+        if trainer.ckpt_path is None:
+            return
+        checkpoint = Path(trainer.ckpt_path)
+        self.record = {"task": type(pl_module).__name__, "checkpoint": checkpoint.name}
+        if self._step is not None:
+            self.record["step"] = self._step
+        self.record["data"] = _test_source(trainer)
+        self.record["metrics"] = {name.removeprefix("test/"): _plain(value) for name, value in metrics.items()}
+        if per_class:
+            self.record["per_class"] = per_class
+        matrix = pl_module.tables["test"].get("confusion_matrix")
+        if matrix is not None:
+            self.record["confusion_matrix"] = {"labels": list(pl_module.classes), "rows": matrix.tolist()}
+        limit = trainer.limit_test_batches
+        if isinstance(limit, int) or limit < 1.0:  # a number of batches, or a share
+            print(f"{metrics_file(checkpoint)} is left as it is: only a part of the test data was read")
+        else:
+            write(self.record, metrics_file(checkpoint))
+
+
+def metrics_file(checkpoint: Path) -> Path:
+    """Where the metrics of a checkpoint are kept: in its run's folder; without a run, beside it."""
+    folder = checkpoint.resolve().parent
+    return (folder.parent if folder.name == "checkpoints" else folder) / "metrics.json"
+
+
+def write(record: Mapping[str, Any], path: Path) -> None:
+    """Write JSON whole or not at all; a folder that cannot be written only costs a warning."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            # Lone surrogates, which JSON may hold and UTF-8 may not, become question marks.
+            text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
+            unfinished.write_text(text + "\n", encoding="utf-8", errors="replace")
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        print(f"warning: cannot write {path}: {error.strerror}; the numbers are in the table only", file=sys.stderr)
+
+
+def print_tables(metrics: Mapping[str, float], per_class: Mapping[str, Mapping[str, float | None]]) -> None:
+    """Two tables on standard output: numbers, and the classes where there are any."""
+    console = Console(highlight=False)
+    table = Table("metric", "value")
+    table.columns[1].justify = "right"
+    for name, value in metrics.items():
+        table.add_row(Text(name), f"{value:.4f}")
+    console.print(table)
+    if not per_class:
+        return
+    title = None
+    shown = list(per_class.items())
+    if len(shown) > ROWS:
+        title = f"the {ROWS} of {len(shown)} classes with the lowest F1"
+        shown = sorted(shown, key=lambda each: each[1]["f1"] or 0.0)[:ROWS]
+    table = Table("class", *COLUMNS, title=title)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, scores in shown:
+        numbers = (f"{scores[column] or 0.0:.{0 if column == 'support' else 4}f}" for column in COLUMNS)
+        # A label is data: it neither colours nor moves the terminal's cursor.
+        table.add_row(Text("".join(c if c.isprintable() else "�" for c in name)), *numbers)
+    console.print(table)
+
+
+def _metrics(trainer: L.Trainer, stage: Stage) -> dict[str, float]:
+    values: Mapping[str, Tensor] = trainer.callback_metrics
+    return {name: float(value) for name, value in values.items() if name.startswith(f"{stage}/")}
+
+
+def _per_class(task: Task, stage: Stage) -> dict[str, dict[str, float | None]]:
+    """Class -> name of the score -> score; support is a whole number."""
+    if "per_class" not in task.tables[stage]:
+        return {}
+    rows = task.tables[stage]["per_class"].tolist()
+    return {
+        name: {**dict(zip(COLUMNS, map(_plain, row), strict=True)), "support": int(row[-1])}
+        for name, row in zip(task.classes, rows, strict=True)
+    }
+
+
+def _plain(value: float) -> float | None:
+    """JSON has no nan and no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def _test_source(trainer: L.Trainer) -> Any:
+    sources: Mapping[str, Any] = getattr(trainer.datamodule, "sources", {})  # type: ignore[attr-defined]
+    return sources.get("test")

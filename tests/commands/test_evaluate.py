@@ -1,0 +1,111 @@
+"""Several runs in one table."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gpt_lightning.commands.evaluate import markdown
+from tests.heads import CommandLine
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch, capsys)
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()]
+
+
+def test_two_tasks_in_one_table(cli: CommandLine) -> None:
+    topics, tags = cli.fit("topics"), cli.fit("tags")
+    assert cli("evaluate", str(topics), str(tags), "--output=table.md") == 0, cli.err
+    assert "testing logs/topics/version_0" in cli.err
+    lines = cli.out.splitlines()
+    assert len(lines) == 4, "standard output holds the table and nothing else"
+    assert len({len(line) for line in lines}) == 1, "aligned"
+    assert Path("table.md").read_text() == cli.out
+    header, _, first, second = cells(cli.out)
+    assert header[:3] == ["run", "task", "data"]
+    assert set(header[3:]) == {"loss", "accuracy", "macro_f1", "weighted_f1", "precision", "recall", "f1"}
+    assert first[:3] == [str(topics), "SequenceClassification", "topics.jsonl"]
+    assert second[:3] == [str(tags), "TokenClassification", "tags.jsonl"]
+    for run, row in ((topics, first), (tags, second)):
+        metrics = json.loads((run / "metrics.json").read_text())["metrics"]
+        assert row[3:] == [f"{metrics[name]:.4f}" if name in metrics else "-" for name in header[3:]]
+    assert first[header.index("f1")] == "-"
+
+
+def test_what_is_measured_again(cli: CommandLine) -> None:
+    run = cli.fit("topics")
+    assert cli("evaluate", str(run)) == 0, cli.err
+    file, best = run / "metrics.json", run / "checkpoints" / "best.ckpt"
+    true = file.read_text()
+    changed = json.loads(true) | {"metrics": {"accuracy": 0.12345}, "data": ["a|b.jsonl", "c.jsonl"]}
+
+    def is_taken(*arguments: str) -> bool:
+        assert cli("evaluate", str(run), *arguments) == 0, cli.err
+        return "0.1235" in cli.out or "0.1234" in cli.out
+
+    file.write_text(json.dumps(changed))
+    assert is_taken("--output=table.json")
+    assert "a\\|b.jsonl, c.jsonl" in cli.out
+    assert json.loads(Path("table.json").read_text()) == [{"run": str(run), **changed}]
+    assert not is_taken("--again")
+    assert file.read_text() == true
+
+    file.write_text(json.dumps(changed))
+    os.utime(best, (file.stat().st_mtime + 10,) * 2)
+    assert not is_taken(), "the checkpoint is newer"
+
+    file.write_text(json.dumps(changed | {"checkpoint": "last.ckpt"}))
+    os.utime(best, (0, 0))
+    assert not is_taken(), "another checkpoint was measured"
+
+    file.unlink()
+    file.mkdir()
+    assert cli("evaluate", str(run)) == 0, "a folder that cannot be written keeps nobody from reading"
+    assert len(cli.out.splitlines()) == 3
+
+
+def test_bad_input_gets_one_clear_message(cli: CommandLine) -> None:
+    run = cli.fit("topics")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+
+    def refused(message: str, *arguments: str) -> None:
+        assert cli("evaluate", *arguments) == 2
+        assert message in cli.err
+        assert len(cli.err.strip().splitlines()) == 1
+        assert not cli.out
+
+    Path("empty").mkdir()
+    Path("empty/config.yaml").touch()
+    refused("absent: not a run's folder: it has no config.yaml; give logs/<experiment>/version_N", "absent")
+    refused("logs/topics: not a run's folder", str(run), "logs/topics")
+    refused("no checkpoints/best.ckpt or checkpoints/last.ckpt in this folder", "empty")
+    refused("--output table.csv must end in .md or .json", str(run), "--output=table.csv")
+    (run / "metrics.json").write_text('{"metrics": 3')
+    refused("metrics.json: damaged; --again measures anew", str(run))
+    (run / "metrics.json").write_text("3")
+    refused("metrics.json: damaged; --again measures anew", str(run))
+    (run / "metrics.json").unlink()
+
+    config["data"]["init_args"]["test"] = None
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    refused("no test data; give it as data.init_args.test in logs/topics/version_0/config.yaml, or run fi", str(run))
+    (run / "config.yaml").write_text("data: [")
+    refused("config.yaml: not the configuration of a run", str(run))
+
+    Path("topics.jsonl").unlink()
+    config["data"]["init_args"]["test"] = "topics.jsonl"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert cli("evaluate", str(run)) == 2
+    assert "topics.jsonl does not exist" in cli.err
+
+
+def test_no_number() -> None:
+    table = markdown([{"run": "a", "task": "T", "data": "d", "metrics": {"loss": None, "f1": 1}}])
+    assert table.splitlines()[-1] == "| a   | T    | d    |    - | 1.0000 |"

@@ -1,0 +1,138 @@
+"""Heads as a user trains, tests and asks them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpt_lightning.models.weights import read_checkpoint
+from tests.heads import CommandLine, write_config
+from tests.runs import write_text
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch, capsys)
+
+
+SHAPE = ("--model.backbone.n_layer=1", "--model.backbone.n_head=2", "--model.backbone.n_embd=24")
+
+
+def pretrain(run: CommandLine, *arguments: str) -> Path:
+    """A language model of its own shape and tokenizer."""
+    write_text(run.folder)
+    code = run(
+        *("fit", "--experiment=lm", "--model=CausalLM", "--data=LanguageModeling", *SHAPE),
+        *("--model.backbone.block_size=64", "--data.train=text.txt", "--data.tokenizer=bpe:270"),
+        *("--data.batch_size=1", "--data.cache_dir=cache", "--trainer.max_steps=2", "--trainer.accelerator=cpu"),
+        "--trainer.log_every_n_steps=1",
+        *arguments,
+    )
+    assert code == 0, run.err
+    return Path("logs/lm/version_0")
+
+
+def test_a_head_starts_from_a_backbone_by_one_flag(run: CommandLine, tmp_path: Path) -> None:
+    backbone = pretrain(run)
+    head = run.fit("topics", f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", "--trainer.max_steps=1")
+    assert "the backbone's shape is that of logs/lm/version_0/checkpoints/last.ckpt: block_size=64 (not 128)" in run.out
+    assert "n_embd=24 (not 16)" in run.out
+    assert "the tokenizer is that of logs/lm/version_0/checkpoints/last.ckpt: bpe (270)" in run.out
+    assert (tmp_path / head / "tokenizer.json").read_text() == (tmp_path / backbone / "tokenizer.json").read_text()
+    before = read_checkpoint(tmp_path / backbone / "checkpoints" / "last.ckpt")
+    after = read_checkpoint(tmp_path / head / "checkpoints" / "last.ckpt")
+    assert after["hyper_parameters"]["backbone"] == before["hyper_parameters"]["backbone"]
+    moved = (after["state_dict"]["backbone.token_embedding.weight"], before["state_dict"]["head.weight"])
+    assert torch.allclose(*moved, atol=0.05), "one step away from where it started"
+
+
+def test_what_a_backbone_sees_is_the_tasks_to_decide(run: CommandLine, tmp_path: Path) -> None:
+    backbone = pretrain(run)
+    flags = ("--model.backbone.attention=bidirectional", "--model.backbone.dropout=0.2")
+    head = run.fit("tags", f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", *flags)
+    saved = read_checkpoint(tmp_path / head / "checkpoints" / "best.ckpt")["hyper_parameters"]["backbone"]
+    assert (saved["attention"], saved["dropout"], saved["n_embd"]) == ("bidirectional", 0.2, 24)
+
+
+def test_another_tokenizer_is_refused_with_both_names(run: CommandLine) -> None:
+    backbone = pretrain(run)
+    write_config(run.folder, "topics")
+    assert run("fit", "-c", "topics.yaml", f"--model.init_from={backbone}") == 2
+    assert (
+        "--data.tokenizer=bytes is bytes (257), but logs/lm/version_0/checkpoints/last.ckpt was trained with bpe (270)"
+        in run.err
+    )
+    assert not (run.folder / "logs" / "topics").exists()
+
+
+def test_a_run_that_started_from_a_backbone_resumes_without_it(run: CommandLine, tmp_path: Path) -> None:
+    backbone = pretrain(run)
+    head = run.fit("topics", f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", "--trainer.max_steps=2")
+    (tmp_path / backbone / "checkpoints" / "last.ckpt").unlink()
+    config = str(head / "config.yaml")
+    assert run("fit", "-c", config, f"--ckpt_path={head}", "--trainer.max_steps=4") == 0, run.err
+    assert "4 steps" in run.out
+
+
+def test_freezing_all_leaves_the_backbone_as_it_was(run: CommandLine, tmp_path: Path) -> None:
+    backbone = pretrain(run)
+    flags = (f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", "--model.fine_tuning.freeze=all")
+    head = run.fit("topics", *flags)
+    before = read_checkpoint(tmp_path / backbone / "checkpoints" / "last.ckpt")["state_dict"]
+    after = read_checkpoint(tmp_path / head / "checkpoints" / "last.ckpt")["state_dict"]
+    for name, value in after.items():
+        if name.startswith("backbone."):
+            assert torch.equal(value, before[name]), name
+
+
+def test_labels_come_with_the_checkpoint(run: CommandLine, tmp_path: Path) -> None:
+    """Predicting knows the labels without the training data, needs none in the rows, and keeps their order."""
+    head = run.fit("topics")
+    rows = [{"id": f"new {number}", "text": "the sun " * (5 - number)} for number in range(5)]
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = ("--data=TextClassification", "--data.test=new.jsonl", "--data.cache_dir=cache", "--data.batch_size=2")
+    assert run("predict", *flags, f"--ckpt_path={head}", "--trainer.accelerator=cpu") == 0, run.err
+    records = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    assert [record["id"] for record in records] == [row["id"] for row in rows]
+    for record in records:
+        assert record["label"] == max(record["scores"], key=record["scores"].get)
+        assert set(record["scores"]) == {"sport", "weather", "<b>odd</b>|[red]"}
+        assert sum(record["scores"].values()) == pytest.approx(1.0)
+    assert run("test", "-c", "topics.yaml", f"--ckpt_path={head}", "--data.labels=[a,b]") == 2
+    assert "--data.labels are ['a', 'b'], but" in run.err
+
+
+def test_tags_of_raw_text_are_predicted(run: CommandLine, tmp_path: Path) -> None:
+    head = run.fit("tags")
+    (tmp_path / "new.jsonl").write_text('{"id": 1, "text": "Anna, in New York."}\n')
+    assert run("predict", "-c", "tags.yaml", f"--ckpt_path={head}", "--data.test=new.jsonl") == 0, run.err
+    (record,) = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    assert record["id"] == "1"
+    assert len(record["tags"]) == len(["Anna", ",", "in", "New", "York", "."])
+    for entity in record["entities"]:
+        assert "Anna, in New York."[entity["start"] : entity["end"]] == entity["text"]
+
+
+def test_data_of_another_task_is_refused(run: CommandLine) -> None:
+    write_config(run.folder, "topics")
+    assert run("fit", "-c", "topics.yaml", "--model=CausalLM", "--model.backbone.n_layer=1") == 2
+    assert (
+        "model CausalLM and data TextClassification do not go together; CausalLM takes --data=LanguageModeling"
+        in run.err
+    )
+
+
+def test_several_labels_a_text(run: CommandLine, tmp_path: Path) -> None:
+    """The task says that there may be several, and the data follows."""
+    rows = [{"text": "sun and goals", "label": ["sport", "weather"]}, {"text": "nothing", "label": []}] * 4
+    write_config(run.folder, "topics")
+    (tmp_path / "topics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run("fit", "-c", "topics.yaml", "--model.multi_label=true", "--checkpoints.monitor=val/micro_f1") == 0, (
+        run.err
+    )
+    assert "val/mean_average_precision" in run.out
+    assert run("predict", "-c", "topics.yaml", "--ckpt_path=logs/topics/version_0") == 0, run.err
+    record = json.loads((tmp_path / "predictions.jsonl").read_text().splitlines()[0])
+    assert record["labels"] == [label for label, score in record["scores"].items() if score >= 0.5]
+    assert run("test", "-c", "topics.yaml", "--ckpt_path=logs/topics/version_0") == 0, run.err
