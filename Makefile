@@ -1,10 +1,14 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: quickstart test lint types clean
+.PHONY: quickstart results test lint types clean
 
 quickstart: .venv
 	$(BIN)/python -m gpt_lightning quickstart
+
+# The table of README's results: make results DATA=folder_of_data_sets BACKBONE=logs/pretrain_books_nano/version_0
+results: .venv
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/results.py $(DATA) $(BACKBONE)
 
 test: lint types
 	$(BIN)/pytest

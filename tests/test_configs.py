@@ -1,6 +1,7 @@
 """Every shipped YAML runs."""
 
 import os
+import re
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -10,15 +11,35 @@ import torch
 from gpt_lightning.cli import main
 from gpt_lightning.commands.run import CLI
 from gpt_lightning.models import GPT, GPTConfig
+from gpt_lightning.models.weights import PER_TASK
 from gpt_lightning.tasks import CausalLM
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 NEEDS_THE_HUB = ["pretrain_fineweb_edu_gpt2_124m.yaml"]
-RUNS_HERE = ["pretrain_books.yaml", "pretrain_shakespeare_char.yaml", "pretrain_toy_world.yaml"]
+RUNS_HERE = [
+    "pretrain_books.yaml",
+    "pretrain_books_nano.yaml",
+    "pretrain_shakespeare_char.yaml",
+    "pretrain_toy_world.yaml",
+]
+HEADS = {
+    "intents_banking77.yaml": "classification",
+    "intents_snips.yaml": "classification",
+    "ner_wnut17.yaml": "ner",
+    "qa_squad2.yaml": "qa",
+    "qa_squadshifts.yaml": "qa",
+    "sentiment_rt_polarity.yaml": "sentiment",
+    "slots_snips.yaml": "ner",
+    "toy_world_classification.yaml": "classification",
+    "toy_world_ner.yaml": "ner",
+    "toy_world_qa.yaml": "qa",
+    "toy_world_sentiment.yaml": "sentiment",
+}
+"""Configuration -> the rows of the toy world that are of its kind."""
 
 
 def test_the_sweep_sees_every_configuration() -> None:
-    assert sorted(path.name for path in CONFIGS.glob("*.yaml")) == sorted(RUNS_HERE + NEEDS_THE_HUB)
+    assert sorted(path.name for path in CONFIGS.glob("*.yaml")) == sorted([*RUNS_HERE, *HEADS, *NEEDS_THE_HUB])
 
 
 @pytest.mark.parametrize("name", RUNS_HERE)
@@ -47,6 +68,29 @@ def test_configuration_runs(
     assert "2 steps\nbest: logs/" in out
     opening = (CONFIGS / name).read_text()
     assert f"gpt-lightning fit -c configs/{name}" in opening, "a YAML opens with the command that runs it"
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_head_is_trained_and_tested(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two steps, then the test of the best checkpoint, on rows of the toy world given by flags alone."""
+    assert main(["toy-world", str(tmp_path / "world")]) == 0
+    rows = tmp_path / "world" / HEADS[name]
+    monkeypatch.chdir(tmp_path)
+    common = ("-c", str(CONFIGS / name), "--trainer.accelerator=cpu", "--data.cache_dir=cache", "--data.batch_size=2")
+    few = ("--trainer.limit_val_batches=2", "--trainer.limit_test_batches=2")
+    data = [f"--data.{split}={rows / split}.jsonl" for split in ("train", "validation", "test")]
+    assert main(["fit", *common, *data, few[0], "--trainer.max_steps=2"]) == 0
+    run = f"logs/{name.removesuffix('.yaml')}/version_0"
+    assert main(["test", *common, data[2], few[1], f"--ckpt_path={run}"]) == 0
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    out = capsys.readouterr().out
+    assert f"2 steps\nbest: {run}/checkpoints/best.ckpt" in out
+    assert re.search(r"loss\W+\d", out.split("curves:")[1]), "the test's table"
+    opening = (CONFIGS / name).read_text()
+    assert f"gpt-lightning fit -c configs/{name}" in opening, "a YAML opens with the command that runs it"
+    assert f"gpt-lightning test -c configs/{name}" in opening
 
 
 def test_gpt2_124m_on_fineweb_edu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,4 +123,15 @@ def test_backbone_is_of_its_size(path: Path) -> None:
 
 def test_there_are_two_shapes_in_three_sizes() -> None:
     names = {path.stem for path in (CONFIGS / "backbone").glob("*.yaml")}
-    assert names == {f"{shape}_{size}" for shape in ("gpt2", "llama") for size in ("nano", "small", "124m")}
+    expected = {f"{shape}_{size}" for shape in ("gpt2", "llama") for size in ("nano", "small", "124m")}
+    assert names == {*expected, "llama_nano_encoder"}
+
+
+def test_the_encoder_has_the_decoders_weights() -> None:
+    import yaml
+
+    encoder, decoder = (
+        yaml.safe_load((CONFIGS / "backbone" / f"{name}.yaml").read_text())
+        for name in ("llama_nano_encoder", "llama_nano")
+    )
+    assert {key: value for key, value in encoder.items() if key not in PER_TASK} == decoder

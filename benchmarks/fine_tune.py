@@ -1,0 +1,140 @@
+"""Examples a second of fine-tuning through the whole stack, beside Hugging Face's Trainer with dynamic padding.
+
+    python benchmarks/fine_tune.py sentiment|ner DATA --peer ../shared/bench/hf_finetune.py [--examples 1024]
+
+DATA is the folder of rt_polarity or wnut17. Both train the same small random Llama shape with the same tokenizer on as
+many of its rows, one epoch in batches of 16, three times in turn; medians and the ratio. Time is that of the training
+loop; memory is the process's peak.
+"""
+
+import argparse
+import json
+import random
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+
+SHAPE = {"n_layer": 4, "n_head": 4, "n_embd": 192, "n_inner": 512, "block_size": 256}
+VOCABULARY = 4096
+CONFIGS = {
+    "sentiment": ("SequenceClassification", "TextClassification"),
+    "ner": ("TokenClassification", "SequenceTagging"),
+}
+
+
+class Clock(L.Callback):
+    """Seconds from the first batch to the last."""
+
+    def on_train_start(self, *_: Any) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_end(self, *_: Any) -> None:
+        self.seconds = time.perf_counter() - self.start
+
+
+def ours(task: str, folder: Path) -> dict[str, float]:
+    """Train through the command line's class; examples a second and the peak memory in MB."""
+    from gpt_lightning.commands.run import CLI, quiet
+
+    class TimedCLI(CLI):
+        def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+            trainer = super().instantiate_trainer(**kwargs)
+            self.clock = Clock()
+            trainer.callbacks.append(self.clock)  # type: ignore[attr-defined]
+            return trainer
+
+    quiet()
+    model, data = CONFIGS[task]
+    shape = [f"--model.backbone.{name}={value}" for name, value in SHAPE.items()]
+    kind = ["position=rotary", "norm=rmsnorm", "mlp=swiglu", "bias=false"]
+    cli = TimedCLI(
+        [
+            *("fit", f"--model={model}", f"--data={data}", *shape, *(f"--model.backbone.{each}" for each in kind)),
+            *(
+                f"--data.train={folder}/train.jsonl",
+                f"--data.tokenizer={folder}/tokenizer.json",
+                "--data.batch_size=16",
+            ),
+            *(f"--log_dir={folder}/logs", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.devices=1"),
+            "--trainer.enable_progress_bar=false",
+        ]
+    )
+    rows = len((folder / "train.jsonl").read_text().splitlines())
+    return {
+        "examples_per_s": rows / cli.clock.seconds,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def prepare(data: Path, folder: Path, examples: int) -> None:
+    """Rows, a tokenizer, and a Hugging Face folder of the same shape, without weights."""
+    from gpt_lightning.data.tokenizer import train_bpe
+
+    lines = (data / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    texts = [row.get("text") or " ".join(row["tokens"]) for row in map(json.loads, lines)]
+    train_bpe(texts, VOCABULARY).save(folder / "tokenizer.json")
+    random.Random(0).shuffle(lines)
+    (folder / "train.jsonl").write_text("\n".join(lines[:examples]) + "\n", encoding="utf-8")
+    (folder / "test.jsonl").write_text("\n".join(lines[:16]) + "\n", encoding="utf-8")
+    config = {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "vocab_size": VOCABULARY,
+        "hidden_size": SHAPE["n_embd"],
+        "intermediate_size": SHAPE["n_inner"],
+        "num_hidden_layers": SHAPE["n_layer"],
+        "num_attention_heads": SHAPE["n_head"],
+        "max_position_embeddings": SHAPE["block_size"],
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    tokens = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokens))
+
+
+def measure(command: list[str], cwd: Path) -> dict[str, float]:
+    """Run one side in a process of its own; what its last line with numbers says."""
+    output = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, check=True).stdout
+    found = dict(re.findall(r"'(examples_per_s|peak_mb)': ([\d.]+)", output))
+    return {name: float(value) for name, value in found.items()}
+
+
+def main() -> None:
+    """Three of each in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=CONFIGS)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--peer", type=Path, help="the peer's script")
+    parser.add_argument("--examples", type=int, default=1024)
+    parser.add_argument("--ours", action="store_true", help="only train, in this process, on a prepared folder")
+    options = parser.parse_args()
+    if options.ours:
+        print(ours(options.task, options.data))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(options.data, folder, options.examples)
+        sides = {"ours": [str(Path(__file__).resolve()), options.task, name, "--ours"]}
+        if options.peer:
+            peer = [options.task, name, name, str(folder / "out.jsonl"), "--scratch", "--bs", "16"]
+            sides["Hugging Face's Trainer"] = [str(options.peer.resolve()), *peer]
+        found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+        for turn in range(3):
+            for side, command in sides.items():
+                found[side].append(measure(command, folder))
+                print(f"{turn + 1}. {side}: {found[side][-1]}", flush=True)
+        for value in ("examples_per_s", "peak_mb"):
+            medians = {side: statistics.median(each[value] for each in runs) for side, runs in found.items()}
+            ratio = f", ratio {medians['ours'] / medians[side]:.3f}" if (side := list(medians)[-1]) != "ours" else ""
+            print(f"{value}: " + ", ".join(f"{side} {median:,.1f}" for side, median in medians.items()) + ratio)
+
+
+if __name__ == "__main__":
+    main()
