@@ -124,14 +124,14 @@ def test_backbone_is_of_its_size(path: Path) -> None:
 def test_there_are_two_shapes_in_three_sizes() -> None:
     names = {path.stem for path in (CONFIGS / "backbone").glob("*.yaml")}
     expected = {f"{shape}_{size}" for shape in ("gpt2", "llama") for size in ("nano", "small", "124m")}
-    assert names == {*expected, "llama_nano_encoder"}
+    assert names == {*expected, "llama_nano_encoder", "llama_nano_decoder"}
 
 
-def test_the_encoder_has_the_decoders_weights() -> None:
+@pytest.mark.parametrize("name", ["llama_nano_encoder", "llama_nano_decoder"])
+def test_a_shape_for_fine_tuning_has_the_weights_of_pretraining(name: str) -> None:
     import yaml
 
-    encoder, decoder = (
-        yaml.safe_load((CONFIGS / "backbone" / f"{name}.yaml").read_text())
-        for name in ("llama_nano_encoder", "llama_nano")
+    tuned, pretrained = (
+        yaml.safe_load((CONFIGS / "backbone" / f"{each}.yaml").read_text()) for each in (name, "llama_nano")
     )
-    assert {key: value for key, value in encoder.items() if key not in PER_TASK} == decoder
+    assert {key: value for key, value in tuned.items() if key not in PER_TASK} == pretrained

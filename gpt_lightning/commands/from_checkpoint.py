@@ -15,7 +15,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models.weights import PER_TASK
 from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 
-MAY_CHANGE = ("backbone.dropout",)
+MAY_CHANGE = ("backbone.dropout", "backbone.attention_dropout")
 """What of the backbone's configuration does not shape its weights."""
 
 

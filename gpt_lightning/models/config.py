@@ -31,7 +31,8 @@ class GPTConfig:
         qk_norm: RMSNorm on each head's queries and keys (Henry et al. 2020, arXiv:2010.04245).
         attention: ``causal`` sees the past and itself (a decoder), ``bidirectional`` the whole text (an encoder).
         tie_embeddings: the output layer shares the token embedding's weights.
-        dropout: on embeddings, attention weights and both residual branches.
+        dropout: on embeddings and both residual branches.
+        attention_dropout: on attention weights. It costs the fast attention kernels of processors: three times the time.
     """
 
     vocab_size: int | None = None
@@ -51,6 +52,7 @@ class GPTConfig:
     attention: Literal["causal", "bidirectional"] = "causal"
     tie_embeddings: bool = True
     dropout: float = 0.0
+    attention_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_kv_head", "n_embd", "n_inner"):
@@ -72,8 +74,9 @@ class GPTConfig:
                 f"rotary positions turn pairs of channels, but n_embd / n_head = {self.head_dim} is odd; "
                 "change backbone.n_embd or backbone.n_head"
             )
-        if not 0.0 <= self.dropout < 1.0:
-            raise InputError(f"backbone.dropout={self.dropout} must lie in [0, 1)")
+        for name in ("dropout", "attention_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise InputError(f"backbone.{name}={getattr(self, name)} must lie in [0, 1)")
 
     @property
     def head_dim(self) -> int:

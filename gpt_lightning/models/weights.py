@@ -13,7 +13,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.gpt import GPT
 
-PER_TASK: Final = ("attention", "dropout")
+PER_TASK: Final = ("attention", "dropout", "attention_dropout")
 """What of a backbone's configuration its weights do not depend on: each task decides anew."""
 
 

@@ -299,6 +299,7 @@ PRESET_PARAMETERS = {
     "llama_small": 50257 * 384 + 6 * (4 * 384**2 + 3 * 384 * 1024 + 2 * 384) + 384,
     "llama_nano": 50257 * 128 + 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128) + 128,
     "llama_nano_encoder": 50257 * 128 + 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128) + 128,
+    "llama_nano_decoder": 50257 * 128 + 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128) + 128,
 }
 
 
@@ -323,6 +324,7 @@ def test_presets_have_the_parameters_that_they_should() -> None:
         ({"n_embd": 12, "n_head": 4, "position": "rotary"}, r"n_embd / n_head = 3 is odd"),
         ({"dropout": 1.0}, r"dropout=1\.0 must lie in \[0, 1\)"),
         ({"dropout": -0.1}, r"dropout=-0\.1 must lie in \[0, 1\)"),
+        ({"attention_dropout": 1.0}, r"attention_dropout=1\.0 must lie in \[0, 1\)"),
         ({"vocab_size": 0}, r"backbone\.vocab_size=0 must be at least 1"),
         ({"block_size": 0}, r"backbone\.block_size=0 must be at least 1"),
         ({"n_layer": 0}, r"backbone\.n_layer=0 must be at least 1"),
@@ -363,9 +365,11 @@ def test_dropout_is_for_training_only() -> None:
 
 @pytest.mark.parametrize("where", ["", "blocks.0", "blocks.0.attention"], ids=["embeddings", "branches", "weights"])
 def test_dropout_is_in_each_of_its_places(where: str) -> None:
-    gpt, ids = model(dropout=0.5), random_ids(2, BLOCK_SIZE)
+    shape = {"attention_dropout": 0.5} if "attention" in where else {"dropout": 0.5}
+    gpt, ids = model(**shape), random_ids(2, BLOCK_SIZE)
     gpt.get_submodule(where).training = True  # and nothing below it
     assert not gpt(ids).allclose(gpt(ids))
+    assert gpt.eval()(ids).equal(gpt(ids))
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:

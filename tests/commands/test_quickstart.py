@@ -1,0 +1,36 @@
+"""The quickstart, in short."""
+
+from pathlib import Path
+
+import pytest
+
+from gpt_lightning.cli import main
+from gpt_lightning.commands import quickstart
+from gpt_lightning.models.weights import read_checkpoint
+
+
+def test_quickstart_ends_with_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two steps of pretraining and one epoch of one head, from scratch and from the backbone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # undone afterwards
+    monkeypatch.setattr(quickstart, "TASKS", {"classification": "accuracy"})
+    assert main(["quickstart", "--max_steps=2", "--max_epochs=1"]) == 0
+    out = capsys.readouterr().out
+    assert "validation loss" in out
+    assert "A sample:" in out
+    row = out[out.index("| task | metric | from scratch | from the backbone |") :].splitlines()[2]
+    name, metric, scratch, pretrained = (cell.strip() for cell in row.strip("|").split("|"))
+    assert (name, metric) == ("classification", "accuracy")
+    assert 0.0 <= float(scratch) <= 1.0
+    assert 0.0 <= float(pretrained) <= 1.0
+    backbone, *heads = (
+        read_checkpoint(tmp_path / "logs" / run / "checkpoints" / "last.ckpt")
+        for run in (
+            "pretrain_toy_world/version_0",
+            "toy_world_classification/version_0",
+            "toy_world_classification/version_1",
+        )
+    )
+    assert [head["tokenizer"] for head in heads] == [backbone["tokenizer"]] * 2, "the weights are all that differs"
