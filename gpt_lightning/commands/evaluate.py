@@ -102,6 +102,8 @@ def measure(run: Path) -> dict[str, Any]:
     # One device, and all of the data, whatever the run was trained on.
     whole = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"]
     whole += ["--trainer.fast_dev_run=false", "--trainer.limit_test_batches=1.0"]
+    if (tokenizer := run / "tokenizer.json").is_file():  # its own, whatever became of the backbone that it started from
+        whole.append(f"--data.tokenizer={tokenizer}")
     try:
         with contextlib.redirect_stdout(sys.stderr):
             print(f"testing {run}")

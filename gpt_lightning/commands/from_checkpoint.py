@@ -1,10 +1,11 @@
 """What a checkpoint says about a run that goes on from it, is measured, or starts from its backbone."""
 
-import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -15,8 +16,8 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models.weights import PER_TASK
 from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 
-MAY_CHANGE = ("backbone.dropout", "backbone.attention_dropout")
-"""What of the backbone's configuration does not shape its weights."""
+MAY_CHANGE = {f"backbone.{name}" for name in PER_TASK} - {"backbone.attention"}
+"""What of the backbone's configuration may change when a run goes on."""
 
 
 def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_path: str) -> list[str]:
@@ -66,7 +67,7 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
             print(f"yours, not the checkpoint's: model.{key}={mine} (it has {value})")
     base = classes | {"model": {"class_path": task, "init_args": hparams}}
     # The weights are in the checkpoint, wherever they came from at first.
-    result = [arguments[0], "--config", json.dumps(base), *arguments[1:], f"--ckpt_path={path}"]
+    result = [arguments[0], "--config", as_yaml(base), *arguments[1:], f"--ckpt_path={path}"]
     result.append("--model.init_from=null")
     if labels is not None:
         result += _labels(labels, given.data.get("init_args", {}).get("labels"), path)
@@ -94,13 +95,15 @@ def with_backbone(arguments: list[str], config: Namespace) -> list[str]:
     for key, value in checkpoint["hyper_parameters"]["backbone"].items():
         mine = config.model.init_args.backbone.get(key)
         if mine != value and key not in PER_TASK:
-            result.append(f"--model.backbone.{key}={json.dumps(value)}")
+            result.append(f"--model.backbone.{key}={as_yaml(value)}")
             if mine is not None:
                 differences.append(f"{key}={value} (not {mine})")
     if differences:
         print(f"the backbone's shape is that of {path}: {', '.join(differences)}")
     if "tokenizer" in checkpoint:
-        tokenizer, mine = Tokenizer.from_json(checkpoint["tokenizer"]), config.data.init_args.tokenizer
+        tokenizer, mine = Tokenizer.from_json(checkpoint["tokenizer"]), config.data.init_args.get("tokenizer")
+        if mine is None:  # a data module of the user's own, which knows no tokenizer
+            return result
         if _is_made(mine):
             print(f"the tokenizer is that of {path}: {tokenizer.name}")
         elif (asked := bytes_tokenizer() if mine == "bytes" else load_tokenizer(mine)).hash != tokenizer.hash:
@@ -110,6 +113,12 @@ def with_backbone(arguments: list[str], config: Namespace) -> list[str]:
             )
         result.append(_tokenizer_flag(path, checkpoint["tokenizer"], config.data))
     return result
+
+
+def as_yaml(value: Any) -> str:
+    """A value in one line, as the parser reads it again: JSON's way with emoji is not YAML's."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+    return text.removesuffix("\n...\n").strip()
 
 
 def _is_made(tokenizer: str) -> bool:
@@ -125,11 +134,11 @@ def _labels(saved: list[str], given: str | list[str] | None, path: Path) -> list
     """
     if given is not None and list(read_labels(given)) != saved:
         raise InputError(f"--data.labels are {given}, but {path} was trained with {saved}; leave them out")
-    return [f"--data.labels={json.dumps(saved)}"]
+    return [f"--data.labels={as_yaml(saved)}"]
 
 
 def _parse(parser: LightningArgumentParser, arguments: list[str], base: dict[str, Any], defaults: bool) -> Namespace:
-    config = parser.parse_args([arguments[0], "--config", json.dumps(base), *arguments[1:]], defaults=defaults)
+    config = parser.parse_args([arguments[0], "--config", as_yaml(base), *arguments[1:]], defaults=defaults)
     chosen = config[arguments[0]]
     assert isinstance(chosen, Namespace)
     return chosen

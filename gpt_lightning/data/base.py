@@ -58,6 +58,7 @@ class DataModule(L.LightningDataModule, ABC):
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         self.cache_dir = Path(cache_dir).expanduser()
         self._rows: dict[Split, Rows] = {}
+        self._prepared: dict[tuple[str, Split], Rows] = {}
 
     @abstractmethod
     def _open(self, split: Split) -> Rows:
@@ -69,7 +70,7 @@ class DataModule(L.LightningDataModule, ABC):
 
     @abstractmethod
     def _text_columns(self) -> str:
-        """Which columns those texts come from: other columns, another tokenizer."""
+        """What decides, beside the source, which texts those are: another answer, another tokenizer."""
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -88,13 +89,15 @@ class DataModule(L.LightningDataModule, ABC):
     # --- Lightning's hooks
 
     def prepare_data(self) -> None:
-        """Open what the run will read once, so that what is wrong with it shows before the run has a folder."""
-        for split in self._splits_of_run():
-            self._open(split)
+        """Open what the run will read, so that what is wrong with it shows before the run has a folder."""
+        self._prepared = {(self._function, split): self._open(split) for split in self._splits_of_run()}
 
     def setup(self, stage: str) -> None:
         """Open what the run will read."""
-        self._rows = {split: self._open(split) for split in self._splits_of_run()}
+        prepared, self._prepared = self._prepared, {}
+        self._rows = {
+            split: prepared.get((self._function, split)) or self._open(split) for split in self._splits_of_run()
+        }
 
     def train_dataloader(self) -> ResumableLoader:
         """The training rows, shuffled, from the trainer's position on."""

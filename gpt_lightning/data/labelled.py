@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
+from lightning.pytorch.utilities import rank_zero_only
+
 from gpt_lightning.data.base import DataModule, Split
 from gpt_lightning.data.formats import Row
 from gpt_lightning.data.in_memory import ByLength, InOrder, LongestFirst, Order
@@ -74,7 +76,9 @@ class Labelled(DataModule, Generic[E]):
     def _order(self, split: Split, lengths: Sequence[int]) -> Order:
         """In which order rows of these ``lengths`` are drawn."""
         assert self.trainer is not None
-        if self._function == "predict":
+        # The first batches of a limited judgement should be like the others, not the longest.
+        limits = (self.trainer.limit_val_batches, self.trainer.limit_test_batches)
+        if self._function == "predict" or (split != "train" and limits != (1.0, 1.0)):
             return InOrder(len(lengths))
         if split != "train":
             return LongestFirst(lengths)
@@ -82,7 +86,9 @@ class Labelled(DataModule, Generic[E]):
 
     def _report(self, split: Split, message: str) -> None:
         """Tell the user, once for all ranks and however often the split is opened."""
-        if (split, message) not in self._reported and (self.trainer is None or self.trainer.is_global_zero):
+        # Labels are read before there is a trainer.
+        first = rank_zero_only.rank == 0 if self.trainer is None else self.trainer.is_global_zero  # type: ignore[attr-defined]
+        if (split, message) not in self._reported and first:
             self._reported.add((split, message))
             print(f"{split}: {message}", flush=True)
 
@@ -101,7 +107,10 @@ def keep_good(examples: Iterable[E | InputError], on_bad_row: OnBadRow) -> tuple
         if not isinstance(example, InputError):
             first = seen.setdefault(str(example.id), example.where)
             if first is not example.where:
-                error = InputError(f"{example.where}: the id {example.id!r} is taken by {first}; give each row its own")
+                error = InputError(
+                    f"{example.where}: the id {example.id!r} is taken by {first}; give each row its own, "
+                    "or name another column with --data.id_column"
+                )
             else:
                 good.append(example)
         if error is not None and on_bad_row == "stop":

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from gpt_lightning.errors import InputError
 
 
@@ -16,7 +18,9 @@ def read_labels(labels: str | list[str]) -> tuple[str, ...]:
         InputError: the file cannot be read, or a name is empty or there twice.
     """
     names = labels
-    if isinstance(labels, str):
+    if isinstance(labels, str) and labels.startswith("["):
+        names = yaml.load(labels, yaml.BaseLoader)  # strings only: [1, 2] are names, as is [yes, no]
+    elif isinstance(labels, str):
         try:
             text = Path(labels).expanduser().read_text(encoding="utf-8-sig")
             names = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
@@ -46,7 +50,8 @@ def label_name(value: Any, names: Sequence[str] | None, where: str, column: str)
     name = str(value)
     if names is None or name in names:
         return name
-    if name.isdecimal() and int(name) < len(names):
+    # A number is a place among names only where no name is a number: stars of 1, 2 and 4 have no third.
+    if name.isdecimal() and int(name) < len(names) and not any(known.isdecimal() for known in names):
         return names[int(name)]
     near = difflib.get_close_matches(name, names, n=1)
     known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, names[:10]))}"

@@ -14,7 +14,7 @@ from gpt_lightning.data.formats import Row
 from gpt_lightning.data.in_memory import InMemory, mask, pad
 from gpt_lightning.data.labelled import Labelled, OnBadRow
 from gpt_lightning.data.squad import Question, answer_tokens, questions
-from gpt_lightning.data.windows import token_windows
+from gpt_lightning.data.windows import Window, token_windows
 from gpt_lightning.errors import InputError
 
 
@@ -100,7 +100,7 @@ class ReadingComprehension(Labelled[Question]):
         yield from (example.question for example in self.examples("train"))
 
     def _text_columns(self) -> str:
-        return f"{self.context_column} {self.question_column}"
+        return f"{self.context_column} {self.question_column} {self.answers_column} {self.on_bad_row}"
 
     def _parse(self, rows: Iterator[Row], split: Split, labelled: bool) -> Iterator[Question | InputError]:
         found = questions(
@@ -121,6 +121,8 @@ class ReadingComprehension(Labelled[Question]):
         training = split == "train"
         # While training every window is a row of its own; when judging all windows of a question stay together.
         units = [[window] for windows in encoded for window in windows] if training else encoded
+        if training:  # which needs no places in the text
+            units = [[window._replace(offsets=window.offsets[:0])] for (window,) in units]
         end_of_text = self.tokenizer.end_of_text_id
         nothing = _Window(
             np.array([end_of_text]), np.array([False]), np.zeros((1, 2), dtype=np.int64), IGNORE_INDEX, IGNORE_INDEX
@@ -208,7 +210,7 @@ class ReadingComprehension(Labelled[Question]):
             answer = answer_tokens(start, start + len(text), context.offsets)
         stride = self.stride if len(context.ids) > room else 0
         result = []
-        for window in token_windows(len(context.ids), room, stride):
+        for window in token_windows(len(context.ids), room, stride) or [Window(0, 0, 0, 0)]:
             first, stop = window.first_word, window.stop_word
             null = len(prompt) + stop - first
             begin = end = null if labelled else IGNORE_INDEX

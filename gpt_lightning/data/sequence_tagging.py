@@ -16,7 +16,7 @@ from gpt_lightning.data.in_memory import InMemory, mask, pad
 from gpt_lightning.data.labelled import Labelled, OnBadRow
 from gpt_lightning.data.labels import label_name, read_labels
 from gpt_lightning.data.source import filled_text, row_id, row_value
-from gpt_lightning.data.tags import check_tags, convert_tags, spans_to_tags, tag_names
+from gpt_lightning.data.tags import check_tags, convert_tags, scheme_of, spans_to_tags, tag_names
 from gpt_lightning.data.windows import word_windows
 from gpt_lightning.data.words import split_words
 from gpt_lightning.errors import InputError
@@ -60,7 +60,8 @@ class SequenceTagging(Labelled[TaggedText]):
         id_column: the column that names each row; where it is absent, rows are numbered from 0.
         labels: the names of all tags in the order of their numbers: a list, or a file with one a line; None takes the
             types of the training rows, sorted.
-        scheme: how the model marks entities; tags are read in either and turned into this one.
+        scheme: how the model marks entities; tags are read in either and turned into this one. Given labels, as those
+            of a checkpoint, say it themselves.
         stride: texts longer than the model are cut into windows that share at least so many tokens. Each word is
             judged once, in the window that shows most of what surrounds it.
         on_bad_row: ``stop`` at a row that cannot be used, or ``skip`` it and print how many were for which reason.
@@ -105,7 +106,7 @@ class SequenceTagging(Labelled[TaggedText]):
         self.spans_column = spans_column
         self.id_column = id_column
         self.given_labels = labels
-        self.scheme = scheme
+        self.scheme = scheme if labels is None else scheme_of(read_labels(labels))
         self.stride = stride
 
     @cached_property
@@ -120,7 +121,7 @@ class SequenceTagging(Labelled[TaggedText]):
         return (example.text for example in self.examples("train"))
 
     def _text_columns(self) -> str:
-        return f"{self.tokens_column} {self.text_column} {self.spans_column}"
+        return f"{self.tokens_column} {self.text_column} {self.spans_column} {self.given_labels} {self.on_bad_row}"
 
     # --- rows
 

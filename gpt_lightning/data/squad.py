@@ -122,16 +122,16 @@ def _question(row: Row, columns: _Columns, labelled: bool) -> Question:
     name = row.fields.get(columns.id)
     question = filled_text(row, columns.question, key="--data.question_column")
     context = filled_text(row, columns.context, key="--data.context_column")
-    answers = _answers(row, columns, context, labelled)
+    answers = _answers(row, columns, context) if labelled else ()
     return Question(None if name is None else str(name), question, context, answers, row.where)
 
 
-def _answers(row: Row, columns: _Columns, context: str, labelled: bool) -> tuple[tuple[str, int], ...]:
+def _answers(row: Row, columns: _Columns, context: str) -> tuple[tuple[str, int], ...]:
     """Return the answers of a row, checked against its context."""
     impossible = row.fields.get("is_impossible")
     if impossible not in (None, True, False):
         raise InputError(f'{row.where}: "is_impossible" is {_shown(impossible)}, not true or false; mend it')
-    if columns.answers not in row.fields and labelled and not impossible:
+    if columns.answers not in row.fields and not impossible:
         names = ", ".join(repr(name) for name in row.fields)
         raise InputError(
             f"{row.where}: there is no column {columns.answers!r} to learn from; the columns are {names}; "
@@ -143,7 +143,7 @@ def _answers(row: Row, columns: _Columns, context: str, labelled: bool) -> tuple
         raise InputError(
             f'{row.where}: "is_impossible" is true, yet there is the answer {_shown(answers[0][0])}; remove one of them'
         )
-    if labelled and not answers and impossible is not None and not impossible:
+    if not answers and impossible is not None and not impossible:
         raise InputError(
             f'{row.where}: "is_impossible" is false, yet {columns.answers!r} is empty; give an answer, or mark it true'
         )

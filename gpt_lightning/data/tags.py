@@ -80,6 +80,11 @@ def tags_to_spans(tags: Sequence[str], words: Sequence[tuple[int, int]]) -> list
     return [(words[first][0], words[stop - 1][1], label) for first, stop, label in _word_spans(tags)]
 
 
+def scheme_of(tags: Sequence[str]) -> Scheme:
+    """Return the scheme that ``tags`` are names of."""
+    return "BIOES" if any(tag.startswith(("E-", "S-")) for tag in tags) else "BIO"
+
+
 def convert_tags(tags: Sequence[str], scheme: Scheme) -> list[str]:
     """Return ``tags``, of either scheme, in ``scheme``, with the same spans (by ``tags_to_spans``' rules)."""
     return _tags(_word_spans(tags), len(tags), scheme)

@@ -94,7 +94,7 @@ class TextClassification(Labelled[LabelledText]):
         return (example.text for example in self.examples("train"))
 
     def _text_columns(self) -> str:
-        return self.text_column
+        return f"{self.text_column} {self.label_column} {self.given_labels} {self.on_bad_row}"
 
     def _parse(self, rows: Iterator[Row], split: Split, labelled: bool) -> Iterator[LabelledText | InputError]:
         names = None if not labelled or (split == "train" and self.given_labels is None) else self.labels

@@ -32,7 +32,7 @@ class GPTConfig:
         attention: ``causal`` sees the past and itself (a decoder), ``bidirectional`` the whole text (an encoder).
         tie_embeddings: the output layer shares the token embedding's weights.
         dropout: on embeddings and both residual branches.
-        attention_dropout: on attention weights. It costs the fast attention kernels of processors: three times the time.
+        attention_dropout: on attention weights; processors have no fast kernels for it, and take three times as long.
     """
 
     vocab_size: int | None = None

@@ -38,10 +38,10 @@ class AdamWConfig:
             if getattr(self, name) < 0.0:
                 raise InputError(f"optimizer.{name}={getattr(self, name)} must be 0 or more")
 
-    def build(self, module: nn.Module, lr_ratio: Callable[[str], float] | None = None) -> torch.optim.AdamW:
+    def build(self, module: nn.Module, layer: Callable[[str], tuple[int, float]] | None = None) -> torch.optim.AdamW:
         """The optimizer over the parameters of ``module`` that require gradients; see ``parameter_groups``."""
         return torch.optim.AdamW(
-            parameter_groups(module, self.weight_decay, lr_ratio),
+            parameter_groups(module, self.weight_decay, layer),
             lr=self.lr,
             betas=(self.beta1, self.beta2),
             eps=self.eps,

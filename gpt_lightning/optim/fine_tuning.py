@@ -52,11 +52,17 @@ class FineTuning:
             if self.freeze == "all" or depth <= self.freeze:
                 parameter.requires_grad_(False)
 
-    def lr_ratio(self, name: str, n_layer: int, lr: float) -> float:
-        """What ``lr`` is multiplied with for the parameter ``name`` of a task with ``n_layer`` blocks."""
-        if name.startswith("head."):
-            return 1.0 if self.head_lr is None else self.head_lr / lr
-        return float(self.layer_lr_decay ** (n_layer + 1 - _depth(name, n_layer)))
+    def layer(self, name: str, n_layer: int, lr: float) -> tuple[int, float]:
+        """The layer of the parameter ``name``, of a task with ``n_layer`` blocks, and what ``lr`` is multiplied with.
+
+        Layers that learn at one rate by these settings are one.
+        """
+        if name.startswith("head.") and self.head_lr is not None:
+            return n_layer + 2, self.head_lr / lr
+        if self.layer_lr_decay == 1.0:
+            return 0, 1.0
+        depth = n_layer + 1 if name.startswith("head.") else _depth(name, n_layer)
+        return depth, float(self.layer_lr_decay ** (n_layer + 1 - depth))
 
 
 def _depth(name: str, n_layer: int) -> int:

@@ -6,7 +6,7 @@ from torch import nn
 
 
 def parameter_groups(
-    module: nn.Module, weight_decay: float, lr_ratio: Callable[[str], float] | None = None
+    module: nn.Module, weight_decay: float, layer: Callable[[str], tuple[int, float]] | None = None
 ) -> list[dict[str, object]]:
     """Matrices and embeddings decay; biases and the gains of norms do not.
 
@@ -16,7 +16,8 @@ def parameter_groups(
     Args:
         module: whose parameters, as far as they require gradients.
         weight_decay: of those that decay.
-        lr_ratio: from a parameter's name to its learning rate, as a part of the peak; None is 1 for all.
+        layer: from a parameter's name to the number of its layer and to its learning rate, as a part of the peak. None
+            is one layer for all. Groups follow the layers, whatever the rates: a checkpoint counts on their order.
     """
     spared = {
         id(parameter)
@@ -24,13 +25,14 @@ def parameter_groups(
         for name, parameter in part.named_parameters(recurse=False)
         if name == "bias" or isinstance(part, nn.LayerNorm | nn.RMSNorm)
     }
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    ratios = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            ratio = 1.0 if lr_ratio is None else lr_ratio(name)
-            groups.setdefault((ratio, id(parameter) not in spared), []).append(parameter)
+            depth, ratio = (0, 1.0) if layer is None else layer(name)
+            ratios[depth] = ratio
+            groups.setdefault((depth, id(parameter) not in spared), []).append(parameter)
     return [
-        {"params": parameters, "weight_decay": weight_decay if decays else 0.0, "lr_ratio": ratio}
-        # Sorted, so that the order does not hang on that of the modules: checkpoints hold it.
-        for (ratio, decays), parameters in sorted(groups.items(), key=lambda group: group[0], reverse=True)
+        {"params": parameters, "weight_decay": weight_decay if decays else 0.0, "lr_ratio": ratios[depth]}
+        for (depth, decays), parameters in sorted(groups.items(), key=lambda group: group[0], reverse=True)
     ]

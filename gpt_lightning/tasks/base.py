@@ -3,7 +3,7 @@
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, is_dataclass, replace
 from typing import Any, ClassVar, Literal, Self, get_type_hints
 
@@ -24,6 +24,9 @@ from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
 from gpt_lightning.tasks.worst import Worst
 
 Stage = Literal["train", "val", "test"]
+
+ROWS_AT_ONCE = 64
+"""Windows that go through the backbone together when a text is judged."""
 
 LOSS_SCALE = 1.0 / 1024.0
 """Sums of losses go back this much smaller, so that float16 holds them; a power of two rounds nothing away."""
@@ -79,14 +82,18 @@ class Task(L.LightningModule, ABC):
         self._window_batches = 0
 
     head: nn.Module
+    train_metrics: Metric
+    val_metrics: Metric
+    test_metrics: Metric
 
     @abstractmethod
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
         """Return the mean loss of ``batch`` over its labels, and update the metrics of ``stage``."""
 
-    @abstractmethod
     def metrics(self, stage: Stage) -> Metric:
         """The metric of ``stage``; its ``compute()`` gives a name to each of its values."""
+        metric: Metric = getattr(self, f"{stage}_metrics")
+        return metric
 
     def weight(self, batch: Mapping[str, Any]) -> Tensor:
         """(): how many labels the mean loss of ``batch`` is the mean of, or their weights' sum."""
@@ -124,7 +131,19 @@ class Task(L.LightningModule, ABC):
         checkpoint["waiting_batches"] = self._window_batches
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go back to the last optimizer step: gradients of the micro-batches since are in no checkpoint."""
+        """Go back to the last optimizer step: gradients of the micro-batches since are in no checkpoint.
+
+        Raises:
+            InputError: the optimizer's state in it is that of other groups of parameters.
+        """
+        saved, mine = checkpoint["hyper_parameters"].get("fine_tuning", {}), asdict(self.fine_tuning)
+        rates = [(each.get("layer_lr_decay", 1.0) != 1.0, each.get("head_lr") is not None) for each in (saved, mine)]
+        other_groups = saved.get("freeze", 0) != mine["freeze"] or rates[0] != rates[1]
+        if other_groups and self.trainer.state.fn == "fit":
+            raise InputError(
+                f"the run has model.fine_tuning {saved}, but you ask for {mine}: what is frozen, and whether layers or "
+                "the head learn at rates of their own, cannot change when a run goes on; start with --model.init_from"
+            )
         waiting = checkpoint.get("waiting_batches", 0)
         if not waiting:
             return
@@ -168,8 +187,10 @@ class Task(L.LightningModule, ABC):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer; its rate is set anew before each step, by ``on_train_batch_start``."""
+        if not any(parameter.requires_grad for parameter in self.parameters()):
+            raise InputError("model.fine_tuning.freeze leaves nothing to train; lower it")
         lr, n_layer = self.optimizer_config.lr, self.backbone.config.n_layer
-        return self.optimizer_config.build(self, lambda name: self.fine_tuning.lr_ratio(name, n_layer, lr))
+        return self.optimizer_config.build(self, lambda name: self.fine_tuning.layer(name, n_layer, lr))
 
     def on_train_start(self) -> None:
         """Let the settings given now win over those that the optimizer was saved with."""
@@ -208,7 +229,7 @@ class Task(L.LightningModule, ABC):
         # Lightning divided by the micro-batches of a step, DDP by the ranks.
         divided_by = self.trainer.accumulate_grad_batches * self.trainer.world_size
         # Without a single label the gradients are 0 and stay 0.
-        to_mean = divided_by / (weight.clamp(min=1.0) * LOSS_SCALE)
+        to_mean = torch.where(weight > 0.0, divided_by / (weight * LOSS_SCALE), 0.0)
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         gradients = [p.grad for p in parameters]
         norm = self._norm(gradients) * to_mean
@@ -258,6 +279,13 @@ class Task(L.LightningModule, ABC):
         self.tables[stage] = {name: value for name, value in values.items() if value.ndim > 0}
         metric.reset()
         return values
+
+
+def in_parts(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+    """``function`` of the rows, ``ROWS_AT_ONCE`` at a time: windows of a long text are as many as it takes."""
+    return torch.cat(
+        [function(*part) for part in zip(*(torch.split(each, ROWS_AT_ONCE) for each in rows), strict=True)]
+    )
 
 
 def linear_head(n_embd: int, outputs: int) -> nn.Linear:

@@ -84,7 +84,3 @@ class CausalLM(Task):
         num_tokens = (labels_BT != IGNORE_INDEX).sum(1)
         rows = zip(nll_BT.sum(1).tolist(), num_tokens.tolist(), batch["num_bytes"].tolist(), strict=True)
         return [{"nll": nll, "num_tokens": tokens, "num_bytes": size} for nll, tokens, size in rows if tokens > 0]
-
-    def metrics(self, stage: Stage) -> LanguageModelingMetrics:
-        """Loss, perplexity and bits per byte of ``stage``."""
-        return {"train": self.train_metrics, "val": self.val_metrics, "test": self.test_metrics}[stage]

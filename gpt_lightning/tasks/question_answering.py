@@ -1,12 +1,12 @@
 """Answers that stand in a context, and whether there is one."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import Metric
 
 from gpt_lightning.batch import IGNORE_INDEX, QuestionAnsweringBatch
 from gpt_lightning.errors import InputError
@@ -14,7 +14,7 @@ from gpt_lightning.metrics import SpanMetrics, TrainingLoss
 from gpt_lightning.metrics.span import token_f1
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
-from gpt_lightning.tasks.base import Stage, Task, linear_head
+from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
 from gpt_lightning.tasks.worst import escape
 
 # B batch, T tokens, C channels, D tokens of an answer
@@ -91,20 +91,32 @@ class QuestionAnswering(Task):
         self.max_answer_tokens = max_answer_tokens
         self.n_best = n_best
         self.head = linear_head(backbone.n_embd, 2)
-        # Until a validation has chosen one, every question is answered.
-        self.register_buffer("no_answer_threshold", torch.tensor(torch.inf))
+        self.no_answer_threshold = math.inf  # until a validation has chosen one, every question is answered
         self.train_metrics = TrainingLoss()
         self.val_metrics = SpanMetrics()
         self.test_metrics = SpanMetrics()
 
-    no_answer_threshold: Tensor
+    def get_extra_state(self) -> Tensor:
+        """The threshold, for the checkpoint; a buffer would lose bits in a bfloat16 model."""
+        return torch.tensor(self.no_answer_threshold, dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the threshold from a checkpoint."""
+        self.no_answer_threshold = float(state)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of being the answer's first and last token: (B, T) int64 and two (B, T) bool -> two (B, T)."""
-        hidden_BTC = self.backbone(input_ids, attention_mask=attention_mask)
-        logits_BT2 = self.head(F.dropout(hidden_BTC, self.backbone.config.dropout, self.training)).float()
+        if self.training:
+            logits_BT2 = self._both(input_ids, attention_mask)
+        else:
+            logits_BT2 = in_parts(self._both, input_ids, attention_mask)
         starts_BT, ends_BT = logits_BT2.masked_fill(~allowed.unsqueeze(-1), NEVER).unbind(-1)
         return starts_BT, ends_BT
+
+    def _both(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden_BTC = self.backbone(input_ids, attention_mask=attention_mask)
+        logits_BT2: Tensor = self.head(F.dropout(hidden_BTC, self.backbone.config.dropout, self.training)).float()
+        return logits_BT2
 
     def weight(self, batch: Mapping[str, Any]) -> Tensor:
         """() int64: windows that are not padding."""
@@ -127,21 +139,18 @@ class QuestionAnswering(Task):
         texts = [_text(answers, batch["contexts"][row]) for row, answers in enumerate(found)]
         no_answer = torch.tensor([answers.no_answer_score for answers in found])
         self.metrics(stage).update(loss, weight, texts, no_answer.to(loss.device), batch["answers"])
-        self._note_errors(batch, found, texts)
+        if stage == "val":
+            self._note_errors(batch, found)
         return loss
-
-    def metrics(self, stage: Stage) -> Metric:
-        """Loss while training; exact match and F1 of answers for ``val`` and ``test``."""
-        return {"train": self.train_metrics, "val": self.val_metrics, "test": self.test_metrics}[stage]
 
     def on_test_epoch_start(self) -> None:
         """No test row chooses anything."""
-        self.test_metrics.threshold = float(self.no_answer_threshold)
+        self.test_metrics.threshold = self.no_answer_threshold
 
     def on_validation_epoch_end(self) -> None:
         """Log, and keep the threshold with which these questions were answered best."""
         values = self._log_epoch("val")
-        self.no_answer_threshold.copy_(values["no_answer_threshold"])
+        self.no_answer_threshold = float(values["no_answer_threshold"])
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """For each question its ``id``, the ``answer`` ("" for none) and the ``n_best`` candidates.
@@ -189,7 +198,9 @@ class QuestionAnswering(Task):
                 if score > NEVER / 2 and score > spans[example].get((start, end), NEVER):
                     spans[example][start, end] = score
         ranked = [sorted((Span(score, *span) for span, score in found.items()), reverse=True) for found in spans]
-        return [Answers(best[: self.n_best], null) for best, null in zip(ranked, nulls, strict=True)]
+        # A context without a single word, or logits that are nan, leave no span at all.
+        nothing = [Span(NEVER, 0, 0)]
+        return [Answers(best[: self.n_best] or nothing, null) for best, null in zip(ranked, nulls, strict=True)]
 
     def _best_spans(self, starts_BT: Tensor, ends_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The ``n_best`` spans of each window: scores, first and last tokens, each (B, n)."""
@@ -203,11 +214,11 @@ class QuestionAnswering(Task):
 
     def _judged(self, answers: Answers, context: str) -> str:
         """The answer's text, or "" where the threshold says that there is none."""
-        if answers.no_answer_score >= float(self.no_answer_threshold):
+        if answers.no_answer_score >= self.no_answer_threshold:
             return ""
         return _text(answers, context)
 
-    def _note_errors(self, batch: Mapping[str, Any], found: list[Answers], texts: list[str]) -> None:
+    def _note_errors(self, batch: Mapping[str, Any], found: list[Answers]) -> None:
         """Keep the questions whose answer shares least with the right one; among equals the surest."""
         for row, answers in enumerate(found):
             said, golds = self._judged(answers, batch["contexts"][row]), batch["answers"][row]

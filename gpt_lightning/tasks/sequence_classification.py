@@ -1,12 +1,12 @@
 """A label for a text, or several."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import Metric
 
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.errors import InputError
@@ -58,7 +58,11 @@ class SequenceClassification(Task):
         if not 0.0 <= label_smoothing < 1.0:
             raise InputError(f"--model.label_smoothing={label_smoothing} must lie in [0, 1)")
         if unknown := set(class_weights or ()) - set(labels):
-            raise InputError(f"--model.class_weights names {', '.join(sorted(unknown))}; the labels are {labels}")
+            raise InputError(
+                f"--model.class_weights names {', '.join(sorted(map(str, unknown)))}; the labels are {labels}"
+            )
+        if bad := {label: weight for label, weight in (class_weights or {}).items() if not 0.0 <= weight < math.inf}:
+            raise InputError(f"--model.class_weights must be finite and 0 or more, not {bad}")
         super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning)
         self.keep_hparams(
             backbone=self.backbone.config,
@@ -115,12 +119,9 @@ class SequenceClassification(Task):
             return loss
         judged = logits_BL.sigmoid() if self.multi_label else logits_BL.argmax(1)
         self.metrics(stage).update(loss, weight, judged, batch["labels"])
-        self._note_errors(batch, logits_BL, losses_B.detach())
+        if stage == "val":
+            self._note_errors(batch, batch["labels"].cpu(), logits_BL.detach().cpu(), losses_B.detach().cpu())
         return loss
-
-    def metrics(self, stage: Stage) -> Metric:
-        """Loss while training; accuracy, F1 and what they are made of for ``val`` and ``test``."""
-        return {"train": self.train_metrics, "val": self.val_metrics, "test": self.test_metrics}[stage]
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """For each row its ``id``, its ``label`` (or ``labels``), and the ``scores`` of all labels, in [0, 1]."""
@@ -154,9 +155,8 @@ class SequenceClassification(Task):
         )
         return losses_BL.where(labelled_BL, 0.0).sum(1)
 
-    def _note_errors(self, batch: Mapping[str, Any], logits_BL: Tensor, losses_B: Tensor) -> None:
+    def _note_errors(self, batch: Mapping[str, Any], labels: Tensor, logits_BL: Tensor, losses_B: Tensor) -> None:
         """Keep the rows that were judged wrongly with the greatest loss."""
-        labels = batch["labels"]
         if self.multi_label:
             predicted_BL = logits_BL > 0.0
             wrong = (predicted_BL != labels.bool()).any(1)

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import Metric
 
 from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
 from gpt_lightning.errors import InputError
@@ -13,7 +12,7 @@ from gpt_lightning.metrics import EntityMetrics, TrainingLoss
 from gpt_lightning.metrics.entity_f1 import entities
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
-from gpt_lightning.tasks.base import Stage, Task, linear_head
+from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
 from gpt_lightning.tasks.worst import escape, shorten
 
 # B batch, T tokens, C channels, L labels, W words of the whole batch
@@ -64,6 +63,11 @@ class TokenClassification(Task):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, scored: Tensor) -> Tensor:
         """Logits of the words: (B, T) int64 and two (B, T) bool -> (W, L)."""
+        if not self.training:
+            return in_parts(self._logits, input_ids, attention_mask, scored)
+        return self._logits(input_ids, attention_mask, scored)
+
+    def _logits(self, input_ids: Tensor, attention_mask: Tensor, scored: Tensor) -> Tensor:
         hidden_WC = self.backbone(input_ids, attention_mask=attention_mask)[scored]
         dropped_WC = F.dropout(hidden_WC, self.backbone.config.dropout, self.training)
         logits_WL: Tensor = self.head(dropped_WC)
@@ -81,12 +85,9 @@ class TokenClassification(Task):
             return loss
         predicted_W, rows_W = logits_WL.argmax(1), _examples(batch)
         self.metrics(stage).update(loss, weight, predicted_W, labels_W, rows_W)
-        self._note_errors(batch, rows_W, predicted_W, labels_W, losses_W.detach())
+        if stage == "val":
+            self._note_errors(batch, rows_W.cpu(), predicted_W.cpu(), labels_W.cpu(), losses_W.detach().cpu())
         return loss
-
-    def metrics(self, stage: Stage) -> Metric:
-        """Loss while training; precision, recall and F1 of entities for ``val`` and ``test``."""
-        return {"train": self.train_metrics, "val": self.val_metrics, "test": self.test_metrics}[stage]
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """For each text its ``id``, the ``tags`` of its words and its ``entities``.

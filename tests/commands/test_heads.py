@@ -136,3 +136,65 @@ def test_several_labels_a_text(run: CommandLine, tmp_path: Path) -> None:
     record = json.loads((tmp_path / "predictions.jsonl").read_text().splitlines()[0])
     assert record["labels"] == [label for label, score in record["scores"].items() if score >= 0.5]
     assert run("test", "-c", "topics.yaml", "--ckpt_path=logs/topics/version_0") == 0, run.err
+
+
+def test_labels_of_any_characters_come_back(run: CommandLine, tmp_path: Path) -> None:
+    """What the checkpoint says goes through the parser of YAML again."""
+    names = ["😀 joy", "null", "1", "true", "a, b]", "x: y", "- z", "\x7f", "\x85", "e\u0301", "[q", "#c", "'"]
+    write_config(run.folder, "topics")
+    (tmp_path / "topics.jsonl").write_text("".join(json.dumps({"text": "t", "label": name}) + "\n" for name in names))
+    assert run("fit", "-c", "topics.yaml", "--model.class_weights={'null': 2.0}", "--trainer.max_steps=2") == 0, run.err
+    assert run("test", "-c", "topics.yaml", "--ckpt_path=logs/topics/version_0") == 0, run.err
+    assert run("predict", "-c", "topics.yaml", "--ckpt_path=logs/topics/version_0") == 0, run.err
+    records = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().split("\n")[:-1]]
+    assert set(records[0]["scores"]) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("backbone", {"class_path": "evil_module.Anything"}),
+        ("backbone", {"n_layer": {"class_path": "evil_module.Anything"}}),
+        ("backbone", "/etc/passwd"),
+        ("optimizer", {"class_path": "evil_module.Anything", "init_args": {}}),
+        ("labels", [{"class_path": "evil_module.Anything"}]),
+        ("class_path", "evil_module.Anything"),
+    ],
+)
+def test_nothing_that_a_checkpoint_names_is_imported(
+    run: CommandLine, tmp_path: Path, name: str, value: object
+) -> None:
+    head = run.fit("topics")
+    (tmp_path / "evil_module.py").write_text("import pathlib; pathlib.Path('ran').touch()")
+    path = tmp_path / head / "checkpoints" / "best.ckpt"
+    checkpoint = dict(read_checkpoint(path))
+    checkpoint["hyper_parameters"] = dict(checkpoint["hyper_parameters"]) | {name: value}
+    evil = tmp_path / "evil.ckpt"
+    torch.save(checkpoint, evil)
+    for command in (
+        ("test", "-c", "topics.yaml", f"--ckpt_path={evil}"),
+        ("fit", "-c", "topics.yaml", f"--ckpt_path={evil}"),
+        ("fit", "-c", "topics.yaml", f"--model.init_from={evil}"),
+    ):
+        assert run(*command) == 2
+        assert f"its hyper-parameter '{name}' is none that a SequenceClassification has" in run.err
+    assert not (tmp_path / "ran").exists()
+
+
+def test_another_rate_resumes_and_other_groups_are_refused(run: CommandLine) -> None:
+    head = run.fit("topics", "--model.fine_tuning.head_lr=0.02", "--trainer.max_steps=2")
+    again = ("fit", "-c", "topics.yaml", f"--ckpt_path={head}", "--trainer.max_steps=4")
+    assert run(*again, "--model.fine_tuning.freeze=1") == 2
+    assert "cannot change when a run goes on" in run.err
+    assert run(*again, "--model.fine_tuning.head_lr=null") == 2
+    # The head was faster than the rest and is slower now: its moments must stay its own.
+    assert run(*again, "--model.optimizer.lr=0.05") == 0, run.err
+
+
+def test_the_scheme_comes_with_the_checkpoint(run: CommandLine) -> None:
+    head = run.fit("tags", "--data.scheme=BIOES", "--checkpoints.monitor=val/loss")
+    losses = []
+    for flags in (["--data.scheme=BIOES"], []):
+        assert run("test", "-c", "tags.yaml", f"--ckpt_path={head}", *flags) == 0, run.err
+        losses.append(json.loads((run.folder / head / "metrics.json").read_text())["metrics"])
+    assert losses[0] == losses[1]

@@ -54,6 +54,8 @@ def attach(
         global_rank=rank,
         world_size=world_size,
         is_global_zero=rank == 0,
+        limit_val_batches=1.0,
+        limit_test_batches=1.0,
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
         current_epoch=position[0],
         fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(current=current))),

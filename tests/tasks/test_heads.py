@@ -109,7 +109,7 @@ def test_the_gradient_is_that_of_the_mean_over_all_labels(tmp_path: Path, kind: 
     """Ragged micro-batches through the Trainer, against one dense formula in float64."""
     arguments: dict[str, Any] = {"optimizer": AdamWConfig(lr=1e-9), "schedule": Schedule(kind="constant")}
     if kind == "weighted":
-        kind, arguments["class_weights"] = "classification", {"bad": 5.0, "good": 0.5}
+        kind, arguments["class_weights"] = "classification", {"bad": 0.05, "fine": 0.01, "good": 0.005}
     task = make_task(kind, **arguments)
     lengths = [(7, 5, 9), (6,), (8, 8, 5, 6, 7)][:accumulate]
     parts = [make_batch(kind, each, seed) for seed, each in enumerate(lengths)]
@@ -140,7 +140,7 @@ def test_the_gradient_is_that_of_the_mean_over_all_labels(tmp_path: Path, kind: 
 def test_a_checkpoint_holds_all_of_the_task(tmp_path: Path, kind: str) -> None:
     task = make_task(kind, attention="bidirectional", dropout=0.1, fine_tuning=FineTuning(freeze=1)).eval()
     if isinstance(task, QuestionAnswering):
-        task.no_answer_threshold.fill_(1.5)
+        task.no_answer_threshold = 1.5
     fit = trainer(tmp_path)
     fit.strategy.connect(task)
     fit.save_checkpoint(tmp_path / "one.ckpt", weights_only=True)
@@ -310,6 +310,8 @@ def test_labels_that_cannot_work_are_refused() -> None:
         TokenClassification(shape, ["O"])
     with pytest.raises(InputError, match=r"--model.class_weights names odd; the labels are \['a', 'b'\]"):
         SequenceClassification(shape, ["a", "b"], class_weights={"odd": 2.0})
+    with pytest.raises(InputError, match=r"--model.class_weights must be finite and 0 or more, not \{'a': -1.0\}"):
+        SequenceClassification(shape, ["a", "b"], class_weights={"a": -1.0})
     with pytest.raises(InputError, match=r"--model.label_smoothing=1.0 must lie in \[0, 1\)"):
         SequenceClassification(shape, ["a", "b"], label_smoothing=1.0)
     with pytest.raises(InputError, match=r"--model\.n_best=0 must be at least 1"):

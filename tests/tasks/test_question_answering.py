@@ -1,6 +1,7 @@
 """Which spans are found, over which windows, and when there is no answer."""
 
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -64,10 +65,10 @@ def test_predictions_follow_the_threshold() -> None:
     records = task.predict_step(batch, 0)
     assert all(record["answer"] == record["n_best"][0]["text"] for record in records), "until one is chosen, it answers"
     scores = [answers.no_answer_score for answers in task._answers(batch, *task._logits(batch))]
-    task.no_answer_threshold.fill_(max(scores))
+    task.no_answer_threshold = max(scores)
     answered = [record["answer"] != "" for record in task.predict_step(batch, 0)]
     assert answered == [score < max(scores) for score in scores]
-    task.no_answer_threshold.fill_(-torch.inf)
+    task.no_answer_threshold = -math.inf
     assert not any(record["answer"] for record in task.predict_step(batch, 0))
     for record in records:
         shares = [candidate["score"] for candidate in record["n_best"]]
@@ -83,7 +84,7 @@ def test_the_threshold_is_chosen_on_validation_and_used_in_the_test() -> None:
     task.step(batch, "val")
     values = task.val_metrics.compute()
     chosen = float(values["no_answer_threshold"])
-    task.no_answer_threshold.fill_(chosen)
+    task.no_answer_threshold = chosen
     task.on_test_epoch_start()
     task.step(batch, "test")
     tested = task.test_metrics.compute()
@@ -108,3 +109,36 @@ def test_windows_of_padding_are_no_question() -> None:
     padded["end_positions"] = torch.tensor([5, IGNORE_INDEX])
     assert len(task.predict_step(padded, 0)) == 1
     assert int(task.weight(padded)) == 1
+
+
+@torch.no_grad()
+def test_where_there_is_no_span_there_is_no_answer() -> None:
+    """A context of blanks only, or logits that are nan: measured, not crashed."""
+    task = qa()
+    batch = make_batch("questions", (10, 8))
+    blank = batch | {"context_mask": torch.zeros_like(batch["context_mask"])}
+    assert [record["answer"] for record in task.predict_step(blank, 0)] == ["", ""]
+    task.head.weight.fill_(torch.nan)  # type: ignore[operator, union-attr]
+    assert task.step(batch, "val").isnan()
+    assert task.val_metrics.compute()["loss"].isnan()
+
+
+@torch.no_grad()
+def test_many_windows_go_through_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = qa()
+    batch = make_batch("questions", (10, 8, 12, 9, 11))
+    whole = task.predict_step(batch, 0)
+    seen = []
+    task.backbone.register_forward_pre_hook(lambda _, arguments: seen.append(len(arguments[0])))
+    monkeypatch.setattr("gpt_lightning.tasks.base.ROWS_AT_ONCE", 2)
+    parts = task.predict_step(batch, 0)
+    assert seen == [2, 2, 1]
+    assert [record["answer"] for record in parts] == [record["answer"] for record in whole]
+
+
+def test_the_threshold_survives_any_precision() -> None:
+    task = qa()
+    task.no_answer_threshold = 19.03125
+    again = qa().to(torch.bfloat16)
+    again.load_state_dict(task.to(torch.bfloat16).state_dict())
+    assert again.no_answer_threshold == 19.03125
