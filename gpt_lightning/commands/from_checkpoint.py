@@ -48,33 +48,56 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
             f"{path} holds a {task}, but the configuration asks for a {asked}; "
             f"give the configuration of a {task}, or the checkpoint of a {asked}"
         )
-    saved = dict(_flatten(hparams))
-    yours = dict(_flatten(given.model.get("init_args", {})))
     without = _parse(parser, arguments, classes, defaults=True)
-    otherwise = dict(_flatten(without.model.init_args))
-    for key, value in saved.items():
-        mine = yours.get(key)
-        # A run's own config.yaml has null where the size came from the tokenizer.
-        if key not in yours or (key == "backbone.vocab_size" and mine is None):
-            if value != otherwise.get(key):
-                print(f"from the checkpoint: model.{key}={value}")
-        elif mine != value:
-            if key.startswith("backbone.") and key not in MAY_CHANGE:
-                raise InputError(
-                    f"model.{key}={mine}, but {path} was trained with {value}; "
-                    "leave it out, or start without --ckpt_path"
-                )
-            print(f"yours, not the checkpoint's: model.{key}={mine} (it has {value})")
+    shape = _compare(hparams, given.model.get("init_args", {}), without.model.init_args, arguments, path)
     base = classes | {"model": {"class_path": task, "init_args": hparams}}
     # The weights are in the checkpoint, wherever they came from at first.
     result = [arguments[0], "--config", as_yaml(base), *arguments[1:], f"--ckpt_path={path}"]
-    result.append("--model.init_from=null")
+    result += ["--model.init_from=null", *shape]
     if labels is not None:
         result += _labels(labels, given.data.get("init_args", {}).get("labels"), path)
     tokenizer = given.data.get("init_args", {}).get("tokenizer")
     if "tokenizer" in checkpoint and (tokenizer is None or _is_made(tokenizer)):
         result.append(_tokenizer_flag(path, checkpoint["tokenizer"], without.data))
     return result
+
+
+def _compare(
+    hparams: dict[str, Any], given: Namespace, without: Namespace, arguments: list[str], path: Path
+) -> list[str]:
+    """Print where the checkpoint and the user differ; the flags that give the model the checkpoint's shape.
+
+    A file may be for a model of another size, as where fine-tuning started from a larger backbone; a flag is meant.
+
+    Args:
+        hparams: the checkpoint's.
+        given: what the user says, in files and flags.
+        without: what would hold without the checkpoint.
+        arguments: the flags.
+        path: the checkpoint.
+
+    Raises:
+        InputError: a flag asks for another shape.
+    """
+    yours, otherwise = dict(_flatten(given)), dict(_flatten(without))
+    flags = []
+    for key, value in _flatten(hparams):
+        mine = yours.get(key)
+        # A run's own config.yaml has null where the size came from the tokenizer.
+        if key not in yours or (key == "backbone.vocab_size" and mine is None):
+            if value != otherwise.get(key):
+                print(f"from the checkpoint: model.{key}={value}")
+        elif mine != value and (not key.startswith("backbone.") or key in MAY_CHANGE):
+            print(f"yours, not the checkpoint's: model.{key}={mine} (it has {value})")
+        elif mine != value:
+            if any(argument.split("=")[0] == f"--model.{key}" for argument in arguments):
+                raise InputError(
+                    f"model.{key}={mine}, but {path} was trained with {value}; "
+                    "leave it out, or start without --ckpt_path"
+                )
+            print(f"from the checkpoint: model.{key}={value} (the configuration has {mine})")
+            flags.append(f"--model.{key}={as_yaml(value)}")
+    return flags
 
 
 def with_backbone(arguments: list[str], config: Namespace) -> list[str]:

@@ -81,17 +81,6 @@ def answer_tokens(start: int, end: int, offsets: NDArray[np.integer[Any]]) -> tu
     return (int(inside[0]), int(inside[-1])) if len(inside) else None
 
 
-def token_span(first: int, last: int, offsets: NDArray[np.integer[Any]], context: str) -> tuple[int, int]:
-    """Return the characters of the tokens from ``first`` to ``last``, without the whitespace around them.
-
-    It is empty where the tokens are all whitespace. ``offsets`` are (N, 2).
-    """
-    start, end = int(offsets[first, 0]), int(offsets[last, 1])
-    text = context[start:end]
-    start += len(text) - len(text.lstrip())
-    return start, start + len(text.strip())
-
-
 def _article(row: Row) -> Iterator[Row | InputError]:
     """Yield one row for each question of an article."""
     paragraphs = row.fields["paragraphs"]

@@ -72,26 +72,21 @@ def spans_to_tags(
     return _tags(found, len(words), scheme)
 
 
-def tags_to_spans(tags: Sequence[str], words: Sequence[tuple[int, int]]) -> list[Span]:
-    """Return the spans that ``tags`` mean, whatever their order, by conlleval's rules.
-
-    An I- or E- tag that goes on with nothing of its type starts a span, and what is not B-, I-, E- or S- counts as O.
-    """
-    return [(words[first][0], words[stop - 1][1], label) for first, stop, label in _word_spans(tags)]
-
-
 def scheme_of(tags: Sequence[str]) -> Scheme:
     """Return the scheme that ``tags`` are names of."""
     return "BIOES" if any(tag.startswith(("E-", "S-")) for tag in tags) else "BIO"
 
 
 def convert_tags(tags: Sequence[str], scheme: Scheme) -> list[str]:
-    """Return ``tags``, of either scheme, in ``scheme``, with the same spans (by ``tags_to_spans``' rules)."""
+    """Return ``tags``, of either scheme, in ``scheme``, with the same spans."""
     return _tags(_word_spans(tags), len(tags), scheme)
 
 
 def _word_spans(tags: Sequence[str]) -> list[Span]:
-    """Return the spans as (first word, stop word, label)."""
+    """Return the spans as (first word, stop word, label), by conlleval's rules.
+
+    An I- or E- tag that goes on with nothing of its type starts a span, and what is not B-, I-, E- or S- counts as O.
+    """
     spans: list[Span] = []
     going = ""
     for index, tag in enumerate(tags):

@@ -75,6 +75,16 @@ def test_a_run_that_started_from_a_backbone_resumes_without_it(run: CommandLine,
     assert "4 steps" in run.out
 
 
+def test_a_run_of_another_size_than_its_configuration_is_tested(run: CommandLine) -> None:
+    backbone = pretrain(run)
+    head = run.fit("topics", f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", "--trainer.max_steps=2")
+    flags = ("-c", "topics.yaml", f"--ckpt_path={head}", "--data.tokenizer=bpe:300")
+    assert run("test", *flags) == 0, run.err
+    assert "from the checkpoint: model.backbone.n_embd=24 (the configuration has 16)" in run.out
+    assert run("test", *flags, "--model.backbone.n_embd=16") == 2
+    assert "model.backbone.n_embd=16, but logs/topics/version_0/checkpoints/best.ckpt was trained with 24" in run.err
+
+
 def test_freezing_all_leaves_the_backbone_as_it_was(run: CommandLine, tmp_path: Path) -> None:
     backbone = pretrain(run)
     flags = (f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", "--model.fine_tuning.freeze=all")

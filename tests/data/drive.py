@@ -1,16 +1,19 @@
 """Data modules, driven without a model, for tests."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from numpy.typing import NDArray
 
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe, train_characters
+from gpt_lightning.metrics.entity_f1 import entities
 
 HARD_TEXTS = [
     "  Zoe\u0308 vive à São Paulo\r\navec 👩‍👩‍👧 et 🏳️‍🌈.",
@@ -78,3 +81,16 @@ def batches(
         "predict": module.predict_dataloader,
     }
     return list(loaders[function]())
+
+
+def tags_to_spans(tags: Sequence[str], words: Sequence[tuple[int, int]]) -> list[tuple[int, int, str]]:
+    """The spans of text that tags mean, as the metric of entities reads them."""
+    return [(words[first][0], words[stop - 1][1], label) for label, first, stop in entities(tags)]
+
+
+def token_span(first: int, last: int, offsets: NDArray[np.int64], context: str) -> tuple[int, int]:
+    """The characters of the tokens from ``first`` to ``last``, without the blanks around them."""
+    start, end = int(offsets[first, 0]), int(offsets[last, 1])
+    text = context[start:end]
+    start += len(text) - len(text.lstrip())
+    return start, start + len(text.strip())

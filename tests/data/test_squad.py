@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from gpt_lightning.data.formats import Row, file_rows
-from gpt_lightning.data.squad import Question, answer_tokens, questions, token_span
+from gpt_lightning.data.squad import Question, answer_tokens, questions
 from gpt_lightning.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe, train_characters
 from gpt_lightning.errors import InputError
+from tests.data.drive import token_span
 
 CONTEXT = "  Anna\r\nlives in 東京 with 👩‍👩‍👧 since 1999."
 WHO: dict[str, Any] = {"text": "Anna", "answer_start": 2}
@@ -280,10 +281,3 @@ def test_tokens_of_nothing_hold_no_answer() -> None:
     assert answer_tokens(8, 15, offsets) == (3, 4)
     assert answer_tokens(15, 16, offsets) is None
     assert answer_tokens(0, 1, np.empty((0, 2), dtype=np.int64)) is None
-
-
-def test_spans_of_tokens_have_no_whitespace_around_them() -> None:
-    offsets = np.array([[0, 2], [2, 6], [6, 8], [8, 9]])
-    assert token_span(0, 2, offsets, "   abc\r\n.") == (3, 6)
-    assert token_span(0, 0, offsets, "   abc\r\n.") == (2, 2)
-    assert token_span(0, 3, offsets, "   abc\r\n.") == (3, 9)

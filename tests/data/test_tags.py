@@ -5,9 +5,10 @@ import random
 
 import pytest
 
-from gpt_lightning.data.tags import Scheme, check_tags, convert_tags, spans_to_tags, tag_names, tags_to_spans
+from gpt_lightning.data.tags import Scheme, check_tags, convert_tags, spans_to_tags, tag_names
 from gpt_lightning.data.words import split_words
 from gpt_lightning.errors import InputError
+from tests.data.drive import tags_to_spans
 
 SCHEMES: list[Scheme] = ["BIO", "BIOES"]
 HARD = [
@@ -161,14 +162,12 @@ def test_any_tags_mean_what_conlleval_says() -> None:
         tags = generator.choices(names, k=generator.randrange(8))
         words = [(3 * i, 3 * i + 2) for i in range(len(tags))]
         expected = [(3 * first, 3 * stop - 1, label) for first, stop, label in conlleval(tags)]
-        assert tags_to_spans(tags, words) == expected
+        assert tags_to_spans(convert_tags(tags, "BIO"), words) == expected
+        assert tags_to_spans(convert_tags(tags, "BIOES"), words) == expected
 
 
 def test_what_is_no_tag_counts_as_outside() -> None:
-    assert tags_to_spans(["B-A", "?", "I-A", "", "X-A", "B-"], [(i, i + 1) for i in range(6)]) == [
-        (0, 1, "A"),
-        (2, 3, "A"),
-    ]
+    assert convert_tags(["B-A", "?", "I-A", "", "X-A", "B-"], "BIO") == ["B-A", "O", "B-A", "O", "O", "O"]
 
 
 def test_schemes_convert_into_each_other() -> None:
