@@ -45,6 +45,7 @@ _WORDS: Final = "|".join(
         r"\s{1,256}",
     ]
 )
+_TEXTS_AT_ONCE: Final = 1024
 _BPE_SIZES: Final = (257, 1 << 24)
 _RECIPE: Final = 1  # raise it when training changes, so that tokenizers of the old recipe are not taken from the cache
 
@@ -122,8 +123,11 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the ids of each text; the work is shared by all cores and leaves the GIL free."""
-        encodings = self._inner.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.fromiter(encoding.ids, dtype=np.int64) for encoding in encodings]
+        return [
+            np.fromiter(encoding.ids, dtype=np.int64)
+            for part in _parts(texts)
+            for encoding in self._inner.encode_batch_fast(part, add_special_tokens=False)
+        ]
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Return of each text its ids (n,) and the characters [start, stop) of each, (n, 2).
@@ -131,13 +135,13 @@ class Tokenizer:
         Tokens that share a character (its bytes, in a byte-level vocabulary) overlap. A token may hold the whitespace
         before its word.
         """
-        encodings = self._inner.encode_batch(texts, add_special_tokens=False)
         return [
             (
                 np.fromiter(encoding.ids, dtype=np.int64),
                 np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2),  # (0, 2), not (0,), for an empty text
             )
-            for encoding in encodings
+            for part in _parts(texts)
+            for encoding in self._inner.encode_batch(part, add_special_tokens=False)
         ]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -189,6 +193,11 @@ class Tokenizer:
                 text = token.replace("▁", " ") if decoder & {"Metaspace", "Replace"} else token
                 sizes[index] = len(text.encode())
         return sizes
+
+
+def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the texts in parts: the library's encodings are ten times as large as the ids that are kept of them."""
+    return (texts[start : start + _TEXTS_AT_ONCE] for start in range(0, len(texts), _TEXTS_AT_ONCE))
 
 
 def train_characters(texts: Iterable[str]) -> Tokenizer:
