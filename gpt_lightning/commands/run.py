@@ -220,6 +220,7 @@ def quiet() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     for message in (
         ".*does not have many workers.*",
+        ".*smaller than the logging interval.*",  # we log by optimizer steps, which go on from epoch to epoch
         ".*LeafSpec.*",
         "Total length of `list` across ranks is zero.*",
         ".*sync_dist=True.*",  # our metrics are summed over ranks before they are logged
