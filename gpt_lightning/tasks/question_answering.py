@@ -138,7 +138,7 @@ class QuestionAnswering(Task):
         found = self._answers(batch, starts_BT, ends_BT)
         texts = [_text(answers, batch["contexts"][row]) for row, answers in enumerate(found)]
         no_answer = torch.tensor([answers.no_answer_score for answers in found])
-        self.metrics(stage).update(loss, weight, texts, no_answer.to(loss.device), batch["answers"])
+        self.metrics(stage).update(loss, weight, texts, no_answer, batch["answers"])
         if stage == "val":
             self._note_errors(batch, found)
         return loss
@@ -231,7 +231,7 @@ class QuestionAnswering(Task):
                 lambda row=row, said=said, golds=golds: (  # type: ignore[misc]
                     f"({escape(batch['ids'][row])}) {escape(batch['questions'][row])} — "
                     f"said **{escape(said) or 'no answer'}**, right is {escape(' / '.join(golds)) or 'no answer'}: "
-                    f"{_marked(batch['contexts'][row], _said(found[row], said))}"
+                    f"{_marked(batch['contexts'][row], found[row].spans[0] if said else None)}"
                 ),
             )
 
@@ -239,11 +239,6 @@ class QuestionAnswering(Task):
 def _text(answers: Answers, context: str) -> str:
     best = answers.spans[0]
     return context[best.start : best.end]
-
-
-def _said(answers: Answers, said: str) -> Span | None:
-    """The span that was said, if one was."""
-    return answers.spans[0] if said else None
 
 
 def _marked(context: str, span: Span | None) -> str:

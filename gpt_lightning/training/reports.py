@@ -16,11 +16,8 @@ class Reports(L.Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the errors of the validation before, on every rank."""
-        _forget_errors(trainer, pl_module)
-
-    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forget the errors of any validation before, on every rank."""
-        _forget_errors(trainer, pl_module)
+        if isinstance(pl_module, Task) and not trainer.sanity_checking:
+            pl_module.worst.reset()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write what the task has kept, on rank zero."""
@@ -39,11 +36,6 @@ class Reports(L.Callback):
         if "per_class" in tables:
             board.add_text("val/per_class", class_table(tables["per_class"], pl_module.classes), step)
         board.add_text("val/worst_errors", error_list(pl_module.worst.texts(), trainer.world_size), step)
-
-
-def _forget_errors(trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-    if isinstance(pl_module, Task) and not trainer.sanity_checking:
-        pl_module.worst.reset()
 
 
 def class_table(per_class: Tensor, names: Sequence[str]) -> str:
