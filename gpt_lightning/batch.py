@@ -1,6 +1,8 @@
 """The contract between data and tasks: what a batch holds.
 
-B rows, T tokens. Data modules make these, tasks read them, and neither imports the other.
+B rows, T tokens. Data modules make these, tasks read them, and neither imports the other. ``ids`` are what the user
+calls the rows, in training too, so that a row that does harm can be named; they are fewer than B where the last are
+padding.
 """
 
 from typing import Final, NotRequired, TypedDict
@@ -20,12 +22,14 @@ class LanguageModelingBatch(TypedDict):
     """(B, T) int64: the token that follows each position (already shifted), or ``IGNORE_INDEX``."""
     num_bytes: Tensor
     """(B,) int64: UTF-8 bytes spelt by the labelled tokens of a row, for bits per byte."""
+    ids: NotRequired[list[str]]
+    """Where in the split's tokens each block lies."""
     document_ids: NotRequired[Tensor]
     """(B, T) int64, non-decreasing along a row: present when attention must not cross documents."""
 
 
 class SequenceClassificationBatch(TypedDict):
-    """Texts, each with a label or with several. What only judging and predicting need is absent while training."""
+    """Texts, each with a label or with several. Texts themselves are absent while training."""
 
     input_ids: Tensor
     """(B, T) int64, padded on the right."""
@@ -34,7 +38,6 @@ class SequenceClassificationBatch(TypedDict):
     labels: Tensor
     """(B,) int64, or (B, L) int64 of 0 and 1 where a text may have several; ``IGNORE_INDEX`` where there is none."""
     ids: NotRequired[list[str]]
-    """The user's name for each row; shorter than B where the last rows are padding."""
     texts: NotRequired[list[str]]
 
 
@@ -52,7 +55,7 @@ class TokenClassificationBatch(TypedDict):
     examples: Tensor
     """(B,) int64: which text of the batch a window is of; -1 for padding."""
     ids: NotRequired[list[str]]
-    """The user's name for each text."""
+    """Of each text; while training, of each window the text that it is of."""
     texts: NotRequired[list[str]]
     words: NotRequired[list[list[tuple[int, int]]]]
     """Where in its text each word starts and ends, in characters."""
@@ -78,7 +81,7 @@ class QuestionAnsweringBatch(TypedDict):
     offsets: NotRequired[Tensor]
     """(B, T, 2) int64: where in the context each token starts and ends, in characters."""
     ids: NotRequired[list[str]]
-    """The user's name for each question."""
+    """Of each question; while training, of each window the question that it is for."""
     questions: NotRequired[list[str]]
     contexts: NotRequired[list[str]]
     answers: NotRequired[list[list[str]]]

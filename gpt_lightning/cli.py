@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "several runs in one table"),
     "generate": ("generate", "continue a prompt with a checkpoint or a run's best one"),
     "tokenizer": ("tokenizer", "train a tokenizer, or look at one"),
+    "verify-resume": ("verify_resume", "check that a killed and resumed run of a configuration ends where it should"),
     "toy-world": ("toy_world", "write the toy world's text: data to try things on, without any download"),
     "quickstart": ("quickstart", "pretrain a nano model on the toy world and fine-tune four heads: five minutes"),
 }
@@ -24,7 +25,10 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code: 0 done, 2 the input cannot work, 130 interrupted."""
+    """Run one command; the exit code.
+
+    0 done, 2 the input cannot work, 1 training cannot go on, 130 and 143 interrupted by Ctrl-C and SIGTERM.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
@@ -37,17 +41,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         return _unknown_command(name)
-    from gpt_lightning.errors import input_error
+    from gpt_lightning.errors import Interrupted, input_error, run_error
 
-    module = importlib.import_module(f"gpt_lightning.commands.{COMMANDS[name][0]}")
     try:
+        if COMMANDS[name][0] == "run":
+            from gpt_lightning.commands.config_guard import check
+
+            check(arguments)  # again by the command, but before anything heavy is imported
+        module = importlib.import_module(f"gpt_lightning.commands.{COMMANDS[name][0]}")
         code: int = module.main([name, *rest] if COMMANDS[name][0] == "run" else rest)
     except KeyboardInterrupt:
         return 130
+    except Interrupted as interruption:
+        # Lightning kills the other processes, the first too, when one of them ends with anything but 0.
+        return 0 if int(os.environ.get("LOCAL_RANK", "0")) else 128 + interruption.signum
     except BrokenPipeError:  # whoever read what we print, as in "| head", has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if (failure := run_error(error)) is not None:
+            print(f"gpt-lightning {name}: {failure}", file=sys.stderr)
+            return 1
         reason = input_error(error)
         if reason is None:
             raise

@@ -12,13 +12,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "": set(),  # __init__
     "batch": set(),
     "errors": set(),
-    "models": {"errors", "batch"},
+    "files": set(),
+    "models": {"errors", "batch", "files"},
     "optim": {"errors", "batch"},
     "metrics": {"errors", "batch"},
-    "data": {"errors", "batch"},
+    "data": {"errors", "batch", "files"},
     "tasks": {"errors", "batch", "models", "optim", "metrics"},
-    "training": {"errors", "batch", "models", "optim", "metrics", "tasks", "data"},
-    "commands": {"", "errors", "batch", "models", "optim", "metrics", "tasks", "data", "training", "commands"},
+    "training": {"errors", "batch", "files", "models", "optim", "metrics", "tasks", "data"},
+    "commands": {"", "errors", "batch", "files", "models", "optim", "metrics", "tasks", "data", "training", "commands"},
     "cli": {"", "errors", "commands"},
     "__main__": {"cli"},
 }

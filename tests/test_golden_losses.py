@@ -12,7 +12,7 @@ import lightning.pytorch as L
 import pytest
 import torch
 
-from gpt_lightning.training import ValidationAtEnd
+from gpt_lightning.training import Validations
 from tests.runs import HEADS, causal_lm, head, language_modeling, trainer
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -89,7 +89,7 @@ def run_head(folder: Path, name: str) -> list[float]:
     task, data = head(
         folder, name, dropout=0.0, **{key: value for key, value in SHAPES["llama"].items() if key != "block_size"}
     )
-    fit = trainer(folder, callbacks=[losses, ValidationAtEnd()], max_steps=20, max_epochs=-1)
+    fit = trainer(folder, callbacks=[losses, Validations()], max_steps=20, max_epochs=-1)
     fit.fit(task, datamodule=data)
     return [*losses.values, float(fit.callback_metrics["val/loss"])]
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gpt_lightning.commands.config_guard import check
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
 
@@ -22,6 +23,14 @@ def parser() -> Parser:
     p.add_argument(
         "--output", type=str | None, default=None, help="also write the table: a file ending in .md or .json"
     )
+    p.add_argument(
+        "--allow_import",
+        type=str,
+        action="append",
+        metavar="NAME",
+        default=[],
+        help="a package of your own that the runs' class paths may name; may be given several times",
+    )
     p.add_argument("--again", action="store_true", help="test every run, whatever has been measured before")
     return p
 
@@ -33,13 +42,18 @@ def main(argv: list[str]) -> int:
     if output is not None and output.suffix not in (".md", ".json"):
         raise InputError(f"--output {output} must end in .md or .json")
 
+    allow = [f"--allow_import={name}" for name in options.allow_import]
+    for run in map(Path, options.runs):
+        if options.again or not (run / "metrics.json").is_file():
+            check(_arguments(run, allow))  # again when it is tested, but before anything heavy is imported
+
     # What is wrong with any run shows before time goes into the first.
     known = [None if options.again else measured(Path(run)) for run in options.runs]
     for run, record in zip(options.runs, known, strict=True):
         if record is None:
             check_testable(Path(run))
     records = [
-        {"run": run, **(measure(Path(run)) if record is None else record)}
+        {"run": run, **(measure(Path(run), allow) if record is None else record)}
         for run, record in zip(options.runs, known, strict=True)
     ]
     table = markdown(records)
@@ -91,8 +105,18 @@ def check_testable(run: Path) -> None:
         )
 
 
-def measure(run: Path) -> dict[str, Any]:
-    """Test a run; what that prints goes to standard error."""
+def _arguments(run: Path, allow: Sequence[str]) -> list[str]:
+    """The command that tests a run."""
+    return ["test", "-c", str(run / "config.yaml"), f"--ckpt_path={run}", *allow]
+
+
+def measure(run: Path, allow: Sequence[str] = ()) -> dict[str, Any]:
+    """Test a run; what that prints goes to standard error.
+
+    Args:
+        run: its folder.
+        allow: flags that say which packages it may import.
+    """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from gpt_lightning.commands.run import CLI, quiet
@@ -107,7 +131,7 @@ def measure(run: Path) -> dict[str, Any]:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             print(f"testing {run}")
-            cli = CLI(["test", "-c", str(run / "config.yaml"), f"--ckpt_path={run}", *whole])
+            cli = CLI([*_arguments(run, allow), *whole])
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     # Not from metrics.json: the folder of someone else's run cannot be written.

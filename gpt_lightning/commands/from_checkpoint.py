@@ -34,7 +34,7 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
         InputError: the checkpoint is damaged, of another task, or of another shape than the user asks for.
     """
     # Training goes on from where it ended; everything else wants the best there is.
-    path = find_checkpoint(ckpt_path, ("last", "best") if arguments[0] == "fit" else ("best", "last"))
+    path = find_checkpoint(ckpt_path, "last" if arguments[0] == "fit" else "best")
     checkpoint = read_checkpoint(path)
     hparams = dict(checkpoint["hyper_parameters"])
     task, labels = hparams.pop("task"), hparams.pop("labels", None)
@@ -56,9 +56,12 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
     result += ["--model.init_from=null", *shape]
     if labels is not None:
         result += _labels(labels, given.data.get("init_args", {}).get("labels"), path)
-    tokenizer = given.data.get("init_args", {}).get("tokenizer")
-    if "tokenizer" in checkpoint and (tokenizer is None or _is_made(tokenizer)):
-        result.append(_tokenizer_flag(path, checkpoint["tokenizer"], without.data))
+    if "tokenizer" in checkpoint:
+        asked = given.data.get("init_args", {}).get("tokenizer")
+        if asked is not None and not _is_made(asked):
+            _check_tokenizer(asked, Tokenizer.from_json(checkpoint["tokenizer"]), path)
+        else:
+            result.append(_tokenizer_flag(path, checkpoint["tokenizer"], without.data))
     return result
 
 
@@ -129,24 +132,46 @@ def with_backbone(arguments: list[str], config: Namespace) -> list[str]:
             return result
         if _is_made(mine):
             print(f"the tokenizer is that of {path}: {tokenizer.name}")
-        elif (asked := bytes_tokenizer() if mine == "bytes" else load_tokenizer(mine)).hash != tokenizer.hash:
-            raise InputError(
-                f"--data.tokenizer={mine} is {asked.name}, but {path} was trained with {tokenizer.name}; "
-                "leave it out to use the backbone's"
-            )
+        else:
+            _check_tokenizer(mine, tokenizer, path)
         result.append(_tokenizer_flag(path, checkpoint["tokenizer"], config.data))
     return result
 
 
+class _Quoting(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes every string: what is one to YAML, such as 1e5, is a number to the parser."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"')
+
+
+_Quoting.add_representer(str, _Quoting.represent_str)
+
+
 def as_yaml(value: Any) -> str:
     """A value in one line, as the parser reads it again: JSON's way with emoji is not YAML's."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+    dumper = _Quoting if isinstance(value, dict | list) else yaml.SafeDumper
+    text: str = yaml.dump(value, Dumper=dumper, default_flow_style=True, width=math.inf)
     return text.removesuffix("\n...\n").strip()
 
 
 def _is_made(tokenizer: str) -> bool:
     """Whether a tokenizer is made from the training text: then, with a checkpoint, it was, and is not made again."""
     return tokenizer == "characters" or tokenizer.startswith("bpe:")
+
+
+def _check_tokenizer(asked: str, trained_with: Tokenizer, path: Path) -> None:
+    """Refuse a tokenizer other than the checkpoint's.
+
+    Raises:
+        InputError: it is, or it cannot be loaded.
+    """
+    tokenizer = bytes_tokenizer() if asked == "bytes" else load_tokenizer(asked)
+    if tokenizer.hash != trained_with.hash:
+        raise InputError(
+            f"--data.tokenizer={asked} is {tokenizer.name}, but {path} was trained with {trained_with.name}; "
+            "leave it out to use the checkpoint's"
+        )
 
 
 def _labels(saved: list[str], given: str | list[str] | None, path: Path) -> list[str]:

@@ -31,6 +31,7 @@ def main(argv: list[str]) -> int:
     """Print the prompt and its continuation as it is made."""
     options = parser().parse_args(argv)
 
+    from gpt_lightning.data.tables import without_surrogates
     from gpt_lightning.errors import InputError
     from gpt_lightning.models.sampling import Sampling
     from gpt_lightning.tasks import CausalLM
@@ -45,8 +46,9 @@ def main(argv: list[str]) -> int:
     if not isinstance(task, CausalLM):
         raise InputError(f"{path} holds a {type(task).__name__}; only a CausalLM generates text")
     task.to(_device(options.device))
-    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
-    prompt = prompt.encode(errors="surrogateescape").decode(errors="replace")  # what the shell gave may not be UTF-8
+    # Neither what the shell gave nor what comes in must be UTF-8; line ends stay as they are.
+    prompt = sys.stdin.buffer.read().decode(errors="replace") if options.prompt == "-" else options.prompt
+    prompt = without_surrogates(prompt)
     prompt_ids = tokenizer.encode(prompt)
     block_size = task.backbone.config.block_size
     if len(prompt_ids) > block_size:

@@ -1,27 +1,38 @@
 """``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with our defaults."""
 
+import argparse
 import contextlib
 import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as L
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning import data, tasks, training
+from gpt_lightning.commands.config_guard import check
 from gpt_lightning.commands.from_checkpoint import with_backbone, with_checkpoint
-from gpt_lightning.commands.run_parser import RunParser
+from gpt_lightning.commands.run_parser import RunParser, importing_only
 from gpt_lightning.errors import InputError
+from gpt_lightning.files import whole
 from gpt_lightning.tasks import Task
-from gpt_lightning.training.checkpoint import make_folder
 from gpt_lightning.training.progress import progress_bar
+from gpt_lightning.training.run_folder import (
+    claim,
+    new_run,
+    newest_good,
+    newest_run,
+    release_empty,
+    resumed_run,
+    sweep_killed,
+)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -29,13 +40,17 @@ class SaveConfig(SaveConfigCallback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Save on ``fit`` only, as measuring a run does not change what it is, and only where a run has a folder."""
-        if stage == "fit" and trainer.loggers:
-            super().setup(trainer, pl_module, stage)
-
-    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Add the text."""
+        log_dir = trainer.log_dir  # asks rank zero, so every rank must
+        if stage != "fit" or log_dir is None or not trainer.loggers or not trainer.is_global_zero:
+            return
+        # The file is for a run like this one, not for going on with it.
+        config = self.config.clone()
+        config.ckpt_path, config.resume = None, "never"
+        text = self.parser.dump(config, skip_none=False)
+        Path(log_dir).mkdir(parents=True, exist_ok=True)
+        with whole(Path(log_dir) / self.config_filename) as file:
+            file.write(text.encode())
         if isinstance(trainer.logger, TensorBoardLogger):
-            text = self.parser.dump(self.config, skip_none=False)
             trainer.logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
 
 
@@ -43,6 +58,12 @@ class CLI(LightningCLI):
     """LightningCLI whose runs live in ``<log_dir>/<experiment>/version_N`` and whose flags win over checkpoints."""
 
     def __init__(self, arguments: list[str]) -> None:
+        self.interruption = training.Interruption()
+        checked = check(arguments)
+        with importing_only(checked.allowed):
+            self._start(checked.arguments)
+
+    def _start(self, arguments: list[str]) -> None:
         super().__init__(
             Task,
             L.LightningDataModule,
@@ -50,8 +71,6 @@ class CLI(LightningCLI):
             subclass_mode_data=True,
             parser_class=RunParser,
             save_config_callback=SaveConfig,
-            # A legitimate resume goes on in its own folder; a new run has a new one.
-            save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
@@ -75,6 +94,22 @@ class CLI(LightningCLI):
         """Where a run lives, what is kept of it, and which numbers data and model share."""
         parser.add_argument("--experiment", type=str, default="default", help="name of the run's folder in log_dir")
         parser.add_argument("--log_dir", type=str, default="logs", help="folder of all experiments")
+        parser.add_argument(
+            "--resume",
+            type=Literal["never", "auto"],
+            default="never",
+            help="auto: fit goes on with the experiment's newest run, from its newest checkpoint that is not damaged; "
+            "the same command then starts a run and takes it up again, however often it is stopped",
+        )
+        # For --help alone: config_guard reads it and takes it out.
+        parser.add_argument(
+            "--allow_import",
+            type=str,
+            metavar="NAME",
+            default=argparse.SUPPRESS,
+            help="a package of your own that class paths may name, besides gpt_lightning, lightning, torch and "
+            "torchmetrics; may be given several times, on the command line only",
+        )
         parser.add_lightning_class_args(training.Checkpoints, "checkpoints")
         parser.add_lightning_class_args(training.Samples, "samples")
         parser.add_lightning_class_args(training.PredictionWriter, "predictions")
@@ -89,13 +124,25 @@ class CLI(LightningCLI):
         ckpt_path = _option(args, "--ckpt_path")
         if ckpt_path is None:
             self.config = parser.parse_args(args)
-            ckpt_path = self.config[self.config.subcommand].ckpt_path  # a YAML may name it
+            ckpt_path = self._found(self.config[self.config.subcommand])
         if ckpt_path is not None:
             self.config = parser.parse_args(with_checkpoint(parser, args, ckpt_path))
         elif self.config[self.config.subcommand].model.get("init_args", {}).get("init_from") is not None:
             self.config = parser.parse_args(with_backbone(args, self.config[self.config.subcommand]))
         elif self.config.subcommand != "fit":
             raise InputError("nothing to measure: give --ckpt_path=CHECKPOINT, or the folder of a run")
+
+    def _found(self, config: Namespace) -> str | None:
+        """The checkpoint that a YAML names, or the one to resume from."""
+        if config.ckpt_path is not None or config.resume != "auto" or self.config.subcommand != "fit":
+            return config.ckpt_path  # type: ignore[no-any-return]
+        root = Path(config.log_dir) / config.experiment
+        run = newest_run(root)
+        if run is None:
+            return None
+        checkpoint = newest_good(run)
+        print(f"resumed from {checkpoint}" if checkpoint else f"{run} ended before its first checkpoint: starting anew")
+        return None if checkpoint is None else str(checkpoint)
 
     def instantiate_classes(self) -> None:
         """Build everything, once it is clear that the data makes what the model reads."""
@@ -120,14 +167,16 @@ class CLI(LightningCLI):
         bar = [] if trainer.enable_progress_bar is False else [progress_bar()]
         ours = [
             training.RandomnessByPosition(),
-            training.ValidationAtEnd(),
+            training.Validations(),
             training.Throughput(),
             training.Reports(),
             training.Evaluation(),
             training.Summary(),
             *bar,
+            self.interruption,
         ]
-        trainer.callbacks = [*(trainer.callbacks or []), *ours]
+        theirs = [trainer.callbacks] if isinstance(trainer.callbacks, L.Callback) else trainer.callbacks or []
+        trainer.callbacks = [*theirs, *ours]
         kwargs["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in bar)
         with no_empty_folder(kwargs.get("logger")):
             return super().instantiate_trainer(**kwargs)
@@ -140,6 +189,7 @@ class CLI(LightningCLI):
 
     def _logger(self, config: Namespace) -> TensorBoardLogger:
         root = Path(config.log_dir) / config.experiment
+        sweep_killed(root)
         run = resumed_run(config.ckpt_path, root) or new_run(root)
         return TensorBoardLogger(
             config.log_dir, config.experiment, version=int(run.name.removeprefix("version_")), default_hp_metric=False
@@ -155,15 +205,33 @@ class CLI(LightningCLI):
         return kwargs | {"weights_only": True}
 
     def _run_subcommand(self, subcommand: str) -> None:
-        with no_empty_folder(self.trainer.logger):
+        with no_empty_folder(self.trainer.logger), self._claim(subcommand), self.interruption.handling():
             super()._run_subcommand(subcommand)
+
+    def _claim(self, subcommand: str) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes and other runs out of the folder that training writes to."""
+        logger = self.trainer.logger
+        if subcommand != "fit" or not isinstance(logger, TensorBoardLogger | CSVLogger):
+            return contextlib.nullcontext()
+        if not self.trainer.is_global_zero:
+            return contextlib.nullcontext()
+        run = Path(logger.log_dir)
+        return claim(run, goes_on=resumed_run(self.config.fit.ckpt_path, run.parent) == run.resolve())
 
     def after_fit(self) -> None:
         """A run without a single step has not finished: it has failed."""
-        if self.trainer.global_step == 0:
-            raise InputError(
-                "no step was taken: look at trainer.max_steps, trainer.max_epochs and trainer.limit_train_batches"
-            )
+        config, step = self.config[self.config.subcommand], self.trainer.global_step
+        if self.model.first_step is not None and step > self.model.first_step:
+            return
+        if any(isinstance(each, training.Validations) and each.made_good for each in self.trainer.callbacks):  # type: ignore[attr-defined]
+            return
+        if config.resume == "auto" and step > 0:
+            print(f"nothing was left to do: the run stands at step {step}")
+            return
+        raise InputError(
+            f"no step was taken, the run stands at step {step}: "
+            "look at trainer.max_steps, trainer.max_epochs and trainer.limit_train_batches"
+        )
 
 
 @contextlib.contextmanager
@@ -173,8 +241,7 @@ def no_empty_folder(logger: Logger | bool | None) -> Iterator[None]:
         yield
     except Exception:
         if isinstance(logger, TensorBoardLogger) and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            with contextlib.suppress(OSError):  # it is not empty
-                Path(logger.log_dir).rmdir()
+            release_empty(Path(logger.log_dir))
         raise
 
 
@@ -187,31 +254,6 @@ def _option(arguments: list[str], name: str) -> str | None:
         elif argument.startswith(f"{name}="):
             value = argument.partition("=")[2]
     return value
-
-
-def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
-    """The run below ``root`` that the checkpoint belongs to, or None."""
-    if ckpt_path is None:
-        return None
-    run = Path(ckpt_path).resolve().parent.parent
-    is_run = run.name.startswith("version_") and run.name.removeprefix("version_").isdecimal()
-    return run if is_run and run.parent == root.resolve() else None
-
-
-def new_run(root: Path) -> Path:
-    """A folder ``version_N`` that nobody had before; two that start at once get two."""
-    if rank_zero_only.rank:  # type: ignore[attr-defined]
-        return root / "version_0"  # only rank zero writes, and tells the others where
-    make_folder(root)
-    number = 0
-    while True:
-        run = root / f"version_{number}"
-        try:
-            run.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return run
 
 
 def quiet() -> None:

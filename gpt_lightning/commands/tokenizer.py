@@ -80,10 +80,12 @@ def train(
 
 def show(spec: str, text: str) -> None:
     """Print the ids that ``spec`` gives ``text``, and what each spells."""
+    from gpt_lightning.data.tables import without_surrogates
     from gpt_lightning.data.tokenizer import bytes_tokenizer, load_tokenizer
 
+    text = without_surrogates(text)  # what the shell gave may not be UTF-8
     tokenizer = bytes_tokenizer() if spec == "bytes" else load_tokenizer(spec, key="TOKENIZER")
     ids = tokenizer.encode(text)
-    print(f"{tokenizer.name}: {len(ids)} tokens, {len(text.encode(errors='replace'))} bytes")
+    print(f"{tokenizer.name}: {len(ids)} tokens, {len(text.encode())} bytes")
     for index in ids:
         print(f"{index:>8}  {tokenizer.decode([index])!r}")

@@ -86,6 +86,18 @@ class DataModule(L.LightningDataModule, ABC):
         """Ids of the tokenizer."""
         return self.tokenizer.vocab_size
 
+    def identity(self) -> dict[str, str | int]:
+        """What decides which rows training sees, and in which order: key of the configuration -> value.
+
+        ``setup`` has been called.
+        """
+        return {
+            "data.train": self._rows["train"].digest,
+            "data.batch_size": self.batch_size,
+            "data.block_size": self.block_size,
+            "data.seed": self.seed,
+        }
+
     # --- Lightning's hooks
 
     def prepare_data(self) -> None:

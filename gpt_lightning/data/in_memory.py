@@ -1,6 +1,7 @@
 """Rows that fit in memory: the order they are drawn in, and how they become a batch."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -81,10 +82,11 @@ class InMemory:
         size: how many.
         order: of each epoch.
         collate: (numbers of rows, how many rows of padding) -> batch.
+        digest: another one for other rows.
     """
 
-    def __init__(self, size: int, order: Order, collate: Callable[[list[int], int], Any]) -> None:
-        self.size, self.order, self.collate = size, order, collate
+    def __init__(self, size: int, order: Order, collate: Callable[[list[int], int], Any], digest: str) -> None:
+        self.size, self.order, self.collate, self.digest = size, order, collate, digest
 
     def __len__(self) -> int:
         """Rows of an epoch."""
@@ -93,6 +95,14 @@ class InMemory:
     def batch(self, epoch: int, indices: NDArray[np.int64], num_padding: int) -> Any:
         """The rows at ``indices`` of ``epoch``'s order, and ``num_padding`` rows that no loss and no metric sees."""
         return self.collate(self.order(epoch)[indices].tolist(), num_padding)
+
+
+def digest(arrays: Iterable[NDArray[Any]]) -> str:
+    """The sha256 of arrays one after another, and of where each ends."""
+    result = hashlib.sha256()
+    for array in arrays:
+        result.update(f"{array.dtype} {array.shape} ".encode() + array.tobytes())
+    return result.hexdigest()
 
 
 def pad(rows: Sequence[NDArray[Any]], fill: int) -> Tensor:

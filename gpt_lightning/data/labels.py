@@ -4,11 +4,18 @@ import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from gpt_lightning.errors import InputError
+
+_DIGITS: Final = 18  # Python refuses to read a number of thousands
+
+
+def is_number(name: str) -> bool:
+    """Whether a label is a whole number; one with more digits than anybody counts to is a text."""
+    return name.isdecimal() and len(name) <= _DIGITS
 
 
 def read_labels(labels: str | list[str]) -> tuple[str, ...]:
@@ -51,7 +58,7 @@ def label_name(value: Any, names: Sequence[str] | None, where: str, column: str)
     if names is None or name in names:
         return name
     # A number is a place among names only where no name is a number: stars of 1, 2 and 4 have no third.
-    if name.isdecimal() and int(name) < len(names) and not any(known.isdecimal() for known in names):
+    if is_number(name) and int(name) < len(names) and not any(map(is_number, names)):
         return names[int(name)]
     near = difflib.get_close_matches(name, names, n=1)
     known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, names[:10]))}"

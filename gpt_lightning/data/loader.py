@@ -14,6 +14,10 @@ Position = tuple[int, int]
 class Rows(Sized, Protocol):
     """What a loader draws from: the rows of an epoch, in that epoch's order."""
 
+    @property
+    def digest(self) -> str:
+        """Another one for other rows."""
+
     def batch(self, epoch: int, indices: NDArray[np.int64], num_padding: int) -> Any:
         """The rows at ``indices`` of ``epoch``'s order, and ``num_padding`` rows that no loss and no metric sees."""
 

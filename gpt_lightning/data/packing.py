@@ -51,6 +51,7 @@ class PackedBlocks:
         self.end_of_text_id = end_of_text_id
         self.mask_documents = mask_documents
         self.seed = seed
+        self.digest = f"{stream.checksum} {mask_documents}"
         if seed is not None and len(stream) <= block_size:
             raise InputError(
                 f"the training text has {len(stream):,} tokens, less than one block of {block_size} and its labels; "
@@ -72,8 +73,9 @@ class PackedBlocks:
             indices = Permutation(len(self), self.seed, epoch)[indices]
         tokens = np.full((len(indices) + num_padding, self.block_size + 1), self.end_of_text_id, dtype=np.int64)
         lengths = np.zeros((len(tokens), 1), dtype=np.int64)
-        for row, index in enumerate(indices):
-            block = self._block(offset + int(index) * self.block_size)
+        starts = [offset + int(index) * self.block_size for index in indices]
+        for row, start in enumerate(starts):
+            block = self._block(start)
             tokens[row, : len(block)] = block
             lengths[row] = len(block)
         labelled = np.arange(1, self.block_size + 1) < lengths
@@ -82,6 +84,7 @@ class PackedBlocks:
             input_ids=torch.from_numpy(tokens[:, :-1].copy()),
             labels=torch.from_numpy(labels),
             num_bytes=torch.from_numpy(np.where(labelled, self.token_bytes[tokens[:, 1:]], 0).sum(axis=1)),
+            ids=[f"tokens {start}-{start + self.block_size}" for start in starts],
         )
         if self.mask_documents:
             batch["document_ids"] = (batch["input_ids"] == self.end_of_text_id).cumsum(dim=1)

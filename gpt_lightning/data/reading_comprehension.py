@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gpt_lightning.batch import IGNORE_INDEX, QuestionAnsweringBatch
 from gpt_lightning.data.base import Split
 from gpt_lightning.data.formats import Row
-from gpt_lightning.data.in_memory import InMemory, mask, pad
+from gpt_lightning.data.in_memory import InMemory, digest, mask, pad
 from gpt_lightning.data.labelled import Labelled, OnBadRow
 from gpt_lightning.data.squad import Question, answer_tokens, questions
 from gpt_lightning.data.windows import Window, token_windows
@@ -121,6 +121,7 @@ class ReadingComprehension(Labelled[Question]):
         training = split == "train"
         # While training every window is a row of its own; when judging all windows of a question stay together.
         units = [[window] for windows in encoded for window in windows] if training else encoded
+        owners = [place for place, windows in enumerate(encoded) for _ in (windows if training else [None])]
         if training:  # which needs no places in the text
             units = [[window._replace(offsets=window.offsets[:0])] for (window,) in units]
         end_of_text = self.tokenizer.end_of_text_id
@@ -140,18 +141,24 @@ class ReadingComprehension(Labelled[Question]):
                 context_mask=pad([window.context_mask for window in windows], False),
                 null_positions=torch.tensor(lengths) - 1,
                 examples=torch.tensor(places + [-1] * num_padding),
+                ids=[str(examples[owners[row]].id) for row in rows],
             )
             if not training:
                 chosen = [examples[row] for row in rows]
                 batch["offsets"] = pad([window.offsets for window in windows], 0)
-                batch["ids"] = [str(example.id) for example in chosen]
                 batch["questions"] = [example.question for example in chosen]
                 batch["contexts"] = [example.context for example in chosen]
                 batch["answers"] = [[text for text, _ in example.answers] for example in chosen]
             return batch
 
         lengths = [sum(len(window.input_ids) for window in unit) for unit in units]
-        return InMemory(len(units), self._order(split, lengths), collate)
+        seen = (
+            array
+            for unit in units
+            for window in unit
+            for array in (window.input_ids, np.array((window.start, window.end)))
+        )
+        return InMemory(len(units), self._order(split, lengths), collate, digest(seen))
 
     def _windows(self, split: Split, examples: list[Question], labelled: bool) -> list[list[_Window]]:
         """The windows of each question."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
 from gpt_lightning.data.base import Split
 from gpt_lightning.data.formats import Row
-from gpt_lightning.data.in_memory import InMemory, mask, pad
+from gpt_lightning.data.in_memory import InMemory, digest, mask, pad
 from gpt_lightning.data.labelled import Labelled, OnBadRow
 from gpt_lightning.data.labels import label_name, read_labels
 from gpt_lightning.data.source import filled_text, row_id, row_value
@@ -200,16 +200,17 @@ class SequenceTagging(Labelled[TaggedText]):
                 labels=pad([window.labels for window in shown], IGNORE_INDEX),
                 scored=pad([window.scored for window in shown], False),
                 examples=torch.tensor([place for place, _, _ in windows] + [-1] * num_padding),
+                ids=[examples[units[row][0][0]].id for row in rows],
             )
             if not training:
                 chosen = [examples[row] for row in rows]
-                batch["ids"] = [example.id for example in chosen]
                 batch["texts"] = [example.text for example in chosen]
                 batch["words"] = [list(example.words) for example in chosen]
             return batch
 
         lengths = [sum(len(window.input_ids) for _, window in unit) for unit in units]
-        return InMemory(len(units), self._order(split, lengths), collate)
+        seen = (array for unit in units for _, window in unit for array in (window.input_ids, window.labels))
+        return InMemory(len(units), self._order(split, lengths), collate, digest(seen))
 
     def _windows(self, examples: list[TaggedText]) -> list[list[_Window]]:
         """The windows of each text."""

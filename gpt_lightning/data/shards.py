@@ -26,6 +26,7 @@ from gpt_lightning.data.shard_file import REMAKE, VERSION, Shard, ShardWriter
 from gpt_lightning.data.source import PIECE_CHARACTERS, Piece, Source, fingerprint, read_texts
 from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.errors import InputError
+from gpt_lightning.files import sync_folder
 
 SHARD_TOKENS: Final = 128 << 20
 """Most tokens of one shard: 256 MiB of a vocabulary of up to 65536."""
@@ -80,7 +81,7 @@ def tokenise(
                 if fingerprint(source, split=split, key=key) != state:
                     raise InputError(f"{key}: {source!r} changed while it was read; start again")
                 unfinished.rename(folder)
-                _sync(folder.parent)
+                sync_folder(folder.parent)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
@@ -175,7 +176,7 @@ def _write_stream(
         writer.finish(num_documents, num_bytes)
     finally:
         writer.close()
-    _sync(folder)
+    sync_folder(folder)
 
 
 def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
@@ -222,12 +223,3 @@ def _bar(split: str, show: bool) -> Iterator[Callable[[int, int], None]]:
 
     with progress:
         yield advance
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in ``folder`` survive a power cut (their contents are flushed already)."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

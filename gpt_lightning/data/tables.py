@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from gpt_lightning.errors import InputError
 
@@ -20,6 +20,7 @@ Lines = Iterable[tuple[int, str]]
 # before memory does.
 _CSV_FIELD_CHARACTERS: Final = 1 << 28
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SHOWN_CHARACTERS: Final = 60
 _TAGGED_HASH: Final = re.compile(r"# +(?:O|[BIES]-[^ \t]+)")
 
 
@@ -38,21 +39,20 @@ def jsonl_rows(path: Path, lines: Lines) -> Iterator[Row]:
             continue
         where = f"{path}:{number}"
         try:
-            fields = json.loads(line)
+            fields = _parse(line)
         except json.JSONDecodeError as error:
             raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno}); mend the line") from error
         except (ValueError, RecursionError) as error:  # a number of too many digits; nesting too deep
             raise InputError(f"{where}: JSON that cannot be read ({error}); mend the line") from error
         if not isinstance(fields, dict):
             raise InputError(f'{where}: a {type(fields).__name__}, not an object like {{"text": "..."}}; mend the line')
-        # Only an escape can bring in half of a surrogate pair, which UTF-8 (and so every tokenizer) cannot hold.
-        yield Row(_without_surrogates(fields) if "\\u" in line else fields, where)
+        yield Row(fields, where)
 
 
 def json_rows(path: Path, text: str) -> Iterator[Row]:
     """Yield the objects of a document that is a list of them, or an object that holds one list, best under "data"."""
     try:
-        document = json.loads(text)
+        document = _parse(text)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno}); mend the line, or name the file "
@@ -64,7 +64,7 @@ def json_rows(path: Path, text: str) -> Iterator[Row]:
         where = f"{path}:row {number}"
         if not isinstance(fields, dict):
             raise InputError(f"{where}: a {type(fields).__name__}, not an object; mend or remove this row")
-        yield Row(_without_surrogates(fields) if "\\u" in text else fields, where)
+        yield Row(fields, where)
 
 
 def csv_rows(path: Path, lines: Lines) -> Iterator[Row]:
@@ -105,14 +105,34 @@ def conll_rows(path: Path, lines: Lines) -> Iterator[Row]:
         yield _sentence(path, start, words)
 
 
-def _without_surrogates(value: Any) -> Any:
+def without_surrogates(value: Any) -> Any:
+    """Return a value of JSON with U+FFFD for each half of a surrogate pair, which no UTF-8 (so no tokenizer) holds."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
+        return [without_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
+        return {without_surrogates(name): without_surrogates(item) for name, item in value.items()}
     return value
+
+
+def shown(value: Any) -> str:
+    """Return a short repr for a message: a value may be as long as a book."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no value of JSON; null is")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
+
+
+def _parse(text: str) -> Any:
+    value = _DECODER.decode(text)
+    # Only an escape can bring in half of a surrogate pair.
+    return without_surrogates(value) if "\\u" in text else value
 
 
 def _records(path: Path, document: Any) -> list[Any]:

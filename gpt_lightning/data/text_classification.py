@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.data.base import Split
 from gpt_lightning.data.formats import Row
-from gpt_lightning.data.in_memory import InMemory, mask, pad
+from gpt_lightning.data.in_memory import InMemory, digest, mask, pad
 from gpt_lightning.data.labelled import Labelled, OnBadRow
-from gpt_lightning.data.labels import label_name, read_labels
+from gpt_lightning.data.labels import is_number, label_name, read_labels
 from gpt_lightning.data.source import filled_text, row_id, row_value
 from gpt_lightning.errors import InputError
 
@@ -88,7 +88,7 @@ class TextClassification(Labelled[LabelledText]):
         if self.given_labels is not None:
             return list(read_labels(self.given_labels))
         names = {label for example in self.examples("train") for label in example.labels}
-        return sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+        return sorted(names, key=lambda name: (0, int(name), name) if is_number(name) else (1, 0, name))
 
     def _training_texts(self) -> Iterator[str]:
         return (example.text for example in self.examples("train"))
@@ -143,13 +143,14 @@ class TextClassification(Labelled[LabelledText]):
                 input_ids=pad(chosen, self.tokenizer.end_of_text_id),
                 attention_mask=mask([len(row) for row in chosen]),
                 labels=torch.from_numpy(labels),
+                ids=[examples[row].id for row in rows],
             )
             if not training:
-                batch["ids"] = [examples[row].id for row in rows]
                 batch["texts"] = [examples[row].text for row in rows]
             return batch
 
-        return InMemory(len(examples), self._order(split, [len(row) for row in tokens]), collate)
+        order = self._order(split, [len(row) for row in tokens])
+        return InMemory(len(examples), order, collate, digest([*tokens, targets]))
 
     def _target(self, example: LabelledText, ids: dict[str, int]) -> NDArray[np.int64]:
         """() the label's number, or (L,) 0 and 1."""

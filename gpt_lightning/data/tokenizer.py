@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.files import whole
 
 END_OF_TEXT: Final = "<|endoftext|>"
 """The token between documents, in every tokenizer that is made here."""
@@ -94,13 +94,8 @@ class Tokenizer:
 
     def save(self, path: Path | str) -> None:
         """Write a ``tokenizer.json`` (atomically)."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(self._inner.to_str(pretty=True), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole(Path(path)) as file:
+            file.write(self._inner.to_str(pretty=True).encode())
 
     @cached_property
     def hash(self) -> str:

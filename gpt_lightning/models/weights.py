@@ -4,7 +4,7 @@ import pickle
 import zipfile
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from torch import nn
@@ -12,13 +12,18 @@ from torch import nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.manifest import FILE, Manifest, verify
 
 PER_TASK: Final = ("attention", "dropout", "attention_dropout")
 """What of a backbone's configuration its weights do not depend on: each task decides anew."""
 
 
-def find_checkpoint(model: str, order: tuple[str, str] = ("best", "last")) -> Path:
-    """The checkpoint that MODEL means: a file, or a run's folder, of which the first there is in ``order`` is taken."""
+def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path:
+    """The checkpoint that MODEL means: a file, or of a run's folder its best, or its last; the last where none is best.
+
+    Raises:
+        InputError: there is none.
+    """
     if "://" in model:
         raise InputError(f"{model}: checkpoints are read from local files only; download it first")
     path = Path(model)
@@ -26,18 +31,22 @@ def find_checkpoint(model: str, order: tuple[str, str] = ("best", "last")) -> Pa
         return path
     if not path.is_dir():
         raise InputError(f"{model}: no such checkpoint or run folder")
-    for name in order:
-        if (checkpoint := path / "checkpoints" / f"{name}.ckpt").is_file():
-            return checkpoint
-    raise InputError(f"{model}: no checkpoints/best.ckpt or checkpoints/last.ckpt in this folder")
+    manifest = Manifest.read(path / "checkpoints")
+    if not manifest.checkpoints:
+        raise InputError(f"{model}: no run with checkpoints: {path / 'checkpoints' / FILE} lists none")
+    best = manifest.named(manifest.best)
+    return path / "checkpoints" / (best if best and which == "best" else manifest.checkpoints[-1]).file
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, tensors on the CPU; it is refused if reading it would run code.
+    """What a checkpoint holds, tensors on the CPU; it is refused if its bytes are not those that were written.
+
+    Nothing in it is run.
 
     Raises:
         InputError: it is no checkpoint of this project, is damaged, or holds anything but plain values.
     """
+    verify(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:

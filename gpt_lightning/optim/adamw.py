@@ -20,6 +20,8 @@ class AdamWConfig:
         beta2: decay of the squared gradient's mean, a step.
         eps: added to the root of the latter.
         weight_decay: decoupled decay of matrices and embeddings; biases and norms never decay.
+        max_skipped_steps: how many steps of a run are left out, rather than end it, as their loss or gradients are not
+            finite.
     """
 
     lr: float = 6e-4
@@ -27,6 +29,7 @@ class AdamWConfig:
     beta2: float = 0.95
     eps: float = 1e-8
     weight_decay: float = 0.1
+    max_skipped_steps: int = 0
 
     def __post_init__(self) -> None:
         if self.lr <= 0.0:
@@ -34,7 +37,7 @@ class AdamWConfig:
         for name in ("beta1", "beta2"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"optimizer.{name}={getattr(self, name)} must lie in [0, 1)")
-        for name in ("eps", "weight_decay"):
+        for name in ("eps", "weight_decay", "max_skipped_steps"):
             if getattr(self, name) < 0.0:
                 raise InputError(f"optimizer.{name}={getattr(self, name)} must be 0 or more")
 

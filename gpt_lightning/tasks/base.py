@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor
 from torchmetrics import Metric
 
 from gpt_lightning.batch import IGNORE_INDEX
-from gpt_lightning.errors import InputError
+from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.weights import load_backbone
@@ -51,6 +51,9 @@ class Task(L.LightningModule, ABC):
     batch: ClassVar[type]
     """The TypedDict of ``batch.py`` that the task reads."""
 
+    first_step: int | None = None
+    """Where training began or went on; None if it did neither."""
+
     def __init__(
         self,
         backbone: GPTConfig,
@@ -78,8 +81,10 @@ class Task(L.LightningModule, ABC):
         self.classes: list[str] = []  # what the rows of tables are of
         self.worst = Worst()
         self.tables: dict[Stage, dict[str, Tensor]] = {}  # what an epoch measured beside numbers, such as a matrix
-        self._window_weight: Tensor | None = None  # labels since the last optimizer step; None right after it
-        self._window_batches = 0
+        self._window: Tensor | None = None  # labels and losses since the last optimizer step; None right after it
+        self._window_ids: list[list[str]] = []  # what the rows of its micro-batches are called
+        self._labels_seen = 0.0  # in this epoch
+        self._skipped_steps = 0
 
     head: nn.Module
     train_metrics: Metric
@@ -128,7 +133,9 @@ class Task(L.LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how many micro-batches wait for an optimizer step, as when validation falls between two of a window."""
-        checkpoint["waiting_batches"] = self._window_batches
+        checkpoint["waiting_batches"] = len(self._window_ids)
+        checkpoint["skipped_steps"] = self._skipped_steps
+        checkpoint["labels_seen"] = self._labels_seen
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go back to the last optimizer step: gradients of the micro-batches since are in no checkpoint.
@@ -144,6 +151,8 @@ class Task(L.LightningModule, ABC):
                 f"the run has model.fine_tuning {saved}, but you ask for {mine}: what is frozen, and whether layers or "
                 "the head learn at rates of their own, cannot change when a run goes on; start with --model.init_from"
             )
+        self._skipped_steps = checkpoint.get("skipped_steps", 0)
+        self._labels_seen = checkpoint.get("labels_seen", 0.0)
         waiting = checkpoint.get("waiting_batches", 0)
         if not waiting:
             return
@@ -157,13 +166,16 @@ class Task(L.LightningModule, ABC):
     @property
     def is_accumulating(self) -> bool:
         """Whether gradients wait for more micro-batches before the optimizer steps."""
-        return self._window_weight is not None
+        return self._window is not None
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """The scaled sum of losses, for the backward pass; ``train/loss`` is logged as the mean."""
         loss, weight = self.step(batch, "train"), self.weight(batch)
-        self._window_weight = weight if self._window_weight is None else self._window_weight + weight
-        self._window_batches += 1
+        mean = loss.detach().float()
+        # A micro-batch without labels adds nothing, be its mean nan.
+        total = torch.stack((weight.float(), torch.where(weight > 0, mean * weight, 0.0)))
+        self._window = total if self._window is None else self._window + total
+        self._window_ids.append(batch.get("ids", []))
         return loss * (weight * LOSS_SCALE)
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
@@ -198,6 +210,7 @@ class Task(L.LightningModule, ABC):
         assert isinstance(optimizer, torch.optim.Optimizer)
         for group, fresh in zip(optimizer.param_groups, self.configure_optimizers().param_groups, strict=True):
             group.update({key: value for key, value in fresh.items() if key != "params"})
+        self.first_step = self.trainer.global_step
         run_steps = self.trainer.estimated_stepping_batches
         if run_steps == math.inf and self.schedule.kind != "constant" and self.schedule.total_steps is None:
             raise InputError(
@@ -218,14 +231,19 @@ class Task(L.LightningModule, ABC):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Turn the sum of gradients into the mean over the labels of all micro-batches and ranks, and clip it."""
-        assert self._window_weight is not None, "a step without a micro-batch"
+        """Turn the sum of gradients into the mean over the labels of all micro-batches and ranks, and clip it.
+
+        Raises:
+            RunError: the loss or the gradients are not finite.
+        """
+        assert self._window is not None, "a step without a micro-batch"
         precision, fused = self.trainer.precision_plugin, getattr(optimizer, "_step_supports_amp_scaling", False)
         if fused and isinstance(precision, MixedPrecision) and precision.scaler is not None:
             # Lightning leaves float16's scale to a fused optimizer's step, which comes after the clipping.
             precision.scaler.unscale_(optimizer)
-        weight = self.trainer.strategy.reduce(self._window_weight.float(), reduce_op="sum")
-        self._window_weight, self._window_batches = None, 0
+        weight, loss = self.trainer.strategy.reduce(self._window, reduce_op="sum").unbind()
+        ids = [name for batch in self._window_ids for name in batch]
+        self._window, self._window_ids = None, []
         # Lightning divided by the micro-batches of a step, DDP by the ranks.
         divided_by = self.trainer.accumulate_grad_batches * self.trainer.world_size
         # Without a single label the gradients are 0 and stay 0.
@@ -233,12 +251,42 @@ class Task(L.LightningModule, ABC):
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         gradients = [p.grad for p in parameters]
         norm = self._norm(gradients) * to_mean
+        # float16's own scale makes gradients overflow now and then, and leaves such steps out.
+        scaled = isinstance(precision, MixedPrecision) and precision.scaler is not None
+        finite, labels = torch.stack((loss if scaled else loss + norm, weight)).tolist()
+        if not math.isfinite(finite):
+            self._skip_step(parameters, float(loss), float(norm), ids)
+            return
+        self._labels_seen += labels
         if gradient_clip_val and gradient_clip_algorithm != "value":
             to_mean = to_mean * (gradient_clip_val / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(gradients, to_mean)
         if gradient_clip_val and gradient_clip_algorithm == "value":
             nn.utils.clip_grad_value_(parameters, gradient_clip_val)
         self._gradient_norm = norm
+
+    def _skip_step(self, parameters: list[nn.Parameter], loss: float, norm: float, ids: list[str]) -> None:
+        """Leave the weights as they are, if the user allows for it and it does not come too often.
+
+        Raises:
+            RunError: it has come too often.
+        """
+        self._skipped_steps += 1
+        step, allowed = self.trainer.global_step + 1, self.optimizer_config.max_skipped_steps
+        others = f", and those of {self.trainer.world_size - 1} other devices" if self.trainer.world_size > 1 else ""
+        what = (
+            f"step {step}: the loss is {loss:g}, the norm of the gradients {norm:g}; its rows: {', '.join(ids)}{others}"
+        )
+        if self._skipped_steps > allowed:
+            raise RunError(
+                f"{what}. No such number is in any checkpoint; look at these rows, lower model.optimizer.lr, or let so "
+                f"many steps be left out with model.optimizer.max_skipped_steps (it is {allowed})"
+            )
+        if self.trainer.is_global_zero:
+            print(f"left out {what} ({self._skipped_steps} of at most {allowed})", file=sys.stderr, flush=True)
+        self._gradient_norm = torch.full((), norm)
+        for parameter in parameters:
+            parameter.grad = None  # which the optimizer passes over
 
     def _norm(self, gradients: Iterable[Tensor]) -> Tensor:
         """The Euclidean norm of all gradients, also where each rank holds a part of them."""
@@ -262,6 +310,16 @@ class Task(L.LightningModule, ABC):
         ratio = self.schedule.ratio(self.trainer.global_step - 1, self._run_steps)
         self.log("train/learning_rate", self.optimizer_config.lr * ratio)
         self.log("train/gradient_norm", self._gradient_norm)
+
+    def on_train_epoch_end(self) -> None:
+        """Refuse to go through rows that teach nothing.
+
+        Raises:
+            InputError: no label was seen in the whole epoch.
+        """
+        if self._labels_seen == 0.0:
+            raise InputError("the training data has no label: nothing was learned in an epoch; look at --data.train")
+        self._labels_seen = 0.0
 
     def on_validation_epoch_end(self) -> None:
         """Log every value of the metric as ``val/name``."""

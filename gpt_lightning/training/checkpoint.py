@@ -1,67 +1,94 @@
 """When checkpoints are written."""
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint
 
-from gpt_lightning import tasks
 from gpt_lightning.data.tokenizer import Tokenizer
-from gpt_lightning.errors import InputError
+from gpt_lightning.errors import InputError, Interrupted
+from gpt_lightning.files import sweep
+from gpt_lightning.models.manifest import Manifest
+from gpt_lightning.tasks import Task
+from gpt_lightning.training.checkpoint_files import CheckpointFiles
+from gpt_lightning.training.identity import differences, identity
+from gpt_lightning.training.validation import is_last_step, validation_follows
+
+AT_ONCE = 2
+"""So many checkpoints must fit on the disk: the new one is complete before the old one goes."""
 
 
 class Checkpoints(Checkpoint):
-    """Keeps ``checkpoints/last.ckpt`` and ``checkpoints/best.ckpt`` in the run's folder.
+    """Keeps the last checkpoints and the best one in the run's folder, as ``checkpoints/manifest.json`` lists them.
 
-    ``last`` is written every ``every_n_steps`` optimizer steps, after each validation and at the end; ``best`` after a
-    validation that was better than all before it. Both hold the tokenizer, so that a checkpoint alone can be used.
+    One is written every ``every_n_steps`` optimizer steps, after each validation, at the end, and when a signal asks
+    the run to end. It is listed when it is complete, and only then an older one goes. Each holds the tokenizer, so that
+    a checkpoint alone can be used, and what decides the order of the data, so that no run goes on with another.
 
     Args:
         monitor: the metric that decides which is best.
         mode: whether its ``min`` or its ``max`` is.
-        every_n_steps: optimizer steps from one ``last`` to the next.
+        every_n_steps: optimizer steps from one to the next.
+        keep: how many of the last are kept, beside the best.
+        refuse_changes: do not go on with other data, or in another order, than the checkpoint's.
     """
 
     def __init__(
-        self, monitor: str = "val/loss", mode: Literal["min", "max"] = "min", every_n_steps: int = 1000
+        self,
+        monitor: str = "val/loss",
+        mode: Literal["min", "max"] = "min",
+        every_n_steps: int = 1000,
+        keep: int = 2,
+        refuse_changes: bool = True,
     ) -> None:
         if every_n_steps < 1:
             raise InputError(f"--checkpoints.every_n_steps={every_n_steps} must be at least 1")
+        if keep < 2:
+            raise InputError(f"--checkpoints.keep={keep} must be at least 2: one may be damaged later")
         self.monitor = monitor
         self.mode = mode
         self.every_n_steps = every_n_steps
+        self.keep = keep
+        self.refuse_changes = refuse_changes
         self.folder: Path | None = None
         self.best_score: float | None = None
         self.best_step: int | None = None
+        self._files = CheckpointFiles()
+        self._saved_at: tuple[int, int] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Make the folder, so that one that cannot be written stops the run before its first step."""
+        trainer.strategy.checkpoint_io = self._files
         log_dir = trainer.log_dir  # asks rank zero, so every rank must
         if stage != "fit" or log_dir is None:
             return
         self.folder = Path(log_dir) / "checkpoints"
         if trainer.is_global_zero:
             make_folder(self.folder)
+            sweep(self.folder)
+            self._delete_unlisted(Manifest.read(self.folder), keep=trainer.ckpt_path)
+            check_room(self.folder, pl_module)
             if (tokenizer := tokenizer_of(trainer)) is not None:
                 tokenizer.save(Path(log_dir) / "tokenizer.json")
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write ``last`` at its interval, and when training is about to end.
+        """Write one at the interval and when training is about to end, unless one follows after a validation.
 
         Not in ``on_train_end``: Lightning then counts the epoch as done, though it may have stopped in the middle.
         """
-        assert isinstance(pl_module, tasks.Task)
-        if pl_module.is_accumulating:
+        assert isinstance(pl_module, Task)
+        if pl_module.is_accumulating or validation_follows(trainer):
             return
         if trainer.global_step % self.every_n_steps == 0 or is_last_step(trainer) or trainer.should_stop:
-            self._save(trainer, "last")
+            self._save(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write ``last``, and ``best`` where it is."""
+        """Write one, and remember whether it is the best."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         if self.monitor not in trainer.callback_metrics:
@@ -70,27 +97,39 @@ class Checkpoints(Checkpoint):
                 f"choose one of {', '.join(trainer.callback_metrics)}"
             )
         score = float(trainer.callback_metrics[self.monitor])
-        if self._is_best(score):
+        is_best = self._is_best(score)
+        if is_best:
             self.best_score, self.best_step = score, trainer.global_step
-            self._save(trainer, "best")
-        self._save(trainer, "last")
+        self._save(trainer, is_best)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Write one if a signal has ended the run between two steps; after anything else, weights are unknown."""
+        if isinstance(exception, Interrupted) and exception.between_steps and self._saved_at != _position(trainer):
+            self._save(trainer)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the data module's name and its tokenizer."""
+        """Add the data module's name, its tokenizer, and what decides the order of the data."""
         if (tokenizer := tokenizer_of(trainer)) is not None:
             name = type(trainer.datamodule).__name__  # type: ignore[attr-defined]
-            checkpoint |= {"data": name, "tokenizer": tokenizer.to_json()}
+            checkpoint |= {"data": name, "tokenizer": tokenizer.to_json(), "identity": identity(trainer)}
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with another tokenizer: every id would mean something else."""
+        """Refuse to go on with another tokenizer, as every id would mean something else, or with other data."""
+        changed = []
         tokenizer = tokenizer_of(trainer)
         if tokenizer is not None and "tokenizer" in checkpoint:
             trained_with = Tokenizer.from_json(checkpoint["tokenizer"])
             if trained_with.hash != tokenizer.hash:
-                raise InputError(
-                    f"the checkpoint was trained with the tokenizer {trained_with.name}, the data has another: "
-                    f"{tokenizer.name}; leave --data.tokenizer out to use the checkpoint's"
-                )
+                changed.append(f"its tokenizer is {trained_with.name}, the data's is another: {tokenizer.name}")
+        if trainer.state.fn == "fit" and "identity" in checkpoint and not changed:
+            changed = differences(checkpoint["identity"], identity(trainer))
+        if changed and (self.refuse_changes or trainer.state.fn != "fit"):
+            raise InputError(
+                "the checkpoint was trained otherwise: "
+                + "; ".join(changed)
+                + ". Leave the option out or give what it was"
+                + (", or go on all the same with --checkpoints.refuse_changes=false" if self.refuse_changes else "")
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """The best so far."""
@@ -105,32 +144,31 @@ class Checkpoints(Checkpoint):
             return not math.isnan(score)
         return score < self.best_score if self.mode == "min" else score > self.best_score
 
-    def _save(self, trainer: L.Trainer, name: str) -> None:
-        if self.folder is not None:
-            trainer.save_checkpoint(self.folder / f"{name}.ckpt")
+    def _save(self, trainer: L.Trainer, is_best: bool = False) -> None:
+        """Write one, list it, delete what is no longer listed: in this order, whenever the process may be killed."""
+        if self.folder is None:
+            return
+        trainer.save_checkpoint(self.folder / f"step_{trainer.global_step}.ckpt")
+        self._saved_at = _position(trainer)
+        if trainer.is_global_zero:
+            assert self._files.written is not None
+            before = Manifest.read(self.folder)
+            after = before.with_entry(self._files.written, is_best, self.keep)
+            after.write(self.folder)
+            self._delete_unlisted(after)
+
+    def _delete_unlisted(self, manifest: Manifest, keep: Any = None) -> None:
+        """Delete what has been replaced, also by a process that was killed before it came to it."""
+        assert self.folder is not None
+        for path in self.folder.glob("step_*.ckpt") if manifest.checkpoints else ():
+            if manifest.named(path.name) is None and (keep is None or path.resolve() != Path(keep).resolve()):
+                path.unlink(missing_ok=True)
 
 
 def tokenizer_of(trainer: L.Trainer) -> Tokenizer | None:
     """The tokenizer of the trainer's data module, where it has one of ours."""
     tokenizer = getattr(trainer.datamodule, "tokenizer", None)  # type: ignore[attr-defined]
     return tokenizer if isinstance(tokenizer, Tokenizer) else None
-
-
-def is_last_step(trainer: L.Trainer) -> bool:
-    """Whether training ends after this step, at its limit of steps or epochs."""
-    last_epoch = trainer.current_epoch + 1 == trainer.max_epochs
-    return trainer.global_step == trainer.max_steps or (last_epoch and trainer.is_last_batch)
-
-
-class ValidationAtEnd(L.Callback):
-    """Validates after the last step too, wherever ``val_check_interval`` falls: what is kept has been measured."""
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Let Lightning's own check come out true for this batch."""
-        if is_last_step(trainer) and trainer.val_dataloaders:
-            trainer.val_check_batch = 1
 
 
 def make_folder(folder: Path) -> None:
@@ -142,3 +180,20 @@ def make_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another with --log_dir") from None
+
+
+def check_room(folder: Path, module: L.LightningModule) -> None:
+    """Refuse a disk that would be full at the first checkpoint, or the second."""
+    # AdamW keeps two numbers beside each that it changes.
+    size = sum(p.numel() * p.element_size() * (3 if p.requires_grad else 1) for p in module.parameters())
+    free = shutil.disk_usage(folder).free
+    if free < AT_ONCE * size:
+        raise InputError(
+            f"{folder}: {free / 1e6:,.0f} MB are free, but {AT_ONCE} checkpoints of {size / 1e6:,.0f} MB must fit; "
+            "make room, or choose another folder with --log_dir"
+        )
+
+
+def _position(trainer: L.Trainer) -> tuple[int, int]:
+    """Which state of training a checkpoint written now would hold."""
+    return trainer.global_step, trainer.fit_loop.epoch_loop.total_batch_idx

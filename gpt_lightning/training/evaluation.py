@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from gpt_lightning.files import whole
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.base import Stage
 
@@ -73,15 +73,11 @@ def metrics_file(checkpoint: Path) -> Path:
 
 def write(record: Mapping[str, Any], path: Path) -> None:
     """Write JSON whole or not at all; a folder that cannot be written only costs a warning."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    # Lone surrogates, which JSON may hold and UTF-8 may not, become question marks.
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
     try:
-        try:
-            # Lone surrogates, which JSON may hold and UTF-8 may not, become question marks.
-            text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
-            unfinished.write_text(text + "\n", encoding="utf-8", errors="replace")
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with whole(path) as file:
+            file.write((text + "\n").encode(errors="replace"))
     except OSError as error:
         print(f"warning: cannot write {path}: {error.strerror}; the numbers are in the table only", file=sys.stderr)
 

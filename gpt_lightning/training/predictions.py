@@ -3,11 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import lightning.pytorch as L
 
 from gpt_lightning.errors import InputError
+
+_LINE_ENDS: Final = {ord(end): f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
+"""What JSON writes as it is and Python's ``splitlines`` splits at, with its escape."""
 
 
 class PredictionWriter(L.Callback):
@@ -44,4 +47,4 @@ class PredictionWriter(L.Callback):
     ) -> None:
         """Append the rows of one batch."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in outputs)
+            file.writelines(json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS) + "\n" for row in outputs)

@@ -9,6 +9,7 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
+from gpt_lightning.models.manifest import Manifest
 from gpt_lightning.training.checkpoint import Checkpoints
 
 
@@ -83,11 +84,11 @@ class Summary(L.Callback):
         for checkpoints in trainer.checkpoint_callbacks:
             if not isinstance(checkpoints, Checkpoints) or checkpoints.folder is None:
                 continue
-            best = checkpoints.folder / "best.ckpt"
-            if checkpoints.best_score is not None and best.is_file():
-                lines.append(
-                    f"best: {best} ({checkpoints.monitor} {checkpoints.best_score:.4f} at step {checkpoints.best_step})"
-                )
-            lines.append(f"last: {checkpoints.folder / 'last.ckpt'}")
+            manifest = Manifest.read(checkpoints.folder)
+            if checkpoints.best_score is not None and manifest.best is not None:
+                score = f"{checkpoints.monitor} {checkpoints.best_score:.4f} at step {checkpoints.best_step}"
+                lines.append(f"best: {checkpoints.folder / manifest.best} ({score})")
+            if manifest.checkpoints:
+                lines.append(f"last: {checkpoints.folder / manifest.checkpoints[-1].file}")
         lines.append(f"curves: {Path(sys.executable).parent / 'tensorboard'} --logdir {Path(log_dir).parent}")
         Console(soft_wrap=True, highlight=False).print("\n".join(lines))

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from gpt_lightning.commands.evaluate import markdown
+from gpt_lightning.training.reading import find_checkpoint
 from tests.heads import CommandLine
 
 
@@ -42,7 +43,7 @@ def test_two_tasks_in_one_table(cli: CommandLine) -> None:
 def test_what_is_measured_again(cli: CommandLine) -> None:
     run = cli.fit("topics")
     assert cli("evaluate", str(run)) == 0, cli.err
-    file, best = run / "metrics.json", run / "checkpoints" / "best.ckpt"
+    file, best = run / "metrics.json", find_checkpoint(str(run))
     true = file.read_text()
     changed = json.loads(true) | {"metrics": {"accuracy": 0.12345}, "data": ["a|b.jsonl", "c.jsonl"]}
 
@@ -61,7 +62,7 @@ def test_what_is_measured_again(cli: CommandLine) -> None:
     os.utime(best, (file.stat().st_mtime + 10,) * 2)
     assert not is_taken(), "the checkpoint is newer"
 
-    file.write_text(json.dumps(changed | {"checkpoint": "last.ckpt"}))
+    file.write_text(json.dumps(changed | {"checkpoint": "step_1.ckpt"}))
     os.utime(best, (0, 0))
     assert not is_taken(), "another checkpoint was measured"
 
@@ -85,7 +86,7 @@ def test_bad_input_gets_one_clear_message(cli: CommandLine) -> None:
     Path("empty/config.yaml").touch()
     refused("absent: not a run's folder: it has no config.yaml; give logs/<experiment>/version_N", "absent")
     refused("logs/topics: not a run's folder", str(run), "logs/topics")
-    refused("no checkpoints/best.ckpt or checkpoints/last.ckpt in this folder", "empty")
+    refused("empty: no run with checkpoints: empty/checkpoints/manifest.json lists none", "empty")
     refused("--output table.csv must end in .md or .json", str(run), "--output=table.csv")
     (run / "metrics.json").write_text('{"metrics": 3')
     refused("metrics.json: damaged; --again measures anew", str(run))
@@ -97,7 +98,7 @@ def test_bad_input_gets_one_clear_message(cli: CommandLine) -> None:
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     refused("no test data; give it as data.init_args.test in logs/topics/version_0/config.yaml, or run fi", str(run))
     (run / "config.yaml").write_text("data: [")
-    refused("config.yaml: not the configuration of a run", str(run))
+    refused("config.yaml:1: not YAML", str(run))
 
     Path("topics.jsonl").unlink()
     config["data"]["init_args"]["test"] = "topics.jsonl"

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from gpt_lightning.cli import main
-from gpt_lightning.training import Checkpoints, ValidationAtEnd
+from gpt_lightning.training import Checkpoints, Validations
+from gpt_lightning.training.reading import find_checkpoint
 from tests.runs import causal_lm, language_modeling, trainer
 
 
@@ -14,7 +15,7 @@ from tests.runs import causal_lm, language_modeling, trainer
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of a few steps, of a model with a context of 8 bytes."""
     folder = tmp_path_factory.mktemp("run")
-    run = trainer(folder, max_steps=3, callbacks=[Checkpoints(), ValidationAtEnd()])
+    run = trainer(folder, max_steps=3, callbacks=[Checkpoints(), Validations()])
     run.fit(causal_lm(), datamodule=language_modeling(folder))
     return folder
 
@@ -28,7 +29,7 @@ def generate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
 def test_a_run_folder_and_its_checkpoint_give_the_same(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     texts = [
         generate(capsys, str(model), "--prompt=beer", "--max_new_tokens=20", "--seed=3")
-        for model in (run_folder, run_folder / "checkpoints" / "best.ckpt", run_folder)
+        for model in (run_folder, find_checkpoint(str(run_folder)), run_folder)
     ]
     assert texts[0][0] == 0, texts[0][2]
     assert texts[0][1].startswith("beer")
@@ -70,7 +71,7 @@ def test_a_model_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
     for model, message in (
         (tmp_path / "absent", "no such checkpoint or run folder"),
-        (tmp_path, "no checkpoints/best.ckpt or checkpoints/last.ckpt in this folder"),
+        (tmp_path, "no run with checkpoints: "),
         (tmp_path / "other.pt", "a torch file, but not a checkpoint of gpt-lightning"),
     ):
         code, _, err = generate(capsys, str(model))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gpt_lightning.models.weights import read_checkpoint
+from gpt_lightning.training.reading import find_checkpoint
 from tests.heads import CommandLine, write_config
 from tests.runs import write_text
 
@@ -36,12 +37,14 @@ def pretrain(run: CommandLine, *arguments: str) -> Path:
 def test_a_head_starts_from_a_backbone_by_one_flag(run: CommandLine, tmp_path: Path) -> None:
     backbone = pretrain(run)
     head = run.fit("topics", f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", "--trainer.max_steps=1")
-    assert "the backbone's shape is that of logs/lm/version_0/checkpoints/last.ckpt: block_size=64 (not 128)" in run.out
+    assert (
+        "the backbone's shape is that of logs/lm/version_0/checkpoints/step_2.ckpt: block_size=64 (not 128)" in run.out
+    )
     assert "n_embd=24 (not 16)" in run.out
-    assert "the tokenizer is that of logs/lm/version_0/checkpoints/last.ckpt: bpe (270)" in run.out
+    assert "the tokenizer is that of logs/lm/version_0/checkpoints/step_2.ckpt: bpe (270)" in run.out
     assert (tmp_path / head / "tokenizer.json").read_text() == (tmp_path / backbone / "tokenizer.json").read_text()
-    before = read_checkpoint(tmp_path / backbone / "checkpoints" / "last.ckpt")
-    after = read_checkpoint(tmp_path / head / "checkpoints" / "last.ckpt")
+    before = read_checkpoint(find_checkpoint(str(tmp_path / backbone), "last"))
+    after = read_checkpoint(find_checkpoint(str(tmp_path / head), "last"))
     assert after["hyper_parameters"]["backbone"] == before["hyper_parameters"]["backbone"]
     moved = (after["state_dict"]["backbone.token_embedding.weight"], before["state_dict"]["head.weight"])
     assert torch.allclose(*moved, atol=0.05), "one step away from where it started"
@@ -51,7 +54,7 @@ def test_what_a_backbone_sees_is_the_tasks_to_decide(run: CommandLine, tmp_path:
     backbone = pretrain(run)
     flags = ("--model.backbone.attention=bidirectional", "--model.backbone.dropout=0.2")
     head = run.fit("tags", f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", *flags)
-    saved = read_checkpoint(tmp_path / head / "checkpoints" / "best.ckpt")["hyper_parameters"]["backbone"]
+    saved = read_checkpoint(find_checkpoint(str(tmp_path / head)))["hyper_parameters"]["backbone"]
     assert (saved["attention"], saved["dropout"], saved["n_embd"]) == ("bidirectional", 0.2, 24)
 
 
@@ -59,17 +62,15 @@ def test_another_tokenizer_is_refused_with_both_names(run: CommandLine) -> None:
     backbone = pretrain(run)
     write_config(run.folder, "topics")
     assert run("fit", "-c", "topics.yaml", f"--model.init_from={backbone}") == 2
-    assert (
-        "--data.tokenizer=bytes is bytes (257), but logs/lm/version_0/checkpoints/last.ckpt was trained with bpe (270)"
-        in run.err
-    )
+    trained = "logs/lm/version_0/checkpoints/step_2.ckpt was trained with bpe (270)"
+    assert f"--data.tokenizer=bytes is bytes (257), but {trained}" in run.err
     assert not (run.folder / "logs" / "topics").exists()
 
 
 def test_a_run_that_started_from_a_backbone_resumes_without_it(run: CommandLine, tmp_path: Path) -> None:
     backbone = pretrain(run)
     head = run.fit("topics", f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", "--trainer.max_steps=2")
-    (tmp_path / backbone / "checkpoints" / "last.ckpt").unlink()
+    find_checkpoint(str(tmp_path / backbone)).unlink()
     config = str(head / "config.yaml")
     assert run("fit", "-c", config, f"--ckpt_path={head}", "--trainer.max_steps=4") == 0, run.err
     assert "4 steps" in run.out
@@ -82,15 +83,15 @@ def test_a_run_of_another_size_than_its_configuration_is_tested(run: CommandLine
     assert run("test", *flags) == 0, run.err
     assert "from the checkpoint: model.backbone.n_embd=24 (the configuration has 16)" in run.out
     assert run("test", *flags, "--model.backbone.n_embd=16") == 2
-    assert "model.backbone.n_embd=16, but logs/topics/version_0/checkpoints/best.ckpt was trained with 24" in run.err
+    assert "model.backbone.n_embd=16, but logs/topics/version_0/checkpoints/step_2.ckpt was trained with 24" in run.err
 
 
 def test_freezing_all_leaves_the_backbone_as_it_was(run: CommandLine, tmp_path: Path) -> None:
     backbone = pretrain(run)
     flags = (f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", "--model.fine_tuning.freeze=all")
     head = run.fit("topics", *flags)
-    before = read_checkpoint(tmp_path / backbone / "checkpoints" / "last.ckpt")["state_dict"]
-    after = read_checkpoint(tmp_path / head / "checkpoints" / "last.ckpt")["state_dict"]
+    before = read_checkpoint(find_checkpoint(str(tmp_path / backbone), "last"))["state_dict"]
+    after = read_checkpoint(find_checkpoint(str(tmp_path / head), "last"))["state_dict"]
     for name, value in after.items():
         if name.startswith("backbone."):
             assert torch.equal(value, before[name]), name
@@ -176,7 +177,7 @@ def test_nothing_that_a_checkpoint_names_is_imported(
 ) -> None:
     head = run.fit("topics")
     (tmp_path / "evil_module.py").write_text("import pathlib; pathlib.Path('ran').touch()")
-    path = tmp_path / head / "checkpoints" / "best.ckpt"
+    path = find_checkpoint(str(tmp_path / head))
     checkpoint = dict(read_checkpoint(path))
     checkpoint["hyper_parameters"] = dict(checkpoint["hyper_parameters"]) | {name: value}
     evil = tmp_path / "evil.ckpt"

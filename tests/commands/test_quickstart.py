@@ -7,6 +7,7 @@ import pytest
 from gpt_lightning.cli import main
 from gpt_lightning.commands import quickstart
 from gpt_lightning.models.weights import read_checkpoint
+from gpt_lightning.training.reading import find_checkpoint
 
 
 def test_quickstart_ends_with_its_table(
@@ -26,7 +27,7 @@ def test_quickstart_ends_with_its_table(
     assert 0.0 <= float(scratch) <= 1.0
     assert 0.0 <= float(pretrained) <= 1.0
     backbone, *heads = (
-        read_checkpoint(tmp_path / "logs" / run / "checkpoints" / "last.ckpt")
+        read_checkpoint(find_checkpoint(str(tmp_path / "logs" / run), "last"))
         for run in (
             "pretrain_toy_world/version_0",
             "toy_world_classification/version_0",

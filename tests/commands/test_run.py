@@ -11,7 +11,7 @@ import yaml
 
 from gpt_lightning import tasks
 from gpt_lightning.cli import main
-from gpt_lightning.training.reading import read_checkpoint
+from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 from tests.runs import write_text
 
 CONFIG = """
@@ -71,17 +71,21 @@ def fit(run: Run, *arguments: str) -> str:
 def test_fit_fills_the_folder_of_the_run(run: Run, tmp_path: Path) -> None:
     out = fit(run)
     folder = tmp_path / "logs" / "beer" / "version_0"
-    assert {path.name for path in folder.glob("[!e]*")} == {
+    assert {path.name for path in folder.glob("[!e.]*")} == {
         "config.yaml",
         "checkpoints",
         "tokenizer.json",
         "hparams.yaml",
     }
     assert len(list(folder.glob("events.out.tfevents.*"))) == 1
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {
+        "manifest.json",
+        "step_2.ckpt",
+        "step_4.ckpt",
+    }
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["model"]["init_args"]["schedule"]["kind"] == "cosine", "defaults are written out"
-    assert f"best: {folder.relative_to(tmp_path)}/checkpoints/best.ckpt (val/loss" in out
+    assert f"best: {folder.relative_to(tmp_path)}/checkpoints/step_" in out
     assert "tensorboard --logdir logs/beer" in out
 
 
@@ -120,9 +124,9 @@ def test_a_new_run_has_a_new_folder(run: Run, tmp_path: Path) -> None:
 def test_resume_goes_on_in_its_own_folder(run: Run, tmp_path: Path) -> None:
     constant = ("--model.schedule.kind=constant", "--model.schedule.warmup_steps=0")
     fit(run, *constant, "--trainer.max_steps=6")
-    straight = read_checkpoint(tmp_path / "logs/beer/version_0/checkpoints/last.ckpt")
+    straight = read_checkpoint(tmp_path / "logs/beer/version_0/checkpoints/step_6.ckpt")
     fit(run, *constant, "--trainer.max_steps=3")
-    last = "logs/beer/version_1/checkpoints/last.ckpt"
+    last = "logs/beer/version_1/checkpoints/step_6.ckpt"
     fit(run, *constant, "--trainer.max_steps=6", "--ckpt_path=logs/beer/version_1")
     assert {path.name for path in (tmp_path / "logs" / "beer").iterdir()} == {"version_0", "version_1"}
     resumed = read_checkpoint(tmp_path / last)
@@ -132,13 +136,20 @@ def test_resume_goes_on_in_its_own_folder(run: Run, tmp_path: Path) -> None:
 
 def test_flags_win_over_yaml_and_yaml_over_the_checkpoint(run: Run, tmp_path: Path) -> None:
     fit(run, "--model.optimizer.lr=0.5", "--model.optimizer.beta1=0.8")
-    last = "logs/beer/version_0/checkpoints/last.ckpt"
+    last = "logs/beer/version_0/checkpoints/step_4.ckpt"
     out = fit(run, f"--ckpt_path={last}", "--trainer.max_steps=5", "--model.optimizer.weight_decay=0.3")
     assert "yours, not the checkpoint's: model.optimizer.lr=0.01 (it has 0.5)" in out  # YAML
     assert "yours, not the checkpoint's: model.optimizer.weight_decay=0.3 (it has 0.1)" in out  # flag
     assert "from the checkpoint: model.optimizer.beta1=0.8" in out
-    hparams = torch.load(tmp_path / last, weights_only=True)["hyper_parameters"]
-    assert hparams["optimizer"] == {"lr": 0.01, "beta1": 0.8, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.3}
+    hparams = read_checkpoint(find_checkpoint(str(tmp_path / "logs/beer/version_0"), "last"))["hyper_parameters"]
+    assert hparams["optimizer"] == {
+        "lr": 0.01,
+        "beta1": 0.8,
+        "beta2": 0.95,
+        "eps": 1e-8,
+        "weight_decay": 0.3,
+        "max_skipped_steps": 0,
+    }
 
 
 def test_a_checkpoint_needs_no_configuration(run: Run) -> None:
@@ -150,7 +161,7 @@ def test_a_checkpoint_needs_no_configuration(run: Run) -> None:
 
 def test_validate_and_predict(run: Run, tmp_path: Path) -> None:
     fit(run)
-    checkpoint = "--ckpt_path=logs/beer/version_0/checkpoints/last.ckpt"
+    checkpoint = "--ckpt_path=logs/beer/version_0/checkpoints/step_4.ckpt"
     code, out, err = run("validate", "-c", "config.yaml", checkpoint)
     assert code == 0, err
     assert "val/loss" in out
@@ -169,11 +180,11 @@ def test_another_shape_than_the_checkpoint(run: Run) -> None:
         "fit",
         "-c",
         "config.yaml",
-        "--ckpt_path=logs/beer/version_0/checkpoints/last.ckpt",
+        "--ckpt_path=logs/beer/version_0/checkpoints/step_4.ckpt",
         "--model.backbone.n_layer=2",
     )
     assert code == 2
-    assert "model.backbone.n_layer=2, but logs/beer/version_0/checkpoints/last.ckpt was trained with 1" in err
+    assert "model.backbone.n_layer=2, but logs/beer/version_0/checkpoints/step_4.ckpt was trained with 1" in err
 
 
 @pytest.mark.parametrize(
@@ -257,7 +268,8 @@ def test_without_logger_or_checkpoints_nothing_is_overwritten(run: Run, tmp_path
 
 def test_training_without_validation(run: Run, tmp_path: Path) -> None:
     fit(run, "--data.validation=null")
-    assert [path.name for path in tmp_path.glob("logs/beer/version_0/checkpoints/*")] == ["last.ckpt"]
+    checkpoints = tmp_path.glob("logs/beer/version_0/checkpoints/*")
+    assert {path.name for path in checkpoints} == {"manifest.json", "step_4.ckpt"}
 
 
 class OtherTask(tasks.CausalLM):
@@ -268,11 +280,12 @@ def test_a_checkpoint_of_another_task(run: Run, tmp_path: Path, monkeypatch: pyt
     fit(run)
     monkeypatch.setattr(tasks, "OtherTask", OtherTask, raising=False)
     monkeypatch.setattr(tasks, "__all__", [*tasks.__all__, "OtherTask"])
-    path = tmp_path / "logs/beer/version_0/checkpoints/last.ckpt"
+    path = tmp_path / "logs/beer/version_0/checkpoints/step_4.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["hyper_parameters"]["task"] = "OtherTask"
+    path = tmp_path / "other.ckpt"
     torch.save(checkpoint, path)
-    code, _, err = run("fit", "-c", "config.yaml", f"--ckpt_path={path}")
+    code, _, err = run("fit", "-c", "config.yaml", f"--ckpt_path={path}", "--allow_import=tests")
     assert code == 2
     assert "holds a OtherTask, but the configuration asks for a CausalLM; give the configuration of a Other" in err
 
@@ -280,12 +293,12 @@ def test_a_checkpoint_of_another_task(run: Run, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("size", [0, 100, 5000])
 def test_a_truncated_checkpoint(run: Run, tmp_path: Path, size: int) -> None:
     fit(run)
-    path = tmp_path / "logs/beer/version_0/checkpoints/last.ckpt"
+    path = tmp_path / "logs/beer/version_0/checkpoints/step_4.ckpt"
     path.write_bytes(path.read_bytes()[:size])
     for arguments in (["fit", "-c", "config.yaml", f"--ckpt_path={path}"], ["generate", str(path)]):
         code, _, err = run(*arguments)
         assert code == 2
-        assert f"{path}: truncated or damaged" in err or f"{path}: not a checkpoint" in err
+        assert f"{path}: damaged: it has {size:,} bytes" in err
 
 
 def test_print_config_and_composition(run: Run, tmp_path: Path) -> None:

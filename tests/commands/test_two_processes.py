@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt_lightning.training.reading import read_checkpoint
+from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 from tests.commands.test_run import CONFIG
 from tests.runs import write_text
 
@@ -28,11 +28,11 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     write_text(tmp_path)
     (tmp_path / "config.yaml").write_text(CONFIG)
     out = fit(tmp_path, "--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2")
-    assert out.count("best: logs/beer/version_0/checkpoints/best.ckpt") == 1
+    assert out.count("best: logs/beer/version_0/checkpoints/step_") == 1
     fit(tmp_path, "--data.batch_size=4")
     assert {path.name for path in (tmp_path / "logs" / "beer").iterdir()} == {"version_0", "version_1"}
     two, one = (
-        read_checkpoint(tmp_path / "logs" / "beer" / version / "checkpoints" / "last.ckpt")
+        read_checkpoint(find_checkpoint(str(tmp_path / "logs" / "beer" / version), "last"))
         for version in ("version_0", "version_1")
     )
     for name, value in one["state_dict"].items():

@@ -106,7 +106,7 @@ def test_the_last_smaller_batch_stays_last(number: int) -> None:
 def draw(number: int, batch_size: int, *, rank: int = 0, world_size: int = 1, start: Position = (0, 0)) -> list[Batch]:
     """What a rank reads of rows in the order of training."""
     order = ByLength(skewed(number), batch_size * world_size, seed=3)
-    rows = InMemory(number, order, lambda chosen, num_padding: (chosen, num_padding))
+    rows = InMemory(number, order, lambda chosen, num_padding: (chosen, num_padding), "")
     loader = ResumableLoader(rows, batch_size=batch_size, rank=rank, world_size=world_size, position=lambda: start)
     return list(loader)
 
@@ -142,7 +142,8 @@ def test_rows_come_in_order() -> None:
 
 
 def test_batches_are_drawn_in_the_order_of_their_epoch() -> None:
-    rows = InMemory(3, lambda epoch: np.array([2, 0, 1]) if epoch else np.array([0, 1, 2]), lambda *drawn: drawn)
+    orders = ([0, 1, 2], [2, 0, 1])
+    rows = InMemory(3, lambda epoch: np.array(orders[epoch]), lambda *drawn: drawn, "")
     assert len(rows) == 3
     assert rows.batch(0, np.array([1, 2]), 0) == ([1, 2], 0)
     assert rows.batch(1, np.array([0, 2]), 5) == ([2, 1], 5)

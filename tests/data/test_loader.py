@@ -18,6 +18,7 @@ class Rows:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.digest = str(number)
 
     def __len__(self) -> int:
         return self.number

@@ -21,6 +21,8 @@ DOCUMENTS = ["first", "汉字 é", "a longer one, over several blocks", "last"]
 class Numbers:
     """A stream whose tokens are their own positions."""
 
+    checksum = "numbers"
+
     def __init__(self, length: int) -> None:
         self.length = length
 
@@ -112,6 +114,7 @@ def test_padding_rows_have_no_labels_and_no_bytes(seed: int | None, mask_documen
     rows = numbers(50, 8, seed=seed, mask_documents=mask_documents)
     batch = rows.batch(2, np.array(indices, dtype=np.int64), num_padding=3)
     real = len(indices)
+    assert len(batch.pop("ids")) == real
     assert {value.size(0) for value in batch.values()} == {real + 3}  # type: ignore[attr-defined]
     assert (batch["labels"][real:] == IGNORE_INDEX).all()
     assert not batch["num_bytes"][real:].any()
@@ -146,3 +149,12 @@ def test_too_little_training_text_is_refused(length: int) -> None:
     ):
         numbers(length, 8, seed=0)
     assert len(numbers(9, 8, seed=0)) == 1
+
+
+def test_a_block_is_called_by_its_place() -> None:
+    blocks = numbers(101, 8, seed=3)
+    batch = blocks.batch(2, np.array([0, 5, 11]), num_padding=1)
+    assert len(batch["ids"]) == 3
+    for name, row in zip(batch["ids"], batch["input_ids"].tolist(), strict=False):
+        first, last = map(int, name.removeprefix("tokens ").split("-"))
+        assert (first % 101, (last - 1) % 101) == (row[0], row[-1])

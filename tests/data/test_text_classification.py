@@ -304,7 +304,7 @@ def test_training_batches_hold_no_texts(tmp_path: Path) -> None:
     path = write_topics(tmp_path / "a.jsonl")
     data = module(tmp_path, train=path, validation=path, test=path)
     for batch in batches(data, "fit"):
-        assert set(batch) == {"input_ids", "attention_mask", "labels"}
+        assert set(batch) == {"input_ids", "attention_mask", "labels", "ids"}
     whole = {"input_ids", "attention_mask", "labels", "ids", "texts"}
     assert all(set(batch) == whole for batch in data.val_dataloader())
     for function in ("validate", "test", "predict"):

@@ -87,8 +87,9 @@ def test_one_step_is_the_papers() -> None:
         ({"beta2": -0.1}, r"optimizer\.beta2=-0\.1 must lie in \[0, 1\)"),
         ({"eps": -1e-8}, r"optimizer\.eps=-1e-08 must be 0 or more"),
         ({"weight_decay": -0.1}, r"optimizer\.weight_decay=-0\.1 must be 0 or more"),
+        ({"max_skipped_steps": -1}, r"optimizer\.max_skipped_steps=-1 must be 0 or more"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(settings: dict[str, float], message: str) -> None:
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         AdamWConfig(**settings)

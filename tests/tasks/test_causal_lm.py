@@ -173,7 +173,11 @@ def test_a_step_without_any_label_moves_nothing_but_decay(tmp_path: Path) -> Non
     module = task()
     module.optimizer_config = AdamWConfig(lr=1e-2, weight_decay=0.0)
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    trainer(tmp_path, max_epochs=1, accumulate_grad_batches=2).fit(module, batches([RAGGED[3], RAGGED[3]]))
+    fit = trainer(tmp_path, max_epochs=1, accumulate_grad_batches=2)
+    # An epoch of nothing but such steps has taught nothing, and says so.
+    with pytest.raises(InputError, match="the training data has no label: nothing was learned in an epoch"):
+        fit.fit(module, batches([RAGGED[3], RAGGED[3]]))
+    assert fit.global_step == 1
     torch.testing.assert_close(dict(module.state_dict()), before, rtol=0, atol=0)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Throughput, ValidationAtEnd
+from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Throughput, Validations
 from gpt_lightning.training.progress import Bar
 from gpt_lightning.training.reading import find_checkpoint, load_task, read_checkpoint
 from gpt_lightning.training.throughput import measured_flops
@@ -42,9 +42,9 @@ def test_best_is_the_best_and_last_the_last(tmp_path: Path, mode: Any, best_step
         val_check_interval=1,
         check_val_every_n_epoch=None,
     )
-    assert read_checkpoint(tmp_path / "checkpoints" / "best.ckpt")["global_step"] == best_step
-    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 4
-    assert find_checkpoint(str(tmp_path)).name == "best.ckpt"
+    assert read_checkpoint(find_checkpoint(str(tmp_path)))["global_step"] == best_step
+    assert read_checkpoint(find_checkpoint(str(tmp_path), "last"))["global_step"] == 4
+    assert find_checkpoint(str(tmp_path)).name == f"step_{best_step}.ckpt"
 
 
 def test_last_is_written_at_its_interval(tmp_path: Path) -> None:
@@ -55,12 +55,12 @@ def test_last_is_written_at_its_interval(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="power cut"):
         fit(tmp_path, Checkpoints(every_n_steps=2), Crash(), max_steps=9, limit_val_batches=0)
-    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 4
+    assert read_checkpoint(find_checkpoint(str(tmp_path), "last"))["global_step"] == 4
 
 
 def test_a_checkpoint_alone_is_enough(tmp_path: Path) -> None:
     run = fit(tmp_path, Checkpoints(), max_steps=2)
-    moved = (tmp_path / "checkpoints" / "last.ckpt").rename(tmp_path / "elsewhere.ckpt")
+    moved = find_checkpoint(str(tmp_path), "last").rename(tmp_path / "elsewhere.ckpt")
     task, tokenizer = load_task(moved)
     assert not task.training
     assert tokenizer.name == "bytes (257)"
@@ -71,8 +71,8 @@ def test_a_checkpoint_alone_is_enough(tmp_path: Path) -> None:
 def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
     fit(tmp_path, Checkpoints(), max_steps=2)
     other = trainer(tmp_path, callbacks=[Checkpoints()], max_steps=3)
-    last = tmp_path / "checkpoints" / "last.ckpt"
-    with pytest.raises(InputError, match=r"tokenizer bytes \(257\), the data has another: bpe \(260\)"):
+    last = find_checkpoint(str(tmp_path), "last")
+    with pytest.raises(InputError, match=r"its tokenizer is bytes \(257\), the data's is another: bpe \(260\)\. L"):
         other.fit(
             causal_lm(), datamodule=language_modeling(tmp_path, tokenizer="bpe:260"), ckpt_path=last, weights_only=True
         )
@@ -83,7 +83,7 @@ def test_validation_at_the_end(tmp_path: Path) -> None:
     run = fit(
         tmp_path,
         Scores(0.5, 0.4),
-        ValidationAtEnd(),
+        Validations(),
         max_steps=4,
         val_check_interval=3,
         check_val_every_n_epoch=None,
@@ -94,7 +94,7 @@ def test_validation_at_the_end(tmp_path: Path) -> None:
 def test_tokens_are_counted_and_go_on_after_a_resume(tmp_path: Path) -> None:
     fit(tmp_path, Throughput(), Checkpoints(), max_steps=3, accumulate_grad_batches=2)
     again = trainer(tmp_path, callbacks=[Throughput(), Checkpoints()], max_steps=4, accumulate_grad_batches=2)
-    last = tmp_path / "checkpoints" / "last.ckpt"
+    last = find_checkpoint(str(tmp_path), "last")
     again.fit(causal_lm(), datamodule=language_modeling(tmp_path), ckpt_path=last, weights_only=True)
     tokens = float(again.callback_metrics["train/tokens"])
     # An epoch has 19 blocks of 8 tokens, in micro-batches of 4, 4, 4, 4 and 3: 3 steps, and one more of 2 batches.
@@ -127,4 +127,4 @@ def test_lines_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.Capture
     fit(tmp_path, Throughput(), ProgressLines(seconds=0.0), Checkpoints(), Summary(), max_steps=2)
     out = capsys.readouterr().out
     assert "step 2: train/loss" in out
-    assert f"last: {tmp_path}/checkpoints/last.ckpt" in out
+    assert f"last: {tmp_path}/checkpoints/step_2.ckpt" in out

@@ -16,6 +16,7 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
 from sklearn.metrics import f1_score as sklearn_f1
 
 from gpt_lightning.training.evaluation import metrics_file, print_tables, write
+from gpt_lightning.training.reading import find_checkpoint
 from tests.heads import ODD_LABEL, TAGS, TOPICS, CommandLine
 
 
@@ -39,7 +40,7 @@ def test_topics_equal_scikit_learn(cli: CommandLine) -> None:
     labels = sorted(set(gold))
     assert {key: record[key] for key in ("task", "checkpoint", "data")} == {
         "task": "SequenceClassification",
-        "checkpoint": "best.ckpt",
+        "checkpoint": find_checkpoint("logs/topics/version_0").name,
         "data": "topics.jsonl",
     }
     assert record["step"] in (2, 4)
@@ -82,7 +83,7 @@ def test_where_it_is_written(cli: CommandLine) -> None:
     assert not list(Path().glob("**/metrics.json")), "validate writes nothing"
 
     Path("elsewhere").mkdir()
-    shutil.copy(run / "checkpoints" / "last.ckpt", "elsewhere/mine.ckpt")
+    shutil.copy(find_checkpoint(str(run), "last"), "elsewhere/mine.ckpt")
     assert cli("test", "-c", "topics.yaml", "--ckpt_path=elsewhere/mine.ckpt", "--trainer.limit_test_batches=0.5") == 0
     assert "only a part of the test data was read" in cli.out
     assert not list(Path().glob("**/metrics.json"))
@@ -99,7 +100,7 @@ def test_where_it_is_written(cli: CommandLine) -> None:
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
-    path = metrics_file(tmp_path / "checkpoints" / "best.ckpt")
+    path = metrics_file(tmp_path / "checkpoints" / "step_2.ckpt")
     assert path == tmp_path / "metrics.json"
     write({"data": "日本", "loss": None}, path)
     with pytest.raises(ValueError, match="Out of range float values"):

@@ -1,0 +1,254 @@
+"""What a command line and its YAML files would import, refused before anything is: only what the user allows.
+
+The parser imports whatever stands where a class can stand, and asks whether it fits afterwards.
+"""
+
+import importlib.util
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from gpt_lightning.commands.checkpoint_guard import refuse_class_of_checkpoint
+from gpt_lightning.commands.plain_yaml import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_VALUES,
+    MERGE,
+    NotYamlError,
+    Source,
+    compose,
+    refuse_duplicates,
+)
+from gpt_lightning.errors import InputError
+
+TRUSTED: Final = ("gpt_lightning", "lightning", "torch", "torchmetrics")
+"""What needs no ``--allow_import``."""
+
+ALLOW: Final = "allow_import"
+_YAML: Final = (".yaml", ".yml")
+_CLASS_PATHS: Final = ("class_path", "_class_path")
+_CHECKPOINTS: Final = ("ckpt_path", "init_from")
+_PATHS: Final = (*_CHECKPOINTS, "default_root_dir")
+_FLAG: Final = re.compile(r"--([^=\s]+?)\+?(?:=(.*))?", re.DOTALL)
+_STRUCTURE: Final = re.compile(r"[\[{:\n&!'\"-]")
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A command line that imports nothing which was not allowed."""
+
+    arguments: list[str]
+    """Without ``--allow_import``: it is no part of a configuration, so that no YAML can hold it."""
+    allowed: tuple[str, ...]
+    """What may be imported, and what is below it; names of files among them that cannot be."""
+
+
+def check(arguments: Sequence[str]) -> Checked:
+    """Read a subcommand's arguments and all the files that they name.
+
+    Args:
+        arguments: the subcommand's name and its options.
+
+    Raises:
+        InputError: they would import what is not allowed, or a file is not plain YAML.
+    """
+    options = list(_options(arguments))
+    allowed = [name for key, value, _ in options if key == (ALLOW,) and value is not None for name in _allowed(value)]
+    if not allowed and any(key == (ALLOW,) for key, _, _ in options):
+        raise InputError(f"--{ALLOW} names nothing: give a package, as in --{ALLOW} my_package")
+    guard = _Guard((*TRUSTED, *allowed))
+    for key, value, token in options:
+        source = Source(token, Path(), is_file=False)
+        if key == ("config",) and value is not None:
+            guard.config(value, source)
+        elif key != (ALLOW,) and value is not None:
+            guard.text(value, key, source)
+    return Checked(list(_without_allow(arguments)), (*guard.allowed, *sorted(guard.harmless)))
+
+
+class _Guard:
+    """Walks through values; ``key`` is always where a value stands: ("trainer", "logger")."""
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        self.allowed = allowed
+        self.harmless: set[str] = set()
+        self._values = 0
+        self._open: list[Path] = []
+
+    def config(self, value: str, source: Source) -> None:
+        """What ``--config`` is given: a file, or YAML in its place."""
+        path = Path(value).expanduser()
+        if _exists(path):
+            self._file(path, (), source)
+        else:
+            self._structure(value, (), source)
+
+    def text(self, text: str, key: Key, source: Source) -> None:
+        """A value that may be a class, name a file with more values, or be YAML itself."""
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise InputError(f"{source.name}: more than {MAX_VALUES:,} values, which is no configuration")
+        text = text.strip()
+        slot, files = _slot(key), list(_files(text, key, source))
+        if slot is not None and "." in text and all(part.isidentifier() for part in text.split(".")):
+            self._class(text, key, "perhaps" if files and key[-1] not in _CLASS_PATHS else slot, source)
+        if key and key[-1] in _CHECKPOINTS:
+            refuse_class_of_checkpoint(Path(text).expanduser())
+            return
+        for path in files:
+            self._file(path, key, source)
+        self._structure(text, key, source)
+
+    def _class(self, name: str, key: Key, slot: Literal["class", "perhaps"], source: Source) -> None:
+        """Refuse a class, unless it is allowed or, where it may be a mere text, nobody has it."""
+        root = name.split(".")[0]
+        if any(name == path or name.startswith(f"{path}.") for path in self.allowed):
+            return
+        if slot == "perhaps" and not _is_importable(root):
+            self.harmless.add(name)
+            return
+        where = source.name if source.name.startswith("--") else f"{source.name}: {'.'.join(key)}"
+        file = f"; if it is a file, write ./{name}" if slot == "perhaps" else ""
+        raise InputError(
+            f"{where}: {name} would import {root}, which is not allowed; "
+            f"add --{ALLOW} {root} if you trust its code{file}"
+        )
+
+    def _file(self, path: Path, key: Key, source: Source) -> None:
+        """A file in the place of a value; only one that is meant as YAML must be."""
+        if not path.is_file():
+            raise InputError(f"{source.name}: {path} is not a file; a configuration is read more than once")
+        resolved, is_yaml = path.resolve(), not key or path.suffix in _YAML
+        if resolved in self._open:
+            raise InputError(f"{source.name}: {path} leads back to itself; write out what is meant")
+        try:
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+            text = content.decode()
+        except OSError as error:
+            raise InputError(f"{source.name}: cannot read {path}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            if not is_yaml:
+                return
+            line = content[: error.start].count(b"\n") + 1
+            raise InputError(f"{path}:{line}: not UTF-8; save it as UTF-8") from None
+        if len(content) > MAX_BYTES and not is_yaml:
+            return  # neither does the parser read it as YAML: it is a text or numbers
+        inside = Source(str(path), path.parent, is_file=True)
+        self._open.append(resolved)
+        if is_yaml:
+            root = compose(text, inside)
+            refuse_duplicates(root, inside)
+            self._node(root, key, inside)
+        elif not self._structure(text, key, inside) and key[0] in ("trainer", "model"):
+            for number, element in enumerate(text.splitlines()):  # a list may be a file with an element a line
+                self.text(element, key, Source(inside.at(number), inside.folder, is_file=False))
+        self._open.pop()
+
+    def _structure(self, text: str, key: Key, source: Source) -> bool:
+        """Look into a text if it is YAML with some structure; whether it is."""
+        if not _STRUCTURE.search(text):
+            return False
+        try:
+            root = compose(text, source)
+        except NotYamlError:
+            return False
+        if root is None or (isinstance(root.value, str) and len(root.value) >= len(text.strip())):
+            return False
+        self._node(root, key, source)
+        return not isinstance(root.value, str)
+
+    def _node(self, node: Any, key: Key, source: Source) -> None:
+        if node is None:
+            return
+        if isinstance(node.value, str):
+            self.text(node.value, key, Source(source.at(node.start_mark.line), source.folder, is_file=False))
+            return
+        if len(key) > MAX_DEPTH:
+            raise InputError(f"{source.name}: nested more than {MAX_DEPTH} deep, which is no configuration")
+        for item in node.value:
+            if not isinstance(item, tuple):
+                self._node(item, key, source)
+                continue
+            name = item[0].value if isinstance(item[0].value, str) else ""
+            if name == ALLOW and not key:
+                raise InputError(
+                    f"{source.at(item[0].start_mark.line)}: what may be imported is said on the command line only; "
+                    f"leave {ALLOW} out and give --{ALLOW} NAME"
+                )
+            self._node(item[1], key if item[0].tag == MERGE else (*key, *name.split(".")), source)
+
+
+def _slot(key: Key) -> Literal["class", "perhaps"] | None:
+    """Whether a dotted name at ``key`` is a class, may be one, or is a text."""
+    if (key and key[-1] in _CLASS_PATHS) or key in (("model",), ("data",), ("trainer",)):
+        return "class"
+    if key[:1] not in (("trainer",), ("model",)) or key[-1] in _PATHS:
+        return None
+    return "class" if key[0] == "trainer" and len(key) == 2 else "perhaps"
+
+
+def _files(text: str, key: Key, source: Source) -> Iterator[Path]:
+    """The files that the parser may read for a value."""
+    for folder in dict.fromkeys((Path(), source.folder)):
+        path = folder / Path(text).expanduser()
+        # The texts and tokenizers that data modules read are large, and no YAML.
+        if (key[:1] != ("data",) or len(key) == 1 or path.suffix in _YAML) and _exists(path) and path.is_file():
+            yield path
+
+
+def _options(arguments: Sequence[str]) -> Iterator[tuple[Key, str | None, str]]:
+    """Key, value and the flag as it was given, for each value that a flag has; None for a flag with none so far."""
+    key, flag = Key(), ""
+    for argument in arguments[1:]:
+        match = _FLAG.fullmatch(argument)
+        if match:
+            key, flag = tuple(match[1].removesuffix(".help").split(".")), f"--{match[1]}"
+            yield key, match[2], flag
+        elif argument.startswith("-c"):
+            key, flag = ("config",), "--config"
+            yield key, argument[2:].removeprefix("=") or None, flag
+        elif key:
+            yield key, argument, flag
+
+
+def _without_allow(arguments: Sequence[str]) -> Iterator[str]:
+    skipped = False
+    for argument in arguments:
+        match = _FLAG.fullmatch(argument)
+        if match or argument.startswith("-"):
+            skipped = match is not None and match[1] == ALLOW
+        if not skipped:
+            yield argument
+
+
+def _allowed(value: str) -> list[str]:
+    """The names in a value of ``--allow_import``: NAME, or [NAME, NAME].
+
+    Raises:
+        InputError: they are none.
+    """
+    names = [name.strip() for name in value.strip("[]").split(",")]
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")) or name.split(".")[0] == "jsonargparse":
+            raise InputError(f"--{ALLOW} {value}: give a package, as in --{ALLOW} my_package")
+    return names
+
+
+def _is_importable(root: str) -> bool:
+    """Whether there is a top-level module of this name; looking runs none of it."""
+    try:
+        return importlib.util.find_spec(root) is not None
+    except ValueError:  # it is there, but knows not where from
+        return True
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a text that is too long for a name
+        return False

@@ -1,0 +1,77 @@
+"""What each step did, as hashes: to compare two runs step by step."""
+
+import hashlib
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any, Final
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from gpt_lightning.tasks import Task
+
+PARTS: Final = ("batch", "RNG", "weights", "optimizer")
+"""In the order in which a difference in one causes differences in the next."""
+
+
+class StepRecord(L.Callback):
+    """Appends a JSON line for each optimizer step: its number, and the sha256 of each of ``PARTS``.
+
+    Args:
+        path: the file; what is there is kept.
+        kill_in: kill this process (as ``kill -9`` does) in the middle of this step, for tests of what is lost.
+    """
+
+    def __init__(self, path: str, kill_in: int | None = None) -> None:
+        self.path = Path(path)
+        self.kill_in = kill_in
+        self._batches = hashlib.sha256()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Take in the rows."""
+        update(self._batches, batch)
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Die, if this is the step to die in."""
+        if trainer.global_step + 1 == self.kill_in:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write the line, if this batch ended a step."""
+        assert isinstance(pl_module, Task)
+        if pl_module.is_accumulating or not trainer.is_global_zero:
+            return
+        hashes = [self._batches, hashlib.sha256(), hashlib.sha256(), hashlib.sha256()]
+        update(hashes[1], torch.get_rng_state())
+        update(hashes[2], pl_module.state_dict())
+        update(hashes[3], trainer.optimizers[0].state_dict())
+        record = {name: each.hexdigest() for name, each in zip(PARTS, hashes, strict=True)}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": trainer.global_step, **record}) + "\n")
+        self._batches = hashlib.sha256()
+
+
+def update(digest: Any, value: Any) -> None:
+    """Add tensors and plain values, in mappings and lists, to a hash."""
+    if isinstance(value, Tensor):
+        array = value.detach().cpu().contiguous()
+        digest.update(f"{array.dtype} {tuple(array.shape)}".encode())
+        digest.update(array.flatten().view(torch.uint8).numpy())
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            digest.update(str(key).encode())
+            update(digest, item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            update(digest, item)
+    else:
+        digest.update(repr(value).encode())

@@ -1,0 +1,389 @@
+"""Nothing that a command line, a YAML or a checkpoint names is imported unless it was allowed, and at once."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from gpt_lightning.cli import main
+from gpt_lightning.commands.config_guard import TRUSTED, check
+from gpt_lightning.errors import InputError
+from tests.runs import write_text
+
+ROOT = Path(__file__).parents[2]
+
+CONFIG = """\
+trainer:
+  accelerator: cpu
+  devices: 1
+  max_steps: 1
+model:
+  class_path: CausalLM
+  init_args:
+    backbone: {n_layer: 1, n_head: 2, n_embd: 16, block_size: 8}
+data:
+  class_path: LanguageModeling
+  init_args: {train: text.txt, tokenizer: bytes, batch_size: 4, cache_dir: cache}
+samples: {max_new_tokens: 2}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a configuration, a text, and a module that leaves a trace where it is imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
+    write_text(tmp_path)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    (tmp_path / "evilmod.py").write_text(
+        "import pathlib\npathlib.Path(__file__).with_name('imported').touch()\n"
+        "from lightning.pytorch import Callback\nclass X(Callback): pass\n"
+    )
+    yield tmp_path
+    sys.modules.pop("evilmod", None)
+    os.environ.pop("PL_GLOBAL_SEED", None)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The message of a command that must be refused before anything is imported."""
+    code = main(arguments)
+    err = capsys.readouterr().err
+    assert code == 2, err
+    assert not Path("imported").exists()
+    assert len(err.strip().splitlines()) <= 3
+    assert "Traceback" not in err
+    return err
+
+
+CLASSES = ("{class_path: evilmod.X}", "{class_path: evilmod.X, init_args: {a: 1}}", "evilmod.X")
+TRAINER = ("logger", "callbacks", "strategy", "plugins", "profiler", "accelerator")
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"{part}: {value}" for part in ("model", "data", "trainer") for value in CLASSES),
+        *(f"trainer: {{{slot}: {value}}}" for slot in TRAINER for value in CLASSES),
+        *(f"trainer: {{{slot}: [{value}]}}" for slot in ("logger", "callbacks", "plugins") for value in CLASSES),
+        *(f"trainer: {{strategy: {{class_path: DDPStrategy, init_args: {{accelerator: {v}}}}}}}" for v in CLASSES),
+        *(f"model: {{class_path: CausalLM, init_args: {{backbone: {v}}}}}" for v in CLASSES),
+        *(f"data: {{class_path: LanguageModeling, init_args: {{train: {v}}}}}" for v in CLASSES[:2]),
+        "model: {init_args: {backbone: {n_layer: {_class_path: evilmod.X}}}}",
+        "samples: {prompts: [{class_path: evilmod.X}]}",
+        "checkpoints: {class_path: evilmod.X}",
+        "trainer.logger: evilmod.X",
+        "model.class_path: evilmod.X",
+        "trainer: {<<: {logger: evilmod.X}}",
+        "<<: {model: evilmod.X}",
+        "x: &x {class_path: evilmod.X}\nmodel: *x",
+        "x: &x evilmod.X\ntrainer: {callbacks: [*x]}",
+        'trainer: {logger: \'{"class_\\u0070ath": "evilmod.X"}\'}',
+        "trainer: {logger: 'class_path: evilmod.X'}",
+        "trainer: {callbacks: '- evilmod.X'}",
+        "trainer: {callbacks: '[\"{class_path: evilmod.X}\"]'}",
+    ],
+)
+def test_a_class_in_a_yaml(folder: Path, capsys: pytest.CaptureFixture[str], command: str, text: str) -> None:
+    (folder / "evil.yaml").write_text(f"# a comment\n{text}\n")
+    err = refused(capsys, command, "-c", "config.yaml", "-c", "evil.yaml")
+    assert f"evil.yaml:{2 + text.count(chr(10))}: " in err or "evil.yaml:2: " in err
+    assert "evilmod.X would import evilmod" in err
+    assert "--allow_import evilmod" in err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *(
+            [*flag, value] if len(flag) == 1 else [f"{flag[0]}{flag[1]}{value}"]
+            for flag in (
+                ("--model",),
+                ("--model", "="),
+                ("--model.help",),
+                ("--data.help", "="),
+                ("--data",),
+                ("--trainer",),
+                ("--trainer.logger", "="),
+                ("--trainer.logger",),
+                ("--trainer.callbacks+", "="),
+                ("--trainer.callbacks+",),
+                ("--trainer.strategy.help",),
+                ("--trainer.plugins", "="),
+            )
+            for value in ("evilmod.X", "{class_path: evilmod.X}", '{"class_path": "evilmod.X"}')
+        ),
+        ["--model.class_path=evilmod.X"],
+        ["--trainer.callbacks", "[evilmod.X]"],
+        ["--trainer.callbacks", "- evilmod.X"],
+        ["--trainer.callbacks.class_path", "evilmod.X"],
+        ["--trainer.logger.init_args.experiment=evilmod.X"],
+        ["--model.backbone=evilmod.X"],
+        ["--config={model: evilmod.X}"],
+        ["-c{model: evilmod.X}"],
+        ["-c", "evil.yaml"],
+        ["-cevil.yaml"],
+        ["--config=evil.yaml"],
+        ["--model", "evil.txt"],
+        ["--trainer", "trainer.json"],
+        ["--trainer.logger", "class.yaml"],
+        ["--trainer.callbacks", "lines.txt"],
+        ["--model.backbone", "configs/class.yaml"],
+        ["--data", "class.yaml"],
+        ["-c", "configs/names_another.yaml"],
+        ["--model.backbone", "evilmod.yaml"],
+    ],
+)
+def test_a_class_in_a_flag(folder: Path, capsys: pytest.CaptureFixture[str], flags: list[str]) -> None:
+    (folder / "configs").mkdir()
+    for name, text in {
+        "evil.yaml": "model: evilmod.X",
+        "evil.txt": "{class_path: evilmod.X}",
+        "trainer.json": '{"logger": "evilmod.X"}',
+        "lines.txt": "{class_path: evilmod.X}\n{class_path: evilmod.X}",
+        "class.yaml": "class_path: evilmod.X",
+        "configs/class.yaml": "class_path: evilmod.X",
+        "configs/beside.yaml": "class_path: evilmod.X",
+        "configs/names_another.yaml": "model: {init_args: {backbone: beside.yaml}}",
+        "evilmod.yaml": "n_layer: 1",  # the parser would import it before it looks for the file
+    }.items():
+        (folder / name).write_text(text)
+    err = refused(capsys, "fit", "-c", "config.yaml", *flags)
+    assert "would import evilmod" in err
+    assert "--allow_import evilmod" in err
+    (name, *_) = flags[0].partition("=")
+    assert any(where in err for where in (f" {name.removesuffix('+')}: ", "--config: ", "yaml:1: ", "json:1: ", "txt:"))
+
+
+def test_what_is_allowed_is_imported(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("fit", "-c", "config.yaml", "--trainer.callbacks=evilmod.X", "--trainer.logger=false")
+    assert "--allow_import evilmod" in refused(capsys, *arguments)
+    assert main([*arguments, "--allow_import", "evilmod"]) == 0, capsys.readouterr().err
+    assert Path("imported").exists()
+    Path("imported").unlink()
+    del sys.modules["evilmod"]
+    refused(capsys, *arguments)
+
+
+def test_a_slot_that_was_not_looked_at_imports_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parser itself imports what is allowed and nothing else."""
+    from gpt_lightning.commands import config_guard
+
+    # Another name: what other tests have allowed is denied by name afterwards.
+    (folder / "evilmod.py").rename(folder / "hiddenmod.py")
+    # As if the guard knew of no slot at all.
+    monkeypatch.setattr(config_guard, "_slot", lambda _: None)
+    for flags in (
+        ["--trainer.callbacks=hiddenmod.X"],
+        ["--trainer.logger={class_path: hiddenmod.X}"],
+        ["--model=hiddenmod.X"],
+        ["--model.backbone=hiddenmod.X"],
+        ["--data.help=hiddenmod.X"],
+        ["--trainer.plugins=[hiddenmod.X]"],
+        ["--trainer.callbacks={class_path: LambdaCallback, init_args: {setup: os.system}}"],
+        ["--trainer.callbacks={class_path: LambdaCallback, init_args: {setup: torch.os.system}}"],
+        ["--trainer.callbacks={class_path: LambdaCallback, init_args: {setup: subprocess.Popen}}"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(["fit", "-c", "config.yaml", *flags])
+        err = capsys.readouterr().err
+        assert stop.value.code == 2
+        assert "is not allowed" in err or "would import" in err, (flags, err)
+        assert not (folder / "imported").exists()
+
+
+@pytest.mark.parametrize("name", ["os.system", "subprocess.Popen", "builtins.eval", "functools.partial"])
+def test_the_standard_library_is_no_class(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    callback = f"{{class_path: LambdaCallback, init_args: {{setup: {name}}}}}"
+    assert f"{name} would import" in refused(capsys, "fit", f"--trainer.callbacks={callback}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--allow_import=[evilmod, other]"],
+        ["--allow_import", "other", "--allow_import", "evilmod"],
+        ["--allow_import+=evilmod"],
+        ["--allow_import=evilmod.X"],
+    ],
+)
+def test_how_a_package_is_allowed(arguments: list[str]) -> None:
+    checked = check(["fit", "--model=evilmod.X", *arguments, "--trainer.devices", "1"])
+    assert checked.arguments == ["fit", "--model=evilmod.X", "--trainer.devices", "1"]
+    assert set(TRUSTED) < set(checked.allowed)
+
+
+@pytest.mark.parametrize("value", ["", "*", "jsonargparse", "a b", "../x", "other"])
+def test_what_allows_nothing(value: str) -> None:
+    with pytest.raises(InputError, match="--allow_import"):
+        check(["fit", "--model=evilmod.X", f"--allow_import={value}"])
+    with pytest.raises(InputError, match="names nothing"):
+        check(["fit", "--model=CausalLM", "--allow_import"])
+
+
+def test_a_yaml_allows_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "evil.yaml").write_text("experiment: x\nallow_import: evilmod\nmodel: evilmod.X\n")
+    assert "evil.yaml:2: " in refused(capsys, "fit", "-c", "evil.yaml")
+    assert "command line only" in refused(capsys, "fit", "--config={allow_import: [evilmod]}")
+
+
+def bomb(levels: int = 30, width: int = 10) -> str:
+    lines = [f"a0: &a0 [{', '.join(['x'] * width)}]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, levels)]
+    return "\n".join(lines) + "\n"
+
+
+NASTY = {
+    "bomb": (bomb(), "evil.yaml:5: ", "more than 100,000 values"),
+    "merged": ("x: &x {a: 1}\n" + bomb().replace("[", "{<<: [").replace("]", "]}"), "evil.yaml:", ""),
+    "recursive": ("a: 1\nb: &b [*b]\n", "evil.yaml:2: ", "leads back to itself"),
+    "deep": ("[" * 300_000 + "]" * 300_000, "evil.yaml:1: ", "nested more than 50 deep"),
+    "deep mapping": ("".join(" " * n + "a:\n" for n in range(1000)), "evil.yaml:51: ", "nested more than 50 deep"),
+    "open": ("a:\n" + "[" * 200_000, "evil.yaml:2: ", "not YAML"),
+    "large": ("a: " + "x" * 2_000_000, "evil.yaml: ", "larger than"),
+    "many": ("a: [" + "1," * 300_000 + "1]", "evil.yaml:1: ", "more than 100,000 values"),
+    "python tag": ("a: 1\nb: !!python/object/apply:os.system [touch imported]\n", "evil.yaml:2: ", "!!python"),
+    "own tag": ("a: 1\nb: !evil x\n", "evil.yaml:2: ", "the tag !evil"),
+    "hidden tag": ("%TAG ! tag:yaml.org,2002:python/\n---\nb: !name:os.system x\n", "evil.yaml:3: ", "!!python"),
+    "binary": ("b: !!binary aGk=\n", "evil.yaml:1: ", "!!binary"),
+    "twice": ("trainer:\n  devices: 1\n  max_steps: 1\n  devices: 2\n", "evil.yaml:4: ", "'devices' stands in line 2"),
+    "twice quoted": ("model: x\n'model': evilmod.X\n", "evil.yaml:2: ", "'model' stands in line 1 already"),
+    "syntax": ("trainer:\n  devices: [1\n  max_steps: 1\n", "evil.yaml:3: ", "not YAML"),
+    "tab": ("trainer:\n\tdevices: 1\n", "evil.yaml:2: ", "not YAML"),
+    "two documents": ("a: 1\n---\nb: 1\n", "evil.yaml:2: ", "not YAML"),
+    "no anchor": ("a: 1\nb: *c\n", "evil.yaml:2: ", "not YAML"),
+    "key": ("? [a, b]\n: 1\n", "evil.yaml:1: ", "a key must be a word"),
+    "zero": ("a: \0\n", "evil.yaml: ", "not YAML"),
+    "itself": ("trainer: evil.yaml\n", "evil.yaml:1: ", "leads back to itself"),
+}
+
+
+@pytest.mark.parametrize(("text", "where", "what"), NASTY.values(), ids=NASTY)
+def test_a_nasty_file(folder: Path, capsys: pytest.CaptureFixture[str], text: str, where: str, what: str) -> None:
+    (folder / "evil.yaml").write_text(text)
+    started = time.process_time()
+    for arguments in (["-c", "config.yaml", "-c", "evil.yaml"], ["--trainer", "evil.yaml"]):
+        err = refused(capsys, "fit", *arguments)
+        assert where in err
+        assert what in err
+    assert time.process_time() - started < 1.5, "both together"
+
+
+def test_a_file_in_another_encoding(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "evil.yaml").write_bytes(b"a: 1\nb: \xe8\n")
+    assert "evil.yaml:2: not UTF-8" in refused(capsys, "fit", "-c", "evil.yaml")
+
+
+def test_a_configuration_that_is_no_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(folder / "pipe")
+    assert "pipe is not a file" in refused(capsys, "fit", "-c", "pipe")
+    assert "is not a file" in refused(capsys, "fit", "-c", str(folder))
+
+
+@pytest.mark.parametrize("flag", ["--trainer.logger", "--model.backbone", "--config", "--samples.prompts"])
+@pytest.mark.parametrize(
+    "text", [bomb(), bomb().replace("\n", ", ").join("{}"), "[" * 50_000, "&a [*a]", "!!python/name:os.system x: 1"]
+)
+def test_a_nasty_flag(capsys: pytest.CaptureFixture[str], flag: str, text: str) -> None:
+    assert f"{flag}: " in refused(capsys, "fit", f"{flag}={text}")
+
+
+def test_a_checkpoint_that_names_a_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hyper_parameters = {"task": "CausalLM", "_class_path": "evilmod.X", "_instantiator": "evilmod.X"}
+    (folder / "run" / "checkpoints").mkdir(parents=True)
+    for path in ("evil.ckpt", "run/checkpoints/last.ckpt"):
+        torch.save({"hyper_parameters": hyper_parameters, "state_dict": {}}, path)
+    for arguments in (
+        ["fit", "-c", "config.yaml", "--ckpt_path=evil.ckpt"],
+        ["test", "--ckpt_path", "evil.ckpt"],
+        ["predict", "--config={ckpt_path: evil.ckpt}"],
+        ["fit", "-c", "config.yaml", "--model.init_from", "run"],
+        ["validate", "--ckpt_path=run"],
+    ):
+        assert "_class_path; a checkpoint imports nothing" in refused(capsys, *arguments)
+
+
+def test_evaluate_reads_no_run_that_names_a_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "run").mkdir()
+    (folder / "run" / "config.yaml").write_text(CONFIG + "\noptimizer: {class_path: evilmod.X}\n")
+    assert "run/config.yaml:14: " in refused(capsys, "evaluate", "run")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--model=CausalLM", "--data=gpt_lightning.data.LanguageModeling"],
+        ["--model.help=CausalLM"],
+        ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=logs"],
+        ["--trainer.callbacks+=lightning.pytorch.callbacks.Timer", "--trainer.callbacks.duration", "00:01:00:00"],
+        ["--trainer.callbacks={class_path: ModelCheckpoint, init_args: {filename: best.one}}"],
+        ["--trainer.default_root_dir=os.path", "--trainer.gradient_clip_val", "1.5", "--trainer.limit_val_batches=-1"],
+        ["--data.train=test.csv", "--data.text_column", "evilmod.X", "--ckpt_path=test.csv", "--model.init_from=x.pt"],
+        ["--samples.prompts", '["Q: a\\nQ: b", "evilmod.X", "[[["]', "--experiment", "evilmod.X", "--log_dir=a: {"],
+        ["--data.labels=[a.b, '!x', '& y', '* z']", "--model.class_weights={os.path: 2.0}"],
+        ["--model.optimizer.lr", "1e-3", "--data.text_column=\udcff", "--log_dir=" + "x" * 5000],
+    ],
+)
+def test_what_needs_no_flag(folder: Path, flags: list[str]) -> None:
+    (folder / "test.csv").write_text("text\nclass_path: evilmod.X\n")
+    check(["fit", "-c", "config.yaml", *flags])
+
+
+def test_a_file_in_this_folder_needs_no_dot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "small_llama.yaml").write_text("{n_layer: 1, n_head: 2, n_embd: 16, block_size: 8}")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "-c", "config.yaml", "--model.backbone", "small_llama.yaml", "--print_config"])
+    out, err = capsys.readouterr()
+    assert stop.value.code == 0, err
+    assert yaml.safe_load(out)["model"]["init_args"]["backbone"]["n_layer"] == 1
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_pass(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for backbone in sorted((ROOT / "configs" / "backbone").glob("*.yaml")):
+        checked = check(["fit", "-c", str(path), "--model.backbone", str(backbone)])
+        assert checked.allowed == TRUSTED
+
+
+def test_a_run_s_own_configuration_passes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "-c", "config.yaml", "--allow_import=evilmod", "--trainer.callbacks=evilmod.X"]) == 0
+    written = folder / "logs" / "default" / "version_0" / "config.yaml"
+    assert "allow_import" not in written.read_text()
+    (folder / "imported").unlink()
+    assert f"{written}:" in refused(capsys, "fit", "-c", str(written))
+    assert check(["fit", "-c", str(written), "--allow_import=evilmod"]).allowed == (*TRUSTED, "evilmod")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "-c", "config.yaml", "--trainer.logger=evilmod.X"],
+        ["predict", "-c", "evil.yaml"],
+        ["fit", "-c", "bomb.yaml"],
+        ["fit", "-c", "deep.yaml"],
+        ["test", "--ckpt_path=evil.ckpt"],
+    ],
+)
+def test_the_answer_comes_at_once(folder: Path, arguments: list[str]) -> None:
+    (folder / "evil.yaml").write_text("model: {class_path: evilmod.X}\n")
+    (folder / "bomb.yaml").write_text(bomb(1000, 50))
+    (folder / "deep.yaml").write_text(NASTY["deep"][0])
+    torch.save({"hyper_parameters": {"_class_path": "evilmod.X"}, "state_dict": {}}, "evil.ckpt")
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "gpt_lightning", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    seconds = time.perf_counter() - started
+    assert result.returncode == 2
+    assert not (folder / "imported").exists()
+    assert "Traceback" not in result.stderr
+    assert seconds < 2, f"{seconds:.2f} s"

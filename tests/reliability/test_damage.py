@@ -1,0 +1,139 @@
+"""Files that are not what was written."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from gpt_lightning.data.shards import TokenStream, tokenise
+from gpt_lightning.data.tokenizer import bytes_tokenizer
+from gpt_lightning.errors import InputError
+from gpt_lightning.models.manifest import Manifest
+from gpt_lightning.training import Checkpoints
+from gpt_lightning.training.reading import find_checkpoint, load_task
+from tests.commands.test_run import Run, fit, run
+from tests.reliability.conftest import many, tally
+from tests.runs import causal_lm, language_modeling, trainer, write_text
+
+__all__ = ["run"]
+
+pytestmark = pytest.mark.reliability
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """The last one of a run of a few steps."""
+    fit = trainer(tmp_path, max_steps=2, callbacks=[Checkpoints()])
+    fit.fit(causal_lm(), datamodule=language_modeling(tmp_path))
+    return find_checkpoint(str(tmp_path), "last")
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    """A text, tokenised."""
+    folder = tokenise(
+        str(write_text(tmp_path, 200)),
+        split="train",
+        text_column="text",
+        tokenizer=bytes_tokenizer(),
+        cache_dir=tmp_path,
+    )
+    (path,) = folder.glob("*.tokens")
+    return path
+
+
+def rejects(path: Path) -> bool:
+    """Whether reading all of ``path`` ends in one line with its name."""
+    try:
+        if path.suffix == ".tokens":
+            stream = TokenStream(path.parent)
+            stream.slice(0, len(stream))
+        else:
+            load_task(path)
+    except InputError as error:
+        message = str(error)
+        return str(path) in message and "\n" not in message
+    return False
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "shard", "alone"])
+def test_flipped_bits(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """R6; ``alone`` is a checkpoint without its manifest, which has the checksums of its tensors only."""
+    path: Path = request.getfixturevalue("shard" if kind == "shard" else "checkpoint")
+    if kind == "alone":
+        path = path.rename(tmp_path / "alone.ckpt")
+    whole = path.read_bytes()
+    assert not rejects(path), "as it was written"
+    chance = random.Random(0)
+    weights = whole.index(b"data/0") if kind == "alone" else 0
+    for _ in range(many(10, 170)):
+        damaged = bytearray(whole)
+        place = chance.randrange(weights, weights + 4000) if kind == "alone" else chance.randrange(len(whole))
+        damaged[place] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        if kind == "alone" and not rejects(path):
+            load_task(path)  # it was padding: nothing that is read
+            continue
+        tally("R6", rejects(path))
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "shard"])
+def test_truncated(kind: str, request: pytest.FixtureRequest) -> None:
+    path: Path = request.getfixturevalue(kind)
+    whole = path.read_bytes()
+    chance = random.Random(1)
+    for size in [0, len(whole) - 1, *(chance.randrange(len(whole)) for _ in range(many(4, 28)))]:
+        path.write_bytes(whole[:size])
+        tally("R6", rejects(path))
+
+
+def flip(path: Path) -> None:
+    """One bit in the middle."""
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 4
+    path.write_bytes(damaged)
+
+
+def test_resume_falls_back_to_the_newest_good_one(run: Run, tmp_path: Path) -> None:
+    fit(run)
+    folder = tmp_path / "logs/beer/version_0"
+    older, newest = (folder / "checkpoints" / f"step_{step}.ckpt" for step in (2, 4))
+    flip(newest)
+    code, _, err = run("fit", "-c", "config.yaml", f"--ckpt_path={folder}", "--trainer.max_steps=6")
+    assert code == 2
+    assert f"{newest}: damaged: its sha256 is not the one in manifest.json" in err
+    out = fit(run, "--resume=auto", "--trainer.max_steps=6")
+    assert f"logs/beer/version_0/checkpoints/{newest.name}: damaged" in out
+    assert f"resumed from logs/beer/version_0/checkpoints/{older.name}" in out
+    assert find_checkpoint(str(folder), "last").name == "step_6.ckpt"
+    load_task(find_checkpoint(str(folder), "last"))
+    tally("R6", not (tmp_path / "logs/beer/version_1").exists())
+
+
+def test_no_good_one_is_left(run: Run, tmp_path: Path) -> None:
+    fit(run)
+    checkpoints = tmp_path / "logs/beer/version_0/checkpoints"
+    for path in checkpoints.glob("step_*"):
+        flip(path)
+    code, _, err = run("fit", "-c", "config.yaml", "--resume=auto")
+    assert "every checkpoint is damaged; without --resume a new run starts from the beginning" in err
+    tally("R6", code == 2 and not (tmp_path / "logs/beer/version_1").exists())
+
+
+@pytest.mark.parametrize("damage", ["flip", "empty", "gone"])
+def test_the_manifest_is_damaged(run: Run, tmp_path: Path, damage: str) -> None:
+    fit(run)
+    manifest = tmp_path / "logs/beer/version_0/checkpoints/manifest.json"
+    if damage == "flip":
+        manifest.write_text(manifest.read_text().replace("step_2", "step_3"))
+    elif damage == "empty":
+        manifest.write_text("")
+    else:
+        manifest.unlink()
+    code, _, err = run("test", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0")
+    assert code == 2
+    assert "manifest.json" in err
+    out = fit(run, "--resume=auto", "--trainer.max_steps=6")
+    assert "resumed from logs/beer/version_0/checkpoints/step_4.ckpt" in out
+    assert [entry.step for entry in Manifest.read(manifest.parent).checkpoints][-1] == 6
+    tally("R6", {path.name for path in manifest.parent.glob("step_*")} >= {"step_6.ckpt"})

@@ -1,0 +1,126 @@
+"""Losses and gradients that are no numbers."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+
+from gpt_lightning.errors import RunError
+from gpt_lightning.optim import AdamWConfig
+from gpt_lightning.tasks import Task
+from gpt_lightning.training import Checkpoints, Validations
+from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
+from tests.reliability.conftest import tally
+from tests.runs import HEADS, causal_lm, head, language_modeling, trainer
+
+pytestmark = pytest.mark.reliability
+
+
+class Inject(L.Callback):
+    """Makes the loss, or one gradient, ``value`` in the steps that are given; remembers the rows of each step."""
+
+    def __init__(self, where: str, value: float, *steps: int) -> None:
+        self.where, self.value, self.steps = where, value, steps
+        self.ids: dict[int, list[str]] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, Task)
+        step = pl_module.step
+
+        def now() -> bool:
+            return trainer.global_step + 1 in self.steps
+
+        def injected(batch: Any, stage: Any) -> torch.Tensor:
+            loss = step(batch, stage)
+            return loss + self.value if stage == "train" and self.where == "loss" and now() else loss
+
+        pl_module.step = injected  # type: ignore[method-assign]
+        parameter = next(iter(pl_module.backbone.parameters()))
+        if self.where == "gradient":
+            parameter.register_hook(lambda gradient: gradient * self.value if now() else gradient)  # type: ignore[no-untyped-call]
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.ids.setdefault(trainer.global_step + 1, []).extend(batch["ids"])
+
+
+def saved(folder: Path) -> list[dict[str, Any]]:
+    """Every checkpoint, all of whose numbers must be finite."""
+    found = [read_checkpoint(path) for path in sorted((folder / "checkpoints").glob("step_*.ckpt"))]
+    for checkpoint in found:
+        for moments in checkpoint["optimizer_states"][0]["state"].values():
+            assert all(torch.isfinite(value).all() for value in moments.values())
+        weights = [value for name, value in checkpoint["state_dict"].items() if name != "_extra_state"]
+        assert all(torch.isfinite(value).all() for value in weights)
+    return found
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("kind", ["text", *HEADS])
+def test_it_stops_before_anything_is_changed(
+    tmp_path: Path, where: str, value: float, accumulate: int, kind: str
+) -> None:
+    """R8: with the step and the rows of it named."""
+    task, data = (causal_lm(), language_modeling(tmp_path)) if kind == "text" else head(tmp_path, kind)
+    inject = Inject(where, value, 4)
+    run = trainer(
+        tmp_path,
+        max_steps=9,
+        accumulate_grad_batches=accumulate,
+        limit_val_batches=0,
+        callbacks=[inject, Checkpoints(every_n_steps=1)],
+    )
+    with pytest.raises(RunError) as error:
+        run.fit(task, datamodule=data)
+    message = str(error.value)
+    assert message.startswith("step 4: the loss is ")
+    assert f"its rows: {', '.join(inject.ids[4])}. No such number is in any checkpoint" in message
+    tally("R8", [checkpoint["global_step"] for checkpoint in saved(tmp_path)] == [2, 3])
+    assert all(torch.isfinite(parameter).all() for parameter in task.parameters())
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_bounded_number_is_left_out(
+    tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def run(folder: str, *steps: int, ckpt_path: Path | None = None) -> Task:
+        task = causal_lm()
+        task.optimizer_config = AdamWConfig(lr=1e-2, max_skipped_steps=2)
+        callbacks = [Inject(where, float("nan"), *steps), Checkpoints(every_n_steps=1), Validations()]
+        fit = trainer(Path(folder), max_steps=8, callbacks=callbacks, limit_val_batches=0)
+        fit.fit(task, datamodule=language_modeling(tmp_path), ckpt_path=ckpt_path, weights_only=True)
+        return task
+
+    run("two", 3, 5)
+    err = capsys.readouterr().err
+    assert "left out step 3: the loss is " in err
+    assert "(2 of at most 2)" in err
+    tally("R8", [checkpoint["global_step"] for checkpoint in saved(Path("two"))] == [7, 8])
+
+    with pytest.raises(RunError, match="step 6: the loss is "):
+        run("three", 3, 5, 6)
+    tally("R8", [checkpoint["global_step"] for checkpoint in saved(Path("three"))] == [4, 5])
+    # How many were left out is part of the run: an interruption is no way around the limit.
+    with pytest.raises(RunError, match="step 6: the loss is "):
+        run("three", 6, ckpt_path=find_checkpoint("three", "last"))
+
+
+def test_weights_that_overflowed_are_not_saved(tmp_path: Path) -> None:
+    """A finite gradient and a rate that is too high."""
+
+    class Overflow(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.global_step == 3:
+                pl_module.backbone.token_embedding.weight.data[5] = float("inf")
+
+    run = trainer(tmp_path, max_steps=4, callbacks=[Overflow(), Checkpoints(every_n_steps=3)], limit_val_batches=0)
+    task = causal_lm()
+    task.optimizer_config = AdamWConfig(lr=1e-2, max_skipped_steps=9)
+    with pytest.raises(RunError, match=r"step 4: state_dict\..*weight is no longer finite, so nothing was saved"):
+        run.fit(task, datamodule=language_modeling(tmp_path))
+    tally("R8", [checkpoint["global_step"] for checkpoint in saved(tmp_path)] == [3])

@@ -1,0 +1,95 @@
+"""Where runs live: two never share a folder, and what cannot be written fails at once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.training.checkpoint import check_room
+from tests.commands.test_run import Run, fit, run
+from tests.reliability import processes
+from tests.reliability.conftest import many, tally
+from tests.reliability.test_kill import prepare
+from tests.runs import causal_lm
+
+__all__ = ["run"]
+
+pytestmark = pytest.mark.reliability
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below ``folder``."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.filterwarnings("ignore:Experiment logs directory")  # of the CSVLogger, before anybody has decided
+@pytest.mark.parametrize("logger", ["TensorBoardLogger", "CSVLogger"])
+def test_a_rerun_into_the_same_version_is_refused(run: Run, tmp_path: Path, logger: str) -> None:
+    """R11: before anything is written."""
+    flags = (f"--trainer.logger={logger}", "--trainer.logger.save_dir=mine", "--trainer.logger.version=0")
+    fit(run, *flags)
+    (folder,) = tmp_path.glob("mine/*/version_0")
+    before = contents(folder)
+    code, _, err = run("fit", "-c", "config.yaml", *flags)
+    assert f"{folder.relative_to(tmp_path)} holds a run already" in err
+    after = contents(folder)
+    assert after == before, [name for name in after if after[name] != before.get(name)]
+    tally("R11", code == 2)
+    fit(run, *flags, f"--ckpt_path={folder}", "--trainer.max_steps=6")
+    tally("R11", (folder / "checkpoints/step_6.ckpt").exists())
+
+
+def test_two_that_start_at_once_get_two_folders(tmp_path: Path) -> None:
+    for number in range(many(1, 5)):
+        folder = prepare(tmp_path, f"both_{number}")
+        both = [processes.Run(folder, "--trainer.max_steps=6", "--trainer.callbacks=[]") for _ in range(2)]
+        codes = [each.end() for each in both]
+        made = {path.name for path in (folder / "logs/run").iterdir()}
+        tally("R11", (codes, made) == ([0, 0], {"version_0", "version_1"}))
+
+
+def test_a_run_goes_on_in_one_process_at_a_time(tmp_path: Path) -> None:
+    folder = prepare(tmp_path, "run")
+    processes.finish(folder, "--trainer.max_steps=6")
+    first = processes.Run(folder, "--resume=auto", "--trainer.max_steps=100000")
+    assert first.wait_for_step(9)
+    before = contents(folder / "logs/run/version_0")
+    second = processes.Run(folder, "--resume=auto", "--trainer.max_steps=200")
+    assert second.end() == 2
+    assert "logs/run/version_0: another process is training in it" in second.err.read_text()
+    first.kill()
+    kept = {name: data for name, data in before.items() if name.startswith(("config", "tokenizer", "hparams"))}
+    after = contents(folder / "logs/run/version_0")
+    tally("R11", all(after[name] == data for name, data in kept.items()))
+    last = processes.steps(folder / "logs/run/version_0")[-1]
+    processes.finish(folder, "--resume=auto", f"--trainer.max_steps={last + 3}")
+
+
+@pytest.mark.parametrize("where", ["file", "/proc/none", "read-only"])
+def test_a_target_that_cannot_be_written(run: Run, tmp_path: Path, where: str) -> None:
+    """R12."""
+    if where == "read-only" and os.geteuid() == 0:
+        pytest.skip("nothing is read-only to root; run the tests as another user")
+    target = tmp_path / "target" if where != "/proc/none" else Path(where)
+    if where == "file":
+        target.touch()
+    elif where == "read-only":
+        target.mkdir(mode=0o500)
+    code, out, err = run("fit", "-c", "config.yaml", f"--log_dir={target}")
+    assert f"cannot write to {target}" in err
+    tally("R12", code == 2 and "step" not in out and len(err.splitlines()) == 1)
+
+
+def test_a_disk_without_room_for_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    module = causal_lm()
+    size = 12 * sum(parameter.numel() for parameter in module.parameters())
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2 * size))
+    check_room(tmp_path, module)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2 * size - 1))
+    with pytest.raises(InputError, match="MB are free, but 2 checkpoints of 0 MB must fit; make room, or choose"):
+        check_room(tmp_path, module)
+    tally("R12", True)

@@ -1,0 +1,158 @@
+"""Checkpoints from somebody who means harm: nothing in them runs."""
+
+import contextlib
+import http.server
+import json
+import pickle
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gpt_lightning.files import whole
+from gpt_lightning.models.manifest import Entry, Manifest, entry_of
+from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
+from tests.commands.test_run import Run, fit, run
+from tests.reliability.conftest import tally
+
+__all__ = ["run"]
+
+pytestmark = pytest.mark.reliability
+
+
+class Touch:
+    """Creates the sentinel when it is loaded."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path(self.path),)
+
+
+class Execute:
+    """Imports and calls, as the usual proofs of concept do."""
+
+    def __reduce__(self) -> Any:
+        return exec, ("import pathlib; pathlib.Path('ran').touch()",)
+
+
+FORMATS = ["zip", "legacy", "pickle", "protocol0"]
+SUFFIXES = [".ckpt", ".pt", ".bin"]
+
+
+def hostile(path: Path, kind: str, checkpoint: dict[str, Any], payload: object) -> Path:
+    """A file that would run ``payload``, in one of the formats that torch reads."""
+    content = checkpoint | {"callbacks": {"x": payload}}
+    if kind == "zip":
+        torch.save(content, path)
+    elif kind == "legacy":
+        torch.save(content, path, _use_new_zipfile_serialization=False)
+    else:
+        path.write_bytes(pickle.dumps(payload, protocol=0 if kind == "protocol0" else None))
+    return path
+
+
+def commands(model: str) -> list[list[str]]:
+    """Every command that takes a model."""
+    return [
+        ["fit", "-c", "config.yaml", f"--ckpt_path={model}"],
+        ["fit", "-c", "config.yaml", f"--model.init_from={model}"],
+        ["fit", "-c", "named.yaml"],
+        *([command, "-c", "config.yaml", f"--ckpt_path={model}"] for command in ("validate", "test", "predict")),
+        ["generate", model],
+    ]
+
+
+@pytest.fixture
+def trained(run: Run, tmp_path: Path) -> dict[str, Any]:
+    """What a checkpoint of ours holds."""
+    fit(run)
+    return dict(read_checkpoint(find_checkpoint(str(tmp_path / "logs/beer/version_0"))))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_pickle_runs(run: Run, tmp_path: Path, trained: dict[str, Any], kind: str, suffix: str) -> None:
+    """R9."""
+    for number, payload in enumerate((Touch("ran"), Execute())):
+        path = hostile(tmp_path / f"evil{number}{suffix}", kind, trained, payload)
+        named = (tmp_path / "config.yaml").read_text() + f"\nckpt_path: {path}\n"
+        (tmp_path / "named.yaml").write_text(named)
+        for arguments in commands(str(path)):
+            code, _, err = run(*arguments)
+            assert str(path) in err
+            tally("R9", code == 2 and not (tmp_path / "ran").exists())
+    # The same file does run where pickle is trusted: the test would show it.
+    with contextlib.suppress(RuntimeError):  # it has run by then
+        torch.load(path, weights_only=False)
+    assert (tmp_path / "ran").exists()
+
+
+def test_no_pickle_runs_in_the_folder_of_a_run(run: Run, tmp_path: Path, trained: dict[str, Any]) -> None:
+    """With a manifest that vouches for it."""
+    folder = tmp_path / "logs/beer/version_0"
+    path = hostile(folder / "checkpoints/step_9.ckpt", "zip", trained, Touch("ran"))
+    Manifest((entry_of(path),), path.name).write(folder / "checkpoints")
+    (tmp_path / "named.yaml").write_text((tmp_path / "config.yaml").read_text() + f"\nckpt_path: {folder}\n")
+    (folder / "metrics.json").unlink(missing_ok=True)
+    for arguments in [*commands(str(folder)), ["evaluate", str(folder)], ["fit", "-c", "config.yaml", "--resume=auto"]]:
+        code, _, _ = run(*arguments)
+        tally("R9", code == 2 and not (tmp_path / "ran").exists())
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The folder over http on loopback, and what was asked of it."""
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(tmp_path))
+
+        def log_message(self, *arguments: Any) -> None:
+            asked.append(self.path)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        threading.Thread(target=http_server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http_server.server_port}", asked
+        http_server.shutdown()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_nothing_is_fetched(
+    run: Run, tmp_path: Path, trained: dict[str, Any], server: tuple[str, list[str]], suffix: str
+) -> None:
+    address, asked = server
+    hostile(tmp_path / f"evil{suffix}", "zip", trained, Touch("ran"))
+    for url in (
+        f"{address}/evil{suffix}",
+        f"{address.replace('http', 'https')}/evil{suffix}",
+        f"file://{tmp_path}/evil",
+    ):
+        (tmp_path / "named.yaml").write_text((tmp_path / "config.yaml").read_text() + f"\nckpt_path: {url}\n")
+        for arguments in commands(url):
+            code, _, err = run(*arguments)
+            assert f"{url}: checkpoints are read from local files only; download it first" in err
+            tally("R9", code == 2 and not asked and not (tmp_path / "ran").exists())
+
+
+def test_a_manifest_does_not_lead_out_of_its_folder(run: Run, tmp_path: Path) -> None:
+    """Files that are no longer listed are deleted: only those that are checkpoints, and only there."""
+    fit(run)
+    folder = tmp_path / "logs/beer/version_0/checkpoints"
+    victim = tmp_path / "logs/precious.ckpt"
+    victim.write_bytes(b"mine")
+    content = json.loads((folder / "manifest.json").read_text())
+    entries = [Entry(**each) for each in content["checkpoints"]]
+    outside = Entry("../../../precious.ckpt", 0, 4, "0" * 64)
+    Manifest((outside, *entries), content["best"]).write(folder)
+    code, _, err = run("fit", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", "--trainer.max_steps=9")
+    assert "it lists files that are no checkpoints" in err
+    tally("R9", code == 2 and victim.read_bytes() == b"mine")
+    with whole(folder / "manifest.json") as file:
+        file.write(b"[]")
+    assert run("test", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0")[0] == 2

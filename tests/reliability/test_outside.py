@@ -1,0 +1,136 @@
+"""What the world does to a run: full disks, dying workers; and what a run does to the world: nothing."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+
+from gpt_lightning.training.reading import find_checkpoint, load_task
+from tests.reliability.conftest import many, tally
+from tests.reliability.processes import CONFIG, Run, children, finish, rows, state, steps
+from tests.reliability.test_kill import prepare
+from tests.runs import write_text
+
+pytestmark = pytest.mark.reliability
+
+ROWS_ONLY = "class_path: tests.reliability.processes.RowLog"
+
+
+class FillDisk(L.Callback):
+    """Leaves no byte free before the sixth step."""
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == 5:
+            with Path("filler").open("wb", buffering=0) as file:
+                for size in (1 << 16, 1):
+                    try:
+                        while True:
+                            file.write(bytes(size))
+                    except OSError:
+                        pass
+
+
+def in_small_disk(folder: Path, megabytes: int, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell script in ``folder`` on a disk of its own, of which nothing is left afterwards."""
+    mount = f"mount -t tmpfs -o size={megabytes}m none {folder} && cd {folder} && {script}"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+    )
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """R5: says so, exits with 1, and loses nothing of what was saved."""
+    filling = CONFIG.replace(ROWS_ONLY, "class_path: tests.reliability.test_outside.FillDisk")
+    disk, given = tmp_path / "disk", prepare(tmp_path, "given", filling)
+    disk.mkdir()
+    if shutil.which("unshare") is None or in_small_disk(disk, 1, "true").returncode != 0:
+        pytest.skip("this system does not let a user mount a small disk")
+    command = f"{sys.executable} -m gpt_lightning fit -c {given}/config.yaml --allow_import=tests"
+    command += f" --data.cache_dir={given}/cache --data.train={given}/text.txt --data.validation={given}/text.txt"
+    command += " --trainer.max_steps=9"
+    listing = "ls -a logs/run/version_0/checkpoints; grep file logs/run/version_0/checkpoints/manifest.json"
+    result = in_small_disk(
+        disk,
+        4,
+        f"{command}; echo code $?; {listing}; rm filler; "
+        f"{command} --trainer.callbacks=[] --resume=auto && echo went on; {listing}",
+    )
+    assert "code 1" in result.stdout, result.stderr
+    assert "No space left on device (ENOSPC); the checkpoints before it are as they were" in result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
+    first, _, second = result.stdout.partition("resumed from logs/run/version_0/checkpoints/step_3.ckpt")
+    assert '"file": "step_3.ckpt"' in first
+    assert "unfinished" not in first
+    tally("R5", "went on" in second and '"file": "step_9.ckpt"' in second)
+
+
+def test_a_worker_that_dies(tmp_path: Path) -> None:
+    """R15."""
+    straight = prepare(tmp_path, "straight")
+    write_text(straight, repeats=400)  # epochs that are long enough to be in the middle of one
+    finish(straight, "--data.num_workers=2")
+    chance = random.Random(0)
+    for number in range(many(1, 5)):
+        folder = prepare(tmp_path, f"run_{number}")
+        write_text(folder, repeats=400)
+        run = Run(folder, "--data.num_workers=2", "--trainer.callbacks+=tests.reliability.processes.SlowSteps")
+        assert run.wait_for_rows(chance.randrange(4, 50)), run.err.read_text()
+        os.kill(children(run.process.pid or 0)[0], signal.SIGKILL)
+        code = run.end(60.0)
+        err = run.err.read_text()
+        assert "a worker process of the data loader has died: (pid" in err, err
+        assert "Traceback" not in err
+        finish(folder, "--data.num_workers=2", "--resume=auto")
+        same = state(folder / "logs/run/version_0") == state(straight / "logs/run/version_0")
+        tally("R15", (code, same, rows(folder)) == (1, True, rows(straight)))
+
+
+def test_no_port_is_opened(tmp_path: Path) -> None:
+    """R17: with and without workers, nothing listens and nobody is called."""
+    for workers in (0, 2):
+        folder = prepare(tmp_path, f"workers_{workers}")
+        run = Run(folder, f"--data.num_workers={workers}", "--trainer.max_steps=100000")
+        looked = 0
+        while looked < many(20, 200):
+            assert run.process.is_alive(), run.err.read_text()
+            for pid in [run.process.pid or 0, *children(run.process.pid or 0)]:
+                assert not internet_sockets(pid)
+            looked += bool(steps(folder / "logs/run/version_0"))
+            time.sleep(0.01)
+        run.kill()
+        tally("R17", True)
+
+
+def internet_sockets(pid: int) -> list[str]:
+    """The lines of the kernel's tables for sockets that ``pid`` holds."""
+    held = set()
+    try:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            target = str(descriptor.readlink())
+            if target.startswith("socket:["):
+                held.add(target.removeprefix("socket:[").removesuffix("]"))
+        tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6", "udp", "udp6")]
+    except OSError:  # the process has ended
+        return []
+    lines = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return [" ".join(line) for line in lines if line[9] in held]
+
+
+def test_the_last_checkpoint_after_all_this(tmp_path: Path) -> None:
+    """A run that was never disturbed is what these tests compare with: it must be a good one."""
+    folder = prepare(tmp_path, "run")
+    finish(folder)
+    load_task(find_checkpoint(str(folder / "logs/run/version_0")))
