@@ -1,6 +1,7 @@
 """When checkpoints are written."""
 
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -173,7 +174,7 @@ def tokenizer_of(trainer: L.Trainer) -> Tokenizer | None:
 
 def make_folder(folder: Path) -> None:
     """Create ``folder`` and check that it can be written."""
-    probe = folder / ".writable"
+    probe = folder / f".{os.getpid()}.writable"  # its own, as two may start at once
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()

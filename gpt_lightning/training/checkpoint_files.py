@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -103,7 +104,10 @@ def _not_finite(value: Any, name: str = "") -> str | None:
     if name.endswith("_extra_state"):
         return None
     if isinstance(value, Tensor):
-        return name if value.is_floating_point() and not bool(torch.isfinite(value).all()) else None
+        if not value.is_floating_point() or not value.numel():
+            return None
+        # In one pass and without another tensor; nan is the least and the greatest of all.
+        return None if all(map(math.isfinite, (float(bound) for bound in value.aminmax()))) else name
     if isinstance(value, dict):
         items: Any = value.items()
     elif isinstance(value, list | tuple):

@@ -1,12 +1,13 @@
 """Where runs live: two never share a folder, and what cannot be written fails at once."""
 
+import multiprocessing
 import os
 from pathlib import Path
 
 import pytest
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.training.checkpoint import check_room
+from gpt_lightning.training.checkpoint import check_room, make_folder
 from tests.commands.test_run import Run, fit, run
 from tests.reliability import processes
 from tests.reliability.conftest import many, tally
@@ -46,7 +47,8 @@ def test_two_that_start_at_once_get_two_folders(tmp_path: Path) -> None:
         both = [processes.Run(folder, "--trainer.max_steps=6", "--trainer.callbacks=[]") for _ in range(2)]
         codes = [each.end() for each in both]
         made = {path.name for path in (folder / "logs/run").iterdir()}
-        tally("R11", (codes, made) == ([0, 0], {"version_0", "version_1"}))
+        assert codes == [0, 0], (folder / "err.txt").read_text()
+        tally("R11", made == {"version_0", "version_1"})
 
 
 def test_a_run_goes_on_in_one_process_at_a_time(tmp_path: Path) -> None:
@@ -93,3 +95,15 @@ def test_a_disk_without_room_for_two(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(InputError, match="MB are free, but 2 checkpoints of 0 MB must fit; make room, or choose"):
         check_room(tmp_path, module)
     tally("R12", True)
+
+
+def test_many_that_look_at_once(tmp_path: Path) -> None:
+    """R11: whether a folder can be written is tried out, by each with a file of its own."""
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        assert pool.map(look, [tmp_path / "runs"] * 4) == [None] * 4
+
+
+def look(folder: Path) -> None:
+    """Many times, so that they meet."""
+    for _ in range(500):
+        make_folder(folder)

@@ -1,0 +1,61 @@
+"""How long saving a checkpoint holds training up, beside writing the same bytes plainly; how fast one is verified.
+
+    python benchmarks/save.py [MEGABYTES] [FOLDER]
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gpt_lightning.models import manifest
+from gpt_lightning.training.checkpoint_files import CheckpointFiles
+
+ROUNDS = 9
+
+
+def timed(function: Callable[[], Any]) -> float:
+    """Seconds."""
+    begin = time.perf_counter()
+    function()
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Save in turn with and without checksums, checks and renaming; print medians and ratios."""
+    megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as name:
+        folder = Path(name)
+        # As a model and its moments: a few large tensors and many small ones.
+        tensors = {f"large.{n}": torch.randn(megabytes * 25_000) for n in range(10)}
+        tensors |= {f"small.{n}": torch.randn(500) for n in range(100)}
+        checkpoint = {"global_step": 1, "state_dict": tensors}
+        files, ours, theirs = CheckpointFiles(), folder / "step_1.ckpt", folder / "plain.ckpt"
+
+        def plain() -> None:
+            with theirs.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+
+        saved, written = [], []
+        for _ in range(ROUNDS):
+            written.append(timed(plain))
+            theirs.unlink()
+            saved.append(timed(lambda: files.save_checkpoint(checkpoint, ours)))
+        assert files.written is not None
+        manifest.Manifest((files.written,)).write(folder)
+        verified = timed(lambda: manifest.verify(ours))
+    a, b = statistics.median(saved), statistics.median(written)
+    print(f"{megabytes} MB: saved in {a:.3f} s, written plainly in {b:.3f} s, ratio {a / b:.2f}")
+    print(f"verified in {verified:.3f} s, {megabytes / 1000 / verified:.2f} GB/s")
+
+
+if __name__ == "__main__":
+    main()
