@@ -12,6 +12,7 @@ from gpt_lightning.data.base import DataModule, Split
 from gpt_lightning.data.formats import Row
 from gpt_lightning.data.in_memory import ByLength, InOrder, LongestFirst, Order
 from gpt_lightning.data.source import Source, read_rows
+from gpt_lightning.data.tables import shown
 from gpt_lightning.errors import InputError
 
 OnBadRow = Literal["stop", "skip"]
@@ -108,7 +109,7 @@ def keep_good(examples: Iterable[E | InputError], on_bad_row: OnBadRow) -> tuple
             first = seen.setdefault(str(example.id), example.where)
             if first is not example.where:
                 error = InputError(
-                    f"{example.where}: the id {example.id!r} is taken by {first}; give each row its own, "
+                    f"{example.where}: the id {shown(example.id)} is taken by {first}; give each row its own, "
                     "or name another column with --data.id_column"
                 )
             else:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import yaml
 
+from gpt_lightning.data.tables import shown, without_surrogates
 from gpt_lightning.errors import InputError
 
 _DIGITS: Final = 18  # Python refuses to read a number of thousands
@@ -30,8 +31,9 @@ def read_labels(labels: str | list[str]) -> tuple[str, ...]:
     elif isinstance(labels, str):
         try:
             text = Path(labels).expanduser().read_text(encoding="utf-8-sig")
-            names = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
-        except (OSError, ValueError) as error:
+            is_json = text.lstrip().startswith("[")
+            names = without_surrogates(json.loads(text)) if is_json else text.removesuffix("\n").split("\n")
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(
                 f"--data.labels={labels}: cannot be read ({error}); give a list of names or a file"
             ) from None
@@ -53,7 +55,7 @@ def label_name(value: Any, names: Sequence[str] | None, where: str, column: str)
         InputError: it is no label, or none of ``names``.
     """
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise InputError(f"{where}: {column!r} is {value!r}, not a label (a string or a number); mend this row")
+        raise InputError(f"{where}: {column!r} is {shown(value)}, not a label (a string or a number); mend this row")
     name = str(value)
     if names is None or name in names:
         return name
@@ -61,6 +63,8 @@ def label_name(value: Any, names: Sequence[str] | None, where: str, column: str)
     if is_number(name) and int(name) < len(names) and not any(map(is_number, names)):
         return names[int(name)]
     near = difflib.get_close_matches(name, names, n=1)
-    known = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, names[:10]))}"
+    known = f"did you mean {shown(near[0])}?" if near else f"there are {', '.join(map(shown, names[:10]))}"
     more = ", ..." if not near and len(names) > 10 else ""
-    raise InputError(f"{where}: the label {value!r} is not one of the {len(names)} that the model has; {known}{more}")
+    raise InputError(
+        f"{where}: the label {shown(value)} is not one of the {len(names)} that the model has; {known}{more}"
+    )

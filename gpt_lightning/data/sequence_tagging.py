@@ -16,6 +16,7 @@ from gpt_lightning.data.in_memory import InMemory, digest, mask, pad
 from gpt_lightning.data.labelled import Labelled, OnBadRow
 from gpt_lightning.data.labels import label_name, read_labels
 from gpt_lightning.data.source import filled_text, row_id, row_value
+from gpt_lightning.data.tables import shown
 from gpt_lightning.data.tags import check_tags, convert_tags, scheme_of, spans_to_tags, tag_names
 from gpt_lightning.data.windows import word_windows
 from gpt_lightning.data.words import split_words
@@ -142,11 +143,13 @@ class SequenceTagging(Labelled[TaggedText]):
             return text, tuple(split_words(text))
         tokens = row_value(row, self.tokens_column, "--data.tokens_column")
         if not isinstance(tokens, list) or not tokens:
-            raise InputError(f"{row.where}: {self.tokens_column!r} is {tokens!r}, not a list of words; mend this row")
+            raise InputError(
+                f"{row.where}: {self.tokens_column!r} is {shown(tokens)}, not a list of words; mend this row"
+            )
         words, start = [], 0
         for number, token in enumerate(tokens):
             if not isinstance(token, str) or not token or token.isspace():
-                raise InputError(f"{row.where}: word {number} is {token!r}, not a word; mend or remove this row")
+                raise InputError(f"{row.where}: word {number} is {shown(token)}, not a word; mend or remove this row")
             words.append((start, start + len(token)))
             start += len(token) + 1
         return " ".join(tokens), tuple(words)
@@ -157,12 +160,12 @@ class SequenceTagging(Labelled[TaggedText]):
         if self.spans_column is not None:
             spans = row_value(row, self.spans_column, "--data.spans_column")
             if not isinstance(spans, list):
-                raise InputError(f"{row.where}: {self.spans_column!r} is {spans!r}, not a list of spans; mend this row")
+                raise InputError(f"{row.where}: {self.spans_column!r} is {shown(spans)}, not a list of spans; mend it")
             tags = spans_to_tags([_span(span, text, row.where) for span in spans], words, self.scheme, row.where)
         else:
             values = row_value(row, self.tags_column, "--data.tags_column")
             if not isinstance(values, list) or len(values) != len(words):
-                found = f"{len(values)} tags" if isinstance(values, list) else repr(values)
+                found = f"{len(values)} tags" if isinstance(values, list) else shown(values)
                 raise InputError(f"{row.where}: {len(words)} words, but {found}; each word needs one tag")
             if any(isinstance(value, int) for value in values):
                 values = [self._numbered(value, row.where) for value in values]
@@ -255,16 +258,19 @@ class SequenceTagging(Labelled[TaggedText]):
 def _span(span: Any, text: str, where: str) -> tuple[int, int, str]:
     """A span that was given as a mapping, checked against the text."""
     if not isinstance(span, dict) or not {"start", "end", "label"} <= set(span):
-        raise InputError(f"{where}: the span {span!r} is not like {{'start': 0, 'end': 5, 'label': 'PER'}}; mend it")
+        raise InputError(
+            f"{where}: the span {shown(span)} is not like {{'start': 0, 'end': 5, 'label': 'PER'}}; mend it"
+        )
     start, end, label = span["start"], span["end"], span["label"]
     if not isinstance(start, int) or not isinstance(end, int):
-        raise InputError(f"{where}: the span {span!r} does not start and end at numbers; mend it")
+        raise InputError(f"{where}: the span {shown(span)} does not start and end at numbers; mend it")
     if not 0 <= start < end <= len(text):
         raise InputError(f"{where}: the span {start}-{end} lies outside the text of {len(text)} characters; mend it")
     if not isinstance(label, str) or not label:
-        raise InputError(f"{where}: the span {start}-{end} has the label {label!r}, which is none; mend it")
+        raise InputError(f"{where}: the span {start}-{end} has the label {shown(label)}, which is none; mend it")
     if span.get("text") not in (None, text[start:end]):
         raise InputError(
-            f"{where}: the span {start}-{end} is {text[start:end]!r} in the text, but {span['text']!r} in the row"
+            f"{where}: the span {start}-{end} is {shown(text[start:end])} in the text, "
+            f"but {shown(span['text'])} in the row"
         )
     return start, end, label

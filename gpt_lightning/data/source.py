@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gpt_lightning.data.formats import SUFFIXES, Row, file_rows, suffix, supported, text_blocks
+from gpt_lightning.data.tables import listed, shown
 from gpt_lightning.errors import InputError
 
 __all__ = [
@@ -91,7 +92,7 @@ def row_value(row: Row, column: str, key: str) -> Any:
         InputError: there is no such column, or it is null.
     """
     if column not in row.fields:
-        names = ", ".join(repr(name) for name in row.fields) or "none"
+        names = listed(row.fields) or "none"
         raise InputError(f"{row.where}: there is no column {column!r}; the columns are {names}; choose with {key}")
     if row.fields[column] is None:
         raise InputError(f"{row.where}: {column!r} is null; mend or remove this row")
@@ -122,7 +123,7 @@ def row_id(row: Row, column: str, number: int) -> str:
     if value is None:
         return str(number)
     if not isinstance(value, str | int):
-        raise InputError(f"{row.where}: {column!r} is {value!r}, not a string or a number; mend this row")
+        raise InputError(f"{row.where}: {column!r} is {shown(value)}, not a string or a number; mend this row")
     return str(value)
 
 

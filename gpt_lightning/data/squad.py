@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from gpt_lightning.data.formats import Row
 from gpt_lightning.data.source import filled_text
+from gpt_lightning.data.tables import listed, shown
 from gpt_lightning.errors import InputError
 
-_SHOWN_CHARACTERS: Final = 60
 _ANSWERS_SHAPE: Final = 'a list of {"text": ..., "answer_start": ...}'
 
 
@@ -119,18 +119,17 @@ def _answers(row: Row, columns: _Columns, context: str) -> tuple[tuple[str, int]
     """Return the answers of a row, checked against its context."""
     impossible = row.fields.get("is_impossible")
     if impossible not in (None, True, False):
-        raise InputError(f'{row.where}: "is_impossible" is {_shown(impossible)}, not true or false; mend it')
+        raise InputError(f'{row.where}: "is_impossible" is {shown(impossible)}, not true or false; mend it')
     if columns.answers not in row.fields and not impossible:
-        names = ", ".join(repr(name) for name in row.fields)
         raise InputError(
-            f"{row.where}: there is no column {columns.answers!r} to learn from; the columns are {names}; "
+            f"{row.where}: there is no column {columns.answers!r} to learn from; the columns are {listed(row.fields)}; "
             "choose with --data.answers_column, and leave it empty or null where the context has no answer"
         )
     pairs = _pairs(row, columns.answers)
     answers = tuple(_answer(row.where, text, start, context) for text, start in pairs)
     if answers and impossible:
         raise InputError(
-            f'{row.where}: "is_impossible" is true, yet there is the answer {_shown(answers[0][0])}; remove one of them'
+            f'{row.where}: "is_impossible" is true, yet there is the answer {shown(answers[0][0])}; remove one of them'
         )
     if not answers and impossible is not None and not impossible:
         raise InputError(
@@ -156,27 +155,27 @@ def _pairs(row: Row, column: str) -> list[tuple[Any, Any]]:
         raise InputError(f"{row.where}: {column!r} is of type {type(value).__name__}, not {_ANSWERS_SHAPE}{hint}")
     for answer in value:
         if not isinstance(answer, Mapping) or not {"text", "answer_start"} <= answer.keys():
-            raise InputError(f"{row.where}: {column!r} holds {_shown(answer)}, but must be {_ANSWERS_SHAPE}; mend it")
+            raise InputError(f"{row.where}: {column!r} holds {shown(answer)}, but must be {_ANSWERS_SHAPE}; mend it")
     return [(answer["text"], answer["answer_start"]) for answer in value]
 
 
 def _answer(where: str, text: Any, start: Any, context: str) -> tuple[str, int]:
     """Check one answer and cut off the whitespace around it."""
     if not isinstance(text, str):
-        raise InputError(f"{where}: the answer {_shown(text)} is not a string; mend or remove it")
+        raise InputError(f"{where}: the answer {shown(text)} is not a string; mend or remove it")
     if not text.strip():
         raise InputError(f"{where}: an answer's text is empty; mend it, or remove it if there is no answer")
     if not isinstance(start, int) or isinstance(start, bool):
-        raise InputError(f"{where}: the start of the answer {_shown(text)} is {_shown(start)}, not a whole number")
+        raise InputError(f"{where}: the start of the answer {shown(text)} is {shown(start)}, not a whole number")
     if not 0 <= start < len(context):
         raise InputError(
-            f"{where}: the answer {_shown(text)} starts at character {start}, outside its context of "
+            f"{where}: the answer {shown(text)} starts at character {start}, outside its context of "
             f"{len(context)} characters; {_way_out(text, start, context)}"
         )
     there = context[start : start + len(text)]
     if there != text:
         raise InputError(
-            f"{where}: the answer is {_shown(text)}, but at character {start} the context has {_shown(there)}; "
+            f"{where}: the answer is {shown(text)}, but at character {start} the context has {shown(there)}; "
             f"{_way_out(text, start, context)}"
         )
     return text.strip(), start + len(text) - len(text.lstrip())
@@ -190,9 +189,3 @@ def _way_out(text: str, start: int, context: str) -> str:
     if nearest is None:
         return "the context does not hold it: mend the answer or remove the row"
     return f"it occurs at {nearest}: mend its start (in characters, not bytes)"
-
-
-def _shown(value: Any) -> str:
-    """Return a short repr for a message."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"

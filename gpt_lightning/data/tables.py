@@ -7,8 +7,10 @@ for messages, which name ``path:line``.
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -21,6 +23,7 @@ Lines = Iterable[tuple[int, str]]
 _CSV_FIELD_CHARACTERS: Final = 1 << 28
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _SHOWN_CHARACTERS: Final = 60
+_LISTED: Final = 12
 _TAGGED_HASH: Final = re.compile(r"# +(?:O|[BIES]-[^ \t]+)")
 
 
@@ -122,6 +125,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
 
 
+def listed(names: Collection[str]) -> str:
+    """Return names, the first of many, for a message."""
+    return ", ".join(map(shown, islice(names, _LISTED))) + ", …" * (len(names) > _LISTED)
+
+
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no value of JSON; null is")
 
@@ -147,7 +155,7 @@ def _records(path: Path, document: Any) -> list[Any]:
         return data
     if len(lists) == 1:
         return lists[0]
-    names = ", ".join(repr(name) for name in document) or "none"
+    names = listed(document) or "none"
     raise InputError(
         f'{path}: an object with {len(lists)} lists (its keys: {names}) and none under "data"; '
         'write a list of objects, or put it under "data"'
@@ -177,8 +185,9 @@ def _table(path: Path, records: Iterable[tuple[int, list[str]]], hint: str) -> I
             continue
         if header is None:
             header = values
-            if len(set(header)) < len(header):
-                raise InputError(f"{path}:{number}: the header names a column twice: {', '.join(header)}; rename one")
+            twice = next((name for name, count in Counter(header).items() if count > 1), None)
+            if twice is not None:
+                raise InputError(f"{path}:{number}: the header names a column twice: {shown(twice)}; rename one")
         elif len(values) != len(header):
             raise InputError(f"{path}:{number}: {len(values)} fields where the header has {len(header)}; {hint}")
         else:
@@ -209,10 +218,12 @@ def _bad_columns(where: str, columns: list[str], first: str, width: int) -> Inpu
         return InputError(f"{where}: the line starts with a tab, so it has no word; put one there or remove the line")
     if len(columns) == 1:
         return InputError(
-            f"{where}: the word {columns[0]!r} has no tag, where {first} has one; add its tag, separated by a tab"
+            f"{where}: the word {shown(columns[0])} has no tag, where {first} has one; add its tag, separated by a tab"
         )
     if width == 1:
-        return InputError(f"{where}: the word {columns[0]!r} has a tag, where {first} has none; tag all words or none")
+        return InputError(
+            f"{where}: the word {shown(columns[0])} has a tag, where {first} has none; tag all words or none"
+        )
     return InputError(
         f"{where}: {len(columns)} columns where {first} has {width}; give every word the same columns, its tag last"
     )

@@ -16,6 +16,7 @@ from gpt_lightning.data.in_memory import InMemory, digest, mask, pad
 from gpt_lightning.data.labelled import Labelled, OnBadRow
 from gpt_lightning.data.labels import is_number, label_name, read_labels
 from gpt_lightning.data.source import filled_text, row_id, row_value
+from gpt_lightning.data.tables import shown
 from gpt_lightning.errors import InputError
 
 
@@ -115,7 +116,9 @@ class TextClassification(Labelled[LabelledText]):
         elif isinstance(value, list):
             values = value
         else:
-            raise InputError(f"{row.where}: {self.label_column!r} is {value!r}, not a list of labels; mend this row")
+            raise InputError(
+                f"{row.where}: {self.label_column!r} is {shown(value)}, not a list of labels; mend this row"
+            )
         return tuple(label_name(each, names, row.where, self.label_column) for each in values)
 
     def _open(self, split: Split) -> InMemory:

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
+from gpt_lightning.data.tables import without_surrogates
 from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.models.sampling import Sampling, generate
 from gpt_lightning.tasks import CausalLM
@@ -48,7 +49,7 @@ class Samples(L.Callback):
     """
 
     def __init__(self, prompts: tuple[str, ...] = ("",), max_new_tokens: int = 100, temperature: float = 0.8) -> None:
-        self.prompts = prompts
+        self.prompts = [without_surrogates(prompt) for prompt in prompts]
         self.max_new_tokens = max_new_tokens
         self.sampling = Sampling(temperature=temperature)
 

@@ -112,7 +112,7 @@ def test_streaming_kinds_do_not_read_ahead(tmp_path: Path) -> None:
 
 BAD: dict[str, tuple[str, str, str]] = {
     "tsv short": ("a.tsv", "a\tb\n\n1\n", r"a\.tsv:3: 1 fields where the header has 2; a field cannot hold a tab"),
-    "tsv twice": ("a.tsv", "a\ta\n", r"a\.tsv:1: the header names a column twice: a, a; rename one"),
+    "tsv twice": ("a.tsv", "a\ta\n", r"a\.tsv:1: the header names a column twice: 'a'; rename one"),
     "json lines": ("a.json", '{"a": 1}\n{"a": 2}\n', r"a\.json:2: not JSON \(Extra data at column 1\); .*\.jsonl if"),
     "json cut": ("a.json", '[{"a":\n"b', r"a\.json:2: not JSON \(Unterminated string .*column 1\)"),
     "json deep": ("a.json", "[" * 100_000, r"a\.json: JSON that cannot be read \(maximum recursion"),

@@ -183,7 +183,7 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "number": ("a.jsonl", b'{"text": 7}', r"a\.jsonl:1: 'text' is of type int, not a string"),
     "open quote": ("a.csv", b'text\nok\n"open\nend\n', r"a\.csv:3: not CSV \(unexpected end of data\)"),
     "short row": ("a.csv", b"text,n\na,1\nb\n", r"a\.csv:3: 1 fields where the header has 2"),
-    "twice": ("a.csv", b"text,text\na,b\n", r"a\.csv:1: the header names a column twice: text, text"),
+    "twice": ("a.csv", b"text,text\na,b\n", r"a\.csv:1: the header names a column twice: 'text'"),
     "not parquet": ("a.parquet", b"PAR1 or not", r"a\.parquet: not a whole Parquet file"),
     "unknown": (
         "a.md",

@@ -1,0 +1,540 @@
+"""Text of any kind, through everything that reads or writes text.
+
+Two collections are not ours to ship: with GPT_LIGHTNING_DATA naming the folder that holds ``naughty_strings`` and
+``json_test_suite`` their texts are tried too.
+"""
+
+import base64
+import csv
+import gzip
+import io
+import json
+import os
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from gpt_lightning.cli import main
+from gpt_lightning.data.tokenizer import load_tokenizer
+from gpt_lightning.data.words import split_words
+from tests.heads import CLASSES, CommandLine
+from tests.reliability.conftest import many, tally
+
+pytestmark = pytest.mark.reliability
+
+DATA: Final = os.environ.get("GPT_LIGHTNING_DATA")
+needs_data = pytest.mark.skipif(not DATA, reason="GPT_LIGHTNING_DATA names no folder with these texts")
+
+NASTY: Final = [
+    "",
+    " \t\u00a0\u3000\u2003 ",
+    "\x00",
+    "a\x00b\x01\x1b[31mred\x7f",
+    "one\r\ntwo\rthree\nfour",
+    "\u0085 next \u2028 line \u2029 ends \x0b\x0c\x1c\x1d\x1e",
+    "\ufeffa mark\ufeff inside",
+    "half \ud83d of a pair",
+    "\udc00",
+    "\udfff\ud800",
+    "שלום world, مرحبا \u202eesrever\u202c",
+    "e\u0301 n\u0303 A\u030a and Z" + "\u0300\u0323" * 40,
+    "\u0301 begins with a mark",
+    "ﬁ ſ ß İ ı Ǆ ΐ",
+    "👩‍👩‍👧‍👦 👍🏽 🏴󠁧󠁢󠁥󠁮󠁧󠁿 🇫🇷🇩🇪🇯",
+    "日本語の文章。中文,한국어 ไทย",
+    "\u200b\u200d\u2060\u00ad",
+    "\U0010ffff \uffff \ue000 \ufffd",
+    "<|endoftext|> </s> [UNK] <pad> <0x0A>",
+    "Ġhello Ċ ▁world ##ing",
+    "null",
+    "- [1, {a: !!python/none }] # &x *x",
+    "${oc.env:HOME} {0} %s %(a)s $HOME `id`",
+    "--help",
+    "-",
+    '=1+1;"\'\\",|\t,',
+    "nan",
+    "1e999",
+    "9" * 5000,
+    "٣",
+    "../../etc/passwd\\..\\",
+    "<script>alert(1)</script> | **x** `y`",
+    "a" * 3000,
+    "word " * 600,
+    "\n" * 700,
+]
+"""Strings that break programs."""
+
+DEEP_LIST: Final = b"[" * 100_000
+
+
+def given(name: str) -> list[dict[str, Any]]:
+    """The rows of a collection."""
+    with (Path(str(DATA)) / name / "test.jsonl").open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+@pytest.fixture(params=["own", pytest.param("naughty_strings", marks=needs_data)])
+def texts(request: pytest.FixtureRequest) -> list[str]:
+    return NASTY if request.param == "own" else [row["text"] for row in given(request.param)]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch, capsys)
+
+
+def read_as(text: str) -> str:
+    """What becomes of a text: half of a surrogate pair, which UTF-8 cannot hold, shows as U+FFFD."""
+    return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """JSON lines, every second one escaped; an odd line end, and a byte order mark."""
+    lines = [
+        json.dumps(row, ensure_ascii=bool(number % 2) or json.dumps(row) != json.dumps(read(row)))
+        for number, row in enumerate(rows)
+    ]
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+
+
+def read(value: Any) -> Any:
+    """``read_as`` of every string in a value."""
+    if isinstance(value, str):
+        return read_as(value)
+    if isinstance(value, list):
+        return [read(each) for each in value]
+    return {name: read(each) for name, each in value.items()} if isinstance(value, dict) else value
+
+
+def write_config(folder: Path, model: str, data: str, experiment: str = "odd", **settings: Any) -> None:
+    """A tiny run over ``rows.jsonl``: a few steps, one validation."""
+    trainer = {"accelerator": "cpu", "devices": 1, "max_steps": 30, "log_every_n_steps": 10, "val_check_interval": 30}
+    files = {} if "train" in settings else dict.fromkeys(("train", "validation", "test"), "rows.jsonl")
+    config = {
+        "experiment": experiment,
+        "trainer": {**trainer, "check_val_every_n_epoch": None},
+        "model": {
+            "class_path": model,
+            "init_args": {
+                "backbone": {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 128},
+                "optimizer": {"lr": 0.05},
+            },
+        },
+        "data": {"class_path": data, "init_args": {"batch_size": 8, "cache_dir": "cache", **files, **settings}},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def predictions(run: CommandLine, experiment: str = "odd") -> list[dict[str, Any]]:
+    """Fit, test, predict; the rows that were written."""
+    assert run("fit", "-c", "config.yaml") == 0, run.err
+    checkpoint = f"--ckpt_path=logs/{experiment}/version_0"
+    assert run("test", "-c", "config.yaml", checkpoint) == 0, run.err
+    assert run("predict", "-c", "config.yaml", checkpoint) == 0, run.err
+    written = (run.folder / "predictions.jsonl").read_text(encoding="utf-8")
+    assert written.splitlines() == written.split("\n")[:-1], "no reader finds other lines"
+    return [json.loads(line) for line in written.splitlines()]
+
+
+# --- tokenizers, pretraining, prompts
+
+
+@pytest.mark.parametrize("kind", ["bpe", "characters", "bytes"])
+def test_tokenizers_give_the_text_back(run: CommandLine, texts: list[str], kind: str) -> None:
+    write_rows(run.folder / "rows.jsonl", [{"text": text} for text in texts])
+    assert run("tokenizer", "train", "--train=rows.jsonl", f"--kind={kind}", "--vocab_size=400") == 0, run.err
+    tokenizer = load_tokenizer("tokenizer.json")
+    shown = [read_as(text) for text in texts]
+    for text, ids in zip(shown, tokenizer.encode_batch(shown), strict=True):
+        assert tokenizer.encode(text) == ids.tolist()
+        assert "".join(tokenizer.decode_stream(ids.tolist())) == text
+        assert tokenizer.token_bytes[ids].sum() == len(text.encode()) - 2 * text.count("\ufffd") * (kind[0] == "c")
+        tally("R16", tokenizer.decode(ids) == text)
+
+
+@pytest.mark.parametrize("text", ["own words", *NASTY[:24], "\udcff\udce9 not UTF-8"])
+def test_a_tokenizer_shows_what_it_makes_of_a_text(run: CommandLine, text: str) -> None:
+    code = run("tokenizer", "show", "bytes", f"--text={text}")
+    assert code == 0, run.err
+    assert f"{len(read_as(text).encode())} tokens, {len(read_as(text).encode())} bytes" in run.out
+    tally("R16", True)
+
+
+def as_file(kind: str, texts: list[str]) -> tuple[bytes, int]:
+    """A file of a kind that holds the texts, and how many bytes of text are read from it."""
+    shown = [read_as(text) for text in texts]
+    size = sum(len(text.encode()) for text in shown)
+    if kind == ".txt":
+        whole = "\r\n".join(shown).encode()
+        return b"\xef\xbb\xbf" + whole, len(whole)
+    if kind == ".jsonl.gz":
+        return gzip.compress("".join(json.dumps({"text": text}) + "\r\n" for text in texts).encode()), size
+    if kind == ".json":
+        return json.dumps({"data": [{"text": text} for text in texts]}, indent=1).encode("utf-8-sig"), size
+    table = io.StringIO()
+    writer = csv.writer(table, quoting=csv.QUOTE_ALL)
+    writer.writerows([["text", "odd\r\nname"], *([text, "x"] for text in shown)])
+    return table.getvalue().encode("utf-8-sig"), size
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokenizer"), [(".txt", "characters"), (".jsonl.gz", "bytes"), (".json", "bpe:300"), (".csv", "bytes")]
+)
+def test_pretraining(
+    run: CommandLine, texts: list[str], kind: str, tokenizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, size = as_file(kind, texts)
+    (run.folder / f"odd{kind}").write_bytes(content)
+    files = dict.fromkeys(("train", "validation", "test"), f"odd{kind}")
+    write_config(run.folder, "CausalLM", "LanguageModeling", tokenizer=tokenizer, mask_documents=True, **files)
+    rows = predictions(run)
+    unknown = 2 * sum(read_as(text).count("\ufffd") for text in texts) if tokenizer == "characters" else 0
+    tally("R16", sum(row["num_bytes"] for row in rows) == size - unknown)
+
+    def continued(*arguments: str) -> str:
+        assert run("generate", "logs/odd/version_0", "--max_new_tokens=3", *arguments) == 0, run.err
+        return run.out
+
+    some = texts if texts is NASTY else texts[::8]
+    for text in [] if kind in (".jsonl.gz", ".csv") else some:
+        shown = continued(f"--prompt={text}") if text != "-" else "-"
+        tally("R16", shown.startswith(read_as(text)))
+    for text in some if kind == ".jsonl.gz" else [*some[:3], "café"]:
+        raw = text.encode(errors="surrogatepass")
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8"))
+        tally("R16", continued("--prompt=-").startswith(raw.decode(errors="replace")))
+
+
+def test_a_prompt_of_any_bytes(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run.folder / "odd.txt").write_text("a few words " * 100)
+    write_config(run.folder, "CausalLM", "LanguageModeling", tokenizer="bytes", train="odd.txt")
+    assert run("fit", "-c", "config.yaml") == 0, run.err
+    chance = random.Random(0)
+    prompts = [bytes(range(256)), b"\xff\xfea\x00", b"\xed\xa0\x80", *(chance.randbytes(50) for _ in range(5))]
+    for prompt in prompts:
+        for errors in ("strict", "surrogateescape"):
+            stream = io.TextIOWrapper(io.BytesIO(prompt), encoding="utf-8", errors=errors)
+            monkeypatch.setattr(sys, "stdin", stream)
+            assert run("generate", "logs/odd/version_0", "--prompt=-", "--max_new_tokens=2") == 0
+            tally("R16", run.out.startswith(prompt.decode(errors="replace")))
+        argument = prompt.replace(b"\x00", b"").decode(errors="surrogateescape")
+        assert run("generate", "logs/odd/version_0", f"--prompt={argument}", "--max_new_tokens=2") == 0
+        tally("R16", run.out.startswith(read_as(argument)))
+
+
+def test_a_terminal_without_most_characters(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run.folder / "odd.txt").write_text("שלום 👍🏽 é\n" * 100)
+    write_config(run.folder, "CausalLM", "LanguageModeling", tokenizer="characters", train="odd.txt")
+    assert run("fit", "-c", "config.yaml") == 0, run.err
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, encoding="ascii"))
+    code = main(["generate", "logs/odd/version_0", "--prompt=é", "--max_new_tokens=9"])
+    sys.stdout.flush()
+    tally("R16", code == 0 and screen.getvalue().startswith(b"?"))
+
+
+# --- heads
+
+
+def filled(texts: list[str]) -> list[str]:
+    """The texts that are more than blanks, as they are read."""
+    return [read_as(text) for text in texts if text.strip()]
+
+
+@pytest.mark.parametrize("tokenizer", ["bytes", "characters"])
+def test_classification(run: CommandLine, texts: list[str], tokenizer: str) -> None:
+    """The texts are texts, ids and labels at once; blank ones are left out and counted."""
+    rows: list[dict[str, Any]] = [
+        {"id": f"{number} {text}", "text": text, "label": text if 0 < len(text) < 6000 and number < 60 else number % 3}
+        for number, text in enumerate(texts)
+    ]
+    write_rows(run.folder / "rows.jsonl", rows)
+    write_config(run.folder, "SequenceClassification", "TextClassification", tokenizer=tokenizer, on_bad_row="skip")
+    written = predictions(run)
+    good = [row for row in rows if row["text"].strip()]
+    assert f"skipped {len(rows) - len(good):,} of {len(rows):,} rows" in run.out
+    names = {read_as(str(row["label"])) for row in good}
+    for row, found in zip(good, written, strict=True):
+        assert found["label"] in names
+        assert found["scores"].keys() == names
+        tally("R16", found["id"] == read_as(row["id"]))
+
+
+def test_labels_from_a_file(run: CommandLine, texts: list[str]) -> None:
+    names = list(dict.fromkeys(text for text in filled(texts) if len(text) < 6000))[:: 1 + len(texts) // 100]
+    lines = [name for name in names if "\n" not in name and "\r" not in name and not name.startswith(("[", "\ufeff"))]
+    raw = [json.dumps(name) for name in names] + ['"\\ud800"']
+    for file, content, there in (
+        ("labels.txt", "".join(f"{name}\r\n" for name in lines), lines),
+        ("labels.json", f"[{', '.join(raw)}]", [*names, "\ufffd"]),
+    ):
+        if there.count("\ufffd") > 1:
+            continue
+        (run.folder / file).write_bytes(content.encode("utf-8-sig"))
+        write_rows(run.folder / "rows.jsonl", [{"text": name, "label": name} for name in lines])
+        write_config(
+            run.folder,
+            "SequenceClassification",
+            "TextClassification",
+            experiment=file,
+            tokenizer="bytes",
+            labels=file,
+        )
+        found = predictions(run, file)
+        tally("R16", all(list(row["scores"]) == there for row in found))
+
+
+@pytest.mark.parametrize("labels", [DEEP_LIST, b"[1]", b'["a", ""]', b"\xff", b"", b'["a"', b"[NaN]", b"[null]"])
+def test_stray_labels(run: CommandLine, labels: bytes) -> None:
+    (run.folder / "labels").write_bytes(labels)
+    write_rows(run.folder / "rows.jsonl", [{"text": "x", "label": "a"}, {"text": "x", "label": "b"}])
+    write_config(run.folder, "SequenceClassification", "TextClassification", tokenizer="bytes", labels="labels")
+    assert run("fit", "-c", "config.yaml") == 2
+    refused(run, "--data.labels=labels: ")
+
+
+@pytest.mark.parametrize("shape", ["tokens", "spans"])
+def test_tagging(run: CommandLine, texts: list[str], shape: str) -> None:
+    """Every word is tagged, so that what is shown is text."""
+    rows = []
+    for number, text in enumerate(filled(texts)):
+        words = split_words(text)
+        row: dict[str, Any] = {"id": number, "text": text}
+        if shape == "tokens":
+            tokens = [text[start:end] for start, end in words]
+            row = {"id": number, "tokens": tokens, "tags": ["B-odd"] * len(tokens)}
+        elif len(words) > 1:
+            row["spans"] = [{"start": words[0][0], "end": words[-1][1], "label": "odd"}]
+        else:
+            row["spans"] = []
+        rows.append(row)
+    write_rows(run.folder / "rows.jsonl", rows)
+    settings: dict[str, Any] = {"spans_column": "spans"} if shape == "spans" else {}
+    write_config(run.folder, "TokenClassification", "SequenceTagging", tokenizer="bytes", **settings)
+    written = predictions(run)
+    assert any(found["entities"] for found in written)
+    for row, found in zip(rows, written, strict=True):
+        text = row["text"] if shape == "spans" else " ".join(row["tokens"])
+        assert found["id"] == str(row["id"])
+        assert len(found["tags"]) == (len(row["tokens"]) if shape == "tokens" else len(split_words(text)))
+        tally("R16", all(each["text"] == text[each["start"] : each["end"]] for each in found["entities"]))
+
+
+@pytest.mark.parametrize("tokenizer", ["bytes", "bpe:300"])
+def test_questions(run: CommandLine, texts: list[str], tokenizer: str) -> None:
+    """The texts are questions, contexts and answers at once."""
+    rows: list[dict[str, Any]] = []
+    for number, text in enumerate(filled(texts)):
+        start = len(text) - len(text.lstrip())
+        answer = {"text": [text[start : start + 9]], "answer_start": [start]}
+        rows.append({"id": number, "question": text, "context": text, "answers": answer if number % 4 else None})
+    write_rows(run.folder / "rows.jsonl", rows)
+    settings: dict[str, Any] = {"max_question_tokens": 32, "stride": 16, "tokenizer": tokenizer}
+    write_config(run.folder, "QuestionAnswering", "ReadingComprehension", **settings)
+    written = predictions(run)
+    assert any(found["answer"] for found in written)
+    for row, found in zip(rows, written, strict=True):
+        assert found["id"] == str(row["id"])
+        assert found["answer"] in row["context"]
+        tally("R16", all(row["context"][each["start"] : each["end"]] == each["text"] for each in found["n_best"]))
+
+
+# --- lines of 5 MB
+
+LONG: Final = 5_000_000
+LINES: Final[dict[str, Callable[[], str]]] = {
+    "family": lambda: "👩‍👧" * (LONG // 11),
+    "one letter": lambda: "x" * LONG,
+    "words": lambda: "word " * (LONG // 5),
+    "one mark": lambda: "\u0301" * (LONG // 2),
+    "blanks and a word": lambda: " " * LONG + "word",
+}
+
+
+@pytest.mark.parametrize("name", list(LINES)[: many(1, 5)])
+def test_pretraining_on_a_line_of_megabytes(run: CommandLine, name: str) -> None:
+    line = LINES[name]()
+    (run.folder / "long.txt").write_text(line)
+    assert run("tokenizer", "train", "--train=long.txt", "--vocab_size=300") == 0, run.err
+    tokenizer = load_tokenizer("tokenizer.json")
+    assert tokenizer.decode(tokenizer.encode(line)) == line
+    write_config(run.folder, "CausalLM", "LanguageModeling", train="long.txt", tokenizer="tokenizer.json")
+    tally("R16", run("fit", "-c", "config.yaml", "--trainer.max_steps=2") == 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [
+        ("SequenceClassification", "TextClassification"),
+        ("TokenClassification", "SequenceTagging"),
+        ("QuestionAnswering", "ReadingComprehension"),
+    ],
+)
+def test_a_head_reads_a_line_of_megabytes(run: CommandLine, model: str, data: str) -> None:
+    """Trained on short texts, measured on the long one."""
+
+    def row(text: str, number: int) -> dict[str, Any]:
+        """What it is about stands at the end."""
+        place = {"start": len(text) - 5, "end": len(text), "label": "odd", "text": "place"}
+        answers = [{"text": "place", "answer_start": len(text) - 5}]
+        more = {"spans": [place], "question": "where?", "context": text, "answers": answers}
+        return {"text": text, "label": number % 2, **more}
+
+    write_rows(run.folder / "short.jsonl", [row("x" * 300 * number + " in a place", number) for number in range(4)])
+    long = "x" * LONG + " in a place"
+    write_rows(run.folder / "long.jsonl", [row(long, 0)])
+    assert run("tokenizer", "train", "--train=short.jsonl", "--vocab_size=280") == 0, run.err
+    files = {"train": "short.jsonl", "test": "long.jsonl", "tokenizer": "tokenizer.json"}
+    settings: dict[str, Any] = {"spans_column": "spans"} if data == "SequenceTagging" else {}
+    write_config(run.folder, model, data, **files, **settings)
+    (found,) = predictions(run)
+    assert len(found.get("tags", "4444")) == 4
+    shown = found.get("entities", found.get("n_best", []))
+    tally("R16", all(long[each["start"] : each["end"]] == each["text"] for each in shown))
+
+
+# --- what is no text
+
+
+GOOD_ROW: Final = b'{"text": "good", "label": "a", "tokens": ["good"], "tags": ["O"]}\n'
+DEEP: Final = b"[" * 900 + b'"\\ud800"' + b"]" * 900
+STRAY: Final[dict[str, bytes]] = {
+    "a byte of Latin-1": b'{"text": "caf\xe9"}',
+    "half a pair in UTF-8": b'{"text": "\xed\xa0\x80"}',
+    "an overlong NUL": b'{"text": "\xc0\x80"}',
+    "beyond Unicode": b'{"text": "\xf4\x90\x80\x80"}',
+    "a character cut off": b'{"text": "\xf0\x9f\x98"}',
+    "UTF-16": '{"text": "x"}'.encode("utf-16"),
+    "NUL itself": b'{"text": "\x00"}',
+    "nothing but NUL": b"\x00" * 1000,
+    "another mark": b'\xef\xbb\xbf{"text": "x"}',
+    "a number for text": b'{"text": 5}',
+    "a huge number for text": b'{"text": ' + b"7" * 4000 + b"}",
+    "a number of too many digits": b'{"text": ' + b"7" * 5000 + b"}",
+    "null for text": b'{"text": null}',
+    "an object for text": b'{"text": {"text": "x"}}',
+    "no text": b'{"other": "' + b"x" * 200_000 + b'"}',
+    "a long name": b'{"' + b"x" * 200_000 + b'": 1}',
+    "not a number": b'{"text": NaN}',
+    "infinity": b'{"text": "x", "label": -Infinity}',
+    "cut off": b'{"text": "x',
+    "a list": b'["text"]',
+    "a string": b'"text"',
+    "deep": b'{"text": ' + DEEP + b"}",
+    "deeper": b'{"text": ' + DEEP_LIST + b"}",
+    "another encoding": b"{'text': 'x'}",
+}
+
+
+@pytest.mark.parametrize("name", STRAY)
+def test_a_stray_line_is_named(run: CommandLine, name: str) -> None:
+    (run.folder / "rows.jsonl").write_bytes(GOOD_ROW * 2 + STRAY[name] + b"\n" + GOOD_ROW)
+    assert run("tokenizer", "train", "--train=rows.jsonl", "--kind=bytes") == 2
+    refused(run, "rows.jsonl:3: ")
+    write_config(run.folder, "SequenceClassification", "TextClassification", tokenizer="bytes")
+    assert run("fit", "-c", "config.yaml") == 2
+    refused(run, "rows.jsonl:3: ")
+
+
+def refused(run: CommandLine, place: str) -> None:
+    """The command's errors are a few lines, which name the place."""
+    assert "Traceback" not in run.err
+    assert len(run.err.splitlines()) <= 3
+    assert len(run.err) < 1000
+    tally("R16", place in run.err)
+
+
+GOOD: Final[dict[str, Any]] = {
+    "text": "x",
+    "label": "b",
+    "tokens": ["x"],
+    "tags": ["B-odd"],
+    "spans": [{"start": 0, "end": 1, "label": "odd"}],
+    "question": "x",
+    "context": "x",
+    "answers": None,
+}
+
+
+def span(**changed: Any) -> dict[str, Any]:
+    return {"spans": [{"start": 0, "end": 1, "label": "odd"} | changed]}
+
+
+@pytest.mark.parametrize(
+    ("head", "changed"),
+    [
+        ("topics", {"label": "HUGE"}),
+        ("topics", {"label": ["HUGE"]}),
+        ("topics", {"id": ["HUGE"]}),
+        ("topics", {"id": "HUGE"}),
+        ("tags", {"tokens": "HUGE"}),
+        ("tags", {"tokens": [["HUGE"]]}),
+        ("tags", {"tags": "HUGE"}),
+        ("tags", {"tags": ["HUGE"]}),
+        ("tags", {"tags": ["I-HUGE"]}),
+        ("tags", {"tags": ["B-HUGE"]}),
+        ("tags", {"tags": [[]]}),
+        ("spans", {"spans": "HUGE"}),
+        ("spans", {"spans": [{"HUGE": 1}]}),
+        ("spans", span(start="HUGE")),
+        ("spans", span(label=["HUGE"])),
+        ("spans", span(label="HUGE")),
+        ("spans", span(text="HUGE")),
+        ("questions", {"answers": "HUGE"}),
+        ("questions", {"answers": {"HUGE": 1}}),
+        ("questions", {"answers": [{"HUGE": 1}]}),
+        ("questions", {"answers": [{"text": "HUGE", "answer_start": 0}]}),
+        ("questions", {"is_impossible": "HUGE"}),
+        ("questions", {"question": ["HUGE"]}),
+    ],
+)
+def test_a_long_stray_value_is_named_in_short(run: CommandLine, head: str, changed: dict[str, Any]) -> None:
+    good = [json.dumps({**GOOD, "id": "x" * 200_000}), json.dumps({**GOOD, "id": 2, "label": "c"})]
+    stray = json.dumps({**GOOD, "id": 3, **changed}).replace("HUGE", "x" * 200_000)
+    (run.folder / "good.jsonl").write_text("\n".join(good))
+    (run.folder / "rows.jsonl").write_text("\n".join([*good, stray]))
+    settings: dict[str, Any] = {"spans_column": "spans"} if head == "spans" else {}
+    files = {"train": "good.jsonl", "validation": "rows.jsonl"}
+    classes: dict[str, tuple[str, str]] = {
+        **CLASSES,
+        "spans": CLASSES["tags"],
+        "questions": ("QuestionAnswering", "ReadingComprehension"),
+    }
+    model, data = classes[head]
+    write_config(run.folder, model, data, tokenizer="bytes", **files, **settings)
+    assert run("fit", "-c", "config.yaml") == 2
+    refused(run, "rows.jsonl:3: ")
+
+
+# --- JSON
+
+
+@needs_data
+def test_the_json_test_suite(run: CommandLine) -> None:
+    """Each document is a value in a row of .json and of .jsonl; alone it is seldom rows, but never a traceback."""
+    for row in given("json_test_suite"):
+        zipped = "gzip_b64" in row
+        content = base64.b64decode(row["gzip_b64" if zipped else "b64"])
+        content = gzip.decompress(content) if zipped else content
+        expected = row["expect"]
+        for name, wrapped in (
+            ("odd.json", b'[{"text": "good", "value": ' + content + b"}]"),
+            ("odd.jsonl", GOOD_ROW + b'{"text": "good", "value": ' + content + b"}"),
+            ("alone.json", content),
+            ("alone.jsonl", content),
+        ):
+            (run.folder / name).write_bytes(wrapped)
+            code = run("tokenizer", "train", f"--train={name}", "--kind=bytes", "--overwrite")
+            alone = name.startswith("alone")
+            if code == 2:
+                refused(run, f"{name}:2: " if name == "odd.jsonl" and b"\n" not in content else f"{name}:")
+            if expected == "reject":
+                tally("R16", code == 2)
+            if expected == "accept" and not alone and (name == "odd.json" or b"\n" not in content):
+                tally("R16", code == 0)
+            assert code in (0, 2), f"{row['id']} as {name}"
