@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import lightning.pytorch as L
+import torch
+from torch import Tensor
 
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
 from gpt_lightning.data.source import Source, fingerprint
@@ -126,6 +128,13 @@ class DataModule(L.LightningDataModule, ABC):
     def predict_dataloader(self) -> ResumableLoader:
         """All of the test rows, in order."""
         return self._loader("test")
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """The batch with its tensors on ``device``; Lightning would look for some in every name of a row."""
+        return {
+            name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+            for name, value in batch.items()
+        }
 
     # --- ours
 

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import itertools
 import json
 import re
 import zipfile
@@ -16,7 +17,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.files import whole
 
 FILE: Final = "manifest.json"
-_CHECKPOINT: Final = re.compile(r"step_[0-9]+\.ckpt")
+_CHECKPOINT: Final = re.compile(r"step_([0-9]+)(?:-([0-9]+))?\.ckpt")
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,19 @@ class Manifest:
         """The entry of ``file``, where it is listed."""
         return next((entry for entry in self.checkpoints if entry.file == file), None)
 
+    def free_name(self, step: int) -> str:
+        """A name for a checkpoint of ``step`` that none has: what is listed is never written over."""
+        names = (f"step_{step}{f'-{number}' if number else ''}.ckpt" for number in itertools.count())
+        return next(name for name in names if self.named(name) is None)
+
     def with_entry(self, entry: Entry, is_best: bool, keep: int) -> Self:
-        """With ``entry`` as the newest, and of the others the newest and the best: ``keep`` beside the best."""
-        best = entry.file if is_best else self.best
-        others = [each for each in self.checkpoints if each.file != entry.file]
+        """With ``entry`` as the newest, and of the others the newest and the best: ``keep`` beside the best.
+
+        One of the same step is replaced: the weights are the same.
+        """
+        before = self.named(self.best)
+        best = entry.file if is_best or (before is not None and before.step == entry.step) else self.best
+        others = [each for each in self.checkpoints if each.step != entry.step]
         newest = [*others, entry][-keep:]
         return replace(
             self, checkpoints=tuple(each for each in [*others, entry] if each in newest or each.file == best), best=best
@@ -87,7 +97,14 @@ def entry_of(path: Path) -> Entry:
     """What the manifest would say of ``path``, as it is now."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Entry(path.name, int(path.stem.removeprefix("step_")), path.stat().st_size, digest)
+    return Entry(path.name, place(path)[0], path.stat().st_size, digest)
+
+
+def place(path: Path) -> tuple[int, int]:
+    """The step of a checkpoint by its name, and its number among those of the step."""
+    match = _CHECKPOINT.fullmatch(path.name)
+    assert match is not None
+    return int(match[1]), int(match[2] or 0)
 
 
 def verify(path: Path) -> None:

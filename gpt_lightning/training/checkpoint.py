@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +13,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.files import sweep
-from gpt_lightning.models.manifest import Manifest
+from gpt_lightning.models.manifest import FILE, Manifest, entry_of
 from gpt_lightning.tasks import Task
-from gpt_lightning.training.checkpoint_files import CheckpointFiles
+from gpt_lightning.training.checkpoint_files import CheckpointFiles, cannot_write
 from gpt_lightning.training.identity import differences, identity
 from gpt_lightning.training.validation import is_last_step, validation_follows
 
@@ -57,12 +58,13 @@ class Checkpoints(Checkpoint):
         self.folder: Path | None = None
         self.best_score: float | None = None
         self.best_step: int | None = None
-        self._files = CheckpointFiles()
         self._saved_at: tuple[int, int] | None = None
+        self._lister = ThreadPoolExecutor(1)
+        self._listing: Future[None] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Make the folder, so that one that cannot be written stops the run before its first step."""
-        trainer.strategy.checkpoint_io = self._files
+        trainer.strategy.checkpoint_io = CheckpointFiles()
         log_dir = trainer.log_dir  # asks rank zero, so every rank must
         if stage != "fit" or log_dir is None:
             return
@@ -103,10 +105,15 @@ class Checkpoints(Checkpoint):
             self.best_score, self.best_step = score, trainer.global_step
         self._save(trainer, is_best)
 
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Let the last one be listed."""
+        self.wait()
+
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Write one if a signal has ended the run between two steps; after anything else, weights are unknown."""
         if isinstance(exception, Interrupted) and exception.between_steps and self._saved_at != _position(trainer):
             self._save(trainer)
+        self.wait()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the data module's name, its tokenizer, and what decides the order of the data."""
@@ -145,18 +152,35 @@ class Checkpoints(Checkpoint):
             return not math.isnan(score)
         return score < self.best_score if self.mode == "min" else score > self.best_score
 
+    def wait(self) -> None:
+        """Until the last checkpoint is listed.
+
+        Raises:
+            RunError: the list cannot be written.
+        """
+        listing, self._listing = self._listing, None
+        if listing is not None:
+            listing.result()
+
     def _save(self, trainer: L.Trainer, is_best: bool = False) -> None:
-        """Write one, list it, delete what is no longer listed: in this order, whenever the process may be killed."""
+        """Write one; training goes on while its checksum is taken and it is listed."""
         if self.folder is None:
             return
-        trainer.save_checkpoint(self.folder / f"step_{trainer.global_step}.ckpt")
+        self.wait()
+        path = self.folder / Manifest.read(self.folder).free_name(trainer.global_step)
+        trainer.save_checkpoint(trainer.strategy.broadcast(path))
         self._saved_at = _position(trainer)
         if trainer.is_global_zero:
-            assert self._files.written is not None
-            before = Manifest.read(self.folder)
-            after = before.with_entry(self._files.written, is_best, self.keep)
-            after.write(self.folder)
-            self._delete_unlisted(after)
+            self._listing = self._lister.submit(self._list, path, is_best)
+
+    def _list(self, path: Path, is_best: bool) -> None:
+        """List one, delete what is no longer listed: in this order, whenever the process may be killed."""
+        try:
+            manifest = Manifest.read(path.parent).with_entry(entry_of(path), is_best, self.keep)
+            manifest.write(path.parent)
+            self._delete_unlisted(manifest)
+        except OSError as error:
+            raise cannot_write(path.parent / FILE, error) from error
 
     def _delete_unlisted(self, manifest: Manifest, keep: Any = None) -> None:
         """Delete what has been replaced, also by a process that was killed before it came to it."""

@@ -1,12 +1,10 @@
 """How the bytes of a checkpoint get to the disk and back."""
 
 import errno
-import hashlib
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
@@ -14,11 +12,7 @@ from torch import Tensor
 
 from gpt_lightning.errors import RunError
 from gpt_lightning.files import whole
-from gpt_lightning.models.manifest import Entry
 from gpt_lightning.models.weights import read_checkpoint
-
-_LARGE: Final = 1 << 16
-"""Bytes from which a second thread pays."""
 
 
 class CheckpointFiles(CheckpointIO):
@@ -27,10 +21,6 @@ class CheckpointFiles(CheckpointIO):
     Lightning's own goes through the folder of temporary files, from where it is copied over the target: a kill or a
     full disk then costs the checkpoint that was there.
     """
-
-    def __init__(self) -> None:
-        self.written: Entry | None = None
-        """The last file that was written, as the manifest lists it."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write ``path``.
@@ -46,18 +36,14 @@ class CheckpointFiles(CheckpointIO):
             )
         file = None
         try:
-            with whole(path) as target, ThreadPoolExecutor(1) as pool:
-                file = _Hashed(target, pool)
+            with whole(path) as target:
+                file = _File(target)
                 torch.save(checkpoint, file)  # type: ignore[arg-type]  # it needs no more of a file
         except (OSError, RuntimeError) as error:
             cause = error if isinstance(error, OSError) else file and file.error
             if not isinstance(cause, OSError):
                 raise
-            raise RunError(
-                f"step {step}: cannot write {path}: {os.strerror(cause.errno or 0)} ({_name(cause)}); "
-                "the checkpoints before it are as they were; make room, then resume"
-            ) from error
-        self.written = Entry(path.name, step, path.stat().st_size, file.sha256)
+            raise cannot_write(path, cause) from error
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
         """Read ``path``; the tensors are on the CPU, and copied from there."""
@@ -68,35 +54,23 @@ class CheckpointFiles(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-class _Hashed:
-    """A file that is hashed while it is written, on another core."""
+class _File:
+    """A file that keeps the error of a write: torch makes another exception of it."""
 
-    def __init__(self, file: BinaryIO, pool: ThreadPoolExecutor) -> None:
-        self._file, self._pool, self._sha256 = file, pool, hashlib.sha256()
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write; torch makes another exception of what goes wrong, so it is kept."""
+        """Write."""
         try:
-            if len(data) < _LARGE:
-                self._sha256.update(data)
-                return self._file.write(data)
-            hashing = self._pool.submit(self._sha256.update, data)
-            try:
-                return self._file.write(data)
-            finally:
-                hashing.result()
+            return self._file.write(data)
         except OSError as error:
             self.error = error
             raise
 
     def flush(self) -> None:
         """Part of what torch asks of a file."""
-
-    @property
-    def sha256(self) -> str:
-        """Of all that was written."""
-        return self._sha256.hexdigest()
 
 
 def _not_finite(value: Any, name: str = "") -> str | None:
@@ -117,5 +91,10 @@ def _not_finite(value: Any, name: str = "") -> str | None:
     return next((found for key, item in items if (found := _not_finite(item, f"{name}.{key}".lstrip(".")))), None)
 
 
-def _name(error: OSError) -> str:
-    return errno.errorcode.get(error.errno or 0, type(error).__name__)
+def cannot_write(path: Path, error: OSError) -> RunError:
+    """What to tell the user: a full disk is the usual reason."""
+    name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    return RunError(
+        f"cannot write {path}: {os.strerror(error.errno or 0)} ({name}); "
+        "the checkpoints before it are as they were; make room, then resume"
+    )

@@ -84,6 +84,7 @@ class Summary(L.Callback):
         for checkpoints in trainer.checkpoint_callbacks:
             if not isinstance(checkpoints, Checkpoints) or checkpoints.folder is None:
                 continue
+            checkpoints.wait()
             manifest = Manifest.read(checkpoints.folder)
             if checkpoints.best_score is not None and manifest.best is not None:
                 score = f"{checkpoints.monitor} {checkpoints.best_score:.4f} at step {checkpoints.best_step}"

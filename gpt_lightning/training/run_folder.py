@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.files import sweep
-from gpt_lightning.models.manifest import FILE, Manifest, entry_of
+from gpt_lightning.models.manifest import FILE, Manifest, entry_of, place
 from gpt_lightning.training.checkpoint import make_folder
 from gpt_lightning.training.reading import read_checkpoint
 
@@ -58,7 +58,7 @@ def newest_good(run: Path) -> Path | None:
     """
     folder = run / "checkpoints"
     # Those that nobody listed were complete too: they are renamed first and listed then.
-    newest = sorted(folder.glob("step_*.ckpt"), key=lambda path: int(path.stem.removeprefix("step_")), reverse=True)
+    newest = sorted(folder.glob("step_*.ckpt"), key=place, reverse=True)
     try:
         listed = Manifest.read(folder).checkpoints
     except InputError as error:
