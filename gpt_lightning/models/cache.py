@@ -19,7 +19,7 @@ class KVCache:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        shape = (config.n_layer, batch_size, config.kv_heads, config.block_size, config.head_dim)
+        shape = (config.n_layer, batch_size, config.kv_heads, config.block_size, config.head_width)
         self._keys_LBGTD = torch.empty(shape, device=device, dtype=dtype)
         self._values_LBGTD = torch.empty(shape, device=device, dtype=dtype)
         self.length = 0

@@ -1,9 +1,22 @@
 """The shape of the backbone."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from gpt_lightning.errors import InputError
+
+_COUNTS: Final = (
+    "vocab_size",
+    "block_size",
+    "n_layer",
+    "n_head",
+    "n_kv_head",
+    "head_dim",
+    "n_embd",
+    "n_inner",
+    "rope_original_block_size",
+    "nope_interval",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,16 +31,25 @@ class GPTConfig:
         n_head: query heads.
         n_kv_head: key/value heads, each shared by ``n_head / n_kv_head`` query heads (Ainslie et al. 2023,
             arXiv:2305.13245); None means ``n_head``.
+        head_dim: channels of one head; None means ``n_embd / n_head``.
         n_embd: width of the residual stream.
         n_inner: width inside the MLP; None means 4 x ``n_embd``, or for SwiGLU two thirds of that rounded up to a
             multiple of 64, which has about as many parameters.
         position: learned absolute positions (GPT-2), or rotary ones (Su et al. 2021, arXiv:2104.09864).
         rope_theta: base of the rotary frequencies.
+        rope_factor: Llama 3.1's stretch of the rotary positions for contexts longer than those trained on (Grattafiori
+            et al. 2024, arXiv:2407.21783): slow turns become so much slower, fast ones stay; 1 stretches nothing.
+        rope_low_freq_factor: slow turns go round at most so often in ``rope_original_block_size`` tokens.
+        rope_high_freq_factor: fast turns go round at least so often in them; what lies between is interpolated.
+        rope_original_block_size: the context before the stretch, in tokens; needed where ``rope_factor`` is not 1.
+        nope_interval: every so many layers one does without rotary positions (Yang et al. 2025, arXiv:2501.18795);
+            None means no layer does.
         norm: LayerNorm, or RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467).
         norm_eps: added to the variance.
         mlp: GELU (GPT-2's tanh form), SwiGLU (Shazeer 2020, arXiv:2002.05202) or squared ReLU (So et al. 2021,
             arXiv:2109.08668).
-        bias: biases in every linear layer and LayerNorm.
+        bias: biases in every linear layer and LayerNorm, or in none, or in attention's layers only (``attention``), or
+            only in those that make queries, keys and values (``qkv``).
         qk_norm: RMSNorm on each head's queries and keys (Henry et al. 2020, arXiv:2010.04245).
         attention: ``causal`` sees the past and itself (a decoder), ``bidirectional`` the whole text (an encoder).
         tie_embeddings: the output layer shares the token embedding's weights.
@@ -40,14 +62,20 @@ class GPTConfig:
     n_layer: int = 12
     n_head: int = 12
     n_kv_head: int | None = None
+    head_dim: int | None = None
     n_embd: int = 768
     n_inner: int | None = None
     position: Literal["learned", "rotary"] = "learned"
     rope_theta: float = 10_000.0
+    rope_factor: float = 1.0
+    rope_low_freq_factor: float = 1.0
+    rope_high_freq_factor: float = 4.0
+    rope_original_block_size: int | None = None
+    nope_interval: int | None = None
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     norm_eps: float = 1e-5
     mlp: Literal["gelu", "swiglu", "relu2"] = "gelu"
-    bias: bool = True
+    bias: bool | Literal["attention", "qkv"] = True
     qk_norm: bool = False
     attention: Literal["causal", "bidirectional"] = "causal"
     tie_embeddings: bool = True
@@ -55,11 +83,11 @@ class GPTConfig:
     attention_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_kv_head", "n_embd", "n_inner"):
+        for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"backbone.{name}={value} must be at least 1")
-        if self.n_embd % self.n_head:
+        if self.head_dim is None and self.n_embd % self.n_head:
             raise InputError(
                 f"backbone.n_embd={self.n_embd} is not divisible by backbone.n_head={self.n_head}; "
                 f"the nearest width that fits is {max(1, round(self.n_embd / self.n_head)) * self.n_head}"
@@ -69,19 +97,34 @@ class GPTConfig:
                 f"backbone.n_head={self.n_head} is not divisible by backbone.n_kv_head={self.n_kv_head}; "
                 "each key/value head serves the same number of query heads"
             )
-        if self.position == "rotary" and self.head_dim % 2:
-            raise InputError(
-                f"rotary positions turn pairs of channels, but n_embd / n_head = {self.head_dim} is odd; "
-                "change backbone.n_embd or backbone.n_head"
-            )
+        if self.position == "rotary":
+            self._check_rotary()
         for name in ("dropout", "attention_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"backbone.{name}={getattr(self, name)} must lie in [0, 1)")
 
+    def _check_rotary(self) -> None:
+        if self.head_width % 2:
+            what = "n_embd / n_head" if self.head_dim is None else "head_dim"
+            raise InputError(
+                f"rotary positions turn pairs of channels, but {what} = {self.head_width} is odd; "
+                f"change backbone.{'n_embd or backbone.n_head' if self.head_dim is None else 'head_dim'}"
+            )
+        if self.rope_factor == 1.0:
+            return
+        if self.rope_original_block_size is None:
+            raise InputError(f"backbone.rope_factor={self.rope_factor} needs backbone.rope_original_block_size")
+        if self.rope_factor <= 0.0 or not 0.0 < self.rope_low_freq_factor < self.rope_high_freq_factor:
+            raise InputError(
+                f"backbone.rope_factor={self.rope_factor} must be more than 0, "
+                f"backbone.rope_low_freq_factor={self.rope_low_freq_factor} too, and "
+                f"backbone.rope_high_freq_factor={self.rope_high_freq_factor} more than that"
+            )
+
     @property
-    def head_dim(self) -> int:
-        """Channels of one head."""
-        return self.n_embd // self.n_head
+    def head_width(self) -> int:
+        """Channels of one head, with None filled in."""
+        return self.head_dim or self.n_embd // self.n_head
 
     @property
     def kv_heads(self) -> int:

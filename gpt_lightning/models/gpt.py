@@ -138,8 +138,10 @@ class GPT(nn.Module):
     def flops_per_token(self) -> int:
         """Floating-point operations of one training step (forward and backward) a token, without the output layer.
 
-        6 for every weight of a matrix, and 12 * n_layer * n_embd * block_size for the attention scores and sums
-        (Chowdhery et al. 2022, arXiv:2204.02311, appendix B): the causal half is not discounted, as is customary.
+        6 for every weight of a matrix, and 12 * n_layer * n_head * D * block_size, D the width of a head, for the
+        attention scores and sums (Chowdhery et al. 2022, arXiv:2204.02311, appendix B): the causal half is not
+        discounted, as is customary.
         """
+        config = self.config
         matrices = sum(p.numel() for block in self.blocks for p in block.parameters() if p.ndim == 2)
-        return 6 * matrices + 12 * self.config.n_layer * self.config.n_embd * self.config.block_size
+        return 6 * matrices + 12 * config.n_layer * config.n_head * config.head_width * config.block_size

@@ -1,8 +1,9 @@
 """The parts of a block: normalisation, rotary positions, attention, MLP.
 
-B batch, T tokens, S tokens attended to, H query heads, G key/value heads, D width of a head, C = H * D channels.
+B batch, T tokens, S tokens attended to, H query heads, G key/value heads, D width of a head, C channels.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ def make_norm(config: GPTConfig) -> nn.Module:
     """The normalisation of ``config`` over ``n_embd`` channels."""
     if config.norm == "rmsnorm":
         return nn.RMSNorm(config.n_embd, eps=config.norm_eps)
-    return nn.LayerNorm(config.n_embd, eps=config.norm_eps, bias=config.bias)
+    return nn.LayerNorm(config.n_embd, eps=config.norm_eps, bias=config.bias is True)
 
 
 def rotary_angles(positions: Tensor, config: GPTConfig) -> tuple[Tensor, Tensor]:
@@ -27,11 +28,24 @@ def rotary_angles(positions: Tensor, config: GPTConfig) -> tuple[Tensor, Tensor]
     whatever the model's precision (bfloat16 cannot tell position 257 from 256), and made anew for each pass: that
     costs next to nothing, and there is no buffer to convert or to keep.
     """
-    half = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=positions.device) / config.head_dim
-    angles = positions.float().unsqueeze(-1) / config.rope_theta**half
+    half = torch.arange(0, config.head_width, 2, dtype=torch.float32, device=positions.device) / config.head_width
+    slowness = config.rope_theta**half
+    if config.rope_factor != 1.0:
+        slowness = stretched(slowness, config)
+    angles = positions.float().unsqueeze(-1) / slowness
     cos, sin = angles.cos(), angles.sin()
     # The minus of the rotation lives in the first half of the sines, so that applying needs no negation.
     return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+
+
+def stretched(slowness: Tensor, config: GPTConfig) -> Tensor:
+    """Llama 3.1's stretch of ``slowness``, the tokens that each pair of channels takes for one radian."""
+    assert config.rope_original_block_size is not None
+    turns = config.rope_original_block_size / (2.0 * math.pi * slowness)
+    low, high = config.rope_low_freq_factor, config.rope_high_freq_factor
+    # Frequencies are interpolated, not their inverse: 0 for those that turn slowly, 1 for those that turn fast.
+    kept = ((turns - low) / (high - low)).clamp(0.0, 1.0)
+    return slowness / ((1.0 - kept) / config.rope_factor + kept)
 
 
 def rotate(x_BHTD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -58,21 +72,24 @@ class Attention(nn.Module):
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
         self.layer = layer
-        self.n_head, self.n_kv_head, self.head_dim = config.n_head, config.kv_heads, config.head_dim
+        self.n_head, self.n_kv_head, self.head_width = config.n_head, config.kv_heads, config.head_width
+        self.turns = config.nope_interval is None or (layer + 1) % config.nope_interval != 0
         self.dropout = config.attention_dropout
         # One product for queries, keys and values.
-        self.qkv = nn.Linear(config.n_embd, (self.n_head + 2 * self.n_kv_head) * self.head_dim, bias=config.bias)
-        self.proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
-        self.q_norm = nn.RMSNorm(self.head_dim, eps=config.norm_eps) if config.qk_norm else None
-        self.k_norm = nn.RMSNorm(self.head_dim, eps=config.norm_eps) if config.qk_norm else None
+        self.qkv = nn.Linear(
+            config.n_embd, (self.n_head + 2 * self.n_kv_head) * self.head_width, bias=bool(config.bias)
+        )
+        self.proj = nn.Linear(self.n_head * self.head_width, config.n_embd, bias=config.bias in (True, "attention"))
+        self.q_norm = nn.RMSNorm(self.head_width, eps=config.norm_eps) if config.qk_norm else None
+        self.k_norm = nn.RMSNorm(self.head_width, eps=config.norm_eps) if config.qk_norm else None
 
     def forward(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
         """Mix the tokens: (B, T, C) -> (B, T, C)."""
-        qkv = self.qkv(x_BTC).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        qkv = self.qkv(x_BTC).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
         q_BHTD, k_BGSD, v_BGSD = qkv.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=1)
         if self.q_norm is not None and self.k_norm is not None:
             q_BHTD, k_BGSD = self.q_norm(q_BHTD), self.k_norm(k_BGSD)
-        if inputs.rotary is not None:
+        if inputs.rotary is not None and self.turns:
             q_BHTD, k_BGSD = rotate(q_BHTD, *inputs.rotary), rotate(k_BGSD, *inputs.rotary)
         if inputs.cache is not None:
             k_BGSD, v_BGSD = inputs.cache.append(self.layer, k_BGSD, v_BGSD)
@@ -95,8 +112,8 @@ class MLP(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.squared_relu = config.mlp == "relu2"
-        self.up = nn.Linear(config.n_embd, config.inner, bias=config.bias)
-        self.proj = nn.Linear(config.inner, config.n_embd, bias=config.bias)
+        self.up = nn.Linear(config.n_embd, config.inner, bias=config.bias is True)
+        self.proj = nn.Linear(config.inner, config.n_embd, bias=config.bias is True)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """Transform each token alone: (B, T, C) -> (B, T, C)."""
@@ -110,9 +127,9 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.gate = nn.Linear(config.n_embd, config.inner, bias=config.bias)
-        self.up = nn.Linear(config.n_embd, config.inner, bias=config.bias)
-        self.proj = nn.Linear(config.inner, config.n_embd, bias=config.bias)
+        self.gate = nn.Linear(config.n_embd, config.inner, bias=config.bias is True)
+        self.up = nn.Linear(config.n_embd, config.inner, bias=config.bias is True)
+        self.proj = nn.Linear(config.inner, config.n_embd, bias=config.bias is True)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """Transform each token alone: (B, T, C) -> (B, T, C)."""

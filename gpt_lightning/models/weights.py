@@ -71,7 +71,8 @@ def load_backbone(backbone: GPT, source: str) -> None:
     """
     saved = read_checkpoint(find_checkpoint(source))["hyper_parameters"].get("backbone", {})
     for field in fields(GPTConfig):
-        mine, theirs = getattr(backbone.config, field.name), saved.get(field.name)
+        # A field that is younger than the checkpoint is what it was before there was a choice.
+        mine, theirs = getattr(backbone.config, field.name), saved.get(field.name, field.default)
         if mine != theirs and field.name not in PER_TASK:
             raise InputError(f"--model.init_from={source}: backbone.{field.name} is {theirs} there, but {mine} here")
     load_weights(backbone, "backbone.", source)

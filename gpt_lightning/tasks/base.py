@@ -346,9 +346,10 @@ def in_parts(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
     )
 
 
-def linear_head(n_embd: int, outputs: int) -> nn.Linear:
+def linear_head(n_embd: int, outputs: int, bias: bool = True) -> nn.Linear:
     """A layer from hidden states to ``outputs`` numbers, at first all near 0."""
-    head = nn.Linear(n_embd, outputs)
+    head = nn.Linear(n_embd, outputs, bias=bias)
     nn.init.normal_(head.weight, std=INIT_STD)
-    nn.init.zeros_(head.bias)
+    if bias:
+        nn.init.zeros_(head.bias)
     return head

@@ -79,7 +79,8 @@ class SequenceClassification(Task):
         self.multi_label = multi_label
         self.pooling = pooling
         self.label_smoothing = label_smoothing
-        self.head = linear_head(backbone.n_embd, len(labels))
+        # The classifiers of decoders that others publish look at the last token, and have none.
+        self.head = linear_head(backbone.n_embd, len(labels), bias=pooling == "mean")
         weights = torch.tensor([(class_weights or {}).get(label, 1.0) for label in labels])
         self.register_buffer("class_weights", weights, persistent=False)
         metrics = MultiLabelMetrics if multi_label else ClassificationMetrics

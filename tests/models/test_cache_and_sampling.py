@@ -12,7 +12,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig, KVCache
 from gpt_lightning.models.sampling import Sampling, generate
 from tests.models.test_gpt import randomise
-from tests.models.test_parity import pair, random_ids
+from tests.models.test_parity import KIN, STRETCHED, pair, random_ids
 
 VOCAB_SIZE = 61
 BLOCK_SIZE = 16
@@ -23,6 +23,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "llama": {"position": "rotary", "norm": "rmsnorm", "mlp": "swiglu", "bias": False},
     "grouped": {"position": "rotary", "norm": "rmsnorm", "n_kv_head": 2, "qk_norm": True},
     "gpt2_one_kv": {"n_kv_head": 1},
+    "wide_heads": {"position": "rotary", "head_dim": 10, "bias": "qkv", "nope_interval": 2, **STRETCHED},
 }
 ALL = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
@@ -82,7 +83,7 @@ def test_a_cache_and_masks_are_refused(mask: str) -> None:
 # --- generation
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt2_untied", "llama", "llama_grouped", "llama_theta"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt2_untied", "llama", "llama_grouped", "llama_theta", *KIN])
 def test_greedy_generation_is_hugging_faces(name: str) -> None:
     ours, theirs = pair(name)
     prompts = random_ids(4, 3)

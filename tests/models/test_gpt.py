@@ -150,7 +150,7 @@ def test_a_backbone_needs_its_vocabulary() -> None:
 
 def dense_attention(attention: Attention, x_BTC: Tensor, config: GPTConfig) -> Tensor:
     """Attention as the papers write it, head by head, with complex numbers for rotary positions."""
-    num_tokens, width = x_BTC.size(1), config.head_dim
+    num_tokens, width = x_BTC.size(1), config.head_width
     qkv = x_BTC @ attention.qkv.weight.mT
     if attention.qkv.bias is not None:
         qkv = qkv + attention.qkv.bias
@@ -290,6 +290,14 @@ def test_bias_is_everywhere_or_nowhere(shape: dict[str, Any]) -> None:
     assert not [name for name, _ in bare.named_parameters() if "bias" in name]
 
 
+@pytest.mark.parametrize(("bias", "layers"), [("qkv", {"qkv"}), ("attention", {"qkv", "proj"})])
+@pytest.mark.parametrize("shape", [{}, LLAMA])
+def test_bias_in_attention_only(shape: dict[str, Any], bias: str, layers: set[str]) -> None:
+    gpt = GPT(shape_of(**(shape | {"bias": bias})))
+    found = {name.split(".", 2)[2] for name, _ in gpt.named_parameters() if name.endswith("bias")}
+    assert found == {f"attention.{layer}.bias" for layer in layers}
+
+
 # V C + L (3 C^2 + C^2 + MLP + norms) + the last norm, and T C for learned positions.
 PRESET_PARAMETERS = {
     "gpt2_124m": 124_439_808,
@@ -332,6 +340,15 @@ def test_presets_have_the_parameters_that_they_should() -> None:
         ({"n_kv_head": 0}, r"backbone\.n_kv_head=0 must be at least 1"),
         ({"n_embd": 0}, r"backbone\.n_embd=0 must be at least 1"),
         ({"n_inner": 0}, r"backbone\.n_inner=0 must be at least 1"),
+        ({"head_dim": 0}, r"backbone\.head_dim=0 must be at least 1"),
+        ({"head_dim": 5, "position": "rotary"}, r"head_dim = 5 is odd; change backbone\.head_dim"),
+        ({"nope_interval": 0}, r"backbone\.nope_interval=0 must be at least 1"),
+        (LLAMA | {"rope_factor": 8.0}, r"rope_factor=8\.0 needs backbone\.rope_original_block_size"),
+        (LLAMA | {"rope_factor": -1.0, "rope_original_block_size": 8}, r"rope_factor=-1\.0 must be more than 0"),
+        (
+            LLAMA | {"rope_factor": 2.0, "rope_original_block_size": 8, "rope_low_freq_factor": 4.0},
+            r"rope_low_freq_factor=4\.0 too, and backbone\.rope_high_freq_factor=4\.0 more than that",
+        ),
     ],
 )
 def test_a_shape_that_cannot_work_is_refused(shape: dict[str, Any], message: str) -> None:
@@ -386,7 +403,11 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
 # --- operations
 
 
-@pytest.mark.parametrize("shape", [{"bias": False}, LLAMA, LLAMA | {"n_kv_head": 2}], ids=["gpt2", "llama", "grouped"])
+@pytest.mark.parametrize(
+    "shape",
+    [{"bias": False}, LLAMA, LLAMA | {"n_kv_head": 2}, LLAMA | {"head_dim": 12}],
+    ids=["gpt2", "llama", "grouped", "wide_heads"],
+)
 def test_flops_are_what_is_counted(shape: dict[str, Any]) -> None:
     gpt = model(**shape).train()
     # The counter knows matrix products; so attention is made of them, over the whole square as is the convention.

@@ -1,14 +1,16 @@
-"""The logits, losses and gradients of Hugging Face's GPT-2 and Llama with the same weights."""
+"""The logits, losses and gradients of Hugging Face's GPT-2, Llama and their kin with the same weights."""
 
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+import transformers
+from torch import Tensor, nn
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.models import GPTConfig
+from gpt_lightning.models.layers import rotary_angles
 from gpt_lightning.tasks import CausalLM
 from tests.models.test_gpt import randomise
 
@@ -28,6 +30,33 @@ LLAMA_SHAPES: dict[str, dict[str, Any]] = {
     "llama_theta": {"n_embd": 32, "n_head": 2, "n_layer": 2, "rope_theta": 50.0, "tie_embeddings": False},
     "llama_bias": {"n_embd": 24, "n_head": 3, "n_layer": 2, "bias": True, "norm_eps": 0.1},
 }
+# Of 8 pairs of channels some keep their speed, some turn so much more slowly, and two lie between.
+STRETCHED: dict[str, Any] = {
+    "rope_theta": 500.0,
+    "rope_factor": 8.0,
+    "rope_low_freq_factor": 0.9,
+    "rope_high_freq_factor": 4.0,
+    "rope_original_block_size": 64,
+}
+KIN: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "llama3": ("Llama", {"n_embd": 32, "n_head": 2, "n_layer": 2, **STRETCHED}, {}),
+    "llama_attention_bias": ("Llama", {"n_embd": 24, "n_head": 3, "n_layer": 2, "bias": "attention"}, {}),
+    "llama_head_dim": ("Llama", {"n_embd": 24, "n_head": 3, "n_layer": 2, "head_dim": 6, "n_kv_head": 1}, {}),
+    "mistral": ("Mistral", {"n_embd": 20, "n_head": 3, "n_layer": 2, "head_dim": 10}, {"sliding_window": None}),
+    "qwen2": ("Qwen2", {"n_embd": 32, "n_head": 4, "n_kv_head": 2, "n_layer": 2, "bias": "qkv"}, {}),
+    "qwen3": (
+        "Qwen3",
+        {"n_embd": 32, "n_head": 4, "n_kv_head": 2, "head_dim": 12, "n_layer": 2, "qk_norm": True, "norm_eps": 0.01},
+        {},
+    ),
+    "qwen3_bias": ("Qwen3", {"n_embd": 32, "n_head": 4, "n_layer": 2, "qk_norm": True, "bias": "attention"}, {}),
+    "smollm3": (
+        "SmolLM3",
+        {"n_embd": 32, "n_head": 4, "n_kv_head": 2, "n_layer": 5, "nope_interval": 2, **STRETCHED},
+        {"no_rope_layer_interval": 2},
+    ),
+}
+"""Name -> the family, our shape, and what their configuration says of its own."""
 
 
 def gpt2_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
@@ -78,26 +107,44 @@ def gpt2_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
     return ours.double().eval(), theirs.double().eval()
 
 
-def llama_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
-    """The same random Llama as our task and as Hugging Face's model, both in float64 and ``eval`` mode."""
-    family: dict[str, Any] = {"position": "rotary", "norm": "rmsnorm", "mlp": "swiglu", "bias": False}
-    config = GPTConfig(vocab_size=VOCAB_SIZE, block_size=BLOCK_SIZE, **(family | shape))
-    theirs = LlamaForCausalLM(
-        LlamaConfig(
+def rope_parameters(config: GPTConfig) -> dict[str, Any]:
+    """In their words."""
+    if config.rope_factor == 1.0:
+        return {"rope_type": "default", "rope_theta": config.rope_theta}
+    return {
+        "rope_type": "llama3",
+        "rope_theta": config.rope_theta,
+        "factor": config.rope_factor,
+        "low_freq_factor": config.rope_low_freq_factor,
+        "high_freq_factor": config.rope_high_freq_factor,
+        "original_max_position_embeddings": config.rope_original_block_size,
+    }
+
+
+def llama_pair(shape: dict[str, Any], family: str = "Llama", **options: Any) -> tuple[CausalLM, Any]:
+    """The same random Llama, or kin, as our task and as Hugging Face's, both in float64 and ``eval`` mode."""
+    common: dict[str, Any] = {"position": "rotary", "norm": "rmsnorm", "mlp": "swiglu", "bias": False}
+    config = GPTConfig(vocab_size=VOCAB_SIZE, block_size=BLOCK_SIZE, **(common | shape))
+    if family in ("Llama", "Qwen3", "SmolLM3"):
+        options |= {"attention_bias": config.bias in (True, "attention")}
+    theirs = getattr(transformers, f"{family}ForCausalLM")(
+        getattr(transformers, f"{family}Config")(
             vocab_size=VOCAB_SIZE,
             hidden_size=config.n_embd,
             intermediate_size=config.inner,
             num_hidden_layers=config.n_layer,
             num_attention_heads=config.n_head,
-            num_key_value_heads=config.n_kv_head,
+            num_key_value_heads=config.kv_heads,
+            head_dim=config.head_width,
             max_position_embeddings=BLOCK_SIZE,
             rms_norm_eps=config.norm_eps,
-            rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+            rope_parameters=rope_parameters(config),
             tie_word_embeddings=config.tie_embeddings,
-            attention_bias=config.bias,
-            mlp_bias=config.bias,
+            mlp_bias=config.bias is True,
+            pad_token_id=None,
             bos_token_id=None,
             eos_token_id=None,
+            **options,
         )
     )
     randomise(theirs)
@@ -111,6 +158,8 @@ def llama_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
         "norm_1": "input_layernorm",
         "norm_2": "post_attention_layernorm",
         "attention.proj": "self_attn.o_proj",
+        "attention.q_norm": "self_attn.q_norm",
+        "attention.k_norm": "self_attn.k_norm",
         "mlp.gate": "mlp.gate_proj",
         "mlp.up": "mlp.up_proj",
         "mlp.proj": "mlp.down_proj",
@@ -119,8 +168,8 @@ def llama_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
         block, their_block = f"backbone.blocks.{layer}", f"model.layers.{layer}"
         for kind in ("weight", "bias") if config.bias else ("weight",):
             for name, their_name in names.items():
-                if kind == "weight" or "norm" not in name:  # an RMSNorm has no bias
-                    weights[f"{block}.{name}.{kind}"] = source[f"{their_block}.{their_name}.{kind}"]
+                if (weight := source.get(f"{their_block}.{their_name}.{kind}")) is not None:
+                    weights[f"{block}.{name}.{kind}"] = weight
             parts = [source[f"{their_block}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
             weights[f"{block}.attention.qkv.{kind}"] = torch.cat(parts)
     ours = CausalLM(config)
@@ -130,6 +179,9 @@ def llama_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
 
 def pair(name: str) -> tuple[CausalLM, Any]:
     """The pair of one of the shapes above."""
+    if name in KIN:
+        family, shape, options = KIN[name]
+        return llama_pair(shape, family, **options)
     return gpt2_pair(GPT2_SHAPES[name]) if name in GPT2_SHAPES else llama_pair(LLAMA_SHAPES[name])
 
 
@@ -140,7 +192,7 @@ def random_ids(rows: int, tokens: int, seed: int = 1) -> Tensor:
 
 # Hugging Face's Llama normalises, and both turn positions, in float32 even in a float64 model.
 @pytest.mark.parametrize(
-    ("name", "tolerance"), [*((name, 1e-11) for name in GPT2_SHAPES), *((name, 1e-5) for name in LLAMA_SHAPES)]
+    ("name", "tolerance"), [*((name, 1e-11) for name in GPT2_SHAPES), *((name, 1e-5) for name in (*LLAMA_SHAPES, *KIN))]
 )
 def test_logits_loss_and_gradients_are_hugging_faces(name: str, tolerance: float) -> None:
     ours, theirs = pair(name)
@@ -167,7 +219,57 @@ def test_logits_loss_and_gradients_are_hugging_faces(name: str, tolerance: float
     )
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama_grouped"])
+def in_float64(theirs: Any, config: GPTConfig) -> None:
+    """Let their model normalise in float64, and turn by the angles that ours turns by."""
+
+    def normalise(norm: Any) -> Any:
+        return lambda x: nn.functional.rms_norm(x, norm.weight.shape, norm.weight, config.norm_eps)
+
+    def angles(x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        cos, signed = rotary_angles(position_ids, config)
+        first, second = signed.chunk(2, -1)
+        return cos.to(x.dtype), torch.cat((-first, second), -1).to(x.dtype)
+
+    theirs.model.rotary_emb.forward = angles
+    norms = [module for module in theirs.modules() if type(module).__name__.endswith("RMSNorm")]
+    assert len(norms) > 2 * config.n_layer
+    for norm in norms:
+        norm.forward = normalise(norm)
+
+
+@pytest.mark.parametrize("name", [*LLAMA_SHAPES, *KIN])
+def test_but_for_their_float32_logits_and_gradients_are_the_same_number(name: str) -> None:
+    ours, theirs = pair(name)
+    in_float64(theirs, ours.backbone.config)
+    ids = random_ids(3, BLOCK_SIZE)
+    logits, expected = ours(ids), theirs(ids).logits
+    torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-10)
+    logits.square().mean().backward()
+    expected.square().mean().backward()
+    torch.testing.assert_close(
+        ours.backbone.token_embedding.weight.grad, theirs.get_input_embeddings().weight.grad, rtol=1e-10, atol=1e-10
+    )
+
+
+@pytest.mark.parametrize("name", ["llama", "llama_theta", "llama3", "smollm3"])
+def test_rotary_angles_are_theirs(name: str) -> None:
+    ours, theirs = pair(name)
+    positions = torch.arange(200)
+    cos, sin = rotary_angles(positions, ours.backbone.config)
+    their_cos, their_sin = theirs.model.rotary_emb(torch.zeros(1), positions[None])
+    torch.testing.assert_close(cos, their_cos[0], rtol=0.0, atol=5e-5)
+    torch.testing.assert_close(sin.abs(), their_sin[0].abs(), rtol=0.0, atol=5e-5)
+
+
+def test_the_stretch_has_all_three_parts() -> None:
+    ours, _ = pair("llama3")
+    config = ours.backbone.config
+    turns = 64 / (2 * torch.pi * 500.0 ** (torch.arange(0, 16, 2) / 16))
+    assert [int((turns > 4.0).sum()), int((turns < 0.9).sum())] == [2, 4]
+    assert config.rope_factor == 8.0
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama_grouped", *KIN])
 def test_in_float32_too(name: str) -> None:
     ours, theirs = pair(name)
     ids = random_ids(2, 11)
@@ -175,6 +277,6 @@ def test_in_float32_too(name: str) -> None:
 
 
 def test_every_weight_of_theirs_has_a_place() -> None:
-    for name in (*GPT2_SHAPES, *LLAMA_SHAPES):
+    for name in (*GPT2_SHAPES, *LLAMA_SHAPES, *KIN):
         ours, theirs = pair(name)
         assert sum(p.numel() for p in ours.parameters()) == theirs.num_parameters()

@@ -258,8 +258,7 @@ def hugging_face(kind: str, task: Task) -> Any:
         state[f"transformer.{new}"] = value.mT if ".c_" in new and value.ndim == 2 else value
     missing = theirs.load_state_dict(state, strict=False)
     assert not missing.unexpected_keys
-    # Their classifier of sequences has no bias.
-    assert all("bias" in key or "masked_bias" in key for key in missing.missing_keys), missing
+    assert not missing.missing_keys
     return theirs.double().eval()
 
 
@@ -267,11 +266,7 @@ def hugging_face(kind: str, task: Task) -> Any:
 def test_hugging_faces_head_says_the_same(kind: str) -> None:
     arguments: dict[str, Any] = {"pooling": "last"} if kind == "classification" else {}
     task = make_task(kind, **arguments).eval()
-    if kind == "classification":
-        torch.nn.init.zeros_(task.head.bias)  # type: ignore[arg-type]
-        theirs = hugging_face_without_bias(task)
-    else:
-        theirs = hugging_face(kind, task)
+    theirs = hugging_face(kind, task)
     task = task.double()
     batch = make_batch(kind, LENGTHS)
     with torch.no_grad():
@@ -287,16 +282,6 @@ def test_hugging_faces_head_says_the_same(kind: str) -> None:
             both = torch.stack((answer.start_logits[row], answer.end_logits[row]))
             expected = both[:, : LENGTHS[row]][:, context]
         torch.testing.assert_close(values, expected.to(values.dtype), rtol=1e-6, atol=1e-6)
-
-
-def hugging_face_without_bias(task: Task) -> Any:
-    """As ``hugging_face``, for a head whose bias is 0."""
-    bias = task.head.bias
-    task.head.bias = None  # type: ignore[assignment]
-    try:
-        return hugging_face("classification", task)
-    finally:
-        task.head.bias = bias
 
 
 # --- what cannot work

@@ -1,0 +1,127 @@
+"""What a folder of Hugging Face's or ours says of its model, but for the weights."""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, cast
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.models.config import GPTConfig
+from gpt_lightning.models.huggingface_config import Options, is_multi_label, read_labels, read_shape, read_task
+from gpt_lightning.models.huggingface_names import TaskName
+from gpt_lightning.models.huggingface_own import OWN, read_own
+from gpt_lightning.models.tensor_files import read_json, stored_tensors
+
+CONFIG: Final = "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """What a folder holds, but for its weights.
+
+    Attributes:
+        folder: where it is.
+        model_type: the family in Hugging Face's words; None where the model is ours alone.
+        config: the backbone's shape.
+        hparams: what a checkpoint of ours would hold: ``task``, ``backbone`` as a dict, and those of the constructor's
+            other arguments that are known, such as ``labels`` and ``pooling``. Plain values, but not checked against
+            the task's signature. Empty for a backbone alone.
+        token_ids: ``pad_token_id``, ``bos_token_id`` and ``eos_token_id`` as far as ``config.json`` says.
+        extra_state: the one number that a task keeps beside its weights, or None.
+    """
+
+    folder: Path
+    model_type: str | None
+    config: GPTConfig
+    hparams: dict[str, Any]
+    token_ids: dict[str, int]
+    extra_state: float | None = None
+
+    @property
+    def task(self) -> TaskName | None:
+        """What the head is for; None for a backbone alone."""
+        return cast("TaskName | None", self.hparams.get("task"))
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The labels' names in the order of the head's outputs, where it has any."""
+        return self.hparams.get("labels")
+
+
+def read_config(folder: Path) -> Pretrained:
+    """What ``folder`` holds. No weight is read, nothing is run.
+
+    Raises:
+        InputError: it is no such folder, has options that we have no equal of, weights that are pickles, or two
+            configurations that disagree.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    if not (folder / CONFIG).is_file() and not (folder / OWN).is_file():
+        raise InputError(f"{folder}: has neither {CONFIG} nor {OWN}, so it is no model")
+    theirs = _read_theirs(folder) if (folder / CONFIG).is_file() else None
+    if not (folder / OWN).is_file():
+        assert theirs is not None
+        _check_size(theirs.config, folder)
+        return theirs
+    config, hparams, extra_state = read_own(folder / OWN)
+    _check_size(config, folder)
+    if theirs is None:
+        return Pretrained(
+            folder=folder, model_type=None, config=config, hparams=hparams, token_ids={}, extra_state=extra_state
+        )
+    said = {**theirs.hparams, **effective(theirs.config)}
+    ours = {**hparams, **effective(config)}
+    for key in sorted((said.keys() | {"task"}) - {"backbone", "dropout", "attention_dropout"}):
+        if said.get(key) != ours.get(key):
+            raise InputError(
+                f"{folder}: {CONFIG} and {OWN} disagree about {key}: {said.get(key)} and {ours.get(key)}; "
+                f"delete {OWN} if another program has changed the folder"
+            )
+    return replace(theirs, config=config, hparams=hparams, extra_state=extra_state)
+
+
+def _read_theirs(folder: Path) -> Pretrained:
+    options = Options(folder / CONFIG, read_json(folder / CONFIG))
+    config, task = read_shape(options), read_task(options)
+    hparams: dict[str, Any] = {} if task is None else {"task": task, "backbone": asdict(config)}
+    if task in ("SequenceClassification", "TokenClassification"):
+        hparams["labels"] = read_labels(options)
+    if task == "SequenceClassification":
+        hparams |= {"multi_label": is_multi_label(options), "pooling": "last"}
+    ids = {name: options.content.get(name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    return Pretrained(
+        folder=folder,
+        model_type=options.model_type,
+        config=config,
+        hparams=hparams,
+        # Llama 3 has several ends of a text; which of them is meant is not for this file to say.
+        token_ids={name: value for name, value in ids.items() if type(value) is int},
+    )
+
+
+def _check_size(config: GPTConfig, folder: Path) -> None:
+    """Refuse a shape far beyond the weights that are there, before anybody allocates it.
+
+    Raises:
+        InputError: it is; or the files are no weights.
+    """
+    assert config.vocab_size is not None
+    rows = config.vocab_size + config.n_layer * (config.inner + config.n_head * config.head_width)
+    if config.position == "learned":
+        rows += config.block_size
+    held = sum(math.prod(stored.shape) for stored in stored_tensors(folder).values())
+    # Far beyond: what is missing of a model of this size is named by name later on.
+    if rows * config.n_embd > 4 * held:
+        raise InputError(
+            f"{folder}: its configuration describes more than {rows * config.n_embd:,} weights, its files hold {held:,}"
+        )
+
+
+def effective(config: GPTConfig) -> dict[str, Any]:
+    """The shape with None filled in, and without what has no effect in it."""
+    shape = asdict(config) | {"n_kv_head": config.kv_heads, "head_dim": config.head_width, "n_inner": config.inner}
+    unused = [name for name in shape if name.startswith(("rope_", "nope_")) and config.position != "rotary"]
+    if config.rope_factor == 1.0:
+        unused += ["rope_low_freq_factor", "rope_high_freq_factor", "rope_original_block_size"]
+    return {name: value for name, value in shape.items() if name not in unused}

@@ -1,0 +1,70 @@
+"""``gpt_lightning.json``: what a checkpoint of ours says beside its weights, as plain JSON."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.models.config import GPTConfig
+from gpt_lightning.models.huggingface_names import TASKS
+from gpt_lightning.models.tensor_files import read_json, write_json
+
+OWN: Final = "gpt_lightning.json"
+_FORMAT: Final = 1
+
+
+def write_own(path: Path, hparams: Mapping[str, Any], extra_state: float | None) -> None:
+    """Write the hyper-parameters of a task, and the number that it keeps beside its weights."""
+    write_json(path, {"format": _FORMAT, "hparams": dict(hparams), "extra_state": extra_state})
+
+
+def read_own(path: Path) -> tuple[GPTConfig, dict[str, Any], float | None]:
+    """The backbone's shape, the task's hyper-parameters, and the number that it keeps beside its weights.
+
+    Raises:
+        InputError: it holds anything that ``write_own`` would not write.
+    """
+    content = read_json(path)
+    hparams, extra_state = content.get("hparams"), content.get("extra_state")
+    if content.get("format") != _FORMAT or not isinstance(hparams, dict) or hparams.get("task") not in TASKS:
+        raise InputError(f"{path}: not written by this version of gpt-lightning")
+    if extra_state is not None and type(extra_state) is not float:
+        raise InputError(f"{path}: extra_state={extra_state!r} must be a number")
+    for name, value in hparams.items():
+        if not _is_plain(value):
+            raise InputError(f"{path}: hyper-parameter {name!r} is no plain value")
+    return _shape(path, hparams.get("backbone")), hparams, extra_state
+
+
+def _shape(path: Path, values: Any) -> GPTConfig:
+    hints = get_type_hints(GPTConfig)
+    names = {field.name for field in fields(GPTConfig)}
+    if not isinstance(values, dict) or not values.get("vocab_size"):
+        raise InputError(f"{path}: says no backbone with its vocab_size")
+    for name, value in values.items():
+        if name not in names or not _fits(value, hints[name]):
+            raise InputError(f"{path}: backbone.{name}={value!r} is none that a backbone has")
+    try:
+        return GPTConfig(**values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain ``value`` is of the type ``hint``; a whole number is a float too."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, each) for each in get_args(hint))
+    if get_origin(hint) is Literal:
+        return type(value) is str and value in get_args(hint)
+    return type(value) is hint or (hint is float and type(value) is int)
+
+
+def _is_plain(value: Any) -> bool:
+    """Scalars, lists of strings, and mappings of scalars: what checkpoints hold too."""
+    if isinstance(value, list):
+        return all(isinstance(item, str) for item in value)
+    if isinstance(value, dict):
+        return not any(isinstance(item, list | dict) for item in value.values())
+    return True

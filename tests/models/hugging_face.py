@@ -1,0 +1,142 @@
+"""Tiny random models of Hugging Face's, as folders, and ours that read them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+import transformers
+from torch import Tensor
+
+from gpt_lightning.models import GPTConfig
+from gpt_lightning.models.huggingface import Pretrained, load_weights
+from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
+from tests.models.test_gpt import randomise
+
+VOCAB_SIZE = 61
+BLOCK_SIZE = 16
+PAD = 0
+LENGTHS = (9, 4, 1, 7)
+LABELS = ["O", "B-PER", "I-PER"]
+TASKS = {each.__name__: each for each in (CausalLM, SequenceClassification, TokenClassification, QuestionAnswering)}
+
+_LLAMA: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": BLOCK_SIZE,
+    "rms_norm_eps": 0.01,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 8.0,
+    "low_freq_factor": 0.9,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+_GPT2: dict[str, Any] = {"n_positions": BLOCK_SIZE, "n_embd": 24, "n_layer": 2, "n_head": 3}
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpt2": ("GPT2", _GPT2),
+    "gpt2_untied": ("GPT2", _GPT2 | {"n_inner": 20, "tie_word_embeddings": False, "layer_norm_epsilon": 0.1}),
+    "llama": ("Llama", _LLAMA),
+    "llama_bias": ("Llama", _LLAMA | {"attention_bias": True, "mlp_bias": True}),
+    "llama_attention_bias": ("Llama", _LLAMA | {"attention_bias": True, "head_dim": 6}),
+    "llama3": ("Llama", _LLAMA | {"rope_parameters": LLAMA3, "tie_word_embeddings": True}),
+    "mistral": ("Mistral", _LLAMA | {"sliding_window": None}),
+    "mistral_window": ("Mistral", _LLAMA | {"sliding_window": BLOCK_SIZE, "hidden_size": 30, "head_dim": 10}),
+    "qwen2": ("Qwen2", _LLAMA | {"tie_word_embeddings": True}),
+    "qwen3": ("Qwen3", _LLAMA | {"head_dim": 12}),
+    "qwen3_bias": ("Qwen3", _LLAMA | {"head_dim": 8, "attention_bias": True, "hidden_size": 30}),
+    "smollm2": ("Llama", _LLAMA | {"tie_word_embeddings": True, "rope_theta": 100_000.0}),
+    "smollm3": ("SmolLM3", _LLAMA | {"num_hidden_layers": 5, "no_rope_layer_interval": 2}),
+}
+
+
+def their_model(name: str, task: str = "CausalLM", **options: Any) -> Any:
+    """A random model of one of the families, in ``eval`` mode."""
+    family, shape = FAMILIES[name]
+    head = {"gpt2": "LMHeadModel"}.get(family.lower(), "ForCausalLM") if task == "CausalLM" else f"For{task}"
+    labels = dict(enumerate(LABELS)) if "Classification" in task else {0: "a", 1: "b"}
+    config = getattr(transformers, f"{family}Config")(
+        **{
+            "vocab_size": VOCAB_SIZE,
+            "pad_token_id": PAD,
+            "bos_token_id": 1,
+            "eos_token_id": None,
+            "id2label": labels,
+            **shape,
+            **options,
+        }
+    )
+    theirs = getattr(transformers, f"{family}{head}")(config)
+    randomise(theirs)
+    return theirs.eval()
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    """Ids and mask, padded on the right; no text has an id of padding."""
+    ids = torch.randint(1, VOCAB_SIZE, (len(LENGTHS), max(LENGTHS)), generator=torch.Generator().manual_seed(1))
+    mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
+    return ids.where(mask, PAD), mask
+
+
+@torch.no_grad()
+def their_logits(theirs: Any) -> Tensor:
+    """What their model says of ``batch``: of every token that is no padding, or of each text."""
+    ids, mask = batch()
+    answer = theirs(ids, attention_mask=mask.long())
+    if hasattr(answer, "start_logits"):
+        return torch.stack((answer.start_logits, answer.end_logits), -1)[mask]
+    logits: Tensor = answer.logits
+    return logits[mask] if logits.ndim == 3 else logits
+
+
+@torch.no_grad()
+def our_logits(task: Task) -> Tensor:
+    """The same of ours."""
+    ids, mask = batch()
+    logits: Tensor
+    if isinstance(task, SequenceClassification):
+        logits = task(ids, mask)
+    elif isinstance(task, TokenClassification):
+        logits = task(ids, mask, mask)
+    elif isinstance(task, QuestionAnswering):
+        logits = torch.stack(task(ids, mask, mask), -1)[mask]
+    else:
+        logits = task(ids)[mask]
+    return logits
+
+
+def our_task(pretrained: Pretrained, dtype: torch.dtype = torch.float32) -> Task:
+    """The task that a folder holds, with its weights, in ``eval`` mode."""
+    assert pretrained.task is not None
+    hparams = {name: value for name, value in pretrained.hparams.items() if name not in ("task", "backbone")}
+    given = {name: hparams[name] for name in ("labels", "pooling", "multi_label") if name in hparams}
+    torch.manual_seed(7)
+    task: Task = TASKS[pretrained.task](pretrained.config, **given).to(dtype).eval()
+    load_weights(task, pretrained)
+    return task
+
+
+def random_task(name: str, shape: dict[str, Any], **arguments: Any) -> Task:
+    """A task of ours with random weights, in ``eval`` mode."""
+    if "Classification" in name:
+        arguments = {"labels": LABELS, **arguments}
+    if name == "SequenceClassification":
+        arguments = {"pooling": "last", **arguments}
+    config = GPTConfig(**({"vocab_size": VOCAB_SIZE, "block_size": BLOCK_SIZE, "n_layer": 2} | shape))
+    task: Task = TASKS[name](config, **arguments)
+    randomise(task)
+    return task.eval()
+
+
+def saved(folder: Path, name: str, task: str = "CausalLM", **options: Any) -> Any:
+    """A model of theirs that they have saved in ``folder``."""
+    theirs = their_model(name, task, **options)
+    theirs.save_pretrained(folder)
+    return theirs

@@ -1,0 +1,340 @@
+"""Folders of Hugging Face's and ours, both ways: the same logits, and every byte of every weight."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.models import GPT, GPTConfig
+from gpt_lightning.models.huggingface import load_weights, read_config, save, why_not_huggingface
+from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, TokenClassification
+from tests.models.hugging_face import (
+    BLOCK_SIZE,
+    FAMILIES,
+    LABELS,
+    PAD,
+    TASKS,
+    VOCAB_SIZE,
+    our_logits,
+    our_task,
+    random_task,
+    saved,
+    their_logits,
+)
+
+LLAMA: dict[str, Any] = {
+    "n_head": 4,
+    "n_embd": 32,
+    "position": "rotary",
+    "norm": "rmsnorm",
+    "mlp": "swiglu",
+    "bias": False,
+}
+STRETCH: dict[str, Any] = {"rope_factor": 8.0, "rope_original_block_size": 64, "rope_theta": 500.0}
+SHAPES: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_head": 3, "n_embd": 24, "dropout": 0.1},
+    "gpt2_untied": {"n_head": 2, "n_embd": 16, "n_inner": 20, "tie_embeddings": False},
+    "llama": LLAMA,
+    "llama_bias": LLAMA | {"bias": True, "n_kv_head": 2},
+    "llama3": LLAMA | {"bias": "attention", **STRETCH, "tie_embeddings": False},
+    "mistral": LLAMA | {"n_embd": 30, "head_dim": 6},
+    "qwen2": LLAMA | {"bias": "qkv", "n_kv_head": 1},
+    "qwen3": LLAMA | {"qk_norm": True, "n_embd": 30, "head_dim": 12},
+    "qwen3_bias": LLAMA | {"qk_norm": True, "bias": "attention"},
+    "smollm3": LLAMA | {"n_layer": 5, "nope_interval": 2, **STRETCH},
+    "smollm3_bias": LLAMA | {"n_layer": 3, "nope_interval": 3, "bias": True, "n_embd": 30, "head_dim": 6},
+}
+"""Our shapes, by the family that they become."""
+
+ALL_TASKS = pytest.mark.parametrize("task", TASKS)
+
+
+def files(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of a folder."""
+    return {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
+
+
+def assert_same_bytes(one: Path, other: Path) -> None:
+    first, second = files(one), files(other)
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert tensor.dtype == second[name].dtype, name
+        assert tensor.view(torch.uint8).equal(second[name].view(torch.uint8)), name
+
+
+def assert_same_logits(actual: Tensor, expected: Tensor) -> None:
+    """To a hundred thousandth of the largest; of logits so large that agreement says much."""
+    assert expected.std() > 0.5
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
+
+
+# --- theirs, read by us
+
+
+@ALL_TASKS
+@pytest.mark.parametrize("name", FAMILIES)
+def test_their_folder_says_the_same_in_ours_and_goes_back_byte_by_byte(tmp_path: Path, name: str, task: str) -> None:
+    theirs = saved(tmp_path / "theirs", name, task)
+    pretrained = read_config(tmp_path / "theirs")
+    assert pretrained.task == task
+    assert pretrained.labels == (LABELS if "Classification" in task else None)
+    assert pretrained.token_ids == {"pad_token_id": PAD, "bos_token_id": 1}
+    ours = our_task(pretrained)
+    expected = their_logits(theirs)
+    assert_same_logits(our_logits(ours), expected)
+
+    assert save(tmp_path / "back", ours, dict(ours.hparams), pad_token_id=PAD) is None
+    # Mistral's shape is Llama's, whose questions have another prefix.
+    if not (name == "mistral" and task == "QuestionAnswering"):
+        assert_same_bytes(tmp_path / "theirs", tmp_path / "back")
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "qwen3"])
+def test_narrow_weights_keep_their_bytes_through_a_float32_model(tmp_path: Path, name: str) -> None:
+    theirs = saved(tmp_path / "theirs", name)
+    theirs.bfloat16().save_pretrained(tmp_path / "narrow")
+    ours = our_task(read_config(tmp_path / "narrow"))
+    assert ours.backbone.token_embedding.weight.dtype == torch.float32
+    save(tmp_path / "back", ours, dict(ours.hparams), dtype=torch.bfloat16)
+    assert_same_bytes(tmp_path / "narrow", tmp_path / "back")
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "back")
+    assert again.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "qwen2"])
+def test_a_backbone_comes_out_of_any_folder(tmp_path: Path, name: str) -> None:
+    for task in TASKS:
+        theirs = saved(tmp_path / task, name, task)
+        pretrained = read_config(tmp_path / task)
+        gpt = GPT(replace(pretrained.config, attention="bidirectional", dropout=0.2))
+        load_weights(gpt, pretrained)
+        assert torch.equal(gpt.token_embedding.weight, theirs.get_input_embeddings().weight)
+    # One that is stored alone has names without a prefix.
+    theirs.base_model.save_pretrained(tmp_path / "bare")
+    pretrained = read_config(tmp_path / "bare")
+    assert pretrained.task is None
+    assert pretrained.hparams == {}
+    gpt = GPT(pretrained.config)
+    load_weights(gpt, pretrained)
+    assert torch.equal(gpt.token_embedding.weight, theirs.get_input_embeddings().weight)
+    with pytest.raises(InputError, match="bare: holds a backbone alone, not a CausalLM"):
+        load_weights(CausalLM(pretrained.config), pretrained)
+    with pytest.raises(InputError, match="holds a QuestionAnswering, not a CausalLM"):
+        load_weights(CausalLM(pretrained.config), read_config(tmp_path / "QuestionAnswering"))
+
+
+def test_gpt2_as_the_hub_has_it(tmp_path: Path) -> None:
+    """Without a prefix, with masks as buffers, and with few keys in its configuration."""
+    from safetensors.torch import save_file
+
+    theirs = saved(tmp_path, "gpt2")
+    weights = {name.removeprefix("transformer."): value for name, value in files(tmp_path).items()}
+    for layer in range(2):
+        weights[f"h.{layer}.attn.bias"] = torch.ones(1, 1, BLOCK_SIZE, BLOCK_SIZE, dtype=torch.uint8)
+        weights[f"h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
+    save_file(weights, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(
+        json.dumps(
+            {
+                "model_type": "gpt2",
+                "architectures": ["GPT2LMHeadModel"],
+                "n_ctx": BLOCK_SIZE,
+                "n_positions": BLOCK_SIZE,
+                "n_embd": 24,
+                "n_head": 3,
+                "n_layer": 2,
+                "vocab_size": VOCAB_SIZE,
+                "resid_pdrop": 0.2,
+            }
+        )
+    )
+    pretrained = read_config(tmp_path)
+    assert (pretrained.config.dropout, pretrained.config.attention_dropout) == (0.2, 0.1)
+    assert_same_logits(our_logits(our_task(pretrained)), their_logits(theirs))
+
+
+def test_an_output_layer_that_is_stored_though_it_is_the_embedding(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    theirs = saved(tmp_path, "llama3")
+    weights = files(tmp_path)
+    save_file(
+        weights | {"lm_head.weight": weights["model.embed_tokens.weight"].clone()}, tmp_path / "model.safetensors"
+    )
+    assert_same_logits(our_logits(our_task(read_config(tmp_path))), their_logits(theirs))
+    save_file(weights | {"lm_head.weight": weights["model.embed_tokens.weight"] + 1}, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=r"lm_head\.weight differs from model\.embed_tokens\.weight.*tie_word_emb"):
+        our_task(read_config(tmp_path))
+
+
+def test_a_block_may_be_shorter_where_positions_turn(tmp_path: Path) -> None:
+    saved(tmp_path / "llama", "llama")
+    pretrained = read_config(tmp_path / "llama")
+    load_weights(GPT(replace(pretrained.config, block_size=4)), pretrained)
+    with pytest.raises(InputError, match=r"backbone\.block_size is 16 there, but 17 here"):
+        load_weights(GPT(replace(pretrained.config, block_size=17)), pretrained)
+    with pytest.raises(InputError, match=r"backbone\.rope_theta is 10000\.0 there, but 5\.0 here"):
+        load_weights(GPT(replace(pretrained.config, rope_theta=5.0)), pretrained)
+    saved(tmp_path / "gpt2", "gpt2")
+    pretrained = read_config(tmp_path / "gpt2")
+    with pytest.raises(InputError, match=r"backbone\.block_size is 16 there, but 4 here"):
+        load_weights(GPT(replace(pretrained.config, block_size=4)), pretrained)
+
+
+# --- ours, read by them
+
+
+@ALL_TASKS
+@pytest.mark.parametrize("name", SHAPES)
+def test_our_folder_says_the_same_in_theirs_and_in_ours(tmp_path: Path, name: str, task: str) -> None:
+    ours = random_task(task, SHAPES[name])
+    if isinstance(ours, QuestionAnswering):
+        ours.no_answer_threshold = 1.25
+    assert save(tmp_path / "ours", ours, dict(ours.hparams), pad_token_id=PAD, eos_token_id=3) is None
+    theirs, report = getattr(transformers, f"AutoModelFor{task}").from_pretrained(
+        tmp_path / "ours", output_loading_info=True
+    )
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
+    assert theirs.config.model_type == name.removesuffix("_untied").removesuffix("_bias").removesuffix("3") + (
+        "3" if name.startswith(("qwen3", "smollm3")) else ""
+    )
+    assert theirs.config.eos_token_id == 3
+    assert getattr(theirs.config, "sliding_window", None) is None
+    if "Classification" in task:
+        assert theirs.config.id2label == dict(enumerate(LABELS))
+    expected = our_logits(ours)
+    assert_same_logits(their_logits(theirs.eval()), expected)
+
+    pretrained = read_config(tmp_path / "ours")
+    assert pretrained.config == ours.backbone.config
+    assert pretrained.hparams == ours.hparams
+    again = our_task(pretrained)
+    assert torch.equal(our_logits(again), expected)
+    assert getattr(again, "no_answer_threshold", 1.25) == 1.25
+
+    # Theirs goes back to us as it came: with their configuration alone, and with ours beside it.
+    theirs.save_pretrained(tmp_path / "back")
+    assert_same_bytes(tmp_path / "ours", tmp_path / "back")
+    assert torch.equal(our_logits(our_task(read_config(tmp_path / "back"))), expected)
+
+
+def test_several_labels_at_once(tmp_path: Path) -> None:
+    ours = random_task("SequenceClassification", SHAPES["llama"], multi_label=True)
+    save(tmp_path, ours, dict(ours.hparams), pad_token_id=PAD)
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert theirs.config.problem_type == "multi_label_classification"
+    (tmp_path / "gpt_lightning.json").unlink()
+    assert read_config(tmp_path).hparams["multi_label"] is True
+
+
+def test_shards(tmp_path: Path) -> None:
+    ours = random_task("CausalLM", SHAPES["llama"])
+    save(tmp_path / "whole", ours, dict(ours.hparams))
+    save(tmp_path / "shards", ours, dict(ours.hparams), max_shard_bytes=10_000)
+    names = sorted(path.name for path in (tmp_path / "shards").glob("*.safetensors"))
+    assert len(names) > 3
+    assert names[0] == f"model-00001-of-{len(names):05d}.safetensors"
+    index = json.loads((tmp_path / "shards/model.safetensors.index.json").read_text())
+    assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in files(tmp_path / "whole").values())
+    for path in (tmp_path / "shards").glob("*.safetensors"):
+        assert sum(tensor.nbytes for tensor in load_file(path).values()) <= 10_000 or len(load_file(path)) == 1
+    assert_same_bytes(tmp_path / "whole", tmp_path / "shards")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "shards")
+    assert_same_logits(their_logits(theirs), our_logits(ours))
+    assert torch.equal(our_logits(our_task(read_config(tmp_path / "shards"))), our_logits(ours))
+
+
+# --- ours alone
+
+
+WHY_NOT: list[tuple[dict[str, Any], str, str]] = [
+    ({"mlp": "relu2"}, "CausalLM", "GPT-2, which has no mlp=relu2"),
+    ({"norm": "rmsnorm"}, "CausalLM", "GPT-2, which has no norm=rmsnorm"),
+    ({"bias": False}, "CausalLM", "GPT-2, which has biases everywhere, not bias=false"),
+    ({"n_kv_head": 2}, "CausalLM", r"GPT-2, which has no grouped heads \(n_kv_head=2\)"),
+    ({"qk_norm": True}, "CausalLM", "GPT-2, which has no qk_norm"),
+    ({"head_dim": 10}, "CausalLM", "GPT-2, which has no head_dim=10 of its own"),
+    (LLAMA | {"norm": "layernorm"}, "CausalLM", "rotary positions have no norm=layernorm"),
+    (LLAMA | {"mlp": "gelu"}, "CausalLM", "rotary positions have no mlp=gelu"),
+    (LLAMA | {"qk_norm": True, "bias": True}, "CausalLM", "Qwen3, which has no bias=true"),
+    (LLAMA | {"qk_norm": True, "nope_interval": 2}, "CausalLM", "have not both qk_norm and a nope_interval"),
+    (LLAMA | {"bias": "qkv", "nope_interval": 2}, "CausalLM", "SmolLM3, which has no bias=qkv"),
+    (LLAMA | {"bias": True, "n_embd": 30, "head_dim": 8}, "CausalLM", "Llama, whose n_embd is a multiple of n_head"),
+    (LLAMA | {"attention": "bidirectional"}, "TokenClassification", "its attention is bidirectional"),
+    (LLAMA, "SequenceClassification", r"looks at the mean of all tokens \(pooling\)"),
+]
+
+
+@pytest.mark.parametrize(("shape", "task", "reason"), WHY_NOT)
+def test_what_they_cannot_be_is_said_and_kept(tmp_path: Path, shape: dict[str, Any], task: str, reason: str) -> None:
+    arguments = {"pooling": "mean"} if task == "SequenceClassification" else {}
+    ours = random_task(task, {"n_head": 4, "n_embd": 32} | shape, **arguments)
+    said = save(tmp_path, ours, dict(ours.hparams), max_shard_bytes=20_000)
+    assert said is not None
+    with pytest.raises(ValueError, match=reason):
+        raise ValueError(said)
+    assert said == why_not_huggingface(ours.backbone.config, task, **arguments)  # type: ignore[arg-type]
+    assert not (tmp_path / "config.json").exists()
+    pretrained = read_config(tmp_path)
+    assert pretrained.model_type is None
+    assert pretrained.config == ours.backbone.config
+    assert pretrained.hparams == ours.hparams
+    again = our_task(pretrained)
+    assert torch.equal(our_logits(again), our_logits(ours))
+    gpt = GPT(pretrained.config)
+    load_weights(gpt, pretrained)
+    assert torch.equal(gpt.token_embedding.weight, ours.backbone.token_embedding.weight)
+
+
+def test_a_classifier_of_the_last_token_has_no_bias() -> None:
+    config = GPTConfig(vocab_size=9, block_size=4, n_layer=1, n_head=1, n_embd=4)
+    heads = [SequenceClassification(config, LABELS, pooling=pooling).head for pooling in ("last", "mean")]
+    assert [head.bias is None for head in heads] == [True, False]
+    assert TokenClassification(config, LABELS).head.bias is not None
+
+
+# --- memory
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import torch
+from gpt_lightning.models.huggingface import load_weights, read_config
+from gpt_lightning.tasks import CausalLM
+
+def megabytes(key):
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(key + ":")[1].split()[0]) / 1024
+
+pretrained = read_config(Path(sys.argv[1]))
+before = megabytes("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+task = CausalLM(pretrained.config)
+load_weights(task, pretrained)
+size = sum(p.nbytes for p in task.parameters()) / 2**20
+print(size, megabytes("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_loading_takes_the_memory_of_one_model(tmp_path: Path, family: str) -> None:
+    shape = SHAPES[family] | {"n_embd": 512, "n_head": 8, "n_layer": 6, "vocab_size": 8192, "block_size": 64}
+    ours = CausalLM(GPTConfig(**shape))
+    save(tmp_path, ours, dict(ours.hparams), max_shard_bytes=40_000_000)
+    result = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
+    )
+    size, peak = map(float, result.stdout.split())
+    assert 80 < size < 130
+    assert peak < 1.3 * size, f"{peak:.0f} MB for a model of {size:.0f} MB"

@@ -1,0 +1,393 @@
+"""Folders that are damaged, hostile, or of models that we have not: refused by name, before anything is filled."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.models import GPT, GPTConfig
+from gpt_lightning.models.huggingface import load_weights, read_config, save
+from gpt_lightning.tasks import CausalLM
+from tests.models.hugging_face import PAD, our_task, random_task, saved
+
+Q_PROJ = "model.layers.1.self_attn.q_proj.weight"
+
+
+def change_json(path: Path, **values: Any) -> None:
+    """Set keys of a JSON file; None where a key shall go."""
+    content = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({key: value for key, value in content.items() if value != "absent"}))
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors")
+
+
+# --- weights
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop(Q_PROJ), rf": tensor {Q_PROJ} is of LlamaForCausalLM missing in the weights"),
+        (
+            lambda w: [w.pop(name) for name in list(w)[:5]],
+            r": tensors model\.embed.*, .* and 2 more are of Llama.* missing",
+        ),
+        (lambda w: w.pop("lm_head.weight"), r"tensor lm_head\.weight is of LlamaForCausalLM missing"),
+        (lambda w: w.pop("model.embed_tokens.weight"), r"tensor model\.embed_tokens\.weight is of Llama.* missing"),
+        (
+            lambda w: w.update({"model.layers.2.mlp.up_proj.weight": torch.ones(1)}),
+            r"model\.safetensors: tensor model\.layers\.2\.mlp\.up_proj\.weight is too many for LlamaForCausalLM",
+        ),
+        (lambda w: w.update({"score.weight": torch.ones(1)}), r"tensor score\.weight is too many for Llama"),
+        (
+            lambda w: w.update({Q_PROJ: torch.ones(16, 32)}),
+            rf"model\.safetensors: tensor {Q_PROJ} is of shape \[16, 32\], not \[32, 32\]",
+        ),
+        (
+            lambda w: w.update({Q_PROJ: torch.ones(32, 32, dtype=torch.int8)}),
+            rf"tensor {Q_PROJ} is I8; weights are F64",
+        ),
+        (
+            lambda w: w.update({Q_PROJ: torch.ones(32, 32).to(torch.float8_e4m3fn)}),
+            rf"tensor {Q_PROJ} is F8_E4M3; weights are F64",
+        ),
+    ],
+)
+def test_every_tensor_is_accounted_for(tmp_path: Path, change: Any, message: str) -> None:
+    saved(tmp_path, "llama")
+    change_weights(tmp_path, change)
+    pretrained = read_config(tmp_path)
+    task = CausalLM(pretrained.config)
+    before = {name: value.clone() for name, value in task.state_dict().items()}
+    with pytest.raises(InputError, match=message):
+        load_weights(task, pretrained)
+    assert all(torch.equal(value, before[name]) for name, value in task.state_dict().items())
+
+
+@pytest.mark.parametrize("keep", [0, 7, 500, -1])
+def test_a_truncated_file(tmp_path: Path, keep: int) -> None:
+    saved(tmp_path, "gpt2")
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"model\.safetensors: truncated, damaged or no safetensors file"):
+        our_task(read_config(tmp_path))
+
+
+def sharded(folder: Path) -> tuple[Path, dict[str, str]]:
+    """A model in several files; its index and what that says."""
+    ours = random_task("CausalLM", {"n_head": 2, "n_embd": 16})
+    save(folder, ours, dict(ours.hparams), max_shard_bytes=10_000)
+    index = folder / "model.safetensors.index.json"
+    return index, json.loads(index.read_text())["weight_map"]
+
+
+@pytest.mark.parametrize(
+    "file", ["../outside.safetensors", "/etc/passwd", "a/b.safetensors", "model.bin", "..", "", 3, None, ".safetensors"]
+)
+def test_an_index_that_leads_out_of_the_folder(tmp_path: Path, file: Any) -> None:
+    index, names = sharded(tmp_path / "model")
+    (tmp_path / "model/a").mkdir()
+    for path in (tmp_path / "outside.safetensors", tmp_path / "model/a/b.safetensors", tmp_path / "model/model.bin"):
+        save_file({"transformer.wpe.weight": torch.ones(16, 16)}, path)
+    change_json(index, weight_map=names | {"transformer.wpe.weight": file})
+    with pytest.raises(InputError, match=r"wpe\.weight is in .*, which is no name of a safetensors file beside it"):
+        read_config(tmp_path / "model")
+
+
+def test_an_index_that_does_not_say_what_is_there(tmp_path: Path) -> None:
+    index, names = sharded(tmp_path)
+    first, last = sorted(set(names.values()))[0], sorted(set(names.values()))[-1]
+    for weight_map, message in [
+        ({}, "has no weight_map"),
+        ([], "has no weight_map"),
+        (names | {"transformer.wpe.weight": "other.safetensors"}, r"is in other\.safetensors, which is not there"),
+        (names | {"transformer.wte.weight": last}, rf"wte\.weight is in {first}, not in {last}"),
+        (names | {"more": last}, rf"tensor more is in no file, not in {last}"),
+        ({key: value for key, value in names.items() if "wte" not in key}, r"wte\.weight is in .*, not in any|missing"),
+    ]:
+        change_json(index, weight_map=weight_map)
+        with pytest.raises(InputError, match=message):
+            our_task(read_config(tmp_path))
+    change_json(index, weight_map=names)
+    our_task(read_config(tmp_path))
+    twice = load_file(tmp_path / first) | load_file(tmp_path / last)
+    save_file(twice, tmp_path / last)
+    with pytest.raises(InputError, match=rf"{last}: tensor .* is in {first} too"):
+        our_task(read_config(tmp_path))
+    path = tmp_path / last
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match=rf"{last}: truncated"):
+        our_task(read_config(tmp_path))
+    path.unlink()
+    with pytest.raises(InputError, match=rf"{last}, which is not there; download it again"):
+        read_config(tmp_path)
+    index.write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"index\.json: cannot be read as JSON"):
+        read_config(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(InputError, match=r"has both model\.safetensors and model\.safetensors\.index\.json"):
+        read_config(tmp_path)
+
+
+class Execute:
+    def __reduce__(self) -> Any:
+        return exec, ("import pathlib; pathlib.Path('ran').touch()",)
+
+
+def test_pickles_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path, "llama")
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Execute()))
+    our_task(read_config(tmp_path))
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"pickles \(pytorch_model\.bin\).*from_pretrained.*save_pretrained") as error:
+        read_config(tmp_path)
+    assert "\n" not in str(error.value)
+    (tmp_path / "pytorch_model.bin").rename(tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=r"model\.safetensors: truncated, damaged or no safetensors"):
+        our_task(read_config(tmp_path))
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"has neither model\.safetensors nor"):
+        read_config(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+# --- configurations
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("llama", {"auto_map": {"AutoModel": "x.Y"}}, "auto_map asks for code"),
+    ("llama", {"model_type": "gemma2"}, "model_type='gemma2' is none of gpt2, llama, mistral"),
+    ("llama", {"model_type": ["llama"]}, "is none of gpt2, llama"),
+    ("llama", {"architectures": ["LlamaForEverything"]}, r"Llama with architectures=.*known are LlamaForCausalLM"),
+    ("llama", {"architectures": ["LlamaModel", "LlamaForCausalLM"]}, "architectures="),
+    ("llama", {"architectures": [{}]}, "architectures="),
+    ("llama", {"layer_types": 3}, "layer_types=3: must be a list"),
+    ("llama", {"rms_norm_eps": 10**400}, "rms_norm_eps=1000.*: must be a number"),
+    ("llama", {"hidden_act": "gelu"}, "Llama with hidden_act='gelu': known are silu, swish"),
+    ("llama", {"mlp_bias": True}, "mlp_bias=True and attention_bias=False"),
+    ("llama", {"quantization_config": {"bits": 4}}, "Llama with quantization_config="),
+    ("llama", {"num_local_experts": 8}, "Llama with num_local_experts=8: there is no such option here"),
+    ("llama", {"final_logit_softcapping": 30.0}, "final_logit_softcapping=30.0"),
+    ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5"),
+    ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor=0.5"),
+    ("llama", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "rope_type='yarn': known are default, llama3"),
+    ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "Llama with rope_type='linear'"),
+    ("llama", {"rope_scaling": {"type": "llama3", "factor": 2.0}}, "rope_type='llama3' and no low_freq_factor"),
+    ("llama", {"rope_scaling": [1]}, r"rope_scaling=\[1\]: must be an object"),
+    ("llama", {"rope_parameters": {"full_attention": {}}}, "all layers must turn alike"),
+    ("llama", {"rope_parameters": {"rope_theta": 0}}, "rope_theta=0: must be more than 0"),
+    ("llama", {"layer_types": ["chunked_attention"]}, "layer_types of chunked_attention"),
+    ("llama", {"hidden_size": "absent"}, "Llama with no hidden_size"),
+    ("llama", {"hidden_size": -4}, "hidden_size=-4: must be a whole number"),
+    ("llama", {"hidden_size": True}, "hidden_size=True: must be a whole number"),
+    ("llama", {"hidden_size": 2.5}, r"hidden_size=2\.5: must be a whole number"),
+    ("llama", {"rms_norm_eps": "1e-5"}, "rms_norm_eps='1e-5': must be a number"),
+    ("llama", {"rms_norm_eps": float("nan")}, "rms_norm_eps=nan: must be a number"),
+    ("llama", {"tie_word_embeddings": 1}, "tie_word_embeddings=1: must be true or false"),
+    ("llama", {"num_attention_heads": 3, "head_dim": None}, r"config\.json: backbone\.n_embd=32 is not divisible"),
+    ("mistral", {"sliding_window": 8}, "Mistral with sliding_window=8 and max_position_embeddings=16"),
+    ("mistral", {"sliding_window": "absent", "max_position_embeddings": 8192}, "Mistral with sliding_window=4096"),
+    ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "layer_types": None}, "Qwen2 with sliding_window=8"),
+    ("smollm3", {"no_rope_layers": [1, 0, 0, 1, 1]}, r"SmolLM3 with no_rope_layers=.*every so many"),
+    ("smollm3", {"no_rope_layers": [1]}, "must have a 0 or a 1 for each layer"),
+    ("gpt2", {"activation_function": "gelu"}, "GPT2 with activation_function='gelu': known are gelu_new"),
+    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "GPT2 with scale_attn_by_inverse_layer_idx=True"),
+    ("gpt2", {"reorder_and_upcast_attn": True}, "reorder_and_upcast_attn=True"),
+    ("gpt2", {"add_cross_attention": True}, "add_cross_attention=True"),
+    ("gpt2", {"scale_attn_weights": False}, "scale_attn_weights=False"),
+    ("gpt2", {"architectures": ["GPT2DoubleHeadsModel"]}, "GPT2 with architectures="),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "message"), REFUSED)
+def test_what_we_have_not_is_refused_by_name(tmp_path: Path, name: str, values: dict[str, Any], message: str) -> None:
+    saved(tmp_path, name)
+    if any(key.startswith("rope_") for key in values):
+        values = {"rope_parameters": None} | values
+    change_json(tmp_path / "config.json", **values)
+    with pytest.raises(InputError, match=message) as error:
+        read_config(tmp_path)
+    assert "config.json: " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("llama", {"rope_parameters": None, "rope_theta": 10_000.0, "rope_scaling": None}),
+        ("llama", {"pretraining_tp": 2, "num_local_experts": None, "hidden_act": "swish"}),
+        ("qwen2", {"use_sliding_window": False, "sliding_window": 8}),
+        ("smollm3", {"no_rope_layers": [1, 0, 1, 0, 1]}),
+        ("smollm3", {"no_rope_layers": None}),
+    ],
+)
+def test_what_changes_nothing_is_not(tmp_path: Path, name: str, values: dict[str, Any]) -> None:
+    saved(tmp_path, name)
+    expected = read_config(tmp_path).config
+    change_json(tmp_path / "config.json", **values)
+    assert read_config(tmp_path).config == expected
+
+
+def test_both_spellings_of_a_stretch(tmp_path: Path) -> None:
+    saved(tmp_path, "llama3")
+    expected = read_config(tmp_path).config
+    assert (expected.rope_factor, expected.rope_theta, expected.rope_original_block_size) == (8.0, 500.0, 64)
+    scaling = {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 0.9,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64,
+    }
+    change_json(tmp_path / "config.json", rope_parameters=None, rope_scaling=scaling, rope_theta=500.0)
+    assert read_config(tmp_path).config == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"id2label": {"0": "a", "2": "b"}}, "keys must be 0, 1, 2 and so on"),
+        ({"id2label": {"0": "a", "1": "a"}}, "must be strings, each another"),
+        ({"id2label": {"0": "a", "1": 3}}, "must be strings, each another"),
+        ({"id2label": ["a", "b"]}, "keys must be 0, 1, 2"),
+        ({"problem_type": "regression"}, "Llama with problem_type='regression': only labels can be told"),
+    ],
+)
+def test_labels_that_cannot_be(tmp_path: Path, values: dict[str, Any], message: str) -> None:
+    saved(tmp_path, "llama", "SequenceClassification")
+    change_json(tmp_path / "config.json", **values)
+    with pytest.raises(InputError, match=message):
+        read_config(tmp_path)
+    change_json(tmp_path / "config.json", id2label="absent", problem_type=None)
+    assert read_config(tmp_path).labels == ["LABEL_0", "LABEL_1"]
+
+
+# --- folders of ours
+
+
+def test_two_configurations_must_agree(tmp_path: Path) -> None:
+    ours = random_task("TokenClassification", {"n_head": 2, "n_embd": 16})
+    save(tmp_path, ours, dict(ours.hparams), pad_token_id=PAD)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for values, message in [
+        ({"layer_norm_epsilon": 0.5}, r"disagree about norm_eps: 0\.5 and 1e-05; delete gpt_lightning\.json"),
+        ({"id2label": {"0": "x", "1": "y", "2": "z"}}, "disagree about labels"),
+        ({"architectures": ["GPT2Model"]}, "disagree about task: None and TokenClassification"),
+    ]:
+        change_json(tmp_path / "config.json", **(config | values))
+        with pytest.raises(InputError, match=message):
+            read_config(tmp_path)
+    change_json(tmp_path / "config.json", **(config | {"resid_pdrop": 0.3}))
+    assert read_config(tmp_path).config == ours.backbone.config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "not written by this version"),
+        ({"hparams": {"task": "os.system"}}, "not written by this version"),
+        ({"hparams": {"task": "CausalLM"}}, "says no backbone with its vocab_size"),
+        ({"hparams": {"task": "CausalLM", "backbone": {"vocab_size": 9, "norm": "x"}}}, r"backbone\.norm='x' is none"),
+        ({"hparams": {"task": "CausalLM", "backbone": {"vocab_size": 9, "bias": "x"}}}, r"backbone\.bias='x' is none"),
+        ({"hparams": {"task": "CausalLM", "backbone": {"vocab_size": True}}}, r"backbone\.vocab_size=True is none"),
+        ({"hparams": {"task": "CausalLM", "backbone": {"vocab_size": 9, "x": 1}}}, r"backbone\.x=1 is none"),
+        (
+            {"hparams": {"task": "CausalLM", "backbone": {"vocab_size": 9, "n_head": 5}}},
+            r"json: .*n_embd=768 is not div",
+        ),
+        ({"hparams": {"task": "CausalLM", "labels": [{"class_path": "x"}]}}, "'labels' is no plain value"),
+        ({"hparams": {"task": "CausalLM", "optimizer": {"lr": {"class_path": "x"}}}}, "'optimizer' is no plain value"),
+        ({"extra_state": "x"}, "extra_state='x' must be a number"),
+    ],
+)
+def test_our_own_file_is_not_trusted(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    ours = random_task("CausalLM", {"n_head": 2, "n_embd": 16, "mlp": "relu2"})
+    save(tmp_path, ours, dict(ours.hparams))
+    change_json(tmp_path / "gpt_lightning.json", **change)
+    with pytest.raises(InputError, match=message) as error:
+        read_config(tmp_path)
+    assert "gpt_lightning.json: " in str(error.value)
+
+
+def test_no_model_is_written_over_another(tmp_path: Path) -> None:
+    ours = random_task("CausalLM", {"n_head": 2, "n_embd": 16})
+    (tmp_path / "tokenizer.json").touch()  # is none
+    save(tmp_path, ours, dict(ours.hparams), max_shard_bytes=10_000)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match="there is a model already; name another folder or delete it"):
+        save(tmp_path, ours, dict(ours.hparams))
+    for path in [*tmp_path.glob("*.json"), *list(tmp_path.glob("*.safetensors"))[1:]]:
+        path.unlink()
+    with pytest.raises(InputError, match=r"model-0.*safetensors: there is a model already"):
+        save(tmp_path, ours, dict(ours.hparams))
+    assert len(before) > 5
+
+
+def test_a_write_that_fails_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = random_task("CausalLM", {"n_head": 2, "n_embd": 16})
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gpt_lightning.models.huggingface.write_own", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(tmp_path, ours, dict(ours.hparams))
+    with pytest.raises(InputError, match=r"has neither config\.json nor gpt_lightning\.json, so it is no model"):
+        read_config(tmp_path)
+
+
+def test_tokens_that_are_none(tmp_path: Path) -> None:
+    classifier = random_task("SequenceClassification", {"n_head": 2, "n_embd": 16})
+    with pytest.raises(InputError, match="needs a pad_token_id: Hugging Face finds the last token by it"):
+        save(tmp_path, classifier, dict(classifier.hparams))
+    with pytest.raises(InputError, match="eos_token_id=61 is none of the vocabulary's 61 ids"):
+        save(tmp_path, classifier, dict(classifier.hparams), pad_token_id=0, eos_token_id=61)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "vocab_size", "intermediate_size", "hidden_size", "head_dim"])
+def test_a_shape_far_beyond_the_weights(tmp_path: Path, key: str) -> None:
+    saved(tmp_path, "llama")
+    change_json(tmp_path / "config.json", **{key: 2**40})
+    with pytest.raises(InputError, match=r"describes more than [0-9,]+ weights, its files hold [0-9,]+$"):
+        read_config(tmp_path)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="absent: no such folder"):
+        read_config(tmp_path / "absent")
+
+
+def test_nothing_of_transformers_is_imported() -> None:
+    import subprocess
+    import sys
+
+    script = "import sys; import gpt_lightning.models.huggingface; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert "gpt_lightning.models.huggingface" in loaded
+    assert not [name for name in loaded if name.split(".")[0] in ("transformers", "lightning", "huggingface_hub")]
+
+
+def test_a_checkpoint_that_is_older_than_a_field_still_gives_its_backbone(tmp_path: Path) -> None:
+    from tests.runs import trainer
+
+    shape = GPTConfig(vocab_size=40, block_size=16, n_layer=1, n_head=2, n_embd=16)
+    old = CausalLM(shape)
+    for name in ("head_dim", "rope_factor", "rope_high_freq_factor", "nope_interval"):
+        del old.hparams["backbone"][name]
+    fit = trainer(tmp_path)
+    fit.strategy.connect(old)
+    fit.save_checkpoint(tmp_path / "old.ckpt", weights_only=True)
+    again = CausalLM(shape, init_from=str(tmp_path / "old.ckpt"))
+    assert torch.equal(again.backbone.token_embedding.weight, old.backbone.token_embedding.weight)
+    assert isinstance(again.backbone, GPT)
