@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": ("run", "write a checkpoint's predictions, one JSON line a row"),
     "evaluate": ("evaluate", "several runs in one table"),
     "generate": ("generate", "continue a prompt with a checkpoint or a run's best one"),
+    "export": ("export", "write a model as a folder that Hugging Face's classes read too"),
     "tokenizer": ("tokenizer", "train a tokenizer, or look at one"),
     "verify-resume": ("verify_resume", "check that a killed and resumed run of a configuration ends where it should"),
     "toy-world": ("toy_world", "write the toy world's text: data to try things on, without any download"),

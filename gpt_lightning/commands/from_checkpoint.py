@@ -9,11 +9,11 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from gpt_lightning import data
+from gpt_lightning import data, tasks
 from gpt_lightning.data.labels import read_labels
 from gpt_lightning.data.tokenizer import Tokenizer, bytes_tokenizer, load_tokenizer
 from gpt_lightning.errors import InputError
-from gpt_lightning.models.weights import PER_TASK
+from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 
 MAY_CHANGE = {f"backbone.{name}" for name in PER_TASK} - {"backbone.attention"}
@@ -37,10 +37,16 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
     path = find_checkpoint(ckpt_path, "last" if arguments[0] == "fit" else "best")
     checkpoint = read_checkpoint(path)
     hparams = dict(checkpoint["hyper_parameters"])
+    if path.is_dir() and (arguments[0] == "fit" or "task" not in hparams):
+        raise InputError(
+            f"{path} is a model, not a run to go on with or to measure; start with --model.init_from={path}"
+        )
     task, labels = hparams.pop("task"), hparams.pop("labels", None)
     classes: dict[str, dict[str, Any]] = {"model": {"class_path": task}}
-    if checkpoint.get("data") in data.__all__:  # nothing else that a checkpoint names is imported
-        classes["data"] = {"class_path": checkpoint["data"]}
+    # Nothing else that a checkpoint names is imported; a model's folder names none, but what reads its task's batches.
+    module = checkpoint.get("data", modules_for(task)[0])
+    if module in data.__all__:
+        classes["data"] = {"class_path": module}
     given = _parse(parser, arguments, classes, defaults=False)
     asked = given.model.class_path.rsplit(".", 1)[-1]
     if asked != task:
@@ -120,7 +126,9 @@ def with_backbone(arguments: list[str], config: Namespace) -> list[str]:
     result, differences = list(arguments), []
     for key, value in checkpoint["hyper_parameters"]["backbone"].items():
         mine = config.model.init_args.backbone.get(key)
-        if mine != value and key not in PER_TASK:
+        # A model of others reads far more than most rows are long.
+        shorter = key == "block_size" and path.is_dir() and mine is not None and mine < value
+        if mine != value and key not in PER_TASK and not shorter:
             result.append(f"--model.backbone.{key}={as_yaml(value)}")
             if mine is not None:
                 differences.append(f"{key}={value} (not {mine})")
@@ -146,6 +154,12 @@ class _Quoting(yaml.SafeDumper):  # type: ignore[misc]
 
 
 _Quoting.add_representer(str, _Quoting.represent_str)
+
+
+def modules_for(task: str) -> list[str]:
+    """The data modules that make what a task of ours reads; any one for a task that is not."""
+    batch = getattr(getattr(tasks, task, None), "batch", None)
+    return [name for name in data.__all__ if batch is None or getattr(data, name).batch is batch]
 
 
 def as_yaml(value: Any) -> str:

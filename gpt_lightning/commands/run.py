@@ -3,6 +3,8 @@
 import argparse
 import contextlib
 import logging
+import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +20,11 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning import data, tasks, training
 from gpt_lightning.commands.config_guard import check
-from gpt_lightning.commands.from_checkpoint import with_backbone, with_checkpoint
+from gpt_lightning.commands.from_checkpoint import modules_for, with_backbone, with_checkpoint
 from gpt_lightning.commands.run_parser import RunParser, importing_only
 from gpt_lightning.errors import InputError
 from gpt_lightning.files import whole
+from gpt_lightning.models import huggingface
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.progress import progress_bar
 from gpt_lightning.training.run_folder import (
@@ -59,6 +62,7 @@ class CLI(LightningCLI):
 
     def __init__(self, arguments: list[str]) -> None:
         self.interruption = training.Interruption()
+        self.model_folder: Path | None = None  # in place of a checkpoint
         checked = check(arguments)
         with importing_only(checked.allowed):
             self._start(checked.arguments)
@@ -127,6 +131,8 @@ class CLI(LightningCLI):
             ckpt_path = self._found(self.config[self.config.subcommand])
         if ckpt_path is not None:
             self.config = parser.parse_args(with_checkpoint(parser, args, ckpt_path))
+            found = Path(self.config[self.config.subcommand].ckpt_path)
+            self.model_folder = found if found.is_dir() else None
         elif self.config[self.config.subcommand].model.get("init_args", {}).get("init_from") is not None:
             self.config = parser.parse_args(with_backbone(args, self.config[self.config.subcommand]))
         elif self.config.subcommand != "fit":
@@ -148,11 +154,12 @@ class CLI(LightningCLI):
         """Build everything, once it is clear that the data makes what the model reads."""
         config = self.config[self.config.subcommand]
         task, module = (config[part].class_path.rpartition(".")[2] for part in ("model", "data"))
-        batch = getattr(getattr(tasks, task, None), "batch", None)
-        fitting = [name for name in data.__all__ if getattr(data, name).batch is batch]
-        if module in data.__all__ and fitting and module not in fitting:
+        fitting = modules_for(task)
+        if task in tasks.__all__ and module in data.__all__ and module not in fitting:
             raise InputError(f"model {task} and data {module} do not go together; {task} takes --data={fitting[0]}")
         super().instantiate_classes()
+        if self.model_folder is not None:
+            huggingface.load_weights(self.model, huggingface.read_config(self.model_folder))
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would let the checkpoint win over flags; ``parse_arguments`` has done it the other way round."""
@@ -170,7 +177,7 @@ class CLI(LightningCLI):
             training.Validations(),
             training.Throughput(),
             training.Reports(),
-            training.Evaluation(),
+            training.Evaluation(self.model_folder),
             training.Summary(),
             *bar,
             self.interruption,
@@ -202,6 +209,8 @@ class CLI(LightningCLI):
             kwargs["return_predictions"] = False
         if subcommand in ("validate", "test"):
             kwargs["verbose"] = False  # Evaluation prints
+        if self.model_folder is not None:
+            kwargs["ckpt_path"] = None  # its weights are there already
         return kwargs | {"weights_only": True}
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -274,7 +283,36 @@ def main(arguments: list[str]) -> int:
     """Run one of the Trainer's subcommands."""
     quiet()
     try:
-        CLI(arguments)
+        with contextlib.ExitStack() as stack:
+            CLI(in_full(arguments, stack))
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     return 0
+
+
+def in_full(arguments: list[str], stack: contextlib.ExitStack) -> list[str]:
+    """``predict --model MODEL --input FILE [--output FILE]`` as ``predict`` with the keys that this means.
+
+    Standard input, which is read more than once, is kept in a file until ``stack`` ends.
+    """
+    rows = _option(arguments, "--input")
+    if arguments[0] != "predict" or rows is None:
+        return arguments
+    if rows == "-":
+        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "input.jsonl"
+        file.write_bytes(sys.stdin.buffer.read())
+        rows = str(file)
+    means = {"--model": "--ckpt_path", "--input": "--data.test", "--output": "--predictions.path"}
+    result, following = [], None
+    for argument in arguments:
+        name, is_one, value = argument.partition("=")
+        if following == "--data.test" or (name == "--input" and is_one):
+            result.append(f"--data.test={rows}")
+        elif following is not None:
+            result.append(f"{following}={argument}")
+        elif name in means and is_one:
+            result.append(f"{means[name]}={value}")
+        elif name not in means:
+            result.append(argument)
+        following = means[name] if name in means and not is_one and following is None else None
+    return result

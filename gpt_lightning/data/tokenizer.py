@@ -112,6 +112,12 @@ class Tokenizer:
             kind = "bytes" if "ByteLevel" in _types(state["decoder"]) else "characters"
         return f"{kind} ({self.vocab_size})"
 
+    def token(self, index: int) -> str:
+        """What an id is called in the vocabulary."""
+        name = self._inner.id_to_token(index)
+        assert name is not None
+        return name
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text``, with nothing added."""
         return self._inner.encode(text, add_special_tokens=False).ids

@@ -5,6 +5,9 @@ from typing import Final, Literal
 
 from gpt_lightning.errors import InputError
 
+PER_TASK: Final = ("attention", "dropout", "attention_dropout")
+"""What of the shape no weight depends on: each task decides anew."""
+
 _COUNTS: Final = (
     "vocab_size",
     "block_size",

@@ -48,6 +48,11 @@ class Pretrained:
         return self.hparams.get("labels")
 
 
+def is_model_folder(folder: Path) -> bool:
+    """Whether ``folder`` says that it is a model."""
+    return (folder / CONFIG).is_file() or (folder / OWN).is_file()
+
+
 def read_config(folder: Path) -> Pretrained:
     """What ``folder`` holds. No weight is read, nothing is run.
 
@@ -57,7 +62,7 @@ def read_config(folder: Path) -> Pretrained:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    if not (folder / CONFIG).is_file() and not (folder / OWN).is_file():
+    if not is_model_folder(folder):
         raise InputError(f"{folder}: has neither {CONFIG} nor {OWN}, so it is no model")
     theirs = _read_theirs(folder) if (folder / CONFIG).is_file() else None
     if not (folder / OWN).is_file():

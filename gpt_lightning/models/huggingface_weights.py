@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.models.config import GPTConfig
+from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface_folder import Pretrained, effective
 from gpt_lightning.models.huggingface_names import FAMILIES, embedding_name, head_views, our_views, their_views
 from gpt_lightning.models.tensor_files import FLOATING, Stored, read_tensor, stored_tensors
-from gpt_lightning.models.weights import PER_TASK
 
 _BUFFERS: Final = re.compile(r"(.*\.)?(h\.\d+\.attn\.(masked_)?bias|layers\.\d+\.self_attn\.rotary_emb\.inv_freq)")
 """What old files hold beside weights: masks and frequencies, which are computed."""

@@ -2,7 +2,7 @@
 
 import pickle
 import zipfile
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -10,27 +10,35 @@ import torch
 from torch import nn
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.models.config import GPTConfig
+from gpt_lightning.models import huggingface
+from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.huggingface_folder import is_model_folder
 from gpt_lightning.models.manifest import FILE, Manifest, verify
 
-PER_TASK: Final = ("attention", "dropout", "attention_dropout")
-"""What of a backbone's configuration its weights do not depend on: each task decides anew."""
+HUB: Final = "hub:"
 
 
 def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path:
-    """The checkpoint that MODEL means: a file, or of a run's folder its best, or its last; the last where none is best.
+    """The checkpoint that MODEL means.
+
+    A file; of a run's folder its best, or its last; the last where none is best; the folder itself of a model that was
+    exported or comes from Hugging Face, also as ``hub:NAME``.
 
     Raises:
         InputError: there is none.
     """
+    if model.startswith(HUB):
+        return _download(model)
     if "://" in model:
         raise InputError(f"{model}: checkpoints are read from local files only; download it first")
     path = Path(model)
     if path.is_file():
         return path
     if not path.is_dir():
-        raise InputError(f"{model}: no such checkpoint or run folder")
+        raise InputError(f"{model}: no such checkpoint, run folder or model folder; from the hub: {HUB}OWNER/NAME")
+    if is_model_folder(path):
+        return path
     manifest = Manifest.read(path / "checkpoints")
     if not manifest.checkpoints:
         raise InputError(f"{model}: no run with checkpoints: {path / 'checkpoints' / FILE} lists none")
@@ -38,14 +46,30 @@ def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path
     return path / "checkpoints" / (best if best and which == "best" else manifest.checkpoints[-1]).file
 
 
+def _download(model: str) -> Path:
+    """The folder of a model of the hub: configuration, safetensors and tokenizer, no pickle and no code."""
+    from huggingface_hub import snapshot_download
+
+    name = model.removeprefix(HUB)
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "merges.txt"]))
+    except Exception as error:  # whatever is wrong, name or network, the way out is the same
+        raise InputError(
+            f"{model}: cannot be fetched ({first_line(error)}); check the name and the network, "
+            "or download the model elsewhere and give its folder"
+        ) from error
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What a checkpoint holds, tensors on the CPU; it is refused if its bytes are not those that were written.
 
-    Nothing in it is run.
+    Nothing in it is run. Of a model's folder it is what stands beside the weights.
 
     Raises:
         InputError: it is no checkpoint of this project, is damaged, or holds anything but plain values.
     """
+    if path.is_dir():
+        return _folder_as_checkpoint(path)
     verify(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -59,32 +83,59 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return dict(checkpoint)
 
 
+def _folder_as_checkpoint(folder: Path) -> dict[str, Any]:
+    pretrained = huggingface.read_config(folder)
+    return {"hyper_parameters": pretrained.hparams or {"backbone": asdict(pretrained.config)}}
+
+
 def load_backbone(backbone: GPT, source: str) -> None:
     """Take over the weights of the backbone in a checkpoint, whichever task it was trained for.
 
     Args:
         backbone: of the same shape; what its attention sees and its dropout may differ.
-        source: a checkpoint or the folder of a run.
+        source: as ``find_checkpoint`` takes it.
 
     Raises:
         InputError: there is no checkpoint, or its backbone has another shape.
     """
-    saved = read_checkpoint(find_checkpoint(source))["hyper_parameters"].get("backbone", {})
+    path = find_checkpoint(source)
+    if path.is_dir():
+        huggingface.load_weights(backbone, huggingface.read_config(path))
+        return
+    saved = read_checkpoint(path)["hyper_parameters"].get("backbone", {})
     for field in fields(GPTConfig):
         # A field that is younger than the checkpoint is what it was before there was a choice.
         mine, theirs = getattr(backbone.config, field.name), saved.get(field.name, field.default)
         if mine != theirs and field.name not in PER_TASK:
             raise InputError(f"--model.init_from={source}: backbone.{field.name} is {theirs} there, but {mine} here")
-    load_weights(backbone, "backbone.", source)
+    load_weights(backbone, "backbone.", path)
 
 
-def load_weights(module: nn.Module, prefix: str, source: str) -> None:
-    """Take over the weights whose names begin with ``prefix`` from a checkpoint or the folder of a run.
+def load_head(task: nn.Module, source: str) -> None:
+    """Take over the head of a checkpoint of the same task.
+
+    Args:
+        task: with a ``backbone`` and a ``head`` of the same shape.
+        source: as ``find_checkpoint`` takes it.
 
     Raises:
-        InputError: there is no checkpoint, or its weights are not those of ``module``.
+        InputError: there is no checkpoint, or it has no such head.
     """
     path = find_checkpoint(source)
+    if path.is_dir():
+        huggingface.load_weights(task, huggingface.read_config(path))
+    else:
+        head = task.head
+        assert isinstance(head, nn.Module)
+        load_weights(head, "head.", path)
+
+
+def load_weights(module: nn.Module, prefix: str, path: Path) -> None:
+    """Take over the weights whose names begin with ``prefix`` from the checkpoint in a file.
+
+    Raises:
+        InputError: its weights are not those of ``module``.
+    """
     state = read_checkpoint(path)["state_dict"].items()
     try:
         module.load_state_dict({name.removeprefix(prefix): value for name, value in state if name.startswith(prefix)})

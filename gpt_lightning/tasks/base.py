@@ -122,14 +122,19 @@ class Task(L.LightningModule, ABC):
     @classmethod
     def from_checkpoint(cls, checkpoint: Mapping[str, Any]) -> Self:
         """The task that a checkpoint holds, weights and all."""
-        hparams = dict(checkpoint["hyper_parameters"])
-        if hparams.pop("task") != cls.__name__:
-            raise InputError(f"the checkpoint holds a {checkpoint['hyper_parameters']['task']}, not a {cls.__name__}")
-        types = get_type_hints(cls.__init__)
-        arguments = {name: types[name](**v) if is_dataclass(types[name]) else v for name, v in hparams.items()}
-        task = cls(**arguments)
+        task = cls.from_hparams(checkpoint["hyper_parameters"])
         task.load_state_dict(checkpoint["state_dict"])
         return task
+
+    @classmethod
+    def from_hparams(cls, hyper_parameters: Mapping[str, Any]) -> Self:
+        """The task that a checkpoint's hyper-parameters describe, with random weights."""
+        hparams = dict(hyper_parameters)
+        if hparams.pop("task") != cls.__name__:
+            raise InputError(f"the checkpoint holds a {hyper_parameters['task']}, not a {cls.__name__}")
+        types = get_type_hints(cls.__init__)
+        arguments = {name: types[name](**v) if is_dataclass(types[name]) else v for name, v in hparams.items()}
+        return cls(**arguments)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how many micro-batches wait for an optimizer step, as when validation falls between two of a window."""

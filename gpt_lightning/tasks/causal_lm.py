@@ -11,7 +11,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import LanguageModelingMetrics
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
-from gpt_lightning.models.weights import load_weights
+from gpt_lightning.models.weights import load_head
 from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
 from gpt_lightning.tasks.base import Stage, Task
 
@@ -53,7 +53,7 @@ class CausalLM(Task):
         else:
             nn.init.normal_(self.head.weight, std=INIT_STD)
             if init_from is not None:
-                load_weights(self.head, "head.", init_from)
+                load_head(self, init_from)
         self.train_metrics = LanguageModelingMetrics()
         self.val_metrics = LanguageModelingMetrics()
         self.test_metrics = LanguageModelingMetrics()

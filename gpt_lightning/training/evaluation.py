@@ -26,8 +26,9 @@ COLUMNS = ("precision", "recall", "f1", "support")
 class Evaluation(L.Callback):
     """Prints what was measured; after ``test`` it is also written beside the run that the checkpoint belongs to."""
 
-    def __init__(self) -> None:
+    def __init__(self, model_folder: Path | None = None) -> None:
         self.record: dict[str, Any] | None = None
+        self._model_folder = model_folder
         self._step: int | None = None
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -45,9 +46,10 @@ class Evaluation(L.Callback):
             return
         metrics, per_class = _metrics(trainer, "test"), _per_class(pl_module, "test")
         print_tables(metrics, per_class)
-        if trainer.ckpt_path is None:
+        measured = trainer.ckpt_path or self._model_folder
+        if measured is None:
             return
-        checkpoint = Path(trainer.ckpt_path)
+        checkpoint = Path(measured)
         self.record = {"task": type(pl_module).__name__, "checkpoint": checkpoint.name}
         if self._step is not None:
             self.record["step"] = self._step
@@ -66,7 +68,9 @@ class Evaluation(L.Callback):
 
 
 def metrics_file(checkpoint: Path) -> Path:
-    """Where the metrics of a checkpoint are kept: in its run's folder; without a run, beside it."""
+    """Where the metrics of a checkpoint are kept: in its run's or model's folder; without one, beside it."""
+    if checkpoint.is_dir():
+        return checkpoint / "metrics.json"
     folder = checkpoint.resolve().parent
     return (folder.parent if folder.name == "checkpoints" else folder) / "metrics.json"
 

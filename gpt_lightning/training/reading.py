@@ -5,18 +5,22 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from gpt_lightning import tasks
-from gpt_lightning.data.tokenizer import Tokenizer
+from gpt_lightning.data.tokenizer import Tokenizer, load_tokenizer
 from gpt_lightning.errors import InputError
-from gpt_lightning.models import weights
+from gpt_lightning.models import huggingface, weights
 from gpt_lightning.models.weights import find_checkpoint, first_line
 
 __all__ = ["find_checkpoint", "load_task", "read_checkpoint"]
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint of one of our tasks holds; see ``models.weights``."""
+    """What a checkpoint of one of our tasks holds, or a model's folder; see ``models.weights``."""
     checkpoint = weights.read_checkpoint(path)
     hparams = checkpoint["hyper_parameters"]
+    if path.is_dir():
+        checkpoint["tokenizer"] = load_tokenizer(str(path), key="its tokenizer").to_json()
+        if "task" not in hparams:
+            return checkpoint  # a backbone alone
     # Nothing else that a checkpoint names is looked up, let alone imported.
     if hparams.get("task") not in set(tasks.__all__) - {"Task"}:
         raise InputError(f"{path}: holds no task that this version of gpt-lightning knows")
@@ -51,8 +55,19 @@ def load_task(path: Path) -> tuple[tasks.Task, Tokenizer]:
     checkpoint = read_checkpoint(path)
     if "tokenizer" not in checkpoint:
         raise InputError(f"{path}: holds no tokenizer; it was not written by this project's trainer")
+    hparams, tokenizer = checkpoint["hyper_parameters"], Tokenizer.from_json(checkpoint["tokenizer"])
+    if "task" not in hparams:
+        raise InputError(f"{path}: holds a backbone without a head; start from it with --model.init_from")
+    task_class: type[tasks.Task] = getattr(tasks, hparams["task"])
     try:
-        task: tasks.Task = getattr(tasks, checkpoint["hyper_parameters"]["task"]).from_checkpoint(checkpoint)
+        if path.is_dir():
+            task = task_class.from_hparams(hparams)
+            huggingface.load_weights(task, huggingface.read_config(path))
+        else:
+            task = task_class.from_checkpoint(checkpoint)
     except (TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise InputError(f"{path}: its weights do not fit its hyper-parameters: {first_line(error)}") from None
-    return task.eval(), Tokenizer.from_json(checkpoint["tokenizer"])
+    embeddings = task.backbone.config.vocab_size
+    if embeddings is not None and tokenizer.vocab_size > embeddings:
+        raise InputError(f"{path}: its tokenizer has {tokenizer.vocab_size} ids, its embedding {embeddings}")
+    return task.eval(), tokenizer

@@ -1,0 +1,108 @@
+"""``gpt-lightning export``: a folder that is a model, for Hugging Face's classes too where they have such a one."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpt_lightning.commands.parser import Parser
+
+if TYPE_CHECKING:
+    from gpt_lightning.tasks import Task
+
+
+def parser() -> Parser:
+    """The command's options."""
+    p = Parser(
+        prog="gpt-lightning export",
+        description="Write a model as a folder: weights as safetensors, configuration, tokenizer and a model card. "
+        "Hugging Face's classes read it too, where they have such a model; so does every command here that takes a "
+        "model.",
+    )
+    p.add_argument("model", type=str, metavar="MODEL", help="a checkpoint, a run's folder (its best one), or a model's")
+    p.add_argument("folder", type=str, metavar="DIR", help="a new folder, or an empty one")
+    p.add_argument("--dtype", type=str, default="float32", help="of the weights: float32, bfloat16 or float16")
+    return p
+
+
+def main(argv: list[str]) -> int:
+    """Write the folder; say if it is for us alone, and why."""
+    options = parser().parse_args(argv)
+
+    import torch
+
+    from gpt_lightning.errors import InputError
+    from gpt_lightning.models import huggingface
+    from gpt_lightning.training.checkpoint import make_folder
+    from gpt_lightning.training.reading import find_checkpoint, load_task
+
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if options.dtype not in dtypes:
+        raise InputError(f"--dtype {options.dtype}: choose one of {', '.join(dtypes)}")
+    path, folder = find_checkpoint(options.model), Path(options.folder)
+    task, tokenizer = load_task(path)
+    make_folder(folder)
+    end = tokenizer.end_of_text_id
+    reason = huggingface.save(
+        folder,
+        task,
+        dict(task.hparams),
+        pad_token_id=end,
+        bos_token_id=end,
+        eos_token_id=end,
+        dtype=dtypes[options.dtype],
+    )
+    tokenizer.save(folder / "tokenizer.json")
+    name = tokenizer.token(end)
+    write(folder / "tokenizer_config.json", _tokenizer_config(name, task.backbone.config.block_size))
+    if type(task).__name__ == "CausalLM":
+        write(folder / "generation_config.json", {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end})
+    run = path.parent.parent if path.is_file() else path
+    for kept in ("config.yaml", "metrics.json"):
+        if (run / kept).is_file():
+            (folder / kept).write_bytes((run / kept).read_bytes())
+    (folder / "README.md").write_text(card(task, run, reason), encoding="utf-8")
+    print(f"{type(task).__name__}, {sum(p.numel() for p in task.parameters()):,} parameters: {folder}")
+    if reason is not None:
+        print(f"for gpt-lightning alone: {reason}")
+    return 0
+
+
+def card(task: "Task", run: Path, reason: str | None) -> str:
+    """The model card: what it is, what was measured, how it was trained, how to use it."""
+    name = type(task).__name__
+    lines = [
+        f"# {name}",
+        "",
+        f"Trained with gpt-lightning; {sum(p.numel() for p in task.parameters()):,} parameters.",
+        "",
+    ]
+    if reason is not None:
+        lines += [f"Hugging Face's classes have no such model: {reason}.", ""]
+    command = "generate DIR --prompt TEXT" if name == "CausalLM" else "predict --model DIR --input rows.jsonl"
+    lines += ["```sh", f"gpt-lightning {command}", "```", ""]
+    if (run / "metrics.json").is_file():
+        measured = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        lines += [f"## Measured on {measured['data']}", "", "| metric | value |", "|---|---:|"]
+        lines += [f"| {key} | {value:.4f} |" for key, value in measured["metrics"].items() if value is not None]
+        lines.append("")
+    if (run / "config.yaml").is_file():
+        lines += ["## Configuration", "", "```yaml", (run / "config.yaml").read_text(encoding="utf-8").rstrip(), "```"]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """JSON that appears whole."""
+    from gpt_lightning.files import whole
+
+    with whole(path) as file:
+        file.write((json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def _tokenizer_config(end_of_text: str, block_size: int) -> dict[str, Any]:
+    # Every special token of ours is the end of text, which also stands before a text and fills up batches.
+    names = dict.fromkeys(("bos_token", "eos_token", "pad_token"), end_of_text)
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": block_size,
+        "padding_side": "right",
+    } | names
