@@ -11,7 +11,7 @@ import torch
 from gpt_lightning.cli import main
 from gpt_lightning.commands.run import CLI
 from gpt_lightning.models import GPT, GPTConfig
-from gpt_lightning.models.weights import PER_TASK
+from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.tasks import CausalLM
 
 CONFIGS = Path(__file__).parents[1] / "configs"

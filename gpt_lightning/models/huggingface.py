@@ -21,7 +21,7 @@ from gpt_lightning.models.huggingface_folder import CONFIG, Pretrained, read_con
 from gpt_lightning.models.huggingface_names import FAMILIES, head_views, our_views, their_views
 from gpt_lightning.models.huggingface_own import OWN, write_own
 from gpt_lightning.models.huggingface_weights import load_weights
-from gpt_lightning.models.tensor_files import INDEX, SINGLE, write_json, write_tensors
+from gpt_lightning.models.tensor_files import INDEX, SINGLE, weight_files, write_json, write_tensors
 
 __all__ = ["Pretrained", "load_weights", "read_config", "save", "why_not_huggingface"]
 
@@ -77,7 +77,7 @@ def save(
     write_tensors(folder, views, dtype, max_shard_bytes)
     extra = module.state_dict().get("_extra_state")
     number = None if extra is None or not math.isfinite(extra) else float(extra)
-    write_own(folder / OWN, {**hparams, "backbone": asdict(config)}, number)
+    write_own(folder / OWN, {**hparams, "backbone": asdict(config)}, number, weight_files(folder))
     if reason is None:
         written = dtype or backbone.token_embedding.weight.dtype
         write_json(folder / CONFIG, config_json(config, hparams, written, token_ids))

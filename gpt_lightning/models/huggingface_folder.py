@@ -1,7 +1,8 @@
 """What a folder of Hugging Face's or ours says of its model, but for the weights."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -28,6 +29,7 @@ class Pretrained:
             the task's signature. Empty for a backbone alone.
         token_ids: ``pad_token_id``, ``bos_token_id`` and ``eos_token_id`` as far as ``config.json`` says.
         extra_state: the one number that a task keeps beside its weights, or None.
+        files: the files of the weights and the sha256 of each, as far as they are known.
     """
 
     folder: Path
@@ -36,6 +38,7 @@ class Pretrained:
     hparams: dict[str, Any]
     token_ids: dict[str, int]
     extra_state: float | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def task(self) -> TaskName | None:
@@ -69,12 +72,12 @@ def read_config(folder: Path) -> Pretrained:
         assert theirs is not None
         _check_size(theirs.config, folder)
         return theirs
-    config, hparams, extra_state = read_own(folder / OWN)
+    own = read_own(folder / OWN)
+    config, hparams, _, files = own
     _check_size(config, folder)
     if theirs is None:
-        return Pretrained(
-            folder=folder, model_type=None, config=config, hparams=hparams, token_ids={}, extra_state=extra_state
-        )
+        theirs = Pretrained(folder=folder, model_type=None, config=config, hparams=hparams, token_ids={})
+        return replace(theirs, extra_state=own.extra_state, files=files)
     said = {**theirs.hparams, **effective(theirs.config)}
     ours = {**hparams, **effective(config)}
     for key in sorted((said.keys() | {"task"}) - {"backbone", "dropout", "attention_dropout"}):
@@ -83,7 +86,7 @@ def read_config(folder: Path) -> Pretrained:
                 f"{folder}: {CONFIG} and {OWN} disagree about {key}: {said.get(key)} and {ours.get(key)}; "
                 f"delete {OWN} if another program has changed the folder"
             )
-    return replace(theirs, config=config, hparams=hparams, extra_state=extra_state)
+    return replace(theirs, config=config, hparams=hparams, extra_state=own.extra_state, files=files)
 
 
 def _read_theirs(folder: Path) -> Pretrained:

@@ -1,10 +1,12 @@
 """``gpt_lightning.json``: what a checkpoint of ours says beside its weights, as plain JSON."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
@@ -15,18 +17,55 @@ OWN: Final = "gpt_lightning.json"
 _FORMAT: Final = 1
 
 
-def write_own(path: Path, hparams: Mapping[str, Any], extra_state: float | None) -> None:
-    """Write the hyper-parameters of a task, and the number that it keeps beside its weights."""
-    write_json(path, {"format": _FORMAT, "hparams": dict(hparams), "extra_state": extra_state})
+class Own(NamedTuple):
+    """What the file says."""
+
+    config: GPTConfig
+    hparams: dict[str, Any]
+    extra_state: float | None
+    """The number that a task keeps beside its weights."""
+    files: dict[str, str]
+    """The files of the weights and the sha256 of each, which safetensors do not have."""
 
 
-def read_own(path: Path) -> tuple[GPTConfig, dict[str, Any], float | None]:
-    """The backbone's shape, the task's hyper-parameters, and the number that it keeps beside its weights.
+def write_own(path: Path, hparams: Mapping[str, Any], extra_state: float | None, files: Iterable[Path]) -> None:
+    """Write the hyper-parameters of a task, the number that it keeps beside its weights, and what those files hold."""
+    content = {"format": _FORMAT, "hparams": dict(hparams), "extra_state": extra_state}
+    content["files"] = {file.name: sha256(file) for file in files}
+    write_json(path, content | {"sha256": digest_of(content)})
+
+
+def check_files(files: Mapping[str, str], found: Iterable[Path]) -> None:
+    """Compare weights with what was written; without ``files`` nothing is known of them.
 
     Raises:
-        InputError: it holds anything that ``write_own`` would not write.
+        InputError: a file is damaged, or was changed by somebody else.
+    """
+    for path in found if files else ():
+        if files.get(path.name) != sha256(path):
+            raise InputError(
+                f"{path}: damaged: its sha256 is not the one in {OWN}; delete that if another program wrote the weights"
+            )
+
+
+def sha256(path: Path) -> str:
+    """Of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_own(path: Path) -> Own:
+    """What ``write_own`` has written.
+
+    Raises:
+        InputError: it is damaged, or holds anything that ``write_own`` would not write.
     """
     content = read_json(path)
+    digest, files = content.pop("sha256", None), content.get("files")
+    if digest != digest_of(content):
+        raise InputError(f"{path}: damaged: its checksum differs")
+    if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
+        raise InputError(f"{path}: says nothing of the files of its weights")
     hparams, extra_state = content.get("hparams"), content.get("extra_state")
     if content.get("format") != _FORMAT or not isinstance(hparams, dict) or hparams.get("task") not in TASKS:
         raise InputError(f"{path}: not written by this version of gpt-lightning")
@@ -35,7 +74,12 @@ def read_own(path: Path) -> tuple[GPTConfig, dict[str, Any], float | None]:
     for name, value in hparams.items():
         if not _is_plain(value):
             raise InputError(f"{path}: hyper-parameter {name!r} is no plain value")
-    return _shape(path, hparams.get("backbone")), hparams, extra_state
+    return Own(_shape(path, hparams.get("backbone")), hparams, extra_state, files)
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """The sha256 of what the file says beside it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _shape(path: Path, values: Any) -> GPTConfig:

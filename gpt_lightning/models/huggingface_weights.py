@@ -12,7 +12,8 @@ from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface_folder import Pretrained, effective
 from gpt_lightning.models.huggingface_names import FAMILIES, embedding_name, head_views, our_views, their_views
-from gpt_lightning.models.tensor_files import FLOATING, Stored, read_tensor, stored_tensors
+from gpt_lightning.models.huggingface_own import check_files
+from gpt_lightning.models.tensor_files import FLOATING, Stored, read_tensor, stored_tensors, weight_files
 
 _BUFFERS: Final = re.compile(r"(.*\.)?(h\.\d+\.attn\.(masked_)?bias|layers\.\d+\.self_attn\.rotary_emb\.inv_freq)")
 """What old files hold beside weights: masks and frequencies, which are computed."""
@@ -39,6 +40,7 @@ def load_weights(module: nn.Module, pretrained: Pretrained) -> None:
     if head is not None and pretrained.task not in classes:
         raise InputError(f"{pretrained.folder}: holds a {pretrained.task or 'backbone alone'}, not a {classes[0]}")
     _check_shape(backbone.config, pretrained)
+    check_files(pretrained.files, weight_files(pretrained.folder))
     stored = stored_tensors(pretrained.folder)
     views = _views(backbone, head, pretrained, stored)
     _check_names(views, stored, pretrained, with_head=head is not None)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gpt_lightning.cli import main
 from gpt_lightning.data.shards import TokenStream, tokenise
 from gpt_lightning.data.tokenizer import bytes_tokenizer
 from gpt_lightning.errors import InputError
@@ -42,24 +43,39 @@ def shard(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def exported(checkpoint: Path, tmp_path: Path) -> Path:
+    """The weights of a model's folder."""
+    assert main(["export", str(checkpoint), str(tmp_path / "model")]) == 0
+    return tmp_path / "model/model.safetensors"
+
+
+@pytest.fixture
+def own(exported: Path) -> Path:
+    """What such a folder says of itself."""
+    return exported.with_name("gpt_lightning.json")
+
+
 def rejects(path: Path) -> bool:
     """Whether reading all of ``path`` ends in one line with its name."""
     try:
         if path.suffix == ".tokens":
             stream = TokenStream(path.parent)
             stream.slice(0, len(stream))
-        else:
+        elif path.suffix == ".ckpt":
             load_task(path)
+        else:
+            load_task(path.parent)
     except InputError as error:
         message = str(error)
         return str(path) in message and "\n" not in message
     return False
 
 
-@pytest.mark.parametrize("kind", ["checkpoint", "shard", "alone"])
+@pytest.mark.parametrize("kind", ["checkpoint", "shard", "alone", "exported", "own"])
 def test_flipped_bits(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """R6; ``alone`` is a checkpoint without its manifest, which has the checksums of its tensors only."""
-    path: Path = request.getfixturevalue("shard" if kind == "shard" else "checkpoint")
+    path: Path = request.getfixturevalue("checkpoint" if kind == "alone" else kind)
     if kind == "alone":
         path = path.rename(tmp_path / "alone.ckpt")
     whole = path.read_bytes()
@@ -77,7 +93,7 @@ def test_flipped_bits(kind: str, request: pytest.FixtureRequest, tmp_path: Path)
         tally("R6", rejects(path))
 
 
-@pytest.mark.parametrize("kind", ["checkpoint", "shard"])
+@pytest.mark.parametrize("kind", ["checkpoint", "shard", "exported"])
 def test_truncated(kind: str, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(kind)
     whole = path.read_bytes()
