@@ -192,7 +192,7 @@ def test_training_from_a_backbone_starts_with_its_weights(tmp_path: Path) -> Non
     assert "init_from" not in tagger.hparams, "a resumed run must not need the file any more"
     with pytest.raises(InputError, match=r"init_from=.*backbone.ckpt: backbone.n_layer is 2 there, but 3 here"):
         TokenClassification(GPTConfig(**{**vars(shape), "n_layer": 3}), TAGS, init_from=path)
-    with pytest.raises(InputError, match="no such checkpoint or run folder"):
+    with pytest.raises(InputError, match="no such checkpoint, run folder or model folder"):
         TokenClassification(shape, TAGS, init_from=str(tmp_path / "absent"))
 
 

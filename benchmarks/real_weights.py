@@ -1,0 +1,81 @@
+"""A published model in our hands: the same logits, the same text, the same bytes as in Hugging Face's.
+
+    python benchmarks/real_weights.py MODEL TEXT
+
+MODEL is a Hugging Face folder, TEXT a file of real text.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from gpt_lightning.commands.export import main as export
+from gpt_lightning.models.sampling import Sampling, generate
+from gpt_lightning.tasks import CausalLM
+from gpt_lightning.training.reading import load_task
+
+PROMPTS = (
+    "Once upon a time",
+    "The capital of France is",
+    "def fibonacci(n):",
+    "Water boils at",
+    "In 1969,",
+    "The recipe calls for",
+    "Dear Sir or Madam,",
+    "To be or not to be,",
+    "1, 2, 3,",
+    "She opened the door and",
+)
+NEW_TOKENS = 64
+
+
+def main() -> None:
+    """Print what was compared."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="a Hugging Face folder")
+    parser.add_argument("text", type=Path, help="a file of real text")
+    options = parser.parse_args()
+    begin = time.perf_counter()
+    task, tokenizer = load_task(options.model)
+    assert isinstance(task, CausalLM)
+    size = sum(parameter.numel() for parameter in task.parameters())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{size:,} parameters loaded in {time.perf_counter() - begin:.1f} s, peak memory {peak:,.0f} MB")
+
+    from transformers import AutoModelForCausalLM
+
+    theirs: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32).eval()
+    ids = torch.tensor([tokenizer.encode(options.text.read_text(encoding="utf-8")[:20_000])[:1024]])
+    with torch.inference_mode():
+        logits = theirs(ids).logits
+        difference = (task(ids) - logits).abs().max()
+    relative = difference / logits.abs().max()
+    print(f"logits of {ids.size(1)} tokens of real text differ by {difference:.1e}, {relative:.1e} of the largest")
+
+    equal = 0
+    for prompt in PROMPTS:
+        tokens = torch.tensor([tokenizer.encode(prompt)])
+        greedy = generate(
+            task.backbone, task.head, tokens, max_new_tokens=NEW_TOKENS, sampling=Sampling(temperature=0.0)
+        )
+        ours = [int(token) for token in greedy]
+        settings = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}
+        whole = theirs.generate(tokens, attention_mask=torch.ones_like(tokens), eos_token_id=None, **settings)
+        equal += ours == whole[0, tokens.size(1) :].tolist()
+    print(f"greedy text of {NEW_TOKENS} tokens: equal for {equal} of {len(PROMPTS)} prompts")
+
+    with tempfile.TemporaryDirectory() as folder:
+        export([str(options.model), f"{folder}/model"])
+        before, after = load_file(options.model / "model.safetensors"), load_file(f"{folder}/model/model.safetensors")
+    same = before.keys() == after.keys() and all(before[name].equal(after[name]) for name in before)
+    print(f"exported again: {len(after)} tensors, {'every one equal' if same else 'NOT equal'}")
+
+
+if __name__ == "__main__":
+    main()
