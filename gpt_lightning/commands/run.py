@@ -3,8 +3,6 @@
 import argparse
 import contextlib
 import logging
-import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning import data, tasks, training
+from gpt_lightning.commands.arguments import in_full, option
 from gpt_lightning.commands.config_guard import check
 from gpt_lightning.commands.from_checkpoint import modules_for, with_backbone, with_checkpoint
 from gpt_lightning.commands.run_parser import RunParser, importing_only
@@ -125,7 +124,7 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, with what a checkpoint says underneath what the user says."""
-        ckpt_path = _option(args, "--ckpt_path")
+        ckpt_path = option(args, "--ckpt_path")
         if ckpt_path is None:
             self.config = parser.parse_args(args)
             ckpt_path = self._found(self.config[self.config.subcommand])
@@ -254,17 +253,6 @@ def no_empty_folder(logger: Logger | bool | None) -> Iterator[None]:
         raise
 
 
-def _option(arguments: list[str], name: str) -> str | None:
-    """The value of the last ``name VALUE`` or ``name=VALUE``."""
-    value = None
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
-        if argument == name:
-            value = following
-        elif argument.startswith(f"{name}="):
-            value = argument.partition("=")[2]
-    return value
-
-
 def quiet() -> None:
     """Keep Lightning's advice for users of its own API off our users' screens."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -288,31 +276,3 @@ def main(arguments: list[str]) -> int:
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     return 0
-
-
-def in_full(arguments: list[str], stack: contextlib.ExitStack) -> list[str]:
-    """``predict --model MODEL --input FILE [--output FILE]`` as ``predict`` with the keys that this means.
-
-    Standard input, which is read more than once, is kept in a file until ``stack`` ends.
-    """
-    rows = _option(arguments, "--input")
-    if arguments[0] != "predict" or rows is None:
-        return arguments
-    if rows == "-":
-        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "input.jsonl"
-        file.write_bytes(sys.stdin.buffer.read())
-        rows = str(file)
-    means = {"--model": "--ckpt_path", "--input": "--data.test", "--output": "--predictions.path"}
-    result, following = [], None
-    for argument in arguments:
-        name, is_one, value = argument.partition("=")
-        if following == "--data.test" or (name == "--input" and is_one):
-            result.append(f"--data.test={rows}")
-        elif following is not None:
-            result.append(f"{following}={argument}")
-        elif name in means and is_one:
-            result.append(f"{means[name]}={value}")
-        elif name not in means:
-            result.append(argument)
-        following = means[name] if name in means and not is_one and following is None else None
-    return result
