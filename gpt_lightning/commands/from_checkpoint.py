@@ -55,7 +55,9 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
             f"give the configuration of a {task}, or the checkpoint of a {asked}"
         )
     without = _parse(parser, arguments, classes, defaults=True)
-    shape = _compare(hparams, given.model.get("init_args", {}), without.model.init_args, arguments, path)
+    said = given.model.get("init_args", {})
+    # Who asks for nothing and measures needs not be told all that a model is.
+    shape = _compare(hparams, said, without.model.init_args, arguments, path) if said or arguments[0] == "fit" else []
     base = classes | {"model": {"class_path": task, "init_args": hparams}}
     # The weights are in the checkpoint, wherever they came from at first.
     result = [arguments[0], "--config", as_yaml(base), *arguments[1:], f"--ckpt_path={path}"]
