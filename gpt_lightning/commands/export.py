@@ -32,6 +32,7 @@ def main(argv: list[str]) -> int:
 
     from gpt_lightning.errors import InputError
     from gpt_lightning.models import huggingface
+    from gpt_lightning.models.tensor_files import write_json
     from gpt_lightning.training.checkpoint import make_folder
     from gpt_lightning.training.reading import find_checkpoint, load_task
 
@@ -53,9 +54,9 @@ def main(argv: list[str]) -> int:
     )
     tokenizer.save(folder / "tokenizer.json")
     name = tokenizer.token(end)
-    write(folder / "tokenizer_config.json", _tokenizer_config(name, task.backbone.config.block_size))
+    write_json(folder / "tokenizer_config.json", _tokenizer_config(name, task.backbone.config.block_size))
     if type(task).__name__ == "CausalLM":
-        write(folder / "generation_config.json", {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end})
+        write_json(folder / "generation_config.json", {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end})
     run = path.parent.parent if path.is_file() else path
     for kept in ("config.yaml", "metrics.json"):
         if (run / kept).is_file():
@@ -88,14 +89,6 @@ def card(task: "Task", run: Path, reason: str | None) -> str:
     if (run / "config.yaml").is_file():
         lines += ["## Configuration", "", "```yaml", (run / "config.yaml").read_text(encoding="utf-8").rstrip(), "```"]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """JSON that appears whole."""
-    from gpt_lightning.files import whole
-
-    with whole(path) as file:
-        file.write((json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
 
 
 def _tokenizer_config(end_of_text: str, block_size: int) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """``gpt_lightning.json``: what a checkpoint of ours says beside its weights, as plain JSON."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -9,6 +7,7 @@ from types import UnionType
 from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.files import digest_of, sha256
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.huggingface_names import TASKS
 from gpt_lightning.models.tensor_files import read_json, write_json
@@ -48,12 +47,6 @@ def check_files(files: Mapping[str, str], found: Iterable[Path]) -> None:
             )
 
 
-def sha256(path: Path) -> str:
-    """Of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_own(path: Path) -> Own:
     """What ``write_own`` has written.
 
@@ -75,11 +68,6 @@ def read_own(path: Path) -> Own:
         if not _is_plain(value):
             raise InputError(f"{path}: hyper-parameter {name!r} is no plain value")
     return Own(_shape(path, hparams.get("backbone")), hparams, extra_state, files)
-
-
-def digest_of(content: Mapping[str, Any]) -> str:
-    """The sha256 of what the file says beside it."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _shape(path: Path, values: Any) -> GPTConfig:

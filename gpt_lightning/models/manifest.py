@@ -3,7 +3,6 @@
 ``manifest.json`` lies beside the checkpoints and is written after them: what it lists is complete.
 """
 
-import hashlib
 import itertools
 import json
 import re
@@ -11,10 +10,10 @@ import zipfile
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.files import whole
+from gpt_lightning.files import digest_of, sha256, whole
 
 FILE: Final = "manifest.json"
 _CHECKPOINT: Final = re.compile(r"step_([0-9]+)(?:-([0-9]+))?\.ckpt")
@@ -60,7 +59,7 @@ class Manifest:
         # What is no longer listed is deleted: a name must not lead out of the folder.
         if not all(_CHECKPOINT.fullmatch(entry.file) for entry in found.checkpoints):
             raise _damaged(path, "it lists files that are no checkpoints")
-        if digest != _digest(content):
+        if digest != digest_of(content):
             raise _damaged(path, "its checksum differs")
         return found
 
@@ -68,7 +67,7 @@ class Manifest:
         """Replace the manifest in ``folder``."""
         content = asdict(self)
         with whole(folder / FILE) as file:
-            file.write(json.dumps(content | {"sha256": _digest(content)}, indent=1).encode() + b"\n")
+            file.write(json.dumps(content | {"sha256": digest_of(content)}, indent=1).encode() + b"\n")
 
     def named(self, file: str | None) -> Entry | None:
         """The entry of ``file``, where it is listed."""
@@ -95,9 +94,7 @@ class Manifest:
 
 def entry_of(path: Path) -> Entry:
     """What the manifest would say of ``path``, as it is now."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Entry(path.name, place(path)[0], path.stat().st_size, digest)
+    return Entry(path.name, place(path)[0], path.stat().st_size, sha256(path))
 
 
 def place(path: Path) -> tuple[int, int]:
@@ -136,9 +133,8 @@ def _verify(path: Path, size: int, _mtime_ns: int) -> None:
         return
     if size != entry.size:
         raise _DamagedError(f"it has {size:,} bytes, {entry.size:,} were written")
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
-            raise _DamagedError(f"its sha256 is not the one in {FILE}")
+    if sha256(path) != entry.sha256:
+        raise _DamagedError(f"its sha256 is not the one in {FILE}")
 
 
 def _verify_alone(path: Path) -> None:
@@ -150,10 +146,6 @@ def _verify_alone(path: Path) -> None:
         raise _DamagedError(f"truncated, or not a checkpoint ({error})") from None
     if damaged is not None:
         raise _DamagedError(f"the checksum of {damaged} in it differs")
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _damaged(path: Path, reason: object) -> InputError:
