@@ -32,7 +32,7 @@ def rotary_angles(positions: Tensor, config: GPTConfig) -> tuple[Tensor, Tensor]
     slowness = config.rope_theta**half
     if config.rope_factor != 1.0:
         slowness = stretched(slowness, config)
-    angles = positions.float().unsqueeze(-1) / slowness
+    angles = positions.float().unsqueeze(-1) * (1.0 / slowness)
     cos, sin = angles.cos(), angles.sin()
     # The minus of the rotation lives in the first half of the sines, so that applying needs no negation.
     return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
