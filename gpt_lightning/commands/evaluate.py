@@ -69,12 +69,15 @@ def main(argv: list[str]) -> int:
 
 def measured(run: Path) -> dict[str, Any] | None:
     """What ``metrics.json`` says of the run's best checkpoint, unless that is newer or another was measured."""
+    from gpt_lightning.models.tensor_files import weight_files
     from gpt_lightning.models.weights import find_checkpoint
 
     if not (run / "config.yaml").is_file():
         raise InputError(f"{run}: not a run's folder: it has no config.yaml; give logs/<experiment>/version_N")
     checkpoint, file = find_checkpoint(str(run)), run / "metrics.json"
-    if not file.is_file() or file.stat().st_mtime < checkpoint.stat().st_mtime:
+    # A folder is as old as the last change to any file in it: its metrics are younger than its weights.
+    weights = weight_files(checkpoint) if checkpoint.is_dir() else [checkpoint]
+    if not file.is_file() or file.stat().st_mtime < max(each.stat().st_mtime for each in weights):
         return None
     try:
         record = json.loads(file.read_text(encoding="utf-8"))

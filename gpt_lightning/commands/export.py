@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gpt_lightning.commands.parser import Parser
 
 if TYPE_CHECKING:
+    from gpt_lightning.data.tokenizer import Tokenizer
     from gpt_lightning.tasks import Task
 
 
@@ -42,21 +43,20 @@ def main(argv: list[str]) -> int:
     path, folder = find_checkpoint(options.model), Path(options.folder)
     task, tokenizer = load_task(path)
     make_folder(folder)
-    end = tokenizer.end_of_text_id
+    ids = special_ids(tokenizer)
     reason = huggingface.save(
         folder,
         task,
         dict(task.hparams),
-        pad_token_id=end,
-        bos_token_id=end,
-        eos_token_id=end,
+        pad_token_id=ids["pad_token_id"],
+        bos_token_id=ids["bos_token_id"],
+        eos_token_id=ids["eos_token_id"],
         dtype=dtypes[options.dtype],
     )
     tokenizer.save(folder / "tokenizer.json")
-    name = tokenizer.token(end)
-    write_json(folder / "tokenizer_config.json", _tokenizer_config(name, task.backbone.config.block_size))
+    write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer, ids, task.backbone.config.block_size))
     if type(task).__name__ == "CausalLM":
-        write_json(folder / "generation_config.json", {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end})
+        write_json(folder / "generation_config.json", ids)
     run = path.parent.parent if path.is_file() else path
     for kept in ("config.yaml", "metrics.json"):
         if (run / kept).is_file():
@@ -91,11 +91,21 @@ def card(task: "Task", run: Path, reason: str | None) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _tokenizer_config(end_of_text: str, block_size: int) -> dict[str, Any]:
-    # Every special token of ours is the end of text, which also stands before a text and fills up batches.
-    names = dict.fromkeys(("bos_token", "eos_token", "pad_token"), end_of_text)
+def special_ids(tokenizer: "Tokenizer") -> dict[str, int]:
+    """The ids of what begins, ends and fills up texts: the end of text, unless the tokenizer says otherwise.
+
+    A tokenizer that was made here has no other special token; texts begin with it too.
+    """
+    end, known = tokenizer.end_of_text_id, tokenizer.config
+    named = {"bos_token_id": known.bos_token, "eos_token_id": None, "pad_token_id": known.pad_token}
+    return {key: end if name is None else tokenizer.id_of(name, end) for key, name in named.items()}
+
+
+def _tokenizer_config(tokenizer: "Tokenizer", ids: dict[str, int], block_size: int) -> dict[str, Any]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": block_size,
         "padding_side": "right",
-    } | names
+        **tokenizer.config.said(),
+        **{key.removesuffix("_id"): tokenizer.token(number) for key, number in ids.items()},
+    }

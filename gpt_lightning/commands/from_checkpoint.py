@@ -221,7 +221,7 @@ def _tokenizer_flag(checkpoint: Path, tokenizer_json: str, data_config: Namespac
     """The ``tokenizer.json`` of the checkpoint's run; one for a checkpoint that stands alone is put in the cache."""
     tokenizer = Tokenizer.from_json(tokenizer_json)
     beside = checkpoint.resolve().parent.parent / "tokenizer.json"
-    if beside.is_file() and Tokenizer.from_json(beside.read_text()).hash == tokenizer.hash:
+    if beside.is_file() and load_tokenizer(str(beside)).hash == tokenizer.hash:
         return f"--data.tokenizer={beside}"
     cache = Path(data_config.init_args.get("cache_dir", "~/.cache/gpt_lightning")).expanduser()
     file = cache / "tokenizers" / f"{tokenizer.hash}.json"

@@ -15,6 +15,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
+from gpt_lightning.data.tokenizer_config import TEMPLATE, TokenizerConfig
 from gpt_lightning.errors import InputError
 from gpt_lightning.files import whole
 
@@ -30,6 +31,7 @@ _END_OF_TEXT_NAMES: Final = (END_OF_TEXT, "</s>", "<|im_end|>", "<eos>", "<|end_
 # The unknown token of a character tokenizer is this character itself: then it decodes to what it should show.
 _UNKNOWN: Final = "\ufffd"
 _GPT2_FILES: Final = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+_WITH_CONFIG: Final = '{"tokenizer_config"'  # how a tokenizer with one begins, in a checkpoint
 _BYTE_TOKEN: Final = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 # Words keep the blank or mark before them, digits come in threes, line ends stay together: 2-3 % fewer tokens than
 # GPT-2's pattern at 4096 ids on English books. "\p" are Unicode classes: L letter, N number. Runs end at 256, which no
@@ -57,19 +59,26 @@ class Tokenizer:
     added to the ids of a text either; who needs ``end_of_text_id`` puts it there.
     """
 
-    def __init__(self, inner: tokenizers.Tokenizer) -> None:
-        """Take over ``inner``; where it has no end of text, ``END_OF_TEXT`` is added."""
+    def __init__(self, inner: tokenizers.Tokenizer, config: TokenizerConfig = TokenizerConfig()) -> None:
+        """Take over ``inner``; a text ends with ``config.eos_token``, or with the first known name of such a token.
+
+        Where it has none, ``END_OF_TEXT`` is added.
+        """
         inner.no_truncation()
         inner.no_padding()
         inner.encode_special_tokens = True
         known = [name for name in _END_OF_TEXT_NAMES if inner.token_to_id(name) is not None]
-        end_of_text = known[0] if known else END_OF_TEXT
+        usual = known[0] if known else END_OF_TEXT
+        named = config.eos_token
+        end_of_text = usual if named is None or inner.token_to_id(named) is None else named
         # Also when it is in the vocabulary: only a token that is marked as special stays out of user text.
         inner.add_special_tokens([AddedToken(end_of_text, special=True, normalized=False)])
         end_of_text_id = inner.token_to_id(end_of_text)
         assert end_of_text_id is not None
         self._inner = inner
+        self.config = config
         self.end_of_text_id: int = end_of_text_id
+        self._unusual_end = None if end_of_text == usual else end_of_text
         self.vocab_size: int = max(inner.get_vocab(with_added_tokens=True).values()) + 1
 
     def __reduce__(self) -> tuple[Callable[[str], "Tokenizer"], tuple[str]]:
@@ -77,36 +86,45 @@ class Tokenizer:
         return Tokenizer.from_json, (self.to_json(),)
 
     @classmethod
-    def from_json(cls, text: str) -> "Tokenizer":
-        """Make the tokenizer of ``to_json``, or of any ``tokenizer.json``.
+    def from_json(cls, text: str, config: TokenizerConfig = TokenizerConfig()) -> "Tokenizer":
+        """Make the tokenizer of ``to_json``, or of any ``tokenizer.json`` and the ``config`` that stands beside it.
 
         Raises:
             InputError: ``text`` is not a tokenizer.
         """
         try:
-            return cls(tokenizers.Tokenizer.from_str(text))
+            if text.startswith(_WITH_CONFIG):
+                both = json.loads(text)
+                config, text = TokenizerConfig.of(both["tokenizer_config"]), both["tokenizer"]
+            return cls(tokenizers.Tokenizer.from_str(text), config)
         except Exception as error:  # the library raises bare Exceptions
             raise InputError(f"not a tokenizer.json ({_one_line(error)})") from error
 
     def to_json(self) -> str:
-        """Return everything there is to this tokenizer, as the text of a ``tokenizer.json``."""
-        return self._inner.to_str()
+        """Return everything there is to this tokenizer: the text of a ``tokenizer.json``, and its ``config`` if any."""
+        inner = self._inner.to_str()
+        said = self.config.said()
+        return json.dumps({"tokenizer_config": said, "tokenizer": inner}) if said else inner
 
-    def save(self, path: Path | str) -> None:
-        """Write a ``tokenizer.json`` (atomically)."""
-        with whole(Path(path)) as file:
+    def save(self, path: Path) -> None:
+        """Write a ``tokenizer.json`` (atomically), and its ``config`` beside it."""
+        self.config.write_beside(path)
+        with whole(path) as file:
             file.write(self._inner.to_str(pretty=True).encode())
 
     @cached_property
     def hash(self) -> str:
-        """The sha256 hex digest of its canonical JSON: equal for tokenizers that do the same."""
-        canonical = json.dumps(json.loads(self.to_json()), sort_keys=True, separators=(",", ":"))
+        """The sha256 hex digest of its canonical JSON: equal for tokenizers that make the same ids."""
+        state = json.loads(self._inner.to_str())
+        if self._unusual_end is not None:
+            state["eos_token"] = self._unusual_end
+        canonical = json.dumps(state, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @cached_property
     def name(self) -> str:
         """A few words for people, such as ``characters (67)`` or ``bpe (4096)``."""
-        state = json.loads(self.to_json())
+        state = json.loads(self._inner.to_str())
         kind = str(state["model"]["type"]).lower()
         if kind == "bpe" and not state["model"]["merges"]:
             kind = "bytes" if "ByteLevel" in _types(state["decoder"]) else "characters"
@@ -117,6 +135,11 @@ class Tokenizer:
         name = self._inner.id_to_token(index)
         assert name is not None
         return name
+
+    def id_of(self, name: str, otherwise: int) -> int:
+        """The id of what is called ``name`` in the vocabulary, or ``otherwise`` if nothing is."""
+        index = self._inner.token_to_id(name)
+        return otherwise if index is None else index
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text``, with nothing added."""
@@ -173,7 +196,7 @@ class Tokenizer:
         byte-level BPE. Special tokens (and ids without a token) spell 0, and an unknown token counts as 1, the least
         it can stand for. For other kinds it is the length of the token's own text, ``▁`` being a space.
         """
-        state = json.loads(self.to_json())
+        state = json.loads(self._inner.to_str())
         decoder, model = _types(state["decoder"]), state["model"]
         added = {token["id"]: token for token in state["added_tokens"]}
         unknown = model.get("unk_token")
@@ -273,7 +296,8 @@ def load_tokenizer(spec: str, key: str = "--data.tokenizer") -> Tokenizer:
     if not path.is_file():
         raise InputError(f"{key}: {spec!r} is no tokenizer; choose one of {CHOICES}")
     try:
-        return Tokenizer.from_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return Tokenizer.from_json(text, TokenizerConfig.beside(path))
     except InputError as error:
         raise InputError(f"{path}: {error}; save it again") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -324,13 +348,16 @@ def _cached(spec: str, train: Callable[[], Tokenizer], cache_dir: Path, text_fin
 
 
 def _from_hub(spec: str, key: str) -> Tokenizer:
+    from huggingface_hub import snapshot_download
+
     try:
-        return Tokenizer(tokenizers.Tokenizer.from_pretrained(spec.removeprefix("hub:")))
+        folder = snapshot_download(spec.removeprefix("hub:"), allow_patterns=["tokenizer*.json", TEMPLATE])
     except Exception as error:  # whatever is wrong, name or network, the way out is the same
         raise InputError(
             f"{key}: cannot load {spec} ({_one_line(error)}); check the name and the network, "
             "or download its tokenizer.json and give that file"
         ) from error
+    return load_tokenizer(folder, key)
 
 
 def _from_gpt2(vocabulary: Path, merges: Path) -> Tokenizer:

@@ -52,7 +52,7 @@ def _download(model: str) -> Path:
 
     name = model.removeprefix(HUB)
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "merges.txt"]))
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "merges.txt"]))
     except Exception as error:  # whatever is wrong, name or network, the way out is the same
         raise InputError(
             f"{model}: cannot be fetched ({first_line(error)}); check the name and the network, "

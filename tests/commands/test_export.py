@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import AddedToken, Tokenizer
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForTokenClassification,
@@ -115,6 +116,27 @@ def smol(tmp_path: Path) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save(folder / "tokenizer.json")
     return folder
+
+
+def test_a_chat_template_comes_along_and_goes_on(run: CommandLine, smol: Path) -> None:
+    """Through fine-tuning, a checkpoint and an export, with the ends of texts that the model was trained with."""
+    template = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    file = smol / "tokenizer.json"
+    inner = Tokenizer.from_str(file.read_text())
+    inner.add_special_tokens([AddedToken("<turn>", special=True), AddedToken("<start>", special=True)])
+    inner.save(str(file))
+    model = LlamaForCausalLM.from_pretrained(smol)
+    model.resize_token_embeddings(282, mean_resizing=False)
+    model.save_pretrained(smol)
+    said = {"bos_token": "<start>", "eos_token": "<turn>", "chat_template": template}
+    (smol / "tokenizer_config.json").write_text(json.dumps(said))
+    trained = pretrain(run, f"--model.init_from={smol}", "--trainer.max_steps=1")
+    assert run("export", str(trained), "model") == 0, run.err
+    names = AutoTokenizer.from_pretrained("model")
+    assert names.apply_chat_template([{"role": "user", "content": "rain?"}], tokenize=False) == "user: rain?\n"
+    assert (names.bos_token, names.eos_token, names.pad_token) == ("<start>", "<turn>", "<turn>")
+    ids = json.loads(Path("model/generation_config.json").read_text())
+    assert ids == {"pad_token_id": 280, "bos_token_id": 281, "eos_token_id": 280}
 
 
 def test_a_head_on_a_model_of_others(run: CommandLine, smol: Path) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import tokenizers
@@ -23,6 +24,7 @@ from gpt_lightning.data.tokenizer import (
     train_bpe,
     train_characters,
 )
+from gpt_lightning.data.tokenizer_config import TokenizerConfig
 from gpt_lightning.errors import InputError
 
 TEXTS = [
@@ -211,12 +213,10 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match=r"vocab\.json, .*merges\.txt: not GPT-2's files"):
         load_tokenizer(str(tmp_path / "gpt2"))
 
-    class Offline:
-        @staticmethod
-        def from_pretrained(name: str) -> None:
-            raise OSError(f"no network\nfor {name}")
+    def offline(name: str, **_: object) -> None:
+        raise OSError(f"no network\nfor {name}")
 
-    monkeypatch.setattr(tokenizers, "Tokenizer", Offline)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(InputError, match=r"cannot load hub:gpt2 \(no network for gpt2\); .* give that file"):
         load_tokenizer("hub:gpt2")
 
@@ -320,3 +320,54 @@ def test_streamed_text_is_the_text(make: Callable[[], Tokenizer]) -> None:
 
 def test_streamed_characters_come_out_whole() -> None:
     assert list(bytes_tokenizer().decode_stream("aé😀".encode())) == ["a", "é", "😀", ""]
+
+
+# --- what stands beside a tokenizer.json
+
+TEMPLATE = "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}<end>{% endfor %}"
+
+
+def with_config(folder: Path, **said: object) -> Path:
+    """A tokenizer of others with two special tokens, either of which could end a text."""
+    folder.mkdir()
+    inner = tokenizers.Tokenizer.from_str(train_bpe(["rain and wind"] * 3, 270).to_json())
+    inner.add_special_tokens([tokenizers.AddedToken("<end>", special=True)])
+    inner.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(said))
+    return folder
+
+
+def test_a_folder_says_what_ends_a_text_and_how_a_chat_is_written(tmp_path: Path) -> None:
+    folder = with_config(tmp_path / "model", eos_token={"content": "<end>", "lstrip": False}, chat_template=TEMPLATE)
+    tokenizer = load_tokenizer(str(folder))
+    assert tokenizer.token(tokenizer.end_of_text_id) == "<end>"
+    assert tokenizer.encode("<end>") != [tokenizer.end_of_text_id], "in a text it is text like any other"
+    tokenizer.save(tmp_path / "0a.json")
+    again = (Tokenizer.from_json(tokenizer.to_json()), pickle.loads(pickle.dumps(tokenizer)))  # noqa: S301 (ours)
+    for same in (*again, load_tokenizer(str(tmp_path / "0a.json"))):
+        assert same.config == TokenizerConfig(eos_token="<end>", chat_template=TEMPLATE)
+        assert (same.hash, same.end_of_text_id) == (tokenizer.hash, tokenizer.end_of_text_id)
+    plain = Tokenizer.from_json((folder / "tokenizer.json").read_text())
+    assert plain.token(plain.end_of_text_id) == END_OF_TEXT
+    assert plain.hash != tokenizer.hash, "other ids for the same documents"
+
+
+def test_what_says_the_same_ids_has_the_same_hash(tmp_path: Path) -> None:
+    usual = load_tokenizer(str(with_config(tmp_path / "a", eos_token=END_OF_TEXT, chat_template=TEMPLATE)))
+    unknown = load_tokenizer(str(with_config(tmp_path / "b", eos_token="<absent>")))
+    assert usual.hash == unknown.hash == Tokenizer.from_json((tmp_path / "a" / "tokenizer.json").read_text()).hash
+
+
+def test_younger_folders_have_the_template_in_a_file(tmp_path: Path) -> None:
+    folder = with_config(tmp_path / "model", chat_template=[{"name": "default", "template": "old"}])
+    assert load_tokenizer(str(folder)).config.chat_template == "old"
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    assert load_tokenizer(str(folder)).config.chat_template == TEMPLATE
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000])
+def test_a_damaged_configuration_is_refused(tmp_path: Path, text: str) -> None:
+    folder = with_config(tmp_path / "model")
+    (folder / "tokenizer_config.json").write_text(text)
+    with pytest.raises(InputError, match=r"tokenizer_config\.json: .*; fetch it again"):
+        load_tokenizer(str(folder))
