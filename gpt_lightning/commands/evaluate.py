@@ -5,11 +5,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gpt_lightning.commands.config_guard import check
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
+
+CONFIG: Final = "config.yaml"
 
 
 def parser() -> Parser:
@@ -19,7 +21,16 @@ def parser() -> Parser:
         description="Put the test metrics of several runs into one Markdown table. A run whose best checkpoint is "
         "newer than its metrics.json is tested first, on the test data of its config.yaml.",
     )
-    p.add_argument("runs", type=str, nargs="+", metavar="RUN", help="a run's folder, logs/<experiment>/version_N")
+    p.add_argument(
+        "runs",
+        type=str,
+        nargs="+",
+        metavar="RUN",
+        help="a run's folder, logs/<experiment>/version_N, or a model's folder",
+    )
+    p.add_argument(
+        "--test", type=str | None, default=None, metavar="FILE", help="measure all of them on these rows instead"
+    )
     p.add_argument(
         "--output", type=str | None, default=None, help="also write the table: a file ending in .md or .json"
     )
@@ -43,17 +54,18 @@ def main(argv: list[str]) -> int:
         raise InputError(f"--output {output} must end in .md or .json")
 
     allow = [f"--allow_import={name}" for name in options.allow_import]
+    flags = allow if options.test is None else [*allow, f"--data.test={options.test}"]
     for run in map(Path, options.runs):
         if options.again or not (run / "metrics.json").is_file():
-            check(_arguments(run, allow))  # again when it is tested, but before anything heavy is imported
+            check(_arguments(run, flags))  # again when it is tested, but before anything heavy is imported
 
     # What is wrong with any run shows before time goes into the first.
-    known = [None if options.again else measured(Path(run)) for run in options.runs]
+    known = [None if options.again else measured(Path(run), options.test) for run in options.runs]
     for run, record in zip(options.runs, known, strict=True):
-        if record is None:
+        if record is None and options.test is None:
             check_testable(Path(run))
     records = [
-        {"run": run, **(measure(Path(run), allow) if record is None else record)}
+        {"run": run, **(measure(Path(run), flags) if record is None else record)}
         for run, record in zip(options.runs, known, strict=True)
     ]
     table = markdown(records)
@@ -67,13 +79,19 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def measured(run: Path) -> dict[str, Any] | None:
-    """What ``metrics.json`` says of the run's best checkpoint, unless that is newer or another was measured."""
+def measured(run: Path, test: str | None = None) -> dict[str, Any] | None:
+    """What ``metrics.json`` says of the run's best checkpoint, unless that is newer or another was measured.
+
+    Args:
+        run: its folder, or a model's.
+        test: the rows that must have been measured; None takes any.
+    """
+    from gpt_lightning.models.huggingface_folder import is_model_folder
     from gpt_lightning.models.tensor_files import weight_files
     from gpt_lightning.models.weights import find_checkpoint
 
-    if not (run / "config.yaml").is_file():
-        raise InputError(f"{run}: not a run's folder: it has no config.yaml; give logs/<experiment>/version_N")
+    if not (run / CONFIG).is_file() and not is_model_folder(run):
+        raise InputError(f"{run}: not a run's folder: it has no {CONFIG}; give logs/<experiment>/version_N")
     checkpoint, file = find_checkpoint(str(run)), run / "metrics.json"
     # A folder is as old as the last change to any file in it: its metrics are younger than its weights.
     weights = weight_files(checkpoint) if checkpoint.is_dir() else [checkpoint]
@@ -85,7 +103,8 @@ def measured(run: Path) -> dict[str, Any] | None:
             raise ValueError
     except (ValueError, TypeError):
         raise InputError(f"{file}: damaged; --again measures anew") from None
-    return dict(record) if record["checkpoint"] == checkpoint.name else None
+    is_this = record["checkpoint"] == checkpoint.name and test in (None, record["data"])
+    return dict(record) if is_this else None
 
 
 def check_testable(run: Path) -> None:
@@ -96,29 +115,29 @@ def check_testable(run: Path) -> None:
     """
     import yaml
 
-    file = run / "config.yaml"
+    file = run / CONFIG
+    if not file.is_file():
+        raise InputError(f"{run}: a model's folder without a {CONFIG} names no test data; give it with --test FILE")
     try:
         given = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["init_args"].get("test")
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
         raise InputError(f"{file}: not the configuration of a run") from None
     if not given:
-        raise InputError(
-            f"{run}: no test data; give it as data.init_args.test in {file}, "
-            f"or run first: gpt-lightning test -c {file} --ckpt_path={run} --data.test=FILE"
-        )
+        raise InputError(f"{run}: no test data; give it with --test FILE, or as data.init_args.test in {file}")
 
 
-def _arguments(run: Path, allow: Sequence[str]) -> list[str]:
+def _arguments(run: Path, flags: Sequence[str]) -> list[str]:
     """The command that tests a run."""
-    return ["test", "-c", str(run / "config.yaml"), f"--ckpt_path={run}", *allow]
+    config = ["-c", str(run / CONFIG)] if (run / CONFIG).is_file() else []  # others' models have none
+    return ["test", *config, f"--ckpt_path={run}", *flags]
 
 
-def measure(run: Path, allow: Sequence[str] = ()) -> dict[str, Any]:
+def measure(run: Path, flags: Sequence[str] = ()) -> dict[str, Any]:
     """Test a run; what that prints goes to standard error.
 
     Args:
-        run: its folder.
-        allow: flags that say which packages it may import.
+        run: its folder, or a model's.
+        flags: which packages it may import, which rows are meant.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -134,7 +153,7 @@ def measure(run: Path, allow: Sequence[str] = ()) -> dict[str, Any]:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             print(f"testing {run}")
-            cli = CLI([*_arguments(run, allow), *whole])
+            cli = CLI([*_arguments(run, flags), *whole])
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     # Not from metrics.json: the folder of someone else's run cannot be written.

@@ -45,7 +45,7 @@ def load_weights(module: nn.Module, pretrained: Pretrained) -> None:
     views = _views(backbone, head, pretrained, stored)
     _check_names(views, stored, pretrained, with_head=head is not None)
     for name, view in views.items():
-        _check_tensor(name, view, stored[name])
+        _check_tensor(name, view, stored[name], pretrained)
     with torch.no_grad():
         for name, view in views.items():
             view.copy_(read_tensor(name, stored[name]))
@@ -109,13 +109,15 @@ def _equal(one: str, other: str, stored: Mapping[str, Stored]) -> bool:
     return torch.equal(read_tensor(one, stored[one]), read_tensor(other, stored[other]))
 
 
-def _check_tensor(name: str, view: Tensor, stored: Stored) -> None:
+def _check_tensor(name: str, view: Tensor, stored: Stored, pretrained: Pretrained) -> None:
     if stored.dtype not in FLOATING:
         raise InputError(f"{stored.file}: tensor {name} is {stored.dtype}; weights are {', '.join(FLOATING)}")
     if stored.shape != view.shape:
+        labels = pretrained.labels or []
+        named = f", which names {len(labels)} labels" if len(labels) == view.size(0) else ""
         raise InputError(
             f"{stored.file}: tensor {name} is of shape {list(stored.shape)}, not {list(view.shape)} as its "
-            "configuration says"
+            f"configuration says{named}"
         )
 
 

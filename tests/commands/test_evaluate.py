@@ -72,6 +72,26 @@ def test_what_is_measured_again(cli: CommandLine) -> None:
     assert len(cli.out.splitlines()) == 3
 
 
+def test_a_folder_of_others_on_rows_that_are_named(cli: CommandLine) -> None:
+    """No config.yaml says what it was trained on; other rows than those of metrics.json are measured."""
+    tags = cli.fit("tags", "--model.backbone.position=rotary", "--model.backbone.norm=rmsnorm", *LLAMA)
+    assert cli("export", str(tags), "model") == 0, cli.err
+    for ours in ("config.yaml", "gpt_lightning.json"):
+        (Path("model") / ours).unlink()
+    assert cli("evaluate", "model") == 2
+    assert "model: a model's folder without a config.yaml names no test data; give it with --test FILE" in cli.err
+    assert cli("evaluate", "model", str(tags), "--test=tags.jsonl") == 0, cli.err
+    _, _, theirs, ours = cells(cli.out)
+    assert theirs[1:] == ours[1:]
+    Path("fewer.jsonl").write_text("".join(Path("tags.jsonl").read_text().splitlines(keepends=True)[:2]))
+    assert cli("evaluate", "model", "--test=fewer.jsonl") == 0, cli.err
+    assert "testing model" in cli.err
+    assert cells(cli.out)[-1][2] == "fewer.jsonl"
+
+
+LLAMA = ("--model.backbone.mlp=swiglu", "--model.backbone.bias=false")
+
+
 def test_bad_input_gets_one_clear_message(cli: CommandLine) -> None:
     run = cli.fit("topics")
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -96,7 +116,7 @@ def test_bad_input_gets_one_clear_message(cli: CommandLine) -> None:
 
     config["data"]["init_args"]["test"] = None
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    refused("no test data; give it as data.init_args.test in logs/topics/version_0/config.yaml, or run fi", str(run))
+    refused("no test data; give it with --test FILE, or as data.init_args.test in", str(run))
     (run / "config.yaml").write_text("data: [")
     refused("config.yaml:1: not YAML", str(run))
 

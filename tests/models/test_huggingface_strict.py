@@ -275,6 +275,14 @@ def test_labels_that_cannot_be(tmp_path: Path, values: dict[str, Any], message: 
     assert read_config(tmp_path).labels == ["LABEL_0", "LABEL_1"]
 
 
+@pytest.mark.parametrize("task", ["SequenceClassification", "TokenClassification"])
+def test_labels_that_do_not_fit_the_head(tmp_path: Path, task: str) -> None:
+    saved(tmp_path, "llama", task)
+    change_json(tmp_path / "config.json", id2label={str(number): f"label {number}" for number in range(7)})
+    with pytest.raises(InputError, match=r"weight is of shape \[3, 32\], not \[7, 32\] .* says, which names 7 labels"):
+        our_task(read_config(tmp_path))
+
+
 # --- folders of ours
 
 
