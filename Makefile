@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: quickstart results test soak lint types clean
+.PHONY: quickstart results real-weights test soak lint types clean
 
 quickstart: .venv
 	$(BIN)/python -m gpt_lightning quickstart
@@ -9,6 +9,20 @@ quickstart: .venv
 # The table of README's results: make results DATA=folder_of_data_sets BACKBONE=logs/pretrain_books_nano/version_0
 results: .venv
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/results.py $(DATA) $(BACKBONE)
+
+# A published model in our hands, beside Hugging Face's and lm-eval's: make real-weights DATA=folder_of_data_sets
+# PEER=hf_finetune.py; hours, as it fine-tunes eleven times. What was measured already is not measured again.
+MODEL ?= data/smollm2
+real-weights: .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt gguf accelerate
+	$(BIN)/python benchmarks/smollm2.py $(MODEL)
+	$(BIN)/python benchmarks/real_weights.py $(MODEL) $(DATA)/tinyshakespeare/test.txt
+	$(BIN)/python benchmarks/lm_eval_tasks.py $(DATA) data/lm_eval_tasks
+	$(BIN)/python benchmarks/lm_eval.py $(MODEL) data/lm_eval_tasks
+	$(BIN)/python benchmarks/fine_tune.py sentiment $(DATA)/rt_polarity --model $(MODEL) --examples 320 --peer $(PEER)
+	$(BIN)/python benchmarks/fine_tune.py ner $(DATA)/wnut17 --model $(MODEL) --examples 320 --peer $(PEER)
+	$(BIN)/python benchmarks/fine_tune.py qa $(DATA)/squadshifts_wiki --model $(MODEL) --examples 96 --batch_size 8 --peer $(PEER)
+	$(BIN)/python benchmarks/published.py $(MODEL) $(DATA)
 
 test: lint types
 	$(BIN)/pytest

@@ -1,10 +1,11 @@
 """Examples a second of fine-tuning through the whole stack, beside Hugging Face's Trainer with dynamic padding.
 
-    python benchmarks/fine_tune.py sentiment|ner DATA --peer ../shared/bench/hf_finetune.py [--examples 1024]
+    python benchmarks/fine_tune.py sentiment|ner|qa DATA --peer ../shared/bench/hf_finetune.py [--examples 1024]
+        [--model FOLDER] [--batch_size 16] [--turns 3]
 
-DATA is the folder of rt_polarity or wnut17. Both train the same small random Llama shape with the same tokenizer on as
-many of its rows, one epoch in batches of 16, three times in turn; medians and the ratio. Time is that of the training
-loop; memory is the process's peak.
+DATA is the folder of rt_polarity, wnut17 or squadshifts_wiki. Both train the same model with the same tokenizer on as
+many of its rows, one epoch, several times in turn; medians and the ratio. The model is that of FOLDER, or a small
+random Llama shape. Time is that of the training loop; memory is the process's peak.
 """
 
 import argparse
@@ -23,11 +24,14 @@ from typing import Any
 import lightning.pytorch as L
 
 SHAPE = {"n_layer": 4, "n_head": 4, "n_embd": 192, "n_inner": 512, "block_size": 256}
+KIND = ("position=rotary", "norm=rmsnorm", "mlp=swiglu", "bias=false")
 VOCABULARY = 4096
-CONFIGS = {
-    "sentiment": ("SequenceClassification", "TextClassification"),
-    "ner": ("TokenClassification", "SequenceTagging"),
+TASKS = {
+    "sentiment": ("SequenceClassification", "TextClassification", 128),
+    "ner": ("TokenClassification", "SequenceTagging", 256),
+    "qa": ("QuestionAnswering", "ReadingComprehension", 384),
 }
+"""What the peer calls a task -> its class, that of its data, and the longest text in tokens, as the peer has it."""
 
 
 class Clock(L.Callback):
@@ -40,7 +44,7 @@ class Clock(L.Callback):
         self.seconds = time.perf_counter() - self.start
 
 
-def ours(task: str, folder: Path) -> dict[str, float]:
+def ours(task: str, folder: Path, batch_size: int, model_folder: Path | None) -> dict[str, float]:
     """Train through the command line's class; examples a second and the peak memory in MB."""
     from gpt_lightning.commands.run import CLI, quiet
 
@@ -52,17 +56,18 @@ def ours(task: str, folder: Path) -> dict[str, float]:
             return trainer
 
     quiet()
-    model, data = CONFIGS[task]
-    shape = [f"--model.backbone.{name}={value}" for name, value in SHAPE.items()]
-    kind = ["position=rotary", "norm=rmsnorm", "mlp=swiglu", "bias=false"]
+    model, data, block_size = TASKS[task]
+    if model_folder is None:
+        shape = [f"--model.backbone.{name}={value}" for name, value in SHAPE.items()]
+        shape += [f"--model.backbone.{each}" for each in KIND] + [f"--data.tokenizer={folder}/tokenizer.json"]
+    else:
+        shape = [f"--model.init_from={model_folder}", f"--model.backbone.block_size={block_size}"]
+    if task == "sentiment":
+        shape.append("--model.pooling=last")
     cli = TimedCLI(
         [
-            *("fit", f"--model={model}", f"--data={data}", *shape, *(f"--model.backbone.{each}" for each in kind)),
-            *(
-                f"--data.train={folder}/train.jsonl",
-                f"--data.tokenizer={folder}/tokenizer.json",
-                "--data.batch_size=16",
-            ),
+            *("fit", f"--model={model}", f"--data={data}", *shape),
+            *(f"--data.train={folder}/train.jsonl", f"--data.batch_size={batch_size}"),
             *(f"--log_dir={folder}/logs", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.devices=1"),
             "--trainer.enable_progress_bar=false",
         ]
@@ -74,16 +79,21 @@ def ours(task: str, folder: Path) -> dict[str, float]:
     }
 
 
-def prepare(data: Path, folder: Path, examples: int) -> None:
-    """Rows, a tokenizer, and a Hugging Face folder of the same shape, without weights."""
-    from gpt_lightning.data.tokenizer import train_bpe
-
+def draw_rows(data: Path, folder: Path, examples: int) -> None:
+    """As many rows for both sides, and a few that the peer is measured on."""
     lines = (data / "train.jsonl").read_text(encoding="utf-8").splitlines()
-    texts = [row.get("text") or " ".join(row["tokens"]) for row in map(json.loads, lines)]
-    train_bpe(texts, VOCABULARY).save(folder / "tokenizer.json")
     random.Random(0).shuffle(lines)
     (folder / "train.jsonl").write_text("\n".join(lines[:examples]) + "\n", encoding="utf-8")
     (folder / "test.jsonl").write_text("\n".join(lines[:16]) + "\n", encoding="utf-8")
+
+
+def make_model(data: Path, folder: Path) -> None:
+    """A tokenizer, and a Hugging Face folder of the small shape, without weights."""
+    from gpt_lightning.data.tokenizer import train_bpe
+
+    rows = map(json.loads, (data / "train.jsonl").read_text(encoding="utf-8").splitlines())
+    texts = [row.get("text") or row.get("context") or " ".join(row["tokens"]) for row in rows]
+    train_bpe(texts, VOCABULARY).save(folder / "tokenizer.json")
     config = {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
@@ -109,24 +119,34 @@ def measure(command: list[str], cwd: Path) -> dict[str, float]:
 def main() -> None:
     """Three of each in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=CONFIGS)
+    parser.add_argument("task", choices=TASKS)
     parser.add_argument("data", type=Path)
     parser.add_argument("--peer", type=Path, help="the peer's script")
     parser.add_argument("--examples", type=int, default=1024)
+    parser.add_argument("--model", type=Path, help="a Hugging Face folder; without it, a small random shape")
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--ours", action="store_true", help="only train, in this process, on a prepared folder")
     options = parser.parse_args()
+    model = None if options.model is None else options.model.resolve()
     if options.ours:
-        print(ours(options.task, options.data))
+        print(ours(options.task, options.data, options.batch_size, model))
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepare(options.data, folder, options.examples)
-        sides = {"ours": [str(Path(__file__).resolve()), options.task, name, "--ours"]}
+        draw_rows(options.data, folder, options.examples)
+        size = str(options.batch_size)
+        mine = [str(Path(__file__).resolve()), options.task, name, "--ours", "--batch_size", size]
+        if model is None:
+            make_model(options.data, folder)
+        else:
+            mine += ["--model", str(model)]
+        sides = {"ours": mine}
         if options.peer:
-            peer = [options.task, name, name, str(folder / "out.jsonl"), "--scratch", "--bs", "16"]
-            sides["Hugging Face's Trainer"] = [str(options.peer.resolve()), *peer]
+            peer = [options.task, str(model or name), name, str(folder / "out.jsonl"), "--bs", size]
+            sides["Hugging Face's Trainer"] = [str(options.peer.resolve()), *peer, *["--scratch"][model is not None :]]
         found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-        for turn in range(3):
+        for turn in range(options.turns):
             for side, command in sides.items():
                 found[side].append(measure(command, folder))
                 print(f"{turn + 1}. {side}: {found[side][-1]}", flush=True)

@@ -7,21 +7,16 @@ on one core each. What has been measured already is taken from --log_dir: an int
 """
 
 import argparse
-import json
-import os
-import shutil
 import statistics
 import sys
-import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.baselines import bag_of_words, trivial
+from benchmarks.train_and_test import measure_missing, result, train_and_test
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -58,6 +53,11 @@ class Run:
     seed: int
 
     @property
+    def metric(self) -> str:
+        """What counts."""
+        return self.experiment.metric
+
+    @property
     def name(self) -> str:
         """The run's folder in the log folder."""
         return f"results/{self.experiment.config}-{self.start}-{self.attention}-{self.seed}"
@@ -65,14 +65,6 @@ class Run:
 
 def execute(run: Run, data: Path, backbone: Path, log_dir: Path) -> None:
     """Train and test in this process; only the metrics are kept."""
-    import torch
-
-    from gpt_lightning.cli import main
-
-    torch.set_num_threads(1)
-    folder = log_dir / run.name
-    shutil.rmtree(folder, ignore_errors=True)  # an attempt that was interrupted
-    folder.mkdir(parents=True)
     rows = data / run.experiment.folder
     # From scratch with the same tokenizer: the weights are all that differs.
     start = (
@@ -80,46 +72,10 @@ def execute(run: Run, data: Path, backbone: Path, log_dir: Path) -> None:
         if run.start == "backbone"
         else [f"--data.tokenizer={backbone}/tokenizer.json"]
     )
-    config = ["-c", str(CONFIGS / f"{run.experiment.config}.yaml"), "--trainer.accelerator=cpu", "--trainer.devices=1"]
-    with (folder / "output.txt").open("w") as output, redirect_stdout(output), redirect_stderr(output):
-        begin = time.perf_counter()
-        codes = [
-            main(
-                [
-                    *(
-                        "fit",
-                        *config,
-                        f"--seed_everything={run.seed}",
-                        f"--log_dir={log_dir}",
-                        f"--experiment={run.name}",
-                    ),
-                    *(f"--data.train={rows}/train.jsonl", f"--data.validation={rows}/validation.jsonl"),
-                    f"--model.backbone.attention={run.attention}",
-                    *start,
-                ]
-            )
-        ]
-        seconds = time.perf_counter() - begin
-        codes.append(
-            main(
-                [
-                    *("test", *config, f"--data.test={rows}/test.jsonl", f"--ckpt_path={folder}/version_0"),
-                    f"--model.backbone.attention={run.attention}",
-                ]
-            )
-        )
-    if any(codes):
-        raise RuntimeError(f"{run.name} failed: see {folder}/output.txt")
-    shutil.rmtree(folder / "version_0" / "checkpoints")
-    measured = json.loads((folder / "version_0" / "metrics.json").read_text())
-    (folder / "result.json").write_text(json.dumps({"metrics": measured["metrics"], "seconds": seconds}))
-
-
-def result(run: Run, log_dir: Path) -> dict[str, dict[str, float]] | None:
-    """What was measured, if it was."""
-    file = log_dir / run.name / "result.json"
-    found: dict[str, dict[str, float]] | None = json.loads(file.read_text()) if file.is_file() else None
-    return found
+    both = ["-c", str(CONFIGS / f"{run.experiment.config}.yaml"), f"--model.backbone.attention={run.attention}"]
+    splits = [f"--data.train={rows}/train.jsonl", f"--data.validation={rows}/validation.jsonl"]
+    fit = [*both, *splits, f"--seed_everything={run.seed}", *start]
+    train_and_test(run.name, log_dir, fit, [*both, f"--data.test={rows}/test.jsonl"])
 
 
 def table(runs: list[Run], data: Path, log_dir: Path) -> Iterator[str]:
@@ -136,7 +92,7 @@ def table(runs: list[Run], data: Path, log_dir: Path) -> Iterator[str]:
         cells = [f"{100 * trivial(data / experiment.folder, experiment.config):.1f}"]
         cells.append("" if words is None else f"{100 * words:.1f}")
         for start, attention in columns:
-            found = [result(run, log_dir) for run in mine if (run.start, run.attention) == (start, attention)]
+            found = [result(run.name, log_dir) for run in mine if (run.start, run.attention) == (start, attention)]
             scores = [100 * each["metrics"][experiment.metric] for each in found if each is not None]
             spread = f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
             cells.append(f"{statistics.mean(scores):.1f}{spread}" if scores else "")
@@ -162,19 +118,8 @@ def main() -> None:
         for attention in ATTENTIONS
         for start in STARTS
     ]
-    missing = [run for run in runs if result(run, options.log_dir) is None]
-    print(f"{len(missing)} of {len(runs)} runs are missing", flush=True)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    begin = time.perf_counter()
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(execute, run, options.data, backbone, options.log_dir): run for run in missing}
-        for future, run in futures.items():
-            future.result()
-            found = result(run, options.log_dir)
-            assert found is not None
-            score = found["metrics"][run.experiment.metric]
-            print(f"{run.name}: {run.experiment.metric} {score:.4f}, {found['seconds']:.0f} s", flush=True)
-    print(f"{(time.perf_counter() - begin) / 60:.0f} minutes\n")
+    execution = partial(execute, data=options.data, backbone=backbone, log_dir=options.log_dir)
+    measure_missing(runs, options.log_dir, execution)
     print("\n".join(table(runs, options.data, options.log_dir)))
 
 

@@ -10,9 +10,11 @@ import torch
 
 from gpt_lightning.cli import main
 from gpt_lightning.commands.run import CLI
+from gpt_lightning.data.tokenizer import bytes_tokenizer
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.tasks import CausalLM
+from tests.models.hugging_face import saved
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 NEEDS_THE_HUB = ["pretrain_fineweb_edu_gpt2_124m.yaml"]
@@ -36,10 +38,14 @@ HEADS = {
     "toy_world_sentiment.yaml": "sentiment",
 }
 """Configuration -> the rows of the toy world that are of its kind."""
+ON_PUBLISHED = {"smollm2_ner.yaml": "ner", "smollm2_qa.yaml": "qa", "smollm2_sentiment.yaml": "sentiment"}
+"""Those that start from a published model's folder, which is beside where they are run."""
 
 
 def test_the_sweep_sees_every_configuration() -> None:
-    assert sorted(path.name for path in CONFIGS.glob("*.yaml")) == sorted([*RUNS_HERE, *HEADS, *NEEDS_THE_HUB])
+    assert sorted(path.name for path in CONFIGS.glob("*.yaml")) == sorted(
+        [*RUNS_HERE, *HEADS, *ON_PUBLISHED, *NEEDS_THE_HUB]
+    )
 
 
 @pytest.mark.parametrize("name", RUNS_HERE)
@@ -70,13 +76,15 @@ def test_configuration_runs(
     assert f"gpt-lightning fit -c configs/{name}" in opening, "a YAML opens with the command that runs it"
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", [*HEADS, *ON_PUBLISHED])
 def test_head_is_trained_and_tested(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two steps, then the test of the best checkpoint, on rows of the toy world given by flags alone."""
     assert main(["toy-world", str(tmp_path / "world")]) == 0
-    rows = tmp_path / "world" / HEADS[name]
+    if name in ON_PUBLISHED:
+        publish(tmp_path / "smollm2")
+    rows = tmp_path / "world" / (HEADS | ON_PUBLISHED)[name]
     monkeypatch.chdir(tmp_path)
     common = ("-c", str(CONFIGS / name), "--trainer.accelerator=cpu", "--data.cache_dir=cache", "--data.batch_size=2")
     few = ("--trainer.limit_val_batches=2", "--trainer.limit_test_batches=2")
@@ -91,6 +99,12 @@ def test_head_is_trained_and_tested(
     opening = (CONFIGS / name).read_text()
     assert f"gpt-lightning fit -c configs/{name}" in opening, "a YAML opens with the command that runs it"
     assert f"gpt-lightning test -c configs/{name}" in opening
+
+
+def publish(folder: Path) -> None:
+    """A tiny model of SmolLM2's family, as others publish theirs."""
+    saved(folder, "smollm2", vocab_size=257, max_position_embeddings=512)
+    bytes_tokenizer().save(folder / "tokenizer.json")
 
 
 def test_gpt2_124m_on_fineweb_edu(monkeypatch: pytest.MonkeyPatch) -> None:

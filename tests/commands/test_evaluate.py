@@ -76,8 +76,8 @@ def test_a_folder_of_others_on_rows_that_are_named(cli: CommandLine) -> None:
     """No config.yaml says what it was trained on; other rows than those of metrics.json are measured."""
     tags = cli.fit("tags", "--model.backbone.position=rotary", "--model.backbone.norm=rmsnorm", *LLAMA)
     assert cli("export", str(tags), "model") == 0, cli.err
-    for ours in ("config.yaml", "gpt_lightning.json"):
-        (Path("model") / ours).unlink()
+    for name in ("config.yaml", "gpt_lightning.json"):
+        (Path("model") / name).unlink()
     assert cli("evaluate", "model") == 2
     assert "model: a model's folder without a config.yaml names no test data; give it with --test FILE" in cli.err
     assert cli("evaluate", "model", str(tags), "--test=tags.jsonl") == 0, cli.err

@@ -1,0 +1,88 @@
+"""Trainings and their tests through the command line, two at a time; only what was measured is kept."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+
+class Named(Protocol):
+    """A training that has a name of its own, and a metric that counts."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def metric(self) -> str: ...
+
+
+R = TypeVar("R", bound=Named)
+
+
+def measure_missing(runs: Sequence[R], log_dir: Path, execute: Callable[[R], None], processes: int = 2) -> None:
+    """Execute the runs that have no result yet, each on one core, and print the metric of each.
+
+    Args:
+        runs: all that are wanted.
+        log_dir: of all experiments.
+        execute: one of them, in a process of its own.
+        processes: how many at a time.
+    """
+    missing = [run for run in runs if result(run.name, log_dir) is None]
+    print(f"{len(missing)} of {len(runs)} runs are missing", flush=True)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    begin = time.perf_counter()
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(execute, run): run for run in missing}
+        for future, run in futures.items():
+            future.result()
+            found = result(run.name, log_dir)
+            assert found is not None
+            score = found["metrics"][run.metric]
+            print(f"{run.name}: {run.metric} {score:.4f}, {found['seconds']:.0f} s", flush=True)
+    print(f"{(time.perf_counter() - begin) / 60:.0f} minutes\n")
+
+
+def train_and_test(name: str, log_dir: Path, fit: Sequence[str], test: Sequence[str]) -> None:
+    """Run ``fit`` and ``test`` in this process, on one core.
+
+    Args:
+        name: of the experiment below ``log_dir``; ``result.json`` and ``output.txt`` are written into its folder.
+        log_dir: of all experiments.
+        fit: the training's flags.
+        test: the test's.
+
+    Raises:
+        RuntimeError: one of them failed.
+    """
+    import torch
+
+    from gpt_lightning.cli import main
+
+    torch.set_num_threads(1)
+    folder = log_dir / name
+    shutil.rmtree(folder, ignore_errors=True)  # an attempt that was interrupted
+    folder.mkdir(parents=True)
+    here = ("--trainer.accelerator=cpu", "--trainer.devices=1")
+    with (folder / "output.txt").open("w") as output, redirect_stdout(output), redirect_stderr(output):
+        begin = time.perf_counter()
+        code = main(["fit", *fit, *here, f"--log_dir={log_dir}", f"--experiment={name}"])
+        seconds = time.perf_counter() - begin
+        code = code or main(["test", *test, *here, f"--ckpt_path={folder}/version_0"])
+    if code:
+        raise RuntimeError(f"{name} failed: see {folder}/output.txt")
+    shutil.rmtree(folder / "version_0" / "checkpoints")
+    measured = json.loads((folder / "version_0" / "metrics.json").read_text())
+    (folder / "result.json").write_text(json.dumps({"metrics": measured["metrics"], "seconds": seconds}))
+
+
+def result(name: str, log_dir: Path) -> dict[str, Any] | None:
+    """What was measured, if it was: ``metrics`` and ``seconds``."""
+    file = log_dir / name / "result.json"
+    found: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
+    return found
