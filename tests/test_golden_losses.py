@@ -5,6 +5,7 @@ prints, and say why in the commit.
 """
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import lightning.pytorch as L
 import pytest
 import torch
 
+from gpt_lightning.data.base import DataModule
+from gpt_lightning.tasks import Task
 from gpt_lightning.training import Validations
 from tests.runs import HEADS, causal_lm, head, language_modeling, trainer
 
@@ -32,29 +35,29 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 GOLDEN: dict[str, list[float]] = {
     "gpt2": [
-        5.515359, 5.323439, 5.046721, 4.678904, 4.253323, 3.815682, 3.402786, 3.311658, 3.010642, 2.818616,
-        2.685909, 2.731725, 2.682549, 2.491238, 2.403886, 2.391576, 2.392619, 2.703942, 2.387444, 2.242674,
-        2.357029,
+        5.515358, 5.470127, 5.352917, 5.220937, 5.108596, 5.041064, 4.927855, 4.863017, 4.749246, 4.663434,
+        4.53897, 4.486187, 4.371756, 4.266954, 4.162229, 4.062068, 4.017685, 3.916365, 3.82992, 3.734389,
+        3.639617,
     ],
     "llama": [
-        5.539148, 5.351659, 4.975528, 4.597093, 4.13538, 3.768564, 3.370855, 3.242953, 3.022037, 2.852246,
-        2.717781, 2.658983, 2.69603, 2.582896, 2.495367, 2.375666, 2.430388, 2.729446, 2.306641, 2.451619,
-        2.5485,
+        5.539149, 5.496679, 5.394152, 5.266306, 5.139948, 5.044384, 4.928467, 4.875333, 4.789999, 4.691861,
+        4.600948, 4.489393, 4.445493, 4.311527, 4.180123, 4.101591, 4.033783, 3.980007, 3.870459, 3.799799,
+        3.699173,
     ],
     "classification": [
-        1.788864, 1.787635, 1.804885, 1.76306, 1.98851, 1.725297, 1.892532, 1.701942, 1.991785, 1.890445,
-        1.931917, 1.847562, 1.907852, 1.872539, 1.932355, 2.030998, 1.606162, 1.507092, 1.820066, 1.787237,
-        1.738216,
+        1.788864, 1.796463, 1.803203, 1.767511, 1.820884, 1.777127, 1.799048, 1.830241, 1.717234, 1.736029,
+        1.76221, 1.665055, 1.770963, 1.871485, 1.781621, 1.775815, 1.724677, 1.727894, 1.625871, 1.87343,
+        1.695415,
     ],
     "ner": [
-        2.043768, 1.920105, 1.666438, 1.47429, 1.358651, 1.262296, 1.192096, 1.058941, 0.802402, 0.468714,
-        0.252403, 0.527009, 0.987751, 0.659813, 0.841096, 0.79037, 0.477238, 0.639103, 0.766174, 1.064625,
-        0.730138,
+        2.043768, 2.034147, 1.974671, 1.907016, 1.806876, 1.675625, 1.573009, 1.474958, 1.33765, 1.191327,
+        1.098213, 1.151304, 1.22836, 1.086036, 1.081773, 1.040508, 0.864027, 0.885405, 0.948194, 1.074884,
+        0.834067,
     ],
     "qa": [
-        4.386458, 4.149627, 4.137833, 3.839663, 3.922488, 3.29458, 3.014055, 2.649799, 2.799565, 1.834585,
-        1.327157, 0.920714, 0.63022, 1.647203, 1.64965, 1.701372, 0.952145, 4.308375, 4.216326, 1.282761,
-        1.592997,
+        4.386458, 4.210478, 4.308015, 4.247717, 4.242231, 4.079216, 3.976262, 3.819276, 3.845534, 3.569301,
+        3.335841, 3.206289, 3.162956, 3.353713, 3.342876, 3.252155, 3.151731, 3.061871, 2.545409, 2.409416,
+        2.61533,
     ],
 }  # fmt: skip
 
@@ -75,23 +78,28 @@ class Losses(L.Callback):
         self.values.append(float(trainer.callback_metrics["train/loss"]))
 
 
-def run(folder: Path, shape: dict[str, Any]) -> list[float]:
-    """The loss of each step, and that of the validation at the end."""
+def fit(folder: Path, task: Task, data: DataModule) -> list[float]:
+    """The loss of each step, and that of the validation at the end.
+
+    The rate is one at which the last digits of a step, which differ between processors, stay the last digits of the
+    20th: at 1e-2 the loss of ``qa`` jumps, and the jumps make 1e-2 of 1e-7.
+    """
+    task.optimizer_config = replace(task.optimizer_config, lr=2e-3)
     losses = Losses()
-    fit = trainer(folder, callbacks=[losses], max_steps=20, max_epochs=-1)
-    fit.fit(causal_lm(dropout=0.0, **shape), datamodule=language_modeling(folder, block_size=16, batch_size=3))
-    return [*losses.values, float(fit.callback_metrics["val/loss"])]
+    loop = trainer(folder, callbacks=[losses, Validations()], max_steps=20, max_epochs=-1)
+    loop.fit(task, datamodule=data)
+    return [*losses.values, float(loop.callback_metrics["val/loss"])]
+
+
+def run(folder: Path, shape: dict[str, Any]) -> list[float]:
+    """Of pretraining."""
+    return fit(folder, causal_lm(dropout=0.0, **shape), language_modeling(folder, block_size=16, batch_size=3))
 
 
 def run_head(folder: Path, name: str) -> list[float]:
-    """As ``run``, of a head on the toy world's rows."""
-    losses = Losses()
-    task, data = head(
-        folder, name, dropout=0.0, **{key: value for key, value in SHAPES["llama"].items() if key != "block_size"}
-    )
-    fit = trainer(folder, callbacks=[losses, Validations()], max_steps=20, max_epochs=-1)
-    fit.fit(task, datamodule=data)
-    return [*losses.values, float(fit.callback_metrics["val/loss"])]
+    """Of a head on the toy world's rows."""
+    shape = {key: value for key, value in SHAPES["llama"].items() if key != "block_size"}
+    return fit(folder, *head(folder, name, dropout=0.0, **shape))
 
 
 @pytest.mark.parametrize("name", HEADS)
