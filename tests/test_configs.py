@@ -10,7 +10,7 @@ import torch
 
 from gpt_lightning.cli import main
 from gpt_lightning.commands.run import CLI
-from gpt_lightning.data.tokenizer import bytes_tokenizer
+from gpt_lightning.data.tokenizer_sources import bytes_tokenizer
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.tasks import CausalLM

@@ -11,7 +11,8 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from gpt_lightning import data, tasks
 from gpt_lightning.data.labels import read_labels
-from gpt_lightning.data.tokenizer import Tokenizer, bytes_tokenizer, load_tokenizer
+from gpt_lightning.data.tokenizer import Tokenizer
+from gpt_lightning.data.tokenizer_sources import bytes_tokenizer, load_tokenizer
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.training.reading import find_checkpoint, read_checkpoint

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
 from gpt_lightning.data.source import Source, fingerprint
-from gpt_lightning.data.tokenizer import Tokenizer, build_tokenizer
+from gpt_lightning.data.tokenizer import Tokenizer
+from gpt_lightning.data.tokenizer_sources import build_tokenizer
 from gpt_lightning.errors import InputError
 
 Split = Literal["train", "validation", "test"]

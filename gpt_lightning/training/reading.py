@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from gpt_lightning import tasks
-from gpt_lightning.data.tokenizer import Tokenizer, load_tokenizer
+from gpt_lightning.data.tokenizer import Tokenizer
+from gpt_lightning.data.tokenizer_sources import load_tokenizer
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface, weights
 from gpt_lightning.models.weights import find_checkpoint, first_line

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.data.packing import PackedBlocks
 from gpt_lightning.data.shards import TokenStream, tokenise
-from gpt_lightning.data.tokenizer import bytes_tokenizer
+from gpt_lightning.data.tokenizer_sources import bytes_tokenizer
 from gpt_lightning.errors import InputError
 
 END = 256

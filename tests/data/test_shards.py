@@ -16,7 +16,8 @@ import pytest
 from gpt_lightning.data import shards as module
 from gpt_lightning.data.shard_file import _pack_header
 from gpt_lightning.data.shards import TokenStream, tokenise
-from gpt_lightning.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe
+from gpt_lightning.data.tokenizer import Tokenizer
+from gpt_lightning.data.tokenizer_sources import bytes_tokenizer, train_bpe
 from gpt_lightning.errors import InputError
 
 END = 256

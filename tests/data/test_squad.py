@@ -13,7 +13,8 @@ import pytest
 
 from gpt_lightning.data.formats import Row, file_rows
 from gpt_lightning.data.squad import Question, answer_tokens, questions
-from gpt_lightning.data.tokenizer import Tokenizer, bytes_tokenizer, train_bpe, train_characters
+from gpt_lightning.data.tokenizer import Tokenizer
+from gpt_lightning.data.tokenizer_sources import bytes_tokenizer, train_bpe, train_characters
 from gpt_lightning.errors import InputError
 from tests.data.drive import token_span
 

@@ -15,16 +15,15 @@ import pytest
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
-from gpt_lightning.data.tokenizer import (
-    END_OF_TEXT,
-    Tokenizer,
+from gpt_lightning.data.tokenizer import END_OF_TEXT, Tokenizer
+from gpt_lightning.data.tokenizer_config import TokenizerConfig
+from gpt_lightning.data.tokenizer_sources import (
     build_tokenizer,
     bytes_tokenizer,
     load_tokenizer,
     train_bpe,
     train_characters,
 )
-from gpt_lightning.data.tokenizer_config import TokenizerConfig
 from gpt_lightning.errors import InputError
 
 TEXTS = [

@@ -7,7 +7,7 @@ import pytest
 
 from gpt_lightning.cli import main
 from gpt_lightning.data.shards import TokenStream, tokenise
-from gpt_lightning.data.tokenizer import bytes_tokenizer
+from gpt_lightning.data.tokenizer_sources import bytes_tokenizer
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.manifest import Manifest
 from gpt_lightning.training import Checkpoints

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from gpt_lightning.cli import main
-from gpt_lightning.data.tokenizer import load_tokenizer
+from gpt_lightning.data.tokenizer_sources import load_tokenizer
 from gpt_lightning.data.words import split_words
 from tests.heads import CLASSES, CommandLine
 from tests.reliability.conftest import many, tally
