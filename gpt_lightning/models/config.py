@@ -1,5 +1,6 @@
 """The shape of the backbone."""
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -56,6 +57,8 @@ class GPTConfig:
         qk_norm: RMSNorm on each head's queries and keys (Henry et al. 2020, arXiv:2010.04245).
         attention: ``causal`` sees the past and itself (a decoder), ``bidirectional`` the whole text (an encoder).
         tie_embeddings: the output layer shares the token embedding's weights.
+        logit_softcap: a language model's logits become ``cap * tanh(logit / cap)`` (Gemma 2, arXiv:2408.00118); None
+            leaves them as they are. Other heads do without.
         dropout: on embeddings and both residual branches.
         attention_dropout: on attention weights; processors have no fast kernels for it, and take three times as long.
     """
@@ -82,6 +85,7 @@ class GPTConfig:
     qk_norm: bool = False
     attention: Literal["causal", "bidirectional"] = "causal"
     tie_embeddings: bool = True
+    logit_softcap: float | None = None
     dropout: float = 0.0
     attention_dropout: float = 0.0
 
@@ -102,6 +106,8 @@ class GPTConfig:
             )
         if self.position == "rotary":
             self._check_rotary()
+        if self.logit_softcap is not None and not 0.0 < self.logit_softcap < math.inf:
+            raise InputError(f"backbone.logit_softcap={self.logit_softcap} must be positive; null caps nothing")
         for name in ("dropout", "attention_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"backbone.{name}={getattr(self, name)} must lie in [0, 1)")

@@ -20,6 +20,10 @@ def why_not_huggingface(config: GPTConfig, task: TaskName, pooling: str = "last"
     reasons = [
         (config.attention != "causal", "its attention is bidirectional, and theirs looks back only"),
         (
+            config.logit_softcap is not None,
+            f"its logits are soft-capped (logit_softcap={config.logit_softcap}), and theirs are not",
+        ),
+        (
             task == "SequenceClassification" and pooling != "last",
             f"its head looks at the {pooling} of all tokens (pooling), and theirs at the last one",
         ),

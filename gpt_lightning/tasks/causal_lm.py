@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
@@ -11,6 +10,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import LanguageModelingMetrics
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
+from gpt_lightning.models.linear_loss import LMHead
 from gpt_lightning.models.weights import load_head
 from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
 from gpt_lightning.tasks.base import Stage, Task
@@ -47,7 +47,8 @@ class CausalLM(Task):
         self.keep_hparams(
             backbone=self.backbone.config, optimizer=optimizer, schedule=schedule, fine_tuning=fine_tuning
         )
-        self.head = nn.Linear(backbone.n_embd, self.backbone.token_embedding.num_embeddings, bias=False)
+        num_embeddings = self.backbone.token_embedding.num_embeddings
+        self.head = LMHead(backbone.n_embd, num_embeddings, backbone.logit_softcap)
         if backbone.tie_embeddings:
             self.head.weight = self.backbone.token_embedding.weight
         else:
@@ -66,21 +67,16 @@ class CausalLM(Task):
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
         """Mean cross-entropy of the labelled tokens, in nats."""
         hidden_BTC = self.backbone(batch["input_ids"], document_ids=batch.get("document_ids"))
-        labels = batch["labels"].flatten()
         num_labels = self.weight(batch)
-        total = F.cross_entropy(
-            self.head(hidden_BTC).flatten(0, 1).float(), labels, ignore_index=IGNORE_INDEX, reduction="sum"
-        )
         # A micro-batch without labels has loss 0, not 0 / 0.
-        loss = total / num_labels.clamp(min=1)
+        loss: Tensor = self.head(hidden_BTC, batch["labels"]) / num_labels.clamp(min=1)
         self.metrics(stage).update(loss, num_labels, batch["num_bytes"])
         return loss
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """For each row that has labels: ``nll``, their sum in nats, ``num_tokens`` and ``num_bytes``."""
-        logits_BTV = self.head(self.backbone(batch["input_ids"], document_ids=batch.get("document_ids")))
-        labels_BT = batch["labels"]
-        nll_BT = F.cross_entropy(logits_BTV.mT.float(), labels_BT, ignore_index=IGNORE_INDEX, reduction="none")
-        num_tokens = (labels_BT != IGNORE_INDEX).sum(1)
+        hidden_BTC = self.backbone(batch["input_ids"], document_ids=batch.get("document_ids"))
+        nll_BT = self.head(hidden_BTC, batch["labels"], reduction="none")
+        num_tokens = (batch["labels"] != IGNORE_INDEX).sum(1)
         rows = zip(nll_BT.sum(1).tolist(), num_tokens.tolist(), batch["num_bytes"].tolist(), strict=True)
         return [{"nll": nll, "num_tokens": tokens, "num_bytes": size} for nll, tokens, size in rows if tokens > 0]

@@ -270,6 +270,7 @@ WHY_NOT: list[tuple[dict[str, Any], str, str]] = [
     (LLAMA | {"bias": "qkv", "nope_interval": 2}, "CausalLM", "SmolLM3, which has no bias=qkv"),
     (LLAMA | {"bias": True, "n_embd": 30, "head_dim": 8}, "CausalLM", "Llama, whose n_embd is a multiple of n_head"),
     (LLAMA | {"attention": "bidirectional"}, "TokenClassification", "its attention is bidirectional"),
+    (LLAMA | {"logit_softcap": 0.5}, "CausalLM", r"its logits are soft-capped \(logit_softcap=0\.5\)"),
     (LLAMA, "SequenceClassification", r"looks at the mean of all tokens \(pooling\)"),
 ]
 

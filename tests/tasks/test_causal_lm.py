@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader
 
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.errors import InputError
-from gpt_lightning.models import GPTConfig
+from gpt_lightning.models import GPTConfig, linear_loss
 from gpt_lightning.optim import AdamWConfig, Schedule
 from gpt_lightning.tasks import CausalLM
 from tests.runs import causal_lm, language_modeling, trainer
+from tests.tensors import Watch
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*have no `val_dataloader`.*")
 
@@ -51,7 +52,7 @@ def batches(items: list[Batch]) -> DataLoader[Any]:
 
 
 def task(**shape: Any) -> CausalLM:
-    module = causal_lm(VOCAB_SIZE, **({"dropout": 0.0} | shape))
+    module = causal_lm(**({"vocab_size": VOCAB_SIZE, "dropout": 0.0} | shape))
     # Weights larger than at the start, so that what a token sees moves its loss.
     with torch.no_grad():
         for parameter in module.parameters():
@@ -210,6 +211,25 @@ def test_masked_labels_never_move_the_loss() -> None:
     ids[1] = 0
     assert module.step(masked | {"input_ids": ids}, "train").item() == pytest.approx(loss.item(), rel=1e-6)
     assert module.step(RAGGED[3], "train").item() == 0.0
+
+
+@pytest.mark.parametrize("tie", [True, False])
+def test_the_logits_of_all_tokens_are_never_in_memory(monkeypatch: pytest.MonkeyPatch, tie: bool) -> None:
+    monkeypatch.setattr(linear_loss, "_rows_at_once", lambda _: 5)
+    item = batch(16, 8, 0.9, seed=7)
+    for cap in (None, 1.5):
+        module = task(vocab_size=1000, tie_embeddings=tie, logit_softcap=cap)
+        expected = dense_losses(module, [item])
+        assert (float(module(item["input_ids"]).detach().abs().max()) < 1.5) == (cap is not None)
+        dense = torch.autograd.grad(expected.mean(), list(module.parameters()))
+        with Watch() as watch:
+            loss = module.step(item, "train")
+            found = torch.autograd.grad(loss, list(module.parameters()))
+            rows = module.predict_step(item, 0)
+        assert watch.largest <= 4 * max(1000 * 16, 16 * 8 * 64)  # the weight, or the MLP; logits would be 128 x 1000
+        assert loss.item() == pytest.approx(expected.mean().item(), rel=1e-6)
+        torch.testing.assert_close(found, dense, rtol=1e-4, atol=1e-6)
+        assert sum(row["nll"] for row in rows) == pytest.approx(expected.sum().item(), rel=1e-6)
 
 
 def test_attention_stays_inside_documents_where_they_are_given() -> None:
