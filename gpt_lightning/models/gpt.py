@@ -131,6 +131,14 @@ class GPT(nn.Module):
         triangle = torch.ones(num_tokens, total, dtype=torch.bool, device=device).tril(past)
         return False, triangle if mask is None else mask & triangle
 
+    def checkpoint_activations(self, on: bool = True) -> None:
+        """Keep of each block only what goes in, and compute the rest anew in the backward pass (Chen et al. 2016,
+        arXiv:1604.06174): a third more computation, a fraction of the memory, the same numbers bit for bit.
+        """
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            block.recomputes = on
+
     def num_parameters(self) -> int:
         """Weights that are learned; shared ones count once."""
         return sum(p.numel() for p in self.parameters())

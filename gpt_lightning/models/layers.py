@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gpt_lightning.models.cache import KVCache
 from gpt_lightning.models.config import GPTConfig
@@ -140,6 +141,9 @@ class SwiGLU(nn.Module):
 class Block(nn.Module):
     """Attention, then MLP, each behind a norm and added to the residual stream."""
 
+    recomputes = False
+    """Whether the backward pass computes anew what is inside, rather than find it in memory."""
+
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
         self.norm_1, self.norm_2 = make_norm(config), make_norm(config)
@@ -149,6 +153,13 @@ class Block(nn.Module):
 
     def forward(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
         """One step down the residual stream: (B, T, C) -> (B, T, C)."""
+        # Inside the module, not around it: FSDP gathers a block's weights once for its whole backward pass.
+        if self.recomputes and torch.is_grad_enabled():
+            y_BTC: Tensor = checkpoint(self._add_branches, x_BTC, inputs, use_reentrant=False)
+            return y_BTC
+        return self._add_branches(x_BTC, inputs)
+
+    def _add_branches(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
         x_BTC = x_BTC + self._drop(self.attention(self.norm_1(x_BTC), inputs))
         return x_BTC + self._drop(self.mlp(self.norm_2(x_BTC)))
 

@@ -4,13 +4,16 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
+from torch.utils.checkpoint import checkpoint
 
 from gpt_lightning import tasks
 from gpt_lightning.cli import main
+from gpt_lightning.models import layers
 from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 from tests.runs import write_text
 
@@ -132,6 +135,24 @@ def test_resume_goes_on_in_its_own_folder(run: Run, tmp_path: Path) -> None:
     resumed = read_checkpoint(tmp_path / last)
     assert resumed["global_step"] == 6
     assert all(value.equal(resumed["state_dict"][name]) for name, value in straight["state_dict"].items())
+
+
+def test_activation_checkpointing_changes_no_number(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = 0
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        nonlocal blocks
+        blocks += 1
+        return checkpoint(*arguments, **options)
+
+    monkeypatch.setattr(layers, "checkpoint", spy)
+    fit(run)
+    assert blocks == 0
+    fit(run, "--activation_checkpointing=true")
+    assert blocks == 4, "a block in each of four steps, and in no validation"
+    one, other = (read_checkpoint(Path(f"logs/beer/version_{n}/checkpoints/step_4.ckpt")) for n in (0, 1))
+    assert all(value.equal(other["state_dict"][name]) for name, value in one["state_dict"].items())
+    assert one["hyper_parameters"] == other["hyper_parameters"], "it is no part of the model"
 
 
 def test_flags_win_over_yaml_and_yaml_over_the_checkpoint(run: Run, tmp_path: Path) -> None:

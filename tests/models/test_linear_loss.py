@@ -1,14 +1,12 @@
 """The loss without all logits in memory, against the same with them in float64."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
@@ -252,21 +250,6 @@ def test_the_layer_gives_logits_and_their_loss(cap: float | None) -> None:
 def test_a_cap_is_positive(cap: float) -> None:
     with pytest.raises(InputError, match=r"backbone\.logit_softcap=.* must be positive; null caps nothing"):
         GPTConfig(logit_softcap=cap)
-
-
-@pytest.fixture
-def one_process() -> Iterator[Any]:
-    """A mesh of a single process."""
-    dist.init_process_group(
-        "gloo",
-        store=dist.HashStore(),  # type: ignore[attr-defined]
-        rank=0,
-        world_size=1,
-    )
-    try:
-        yield init_device_mesh("cpu", (1,))
-    finally:
-        dist.destroy_process_group()
 
 
 def test_fsdp_gathers_and_scatters_around_it(one_process: Any) -> None:

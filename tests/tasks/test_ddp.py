@@ -71,6 +71,7 @@ def run(folder: Path, world_size: int, accumulate_grad_batches: int, mask_docume
     )
     recorder, module = Recorder(), causal_lm(dropout=0.0)
     module.optimizer_config = type(module.optimizer_config)(lr=1e-2, eps=1e-3)  # noise about 0 must not be a whole step
+    module.backbone.checkpoint_activations(world_size > 1 and mask_documents)  # which changes nothing
     fit = trainer(
         folder,
         devices=world_size,
