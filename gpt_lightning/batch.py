@@ -42,16 +42,16 @@ class SequenceClassificationBatch(TypedDict):
 
 
 class TokenClassificationBatch(TypedDict):
-    """Windows of texts, in order; the words are labelled by their first pieces."""
+    """Windows of texts, in order; each word is labelled at one of its tokens, the first or the last."""
 
     input_ids: Tensor
     """(B, T) int64, padded on the right."""
     attention_mask: Tensor
     """(B, T) bool: False for padding."""
     labels: Tensor
-    """(B, T) int64, or ``IGNORE_INDEX`` for all but the first pieces of the words that this window answers for."""
+    """(B, T) int64, or ``IGNORE_INDEX`` for all but the tokens of the words that this window answers for."""
     scored: Tensor
-    """(B, T) bool: those first pieces, labelled or not. Read row by row they are the words of each text, in order."""
+    """(B, T) bool: those tokens, labelled or not. Read row by row they are the words of each text, in order."""
     examples: Tensor
     """(B,) int64: which text of the batch a window is of; -1 for padding."""
     ids: NotRequired[list[str]]

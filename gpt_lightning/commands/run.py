@@ -128,6 +128,7 @@ class CLI(LightningCLI):
         parser.link_arguments("data.labels", "model.init_args.labels", apply_on="instantiate")
         parser.link_arguments("model.init_args.backbone.block_size", "data.init_args.block_size")
         parser.link_arguments("model.init_args.multi_label", "data.init_args.multi_label")
+        parser.link_arguments("model.init_args.pooling", "data.init_args.pooling")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, with what a checkpoint says underneath what the user says."""

@@ -46,8 +46,8 @@ class SequenceTagging(Labelled[TaggedText]):
     """Words with a tag each: named entities, slots.
 
     Rows come as words with their tags (JSONL, Parquet, the hub, or CoNLL columns in ``.conll`` files: the word first,
-    the tag last, a blank line between texts), or as texts with spans. Words are tokenised one by one and labelled by
-    their first tokens, so that tags and words cannot come apart.
+    the tag last, a blank line between texts), or as texts with spans. Words are tokenised one by one and labelled at
+    one of their own tokens, so that tags and words cannot come apart.
 
     Args:
         train: source of the training rows (a file, a folder, a glob, ``hub:NAME[:CONFIG][@SPLIT]``, or a list).
@@ -63,6 +63,7 @@ class SequenceTagging(Labelled[TaggedText]):
             types of the training rows, sorted.
         scheme: how the model marks entities; tags are read in either and turned into this one. Given labels, as those
             of a checkpoint, say it themselves.
+        pooling: which token of a word is labelled, its ``first`` or its ``last``; follows the model's.
         stride: texts longer than the model are cut into windows that share at least so many tokens. Each word is
             judged once, in the window that shows most of what surrounds it.
         on_bad_row: ``stop`` at a row that cannot be used, or ``skip`` it and print how many were for which reason.
@@ -89,6 +90,7 @@ class SequenceTagging(Labelled[TaggedText]):
         id_column: str = "id",
         labels: str | list[str] | None = None,
         scheme: Literal["BIO", "BIOES"] = "BIO",
+        pooling: Literal["first", "last"] = "first",
         stride: int = 32,
         on_bad_row: OnBadRow = "stop",
         tokenizer: str = "bpe:4096",
@@ -108,6 +110,7 @@ class SequenceTagging(Labelled[TaggedText]):
         self.id_column = id_column
         self.given_labels = labels
         self.scheme = scheme if labels is None else scheme_of(read_labels(labels))
+        self.pooling = pooling
         self.stride = stride
 
     @cached_property
@@ -245,12 +248,13 @@ class SequenceTagging(Labelled[TaggedText]):
         for window in word_windows(lengths, room, stride):
             inside = slice(window.first_word, window.stop_word)
             tokens = np.concatenate(([self.tokenizer.end_of_text_id], *pieces[inside]))
-            firsts = 1 + np.cumsum([0, *lengths[inside]])[:-1]
-            firsts = firsts[window.first_scored - window.first_word : window.stop_scored - window.first_word]
+            ends = np.cumsum([0, *lengths[inside]])
+            places = ends[1:] if self.pooling == "last" else 1 + ends[:-1]
+            places = places[window.first_scored - window.first_word : window.stop_scored - window.first_word]
             targets = np.full(len(tokens), IGNORE_INDEX)
-            targets[firsts] = labels[window.first_scored : window.stop_scored]
+            targets[places] = labels[window.first_scored : window.stop_scored]
             scored = np.zeros(len(tokens), dtype=np.bool_)
-            scored[firsts] = True
+            scored[places] = True
             result.append(_Window(tokens, targets, scored))
         return result
 

@@ -1,7 +1,7 @@
 """A tag for every word: named entities, slots."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,17 +19,19 @@ from gpt_lightning.tasks.worst import escape, shorten
 
 
 class TokenClassification(Task):
-    """Tagging of words by their first pieces (Devlin et al. 2018, arXiv:1810.04805, 5.3).
+    """Tagging of words, each by one of its tokens (Devlin et al. 2018, arXiv:1810.04805, 5.3).
 
     Args:
         backbone: the transformer's shape, and whether its attention is causal or bidirectional. A causal backbone tags
-            a word before it has seen the next one, or the rest of the word itself.
+            a word before it has seen the next one.
         labels: the tags, ``O`` and ``B-TYPE`` and so on; filled in from the data.
         vocab_size: the tokenizer's number of ids; filled in from the data.
         optimizer: AdamW's settings.
         schedule: the learning rate over time.
         init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
         fine_tuning: what of the backbone is frozen or learns more slowly.
+        pooling: which token of a word the head sees: the ``first``, or the ``last``, by which a causal backbone has
+            seen all of the word.
     """
 
     batch: ClassVar[type] = TokenClassificationBatch
@@ -43,6 +45,7 @@ class TokenClassification(Task):
         schedule: Schedule = Schedule(),
         init_from: str | None = None,
         fine_tuning: FineTuning = FineTuning(),
+        pooling: Literal["first", "last"] = "first",
     ) -> None:
         if not labels or len(labels) < 2:
             raise InputError(f"there is nothing to tag: the training data has the tags {labels}")
@@ -53,6 +56,7 @@ class TokenClassification(Task):
             optimizer=optimizer,
             schedule=schedule,
             fine_tuning=fine_tuning,
+            pooling=pooling,
         )
         self.labels = labels
         self.head = linear_head(backbone.n_embd, len(labels))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gpt_lightning.models.weights import read_checkpoint
-from gpt_lightning.training.reading import find_checkpoint
+from gpt_lightning.training.reading import find_checkpoint, load_task
 from tests.heads import CommandLine, write_config
 from tests.runs import write_text
 
@@ -123,6 +123,24 @@ def test_tags_of_raw_text_are_predicted(run: CommandLine, tmp_path: Path) -> Non
     assert len(record["tags"]) == len(["Anna", ",", "in", "New", "York", "."])
     for entity in record["entities"]:
         assert "Anna, in New York."[entity["start"] : entity["end"]] == entity["text"]
+
+
+def test_a_word_is_tagged_by_the_token_that_the_model_says(run: CommandLine, tmp_path: Path) -> None:
+    """In training, in predicting from the run, and from the exported folder."""
+    head = run.fit("tags", "--model.pooling=last")
+    assert run("export", str(head), "model") == 0, run.err
+    assert run("predict", "--model=model", "--input=tags.jsonl", "--data.cache_dir=cache") == 0, run.err
+    records = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    task, tokenizer = load_task(find_checkpoint("model"))
+    for line, record in zip((tmp_path / "tags.jsonl").read_text().splitlines(), records, strict=True):
+        words = json.loads(line)["tokens"]
+        pieces = [tokenizer.encode(" " * (number > 0) + word) for number, word in enumerate(words)]
+        ids = torch.tensor([[tokenizer.end_of_text_id, *(each for piece in pieces for each in piece)]])
+        last = torch.zeros_like(ids, dtype=torch.bool)
+        last[0, [sum(map(len, pieces[: number + 1])) for number in range(len(words))]] = True
+        with torch.no_grad():
+            tags = task(ids, torch.ones_like(last), last).argmax(1).tolist()
+        assert record["tags"] == [task.hparams["labels"][tag] for tag in tags]
 
 
 def test_data_of_another_task_is_refused(run: CommandLine) -> None:

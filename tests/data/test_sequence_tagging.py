@@ -4,7 +4,7 @@ import itertools
 import random
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -328,7 +328,10 @@ def pieces_of(tokenizer: Tokenizer, text: str, room: int) -> list[list[int]]:
 @pytest.mark.parametrize("scheme", ["BIO", "BIOES"])
 @pytest.mark.parametrize("block_size", [12, 40, 512])
 @pytest.mark.parametrize("kind", TOKENIZERS)
-def test_words_and_tags_come_back_from_the_windows(tmp_path: Path, kind: str, block_size: int, scheme: Scheme) -> None:
+@pytest.mark.parametrize("pooling", ["first", "last"])
+def test_words_and_tags_come_back_from_the_windows(
+    tmp_path: Path, pooling: Literal["first", "last"], kind: str, block_size: int, scheme: Scheme
+) -> None:
     rows = {row["id"]: row for row in hard_rows()}
     path = write_rows(tmp_path / "a.jsonl", rows.values())
     data = module(
@@ -337,6 +340,7 @@ def test_words_and_tags_come_back_from_the_windows(tmp_path: Path, kind: str, bl
         test=path,
         spans_column="spans",
         scheme=scheme,
+        pooling=pooling,
         block_size=block_size,
         tokenizer=save_tokenizer(tmp_path, kind),
     )
@@ -360,10 +364,11 @@ def test_words_and_tags_come_back_from_the_windows(tmp_path: Path, kind: str, bl
             done = tags.setdefault(row, [])
             for position in np.flatnonzero(scored).tolist():
                 piece = pieces[len(done)]  # in order, so that each word is scored once
-                assert ids[position : position + len(piece)] == piece
+                first = position if pooling == "first" else position + 1 - len(piece)
+                assert ids[first : first + len(piece)] == piece
                 start, end = [0, *(end for _, end in split_words(text))][len(done) : len(done) + 2]
                 if len(piece) < block_size - 1:
-                    assert data.tokenizer.decode(ids[position : position + len(piece)]) == text[start:end]
+                    assert data.tokenizer.decode(ids[first : first + len(piece)]) == text[start:end]
                 done.append(data.labels[labels[position]])
             windows += 1
     assert windows >= {512: 1, 40: 1, 12: 2}[block_size] * len(rows)
