@@ -10,7 +10,7 @@ from gpt_lightning.data import LanguageModeling, ReadingComprehension, SequenceT
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.toy_world import write
 from gpt_lightning.models import GPTConfig
-from gpt_lightning.optim import AdamWConfig, Schedule
+from gpt_lightning.optim import OptimizerConfig, Schedule
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
 from gpt_lightning.training import RandomnessByPosition
 
@@ -43,7 +43,7 @@ def causal_lm(vocab_size: int = 257, **shape: Any) -> CausalLM:
     """A tiny model, the same one each time."""
     L.seed_everything(0, verbose=False)
     backbone = GPTConfig(**({"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 8, "dropout": 0.1} | shape))
-    return CausalLM(backbone, vocab_size, AdamWConfig(lr=1e-2), Schedule(kind="constant", warmup_steps=2))
+    return CausalLM(backbone, vocab_size, OptimizerConfig(lr=1e-2), Schedule(kind="constant", warmup_steps=2))
 
 
 HEADS: dict[str, tuple[Any, Any]] = {
@@ -84,7 +84,7 @@ def head(folder: Path, kind: str, rows: int = 30, batch_size: int = 4, **shape: 
         "attention": "bidirectional",
     }
     backbone = GPTConfig(**(fixed | shape))
-    settings: dict[str, Any] = {"optimizer": AdamWConfig(lr=1e-2), "schedule": Schedule(kind="constant")}
+    settings: dict[str, Any] = {"optimizer": OptimizerConfig(lr=1e-2), "schedule": Schedule(kind="constant")}
     if kind != "qa":
         settings["labels"] = data.labels  # type: ignore[attr-defined]
     task: Task = task_class(backbone, **settings)

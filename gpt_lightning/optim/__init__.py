@@ -1,7 +1,7 @@
 """Optimisation: parameter groups, the optimizer, the learning rate over time."""
 
-from gpt_lightning.optim.adamw import AdamWConfig
 from gpt_lightning.optim.fine_tuning import FineTuning
+from gpt_lightning.optim.optimizer import OptimizerConfig
 from gpt_lightning.optim.schedule import Schedule
 
-__all__ = ["AdamWConfig", "FineTuning", "Schedule"]
+__all__ = ["FineTuning", "OptimizerConfig", "Schedule"]

@@ -20,7 +20,7 @@ from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.weights import load_backbone
-from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
+from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.worst import Worst
 
 Stage = Literal["train", "val", "test"]
@@ -42,7 +42,7 @@ class Task(L.LightningModule, ABC):
     Args:
         backbone: the transformer's shape.
         vocab_size: the tokenizer's number of ids; filled in from the data.
-        optimizer: AdamW's settings.
+        optimizer: how gradients become steps.
         schedule: the learning rate over time.
         init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
         fine_tuning: what of the backbone is frozen or learns more slowly.
@@ -58,7 +58,7 @@ class Task(L.LightningModule, ABC):
         self,
         backbone: GPTConfig,
         vocab_size: int | None,
-        optimizer: AdamWConfig,
+        optimizer: OptimizerConfig,
         schedule: Schedule,
         init_from: str | None,
         fine_tuning: FineTuning,

@@ -12,7 +12,7 @@ from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.linear_loss import LMHead
 from gpt_lightning.models.weights import load_head
-from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
+from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task
 
 # B batch, T tokens, C channels, V vocabulary
@@ -24,7 +24,7 @@ class CausalLM(Task):
     Args:
         backbone: the transformer's shape.
         vocab_size: the tokenizer's number of ids; filled in from the data.
-        optimizer: AdamW's settings.
+        optimizer: how gradients become steps.
         schedule: the learning rate over time.
         init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
         fine_tuning: what of the backbone is frozen or learns more slowly.
@@ -36,7 +36,7 @@ class CausalLM(Task):
         self,
         backbone: GPTConfig = GPTConfig(),
         vocab_size: int | None = None,
-        optimizer: AdamWConfig = AdamWConfig(),
+        optimizer: OptimizerConfig = OptimizerConfig(),
         schedule: Schedule = Schedule(),
         init_from: str | None = None,
         fine_tuning: FineTuning = FineTuning(),

@@ -13,7 +13,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import SpanMetrics, TrainingLoss
 from gpt_lightning.metrics.span import token_f1
 from gpt_lightning.models import GPTConfig
-from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
+from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
 from gpt_lightning.tasks.worst import escape
 
@@ -55,7 +55,7 @@ class QuestionAnswering(Task):
     Args:
         backbone: the transformer's shape, and whether its attention is causal or bidirectional.
         vocab_size: the tokenizer's number of ids; filled in from the data.
-        optimizer: AdamW's settings.
+        optimizer: how gradients become steps.
         schedule: the learning rate over time.
         init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
         fine_tuning: what of the backbone is frozen or learns more slowly.
@@ -69,7 +69,7 @@ class QuestionAnswering(Task):
         self,
         backbone: GPTConfig = GPTConfig(),
         vocab_size: int | None = None,
-        optimizer: AdamWConfig = AdamWConfig(),
+        optimizer: OptimizerConfig = OptimizerConfig(),
         schedule: Schedule = Schedule(),
         init_from: str | None = None,
         fine_tuning: FineTuning = FineTuning(),

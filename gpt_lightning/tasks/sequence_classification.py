@@ -12,7 +12,7 @@ from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import ClassificationMetrics, MultiLabelMetrics, TrainingLoss
 from gpt_lightning.models import GPTConfig
-from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
+from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task, linear_head
 from gpt_lightning.tasks.worst import escape, shorten
 
@@ -26,7 +26,7 @@ class SequenceClassification(Task):
         backbone: the transformer's shape, and whether its attention is causal or bidirectional.
         labels: the labels' names; filled in from the data.
         vocab_size: the tokenizer's number of ids; filled in from the data.
-        optimizer: AdamW's settings.
+        optimizer: how gradients become steps.
         schedule: the learning rate over time.
         init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
         fine_tuning: what of the backbone is frozen or learns more slowly.
@@ -44,7 +44,7 @@ class SequenceClassification(Task):
         backbone: GPTConfig = GPTConfig(),
         labels: list[str] | None = None,
         vocab_size: int | None = None,
-        optimizer: AdamWConfig = AdamWConfig(),
+        optimizer: OptimizerConfig = OptimizerConfig(),
         schedule: Schedule = Schedule(),
         init_from: str | None = None,
         fine_tuning: FineTuning = FineTuning(),

@@ -11,7 +11,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import EntityMetrics, TrainingLoss
 from gpt_lightning.metrics.entity_f1 import entities
 from gpt_lightning.models import GPTConfig
-from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
+from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
 from gpt_lightning.tasks.worst import escape, shorten
 
@@ -26,7 +26,7 @@ class TokenClassification(Task):
             a word before it has seen the next one.
         labels: the tags, ``O`` and ``B-TYPE`` and so on; filled in from the data.
         vocab_size: the tokenizer's number of ids; filled in from the data.
-        optimizer: AdamW's settings.
+        optimizer: how gradients become steps.
         schedule: the learning rate over time.
         init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
         fine_tuning: what of the backbone is frozen or learns more slowly.
@@ -41,7 +41,7 @@ class TokenClassification(Task):
         backbone: GPTConfig = GPTConfig(),
         labels: list[str] | None = None,
         vocab_size: int | None = None,
-        optimizer: AdamWConfig = AdamWConfig(),
+        optimizer: OptimizerConfig = OptimizerConfig(),
         schedule: Schedule = Schedule(),
         init_from: str | None = None,
         fine_tuning: FineTuning = FineTuning(),

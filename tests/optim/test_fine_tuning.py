@@ -7,7 +7,7 @@ import torch
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
-from gpt_lightning.optim import AdamWConfig, FineTuning
+from gpt_lightning.optim import FineTuning, OptimizerConfig
 from gpt_lightning.tasks import TokenClassification
 
 POSITIONS = ("learned", "rotary")
@@ -15,7 +15,9 @@ POSITIONS = ("learned", "rotary")
 
 def task(position: Any = "learned", **settings: Any) -> TokenClassification:
     shape = GPTConfig(vocab_size=7, block_size=4, n_layer=3, n_head=2, n_embd=8, position=position)
-    return TokenClassification(shape, ["O", "B-X"], optimizer=AdamWConfig(lr=0.1), fine_tuning=FineTuning(**settings))
+    return TokenClassification(
+        shape, ["O", "B-X"], optimizer=OptimizerConfig(lr=0.1), fine_tuning=FineTuning(**settings)
+    )
 
 
 def rates(module: TokenClassification) -> dict[str, float]:

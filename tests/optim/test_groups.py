@@ -8,7 +8,7 @@ from torch import nn
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
-from gpt_lightning.optim import AdamWConfig
+from gpt_lightning.optim import OptimizerConfig
 from gpt_lightning.optim.groups import parameter_groups
 from gpt_lightning.tasks import CausalLM
 
@@ -41,7 +41,7 @@ def test_norms_and_biases_and_nothing_else_do_not_decay(shape: dict[str, Any]) -
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_every_parameter_is_in_one_group_once(shape: dict[str, Any]) -> None:
     module = task(**shape)
-    grouped = [p for group in AdamWConfig().build(module).param_groups for p in group["params"]]
+    grouped = [p for group in OptimizerConfig().build(module).param_groups for p in group["params"]]
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == set(module.parameters())
     tied = module.head.weight is module.backbone.token_embedding.weight
@@ -57,7 +57,7 @@ def test_what_is_frozen_is_left_out() -> None:
 
 
 def test_settings_reach_the_optimizer() -> None:
-    optimizer = AdamWConfig(lr=0.5, beta1=0.6, beta2=0.7, eps=0.8, weight_decay=0.9).build(task())
+    optimizer = OptimizerConfig(lr=0.5, beta1=0.6, beta2=0.7, eps=0.8, weight_decay=0.9).build(task())
     for group, weight_decay in zip(optimizer.param_groups, (0.9, 0.0), strict=True):
         assert {key: group[key] for key in ("lr", "betas", "eps", "weight_decay")} == {
             "lr": 0.5,
@@ -73,7 +73,7 @@ def test_one_step_is_the_papers() -> None:
     start = {name: p.detach().clone() for name, p in module.named_parameters()}
     for p in module.parameters():
         p.grad = torch.full_like(p, -2.0)
-    AdamWConfig(lr=0.1, weight_decay=0.5, eps=0.0).build(module).step()
+    OptimizerConfig(lr=0.1, weight_decay=0.5, eps=0.0).build(module).step()
     torch.testing.assert_close(module.weight, start["weight"] * (1 - 0.1 * 0.5) + 0.1)
     torch.testing.assert_close(module.bias, start["bias"] + 0.1)
 
@@ -92,4 +92,4 @@ def test_one_step_is_the_papers() -> None:
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        AdamWConfig(**settings)
+        OptimizerConfig(**settings)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gpt_lightning.errors import RunError
-from gpt_lightning.optim import AdamWConfig
+from gpt_lightning.optim import OptimizerConfig
 from gpt_lightning.tasks import Task
 from gpt_lightning.training import Checkpoints, Validations
 from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
@@ -90,7 +90,7 @@ def test_a_bounded_number_is_left_out(
 
     def run(folder: str, *steps: int, ckpt_path: Path | None = None) -> Task:
         task = causal_lm()
-        task.optimizer_config = AdamWConfig(lr=1e-2, max_skipped_steps=2)
+        task.optimizer_config = OptimizerConfig(lr=1e-2, max_skipped_steps=2)
         callbacks = [Inject(where, float("nan"), *steps), Checkpoints(every_n_steps=1), Validations()]
         fit = trainer(Path(folder), max_steps=8, callbacks=callbacks, limit_val_batches=0)
         fit.fit(task, datamodule=language_modeling(tmp_path), ckpt_path=ckpt_path, weights_only=True)
@@ -120,7 +120,7 @@ def test_weights_that_overflowed_are_not_saved(tmp_path: Path) -> None:
 
     run = trainer(tmp_path, max_steps=4, callbacks=[Overflow(), Checkpoints(every_n_steps=3)], limit_val_batches=0)
     task = causal_lm()
-    task.optimizer_config = AdamWConfig(lr=1e-2, max_skipped_steps=9)
+    task.optimizer_config = OptimizerConfig(lr=1e-2, max_skipped_steps=9)
     with pytest.raises(RunError, match=r"step 4: state_dict\..*weight is no longer finite, so nothing was saved"):
         run.fit(task, datamodule=language_modeling(tmp_path))
     tally("R8", [checkpoint["global_step"] for checkpoint in saved(tmp_path)] == [3])

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig, linear_loss
-from gpt_lightning.optim import AdamWConfig, Schedule
+from gpt_lightning.optim import OptimizerConfig, Schedule
 from gpt_lightning.tasks import CausalLM
 from tests.runs import causal_lm, language_modeling, trainer
 from tests.tensors import Watch
@@ -172,7 +172,7 @@ def test_the_gradient_is_that_of_the_mean_over_all_labels(
 
 def test_a_step_without_any_label_moves_nothing_but_decay(tmp_path: Path) -> None:
     module = task()
-    module.optimizer_config = AdamWConfig(lr=1e-2, weight_decay=0.0)
+    module.optimizer_config = OptimizerConfig(lr=1e-2, weight_decay=0.0)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     fit = trainer(tmp_path, max_epochs=1, accumulate_grad_batches=2)
     # An epoch of nothing but such steps has taught nothing, and says so.
@@ -184,7 +184,7 @@ def test_a_step_without_any_label_moves_nothing_but_decay(tmp_path: Path) -> Non
 
 def test_train_loss_is_the_mean_over_the_labels_since_the_last_time(tmp_path: Path) -> None:
     log, module = Log(), task()
-    module.optimizer_config = AdamWConfig(lr=1e-20)  # so small that the weights stay
+    module.optimizer_config = OptimizerConfig(lr=1e-20)  # so small that the weights stay
     fit = trainer(tmp_path, logger=log, max_epochs=2, accumulate_grad_batches=2, log_every_n_steps=2)
     fit.fit(module, batches(RAGGED))
     reference = task()
@@ -336,7 +336,7 @@ def test_settings_given_now_win_over_the_saved_ones(tmp_path: Path) -> None:
     first.save_checkpoint(tmp_path / "last.ckpt")
 
     recorder, module = Recorder(), task()
-    module.optimizer_config = AdamWConfig(lr=0.5, beta1=0.1, beta2=0.2, eps=0.3, weight_decay=0.4)
+    module.optimizer_config = OptimizerConfig(lr=0.5, beta1=0.1, beta2=0.2, eps=0.3, weight_decay=0.4)
     module.schedule = Schedule(kind="constant", warmup_steps=0)
     resumed = trainer(tmp_path, max_steps=len(RAGGED) + 3, callbacks=[recorder])
     resumed.fit(module, batches(RAGGED), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
@@ -451,7 +451,7 @@ def test_float16_scales_and_clips_as_float32_does(tmp_path: Path) -> None:
     logs, states = [], []
     for plugins in ([], [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=2.0**12))]):
         log, module = Log(), task()
-        module.optimizer_config = AdamWConfig(lr=1e-2, eps=0.1)  # or noise about 0 would be a whole step
+        module.optimizer_config = OptimizerConfig(lr=1e-2, eps=0.1)  # or noise about 0 would be a whole step
         fit = trainer(tmp_path, logger=log, max_steps=3, plugins=plugins, accumulate_grad_batches=2)
         fit.fit(module, batches(RAGGED))
         logs.append(log.lines)

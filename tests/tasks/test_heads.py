@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
-from gpt_lightning.optim import AdamWConfig, FineTuning, Schedule
+from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
 from gpt_lightning.training.reading import read_checkpoint
 from tests.runs import trainer
@@ -107,7 +107,7 @@ def dense_losses(task: Task, batch: dict[str, Any]) -> tuple[Tensor, float]:
 @pytest.mark.parametrize("kind", [*KINDS, "weighted"])
 def test_the_gradient_is_that_of_the_mean_over_all_labels(tmp_path: Path, kind: str, accumulate: int) -> None:
     """Ragged micro-batches through the Trainer, against one dense formula in float64."""
-    arguments: dict[str, Any] = {"optimizer": AdamWConfig(lr=1e-9), "schedule": Schedule(kind="constant")}
+    arguments: dict[str, Any] = {"optimizer": OptimizerConfig(lr=1e-9), "schedule": Schedule(kind="constant")}
     if kind == "weighted":
         kind, arguments["class_weights"] = "classification", {"bad": 0.05, "fine": 0.01, "good": 0.005}
     task = make_task(kind, **arguments)

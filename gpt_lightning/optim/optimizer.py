@@ -11,7 +11,7 @@ from gpt_lightning.optim.groups import parameter_groups
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdamWConfig:
+class OptimizerConfig:
     """AdamW (Loshchilov & Hutter 2017, arXiv:1711.05101); the defaults are GPT-3's.
 
     Attributes:
