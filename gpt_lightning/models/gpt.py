@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.cache import KVCache
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.layers import AttentionInputs, Block, make_norm, rotary_angles
+from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, SwiGLU, make_norm, rotary_angles
 
 INIT_STD = 0.02
 
@@ -142,6 +142,20 @@ class GPT(nn.Module):
     def num_parameters(self) -> int:
         """Weights that are learned; shared ones count once."""
         return sum(p.numel() for p in self.parameters())
+
+    def matrices(self) -> dict[Tensor, tuple[int, ...]]:
+        """The matrices inside the blocks, and how many rows each of those has that lie in one weight.
+
+        Queries, keys and values come from one product, but are three matrices, one on top of the other.
+        """
+        rows: dict[Tensor, tuple[int, ...]] = {}
+        for part in self.modules():
+            if isinstance(part, Attention | MLP | SwiGLU):
+                layers = [layer for layer in part.children() if isinstance(layer, nn.Linear)]
+                rows |= {layer.weight: (layer.out_features,) for layer in layers}
+            if isinstance(part, Attention):
+                rows[part.qkv.weight] = part.widths
+        return rows
 
     def flops_per_token(self) -> int:
         """Floating-point operations of one training step (forward and backward) a token, without the output layer.

@@ -76,10 +76,9 @@ class Attention(nn.Module):
         self.n_head, self.n_kv_head, self.head_width = config.n_head, config.kv_heads, config.head_width
         self.turns = config.nope_interval is None or (layer + 1) % config.nope_interval != 0
         self.dropout = config.attention_dropout
+        self.widths = tuple(heads * self.head_width for heads in (self.n_head, self.n_kv_head, self.n_kv_head))
         # One product for queries, keys and values.
-        self.qkv = nn.Linear(
-            config.n_embd, (self.n_head + 2 * self.n_kv_head) * self.head_width, bias=bool(config.bias)
-        )
+        self.qkv = nn.Linear(config.n_embd, sum(self.widths), bias=bool(config.bias))
         self.proj = nn.Linear(self.n_head * self.head_width, config.n_embd, bias=config.bias in (True, "attention"))
         self.q_norm = nn.RMSNorm(self.head_width, eps=config.norm_eps) if config.qk_norm else None
         self.k_norm = nn.RMSNorm(self.head_width, eps=config.norm_eps) if config.qk_norm else None

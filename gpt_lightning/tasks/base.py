@@ -146,9 +146,17 @@ class Task(L.LightningModule, ABC):
         """Go back to the last optimizer step: gradients of the micro-batches since are in no checkpoint.
 
         Raises:
-            InputError: the optimizer's state in it is that of other groups of parameters.
+            InputError: the optimizer's state in it is that of another kind, or of other groups of parameters.
         """
-        saved, mine = checkpoint["hyper_parameters"].get("fine_tuning", {}), asdict(self.fine_tuning)
+        hparams = checkpoint["hyper_parameters"]
+        # A checkpoint older than the choice was written by AdamW.
+        kind, asked = hparams.get("optimizer", {}).get("kind", "adamw"), self.optimizer_config.kind
+        if kind != asked and self.trainer.state.fn == "fit":
+            raise InputError(
+                f"the run has model.optimizer.kind={kind}, but you ask for {asked}: one cannot go on with what the "
+                "other remembers; leave it out to go on, or start with --model.init_from"
+            )
+        saved, mine = hparams.get("fine_tuning", {}), asdict(self.fine_tuning)
         rates = [(each.get("layer_lr_decay", 1.0) != 1.0, each.get("head_lr") is not None) for each in (saved, mine)]
         other_groups = saved.get("freeze", 0) != mine["freeze"] or rates[0] != rates[1]
         if other_groups and self.trainer.state.fn == "fit":
@@ -194,12 +202,23 @@ class Task(L.LightningModule, ABC):
     # --- the optimizer
 
     def setup(self, stage: str) -> None:
-        """Refuse strategies that step without ``configure_gradient_clipping``, where gradients become means."""
-        known = SingleDeviceStrategy | DDPStrategy | FSDPStrategy | ModelParallelStrategy
-        if stage == "fit" and not isinstance(self.trainer.strategy, known):
+        """Refuse strategies that step without ``configure_gradient_clipping``, where gradients become means.
+
+        Raises:
+            InputError: it is one, or it shares out matrices that Muon must see whole.
+        """
+        strategy = self.trainer.strategy
+        if stage != "fit":
+            return
+        if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy | FSDPStrategy | ModelParallelStrategy):
             raise InputError(
-                f"trainer.strategy {type(self.trainer.strategy).__name__} is not supported: "
+                f"trainer.strategy {type(strategy).__name__} is not supported: "
                 "it would not weigh gradients by tokens; use ddp or fsdp"
+            )
+        if self.optimizer_config.kind == "muon" and isinstance(strategy, FSDPStrategy | ModelParallelStrategy):
+            raise InputError(
+                f"trainer.strategy {type(strategy).__name__} leaves each device a part of every matrix, but "
+                "model.optimizer.kind=muon needs them whole; use ddp, or kind=adamw"
             )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -207,7 +226,9 @@ class Task(L.LightningModule, ABC):
         if not any(parameter.requires_grad for parameter in self.parameters()):
             raise InputError("model.fine_tuning.freeze leaves nothing to train; lower it")
         lr, n_layer = self.optimizer_config.lr, self.backbone.config.n_layer
-        return self.optimizer_config.build(self, lambda name: self.fine_tuning.layer(name, n_layer, lr))
+        return self.optimizer_config.build(
+            self, lambda name: self.fine_tuning.layer(name, n_layer, lr), self.backbone.matrices()
+        )
 
     def on_train_start(self) -> None:
         """Let the settings given now win over those that the optimizer was saved with."""

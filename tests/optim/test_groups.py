@@ -34,8 +34,8 @@ def test_norms_and_biases_and_nothing_else_do_not_decay(shape: dict[str, Any]) -
             expected.add(part.weight)
         else:
             assert isinstance(part, nn.LayerNorm | nn.RMSNorm) or not list(part.parameters(recurse=False))
-    assert set(decaying["params"]) == expected  # type: ignore[call-overload]
-    assert set(others["params"]) == set(module.parameters()) - expected  # type: ignore[call-overload]
+    assert set(decaying["params"]) == expected
+    assert set(others["params"]) == set(module.parameters()) - expected
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -52,7 +52,7 @@ def test_every_parameter_is_in_one_group_once(shape: dict[str, Any]) -> None:
 def test_what_is_frozen_is_left_out() -> None:
     module = task()
     module.backbone.blocks[0].requires_grad_(False)
-    grouped = {p for group in parameter_groups(module, 0.1) for p in group["params"]}  # type: ignore[attr-defined]
+    grouped = {p for group in parameter_groups(module, 0.1) for p in group["params"]}
     assert grouped == set(module.parameters()) - set(module.backbone.blocks[0].parameters())
 
 
