@@ -23,6 +23,7 @@ from tests.tensors import Watch
 pytestmark = pytest.mark.filterwarnings("ignore:.*have no `val_dataloader`.*")
 
 VOCAB_SIZE = 31
+KINDS = ("adamw", "muon")
 Batch = dict[str, Tensor]
 
 
@@ -438,20 +439,24 @@ def test_weights_are_shared_with_the_embedding_or_start_like_it() -> None:
 
 
 @pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed", "bf16-true"])
-def test_it_learns_in_every_precision(tmp_path: Path, precision: Any) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns_in_every_precision(tmp_path: Path, precision: Any, kind: Any) -> None:
     module, data = causal_lm(dropout=0.0), language_modeling(tmp_path)
+    module.optimizer_config = OptimizerConfig(kind=kind, lr=1e-2)
     fit = trainer(tmp_path, max_steps=30, precision=precision, accumulate_grad_batches=2)
     fit.fit(module, datamodule=data)
     assert float(fit.callback_metrics["train/loss"]) < 4.0  # from 5.5
     assert all(value.isfinite().all() for value in module.state_dict().values())
 
 
-def test_float16_scales_and_clips_as_float32_does(tmp_path: Path) -> None:
-    """Gradients must be unscaled before they are clipped; fused AdamW would do it only in its step."""
+@pytest.mark.parametrize("kind", KINDS)
+def test_float16_scales_and_clips_as_float32_does(tmp_path: Path, kind: Any) -> None:
+    """Gradients must be unscaled before they are clipped, and once; fused AdamW would do it only in its step."""
     logs, states = [], []
     for plugins in ([], [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=2.0**12))]):
         log, module = Log(), task()
-        module.optimizer_config = OptimizerConfig(lr=1e-2, eps=0.1)  # or noise about 0 would be a whole step
+        # Noise about 0 must not be a whole step; the directions in which a matrix has none are noise to Muon.
+        module.optimizer_config = OptimizerConfig(kind=kind, lr=1e-2, eps=0.1, muon_lr=1e-5)
         fit = trainer(tmp_path, logger=log, max_steps=3, plugins=plugins, accumulate_grad_batches=2)
         fit.fit(module, batches(RAGGED))
         logs.append(log.lines)
@@ -463,8 +468,10 @@ def test_float16_scales_and_clips_as_float32_does(tmp_path: Path) -> None:
     torch.testing.assert_close(states[1], states[0], rtol=0, atol=2e-4)
 
 
-def test_a_step_that_overflows_in_float16_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_that_overflows_in_float16_is_left_out(tmp_path: Path, kind: Any) -> None:
     module = task()
+    module.optimizer_config = OptimizerConfig(kind=kind)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
     fit = trainer(tmp_path, max_steps=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])

@@ -19,9 +19,10 @@ from tests.runs import HEADS, causal_lm, head, trainer
 
 GLOBAL_BATCH = 4
 SETTINGS: list[dict[str, Any]] = [
-    {"accumulate_grad_batches": 1, "mask_documents": False},
+    {"accumulate_grad_batches": 1, "mask_documents": False, "kind": "adamw"},
     # Windows of two in an epoch of seven batches: the last has one only.
-    {"accumulate_grad_batches": 2, "mask_documents": True},
+    {"accumulate_grad_batches": 2, "mask_documents": True, "kind": "adamw"},
+    {"accumulate_grad_batches": 2, "mask_documents": False, "kind": "muon"},
 ]
 
 
@@ -57,7 +58,7 @@ def labels(batch: Any) -> list[list[int]]:
     return [row for row in batch["labels"].tolist() if max(row) >= 0]
 
 
-def run(folder: Path, world_size: int, accumulate_grad_batches: int, mask_documents: bool) -> dict[str, Any]:
+def run(folder: Path, world_size: int, accumulate_grad_batches: int, mask_documents: bool, kind: Any) -> dict[str, Any]:
     """Two epochs with validation after each; what this process saw and what it ended with."""
     data = LanguageModeling(
         train=str(folder / "train.txt"),
@@ -70,7 +71,8 @@ def run(folder: Path, world_size: int, accumulate_grad_batches: int, mask_docume
         cache_dir=str(folder / "cache"),
     )
     recorder, module = Recorder(), causal_lm(dropout=0.0)
-    module.optimizer_config = type(module.optimizer_config)(lr=1e-2, eps=1e-3)  # noise about 0 must not be a whole step
+    # Noise about 0 must not be a whole step.
+    module.optimizer_config = type(module.optimizer_config)(kind=kind, lr=1e-2, eps=1e-3)
     module.backbone.checkpoint_activations(world_size > 1 and mask_documents)  # which changes nothing
     fit = trainer(
         folder,
@@ -151,7 +153,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=range(len(SETTINGS)), ids=["plain", "accumulating"])
+@pytest.fixture(params=range(len(SETTINGS)), ids=["plain", "accumulating", "muon"])
 def results(request: pytest.FixtureRequest, folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What one process makes of it, and what both ranks made."""
     one = run(folder, 1, **SETTINGS[request.param])
