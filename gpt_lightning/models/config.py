@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 from gpt_lightning.errors import InputError
 
-PER_TASK: Final = ("attention", "dropout", "attention_dropout")
-"""What of the shape no weight depends on: each task decides anew."""
+PER_TASK: Final = ("attention", "dropout", "attention_dropout", "zero_init_proj")
+"""What of the shape no weight that was trained depends on: each task decides anew."""
 
 _COUNTS: Final = (
     "vocab_size",
@@ -59,6 +59,8 @@ class GPTConfig:
         tie_embeddings: the output layer shares the token embedding's weights.
         logit_softcap: a language model's logits become ``cap * tanh(logit / cap)`` (Gemma 2, arXiv:2408.00118); None
             leaves them as they are. Other heads do without.
+        zero_init_proj: the layers that write into the residual stream start at zero, so that each block does nothing at
+            first (Zhang et al. 2019, arXiv:1901.09321).
         dropout: on embeddings and both residual branches.
         attention_dropout: on attention weights; processors have no fast kernels for it, and take three times as long.
     """
@@ -86,6 +88,7 @@ class GPTConfig:
     attention: Literal["causal", "bidirectional"] = "causal"
     tie_embeddings: bool = True
     logit_softcap: float | None = None
+    zero_init_proj: bool = False
     dropout: float = 0.0
     attention_dropout: float = 0.0
 

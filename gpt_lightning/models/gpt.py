@@ -37,7 +37,8 @@ class GPT(nn.Module):
         for name, parameter in self.named_parameters():
             # 2 * n_layer branches add up in the residual stream; scaled so, its variance stays put (GPT-2, 2.3).
             if name.endswith("proj.weight"):
-                nn.init.normal_(parameter, std=INIT_STD / math.sqrt(2 * config.n_layer))
+                std = 0.0 if config.zero_init_proj else INIT_STD / math.sqrt(2 * config.n_layer)
+                nn.init.normal_(parameter, std=std)
 
     @staticmethod
     def _init_weights(module: nn.Module) -> None:

@@ -130,6 +130,7 @@ def effective(config: GPTConfig) -> dict[str, Any]:
     """The shape with None filled in, and without what has no effect in it."""
     shape = asdict(config) | {"n_kv_head": config.kv_heads, "head_dim": config.head_width, "n_inner": config.inner}
     unused = [name for name in shape if name.startswith(("rope_", "nope_")) and config.position != "rotary"]
+    unused.append("zero_init_proj")  # where weights are read, nothing starts
     if config.rope_factor == 1.0:
         unused += ["rope_low_freq_factor", "rope_high_freq_factor", "rope_original_block_size"]
     return {name: value for name, value in shape.items() if name not in unused}

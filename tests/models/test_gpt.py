@@ -278,6 +278,22 @@ def test_initial_weights() -> None:
             assert abs(parameter.mean().item()) < 5 * expected / math.sqrt(parameter.numel()), name
 
 
+@pytest.mark.parametrize("shape", [{}, {"mlp": "swiglu", "n_kv_head": 1}])
+def test_blocks_that_do_nothing_at_first(shape: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    plain = GPT(shape_of(**shape))
+    torch.manual_seed(0)
+    gpt = GPT(shape_of(**shape, zero_init_proj=True))
+    for name, parameter in gpt.named_parameters():
+        if name.endswith("proj.weight"):
+            assert not parameter.any(), name
+        else:
+            assert parameter.equal(plain.get_parameter(name)), name
+    x_BTC = torch.randn(2, 3, gpt.config.n_embd)
+    for block in gpt.blocks:
+        assert block(x_BTC, AttentionInputs(True, None, None, None)).equal(x_BTC)
+
+
 @pytest.mark.parametrize("shape", [{}, LLAMA, {"norm": "rmsnorm"}, {"mlp": "swiglu", "qk_norm": True}])
 def test_bias_is_everywhere_or_nowhere(shape: dict[str, Any]) -> None:
     def without_bias(gpt: GPT) -> list[type[nn.Module]]:

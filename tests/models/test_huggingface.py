@@ -41,7 +41,7 @@ LLAMA: dict[str, Any] = {
 }
 STRETCH: dict[str, Any] = {"rope_factor": 8.0, "rope_original_block_size": 64, "rope_theta": 500.0}
 SHAPES: dict[str, dict[str, Any]] = {
-    "gpt2": {"n_head": 3, "n_embd": 24, "dropout": 0.1},
+    "gpt2": {"n_head": 3, "n_embd": 24, "dropout": 0.1, "zero_init_proj": True},
     "gpt2_untied": {"n_head": 2, "n_embd": 16, "n_inner": 20, "tie_embeddings": False},
     "llama": LLAMA,
     "llama_bias": LLAMA | {"bias": True, "n_kv_head": 2},
