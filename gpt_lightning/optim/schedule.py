@@ -16,7 +16,8 @@ class Schedule:
             warmup to the end of the run; ``wsd``: warmup, stable, then a linear decay (Hu et al. 2024,
             arXiv:2404.06395).
         warmup_steps: optimizer steps over which the rate rises linearly to its peak.
-        decay_steps: ``wsd`` only: optimizer steps of the final decay; None is the last fifth of the run.
+        decay_steps: ``wsd`` only: optimizer steps of the final decay; None takes ``decay_ratio``.
+        decay_ratio: ``wsd`` only: the final decay as a part of the run, in [0, 1].
         min_ratio: the final rate, as a part of the peak.
         total_steps: the step at which the decay ends; None takes the length of the run.
     """
@@ -24,6 +25,7 @@ class Schedule:
     kind: Literal["constant", "linear", "cosine", "wsd"] = "cosine"
     warmup_steps: int = 100
     decay_steps: int | None = None
+    decay_ratio: float = 0.2
     min_ratio: float = 0.1
     total_steps: int | None = None
 
@@ -32,8 +34,9 @@ class Schedule:
             raise InputError("schedule.warmup_steps and schedule.decay_steps must be 0 or more")
         if self.total_steps is not None and self.total_steps < 1:
             raise InputError(f"schedule.total_steps={self.total_steps} must be at least 1; null takes the run's length")
-        if not 0.0 <= self.min_ratio <= 1.0:
-            raise InputError(f"schedule.min_ratio={self.min_ratio} must lie in [0, 1]")
+        for name in ("decay_ratio", "min_ratio"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"schedule.{name}={getattr(self, name)} must lie in [0, 1]")
 
     def ratio(self, step: int, run_steps: int) -> float:
         """What the peak rate is multiplied with at ``step`` (from 0) of a run of ``run_steps`` optimizer steps."""
@@ -46,7 +49,7 @@ class Schedule:
             return 1.0
         start = warmup
         if self.kind == "wsd":
-            decay = total // 5 if self.decay_steps is None else self.decay_steps
+            decay = int(total * self.decay_ratio) if self.decay_steps is None else self.decay_steps
             start = max(warmup, total - decay)
         progress = min(1.0, max(0, step - start) / max(1, total - start))
         fall = 0.5 * (1.0 + math.cos(math.pi * progress)) if self.kind == "cosine" else 1.0 - progress

@@ -41,6 +41,22 @@ ROOT_HALF = 0.5**0.5
             20,
             {0: 0.25, 3: 1.0, 10: 1.0, 11: 0.95, 15: 0.75, 20: 0.5, 99: 0.5},
         ),
+        (
+            {"kind": "wsd", "warmup_steps": 2, "decay_ratio": 0.5, "min_ratio": 0.0},
+            20,
+            {0: 1 / 3, 2: 1.0, 10: 1.0, 11: 0.9, 15: 0.5, 20: 0.0},
+        ),
+        # A number of steps that is given counts, not a part; the part is of the horizon, if one is given.
+        (
+            {"kind": "wsd", "warmup_steps": 0, "decay_steps": 4, "decay_ratio": 1.0, "min_ratio": 0.0},
+            8,
+            {4: 1.0, 6: 0.5},
+        ),
+        (
+            {"kind": "wsd", "warmup_steps": 0, "decay_ratio": 0.4, "min_ratio": 0.0, "total_steps": 10},
+            99,
+            {6: 1.0, 8: 0.5, 10: 0.0},
+        ),
         # The decay never starts within the warmup.
         ({"kind": "wsd", "warmup_steps": 4, "decay_steps": 100, "min_ratio": 0.0}, 8, {3: 0.8, 4: 1.0, 6: 0.5, 8: 0.0}),
         ({"kind": "wsd", "warmup_steps": 0, "decay_steps": 0, "min_ratio": 0.0}, 8, {0: 1.0, 7: 1.0}),
@@ -81,6 +97,8 @@ def test_no_jumps(kind: Any, warmup_steps: int) -> None:
         ({"decay_steps": -1}, r"schedule\.warmup_steps and schedule\.decay_steps must be 0 or more"),
         ({"min_ratio": 1.5}, r"schedule\.min_ratio=1\.5 must lie in \[0, 1\]"),
         ({"min_ratio": -0.5}, r"schedule\.min_ratio=-0\.5 must lie in \[0, 1\]"),
+        ({"decay_ratio": 1.1}, r"schedule\.decay_ratio=1\.1 must lie in \[0, 1\]"),
+        ({"decay_ratio": -0.1}, r"schedule\.decay_ratio=-0\.1 must lie in \[0, 1\]"),
         ({"total_steps": 0}, r"schedule\.total_steps=0 must be at least 1"),
         ({"total_steps": -5}, r"schedule\.total_steps=-5 must be at least 1"),
     ],
