@@ -22,6 +22,7 @@ RUNS_HERE = [
     "pretrain_books.yaml",
     "pretrain_books_nano.yaml",
     "pretrain_shakespeare_char.yaml",
+    "pretrain_shakespeare_char_fast.yaml",
     "pretrain_toy_world.yaml",
 ]
 HEADS = {
