@@ -147,14 +147,15 @@ class GPT(nn.Module):
     def matrices(self) -> dict[Tensor, tuple[int, ...]]:
         """The matrices inside the blocks, and how many rows each of those has that lie in one weight.
 
-        Queries, keys and values come from one product, but are three matrices, one on top of the other.
+        Queries, keys and values come from one product, but are three matrices, one on top of the other. A layer that
+        something was put around or beside is none of them.
         """
         rows: dict[Tensor, tuple[int, ...]] = {}
         for part in self.modules():
             if isinstance(part, Attention | MLP | SwiGLU):
                 layers = [layer for layer in part.children() if isinstance(layer, nn.Linear)]
                 rows |= {layer.weight: (layer.out_features,) for layer in layers}
-            if isinstance(part, Attention):
+            if isinstance(part, Attention) and part.qkv.weight in rows:
                 rows[part.qkv.weight] = part.widths
         return rows
 

@@ -19,7 +19,7 @@ class OptimizerConfig:
     Attributes:
         kind: ``adamw`` for all parameters; or ``muon``, which moves the matrices inside the blocks by Muon (Jordan et
             al. 2024, https://kellerjordan.github.io/posts/muon/) and everything else, such as embeddings, the output
-            layer, norms, biases and heads, by AdamW.
+            layer, norms, biases, heads and adapters, by AdamW.
         lr: the peak learning rate.
         beta1: of AdamW: decay of the gradient's mean, a step.
         beta2: of AdamW: decay of the squared gradient's mean, a step.

@@ -304,6 +304,30 @@ def test_the_head_alone_leaves_muon_nothing() -> None:
     optimizer.step()
 
 
+class Adapted(nn.Module):
+    """A layer that stays as it is, with one beside it that learns, as adapters are."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.base_layer = layer.requires_grad_(False)
+        self.beside = nn.Linear(layer.in_features, layer.out_features)
+
+    @property
+    def weight(self) -> Tensor:
+        return self.base_layer.weight
+
+
+def test_adapters_are_for_adamw() -> None:
+    module = CausalLM(GPTConfig(**GPT2), optimizer=MUON)
+    attention: Any = module.backbone.blocks[0].attention
+    attention.qkv = Adapted(attention.qkv)
+    rows = {p: group["rows"] for group in module.configure_optimizers().param_groups for p in group["params"]}
+    assert rows[attention.qkv.beside.weight] is None
+    assert attention.qkv.base_layer.weight not in rows
+    assert attention.qkv.base_layer.weight not in module.backbone.matrices()
+    assert rows[attention.proj.weight] is not None
+
+
 def test_without_a_rate_of_its_own_it_takes_the_other() -> None:
     module = CausalLM(GPTConfig(**GPT2), optimizer=OptimizerConfig(kind="muon"))
     assert {group["lr_ratio"] for group in module.configure_optimizers().param_groups} == {1.0}
