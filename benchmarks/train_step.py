@@ -8,6 +8,7 @@ With the peers in turn, three times, medians and ratios:
 """
 
 import argparse
+import itertools
 import random
 import re
 import resource
@@ -50,9 +51,11 @@ class TimedCLI(CLI):
 def ours(shape: argparse.Namespace) -> float:
     """Train on random characters, as many kinds of them as the vocabulary holds; the median step in milliseconds."""
     quiet()
+    left_out = {*range(0xD800, 0xE000), 0xFFFD}  # surrogates are no characters, and this one stands for the unknown
     with tempfile.TemporaryDirectory() as folder:
         # Two ids are the end of text and the unknown character.
-        characters = [chr(0x4E00 + number) for number in range(shape.vocab - 2)]
+        codes = (code for code in range(0x4E00, 0x110000) if code not in left_out)
+        characters = [chr(code) for code in itertools.islice(codes, shape.vocab - 2)]
         count = shape.batch * shape.tokens * (shape.steps + SKIP + 1) + 1
         text = "".join(characters) + "".join(random.Random(0).choices(characters, k=count))
         (Path(folder) / "text.txt").write_text(text)
@@ -62,7 +65,8 @@ def ours(shape: argparse.Namespace) -> float:
             --model.backbone.n_embd={shape.n_embd} --model.backbone.block_size={shape.tokens}
             --model.optimizer.lr=1e-3 --model.schedule.kind=constant
             --data=LanguageModeling --data.train={folder}/text.txt --data.tokenizer=characters
-            --data.batch_size={shape.batch} --data.cache_dir={folder}/cache"""
+            --data.batch_size={shape.batch} --data.cache_dir={folder}/cache
+            --activation_checkpointing={str(shape.activation_checkpointing).lower()}"""
         cli = TimedCLI(arguments.split())
         assert isinstance(cli.datamodule.vocab_size, int)
         assert cli.datamodule.vocab_size == shape.vocab
@@ -78,20 +82,30 @@ def compare(shape: argparse.Namespace, peers: str, rounds: int = 3) -> None:
         "raw loop": [sys.executable, peers, "raw", *numbers],
         "HF Trainer": [sys.executable, peers, "hf", *numbers],
     }
-    results: dict[str, list[float]] = {name: [] for name in commands}
+    results = {name: [milliseconds for milliseconds, _ in each] for name, each in in_turn(commands, rounds).items()}
+    mine = statistics.median(results["gpt_lightning"])
+    for name, values in results.items():
+        median = statistics.median(values)
+        print(f"{name}: median {median:.1f} ms/step; ours is {mine / median:.3f} of it")
+
+
+def in_turn(commands: dict[str, list[str]], rounds: int) -> dict[str, list[tuple[float, int]]]:
+    """Run each command in a process of its own, one after the other, again and again.
+
+    Returns:
+        Milliseconds a step and MB at the peak, a pair for each round, as the scripts print them.
+    """
+    results: dict[str, list[tuple[float, int]]] = {name: [] for name in commands}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds):
             for name, command in commands.items():
                 command = [command[0], str(Path(command[1]).resolve()), *command[2:]]
                 out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder).stdout
-                found = re.search(r"([\d.]+) ms/step.*", out)
+                found = re.search(r"([\d.]+) ms/step.* peak (\d+) MB", out)
                 assert found, out
-                results[name].append(float(found[1]))
+                results[name].append((float(found[1]), int(found[2])))
                 print(f"{name}: {found[0]}", flush=True)
-    mine = statistics.median(results["gpt_lightning"])
-    for name, values in results.items():
-        median = statistics.median(values)
-        print(f"{name}: median {median:.1f} ms/step; ours is {mine / median:.3f} of it")
+    return results
 
 
 def main() -> None:
@@ -100,6 +114,7 @@ def main() -> None:
     for name in SHAPE:
         parser.add_argument(name, type=int)
     parser.add_argument("--peers", help="path of the peers' train_step.py")
+    parser.add_argument("--activation_checkpointing", action="store_true", help="for ours")
     shape = parser.parse_args()
     if shape.peers:
         compare(shape, shape.peers)

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from gpt_lightning import data, tasks, training
 from gpt_lightning.commands.arguments import in_full, option
 from gpt_lightning.commands.config_guard import check
+from gpt_lightning.commands.device import choose, find_device
 from gpt_lightning.commands.from_checkpoint import modules_for, with_backbone, with_checkpoint
 from gpt_lightning.commands.run_parser import RunParser, importing_only
 from gpt_lightning.errors import InputError
@@ -111,6 +112,13 @@ class CLI(LightningCLI):
             help="keep of each block only what goes in, and compute the rest anew in the backward pass: less memory, a "
             "third more computation, the same numbers",
         )
+        parser.add_argument(
+            "--compile",
+            type=bool | None,
+            default=None,
+            help="compile the backbone: faster steps after a slow first one, the same numbers up to rounding, other "
+            "random ones for dropout; null is true on GPUs that train alone or by ddp, and false elsewhere",
+        )
         # For --help alone: config_guard reads it and takes it out.
         parser.add_argument(
             "--allow_import",
@@ -173,8 +181,9 @@ class CLI(LightningCLI):
         """Lightning would let the checkpoint win over flags; ``parse_arguments`` has done it the other way round."""
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Our callbacks and, unless the configuration names another, our logger."""
+        """Our callbacks, what suits the device and, unless the configuration names another, our logger."""
         config = self.config[self.config.subcommand]
+        kwargs |= self._for_device(config)
         if config.trainer.logger in (None, True):
             new = self.config.subcommand == "fit" and not config.trainer.fast_dev_run
             kwargs["logger"] = self._logger(config) if new else False
@@ -195,6 +204,22 @@ class CLI(LightningCLI):
         kwargs["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in bar)
         with no_empty_folder(kwargs.get("logger")):
             return super().instantiate_trainer(**kwargs)
+
+    def _for_device(self, config: Namespace) -> dict[str, Any]:
+        """The Trainer's precision, where the user leaves it open; the model is compiled, where that is wanted."""
+        trainer, strategy = config.trainer, config.trainer.strategy
+        is_simple = isinstance(strategy, str) and strategy.startswith(("auto", "ddp"))
+        choice = choose(
+            find_device(trainer.accelerator),
+            has_precision=trainer.precision is not None or bool(trainer.plugins),  # one of which may be a precision
+            compiles=config.compile,
+            pays=is_simple and self.config.subcommand == "fit",
+        )
+        if choice.said and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            print(choice.said, flush=True)
+        if choice.compile:
+            self.model.backbone.compile()  # the module in place: the names of its weights stay
+        return {} if choice.precision is None else {"precision": choice.precision}
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[L.Callback]) -> L.Trainer:
         """Without our checkpoints, where they are not wanted."""

@@ -98,7 +98,8 @@ def generate(
         if cache.length + unread_BT.size(1) > block_size:
             cache.clear()
             unread_BT = text_BT[:, -(block_size // 2 or 1) :]
-        hidden_BTC = backbone(unread_BT, cache=cache)
+        # Not by a call: where those are compiled, it would be done anew for each length of the cache.
+        hidden_BTC = backbone.forward(unread_BT, cache=cache)
         unread_BT = sampling.draw(head(hidden_BTC[:, -1]), generator)
         if stop_id is not None:
             unread_BT = unread_BT.masked_fill(ended_B.unsqueeze(1), stop_id)

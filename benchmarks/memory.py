@@ -1,0 +1,48 @@
+"""Peak memory and speed of a training step with a large vocabulary, ours through the whole stack beside others.
+
+    python benchmarks/memory.py N_LAYER N_HEAD N_EMBD T B VOCAB STEPS --peers ../shared/bench/train_step.py
+
+Ours runs once as it is and once with activation checkpointing, Hugging Face's Trainer as it is; each run is a process
+of its own, whose peak is that of all its memory. Three rounds in turn, medians.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.train_step import SHAPE, in_turn
+
+ROUNDS = 3
+
+
+def main() -> None:
+    """Measure and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in SHAPE:
+        parser.add_argument(name)
+    parser.add_argument("--peers", required=True, help="path of the peers' train_step.py")
+    options = parser.parse_args()
+    numbers = [getattr(options, name) for name in SHAPE]
+    ours = [sys.executable, str(Path(__file__).with_name("train_step.py")), *numbers]
+    commands = {
+        "gpt_lightning": ours,
+        "with activation checkpointing": [*ours, "--activation_checkpointing"],
+        "HF Trainer": [sys.executable, options.peers, "hf", *numbers],
+    }
+    results = in_turn(commands, ROUNDS)
+    milliseconds, megabytes = (
+        {name: statistics.median(pair[number] for pair in pairs) for name, pairs in results.items()}
+        for number in (0, 1)
+    )
+    for name in commands:
+        faster, smaller = (each["HF Trainer"] / each[name] for each in (milliseconds, megabytes))
+        print(
+            f"{name}: {milliseconds[name]:.1f} ms/step, peak {megabytes[name]:.0f} MB; "
+            f"HF Trainer takes {faster:.2f} times as long and {smaller:.2f} times as much memory"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""What is chosen where the user leaves it open. On GPUs it is the choice that is tested: none was at hand to run on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gpt_lightning.commands.device import Choice, Device, choose, find_device
+from gpt_lightning.errors import InputError
+from gpt_lightning.models import GPT
+from gpt_lightning.models.sampling import Sampling, generate
+from gpt_lightning.training.reading import read_checkpoint
+from tests.commands.test_run import Run, fit, run
+from tests.runs import causal_lm, language_modeling, trainer
+from tests.test_golden_losses import Losses
+
+__all__ = ["run"]  # a fixture
+
+CPU = Device(None, True)
+H100, T4, P100 = (Device(capability, True) for capability in ((9, 0), (7, 5), (6, 0)))
+A100_WITHOUT_A_COMPILER = Device((8, 0), False)
+FLASH = "precision bf16-mixed, flash attention where nothing is masked but the future"
+CASES: list[tuple[Device, bool, bool | None, bool, str | None, bool, str | None]] = [
+    # device, has_precision, compiles, pays -> precision, compile, said
+    (CPU, False, None, True, None, False, None),
+    (CPU, True, None, True, None, False, None),
+    (CPU, False, True, True, None, True, None),
+    (H100, False, None, True, "bf16-mixed", True, f"capability 9.0) gets {FLASH}, a compiled backbone, fused AdamW;"),
+    (H100, False, None, False, "bf16-mixed", False, f"gets {FLASH}, fused AdamW;"),
+    (H100, False, True, False, "bf16-mixed", True, f"gets {FLASH}, fused AdamW;"),
+    (H100, False, False, True, "bf16-mixed", False, f"gets {FLASH}, fused AdamW;"),
+    (H100, True, None, True, None, True, "gets a compiled backbone, fused AdamW; --trainer.precision and"),
+    (H100, True, False, True, None, False, None),
+    (H100, True, True, True, None, True, None),
+    (A100_WITHOUT_A_COMPILER, False, None, True, "bf16-mixed", False, f"capability 8.0) gets {FLASH}, fused AdamW;"),
+    (T4, False, None, True, None, True, "capability 7.5) gets a compiled backbone, fused AdamW;"),
+    (P100, False, None, True, None, False, None),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_device_decides_what_the_user_leaves_open(case: Any) -> None:
+    device, has_precision, compiles, pays, *expected, said = case
+    choice = choose(device, has_precision=has_precision, compiles=compiles, pays=pays)
+    assert [choice.precision, choice.compile] == expected
+    assert (choice.said is None) == (said is None)
+    assert said is None or said in (choice.said or "")
+    assert "\n" not in (choice.said or "")
+
+
+@pytest.mark.parametrize(
+    ("device", "needs"),
+    [(Device(None, False), r"a C\+\+ compiler \(g\+\+ or clang\+\+\)"), (A100_WITHOUT_A_COMPILER, "and triton")],
+)
+def test_nothing_is_compiled_without_a_compiler(device: Device, needs: str) -> None:
+    with pytest.raises(InputError, match=rf"--compile=true needs .*{needs}; install what is missing, or leave it out"):
+        choose(device, has_precision=False, compiles=True, pays=True)
+
+
+def test_which_device_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    found = [find_device(accelerator).capability for accelerator in ("auto", "gpu", "cuda", "cpu", "tpu")]
+    assert found == [(9, 0)] * 3 + [None] * 2
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.delenv("CC", raising=False)
+    assert [find_device(accelerator).has_compiler for accelerator in ("cpu", "gpu")] == [False, False]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert find_device("auto") == Device(None, False)
+
+
+def test_what_was_chosen_is_what_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[bool, bool | None, bool]] = []
+    compiled: list[GPT] = []
+
+    def chosen(device: Device, *, has_precision: bool, compiles: bool | None, pays: bool) -> Choice:
+        assert device.capability is None
+        asked.append((has_precision, compiles, pays))
+        return Choice(None if has_precision else "64-true", bool(compiles), "what was chosen")
+
+    monkeypatch.setattr("gpt_lightning.commands.run.choose", chosen)
+    monkeypatch.setattr(GPT, "compile", lambda gpt: compiled.append(gpt))
+    short = ("--trainer.max_steps=1", "--trainer.limit_val_batches=0")
+    assert fit(run, *short).count("what was chosen") == 1
+    fit(run, *short, "--trainer.precision=32", "--compile=true")
+    states = [read_checkpoint(Path(f"logs/beer/version_{n}/checkpoints/step_1.ckpt"))["state_dict"] for n in (0, 1)]
+    assert [state["head.weight"].dtype for state in states] == [torch.float64, torch.float32]
+    code, _, err = run("test", "--ckpt_path=logs/beer/version_0", "--data.test=text.txt", "--data.cache_dir=cache")
+    assert code == 0, err
+    assert asked == [(False, None, True), (True, True, True), (False, None, False)]
+    assert len(compiled) == 1
+
+
+# --- compiling
+
+
+def test_generating_does_not_compile() -> None:
+    """Each token has a longer cache, and each length of it would be compiled anew."""
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("compiled")
+
+    module = causal_lm().eval()
+    module.backbone.compile(backend=refuse)
+    prompt = torch.zeros(1, 2, dtype=torch.int64)
+    tokens = generate(module.backbone, module.head, prompt, max_new_tokens=3, sampling=Sampling(temperature=0.0))
+    assert len(list(tokens)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch's, of itself
+@pytest.mark.skipif(not find_device("cpu").has_compiler, reason="torch.compile needs a C++ compiler: g++ or clang++")
+def test_a_compiled_backbone_learns_the_same(tmp_path: Path) -> None:
+    results = []
+    for compiles in (False, True):
+        module, losses = causal_lm(dropout=0.0), Losses()
+        if compiles:
+            module.backbone.compile()
+        fit = trainer(tmp_path, callbacks=[losses], max_steps=3, limit_val_batches=0)
+        fit.fit(module, datamodule=language_modeling(tmp_path))
+        results.append((losses.values, dict(module.state_dict())))
+    (expected, weights), (found, compiled) = results
+    assert len(found) == 3
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert compiled.keys() == weights.keys()
+    torch.testing.assert_close(compiled, weights, rtol=1e-4, atol=1e-5)
