@@ -22,6 +22,13 @@ def parser() -> Parser:
     p.add_argument("model", type=str, metavar="MODEL", help="a checkpoint, a run's folder (its best one), or a model's")
     p.add_argument("folder", type=str, metavar="DIR", help="a new folder, or an empty one")
     p.add_argument("--dtype", type=str, default="float32", help="of the weights: float32, bfloat16 or float16")
+    p.add_argument(
+        "--init_from",
+        type=str | None,
+        default=None,
+        metavar="BASE",
+        help="where the weights are that the adapters of MODEL were trained beside, if they have moved",
+    )
     return p
 
 
@@ -41,7 +48,7 @@ def main(argv: list[str]) -> int:
     if options.dtype not in dtypes:
         raise InputError(f"--dtype {options.dtype}: choose one of {', '.join(dtypes)}")
     path, folder = find_checkpoint(options.model), Path(options.folder)
-    task, tokenizer = load_task(path)
+    task, tokenizer = load_task(path, options.init_from)
     make_folder(folder)
     ids = special_ids(tokenizer)
     reason = huggingface.save(

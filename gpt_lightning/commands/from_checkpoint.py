@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,18 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from gpt_lightning import data, tasks
+from gpt_lightning.commands.arguments import option
 from gpt_lightning.data.labels import read_labels
 from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.data.tokenizer_sources import bytes_tokenizer, load_tokenizer
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK
+from gpt_lightning.models.lora import LoRA
+from gpt_lightning.models.weights import find_base
 from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 
-MAY_CHANGE = {f"backbone.{name}" for name in PER_TASK} - {"backbone.attention"}
-"""What of the backbone's configuration may change when a run goes on."""
+MAY_CHANGE = {f"backbone.{name}" for name in PER_TASK} - {"backbone.attention"} | {"lora.dropout"}
+"""What of the configurations of the backbone and its adapters may change when a run goes on."""
 
 
 def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_path: str) -> list[str]:
@@ -37,12 +41,12 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
     # Training goes on from where it ended; everything else wants the best there is.
     path = find_checkpoint(ckpt_path, "last" if arguments[0] == "fit" else "best")
     checkpoint = read_checkpoint(path)
-    hparams = dict(checkpoint["hyper_parameters"])
+    hparams = {"lora": asdict(LoRA()), **checkpoint["hyper_parameters"]}
     if path.is_dir() and (arguments[0] == "fit" or "task" not in hparams):
         raise InputError(
             f"{path} is a model, not a run to go on with or to measure; start with --model.init_from={path}"
         )
-    task, labels = hparams.pop("task"), hparams.pop("labels", None)
+    task, labels, base = (hparams.pop(name, None) for name in ("task", "labels", "init_from"))
     classes: dict[str, dict[str, Any]] = {"model": {"class_path": task}}
     # Nothing else that a checkpoint names is imported; a model's folder names none, but what reads its task's batches.
     module = checkpoint.get("data", modules_for(task)[0])
@@ -59,10 +63,11 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
     said = given.model.get("init_args", {})
     # Who asks for nothing and measures needs not be told all that a model is.
     shape = _compare(hparams, said, without.model.init_args, arguments, path) if said or arguments[0] == "fit" else []
-    base = classes | {"model": {"class_path": task, "init_args": hparams}}
-    # The weights are in the checkpoint, wherever they came from at first.
-    result = [arguments[0], "--config", as_yaml(base), *arguments[1:], f"--ckpt_path={path}"]
-    result += ["--model.init_from=null", *shape]
+    underneath = classes | {"model": {"class_path": task, "init_args": hparams}}
+    result = [arguments[0], "--config", as_yaml(underneath), *arguments[1:], f"--ckpt_path={path}"]
+    # The weights are in the checkpoint, wherever they came from at first; unless it holds adapters.
+    init_from = "null" if base is None else _base(path, base, arguments, said.get("init_from"))
+    result += [f"--model.init_from={init_from}", *shape]
     if labels is not None:
         result += _labels(labels, given.data.get("init_args", {}).get("labels"), path)
     if "tokenizer" in checkpoint:
@@ -72,6 +77,26 @@ def with_checkpoint(parser: LightningArgumentParser, arguments: list[str], ckpt_
         else:
             result.append(_tokenizer_flag(path, checkpoint["tokenizer"], without.data))
     return result
+
+
+def _base(path: Path, saved: str, arguments: list[str], configured: str | None) -> str:
+    """Where the weights are that the adapters in a checkpoint were trained beside.
+
+    Args:
+        path: the checkpoint.
+        saved: where they were then.
+        arguments: of which a flag is meant, as the weights may have moved.
+        configured: what the user says, in files and flags.
+
+    Raises:
+        InputError: there is nothing.
+    """
+    init_from = option(arguments, "--model.init_from") or saved
+    if configured not in (None, init_from):
+        print(f"from the checkpoint: model.init_from={init_from} (the configuration has {configured})")
+    elif init_from != saved:
+        print(f"yours, not the checkpoint's: model.init_from={init_from} (it has {saved})")
+    return find_base(path, init_from, "say where with --model.init_from")
 
 
 def _compare(
@@ -99,7 +124,7 @@ def _compare(
         if key not in yours or (key == "backbone.vocab_size" and mine is None):
             if value != otherwise.get(key):
                 print(f"from the checkpoint: model.{key}={value}")
-        elif mine != value and (not key.startswith("backbone.") or key in MAY_CHANGE):
+        elif mine != value and (not key.startswith(("backbone.", "lora.")) or key in MAY_CHANGE):
             print(f"yours, not the checkpoint's: model.{key}={mine} (it has {value})")
         elif mine != value:
             if any(argument.split("=")[0] == f"--model.{key}" for argument in arguments):

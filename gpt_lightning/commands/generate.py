@@ -23,6 +23,13 @@ def parser() -> Parser:
         "--top_p", type=float | None, default=None, help="draw among the likeliest that hold this probability"
     )
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same text")
+    p.add_argument(
+        "--init_from",
+        type=str | None,
+        default=None,
+        metavar="BASE",
+        help="where the weights are that the adapters of MODEL were trained beside, if they have moved",
+    )
     p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
     return p
 
@@ -42,7 +49,7 @@ def main(argv: list[str]) -> int:
     if options.max_new_tokens < 1:
         raise InputError(f"--max_new_tokens {options.max_new_tokens} must be at least 1")
     path = find_checkpoint(options.model)
-    task, tokenizer = load_task(path)
+    task, tokenizer = load_task(path, options.init_from)
     if not isinstance(task, CausalLM):
         raise InputError(f"{path} holds a {type(task).__name__}; only a CausalLM generates text")
     task.to(_device(options.device))

@@ -162,10 +162,11 @@ class GPT(nn.Module):
     def flops_per_token(self) -> int:
         """Floating-point operations of one training step (forward and backward) a token, without the output layer.
 
-        6 for every weight of a matrix, and 12 * n_layer * n_head * D * block_size, D the width of a head, for the
-        attention scores and sums (Chowdhery et al. 2022, arXiv:2204.02311, appendix B): the causal half is not
-        discounted, as is customary.
+        6 for every weight of a matrix (4 for a frozen one, which gradients only pass through), and 12 * n_layer *
+        n_head * D * block_size, D the width of a head, for the attention scores and sums (Chowdhery et al. 2022,
+        arXiv:2204.02311, appendix B): the causal half is not discounted, as is customary.
         """
         config = self.config
-        matrices = sum(p.numel() for block in self.blocks for p in block.parameters() if p.ndim == 2)
-        return 6 * matrices + 12 * config.n_layer * config.n_head * config.head_width * config.block_size
+        weights = (p for block in self.blocks for p in block.parameters() if p.ndim == 2)
+        matrices = sum((6 if p.requires_grad else 4) * p.numel() for p in weights)
+        return matrices + 12 * config.n_layer * config.n_head * config.head_width * config.block_size

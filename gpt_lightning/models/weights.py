@@ -14,6 +14,7 @@ from gpt_lightning.models import huggingface
 from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface_folder import is_model_folder
+from gpt_lightning.models.lora import LoRA, check_base, merge_adapters, weights_sha256
 from gpt_lightning.models.manifest import FILE, Manifest, verify
 
 HUB: Final = "hub:"
@@ -39,6 +40,11 @@ def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path
         raise InputError(f"{model}: no such checkpoint, run folder or model folder; from the hub: {HUB}OWNER/NAME")
     if is_model_folder(path):
         return path
+    if (path / "adapter_config.json").is_file():
+        raise InputError(
+            f"{model}: holds peft's adapters alone; merge them into their model with peft (merge_and_unload, then "
+            "save_pretrained), or give the run that they were exported from"
+        )
     manifest = Manifest.read(path / "checkpoints")
     if not manifest.checkpoints:
         raise InputError(f"{model}: no run with checkpoints: {path / 'checkpoints' / FILE} lists none")
@@ -88,31 +94,66 @@ def _folder_as_checkpoint(folder: Path) -> dict[str, Any]:
     return {"hyper_parameters": pretrained.hparams or {"backbone": asdict(pretrained.config)}}
 
 
-def load_backbone(backbone: GPT, source: str) -> None:
-    """Take over the weights of the backbone in a checkpoint, whichever task it was trained for.
+def load_backbone(backbone: GPT, source: str, through: tuple[Path, ...] = ()) -> None:
+    """Take over the weights of the backbone in a checkpoint, whichever task it was trained for; adapters are merged.
 
     Args:
         backbone: of the same shape; what its attention sees and its dropout may differ.
         source: as ``find_checkpoint`` takes it.
+        through: the checkpoints with adapters beside these weights.
 
     Raises:
-        InputError: there is no checkpoint, or its backbone has another shape.
+        InputError: there is no checkpoint, or its backbone has another shape; or what its adapters were trained beside
+            is gone, or other weights.
     """
     path = find_checkpoint(source)
     if path.is_dir():
         huggingface.load_weights(backbone, huggingface.read_config(path))
         return
-    saved = read_checkpoint(path)["hyper_parameters"].get("backbone", {})
+    checkpoint = read_checkpoint(path)
+    hparams = checkpoint["hyper_parameters"]
+    saved = hparams.get("backbone", {})
     for field in fields(GPTConfig):
         # A field that is younger than the checkpoint is what it was before there was a choice.
         mine, theirs = getattr(backbone.config, field.name), saved.get(field.name, field.default)
         if mine != theirs and field.name not in PER_TASK:
             raise InputError(f"--model.init_from={source}: backbone.{field.name} is {theirs} there, but {mine} here")
-    load_weights(backbone, "backbone.", path)
+    lora = LoRA(**hparams.get("lora", {}))
+    if not lora.r:
+        load_weights(backbone, "backbone.", path)
+        return
+    if path in through:
+        raise InputError(f"{path}: it starts from itself: model.init_from is {hparams['init_from']}")
+    remedy = f"write it as one model, gpt-lightning export {path} DIR --init_from WHERE, and start from that"
+    base = find_base(path, hparams["init_from"], remedy)
+    load_backbone(backbone, base, (*through, path))
+    parts = {"backbone": weights_sha256(backbone)}
+    check_base(checkpoint.get("frozen_sha256"), parts, base, f"--init_from of gpt-lightning export {path} DIR")
+    merge_adapters(backbone, checkpoint["state_dict"], lora)
+
+
+def find_base(path: Path, init_from: str, remedy: str) -> str:
+    """``init_from``, once there is something.
+
+    Args:
+        path: the checkpoint whose adapters need it.
+        init_from: where it should be.
+        remedy: what to do where it is not.
+
+    Raises:
+        InputError: there is nothing.
+    """
+    try:
+        find_checkpoint(init_from)
+    except InputError as error:
+        raise InputError(
+            f"{path} holds adapters, and what they were trained beside is gone: {error}. If it has moved, {remedy}"
+        ) from None
+    return init_from
 
 
 def load_head(task: nn.Module, source: str) -> None:
-    """Take over the head of a checkpoint of the same task.
+    """Take over the head of a checkpoint of the same task; of a language model with adapters it is that of its base.
 
     Args:
         task: with a ``backbone`` and a ``head`` of the same shape.
@@ -124,6 +165,10 @@ def load_head(task: nn.Module, source: str) -> None:
     path = find_checkpoint(source)
     if path.is_dir():
         huggingface.load_weights(task, huggingface.read_config(path))
+        return
+    checkpoint = read_checkpoint(path)
+    if "head" in checkpoint.get("frozen_sha256", {}):
+        load_head(task, checkpoint["hyper_parameters"]["init_from"])
     else:
         head = task.head
         assert isinstance(head, nn.Module)

@@ -19,6 +19,7 @@ from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
+from gpt_lightning.models.lora import LoRA, add_adapters, check_base, merge_adapters, weights_sha256
 from gpt_lightning.models.weights import load_backbone
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.worst import Worst
@@ -46,6 +47,7 @@ class Task(L.LightningModule, ABC):
         schedule: the learning rate over time.
         init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
         fine_tuning: what of the backbone is frozen or learns more slowly.
+        lora: adapters that are trained in place of the backbone.
     """
 
     batch: ClassVar[type]
@@ -62,8 +64,11 @@ class Task(L.LightningModule, ABC):
         schedule: Schedule,
         init_from: str | None,
         fine_tuning: FineTuning,
+        lora: LoRA,
     ) -> None:
         super().__init__()
+        if lora.r:
+            _check_adapters(init_from, fine_tuning)
         if backbone.vocab_size is None:
             backbone = replace(backbone, vocab_size=vocab_size)
         elif vocab_size is not None and vocab_size > backbone.vocab_size:
@@ -75,6 +80,11 @@ class Task(L.LightningModule, ABC):
         if init_from is not None:
             load_backbone(self.backbone, init_from)
         fine_tuning.freeze_parameters(self.backbone, backbone.n_layer)
+        self.init_from = init_from
+        self.frozen_sha256: dict[str, str] = {}  # of parts that are left to init_from, and in no checkpoint
+        if lora.r:
+            self.frozen_sha256["backbone"] = weights_sha256(self.backbone)
+            add_adapters(self.backbone, lora)
         self.optimizer_config = optimizer
         self.schedule = schedule
         self.fine_tuning = fine_tuning
@@ -107,28 +117,45 @@ class Task(L.LightningModule, ABC):
 
     def flops_per_token(self) -> int:
         """Floating-point operations of one training step (forward and backward) a token."""
-        return self.backbone.flops_per_token() + 6 * sum(p.numel() for p in self.head.parameters())
+        head = sum((6 if p.requires_grad else 4) * p.numel() for p in self.head.parameters())
+        return self.backbone.flops_per_token() + head
 
     # --- checkpoints
 
     def keep_hparams(self, **hparams: Any) -> None:
         """Save the constructor's arguments with every checkpoint, as plain numbers, strings, lists and dicts.
 
-        Anything else could not be loaded again without pickle.
+        Anything else could not be loaded again without pickle. Where a checkpoint leaves weights to ``init_from``, that
+        is among them.
         """
         plain = {name: asdict(value) if is_dataclass(value) else value for name, value in hparams.items()}  # type: ignore[arg-type]
+        if self.frozen_sha256:
+            plain["init_from"] = self.init_from
         self.save_hyperparameters({"task": type(self).__name__, **plain}, logger=False)
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Mapping[str, Any]) -> Self:
-        """The task that a checkpoint holds, weights and all."""
-        task = cls.from_hparams(checkpoint["hyper_parameters"])
-        task.load_state_dict(checkpoint["state_dict"])
+        """The task that a checkpoint holds, weights and all; adapters are merged into them.
+
+        Raises:
+            InputError: the weights that its adapters were trained beside are gone, or others.
+        """
+        hparams, state = dict(checkpoint["hyper_parameters"]), checkpoint["state_dict"]
+        lora = LoRA(**hparams.pop("lora", {}))
+        task = cls.from_hparams(hparams)
+        if lora.r:
+            saved = checkpoint.get("frozen_sha256", {})
+            parts = {part: weights_sha256(task.get_submodule(part)) for part in {"backbone", *saved}}
+            check_base(saved, parts, task.init_from, "--init_from")
+            merge_adapters(task.backbone, state, lora)
+            rest = {name: value for name, value in state.items() if not name.startswith("backbone.")}
+            state = {**task.state_dict(), **rest}
+        task.load_state_dict(state)
         return task
 
     @classmethod
     def from_hparams(cls, hyper_parameters: Mapping[str, Any]) -> Self:
-        """The task that a checkpoint's hyper-parameters describe, with random weights."""
+        """The task that a checkpoint's hyper-parameters describe, with the weights of ``init_from`` or random ones."""
         hparams = dict(hyper_parameters)
         if hparams.pop("task") != cls.__name__:
             raise InputError(f"the checkpoint holds a {hyper_parameters['task']}, not a {cls.__name__}")
@@ -137,7 +164,15 @@ class Task(L.LightningModule, ABC):
         return cls(**arguments)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add how many micro-batches wait for an optimizer step, as when validation falls between two of a window."""
+        """Add how many micro-batches wait for an optimizer step, as when validation falls between two of a window.
+
+        What stays as ``init_from`` has it beside adapters is left out.
+        """
+        if self.frozen_sha256:
+            frozen = self._frozen()
+            state = checkpoint["state_dict"].items()
+            checkpoint["state_dict"] = {name: value for name, value in state if name not in frozen}
+            checkpoint["frozen_sha256"] = self.frozen_sha256
         checkpoint["waiting_batches"] = len(self._window_ids)
         checkpoint["skipped_steps"] = self._skipped_steps
         checkpoint["labels_seen"] = self._labels_seen
@@ -146,8 +181,12 @@ class Task(L.LightningModule, ABC):
         """Go back to the last optimizer step: gradients of the micro-batches since are in no checkpoint.
 
         Raises:
-            InputError: the optimizer's state in it is that of another kind, or of other groups of parameters.
+            InputError: the optimizer's state in it is that of another kind, or of other groups of parameters, or its
+                adapters were trained beside other weights.
         """
+        if self.frozen_sha256:
+            check_base(checkpoint.get("frozen_sha256"), self.frozen_sha256, self.init_from, "--model.init_from")
+            checkpoint["state_dict"] = {**checkpoint["state_dict"], **self._frozen()}
         hparams = checkpoint["hyper_parameters"]
         # A checkpoint older than the choice was written by AdamW.
         kind, asked = hparams.get("optimizer", {}).get("kind", "adamw"), self.optimizer_config.kind
@@ -173,6 +212,11 @@ class Task(L.LightningModule, ABC):
         for counts in (progress["current"], progress["total"]):
             for name in ("ready", "started", "processed", "completed"):
                 counts[name] -= waiting
+
+    def _frozen(self) -> dict[str, nn.Parameter]:
+        """What is not trained, by its names."""
+        state = self.state_dict(keep_vars=True).items()
+        return {name: value for name, value in state if isinstance(value, nn.Parameter) and not value.requires_grad}
 
     # --- one step
 
@@ -379,3 +423,21 @@ def linear_head(n_embd: int, outputs: int, bias: bool = True) -> nn.Linear:
     if bias:
         nn.init.zeros_(head.bias)
     return head
+
+
+def _check_adapters(init_from: str | None, fine_tuning: FineTuning) -> None:
+    """Refuse adapters beside weights that nobody has trained, or beside another way to freeze them.
+
+    Raises:
+        InputError: that is what the user asks for.
+    """
+    if init_from is None:
+        raise InputError(
+            "model.lora trains adapters beside a backbone that stays as it is, and this one would be random: "
+            "give --model.init_from, or leave model.lora.r at 0"
+        )
+    if fine_tuning.freeze != 0:
+        raise InputError(
+            f"model.fine_tuning.freeze={fine_tuning.freeze} beside model.lora.r: with adapters the whole backbone is "
+            "frozen already; leave one of them out"
+        )

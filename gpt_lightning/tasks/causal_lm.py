@@ -11,6 +11,7 @@ from gpt_lightning.metrics import LanguageModelingMetrics
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.linear_loss import LMHead
+from gpt_lightning.models.lora import LoRA, weights_sha256
 from gpt_lightning.models.weights import load_head
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task
@@ -28,6 +29,7 @@ class CausalLM(Task):
         schedule: the learning rate over time.
         init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
         fine_tuning: what of the backbone is frozen or learns more slowly.
+        lora: adapters that are trained in place of the backbone.
     """
 
     batch: ClassVar[type] = LanguageModelingBatch
@@ -40,12 +42,17 @@ class CausalLM(Task):
         schedule: Schedule = Schedule(),
         init_from: str | None = None,
         fine_tuning: FineTuning = FineTuning(),
+        lora: LoRA = LoRA(),
     ) -> None:
         if backbone.attention != "causal":
             raise InputError("model.backbone.attention: next-token prediction needs causal attention")
-        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning)
+        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning, lora)
         self.keep_hparams(
-            backbone=self.backbone.config, optimizer=optimizer, schedule=schedule, fine_tuning=fine_tuning
+            backbone=self.backbone.config,
+            optimizer=optimizer,
+            schedule=schedule,
+            fine_tuning=fine_tuning,
+            lora=lora,
         )
         num_embeddings = self.backbone.token_embedding.num_embeddings
         self.head = LMHead(backbone.n_embd, num_embeddings, backbone.logit_softcap)
@@ -55,6 +62,10 @@ class CausalLM(Task):
             nn.init.normal_(self.head.weight, std=INIT_STD)
             if init_from is not None:
                 load_head(self, init_from)
+        if lora.r:
+            self.head.requires_grad_(False)  # the output layer is no head of a task's own
+            if not backbone.tie_embeddings:
+                self.frozen_sha256["head"] = weights_sha256(self.head)
         self.train_metrics = LanguageModelingMetrics()
         self.val_metrics = LanguageModelingMetrics()
         self.test_metrics = LanguageModelingMetrics()

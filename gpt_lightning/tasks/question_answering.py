@@ -13,6 +13,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import SpanMetrics, TrainingLoss
 from gpt_lightning.metrics.span import token_f1
 from gpt_lightning.models import GPTConfig
+from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
 from gpt_lightning.tasks.worst import escape
@@ -59,6 +60,7 @@ class QuestionAnswering(Task):
         schedule: the learning rate over time.
         init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
         fine_tuning: what of the backbone is frozen or learns more slowly.
+        lora: adapters that are trained in place of the backbone.
         max_answer_tokens: no longer answer is given.
         n_best: how many answers to a question are predicted.
     """
@@ -73,18 +75,20 @@ class QuestionAnswering(Task):
         schedule: Schedule = Schedule(),
         init_from: str | None = None,
         fine_tuning: FineTuning = FineTuning(),
+        lora: LoRA = LoRA(),
         max_answer_tokens: int = 30,
         n_best: int = 5,
     ) -> None:
         for name, value in (("max_answer_tokens", max_answer_tokens), ("n_best", n_best)):
             if value < 1:
                 raise InputError(f"--model.{name}={value} must be at least 1")
-        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning)
+        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning, lora)
         self.keep_hparams(
             backbone=self.backbone.config,
             optimizer=optimizer,
             schedule=schedule,
             fine_tuning=fine_tuning,
+            lora=lora,
             max_answer_tokens=max_answer_tokens,
             n_best=n_best,
         )

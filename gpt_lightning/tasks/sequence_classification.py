@@ -12,6 +12,7 @@ from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import ClassificationMetrics, MultiLabelMetrics, TrainingLoss
 from gpt_lightning.models import GPTConfig
+from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task, linear_head
 from gpt_lightning.tasks.worst import escape, shorten
@@ -30,6 +31,7 @@ class SequenceClassification(Task):
         schedule: the learning rate over time.
         init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
         fine_tuning: what of the backbone is frozen or learns more slowly.
+        lora: adapters that are trained in place of the backbone.
         multi_label: a text may have any number of labels: each is decided by itself, at a probability of one half.
         pooling: what the head sees: the ``last`` token, which has seen all others, or the ``mean`` of all.
         label_smoothing: how much of a label's probability is spread over all (Szegedy et al. 2015, arXiv:1512.00567).
@@ -48,6 +50,7 @@ class SequenceClassification(Task):
         schedule: Schedule = Schedule(),
         init_from: str | None = None,
         fine_tuning: FineTuning = FineTuning(),
+        lora: LoRA = LoRA(),
         multi_label: bool = False,
         pooling: Literal["last", "mean"] = "mean",
         label_smoothing: float = 0.0,
@@ -63,13 +66,14 @@ class SequenceClassification(Task):
             )
         if bad := {label: weight for label, weight in (class_weights or {}).items() if not 0.0 <= weight < math.inf}:
             raise InputError(f"--model.class_weights must be finite and 0 or more, not {bad}")
-        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning)
+        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning, lora)
         self.keep_hparams(
             backbone=self.backbone.config,
             labels=labels,
             optimizer=optimizer,
             schedule=schedule,
             fine_tuning=fine_tuning,
+            lora=lora,
             multi_label=multi_label,
             pooling=pooling,
             label_smoothing=label_smoothing,

@@ -11,6 +11,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import EntityMetrics, TrainingLoss
 from gpt_lightning.metrics.entity_f1 import entities
 from gpt_lightning.models import GPTConfig
+from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
 from gpt_lightning.tasks.worst import escape, shorten
@@ -30,6 +31,7 @@ class TokenClassification(Task):
         schedule: the learning rate over time.
         init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
         fine_tuning: what of the backbone is frozen or learns more slowly.
+        lora: adapters that are trained in place of the backbone.
         pooling: which token of a word the head sees: the ``first``, or the ``last``, by which a causal backbone has
             seen all of the word.
     """
@@ -45,17 +47,19 @@ class TokenClassification(Task):
         schedule: Schedule = Schedule(),
         init_from: str | None = None,
         fine_tuning: FineTuning = FineTuning(),
+        lora: LoRA = LoRA(),
         pooling: Literal["first", "last"] = "first",
     ) -> None:
         if not labels or len(labels) < 2:
             raise InputError(f"there is nothing to tag: the training data has the tags {labels}")
-        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning)
+        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning, lora)
         self.keep_hparams(
             backbone=self.backbone.config,
             labels=labels,
             optimizer=optimizer,
             schedule=schedule,
             fine_tuning=fine_tuning,
+            lora=lora,
             pooling=pooling,
         )
         self.labels = labels

@@ -209,8 +209,9 @@ def make_folder(folder: Path) -> None:
 
 def check_room(folder: Path, module: L.LightningModule) -> None:
     """Refuse a disk that would be full at the first checkpoint, or the second."""
-    # AdamW keeps two numbers beside each that it changes.
-    size = sum(p.numel() * p.element_size() * (3 if p.requires_grad else 1) for p in module.parameters())
+    # AdamW keeps two numbers beside each that it changes; beside adapters, what is frozen is not written.
+    frozen = 0 if isinstance(module, Task) and module.frozen_sha256 else 1
+    size = sum(p.numel() * p.element_size() * (3 if p.requires_grad else frozen) for p in module.parameters())
     free = shutil.disk_usage(folder).free
     if free < AT_ONCE * size:
         raise InputError(

@@ -73,7 +73,9 @@ class Summary(L.Callback):
         log_dir = trainer.log_dir
         if trainer.is_global_zero:
             parameters = sum(parameter.numel() for parameter in pl_module.parameters())
-            print(f"{type(pl_module).__name__}: {parameters:,} parameters, in {log_dir}", flush=True)
+            trained = sum(parameter.numel() for parameter in pl_module.parameters() if parameter.requires_grad)
+            of_them = "" if trained == parameters else f", {trained:,} of them trained"
+            print(f"{type(pl_module).__name__}: {parameters:,} parameters{of_them}, in {log_dir}", flush=True)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print the summary."""

@@ -9,7 +9,7 @@ from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.data.tokenizer_sources import load_tokenizer
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface, weights
-from gpt_lightning.models.weights import find_checkpoint, first_line
+from gpt_lightning.models.weights import find_base, find_checkpoint, first_line
 
 __all__ = ["find_checkpoint", "load_task", "read_checkpoint"]
 
@@ -51,14 +51,28 @@ def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def load_task(path: Path) -> tuple[tasks.Task, Tokenizer]:
-    """The task of a checkpoint, in ``eval`` mode, and its tokenizer."""
+def load_task(path: Path, init_from: str | None = None) -> tuple[tasks.Task, Tokenizer]:
+    """The task of a checkpoint, in ``eval`` mode, and its tokenizer.
+
+    Args:
+        path: as ``find_checkpoint`` gives it.
+        init_from: where the weights are that its adapters were trained beside; None is where they were then.
+
+    Raises:
+        InputError: it is damaged or none of ours, or these weights are gone, or others.
+    """
     checkpoint = read_checkpoint(path)
     if "tokenizer" not in checkpoint:
         raise InputError(f"{path}: holds no tokenizer; it was not written by this project's trainer")
     hparams, tokenizer = checkpoint["hyper_parameters"], Tokenizer.from_json(checkpoint["tokenizer"])
     if "task" not in hparams:
         raise InputError(f"{path}: holds a backbone without a head; start from it with --model.init_from")
+    if "init_from" in hparams:
+        base = init_from or hparams["init_from"]
+        find_base(path, base, "say where with --init_from")
+        checkpoint["hyper_parameters"] = hparams = hparams | {"init_from": base}
+    elif init_from is not None:
+        raise InputError(f"--init_from={init_from}: {path} holds all of its weights; leave it out")
     task_class: type[tasks.Task] = getattr(tasks, hparams["task"])
     try:
         if path.is_dir():

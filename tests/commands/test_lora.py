@@ -1,0 +1,178 @@
+"""Runs that train adapters, as a user trains, resumes, measures and hands them on."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gpt_lightning.models.weights import read_checkpoint
+from gpt_lightning.training.reading import find_checkpoint, load_task
+from tests.commands.test_heads import pretrain
+from tests.heads import CommandLine, write_config
+
+LORA = ("--model.lora.r=4", "--model.lora.dropout=0.1", "--data.tokenizer=bpe:300")
+LLAMA = tuple(f"--model.backbone.{each}" for each in ("position=rotary", "norm=rmsnorm", "mlp=swiglu", "bias=false"))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch, capsys)
+
+
+def adapted(run: CommandLine, name: str = "topics", *arguments: str) -> Path:
+    """A head that was trained with adapters beside the backbone of a language model."""
+    base = pretrain(run)
+    return run.fit(name, f"--model.init_from={base}", *LORA, *arguments)
+
+
+def state_of(run: Path) -> dict[str, Any]:
+    return dict(read_checkpoint(find_checkpoint(str(run), "last")))
+
+
+def test_a_checkpoint_holds_adapters_and_the_head_alone(run: CommandLine) -> None:
+    head = adapted(run)
+    assert "of them trained" in run.out
+    checkpoint = state_of(head)
+    layers = ("attention.qkv", "attention.proj", "mlp.up", "mlp.proj")
+    adapters = {f"backbone.blocks.0.{layer}.lora_{letter}.default.weight" for layer in layers for letter in "AB"}
+    assert set(checkpoint["state_dict"]) == adapters | {"head.weight", "head.bias"}
+    assert len(checkpoint["optimizer_states"][0]["state"]) == len(adapters) + 2
+    hparams = checkpoint["hyper_parameters"]
+    assert hparams["init_from"] == "logs/lm/version_0"
+    assert hparams["lora"] == {"r": 4, "alpha": None, "dropout": 0.1, "targets": "all"}
+    assert len(checkpoint["frozen_sha256"]["backbone"]) == 64
+
+
+def measured(run: CommandLine, model: str, *arguments: str) -> dict[str, float]:
+    (Path(model) / "metrics.json").unlink(missing_ok=True)
+    assert run("test", "-c", "topics.yaml", f"--ckpt_path={model}", "--data.tokenizer=bpe:300", *arguments) == 0, (
+        run.err
+    )
+    return dict(json.loads((Path(model) / "metrics.json").read_text())["metrics"])
+
+
+def close(one: dict[str, float], other: dict[str, float]) -> bool:
+    return one == pytest.approx(other, rel=1e-5)
+
+
+def test_every_command_takes_a_run_with_adapters(run: CommandLine) -> None:
+    head = adapted(run)
+    metrics = measured(run, str(head))
+    assert "from the checkpoint: model.lora.r=4" in run.out
+    flags = ("-c", "topics.yaml", f"--ckpt_path={head}", "--data.tokenizer=bpe:300")
+    assert run("validate", *flags) == 0, run.err
+    assert run("predict", *flags, "--predictions.path=run.jsonl") == 0, run.err
+    assert run("evaluate", str(head), "--again") == 0, run.err
+    assert f"{metrics['loss']:.4f}" in run.out
+    assert run("export", str(head), "model") == 0, run.err
+    assert close(measured(run, "model"), metrics), "merged"
+    assert run("predict", "--model=model", "--input=topics.jsonl", "--data.cache_dir=cache", "--output=m.jsonl") == 0
+    for one, other in zip(*(Path(file).read_text().splitlines() for file in ("run.jsonl", "m.jsonl")), strict=True):
+        assert close(json.loads(one)["scores"], json.loads(other)["scores"])
+
+
+def test_a_language_model_generates(run: CommandLine) -> None:
+    base = pretrain(run)
+    shutil.rmtree("logs/lm/version_1", ignore_errors=True)
+    pretrain(run, "--experiment=more", f"--model.init_from={base}", *LORA, "--model.optimizer.lr=0.5")
+    texts = []
+    assert run("export", "logs/more/version_0", "model") == 0, run.err
+    for model in ("logs/more/version_0", "model", str(base)):
+        assert run("generate", model, "--prompt=beer", "--max_new_tokens=20", "--temperature=0") == 0, run.err
+        texts.append(run.out)
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_resumed_run_ends_bit_for_bit_where_the_straight_one_does(run: CommandLine) -> None:
+    base = pretrain(run)
+    flags = (f"--model.init_from={base}", *LORA, "--model.schedule.kind=constant", "--model.schedule.warmup_steps=0")
+    run.fit("topics", *flags, "--experiment=straight")
+    straight = state_of(Path("logs/straight/version_0"))
+    run.fit("topics", *flags, "--trainer.max_steps=2")
+    again = ("fit", "-c", "topics.yaml", "--data.tokenizer=bpe:300", "--resume=auto")
+    assert run(*again) == 0, run.err
+    resumed = state_of(Path("logs/topics/version_0"))
+    assert resumed["global_step"] == straight["global_step"] == 4
+    for part in ("state_dict", "optimizer_states"):
+        torch.testing.assert_close(resumed[part], straight[part], rtol=0, atol=0)
+    assert resumed["frozen_sha256"] == straight["frozen_sha256"]
+    assert run(*again, "--model.lora.r=8") == 2
+    assert "model.lora.r=8, but logs/topics/version_0/checkpoints/step_4.ckpt was trained with 4" in run.err
+    assert run(*again, "--model.lora.dropout=0.0", "--trainer.max_steps=6") == 0, run.err
+    assert run("fit", "-c", "topics.yaml", f"--ckpt_path={base}", "--model.lora.r=8") == 2
+    assert "holds a CausalLM" in run.err
+
+
+def test_weights_that_have_moved_or_changed(run: CommandLine) -> None:
+    head = adapted(run)
+    metrics = measured(run, str(head))
+    Path("logs/lm").rename("elsewhere")
+    flags = ("-c", "topics.yaml", f"--ckpt_path={head}", "--data.tokenizer=bpe:300")
+    gone = "holds adapters, and what they were trained beside is gone: logs/lm/version_0: no such checkpoint"
+    commands: list[tuple[str, ...]] = [("test", *flags), ("fit", *flags, "--trainer.max_steps=6")]
+    for command in commands:
+        assert run(*command) == 2
+        assert gone in run.err
+        assert "If it has moved, say where with --model.init_from" in run.err
+    assert run("export", str(head), "model") == 2
+    assert gone in run.err
+    assert "If it has moved, say where with --init_from" in run.err
+    assert measured(run, str(head), "--model.init_from=elsewhere/version_0") == metrics
+    assert run("export", str(head), "model", "--init_from=elsewhere/version_0") == 0, run.err
+    assert close(measured(run, "model"), metrics)
+    # The same weights in another kind of file are the same weights.
+    assert run("export", "elsewhere/version_0", "as_folder") == 0, run.err
+    assert measured(run, str(head), "--model.init_from=as_folder") == metrics
+
+    pretrain(run, "--seed_everything=1")
+    for command in (*commands, ("export", str(head), "other")):
+        assert run(*command) == 2
+        assert "logs/lm/version_0: these are not the weights that the adapters were trained beside" in run.err
+        assert len(run.err.strip().splitlines()) == 1
+    assert not Path("other").exists()
+    assert run("export", "elsewhere/version_0", "other", "--init_from=as_folder") == 2
+    assert "--init_from=as_folder: elsewhere/version_0/checkpoints/step_2.ckpt holds all of its weights" in run.err
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["backbone", "adapters"])
+def test_a_run_starts_from_merged_adapters(run: CommandLine, again: bool) -> None:
+    head = adapted(run, "topics", "--model.optimizer.lr=0.2")
+    merged, _ = load_task(find_checkpoint(str(head)))
+    flags = LORA if again else LORA[2:]
+    other = run.fit("tags", f"--model.init_from={head}", *flags, "--trainer.max_steps=1", "--model.optimizer.lr=1e-9")
+    found, _ = load_task(find_checkpoint(str(other)))
+    torch.testing.assert_close(found.backbone.state_dict(), merged.backbone.state_dict(), rtol=0, atol=1e-7)
+    Path("logs/lm").rename("elsewhere")
+    assert run("fit", "-c", "tags.yaml", f"--model.init_from={head}", *flags) == 2
+    assert "If it has moved, write it as one model, gpt-lightning export logs/topics/version_0/" in run.err
+
+
+def test_what_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = pretrain(run)
+    write_config(run.folder, "topics")
+
+    def refused(message: str, *flags: str) -> None:
+        assert run("fit", "-c", "topics.yaml", "--data.tokenizer=bpe:300", *flags) == 2
+        assert message in run.err
+        assert "Traceback" not in run.err
+        assert len(run.err.strip().splitlines()) <= 2
+
+    refused("give --model.init_from, or leave model.lora.r at 0", "--model.lora.r=4")
+    started = f"--model.init_from={base}"
+    refused(
+        "model.fine_tuning.freeze=1 beside model.lora.r", started, "--model.lora.r=4", "--model.fine_tuning.freeze=1"
+    )
+    for value in ("r=-1", "alpha=0", "dropout=1.0"):
+        refused(f"model.lora.{value} must", started, "--model.lora.r=4", f"--model.lora.{value}")
+    refused("Expected a typing.Literal['attention', 'mlp', 'all']", started, "--model.lora.targets=everything")
+    refused("did you mean 'model.lora.r'?", started, "--model.lora.rank=4")
+    Path("adapter").mkdir()
+    Path("adapter/adapter_config.json").write_text("{}")
+    refused("adapter: holds peft's adapters alone", "--model.init_from=adapter")
+    monkeypatch.setitem(sys.modules, "peft", None)
+    refused("model.lora.r=4 needs peft: pip install 'gpt-lightning[lora]'", started, "--model.lora.r=4")
+    assert not Path("logs/topics").exists()
