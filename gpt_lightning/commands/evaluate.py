@@ -32,6 +32,13 @@ def parser() -> Parser:
         "--test", type=str | None, default=None, metavar="FILE", help="measure all of them on these rows instead"
     )
     p.add_argument(
+        "--init_from",
+        type=str | None,
+        default=None,
+        metavar="BASE",
+        help="where the weights are that the adapters of these runs were trained beside, if they have moved",
+    )
+    p.add_argument(
         "--output", type=str | None, default=None, help="also write the table: a file ending in .md or .json"
     )
     p.add_argument(
@@ -54,7 +61,8 @@ def main(argv: list[str]) -> int:
         raise InputError(f"--output {output} must end in .md or .json")
 
     allow = [f"--allow_import={name}" for name in options.allow_import]
-    flags = allow if options.test is None else [*allow, f"--data.test={options.test}"]
+    given = {"--data.test": options.test, "--model.init_from": options.init_from}
+    flags = [*allow, *(f"{flag}={value}" for flag, value in given.items() if value is not None)]
     for run in map(Path, options.runs):
         if options.again or not (run / "metrics.json").is_file():
             check(_arguments(run, flags))  # again when it is tested, but before anything heavy is imported
@@ -137,7 +145,7 @@ def measure(run: Path, flags: Sequence[str] = ()) -> dict[str, Any]:
 
     Args:
         run: its folder, or a model's.
-        flags: which packages it may import, which rows are meant.
+        flags: which packages it may import, which rows are meant, where the base of its adapters is.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 

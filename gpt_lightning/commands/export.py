@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpt_lightning.commands.export_adapter import export_adapter
 from gpt_lightning.commands.parser import Parser
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ def parser() -> Parser:
     p.add_argument("model", type=str, metavar="MODEL", help="a checkpoint, a run's folder (its best one), or a model's")
     p.add_argument("folder", type=str, metavar="DIR", help="a new folder, or an empty one")
     p.add_argument("--dtype", type=str, default="float32", help="of the weights: float32, bfloat16 or float16")
+    p.add_argument(
+        "--adapter",
+        action="store_true",
+        help="write the adapters of MODEL alone, in peft's format, rather than merge them",
+    )
     p.add_argument(
         "--init_from",
         type=str | None,
@@ -48,6 +54,8 @@ def main(argv: list[str]) -> int:
     if options.dtype not in dtypes:
         raise InputError(f"--dtype {options.dtype}: choose one of {', '.join(dtypes)}")
     path, folder = find_checkpoint(options.model), Path(options.folder)
+    if options.adapter:
+        return export_adapter(path, folder, options.init_from, dtypes[options.dtype])
     task, tokenizer = load_task(path, options.init_from)
     make_folder(folder)
     ids = special_ids(tokenizer)

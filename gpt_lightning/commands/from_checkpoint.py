@@ -96,7 +96,7 @@ def _base(path: Path, saved: str, arguments: list[str], configured: str | None) 
         print(f"from the checkpoint: model.init_from={init_from} (the configuration has {configured})")
     elif init_from != saved:
         print(f"yours, not the checkpoint's: model.init_from={init_from} (it has {saved})")
-    return find_base(path, init_from, "say where with --model.init_from")
+    return find_base(path, init_from, "say where with --model.init_from (evaluate: --init_from)")
 
 
 def _compare(

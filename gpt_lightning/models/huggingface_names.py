@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.lora import plain_parameters
 
 TaskName = Literal["CausalLM", "SequenceClassification", "TokenClassification", "QuestionAnswering"]
 
@@ -92,7 +93,7 @@ def embedding_name(model_type: str) -> str:
 def their_views(model_type: str, backbone: GPT, prefix: str) -> dict[str, Tensor]:
     """The tensors of Hugging Face's backbone as views of our parameters: reading fills them, writing copies them."""
     views: dict[str, Tensor] = {}
-    for name, parameter in backbone.named_parameters():
+    for name, parameter in plain_parameters(backbone):
         module, _, kind = name.rpartition(".")
         if model_type == "gpt2":
             # Their Conv1D stores the transpose of a Linear.
@@ -100,13 +101,20 @@ def their_views(model_type: str, backbone: GPT, prefix: str) -> dict[str, Tensor
             views[f"{prefix}{_renamed(module, _GPT2)}.{kind}"] = parameter.mT if is_linear else parameter
         elif module.endswith("attention.qkv"):
             heads = backbone.config.n_head, backbone.config.kv_heads, backbone.config.kv_heads
-            block = _renamed(module.removesuffix(".attention.qkv"), _LLAMA)
             parts = torch.split(parameter, [number * backbone.config.head_width for number in heads])
-            for letter, part in zip("qkv", parts, strict=True):
-                views[f"{prefix}{block}.self_attn.{letter}_proj.{kind}"] = part
+            for their_name, part in zip(their_linears(model_type, module), parts, strict=True):
+                views[f"{prefix}{their_name}.{kind}"] = part
         else:
             views[f"{prefix}{_renamed(module, _LLAMA)}.{kind}"] = parameter
     return views
+
+
+def their_linears(model_type: str, layer: str) -> tuple[str, ...]:
+    """Their layers whose outputs, one after the other, are those of a linear layer of ours."""
+    if model_type == "gpt2" or not layer.endswith(".attention.qkv"):
+        return (_renamed(layer, _GPT2 if model_type == "gpt2" else _LLAMA),)
+    block = _renamed(layer.removesuffix(".attention.qkv"), _LLAMA)
+    return tuple(f"{block}.self_attn.{letter}_proj" for letter in "qkv")
 
 
 def head_views(name: str, head: nn.Module, backbone: GPT) -> dict[str, Tensor]:
@@ -117,7 +125,7 @@ def head_views(name: str, head: nn.Module, backbone: GPT) -> dict[str, Tensor]:
 
 def our_views(backbone: GPT, head: nn.Module | None) -> dict[str, Tensor]:
     """The same for a folder that is ours alone: our names for our parameters."""
-    views = {f"backbone.{name}": parameter for name, parameter in backbone.named_parameters()}
+    views = {f"backbone.{name}": parameter for name, parameter in plain_parameters(backbone)}
     return views | ({} if head is None else head_views("head", head, backbone))
 
 

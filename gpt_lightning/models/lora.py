@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -62,18 +62,35 @@ def add_adapters(backbone: GPT, lora: LoRA) -> None:
     Raises:
         InputError: peft is not installed.
     """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError:
-        raise InputError(f"model.lora.r={lora.r} needs peft: pip install 'gpt-lightning[lora]'") from None
+    peft = import_peft()
     backbone.requires_grad_(False)
-    config = LoraConfig(
+    config = peft.LoraConfig(
         r=lora.r,
         lora_alpha=lora.effective_alpha,
         lora_dropout=lora.dropout,
         target_modules=[name for name, _ in lora.layers(backbone)],
     )
-    inject_adapter_in_model(config, backbone)
+    peft.inject_adapter_in_model(config, backbone)
+
+
+def plain_parameters(backbone: GPT) -> Iterator[tuple[str, nn.Parameter]]:
+    """The weights of a backbone without those of its adapters, by the names that they have where there are none."""
+    for name, parameter in backbone.named_parameters():
+        if ".lora_" not in name:
+            yield name.replace(".base_layer.", "."), parameter
+
+
+def import_peft() -> Any:
+    """The library, which nothing else here needs.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import peft
+    except ImportError:
+        raise InputError("adapters (model.lora) need peft: pip install 'gpt-lightning[lora]'") from None
+    return peft
 
 
 @torch.no_grad()
@@ -88,20 +105,22 @@ def merge_adapters(backbone: GPT, state: Mapping[str, Tensor], lora: LoRA) -> No
         lora: the adapters' settings.
 
     Raises:
-        InputError: they are not the adapters of these layers.
+        InputError: they are not the adapters of these layers; then none of them is merged.
     """
-    for name, layer in lora.layers(backbone):
+    layers = dict(lora.layers(backbone))
+    for name, layer in layers.items():
         a, b = factors(state, name)
         if a.shape != (lora.r, layer.in_features) or b.shape != (layer.out_features, lora.r):
             raise InputError(
                 f"the adapter of {name} has factors of shape {list(a.shape)} and {list(b.shape)}; "
                 f"with lora.r={lora.r} they are {[lora.r, layer.in_features]} and {[layer.out_features, lora.r]}"
             )
-        change = lora.effective_alpha / lora.r * (b.double() @ a.double())
-        layer.weight.copy_(layer.weight.double() + change)
-    expected = {_FACTOR.format(layer=name, letter=letter) for name, _ in lora.layers(backbone) for letter in "AB"}
+    expected = {_FACTOR.format(layer=name, letter=letter) for name in layers for letter in "AB"}
     if surplus := sorted(name for name in state if name.startswith("backbone.") and name not in expected):
         raise InputError(f"{surplus[0]} is no adapter of lora.targets={lora.targets}")
+    for name, layer in layers.items():
+        a, b = factors(state, name)
+        layer.weight.copy_(layer.weight.double() + lora.effective_alpha / lora.r * (b.double() @ a.double()))
 
 
 def factors(state: Mapping[str, Tensor], layer: str) -> tuple[Tensor, Tensor]:

@@ -166,12 +166,12 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtyp
         shards[-1].append(name)
         filled += size
     if len(shards) == 1:
-        _write_file(folder / SINGLE, tensors, shards[0], dtype)
+        write_file(folder / SINGLE, tensors, shards[0], dtype)
         return
     weight_map = {}
     for number, names in enumerate(shards, start=1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        _write_file(folder / file, tensors, names, dtype)
+        write_file(folder / file, tensors, names, dtype)
         weight_map.update(dict.fromkeys(names, file))
     write_json(folder / INDEX, {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map})
 
@@ -182,8 +182,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         file.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
 
 
-def _write_file(path: Path, tensors: Mapping[str, Tensor], names: Iterable[str], dtype: torch.dtype | None) -> None:
-    """The format of safetensors: the head's length, the head as JSON, and the tensors' bytes without gaps."""
+def write_file(path: Path, tensors: Mapping[str, Tensor], names: Iterable[str], dtype: torch.dtype | None) -> None:
+    """Write ``names`` of the tensors as safetensors: the head's length, the head as JSON, the bytes without gaps."""
     # The widest first, so that each begins at a multiple of its width.
     ordered = sorted(names, key=lambda name: (-(dtype or tensors[name].dtype).itemsize, name))
     head: dict[str, Any] = {"__metadata__": {"format": "pt"}}

@@ -64,7 +64,7 @@ class Task(L.LightningModule, ABC):
         schedule: Schedule,
         init_from: str | None,
         fine_tuning: FineTuning,
-        lora: LoRA,
+        lora: LoRA = LoRA(),
     ) -> None:
         super().__init__()
         if lora.r:

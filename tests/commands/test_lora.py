@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,12 @@ def test_weights_that_have_moved_or_changed(run: CommandLine) -> None:
     assert gone in run.err
     assert "If it has moved, say where with --init_from" in run.err
     assert measured(run, str(head), "--model.init_from=elsewhere/version_0") == metrics
+    assert "yours, not the checkpoint's: model.init_from=elsewhere/version_0 (it has logs/lm/version_0)" in run.out
+    assert run("evaluate", str(head), "--again") == 2
+    assert gone in run.err
+    assert run("evaluate", str(head), "--again", "--init_from=elsewhere/version_0") == 0, run.err
+    assert run("generate", str(head), "--init_from=elsewhere/version_0") == 2
+    assert "only a CausalLM generates" in run.err
     assert run("export", str(head), "model", "--init_from=elsewhere/version_0") == 0, run.err
     assert close(measured(run, "model"), metrics)
     # The same weights in another kind of file are the same weights.
@@ -151,6 +159,16 @@ def test_a_run_starts_from_merged_adapters(run: CommandLine, again: bool) -> Non
     assert "If it has moved, write it as one model, gpt-lightning export logs/topics/version_0/" in run.err
 
 
+def test_a_file_may_be_for_another_base(run: CommandLine) -> None:
+    """A flag is meant; what a configuration says is what the run would have started from."""
+    head = adapted(run)
+    metrics = measured(run, str(head))
+    Path("other.yaml").write_text("model: {init_args: {init_from: nowhere, lora: {r: 0}}}")
+    assert measured(run, str(head), "-c", "other.yaml") == metrics
+    assert "from the checkpoint: model.init_from=logs/lm/version_0 (the configuration has nowhere)" in run.out
+    assert "from the checkpoint: model.lora.r=4 (the configuration has 0)" in run.out
+
+
 def test_what_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     base = pretrain(run)
     write_config(run.folder, "topics")
@@ -174,5 +192,81 @@ def test_what_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> N
     Path("adapter/adapter_config.json").write_text("{}")
     refused("adapter: holds peft's adapters alone", "--model.init_from=adapter")
     monkeypatch.setitem(sys.modules, "peft", None)
-    refused("model.lora.r=4 needs peft: pip install 'gpt-lightning[lora]'", started, "--model.lora.r=4")
+    refused("adapters (model.lora) need peft: pip install 'gpt-lightning[lora]'", started, "--model.lora.r=4")
     assert not Path("logs/topics").exists()
+
+
+def test_adapters_are_handed_on(run: CommandLine) -> None:
+    head = adapted(run, "tags")
+    assert run("export", str(head), "adapter", "--adapter") == 2
+    assert "logs/lm/version_0 is a run of ours, beside which peft cannot put adapters" in run.err
+    assert "gpt-lightning export logs/lm/version_0 BASE, and give that with --init_from BASE" in run.err
+    assert run("export", "logs/lm/version_0", "base") == 0, run.err
+    assert run("export", str(head), "adapter", "--adapter", "--init_from=base", "--dtype=bfloat16") == 0, run.err
+    assert "adapters of a TokenClassification for base: adapter" in run.out
+    names = {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md"}
+    assert {path.name for path in Path("adapter").iterdir()} == names
+    settings = json.loads(Path("adapter/adapter_config.json").read_text())
+    assert settings["target_modules"] == ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
+    assert (settings["peft_type"], settings["task_type"], settings["fan_in_fan_out"]) == ("LORA", "TOKEN_CLS", True)
+    assert (settings["r"], settings["lora_alpha"], settings["lora_dropout"]) == (4, 8, 0.1)
+    assert (settings["modules_to_save"], settings["base_model_name_or_path"]) == (["classifier"], "base")
+    text = Path("adapter/README.md").read_text()
+    code = text[text.index("```python\n") + 10 : text.rindex("```")].replace("THIS FOLDER", "adapter")
+    found: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft's own
+        exec(code, found)
+    task, tokenizer = load_task(find_checkpoint(str(head)))
+    assert list(found["model"].config.id2label.values()) == task.hparams["labels"]
+    ids = torch.tensor([tokenizer.encode("Anna lives here")])
+    with torch.no_grad():
+        ours, theirs = task(ids, ids >= 0, ids >= 0), found["model"].eval()(ids).logits[0]
+    torch.testing.assert_close(theirs, ours, rtol=0.02, atol=0.01)  # bfloat16
+    assert run("export", "logs/lm/version_0", "more", "--adapter") == 2
+    assert "step_2.ckpt: has no adapters, or they are merged; leave --adapter out" in run.err
+    assert run("export", str(head), "adapter", "--adapter", "--init_from=base") == 2
+    assert "adapter_config.json: there are adapters already" in run.err
+
+
+def test_what_is_ours_alone_is_not_handed_on_as_adapters(run: CommandLine) -> None:
+    base = pretrain(run)
+    assert run("export", str(base), "base") == 0, run.err
+    head = run.fit("topics", "--model.init_from=base", *LORA)
+    assert run("export", str(head), "adapter", "--adapter") == 2
+    assert "these adapters are for gpt-lightning alone: its head looks at the mean of all tokens" in run.err
+    assert "leave --adapter out to merge them" in run.err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--model=peft.LoraModel",),
+        ("--model.lora=peft.LoraConfig",),
+        ("--model.lora={class_path: peft.LoraConfig}",),
+        ("--trainer.callbacks=peft.LoraConfig",),
+        ("--trainer.callbacks+={class_path: peft.LoraConfig}",),
+    ],
+)
+def test_no_configuration_imports_peft(run: CommandLine, flags: tuple[str, ...]) -> None:
+    write_config(run.folder, "topics")
+    assert run("fit", "-c", "topics.yaml", *flags) == 2
+    assert "would import peft, which is not allowed" in run.err
+
+
+def test_peft_is_imported_for_adapters_alone(run: CommandLine) -> None:
+    """Also a run's generating, exporting and starting anew need none of it: its adapters are merged."""
+    head = adapted(run)
+    script = f"""
+import sys
+import warnings
+from gpt_lightning.cli import main
+flags = ["--model.init_from={head}", "--data.tokenizer=bpe:300", "--experiment=new"]
+assert main(["fit", "-c", "topics.yaml", *flags]) == 0
+assert main(["export", "{head}", "model"]) == 0
+print(*sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.splitlines()[-1].split())
+    assert "gpt_lightning.models.lora" in loaded
+    assert "peft" not in loaded

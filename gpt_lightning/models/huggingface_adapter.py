@@ -1,0 +1,102 @@
+"""Adapters of ours as peft's own folder, beside a model that Hugging Face has."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.huggingface_export import why_not_huggingface
+from gpt_lightning.models.huggingface_folder import Pretrained
+from gpt_lightning.models.huggingface_names import FAMILIES, their_linears
+from gpt_lightning.models.lora import LoRA, factors, import_peft
+from gpt_lightning.models.tensor_files import write_file, write_json
+
+CONFIG: Final = "adapter_config.json"
+WEIGHTS: Final = "adapter_model.safetensors"
+_TASKS: Final = {
+    "CausalLM": "CAUSAL_LM",
+    "SequenceClassification": "SEQ_CLS",
+    "TokenClassification": "TOKEN_CLS",
+    "QuestionAnswering": "QUESTION_ANS",
+}
+_PREFIX: Final = "base_model.model."
+"""What the names in peft's files begin with."""
+
+
+def save_adapter(
+    folder: Path,
+    backbone: GPT,
+    checkpoint: Mapping[str, Any],
+    base: Pretrained,
+    name_of_base: str,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write the adapters of a checkpoint, and the head that was trained with them, as peft reads them.
+
+    GPT-2's layers are ours, transposed, so its adapters are too. Where others have three layers for queries, keys and
+    values we have one, whose B is cut into theirs; each of them has all of its A. Both are exact.
+
+    Args:
+        folder: it is there, and holds no adapters.
+        backbone: plain, of the task's shape.
+        checkpoint: as ``read_checkpoint`` gives it.
+        base: the folder that the frozen weights are from.
+        name_of_base: what users call that.
+        dtype: what weights are written as.
+
+    Raises:
+        InputError: Hugging Face has no such model, or would not find the base's weights in it; or the folder is taken.
+    """
+    hparams: Mapping[str, Any] = checkpoint["hyper_parameters"]
+    state: Mapping[str, Tensor] = checkpoint["state_dict"]
+    config, task = backbone.config, hparams["task"]
+    reason = why_not_huggingface(config, task, hparams.get("pooling", "last")) or _why_not_on(base, task)
+    if reason is not None:
+        raise InputError(f"these adapters are for gpt-lightning alone: {reason}; leave --adapter out to merge them")
+    assert base.model_type is not None
+    if taken := [path for path in (folder / CONFIG, folder / WEIGHTS) if path.exists()]:
+        raise InputError(f"{taken[0]}: there are adapters already; name another folder or delete it")
+    family, lora = FAMILIES[base.model_type], LoRA(**hparams["lora"])
+    prefix, tensors, targets = f"{_PREFIX}{family.task_prefix(task)}", {}, set()
+    heads = [config.n_head, config.kv_heads, config.kv_heads]
+    for name, layer in lora.layers(backbone):
+        a, b = factors(state, name)
+        theirs = their_linears(base.model_type, name)
+        rows = [number * config.head_width for number in heads] if len(theirs) == 3 else [layer.out_features]
+        for their_name, part in zip(theirs, torch.split(b, rows), strict=True):
+            tensors |= {f"{prefix}{their_name}.lora_A.weight": a, f"{prefix}{their_name}.lora_B.weight": part}
+            targets.add(their_name.split(".", 2)[2])
+    head = None if task == "CausalLM" else family.head(task)
+    if head is not None:
+        tensors |= {f"{_PREFIX}{head}.{n[5:]}": value for n, value in state.items() if n.startswith("head.")}
+    settings = import_peft().LoraConfig(
+        task_type=_TASKS[task],
+        base_model_name_or_path=name_of_base,
+        r=lora.r,
+        lora_alpha=lora.effective_alpha,
+        lora_dropout=lora.dropout,
+        target_modules=sorted(targets),
+        modules_to_save=None if head is None else [head],
+        fan_in_fan_out=base.model_type == "gpt2",
+        inference_mode=True,
+    )
+    write_file(folder / WEIGHTS, tensors, tensors, dtype)
+    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.to_dict().items()}
+    write_json(folder / CONFIG, plain)
+
+
+def _why_not_on(base: Pretrained, task: Any) -> str | None:
+    """Why their model for ``task`` would not have the weights of ``base``."""
+    if base.model_type is None:
+        return f"{base.folder} is no model of Hugging Face's"
+    family = FAMILIES[base.model_type]
+    if family.task_prefix(base.task) in ("", family.task_prefix(task)):
+        return None
+    return (
+        f"{family.architecture(task)} does not find the backbone of a {family.architecture(base.task)} "
+        f"(it looks for {family.task_prefix(task)}*, not {family.task_prefix(base.task)}*)"
+    )

@@ -1,0 +1,228 @@
+"""Adapters against their formula, and as peft reads them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+import transformers
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.models import GPT
+from gpt_lightning.models.huggingface import read_config
+from gpt_lightning.models.huggingface_adapter import save_adapter
+from gpt_lightning.models.lora import LoRA, add_adapters, merge_adapters, weights_sha256
+from gpt_lightning.models.weights import read_checkpoint
+from gpt_lightning.tasks import Task
+from tests.models.hugging_face import LABELS, PAD, TASKS, our_logits, saved, their_logits
+from tests.models.test_gpt import BLOCK_SIZE, LLAMA, model, random_ids
+from tests.runs import trainer
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "gpt2": {},
+    "llama": LLAMA,
+    "grouped": LLAMA | {"n_kv_head": 2, "qk_norm": True, "mlp": "relu2", "nope_interval": 2, "head_dim": 6},
+    "qwen": LLAMA | {"bias": "qkv", "attention": "bidirectional"},
+    "no_bias": {"bias": False, "mlp": "swiglu", "qk_norm": True},
+}
+ALL = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+TARGETS = pytest.mark.parametrize("targets", ["attention", "mlp", "all"])
+
+
+def adapted(shape: dict[str, Any], **settings: Any) -> GPT:
+    """The same backbone as ``model`` gives, with random adapters, none of them 0."""
+    gpt = model(**shape)
+    add_adapters(gpt, LoRA(**settings))
+    randomise_trained(gpt)
+    return gpt
+
+
+def randomise_trained(module: nn.Module) -> None:
+    torch.manual_seed(3)
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            nn.init.normal_(parameter, std=0.3)
+
+
+@ALL
+@TARGETS
+def test_the_layers_that_have_adapters(shape: dict[str, Any], targets: Any) -> None:
+    gpt = model(**shape)
+    linears = {name for name, module in gpt.named_modules() if isinstance(module, nn.Linear)}
+    expected = {name for name in linears if targets == "all" or f".{targets}." in name}
+    add_adapters(gpt, LoRA(r=2, targets=targets))
+    trained = {name for name, parameter in gpt.named_parameters() if parameter.requires_grad}
+    assert trained == {f"{name}.lora_{letter}.default.weight" for name in expected for letter in "AB"}
+
+
+@ALL
+def test_the_first_step_is_the_bases(shape: dict[str, Any]) -> None:
+    gpt, ids = model(**shape), random_ids(3, 8)
+    before = gpt(ids)
+    add_adapters(gpt, LoRA(r=2, dropout=0.5))
+    assert torch.equal(gpt.train()(ids), before)
+
+
+@ALL
+@TARGETS
+def test_outputs_and_gradients_are_the_formulas(shape: dict[str, Any], targets: Any) -> None:
+    lora = LoRA(r=3, alpha=5, targets=targets)
+    gpt, plain, ids = adapted(shape, r=3, alpha=5, targets=targets), model(**shape), random_ids(3, 8)
+    weigh = torch.randn(3, 8, 32, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    found = gpt(ids)
+    (found * weigh).sum().backward()
+
+    state, weights, leaves = dict(gpt.named_parameters()), dict(plain.named_parameters()), {}
+    dense: dict[str, Tensor] = dict(weights)
+    for name, _ in lora.layers(plain):
+        a, b = (state[f"{name}.lora_{letter}.default.weight"].detach().requires_grad_() for letter in "AB")
+        leaves |= {f"{name}.lora_A.default.weight": a, f"{name}.lora_B.default.weight": b}
+        dense[f"{name}.weight"] = weights[f"{name}.weight"].detach() + 5 / 3 * b @ a
+    expected = functional_call(plain, dense, (ids,))
+    (expected * weigh).sum().backward()
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    assert {name for name, parameter in state.items() if parameter.grad is not None} == set(leaves)
+    for name, leaf in leaves.items():
+        torch.testing.assert_close(state[name].grad, leaf.grad, rtol=1e-9, atol=1e-9, msg=name)
+
+
+@ALL
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_merged_is_the_same(shape: dict[str, Any], dtype: torch.dtype) -> None:
+    gpt, plain, ids = adapted(shape, r=3).to(dtype), model(**shape).to(dtype), random_ids(3, 8)
+    merge_adapters(plain, adapters_of(gpt), LoRA(r=3))
+    found, expected = plain(ids).detach(), gpt(ids).detach()
+    error = float((found - expected).abs().max() / expected.abs().max())
+    assert error < (1e-12 if dtype == torch.float64 else 2e-6)
+    assert not torch.allclose(found, model(**shape).to(dtype)(ids), rtol=1e-3), "the adapters count"
+
+
+def adapters_of(gpt: GPT) -> dict[str, Tensor]:
+    return {f"backbone.{name}": value for name, value in gpt.state_dict().items() if ".lora_" in name}
+
+
+def test_adapters_of_another_shape_are_not_merged() -> None:
+    state, plain = adapters_of(adapted({}, r=3)), model()
+    before = weights_sha256(plain)
+    name = "backbone.blocks.0.attention.qkv.lora_A.default.weight"
+    with pytest.raises(InputError, match=r"qkv has factors of shape \[3, 32\] and \[96, 3\]; with lora.r=4 they are"):
+        merge_adapters(plain, state, LoRA(r=4))
+    with pytest.raises(InputError, match=rf"{name} is missing"):
+        merge_adapters(plain, {key: value for key, value in state.items() if key != name}, LoRA(r=3))
+    with pytest.raises(InputError, match=r"lora_A.default.weight is no adapter of lora.targets=attention"):
+        merge_adapters(plain, state, LoRA(r=3, targets="attention"))
+    with pytest.raises(InputError, match=r"backbone.norm.weight is no adapter"):
+        merge_adapters(plain, state | {"backbone.norm.weight": torch.ones(32)}, LoRA(r=3))
+    assert weights_sha256(plain) == before, "nothing is merged if anything is wrong"
+
+
+def test_a_checksum_is_of_names_shapes_kinds_and_bytes() -> None:
+    one, other = nn.Linear(2, 3), nn.Linear(2, 3)
+    other.load_state_dict(one.state_dict())
+    assert weights_sha256(one) == weights_sha256(other)
+    seen = {weights_sha256(one), weights_sha256(other.double()), weights_sha256(nn.Sequential(one))}
+    with torch.no_grad():
+        one.bias[1] = -one.bias[1]
+    assert len(seen | {weights_sha256(one)}) == 4
+
+
+def test_the_seed_decides_the_start() -> None:
+    def start(seed: int) -> dict[str, Tensor]:
+        gpt = model()
+        torch.manual_seed(seed)
+        add_adapters(gpt, LoRA(r=3))
+        return adapters_of(gpt)
+
+    torch.testing.assert_close(start(1), start(1), rtol=0, atol=0)
+    name = "backbone.blocks.1.mlp.up.lora_A.default.weight"
+    assert not torch.equal(start(1)[name], start(2)[name])
+    assert all(not value.any() for key, value in start(1).items() if ".lora_B." in key)
+
+
+def test_flops_are_what_is_counted() -> None:
+    gpt = adapted(LLAMA, r=3).train()
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        gpt(random_ids(3, BLOCK_SIZE)).sum().backward()
+    # Below the first layer nobody wants a gradient.
+    first = sum(
+        parameter.numel() for name, parameter in gpt.blocks[0].attention.qkv.named_parameters() if "lora_B" not in name
+    )
+    assert counter.get_total_flops() == (gpt.flops_per_token() - 2 * first) * 3 * BLOCK_SIZE
+
+
+# --- as peft reads them
+
+
+def task_on(folder: Path, name: str, **arguments: Any) -> tuple[Task, dict[str, Any]]:
+    """A task with random adapters beside the model in a folder, and its checkpoint."""
+    if "Classification" in name:
+        arguments["labels"] = LABELS
+    if name == "SequenceClassification":
+        arguments.setdefault("pooling", "last")
+    shape = read_config(folder).config
+    task: Task = TASKS[name](shape, init_from=str(folder), lora=LoRA(r=3, alpha=5), **arguments)
+    randomise_trained(task)
+    fit = trainer(folder)
+    fit.strategy.connect(task)
+    fit.save_checkpoint(folder / "one.ckpt", weights_only=True)
+    return task.eval(), read_checkpoint(folder / "one.ckpt")
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+
+
+def exported(folder: Path, name: str, **arguments: Any) -> Task:
+    task, checkpoint = task_on(folder, name, **arguments)
+    (folder / "adapter").mkdir()
+    plain = type(task).from_checkpoint(checkpoint)
+    close(our_logits(plain.eval()), our_logits(task))
+    save_adapter(folder / "adapter", plain.backbone, checkpoint, read_config(folder), str(folder))
+    return task
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "family", ["gpt2", "gpt2_untied", "llama", "llama_bias", "llama3", "mistral", "qwen2", "qwen3_bias", "smollm3"]
+)
+def test_peft_reads_adapters_and_head(tmp_path: Path, family: str, task: str) -> None:
+    saved(tmp_path, family)
+    if task == "QuestionAnswering" and family not in ("gpt2", "gpt2_untied", "mistral"):
+        with pytest.raises(InputError, match=r"gpt-lightning alone: \w+ does not find the backbone"):
+            exported(tmp_path, task)
+        return
+    ours = exported(tmp_path, task)
+    options: dict[str, Any] = {"id2label": dict(enumerate(LABELS))} if "Classification" in task else {}
+    base = getattr(transformers, f"AutoModelFor{task}").from_pretrained(tmp_path, pad_token_id=PAD, **options)
+    theirs = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
+    expected = our_logits(ours)
+    close(their_logits(theirs), expected)
+    with theirs.disable_adapter():
+        assert not torch.allclose(their_logits(theirs), expected, rtol=1e-2), "the adapters count"
+    settings = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
+    assert (settings["r"], settings["lora_alpha"], settings["base_model_name_or_path"]) == (3, 5, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pooling": "mean"}, "alone: its head looks at the mean of all tokens"),
+        ({}, r"adapter_config.json: there are adapters already"),
+    ],
+)
+def test_adapters_that_are_not_written(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    saved(tmp_path, "llama")
+    if not arguments:
+        exported(tmp_path, "SequenceClassification")
+        (tmp_path / "adapter").rename(tmp_path / "kept")
+    task, checkpoint = task_on(tmp_path, "SequenceClassification", **arguments)
+    plain = type(task).from_checkpoint(checkpoint)
+    with pytest.raises(InputError, match=message):
+        save_adapter(tmp_path / "kept", plain.backbone, checkpoint, read_config(tmp_path), "base")
