@@ -61,25 +61,19 @@ def save_adapter(
     if taken := [path for path in (folder / CONFIG, folder / WEIGHTS) if path.exists()]:
         raise InputError(f"{taken[0]}: there are adapters already; name another folder or delete it")
     family, lora = FAMILIES[base.model_type], LoRA(**hparams["lora"])
-    prefix, tensors, targets = f"{_PREFIX}{family.task_prefix(task)}", {}, set()
-    heads = [config.n_head, config.kv_heads, config.kv_heads]
-    for name, layer in lora.layers(backbone):
-        a, b = factors(state, name)
-        theirs = their_linears(base.model_type, name)
-        rows = [number * config.head_width for number in heads] if len(theirs) == 3 else [layer.out_features]
-        for their_name, part in zip(theirs, torch.split(b, rows), strict=True):
-            tensors |= {f"{prefix}{their_name}.lora_A.weight": a, f"{prefix}{their_name}.lora_B.weight": part}
-            targets.add(their_name.split(".", 2)[2])
     head = None if task == "CausalLM" else family.head(task)
+    adapters = _adapters(backbone, base.model_type, state, lora)
+    tensors = {f"{_PREFIX}{family.task_prefix(task)}{name}.weight": value for name, value in adapters.items()}
     if head is not None:
-        tensors |= {f"{_PREFIX}{head}.{n[5:]}": value for n, value in state.items() if n.startswith("head.")}
+        tensors |= {f"{_PREFIX}{head}.{name[5:]}": value for name, value in state.items() if name.startswith("head.")}
     settings = import_peft().LoraConfig(
         task_type=_TASKS[task],
         base_model_name_or_path=name_of_base,
         r=lora.r,
         lora_alpha=lora.effective_alpha,
         lora_dropout=lora.dropout,
-        target_modules=sorted(targets),
+        # The ends of names, without block and number.
+        target_modules={name.split(".", 2)[2].removesuffix(".lora_A") for name in adapters if name.endswith("A")},
         modules_to_save=None if head is None else [head],
         fan_in_fan_out=base.model_type == "gpt2",
         inference_mode=True,
@@ -87,6 +81,20 @@ def save_adapter(
     write_file(folder / WEIGHTS, tensors, tensors, dtype)
     plain = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.to_dict().items()}
     write_json(folder / CONFIG, plain)
+
+
+def _adapters(backbone: GPT, model_type: str, state: Mapping[str, Tensor], lora: LoRA) -> dict[str, Tensor]:
+    """The factors of each adapter by the name of their layer, without the prefix of a head."""
+    tensors: dict[str, Tensor] = {}
+    config = backbone.config
+    for name, layer in lora.layers(backbone):
+        a, b = factors(state, name)
+        theirs = their_linears(model_type, name)
+        heads = (config.n_head, config.kv_heads, config.kv_heads)
+        rows = [layer.out_features] if len(theirs) == 1 else [number * config.head_width for number in heads]
+        for their_name, part in zip(theirs, torch.split(b, rows), strict=True):
+            tensors |= {f"{their_name}.lora_A": a, f"{their_name}.lora_B": part}
+    return tensors
 
 
 def _why_not_on(base: Pretrained, task: Any) -> str | None:

@@ -78,7 +78,8 @@ def test_outputs_and_gradients_are_the_formulas(shape: dict[str, Any], targets: 
     found = gpt(ids)
     (found * weigh).sum().backward()
 
-    state, weights, leaves = dict(gpt.named_parameters()), dict(plain.named_parameters()), {}
+    state, weights = dict(gpt.named_parameters()), dict(plain.named_parameters())
+    leaves: dict[str, Tensor] = {}
     dense: dict[str, Tensor] = dict(weights)
     for name, _ in lora.layers(plain):
         a, b = (state[f"{name}.lora_{letter}.default.weight"].detach().requires_grad_() for letter in "AB")
@@ -150,9 +151,8 @@ def test_flops_are_what_is_counted() -> None:
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         gpt(random_ids(3, BLOCK_SIZE)).sum().backward()
     # Below the first layer nobody wants a gradient.
-    first = sum(
-        parameter.numel() for name, parameter in gpt.blocks[0].attention.qkv.named_parameters() if "lora_B" not in name
-    )
+    layer = gpt.get_submodule("blocks.0.attention.qkv")
+    first = sum(parameter.numel() for name, parameter in layer.named_parameters() if "lora_B" not in name)
     assert counter.get_total_flops() == (gpt.flops_per_token() - 2 * first) * 3 * BLOCK_SIZE
 
 
