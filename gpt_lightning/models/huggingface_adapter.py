@@ -60,7 +60,7 @@ def save_adapter(
     assert base.model_type is not None
     if taken := [path for path in (folder / CONFIG, folder / WEIGHTS) if path.exists()]:
         raise InputError(f"{taken[0]}: there are adapters already; name another folder or delete it")
-    family, lora = FAMILIES[base.model_type], LoRA(**hparams["lora"])
+    family, lora = FAMILIES[base.model_type], LoRA.of(hparams)
     head = None if task == "CausalLM" else family.head(task)
     adapters = _adapters(backbone, base.model_type, state, lora)
     tensors = {f"{_PREFIX}{family.task_prefix(task)}{name}.weight": value for name, value in adapters.items()}

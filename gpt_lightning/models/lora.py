@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,15 @@ class LoRA:
             raise InputError(f"model.lora.dropout={self.dropout} must lie in [0, 1)")
         if self.targets not in _PARTS:
             raise InputError(f"model.lora.targets={self.targets} must be one of {', '.join(_PARTS)}")
+
+    @classmethod
+    def of(cls, hparams: Mapping[str, Any]) -> Self:
+        """The settings among a task's hyper-parameters; those of a checkpoint from before there were any are off.
+
+        Raises:
+            TypeError: they are not these.
+        """
+        return cls(**hparams.get("lora", {}))
 
     @property
     def effective_alpha(self) -> int:
@@ -105,19 +114,19 @@ def merge_adapters(backbone: GPT, state: Mapping[str, Tensor], lora: LoRA) -> No
         lora: the adapters' settings.
 
     Raises:
-        InputError: they are not the adapters of these layers; then none of them is merged.
+        RuntimeError: they are not the adapters of these layers; then none of them is merged.
     """
     layers = dict(lora.layers(backbone))
     for name, layer in layers.items():
         a, b = factors(state, name)
         if a.shape != (lora.r, layer.in_features) or b.shape != (layer.out_features, lora.r):
-            raise InputError(
+            raise RuntimeError(
                 f"the adapter of {name} has factors of shape {list(a.shape)} and {list(b.shape)}; "
                 f"with lora.r={lora.r} they are {[lora.r, layer.in_features]} and {[layer.out_features, lora.r]}"
             )
     expected = {_FACTOR.format(layer=name, letter=letter) for name in layers for letter in "AB"}
     if surplus := sorted(name for name in state if name.startswith("backbone.") and name not in expected):
-        raise InputError(f"{surplus[0]} is no adapter of lora.targets={lora.targets}")
+        raise RuntimeError(f"{surplus[0]} is no adapter of lora.targets={lora.targets}")
     for name, layer in layers.items():
         a, b = factors(state, name)
         layer.weight.copy_(layer.weight.double() + lora.effective_alpha / lora.r * (b.double() @ a.double()))
@@ -127,11 +136,11 @@ def factors(state: Mapping[str, Tensor], layer: str) -> tuple[Tensor, Tensor]:
     """A (r, in) and B (out, r) of the adapter of a layer of the backbone.
 
     Raises:
-        InputError: there is none.
+        RuntimeError: there is none.
     """
     names = [_FACTOR.format(layer=layer, letter=letter) for letter in "AB"]
     if missing := [name for name in names if name not in state]:
-        raise InputError(f"{missing[0]} is missing")
+        raise RuntimeError(f"{missing[0]} is missing")
     return state[names[0]], state[names[1]]
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -118,22 +119,31 @@ def load_backbone(backbone: GPT, source: str, through: tuple[Path, ...] = ()) ->
         mine, theirs = getattr(backbone.config, field.name), saved.get(field.name, field.default)
         if mine != theirs and field.name not in PER_TASK:
             raise InputError(f"--model.init_from={source}: backbone.{field.name} is {theirs} there, but {mine} here")
-    lora = LoRA(**hparams.get("lora", {}))
-    if not lora.r:
-        load_weights(backbone, "backbone.", path)
-        return
+    try:
+        lora = LoRA.of(hparams)
+        if lora.r:
+            _load_base(backbone, path, checkpoint, through)
+            merge_adapters(backbone, checkpoint["state_dict"], lora)
+        else:
+            load_weights(backbone, "backbone.", path)
+    except (TypeError, RuntimeError) as error:
+        raise InputError(f"{path}: its adapters do not fit: {first_line(error)}") from None
+
+
+def _load_base(backbone: GPT, path: Path, checkpoint: Mapping[str, Any], through: tuple[Path, ...]) -> None:
+    """Take over the weights that the adapters of a checkpoint were trained beside."""
+    init_from = checkpoint["hyper_parameters"].get("init_from")
     if path in through:
-        raise InputError(f"{path}: it starts from itself: model.init_from is {hparams['init_from']}")
-    remedy = f"write it as one model, gpt-lightning export {path} DIR --init_from WHERE, and start from that"
-    base = find_base(path, hparams["init_from"], remedy)
+        raise InputError(f"{path}: it starts from itself: its model.init_from is {init_from}")
+    export = f"gpt-lightning export {path} DIR --init_from WHERE"
+    base = find_base(path, init_from, f"write it as one model, {export}, and start from that")
     load_backbone(backbone, base, (*through, path))
     parts = {"backbone": weights_sha256(backbone)}
-    check_base(checkpoint.get("frozen_sha256"), parts, base, f"--init_from of gpt-lightning export {path} DIR")
-    merge_adapters(backbone, checkpoint["state_dict"], lora)
+    check_base(checkpoint.get("frozen_sha256"), parts, base, f"{export}, and start from that")
 
 
-def find_base(path: Path, init_from: str, remedy: str) -> str:
-    """``init_from``, once there is something.
+def find_base(path: Path, init_from: object, remedy: str) -> str:
+    """``init_from``, once it is clear that there is something.
 
     Args:
         path: the checkpoint whose adapters need it.
@@ -143,6 +153,8 @@ def find_base(path: Path, init_from: str, remedy: str) -> str:
     Raises:
         InputError: there is nothing.
     """
+    if not isinstance(init_from, str):
+        raise InputError(f"{path} holds adapters, but does not say what they were trained beside: damaged")
     try:
         find_checkpoint(init_from)
     except InputError as error:

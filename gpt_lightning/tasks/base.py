@@ -140,9 +140,9 @@ class Task(L.LightningModule, ABC):
         Raises:
             InputError: the weights that its adapters were trained beside are gone, or others.
         """
-        hparams, state = dict(checkpoint["hyper_parameters"]), checkpoint["state_dict"]
-        lora = LoRA(**hparams.pop("lora", {}))
-        task = cls.from_hparams(hparams)
+        hparams, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+        lora = LoRA.of(hparams)
+        task = cls.from_hparams({name: value for name, value in hparams.items() if name != "lora"})
         if lora.r:
             saved = checkpoint.get("frozen_sha256", {})
             parts = {part: weights_sha256(task.get_submodule(part)) for part in {"backbone", *saved}}

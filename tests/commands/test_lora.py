@@ -105,8 +105,20 @@ def test_a_resumed_run_ends_bit_for_bit_where_the_straight_one_does(run: Command
     assert run(*again, "--model.lora.r=8") == 2
     assert "model.lora.r=8, but logs/topics/version_0/checkpoints/step_4.ckpt was trained with 4" in run.err
     assert run(*again, "--model.lora.dropout=0.0", "--trainer.max_steps=6") == 0, run.err
-    assert run("fit", "-c", "topics.yaml", f"--ckpt_path={base}", "--model.lora.r=8") == 2
-    assert "holds a CausalLM" in run.err
+
+
+def test_a_run_without_adapters_goes_on_without(run: CommandLine) -> None:
+    head = run.fit("topics", "--trainer.max_steps=2")
+    again = ("fit", "-c", "topics.yaml", f"--ckpt_path={head}", "--trainer.max_steps=4")
+    assert run(*again, "--model.lora.r=8", "--model.init_from=nowhere") == 2
+    assert "model.lora.r=8, but logs/topics/version_0/checkpoints/step_2.ckpt was trained with 0" in run.err
+    path = find_checkpoint(str(head))
+    checkpoint = dict(read_checkpoint(path))
+    del checkpoint["hyper_parameters"]["lora"]  # as before there were any
+    torch.save(checkpoint, "old.ckpt")
+    assert run("test", "-c", "topics.yaml", "--ckpt_path=old.ckpt") == 0, run.err
+    assert run("test", "-c", "topics.yaml", "--ckpt_path=old.ckpt", "--model.lora.r=8") == 2
+    assert "model.lora.r=8, but old.ckpt was trained with 0" in run.err
 
 
 def test_weights_that_have_moved_or_changed(run: CommandLine) -> None:
@@ -270,3 +282,27 @@ print(*sys.modules)
     loaded = set(result.stdout.splitlines()[-1].split())
     assert "gpt_lightning.models.lora" in loaded
     assert "peft" not in loaded
+
+
+@pytest.mark.parametrize(
+    ("hparams", "message"),
+    [
+        ({"init_from": ["logs"]}, "does not say what they were trained beside"),
+        ({"init_from": None}, "does not say what they were trained beside"),
+        ({"lora": {"r": "four"}}, "'<' not supported"),
+        ({"lora": {"r": 4, "targets": "mlp"}}, "is no adapter of lora.targets=mlp"),
+        ({"lora": {"r": 3}}, "with lora.r=3 they are [3, 24]"),
+    ],
+)
+def test_a_checkpoint_with_wrong_hyper_parameters(run: CommandLine, hparams: dict[str, Any], message: str) -> None:
+    checkpoint = state_of(adapted(run))
+    checkpoint["hyper_parameters"] = dict(checkpoint["hyper_parameters"]) | hparams
+    torch.save(checkpoint, "evil.ckpt")
+    for command in (
+        ("fit", "-c", "topics.yaml", "--model.init_from=evil.ckpt", "--data.tokenizer=bpe:300"),
+        ("export", "evil.ckpt", "model"),
+    ):
+        assert run(*command) == 2
+        assert "evil.ckpt" in run.err
+        assert message in run.err
+        assert "Traceback" not in run.err

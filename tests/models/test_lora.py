@@ -112,13 +112,13 @@ def test_adapters_of_another_shape_are_not_merged() -> None:
     state, plain = adapters_of(adapted({}, r=3)), model()
     before = weights_sha256(plain)
     name = "backbone.blocks.0.attention.qkv.lora_A.default.weight"
-    with pytest.raises(InputError, match=r"qkv has factors of shape \[3, 32\] and \[96, 3\]; with lora.r=4 they are"):
+    with pytest.raises(RuntimeError, match=r"qkv has factors of shape \[3, 32\] and \[96, 3\]; with lora.r=4 they are"):
         merge_adapters(plain, state, LoRA(r=4))
-    with pytest.raises(InputError, match=rf"{name} is missing"):
+    with pytest.raises(RuntimeError, match=rf"{name} is missing"):
         merge_adapters(plain, {key: value for key, value in state.items() if key != name}, LoRA(r=3))
-    with pytest.raises(InputError, match=r"lora_A.default.weight is no adapter of lora.targets=attention"):
+    with pytest.raises(RuntimeError, match=r"lora_A.default.weight is no adapter of lora.targets=attention"):
         merge_adapters(plain, state, LoRA(r=3, targets="attention"))
-    with pytest.raises(InputError, match=r"backbone.norm.weight is no adapter"):
+    with pytest.raises(RuntimeError, match=r"backbone.norm.weight is no adapter"):
         merge_adapters(plain, state | {"backbone.norm.weight": torch.ones(32)}, LoRA(r=3))
     assert weights_sha256(plain) == before, "nothing is merged if anything is wrong"
 
@@ -128,6 +128,9 @@ def test_a_checksum_is_of_names_shapes_kinds_and_bytes() -> None:
     other.load_state_dict(one.state_dict())
     assert weights_sha256(one) == weights_sha256(other)
     seen = {weights_sha256(one), weights_sha256(other.double()), weights_sha256(nn.Sequential(one))}
+    wide, high = nn.Linear(2, 3, bias=False), nn.Linear(3, 2, bias=False)
+    high.weight.data = wide.weight.data.view(2, 3)
+    assert weights_sha256(wide) != weights_sha256(high)
     with torch.no_grad():
         one.bias[1] = -one.bias[1]
     assert len(seen | {weights_sha256(one)}) == 4

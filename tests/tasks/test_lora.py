@@ -84,6 +84,7 @@ def test_a_language_models_output_layer_stays_and_is_not_kept(tmp_path: Path, ti
     path = base(tmp_path, tie_embeddings=tied)
     task = CausalLM(shape(tie_embeddings=tied), init_from=path, lora=LoRA(r=2))
     assert all(".lora_" in name for name in trained(task))
+    assert task.flops_per_token() == task.backbone.flops_per_token() + 4 * 40 * 16
     assert set(task.frozen_sha256) == ({"backbone"} if tied else {"backbone", "head"})
     randomise_trained(task)
     checkpoint = read_checkpoint(Path(save(task, tmp_path / "adapted.ckpt")))
@@ -137,7 +138,7 @@ def test_frozen_weights_in_a_checkpoint_are_not_taken(tmp_path: Path) -> None:
     task = tagger(tmp_path)
     checkpoint = read_checkpoint(Path(save(task, tmp_path / "adapted.ckpt")))
     checkpoint["state_dict"]["backbone.norm.weight"] = torch.zeros(16)
-    with pytest.raises(InputError, match=r"backbone.norm.weight is no adapter"):
+    with pytest.raises(RuntimeError, match=r"backbone.norm.weight is no adapter"):
         TokenClassification.from_checkpoint(checkpoint)
     torch.save(checkpoint, tmp_path / "more.ckpt")
     fit = trainer(tmp_path)
