@@ -11,7 +11,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.models.weights import load_backbone, read_checkpoint
-from gpt_lightning.optim import AdamWConfig, FineTuning
+from gpt_lightning.optim import FineTuning, OptimizerConfig
 from gpt_lightning.tasks import CausalLM, Task, TokenClassification
 from gpt_lightning.training.checkpoint import check_room
 from tests.runs import trainer
@@ -38,7 +38,7 @@ def base(folder: Path, seed: int = 0, **changes: Any) -> str:
 
 
 def tagger(folder: Path, **settings: Any) -> TokenClassification:
-    optimizer = AdamWConfig(lr=0.1, weight_decay=0.3)
+    optimizer = OptimizerConfig(lr=0.1, weight_decay=0.3)
     defaults: dict[str, Any] = {"lora": LoRA(r=2), "init_from": base(folder), "optimizer": optimizer}
     return TokenClassification(shape(), TAGS, **(defaults | settings))
 
