@@ -16,6 +16,7 @@ COMMANDS = {
     "test": ("run", "measure a checkpoint on the test data"),
     "predict": ("run", "write a checkpoint's predictions, one JSON line a row"),
     "evaluate": ("evaluate", "several runs in one table"),
+    "lm-eval": ("lm_eval", "a language model on tasks of EleutherAI's lm-evaluation-harness"),
     "generate": ("generate", "continue a prompt with a checkpoint or a run's best one"),
     "export": ("export", "write a model as a folder that Hugging Face's classes read too"),
     "tokenizer": ("tokenizer", "train a tokenizer, or look at one"),

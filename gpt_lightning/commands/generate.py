@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     task, tokenizer = load_task(path, options.init_from)
     if not isinstance(task, CausalLM):
         raise InputError(f"{path} holds a {type(task).__name__}; only a CausalLM generates text")
-    task.to(_device(options.device))
+    task.to(device_of(options.device))
     # Neither what the shell gave nor what comes in must be UTF-8; line ends stay as they are.
     prompt = sys.stdin.buffer.read().decode(errors="replace") if options.prompt == "-" else options.prompt
     prompt = without_surrogates(prompt)
@@ -73,7 +73,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _device(name: str) -> "torch.device":
+def device_of(name: str) -> "torch.device":
+    """The device of that name, or the best there is for ``auto``."""
     import torch
 
     from gpt_lightning.errors import InputError

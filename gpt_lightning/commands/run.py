@@ -130,6 +130,7 @@ class CLI(LightningCLI):
         )
         parser.add_lightning_class_args(training.Checkpoints, "checkpoints")
         parser.add_lightning_class_args(training.Samples, "samples")
+        parser.add_lightning_class_args(training.Marks, "lm_eval")
         parser.add_lightning_class_args(training.PredictionWriter, "predictions")
         # A link whose source or target the chosen classes do not have is left out.
         parser.link_arguments("data.vocab_size", "model.init_args.vocab_size", apply_on="instantiate")

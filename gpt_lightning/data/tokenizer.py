@@ -115,6 +115,22 @@ class Tokenizer:
         index = self._inner.token_to_id(name)
         return otherwise if index is None else index
 
+    @property
+    def begin_of_text_id(self) -> int:
+        """What texts begin with where a text needs a beginning: the end of the one before, unless it says otherwise."""
+        name = self.config.bos_token
+        return self.end_of_text_id if name is None else self.id_of(name, self.end_of_text_id)
+
+    def as_published(self) -> tokenizers.Tokenizer:
+        """A copy that does with text what the library of its publishers does.
+
+        Names of special tokens are those tokens, as in a chat's template, and ``add_special_tokens`` adds what its
+        post-processor says.
+        """
+        copy = tokenizers.Tokenizer.from_str(self._inner.to_str())
+        copy.encode_special_tokens = False
+        return copy
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text``, with nothing added."""
         return self._inner.encode(text, add_special_tokens=False).ids

@@ -9,21 +9,38 @@ from gpt_lightning.models.config import GPTConfig
 
 
 class KVCache:
-    """Room for ``block_size`` tokens of every layer, allocated once and filled from the left."""
+    """Room for ``capacity`` tokens of every layer, allocated once and filled from the left.
+
+    Rows may hold different numbers of tokens, each without holes.
+    """
 
     def __init__(
         self,
         config: GPTConfig,
         batch_size: int,
         *,
+        capacity: int | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        shape = (config.n_layer, batch_size, config.kv_heads, config.block_size, config.head_width)
-        self._keys_LBGTD = torch.empty(shape, device=device, dtype=dtype)
-        self._values_LBGTD = torch.empty(shape, device=device, dtype=dtype)
+        """Allocate it.
+
+        Args:
+            config: the model's shape.
+            batch_size: rows.
+            capacity: the most tokens that a row can hold; None takes ``block_size``.
+            device: where the model is.
+            dtype: of the keys and values.
+        """
+        size = config.block_size if capacity is None else capacity
+        shape = (config.n_layer, batch_size, config.kv_heads, size, config.head_width)
+        # Zeros, not what happens to be in memory: what a mask hides must still be finite, as 0 * nan is nan.
+        self._keys_LBGTD = torch.zeros(shape, device=device, dtype=dtype)
+        self._values_LBGTD = torch.zeros(shape, device=device, dtype=dtype)
         self.length = 0
-        """Tokens that every layer holds."""
+        """Tokens that every layer holds, of the longest row."""
+        self.lengths_B: Tensor | None = None
+        """(B,) int64: tokens of each row; None while all hold ``length``."""
 
     @property
     def capacity(self) -> int:
@@ -31,16 +48,40 @@ class KVCache:
         return self._keys_LBGTD.size(3)
 
     def append(self, layer: int, k_BGTD: Tensor, v_BGTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values of ``layer``; return all of that layer's, old and new."""
-        end = self.length + k_BGTD.size(2)
-        self._keys_LBGTD[layer, :, :, self.length : end] = k_BGTD
-        self._values_LBGTD[layer, :, :, self.length : end] = v_BGTD
+        """Store new keys and values of ``layer``, each row's after its own; return all of that layer's, old and new."""
+        num_tokens = k_BGTD.size(2)
+        end = self.length + num_tokens
+        if self.lengths_B is None:
+            self._keys_LBGTD[layer, :, :, self.length : end] = k_BGTD
+            self._values_LBGTD[layer, :, :, self.length : end] = v_BGTD
+        else:
+            rows_B1 = torch.arange(len(self.lengths_B), device=self.lengths_B.device).unsqueeze(1)
+            places_BT = self.lengths_B.unsqueeze(1) + torch.arange(num_tokens, device=self.lengths_B.device)
+            self._keys_LBGTD[layer][rows_B1, :, places_BT] = k_BGTD.transpose(1, 2)
+            self._values_LBGTD[layer][rows_B1, :, places_BT] = v_BGTD.transpose(1, 2)
         return self._keys_LBGTD[layer, :, :, :end], self._values_LBGTD[layer, :, :, :end]
 
-    def advance(self, num_tokens: int) -> None:
-        """Count ``num_tokens`` as held, once every layer has appended them."""
-        self.length += num_tokens
+    def advance(self, num_tokens: int | Tensor) -> None:
+        """Count new tokens as held, once every layer has appended them: as many in every row, or (B,) of each.
+
+        What was appended beyond a row's own number is padding, and will be written over.
+        """
+        if isinstance(num_tokens, Tensor):
+            held = self.length if self.lengths_B is None else self.lengths_B
+            self.lengths_B = held + num_tokens
+            self.length = int(self.lengths_B.max())
+        else:
+            self.length += num_tokens
+            self.lengths_B = None if self.lengths_B is None else self.lengths_B + num_tokens
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all rows but these, (K,) int64, which are numbered anew."""
+        self._keys_LBGTD = self._keys_LBGTD[:, rows]
+        self._values_LBGTD = self._values_LBGTD[:, rows]
+        if self.lengths_B is not None:
+            self.lengths_B = self.lengths_B[rows]
+            self.length = int(self.lengths_B.max())
 
     def clear(self) -> None:
         """Forget everything; the memory is kept."""
-        self.length = 0
+        self.length, self.lengths_B = 0, None

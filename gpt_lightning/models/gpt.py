@@ -53,16 +53,20 @@ class GPT(nn.Module):
         *,
         attention_mask: Tensor | None = None,
         document_ids: Tensor | None = None,
+        branches: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """Hidden states of every token, after the last norm.
 
         Args:
             input_ids: (B, T) int64.
-            attention_mask: (B, T), nonzero for real tokens; padding is on the right. Without a cache only.
+            attention_mask: (B, T), nonzero for real tokens; padding is on the right.
             document_ids: (B, T) int64, non-decreasing along a row: a token sees its own document only, and positions
                 start again with each, so that packed documents come out as they would alone. Without a cache only.
-            cache: keys and values of the tokens before these; these are appended to it.
+            branches: (B, T) int64, each token's position, where a row holds several texts that share their beginnings:
+                a position that is not the next starts a branch, which goes on from the tokens before that position.
+                Causal attention only, with nothing else beside it.
+            cache: keys and values of the tokens before these; these are appended to it, but for the padding.
 
         Returns:
             (B, T, C) hidden states.
@@ -71,14 +75,16 @@ class GPT(nn.Module):
             InputError: the tokens, with the cached ones, do not fit ``block_size``.
         """
         num_tokens, past = input_ids.size(1), 0 if cache is None else cache.length
-        if past + num_tokens > self.config.block_size:
+        longest = past + num_tokens if branches is None else int(branches.max()) + 1
+        if longest > self.config.block_size:
             raise InputError(
-                f"sequence of {past + num_tokens} tokens is longer than block_size={self.config.block_size}; "
+                f"sequence of {longest} tokens is longer than block_size={self.config.block_size}; "
                 "raise --model.backbone.block_size or cut the text in the data module"
             )
-        if cache is not None and (attention_mask is not None or document_ids is not None):
-            raise InputError("a key/value cache works on one unpadded document a row; give no masks with it")
-        positions = self._positions(input_ids, document_ids, past)
+        if cache is not None and document_ids is not None:
+            raise InputError("a key/value cache works on one document a row; give no document_ids with it")
+        lengths_B = None if cache is None else cache.lengths_B
+        positions = self._positions(input_ids, document_ids, past, lengths_B) if branches is None else branches
         x_BTC = self.token_embedding(input_ids)
         rotary = None
         if self.position_embedding is not None:
@@ -89,17 +95,25 @@ class GPT(nn.Module):
             rotary = (cos, sin) if positions.ndim == 1 else (cos.unsqueeze(1), sin.unsqueeze(1))
         if self.config.dropout:
             x_BTC = F.dropout(x_BTC, self.config.dropout, self.training)
-        is_causal, mask = self._mask(num_tokens, past, attention_mask, document_ids, input_ids.device)
+        is_causal, mask = False, None
+        if branches is not None:
+            mask = branch_mask(branches)
+        elif lengths_B is not None:
+            mask = ragged_mask(positions, past + num_tokens)
+        else:
+            is_causal, mask = self._mask(num_tokens, past, attention_mask, document_ids, input_ids.device)
         inputs = AttentionInputs(is_causal, mask, rotary, cache)
         for block in self.blocks:
             x_BTC = block(x_BTC, inputs)
         if cache is not None:
-            cache.advance(num_tokens)
+            cache.advance(num_tokens if attention_mask is None else attention_mask.bool().sum(1))
         hidden_BTC: Tensor = self.norm(x_BTC)
         return hidden_BTC
 
-    def _positions(self, input_ids: Tensor, document_ids: Tensor | None, past: int) -> Tensor:
-        """(T,) positions, or (B, T) where documents start again at 0."""
+    def _positions(self, input_ids: Tensor, document_ids: Tensor | None, past: int, lengths_B: Tensor | None) -> Tensor:
+        """(T,) positions, or (B, T) where documents start again at 0 or rows have pasts of their own."""
+        if lengths_B is not None:
+            return lengths_B.unsqueeze(1) + torch.arange(input_ids.size(1), device=input_ids.device)
         positions = torch.arange(past, past + input_ids.size(1), device=input_ids.device)
         if document_ids is None:
             return positions
@@ -170,3 +184,26 @@ class GPT(nn.Module):
         weights = (p for block in self.blocks for p in block.parameters() if p.ndim == 2)
         matrices = sum((6 if p.requires_grad else 4) * p.numel() for p in weights)
         return matrices + 12 * config.n_layer * config.n_head * config.head_width * config.block_size
+
+
+def ragged_mask(positions_BT: Tensor, total: int) -> Tensor:
+    """(B, 1, T, S) bool: of the ``total`` places in the cache, a token sees those up to its own position."""
+    places_S = torch.arange(total, device=positions_BT.device)
+    return (places_S <= positions_BT.unsqueeze(-1)).unsqueeze(1)
+
+
+def branch_mask(positions_BT: Tensor) -> Tensor:
+    """(B, 1, T, T) bool: a token sees the last token of every position up to its own, itself included.
+
+    Those are its ancestors: a branch is over when a later token takes one of its positions, and longer ones reach
+    beyond the token's own position.
+    """
+    num_tokens = positions_BT.size(1)
+    order_BT = positions_BT.argsort(dim=1, stable=True)
+    sorted_BT = positions_BT.gather(1, order_BT)
+    # The token after which each is seen no more: the next of the same position.
+    follower_BT = torch.where(sorted_BT[:, 1:] == sorted_BT[:, :-1], order_BT[:, 1:], num_tokens)
+    until_BT = torch.full_like(positions_BT, num_tokens).scatter(1, order_BT[:, :-1], follower_BT)
+    place_T = torch.arange(num_tokens, device=positions_BT.device)
+    seen_BTT = (place_T <= place_T.unsqueeze(1)) & (place_T.unsqueeze(1) < until_BT.unsqueeze(1))
+    return (seen_BTT & (positions_BT.unsqueeze(1) <= positions_BT.unsqueeze(2))).unsqueeze(1)

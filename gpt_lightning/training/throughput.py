@@ -53,8 +53,8 @@ def peak_memory_gb(device: torch.device) -> float:
 class Throughput(L.Callback):
     """Logs tokens seen, tokens a second, model FLOPs utilisation (MFU, in [0, 1]) and peak memory.
 
-    Time spent in validation does not count. MFU is what the model's arithmetic would need, over what the devices could
-    do in that time (Chowdhery et al. 2022, arXiv:2204.02311).
+    Time spent in validation and on marks does not count. MFU is what the model's arithmetic would need, over what the
+    devices could do in that time (Chowdhery et al. 2022, arXiv:2204.02311).
     """
 
     def __init__(self) -> None:
@@ -92,6 +92,10 @@ class Throughput(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock anew."""
         self._restart_clock()
+
+    def leave_out(self, seconds: float) -> None:
+        """Do not count these seconds: something else than training was done."""
+        self._since += seconds
 
     def state_dict(self) -> dict[str, Any]:
         """Tokens seen so far."""

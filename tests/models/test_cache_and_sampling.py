@@ -72,12 +72,44 @@ def test_a_full_cache_refuses_more() -> None:
     assert cache.length == BLOCK_SIZE - 1
 
 
-@pytest.mark.parametrize("mask", ["attention_mask", "document_ids"])
-def test_a_cache_and_masks_are_refused(mask: str) -> None:
+def test_a_cache_and_documents_are_refused() -> None:
     gpt, _ = model()
-    masks = {mask: torch.ones(1, 3, dtype=torch.int64)}
-    with pytest.raises(InputError, match="a key/value cache works on one unpadded document a row"):
-        gpt(random_ids(1, 3), cache=KVCache(gpt.config, 1, dtype=torch.float64), **masks)
+    with pytest.raises(InputError, match="a key/value cache works on one document a row; give no document_ids"):
+        gpt(
+            random_ids(1, 3),
+            cache=KVCache(gpt.config, 1, dtype=torch.float64),
+            document_ids=torch.ones(1, 3, dtype=torch.int64),
+        )
+
+
+@ALL
+def test_rows_of_different_lengths_are_each_a_full_forward(shape: dict[str, Any]) -> None:
+    """Whatever number of tokens each row brings at a time, also none, and whichever rows are left."""
+    gpt, _ = model(**shape)
+    ids, rows = random_ids(4, BLOCK_SIZE), [0, 1, 2, 3]
+    expected = gpt(ids)
+    cache = KVCache(gpt.config, 4, capacity=12, dtype=torch.float64)
+    held = torch.zeros(4, dtype=torch.int64)
+    for counts, left in (([5, 1, 3, 2], rows), ([1, 1, 1, 1], [0, 2, 3]), ([0, 3, 1], [1, 0]), ([2, 1], [0, 1])):
+        new = torch.tensor(counts)
+        places = (held.unsqueeze(1) + torch.arange(int(new.max()))).clamp(max=BLOCK_SIZE - 1)
+        real = torch.arange(int(new.max())) < new.unsqueeze(1)
+        chunk = ids[rows].gather(1, places).where(real, 7)  # what pads is not looked at
+        hidden = gpt(chunk, attention_mask=real, cache=cache)
+        for place, row in enumerate(rows):
+            begin, count = int(held[place]), int(new[place])
+            torch.testing.assert_close(
+                hidden[place, :count], expected[row, begin : begin + count], rtol=1e-10, atol=1e-10
+            )
+        held = held + new
+        assert cache.lengths_B is not None
+        assert cache.lengths_B.tolist() == held.tolist()
+        assert cache.length == int(held.max())
+        cache.keep(torch.tensor(left))
+        held, rows = held[left], [rows[place] for place in left]
+    assert rows == [2, 0]
+    cache.clear()
+    torch.testing.assert_close(gpt(ids[:2, :9], cache=cache), expected[:2, :9], rtol=1e-10, atol=1e-10)
 
 
 # --- generation

@@ -1,0 +1,118 @@
+"""How a language model does on tasks of lm-evaluation-harness, while it is trained."""
+
+import time
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.utilities.seed import isolate_rng
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.tasks import CausalLM
+from gpt_lightning.training.checkpoint import tokenizer_of
+from gpt_lightning.training.throughput import Throughput
+from gpt_lightning.training.validation import is_last_step
+
+
+def need_harness() -> None:
+    """Refuse to go on without lm-evaluation-harness.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import lm_eval  # noqa: F401
+    except ImportError:
+        raise InputError("lm-evaluation-harness is not installed: pip install 'gpt-lightning[lm-eval]'") from None
+
+
+class Marks(L.Callback):
+    """Measures tasks of lm-evaluation-harness every so many steps and after the last: ``lm_eval/TASK/METRIC``.
+
+    Of a group with a score of its own that score is logged, not those of its tasks. Each device takes its share of the
+    rows. Training goes on as if nothing had happened, and with the same random numbers.
+
+    Args:
+        tasks: names of tasks, groups or tags, separated by commas; none: nothing is measured.
+        every_n_steps: optimizer steps from one measurement to the next.
+        limit: the first rows of each task; None takes all.
+        num_fewshot: examples before each question, where a task leaves that open.
+        include_path: a folder of task YAMLs of your own, with no code in them.
+        batch_tokens: tokens of a batch, padding included.
+    """
+
+    def __init__(
+        self,
+        tasks: str = "",
+        every_n_steps: int = 1000,
+        limit: int | None = 100,
+        num_fewshot: int | None = None,
+        include_path: str | None = None,
+        batch_tokens: int = 2048,
+    ) -> None:
+        if every_n_steps < 1:
+            raise InputError(f"--lm_eval.every_n_steps={every_n_steps} must be at least 1")
+        if limit is not None and limit < 1:
+            raise InputError(f"--lm_eval.limit={limit} must be at least 1")
+        self.tasks = [name.strip() for name in tasks.split(",") if name.strip()]
+        self.every_n_steps = every_n_steps
+        self.limit = limit
+        self.num_fewshot = num_fewshot
+        self.include_path = include_path
+        self.batch_tokens = batch_tokens
+        self._loaded: dict[str, Any] = {}
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Load the tasks, so that what is wrong with them stops the run before its first step."""
+        if not self.tasks or stage != "fit":
+            return
+        need_harness()
+        if not isinstance(pl_module, CausalLM):
+            raise InputError(f"--lm_eval.tasks: only a CausalLM can be measured, not a {type(pl_module).__name__}")
+        if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
+            raise InputError("--lm_eval.tasks: each device must hold the whole model; use trainer.strategy ddp")
+        from gpt_lightning.training.harness_run import quiet
+        from gpt_lightning.training.harness_tasks import load_tasks
+
+        with isolate_rng(), quiet(bars=False):
+            self._loaded = load_tasks(self.tasks, self.include_path, num_fewshot=self.num_fewshot)
+            for name, task in self._loaded["tasks"].items():
+                rows = min(len(task.eval_docs), self.limit or len(task.eval_docs))
+                if rows < trainer.world_size:
+                    raise InputError(
+                        f"--lm_eval.tasks: {rows} rows of {name} are too few for {trainer.world_size} devices; "
+                        "raise --lm_eval.limit or leave the task out"
+                    )
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Measure at the interval, on every rank, and log on rank zero."""
+        if not self._loaded or not isinstance(pl_module, CausalLM) or pl_module.is_accumulating:
+            return
+        if trainer.global_step % self.every_n_steps and not is_last_step(trainer):
+            return
+        start = time.perf_counter()
+        scores = self._measure(trainer, pl_module)
+        for logger in trainer.loggers:
+            if scores:
+                logger.log_metrics({f"lm_eval/{name}": value for name, value in scores.items()}, trainer.global_step)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Throughput):
+                callback.leave_out(time.perf_counter() - start)
+
+    def _measure(self, trainer: L.Trainer, task: CausalLM) -> dict[str, float]:
+        from gpt_lightning.training.harness import HarnessLM
+        from gpt_lightning.training.harness_run import quiet, run_tasks, scores
+
+        tokenizer = tokenizer_of(trainer)
+        assert tokenizer is not None, "a data module of text has a tokenizer"
+        modes = {module: module.training for module in task.modules()}
+        task.eval()
+        try:
+            with isolate_rng(), quiet(bars=False):
+                lm = HarnessLM(task, tokenizer, self.batch_tokens)
+                return scores(run_tasks(lm, self._loaded, limit=self.limit), self._loaded)
+        finally:
+            for module, mode in modes.items():
+                module.training = mode

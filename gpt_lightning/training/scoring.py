@@ -1,0 +1,104 @@
+"""How likely given tokens are, the output layer computed where it is asked for and nowhere else.
+
+B batch, T tokens, C channels, V vocabulary, N positions that are asked for, U of them different ones.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from gpt_lightning.models.together import padded
+from gpt_lightning.tasks import CausalLM
+from gpt_lightning.training.harness_rows import Row, batches, shared_rows
+
+_LOGITS_AT_ONCE: Final = 1 << 23
+"""Numbers of a part of the logits: large enough for fast matrix products, small enough to stay near the processor."""
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Tokens whose probability is asked for, and what stands before them."""
+
+    context: Sequence[int]
+    tokens: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely a continuation is."""
+
+    log_probability: float
+    """In nats, the sum over its tokens."""
+    is_greedy: bool
+    """Whether each of its tokens is the likeliest."""
+
+
+def score(task: CausalLM, continuations: Sequence[Continuation], max_tokens: int) -> Iterator[tuple[int, Score]]:
+    """Yield the number of each continuation and its score, as they are computed: the longest first.
+
+    Args:
+        task: in ``eval`` mode.
+        continuations: context and tokens, at least one each, without the last fit ``block_size``.
+        max_tokens: of a batch, padding included.
+    """
+    inputs = [[*each.context, *each.tokens[:-1]] for each in continuations]
+    rows = shared_rows(inputs, task.backbone.config.n_embd, max_tokens)
+    for batch in batches([len(row.tokens) for row in rows], max_tokens):
+        yield from _score_rows(task, [rows[number] for number in batch], continuations)
+
+
+@torch.inference_mode()
+def _score_rows(task: CausalLM, rows: Sequence[Row], continuations: Sequence[Continuation]) -> list[tuple[int, Score]]:
+    device = task.device
+    ids_BT, _ = padded([row.tokens for row in rows], device)
+    forked = any(row.is_forked for row in rows)
+    branches_BT = padded([row.positions for row in rows], device)[0] if forked else None
+    hidden_BTC = task.backbone(ids_BT, branches=branches_BT)
+    places: list[int] = []
+    targets: list[int] = []
+    numbers: list[int] = []
+    for place, row in enumerate(rows):
+        for number, where in row.places.items():
+            tokens = continuations[number].tokens
+            places += (place * ids_BT.size(1) + here for here in where[-len(tokens) :])
+            targets += tokens
+            numbers.append(number)
+    assert isinstance(task.head, nn.Linear)
+    log_p_N, greedy_N = likelihoods(
+        task.head, hidden_BTC.flatten(0, 1), torch.tensor(places, device=device), torch.tensor(targets, device=device)
+    )
+    sizes = [len(continuations[number].tokens) for number in numbers]
+    each = zip(numbers, torch.split(log_p_N.cpu(), sizes), torch.split(greedy_N.cpu(), sizes), strict=True)
+    return [(number, Score(float(log_p.sum()), bool(greedy.all()))) for number, log_p, greedy in each]
+
+
+def likelihoods(head: nn.Linear, hidden_MC: Tensor, places_N: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability of each target, and whether it is the likeliest token.
+
+    Args:
+        head: hidden states (U, C) to logits (U, V).
+        hidden_MC: hidden states.
+        places_N: which of them each target follows; those that are asked for twice are computed once.
+        targets_N: token ids.
+
+    Returns:
+        (N,) float32, nats; (N,) bool.
+    """
+    places_U, of_N = torch.unique(places_N, return_inverse=True)
+    log_p_N = torch.empty(len(targets_N), device=hidden_MC.device)
+    greedy_N = torch.empty(len(targets_N), dtype=torch.bool, device=hidden_MC.device)
+    part = max(1, _LOGITS_AT_ONCE // head.out_features)
+    for start in range(0, len(places_U), part):
+        log_p_UV = head(hidden_MC[places_U[start : start + part]]).float().log_softmax(-1)
+        asked = ((of_N >= start) & (of_N < start + part)).nonzero().squeeze(1)
+        which, targets = of_N[asked] - start, targets_N[asked]
+        chosen = log_p_UV[which, targets]
+        log_p_N[asked] = chosen
+        # A seventh of the time of argmax, which is left for the few that are as likely as the likeliest.
+        likeliest = chosen == log_p_UV.amax(-1)[which]
+        likeliest[likeliest.clone()] = log_p_UV[which[likeliest]].argmax(-1) == targets[likeliest]
+        greedy_N[asked] = likeliest
+    return log_p_N, greedy_N
