@@ -17,8 +17,8 @@ real-weights: .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt gguf accelerate
 	$(BIN)/python benchmarks/smollm2.py $(MODEL)
 	$(BIN)/python benchmarks/real_weights.py $(MODEL) $(DATA)/tinyshakespeare/test.txt
-	$(BIN)/python benchmarks/lm_eval_tasks.py $(DATA) data/lm_eval_tasks
-	$(BIN)/python benchmarks/lm_eval.py $(MODEL) data/lm_eval_tasks
+	$(BIN)/python benchmarks/harness_tasks.py $(DATA) data/lm_eval_tasks
+	$(BIN)/python benchmarks/harness.py $(MODEL) data/lm_eval_tasks
 	$(BIN)/python benchmarks/fine_tune.py sentiment $(DATA)/rt_polarity --model $(MODEL) --examples 320 --peer $(PEER)
 	$(BIN)/python benchmarks/fine_tune.py ner $(DATA)/wnut17 --model $(MODEL) --examples 320 --peer $(PEER)
 	$(BIN)/python benchmarks/fine_tune.py qa $(DATA)/squadshifts_wiki --model $(MODEL) --examples 96 --batch_size 8 --peer $(PEER)

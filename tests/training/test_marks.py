@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
+from lightning.pytorch.loggers.logger import Logger
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.training import Marks
@@ -26,7 +26,6 @@ class Kept(Logger):
     name, version = "kept", 0
 
     @property
-    @rank_zero_experiment
     def experiment(self) -> None:
         return None
 
