@@ -41,12 +41,7 @@ EXPERIMENTS = (
         "wnut17",
         None,
         "f1",
-        (
-            "--model.backbone.attention=bidirectional",
-            "--model.optimizer.lr=1e-4",
-            "--model.fine_tuning.layer_lr_decay=0.9",
-            "--model.fine_tuning.head_lr=1e-3",
-        ),
+        ("--model.optimizer.lr=1.5e-4", "--model.fine_tuning.head_lr=1e-3"),
     ),
     Experiment("smollm2_qa", "squadshifts_wiki", 1000, "f1", ()),
 )
