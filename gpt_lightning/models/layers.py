@@ -91,6 +91,8 @@ class Attention(nn.Module):
             q_BHTD, k_BGSD = self.q_norm(q_BHTD), self.k_norm(k_BGSD)
         if inputs.rotary is not None and self.turns:
             q_BHTD, k_BGSD = rotate(q_BHTD, *inputs.rotary), rotate(k_BGSD, *inputs.rotary)
+            # A view of all three would keep the unrotated two in memory until the backward pass.
+            v_BGSD = v_BGSD.contiguous()
         if inputs.cache is not None:
             k_BGSD, v_BGSD = inputs.cache.append(self.layer, k_BGSD, v_BGSD)
         y_BHTD = F.scaled_dot_product_attention(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self, get_type_hints
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
@@ -294,6 +295,17 @@ class Task(L.LightningModule, ABC):
         ratio = self.schedule.ratio(self.trainer.global_step, self._run_steps)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.optimizer_config.lr * group["lr_ratio"] * ratio
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: torch.optim.Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Step, and let go of the gradients: Lightning would keep them through the next forward pass."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        optimizer.zero_grad()
 
     def configure_gradient_clipping(
         self,

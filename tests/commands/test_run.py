@@ -164,12 +164,15 @@ def test_flags_win_over_yaml_and_yaml_over_the_checkpoint(run: Run, tmp_path: Pa
     assert "from the checkpoint: model.optimizer.beta1=0.8" in out
     hparams = read_checkpoint(find_checkpoint(str(tmp_path / "logs/beer/version_0"), "last"))["hyper_parameters"]
     assert hparams["optimizer"] == {
+        "kind": "adamw",
         "lr": 0.01,
         "beta1": 0.8,
         "beta2": 0.95,
         "eps": 1e-8,
         "weight_decay": 0.3,
         "max_skipped_steps": 0,
+        "muon_lr": None,
+        "muon_momentum": 0.95,
     }
 
 

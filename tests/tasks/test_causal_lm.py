@@ -92,12 +92,19 @@ class Recorder(L.Callback):
         self.rates.append([group["lr"] for group in optimizer.param_groups])
         self.groups.append({key: value for key, value in optimizer.param_groups[0].items() if key != "params"})
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        def keep(*_: Any) -> None:
+            named = pl_module.named_parameters()
+            self.gradients.append({name: p.grad.clone() for name, p in named if p.grad is not None})
+
+        trainer.optimizers[0].register_step_post_hook(keep)
+
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if len(self.gradients) < trainer.global_step:
-            named = pl_module.named_parameters()
-            self.gradients.append({name: p.grad.clone() for name, p in named if p.grad is not None})
+        assert isinstance(pl_module, CausalLM)
+        if not pl_module.is_accumulating:
+            assert all(p.grad is None for p in pl_module.parameters()), "they would be held through a forward pass"
 
 
 class Log(Logger):
