@@ -61,17 +61,12 @@ def write_yaml(file: Path, content: Mapping[str, Any]) -> None:
     file.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def main() -> None:
-    """Write them all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the data sets")
-    parser.add_argument("out", type=Path, help="folder of the task files")
-    options = parser.parse_args()
-    out = options.out.resolve()
+def write(data: Path, out: Path) -> None:
+    """Write the tasks into the folder ``out``."""
+    out = out.resolve()
     (out / "blimp").mkdir(parents=True, exist_ok=True)
-
     pairs: dict[str, list[dict[str, str]]] = {}
-    for row in rows_of(options.data / "blimp" / "test.jsonl"):
+    for row in rows_of(data / "blimp" / "test.jsonl"):
         pair = {"sentence_good": row["good"], "sentence_bad": row["bad"]}
         pairs.setdefault(f"blimp_{row['uid']}", []).append(pair)
     for name, rows in pairs.items():
@@ -83,14 +78,20 @@ def main() -> None:
         "metadata": {"version": 2.0},
     }
     write_yaml(out / "blimp" / "_blimp.yaml", group)
-
-    texts = [
-        {"text": f"{row['context']} {row['target']}"} for row in rows_of(options.data / "lambada_openai/test.jsonl")
-    ]
+    texts = [{"text": f"{row['context']} {row['target']}"} for row in rows_of(data / "lambada_openai" / "test.jsonl")]
     write_task(out, "lambada_openai", "test", texts, LAMBADA)
     print(
         f"{out}: {len(pairs)} tasks of blimp, {sum(map(len, pairs.values())):,} pairs; {len(texts):,} of lambada_openai"
     )
+
+
+def main() -> None:
+    """Write them all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of the data sets")
+    parser.add_argument("out", type=Path, help="folder of the task files")
+    options = parser.parse_args()
+    write(options.data, options.out)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,9 @@ def main(argv: list[str]) -> int:
             raise InputError(f"--{name} {value} must be at least 1")
     if options.num_fewshot is not None and options.num_fewshot < 0:
         raise InputError(f"--num_fewshot {options.num_fewshot} must be at least 0")
+    names = [name.strip() for name in options.tasks.split(",") if name.strip()]
+    if not names:
+        raise InputError(f"--tasks names none: {options.tasks!r}")
     output = None if options.output is None else Path(options.output)
     if output is not None and not output.parent.is_dir():
         raise InputError(f"--output {output}: there is no folder {output.parent}")
@@ -82,7 +85,6 @@ def main(argv: list[str]) -> int:
     from gpt_lightning.training.harness_tasks import load_tasks
     from gpt_lightning.training.reading import find_checkpoint, load_task
 
-    names = [name.strip() for name in options.tasks.split(",") if name.strip()]
     path = find_checkpoint(options.model)
     bars = sys.stderr.isatty()
     with quiet(bars):

@@ -92,16 +92,25 @@ def _names(names: Sequence[str], index: Mapping[str, Any]) -> Iterator[str]:
     waiting, seen = list(names), set()
     while waiting:
         name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        yield name
-        if name in index:
-            members = (index[name].cfg or {}).get("task")  # of a task, its own name
-            listed = (
-                members if isinstance(members, list) else sorted(index[name].tags) if index[name].cfg is None else []
-            )
-            waiting += [each if isinstance(each, str) else each.get("task") or each.get("group") for each in listed]
+        if name not in seen:
+            seen.add(name)
+            yield name
+            if name in index:
+                entry = index[name]
+                waiting += sorted(entry.tags) if entry.cfg is None else _members(entry.cfg, index)
+
+
+def _members(config: Any, index: Mapping[str, Any]) -> Iterator[str]:
+    """What a task or a group names, also in groups that are written inside it."""
+    if isinstance(config, str):
+        yield config
+    elif isinstance(config, list):
+        for each in config:
+            yield from _members(each, index)
+    elif isinstance(config, Mapping):
+        yield from _members(config.get("task"), index)
+        if config.get("group") in index or "task" not in config:  # a new one is written here, and in no file
+            yield from _members(config.get("group"), index)
 
 
 @contextlib.contextmanager

@@ -3,12 +3,12 @@
 B batch, T tokens, C channels, V vocabulary, N positions that are asked for, U of them different ones.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gpt_lightning.models.together import padded
 from gpt_lightning.tasks import CausalLM
@@ -56,7 +56,7 @@ def _score_rows(task: CausalLM, rows: Sequence[Row], continuations: Sequence[Con
     ids_BT, _ = padded([row.tokens for row in rows], device)
     forked = any(row.is_forked for row in rows)
     branches_BT = padded([row.positions for row in rows], device)[0] if forked else None
-    hidden_BTC = task.backbone(ids_BT, branches=branches_BT)
+    hidden_BTC = task.backbone.forward(ids_BT, branches=branches_BT)  # not the compiled one: no two shapes are alike
     places: list[int] = []
     targets: list[int] = []
     numbers: list[int] = []
@@ -66,16 +66,21 @@ def _score_rows(task: CausalLM, rows: Sequence[Row], continuations: Sequence[Con
             places += (place * ids_BT.size(1) + here for here in where[-len(tokens) :])
             targets += tokens
             numbers.append(number)
-    assert isinstance(task.head, nn.Linear)
     log_p_N, greedy_N = likelihoods(
-        task.head, hidden_BTC.flatten(0, 1), torch.tensor(places, device=device), torch.tensor(targets, device=device)
+        task.head,
+        hidden_BTC.flatten(0, 1),
+        torch.tensor(places, device=device),
+        torch.tensor(targets, device=device),
+        at_once=max(1, _LOGITS_AT_ONCE // task.backbone.token_embedding.num_embeddings),
     )
     sizes = [len(continuations[number].tokens) for number in numbers]
     each = zip(numbers, torch.split(log_p_N.cpu(), sizes), torch.split(greedy_N.cpu(), sizes), strict=True)
     return [(number, Score(float(log_p.sum()), bool(greedy.all()))) for number, log_p, greedy in each]
 
 
-def likelihoods(head: nn.Linear, hidden_MC: Tensor, places_N: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+def likelihoods(
+    head: Callable[[Tensor], Tensor], hidden_MC: Tensor, places_N: Tensor, targets_N: Tensor, *, at_once: int
+) -> tuple[Tensor, Tensor]:
     """Log-probability of each target, and whether it is the likeliest token.
 
     Args:
@@ -83,6 +88,7 @@ def likelihoods(head: nn.Linear, hidden_MC: Tensor, places_N: Tensor, targets_N:
         hidden_MC: hidden states.
         places_N: which of them each target follows; those that are asked for twice are computed once.
         targets_N: token ids.
+        at_once: so many positions have logits at the same time.
 
     Returns:
         (N,) float32, nats; (N,) bool.
@@ -90,10 +96,9 @@ def likelihoods(head: nn.Linear, hidden_MC: Tensor, places_N: Tensor, targets_N:
     places_U, of_N = torch.unique(places_N, return_inverse=True)
     log_p_N = torch.empty(len(targets_N), device=hidden_MC.device)
     greedy_N = torch.empty(len(targets_N), dtype=torch.bool, device=hidden_MC.device)
-    part = max(1, _LOGITS_AT_ONCE // head.out_features)
-    for start in range(0, len(places_U), part):
-        log_p_UV = head(hidden_MC[places_U[start : start + part]]).float().log_softmax(-1)
-        asked = ((of_N >= start) & (of_N < start + part)).nonzero().squeeze(1)
+    for start in range(0, len(places_U), at_once):
+        log_p_UV = head(hidden_MC[places_U[start : start + at_once]]).float().log_softmax(-1)
+        asked = ((of_N >= start) & (of_N < start + at_once)).nonzero().squeeze(1)
         which, targets = of_N[asked] - start, targets_N[asked]
         chosen = log_p_UV[which, targets]
         log_p_N[asked] = chosen

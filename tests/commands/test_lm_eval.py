@@ -104,6 +104,7 @@ def test_bad_input(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
         ((str(head), "--tasks=beer", "--limit=0"), "--limit 0 must be at least 1"),
         ((str(head), "--tasks=beer", "--num_fewshot=-1"), "--num_fewshot -1 must be at least 0"),
         ((str(head), "--tasks=beer", "--output=no/where.json"), "--output no/where.json: there is no folder no"),
+        ((str(head), "--tasks=,"), "--tasks names none: ','"),
         (("nowhere", "--tasks=beer"), "nowhere"),
     ]:
         assert run("lm-eval", *arguments, f"--include_path={folder}") == 2

@@ -1,17 +1,28 @@
 """Tasks of lm-evaluation-harness while a model is trained."""
 
+import os
+import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as L
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers.logger import Logger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from gpt_lightning.cli import main
 from gpt_lightning.errors import InputError
-from gpt_lightning.training import Marks
+from gpt_lightning.training import Marks, RandomnessByPosition
+from gpt_lightning.training.harness import HarnessLM
+from tests.commands.test_run import CONFIG
 from tests.harness import write_task
 from tests.heads import CommandLine
-from tests.runs import causal_lm, head, language_modeling, trainer
+from tests.runs import causal_lm, head, language_modeling, trainer, write_text
+from tests.training.task_files import write_tasks
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the harness's, and those of what it imports
 
@@ -35,6 +46,32 @@ class Kept(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         for name, value in metrics.items():
             self.values.setdefault(name, {})[int(step or 0)] = value
+
+
+class Asked(L.Callback):
+    """Notes in a file of each process how many continuations it was asked for."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        theirs = HarnessLM._loglikelihood_tokens
+
+        def noted(self: HarnessLM, requests: Any, *arguments: Any, **settings: Any) -> Any:
+            with Path(f"asked-{trainer.global_rank}").open("a") as file:
+                file.write(f"{len(requests)}\n")
+            return theirs(self, requests, *arguments, **settings)
+
+        HarnessLM._loglikelihood_tokens = noted  # type: ignore[method-assign]
+
+
+class Numbers(L.Callback):
+    """Draws a number of each kind, and remembers modes and gradients, at the start of each batch."""
+
+    def __init__(self) -> None:
+        self.drawn: list[Any] = []
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        modes = [module.training for module in pl_module.modules()]
+        gradients = [None if p.grad is None else p.grad.clone() for p in pl_module.parameters()]
+        self.drawn.append((random.random(), np.random.rand(), float(torch.rand(())), modes, gradients))
 
 
 def train(folder: Path, marks: Marks | None) -> tuple[dict[str, torch.Tensor], Kept]:
@@ -80,8 +117,6 @@ def test_what_is_wrong_stops_before_the_first_step(tmp_path: Path) -> None:
 def test_from_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     from tests.commands.test_heads import pretrain
 
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
@@ -91,3 +126,69 @@ def test_from_the_command_line(
     events = EventAccumulator(str(pretrain(run, *flags)))
     events.Reload()
     assert [event.step for event in events.Scalars("lm_eval/beer/acc")] == [1, 2]
+
+
+def test_random_numbers_modes_and_gradients_stay(tmp_path: Path) -> None:
+    """Without our own seeding before each batch, which would hide what moves the numbers."""
+    tasks, runs = write_tasks(tmp_path / "tasks"), []
+    for marks in (Marks(), Marks("tiny,tiny_texts,tiny_writing", every_n_steps=2, include_path=str(tasks))):
+        numbers, task = Numbers(), causal_lm(block_size=32)
+        task.backbone.blocks[0].eval()
+        loop = trainer(tmp_path, callbacks=[marks, numbers], logger=Kept(), max_steps=6, accumulate_grad_batches=2)
+        loop.callbacks = [each for each in loop.callbacks if not isinstance(each, RandomnessByPosition)]  # type: ignore[attr-defined]
+        loop.fit(task, datamodule=language_modeling(tmp_path, block_size=32, batch_size=1))
+        runs.append(numbers.drawn)
+    assert len(runs[0]) == len(runs[1]) > 9
+    for (*numbers, modes, gradients), (*others, other_modes, other_gradients) in zip(*runs, strict=True):
+        assert numbers == others
+        assert modes == other_modes
+        assert True in modes
+        assert False in modes
+        for one, other in zip(gradients, other_gradients, strict=True):
+            assert (one is None and other is None) or one.equal(other)
+
+
+def marks_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(folder)).Reload()
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+        if tag.startswith("lm_eval/")
+    }
+
+
+FLAGS = ("--lm_eval.tasks=tiny,tiny_texts", "--lm_eval.every_n_steps=2", "--lm_eval.include_path=tasks")
+
+
+def prepare(folder: Path) -> None:
+    write_text(folder)
+    write_tasks(folder / "tasks")
+    (folder / "config.yaml").write_text(CONFIG)
+
+
+def test_two_processes_share_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each has measured comes together: the marks of one process, on the same weights."""
+    prepare(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    steady = ["--model.backbone.dropout=0", "--model.optimizer.eps=1e-3", "--model.backbone.block_size=64"]
+    command = [sys.executable, "-m", "gpt_lightning", "fit", "-c", "config.yaml", *steady, *FLAGS]
+    command += ["--trainer.callbacks+=tests.training.test_marks.Asked", "--allow_import=tests"]
+    command += ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2"]
+    here = str(Path(__file__).parents[2])  # where the callback that asks is imported from
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": here}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    asked = [[int(line) for line in Path(f"asked-{rank}").read_text().split()] for rank in (0, 1)]
+    # Of 16 continuations and 2 texts, at steps 2 and 4; the harness asks the second process again for what it lacks.
+    assert asked == [[10, 1, 10, 1]] * 2
+    assert main(["fit", "-c", "config.yaml", *steady, *FLAGS, "--data.batch_size=4"]) == 0
+    two, one = (marks_of(tmp_path / "logs" / "beer" / version) for version in ("version_0", "version_1"))
+    assert (
+        two.keys()
+        == one.keys()
+        == {f"lm_eval/{name}" for name in ("tiny/acc", "tiny_texts/byte_perplexity", "tiny_texts/bits_per_byte")}
+    )
+    for name, points in one.items():
+        assert [step for step, _ in points] == [step for step, _ in two[name]]
+        assert [value for _, value in two[name]] == pytest.approx([value for _, value in points], rel=1e-3), name

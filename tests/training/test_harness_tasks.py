@@ -1,0 +1,189 @@
+"""Which tasks are meant, and what of the files of others is never run."""
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub.constants
+import pytest
+import yaml
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.training.harness_tasks import load_tasks
+from tests.training.task_files import CHOICE, write_task, write_tasks
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of what the harness imports
+
+ROWS = [{"question": "a", "right": "b", "wrong": "c"}]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody looks for another machine, also nobody who does not mind that there is none."""
+    asked = []
+
+    def refuse(*arguments: Any, **_: Any) -> None:
+        asked.append(arguments)
+        raise OSError("there is no network here")
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    yield
+    time.sleep(0.05)  # some ask in a thread
+    assert not asked
+
+
+def names(folder: Path, *given: str, **settings: Any) -> list[str]:
+    return list(load_tasks(given, str(folder), **settings)["tasks"])
+
+
+def test_names_groups_and_patterns(tmp_path: Path) -> None:
+    write_tasks(tmp_path)
+    assert names(tmp_path, "tiny_choice") == ["tiny_choice"]
+    assert names(tmp_path, "tiny") == ["tiny_choice", "tiny_other"]
+    assert names(tmp_path, "tiny_[ow]*r*ing", "tiny_t*") == ["tiny_writing", "tiny_texts"]
+
+
+def test_examples_before_a_question(tmp_path: Path) -> None:
+    """Where a task says how many there are, that stays."""
+    write_tasks(tmp_path)
+    loaded = load_tasks(["tiny"], str(tmp_path), num_fewshot=2)["tasks"]
+    assert [task.get_config("num_fewshot") for task in loaded.values()] == [2, 0]
+    loaded = load_tasks(["tiny"], str(tmp_path))["tasks"]
+    assert [task.get_config("num_fewshot") for task in loaded.values()] == [0, 0]
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--include_path .*/none is no folder; give one that holds task YAMLs"):
+        names(tmp_path / "none", "tiny")
+    write_task(tmp_path, CHOICE | {"dataset_kwargs": {"data_files": {"validation": str(tmp_path / "gone.jsonl")}}})
+    with pytest.raises(InputError, match=r"tasks tiny_choice: cannot be loaded \(.*gone\.jsonl"):
+        names(tmp_path, "tiny_choice")
+
+
+def test_a_template_that_does_not_fit_its_rows(tmp_path: Path) -> None:
+    write_task(tmp_path, CHOICE | {"doc_to_text": "{{questoin}}"}, ROWS)
+    with pytest.raises(InputError, match=r"tasks tiny_choice: cannot be loaded \('questoin' is undefined\)"):
+        names(tmp_path, "tiny_choice")
+
+
+CODE = """
+from pathlib import Path
+Path(__file__).with_name("has_run").touch()
+def target(doc): return 0
+"""
+TAGGED = {
+    "a function": "doc_to_target: !function code.target\n",
+    "a class": "class: !function code.target\n",
+    "one that is included": "include: _base\n",
+    "one in a list": "metric_list: [{metric: !function code.target, aggregation: mean}]\n",
+}
+
+
+@pytest.mark.parametrize("line", TAGGED.values(), ids=TAGGED)
+def test_functions_run_only_where_that_is_allowed(tmp_path: Path, line: str) -> None:
+    """Also where a group names the task."""
+    plain = {key: value for key, value in CHOICE.items() if key not in ("doc_to_target", "metric_list")}
+    file = write_task(tmp_path, plain, ROWS)
+    write_task(tmp_path, {"group": "all", "task": ["tiny_choice"]})
+    write_task(tmp_path, {"group": "inside", "task": [{"group": "inner", "task": [{"task": "tiny_choice"}]}]})
+    write_task(tmp_path, {"group": "changed", "task": [{"group": "all", "task": []}]})
+    (tmp_path / "_base").write_text("doc_to_target: !function code.target\n")
+    with file.open("a") as out:
+        out.write(line)
+    (tmp_path / "code.py").write_text(CODE)
+    for name in ("tiny_choice", "all", "inside", "changed", "tiny*"):
+        with pytest.raises(InputError, match=r"!function code\.target, which runs code; add --allow_code if you trust"):
+            names(tmp_path, name)
+    assert not (tmp_path / "has_run").exists()
+    if line.startswith("doc_to_target"):
+        assert names(tmp_path, "all", allow_code=True) == ["tiny_choice"]
+        assert (tmp_path / "has_run").exists()
+
+
+def test_tasks_beside_those_that_are_meant_need_no_trust(tmp_path: Path) -> None:
+    write_tasks(tmp_path)
+    (tmp_path / "other.yaml").write_text("task: other\ndoc_to_target: !function code.target\n")
+    assert names(tmp_path, "tiny_choice") == ["tiny_choice"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"dataset_path": "pandas"}, "dataset_path: pandas"),
+        ({"metric_list": [{"metric": "./evil.py"}]}, r"metric: \./evil\.py"),
+        ({"metric_list": [{"metric": "acc", "hf_evaluate": True}]}, "metric: acc"),
+        ({"use_prompt": "promptsource:x"}, "use_prompt: promptsource:x"),
+    ],
+)
+def test_other_ways_to_run_code(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    write_task(tmp_path, CHOICE | changed, ROWS)
+    with pytest.raises(InputError, match=f"{message}, which runs code"):
+        names(tmp_path, "tiny_choice")
+
+
+def test_a_task_inside_a_group_is_looked_at_too(tmp_path: Path) -> None:
+    write_task(tmp_path, {"group": "inline", "task": [CHOICE | {"task": "inside", "dataset_path": "pandas"}]})
+    with pytest.raises(InputError, match="dataset_path: pandas, which runs code"):
+        names(tmp_path, "inline")
+
+
+def test_templates_reach_nothing_but_the_row(tmp_path: Path) -> None:
+    evil = f"{{{{ cycler.__init__.__globals__.os.system('touch {tmp_path}/has_run') }}}}"
+    write_task(tmp_path, CHOICE | {"doc_to_text": evil}, ROWS)
+    with pytest.raises(InputError, match=r"cannot be loaded \(access to attribute '__init__'"):
+        names(tmp_path, "tiny_choice")
+    assert not (tmp_path / "has_run").exists()
+
+
+def test_a_file_that_is_no_yaml_is_no_task(tmp_path: Path) -> None:
+    write_tasks(tmp_path)
+    (tmp_path / "broken.yaml").write_text("task: [")
+    (tmp_path / "_bad").write_text("a: [")
+    write_task(tmp_path, CHOICE | {"task": "includes", "include": "_bad"}, ROWS)
+    assert names(tmp_path, "tiny_other") == ["tiny_other"]
+
+
+def test_the_benchmark_writes_what_the_harness_asks(tmp_path: Path) -> None:
+    """Prompts, targets and metrics of BLiMP and LAMBADA are those of the harness's own files."""
+    import json
+
+    import lm_eval.tasks
+
+    from benchmarks import harness_tasks
+
+    own = Path(lm_eval.tasks.__file__).parent
+    blimp = yaml.safe_load((own / "blimp" / "_template_yaml").read_text())
+    lambada = yaml.safe_load((own / "lambada" / "lambada_openai.yaml").read_text())
+    for ours, theirs in ((harness_tasks.BLIMP, blimp), (harness_tasks.LAMBADA, lambada)):
+        assert ours.items() <= theirs.items()
+        kept = {
+            "output_type",
+            "doc_to_text",
+            "doc_to_target",
+            "doc_to_choice",
+            "metric_list",
+            "num_fewshot",
+            "metadata",
+        }
+        assert theirs.keys() & kept == ours.keys()
+    pairs = [
+        {"uid": "adjunct_island", "good": "A\u2028b c.", "bad": "C b a."},
+        {"uid": "causative", "good": "D", "bad": "E"},
+    ]
+    for name, rows in (("blimp", pairs), ("lambada_openai", [{"context": "a b\n", "target": "c"}])):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (tmp_path / "data" / name / "test.jsonl").write_text("".join(lines))
+    harness_tasks.write(tmp_path / "data", tmp_path / "out")
+    loaded = load_tasks(["blimp", "lambada_openai"], str(tmp_path / "out"))
+    assert list(loaded["tasks"]) == ["blimp_adjunct_island", "blimp_causative", "lambada_openai"]
+    blimp_task, lambada_task = loaded["tasks"]["blimp_adjunct_island"], loaded["tasks"]["lambada_openai"]
+    assert blimp_task.doc_to_choice(blimp_task.eval_docs[0]) == ["A\u2028b c.", "C b a."]
+    row = lambada_task.eval_docs[0]
+    assert (lambada_task.doc_to_text(row), lambada_task.doc_to_target(row)) == ("a b\n", " c")
