@@ -17,8 +17,11 @@ class RunError(RuntimeError):
     """
 
 
-class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
-    """A signal has asked the run to end; the command line exits with 128 + ``signum``, as shells expect."""
+class Interrupted(BaseException):
+    """A signal has asked the run to end; the command line exits with 128 + ``signum``, as shells expect.
+
+    Like KeyboardInterrupt it comes anywhere, also inside of what turns every Exception into another.
+    """
 
     def __init__(self, signum: int, between_steps: bool) -> None:
         super().__init__(signum)

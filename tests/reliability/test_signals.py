@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gpt_lightning.errors import Interrupted
+from gpt_lightning.training.interruption import Interruption
 from tests.reliability.conftest import SOAK, many, tally
 from tests.reliability.processes import CONFIG, Run, children, finish, rows, state, steps
 from tests.reliability.test_kill import BIG, prepare
@@ -117,6 +119,16 @@ def test_outside_of_training_nothing_waits(tmp_path: Path, command: str) -> None
     ended, seconds = interrupt(run, signal.SIGINT)
     assert (ended, "Traceback" in run.err.read_text()) == (130, False)
     assert seconds < 10.0
+
+
+def test_no_library_takes_it_for_an_error() -> None:
+    """As ``inspect`` does, which Lightning calls for every batch: any Exception becomes its own TypeError."""
+    with pytest.raises(Interrupted) as caught:  # noqa: PT012
+        try:
+            Interruption()._handle(signal.SIGINT, None)
+        except Exception as error:
+            raise TypeError("unsupported callable") from error
+    assert caught.value.signum == signal.SIGINT
 
 
 @pytest.mark.skipif(not SOAK, reason="two processes and half a minute: make soak")
