@@ -31,13 +31,7 @@ def parser() -> Parser:
     p.add_argument(
         "--test", type=str | None, default=None, metavar="FILE", help="measure all of them on these rows instead"
     )
-    p.add_argument(
-        "--init_from",
-        type=str | None,
-        default=None,
-        metavar="BASE",
-        help="where the weights are that the adapters of these runs were trained beside, if they have moved",
-    )
+    p.add_base("these runs")
     p.add_argument(
         "--output", type=str | None, default=None, help="also write the table: a file ending in .md or .json"
     )

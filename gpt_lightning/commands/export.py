@@ -28,13 +28,7 @@ def parser() -> Parser:
         action="store_true",
         help="write the adapters of MODEL alone, in peft's format, rather than merge them",
     )
-    p.add_argument(
-        "--init_from",
-        type=str | None,
-        default=None,
-        metavar="BASE",
-        help="where the weights are that the adapters of MODEL were trained beside, if they have moved",
-    )
+    p.add_base()
     return p
 
 

@@ -23,13 +23,7 @@ def parser() -> Parser:
         "--top_p", type=float | None, default=None, help="draw among the likeliest that hold this probability"
     )
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same text")
-    p.add_argument(
-        "--init_from",
-        type=str | None,
-        default=None,
-        metavar="BASE",
-        help="where the weights are that the adapters of MODEL were trained beside, if they have moved",
-    )
+    p.add_base()
     p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
     return p
 

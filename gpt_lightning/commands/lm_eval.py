@@ -46,13 +46,7 @@ def parser() -> Parser:
     )
     p.add_argument("--apply_chat_template", action="store_true", help="ask in the form of a chat")
     p.add_argument("--batch_tokens", type=int, default=2048, help="tokens of a batch, padding included")
-    p.add_argument(
-        "--init_from",
-        type=str | None,
-        default=None,
-        metavar="BASE",
-        help="where the weights are that the adapters of MODEL were trained beside, if they have moved",
-    )
+    p.add_base()
     p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
     p.add_argument("--output", type=str | None, default=None, metavar="FILE", help="also write all results, as JSON")
     return p

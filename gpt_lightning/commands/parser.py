@@ -18,6 +18,16 @@ class Parser(ArgumentParser):
         # argparse would take --max_new for --max_new_tokens
         super().__init__(*args, allow_abbrev=False, **kwargs)
 
+    def add_base(self, whose: str = "MODEL") -> None:
+        """Add ``--init_from``, for what reads a run with adapters; ``whose`` these are, as the help has it."""
+        self.add_argument(
+            "--init_from",
+            type=str | None,
+            default=None,
+            metavar="BASE",
+            help=f"where the weights are that the adapters of {whose} were trained beside, if they have moved",
+        )
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print ``message`` in short and leave."""
         unknown = _UNKNOWN_KEY.search(message)
