@@ -12,10 +12,9 @@ from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface_export import why_not_huggingface
 from gpt_lightning.models.huggingface_folder import Pretrained
 from gpt_lightning.models.huggingface_names import FAMILIES, their_linears
-from gpt_lightning.models.lora import LoRA, factors, import_peft
+from gpt_lightning.models.lora import ADAPTER_CONFIG, LoRA, factors, import_peft
 from gpt_lightning.models.tensor_files import write_file, write_json
 
-CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter_model.safetensors"
 _TASKS: Final = {
     "CausalLM": "CAUSAL_LM",
@@ -58,7 +57,7 @@ def save_adapter(
     if reason is not None:
         raise InputError(f"these adapters are for gpt-lightning alone: {reason}; leave --adapter out to merge them")
     assert base.model_type is not None
-    if taken := [path for path in (folder / CONFIG, folder / WEIGHTS) if path.exists()]:
+    if taken := [path for path in (folder / ADAPTER_CONFIG, folder / WEIGHTS) if path.exists()]:
         raise InputError(f"{taken[0]}: there are adapters already; name another folder or delete it")
     family, lora = FAMILIES[base.model_type], LoRA.of(hparams)
     head = None if task == "CausalLM" else family.head(task)
@@ -80,7 +79,7 @@ def save_adapter(
     )
     write_file(folder / WEIGHTS, tensors, tensors, dtype)
     plain = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.to_dict().items()}
-    write_json(folder / CONFIG, plain)
+    write_json(folder / ADAPTER_CONFIG, plain)
 
 
 def _adapters(backbone: GPT, model_type: str, state: Mapping[str, Tensor], lora: LoRA) -> dict[str, Tensor]:

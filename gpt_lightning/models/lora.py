@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.gpt import GPT
 
+ADAPTER_CONFIG: Final = "adapter_config.json"
+"""What peft's folders have."""
 _PARTS: Final = {"attention": ("attention",), "mlp": ("mlp",), "all": ("attention", "mlp")}
 _FACTOR: Final = "backbone.{layer}.lora_{letter}.default.weight"
 """What a task calls the factors of a layer's adapter; peft's own name for the adapter is ``default``."""

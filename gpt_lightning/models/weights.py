@@ -15,7 +15,7 @@ from gpt_lightning.models import huggingface
 from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface_folder import is_model_folder
-from gpt_lightning.models.lora import LoRA, check_base, merge_adapters, weights_sha256
+from gpt_lightning.models.lora import ADAPTER_CONFIG, LoRA, check_base, merge_adapters, weights_sha256
 from gpt_lightning.models.manifest import FILE, Manifest, verify
 
 HUB: Final = "hub:"
@@ -41,7 +41,7 @@ def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path
         raise InputError(f"{model}: no such checkpoint, run folder or model folder; from the hub: {HUB}OWNER/NAME")
     if is_model_folder(path):
         return path
-    if (path / "adapter_config.json").is_file():
+    if (path / ADAPTER_CONFIG).is_file():
         raise InputError(
             f"{model}: holds peft's adapters alone; merge them into their model with peft (merge_and_unload, then "
             "save_pretrained), or give the run that they were exported from"

@@ -44,13 +44,10 @@ def write_tasks(folder: Path) -> Path:
             "aggregate_metric_list": [{"metric": "acc", "aggregation": "mean", "weight_by_size": False}],
         },
     )
+    aggregations = {"byte_perplexity": "weighted_perplexity", "bits_per_byte": "bits_per_byte"}
     metrics = [
-        {"metric": name, "aggregation": name, "higher_is_better": False}
-        for name in ("byte_perplexity", "bits_per_byte")
-    ]
-    metrics = [
-        {**each, "aggregation": "weighted_perplexity"} if each["metric"] == "byte_perplexity" else each
-        for each in metrics
+        {"metric": name, "aggregation": aggregation, "higher_is_better": False}
+        for name, aggregation in aggregations.items()
     ]
     whole = {
         "task": "tiny_texts",
