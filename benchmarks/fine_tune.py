@@ -69,7 +69,8 @@ def ours(task: str, folder: Path, batch_size: int, model_folder: Path | None) ->
             *("fit", f"--model={model}", f"--data={data}", *shape),
             *(f"--data.train={folder}/train.jsonl", f"--data.batch_size={batch_size}"),
             *(f"--log_dir={folder}/logs", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.devices=1"),
-            "--trainer.enable_progress_bar=false",
+            # As in the peer, nothing is saved: that is a matter of the disk.
+            *("--trainer.enable_progress_bar=false", "--trainer.enable_checkpointing=false"),
         ]
     )
     rows = len((folder / "train.jsonl").read_text().splitlines())
