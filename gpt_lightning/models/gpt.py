@@ -91,8 +91,7 @@ class GPT(nn.Module):
             x_BTC = x_BTC + self.position_embedding(positions)
         else:
             cos, sin = rotary_angles(positions, self.config)
-            # A row of its own for each of the batch must line up with (B, H, T, D).
-            rotary = (cos, sin) if positions.ndim == 1 else (cos.unsqueeze(1), sin.unsqueeze(1))
+            rotary = cos.unsqueeze(-2), sin.unsqueeze(-2)  # the same for each head
         if self.config.dropout:
             x_BTC = F.dropout(x_BTC, self.config.dropout, self.training)
         is_causal, mask = False, None

@@ -13,12 +13,13 @@ from torch.utils.checkpoint import checkpoint
 
 from gpt_lightning.models.cache import KVCache
 from gpt_lightning.models.config import GPTConfig
+from gpt_lightning.models.elementwise import RMSNorm, rotate, squared_relu, swiglu
 
 
 def make_norm(config: GPTConfig) -> nn.Module:
     """The normalisation of ``config`` over ``n_embd`` channels."""
     if config.norm == "rmsnorm":
-        return nn.RMSNorm(config.n_embd, eps=config.norm_eps)
+        return RMSNorm(config.n_embd, eps=config.norm_eps)
     return nn.LayerNorm(config.n_embd, eps=config.norm_eps, bias=config.bias is True)
 
 
@@ -49,12 +50,6 @@ def stretched(slowness: Tensor, config: GPTConfig) -> Tensor:
     return slowness / ((1.0 - kept) / config.rope_factor + kept)
 
 
-def rotate(x_BHTD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn every pair of channels by its position's angle."""
-    cos, sin = cos.to(x_BHTD.dtype), sin.to(x_BHTD.dtype)
-    return x_BHTD * cos + x_BHTD.roll(x_BHTD.size(-1) // 2, -1) * sin
-
-
 class AttentionInputs(NamedTuple):
     """What is the same for every layer of one forward pass."""
 
@@ -63,7 +58,7 @@ class AttentionInputs(NamedTuple):
     mask: Tensor | None
     """(B or 1, 1, T, S) bool, True where a token may look, or None."""
     rotary: tuple[Tensor, Tensor] | None
-    """Cosines and sines of these tokens' positions, (T, D) or (B, 1, T, D)."""
+    """Cosines and signed sines of these tokens' positions, (T, 1, D) or (B, T, 1, D)."""
     cache: KVCache | None
 
 
@@ -80,19 +75,20 @@ class Attention(nn.Module):
         # One product for queries, keys and values.
         self.qkv = nn.Linear(config.n_embd, sum(self.widths), bias=bool(config.bias))
         self.proj = nn.Linear(self.n_head * self.head_width, config.n_embd, bias=config.bias in (True, "attention"))
-        self.q_norm = nn.RMSNorm(self.head_width, eps=config.norm_eps) if config.qk_norm else None
-        self.k_norm = nn.RMSNorm(self.head_width, eps=config.norm_eps) if config.qk_norm else None
+        self.q_norm = RMSNorm(self.head_width, eps=config.norm_eps) if config.qk_norm else None
+        self.k_norm = RMSNorm(self.head_width, eps=config.norm_eps) if config.qk_norm else None
 
     def forward(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
         """Mix the tokens: (B, T, C) -> (B, T, C)."""
-        qkv = self.qkv(x_BTC).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
-        q_BHTD, k_BGSD, v_BGSD = qkv.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=1)
+        qkv = self.qkv(x_BTC).unflatten(-1, (-1, self.head_width))
+        q_BTHD, k_BTGD, v_BTGD = qkv.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=2)
         if self.q_norm is not None and self.k_norm is not None:
-            q_BHTD, k_BGSD = self.q_norm(q_BHTD), self.k_norm(k_BGSD)
+            q_BTHD, k_BTGD = self.q_norm(q_BTHD), self.k_norm(k_BTGD)
         if inputs.rotary is not None and self.turns:
-            q_BHTD, k_BGSD = rotate(q_BHTD, *inputs.rotary), rotate(k_BGSD, *inputs.rotary)
+            q_BTHD, k_BTGD = rotate(q_BTHD, *inputs.rotary), rotate(k_BTGD, *inputs.rotary)
             # A view of all three would keep the unrotated two in memory until the backward pass.
-            v_BGSD = v_BGSD.contiguous()
+            v_BTGD = v_BTGD.contiguous()
+        q_BHTD, k_BGSD, v_BGSD = (each.transpose(1, 2) for each in (q_BTHD, k_BTGD, v_BTGD))
         if inputs.cache is not None:
             k_BGSD, v_BGSD = inputs.cache.append(self.layer, k_BGSD, v_BGSD)
         y_BHTD = F.scaled_dot_product_attention(
@@ -120,7 +116,7 @@ class MLP(nn.Module):
     def forward(self, x_BTC: Tensor) -> Tensor:
         """Transform each token alone: (B, T, C) -> (B, T, C)."""
         h = self.up(x_BTC)
-        y_BTC: Tensor = self.proj(F.relu(h).square() if self.squared_relu else F.gelu(h, approximate="tanh"))
+        y_BTC: Tensor = self.proj(squared_relu(h) if self.squared_relu else F.gelu(h, approximate="tanh"))
         return y_BTC
 
 
@@ -135,7 +131,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """Transform each token alone: (B, T, C) -> (B, T, C)."""
-        y_BTC: Tensor = self.proj(F.silu(self.gate(x_BTC)) * self.up(x_BTC))
+        y_BTC: Tensor = self.proj(swiglu(self.gate(x_BTC), self.up(x_BTC)))
         return y_BTC
 
 

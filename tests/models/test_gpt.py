@@ -218,7 +218,7 @@ def test_attention_is_the_dense_softmax(attention: str, position: str, n_kv_head
     module = Attention(config, layer=0).double().eval()
     randomise(module)
     x_BTC = random_x(2, 7, 32)
-    rotary = rotary_angles(torch.arange(7), config) if position == "rotary" else None
+    rotary = rotary_angles(torch.arange(7).unsqueeze(-1), config) if position == "rotary" else None  # (T, 1, D)
     actual = module(x_BTC, AttentionInputs(attention == "causal", None, rotary, None))
     tolerance = 1e-10 if rotary is None else 1e-5  # angles are float32
     torch.testing.assert_close(actual, dense_attention(module, x_BTC, config), rtol=tolerance, atol=tolerance)
