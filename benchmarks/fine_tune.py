@@ -151,10 +151,12 @@ def main() -> None:
             for side, command in sides.items():
                 found[side].append(measure(command, folder))
                 print(f"{turn + 1}. {side}: {found[side][-1]}", flush=True)
-        for value in ("examples_per_s", "peak_mb"):
-            medians = {side: statistics.median(each[value] for each in runs) for side, runs in found.items()}
-            ratio = f", ratio {medians['ours'] / medians[side]:.3f}" if (side := list(medians)[-1]) != "ours" else ""
-            print(f"{value}: " + ", ".join(f"{side} {median:,.1f}" for side, median in medians.items()) + ratio)
+        for value, what in (("examples_per_s", "examples/s"), ("peak_mb", "peak memory, MB")):
+            medians = [statistics.median(each[value] for each in runs) for runs in found.values()]
+            for other in medians[1:]:
+                ratio = medians[0] / other if value == "examples_per_s" else other / medians[0]
+                row = f"fine-tuning on {options.data.name}, {what}"
+                print(f"| {row} | {medians[0]:,.1f} | HF Trainer {other:,.1f} | {ratio:.2f} |")
 
 
 if __name__ == "__main__":

@@ -32,16 +32,14 @@ def main() -> None:
         "HF Trainer": [sys.executable, options.peers, "hf", *numbers],
     }
     results = in_turn(commands, ROUNDS)
-    milliseconds, megabytes = (
-        {name: statistics.median(pair[number] for pair in pairs) for name, pairs in results.items()}
-        for number in (0, 1)
+    ms, memory = (
+        {name: statistics.median(run[number] for run in runs) for name, runs in results.items()} for number in (0, 1)
     )
-    for name in commands:
-        faster, smaller = (each["HF Trainer"] / each[name] for each in (milliseconds, megabytes))
-        print(
-            f"{name}: {milliseconds[name]:.1f} ms/step, peak {megabytes[name]:.0f} MB; "
-            f"HF Trainer takes {faster:.2f} times as long and {smaller:.2f} times as much memory"
-        )
+    what = f"{options.n_layer} layers, {options.n_embd} wide, T {options.tokens}, B {options.batch}, V {options.vocab}"
+    for name in list(commands)[:2]:
+        for unit, values in (("peak memory, MB", memory), ("ms a step", ms)):
+            mine, other = values[name], values["HF Trainer"]
+            print(f"| {what}, {name}: {unit} | {mine:,.0f} | HF Trainer {other:,.0f} | {other / mine:.2f} |")
 
 
 if __name__ == "__main__":

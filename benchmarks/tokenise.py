@@ -62,12 +62,14 @@ def in_turn(text: Path, tokenizer: str, rounds: int) -> None:
     for name, values in median.items():
         rate = size * (10 if "10" in name else 1) / values["seconds"]
         print(f"{name}: {values['seconds']:.2f} s, {rate:.1f} MB/s, peak {values['memory']:.0f} MB")
-    rate = 10 * median["encode_batch"]["seconds"] / median["ours, 10 x"]["seconds"]
+    theirs, mine, tenfold = (median[name]["seconds"] for name in runs)
+    for what, seconds in (("", mine), (", ten times", tenfold / 10)):
+        rates = f"{size / seconds:.1f} | encode_batch {size / theirs:.1f} | {theirs / seconds:.2f}"
+        print(f"| tokenising {text.parent.name}{what}, MB/s | {rates} |")
+    memory = [median[name]["memory"] for name in ("ours", "ours, 10 x")]
     print(
-        f"rate of ours over encode_batch: {median['encode_batch']['seconds'] / median['ours']['seconds']:.2f}", end=""
+        f"| its memory for once and ten times, MB | {memory[0]:.0f} | {memory[1]:.0f} | {memory[0] / memory[1]:.2f} |"
     )
-    print(f" (10 x the text: {rate:.2f})")
-    print(f"memory for 10 x the text: {median['ours, 10 x']['memory'] / median['ours']['memory']:.2f} x")
 
 
 def main() -> None:

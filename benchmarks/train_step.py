@@ -2,7 +2,7 @@
 
     python benchmarks/train_step.py N_LAYER N_HEAD N_EMBD T B VOCAB STEPS
 
-With the peers in turn, three times, medians and ratios:
+Beside Muon and the peers in turn, three times; rows of a table:
 
     python benchmarks/train_step.py N_LAYER N_HEAD N_EMBD T B VOCAB STEPS --peers ../shared/bench/train_step.py
 """
@@ -17,12 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import torch
 
 from gpt_lightning.commands.run import CLI, quiet
+from gpt_lightning.training.throughput import measured_flops
 
 SKIP = 3  # steps of warm-up that are not counted
 SHAPE = ("n_layer", "n_head", "n_embd", "tokens", "batch", "vocab", "steps")
@@ -48,8 +51,13 @@ class TimedCLI(CLI):
         return trainer
 
 
-def ours(shape: argparse.Namespace) -> float:
-    """Train on random characters, as many kinds of them as the vocabulary holds; the median step in milliseconds."""
+def ours(shape: argparse.Namespace) -> tuple[float, float]:
+    """Train on random characters, as many kinds of them as the vocabulary holds.
+
+    Returns:
+        The median step in milliseconds, and what part of the processor's rate of matrix products that is: the
+        operations of all matrices, of attention and of the output layer are counted.
+    """
     quiet()
     left_out = {*range(0xD800, 0xE000), 0xFFFD}  # surrogates are no characters, and this one stands for the unknown
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +71,8 @@ def ours(shape: argparse.Namespace) -> float:
             --trainer.max_steps={shape.steps + SKIP + 1} --trainer.max_epochs=-1 --trainer.limit_val_batches=0
             --model=CausalLM --model.backbone.n_layer={shape.n_layer} --model.backbone.n_head={shape.n_head}
             --model.backbone.n_embd={shape.n_embd} --model.backbone.block_size={shape.tokens}
-            --model.optimizer.lr=1e-3 --model.schedule.kind=constant
+            --model.optimizer.lr=1e-3 --model.optimizer.kind={"muon" if shape.muon else "adamw"}
+            --model.schedule.kind=constant
             --data=LanguageModeling --data.train={folder}/text.txt --data.tokenizer=characters
             --data.batch_size={shape.batch} --data.cache_dir={folder}/cache
             --activation_checkpointing={str(shape.activation_checkpointing).lower()}"""
@@ -71,39 +80,53 @@ def ours(shape: argparse.Namespace) -> float:
         assert isinstance(cli.datamodule.vocab_size, int)
         assert cli.datamodule.vocab_size == shape.vocab
     times = cli.stamps.times
-    return 1000 * statistics.median(b - a for a, b in zip(times[SKIP:], times[SKIP + 1 :], strict=False))
+    seconds = statistics.median(b - a for a, b in pairwise(times[SKIP:]))
+    flops = cli.model.backbone.flops_per_token() + 6 * shape.vocab * shape.n_embd
+    peak = measured_flops(torch.device("cpu"), torch.float32)
+    return 1000 * seconds, shape.batch * shape.tokens * flops / seconds / peak
 
 
 def compare(shape: argparse.Namespace, peers: str, rounds: int = 3) -> None:
-    """Run ours, the raw loop and Hugging Face's Trainer in turn; print medians and ratios."""
+    """Run ours, with AdamW and with Muon, the raw loop and Hugging Face's Trainer in turn; rows of a table."""
     numbers = [str(getattr(shape, name)) for name in SHAPE]
     commands = {
-        "gpt_lightning": [sys.executable, __file__, *numbers],
-        "raw loop": [sys.executable, peers, "raw", *numbers],
-        "HF Trainer": [sys.executable, peers, "hf", *numbers],
+        "ours": [sys.executable, __file__, *numbers],
+        "Muon": [sys.executable, __file__, *numbers, "--muon"],
+        "raw": [sys.executable, peers, "raw", *numbers],
+        "hf": [sys.executable, peers, "hf", *numbers],
     }
-    results = {name: [milliseconds for milliseconds, _ in each] for name, each in in_turn(commands, rounds).items()}
-    mine = statistics.median(results["gpt_lightning"])
-    for name, values in results.items():
-        median = statistics.median(values)
-        print(f"{name}: median {median:.1f} ms/step; ours is {mine / median:.3f} of it")
+    results = in_turn(commands, rounds)
+    ms, memory = (
+        {name: statistics.median(run[number] for run in runs) for name, runs in results.items()} for number in (0, 1)
+    )
+    share = statistics.median(run[2] for run in results["ours"])
+    what = (
+        f"step of {shape.n_layer} layers, {shape.n_embd} wide, T {shape.tokens}, B {shape.batch}, V {shape.vocab}, ms"
+    )
+    print(f"| {what} | {ms['ours']:.1f} | raw loop {ms['raw']:.1f} | {ms['raw'] / ms['ours']:.3f} |")
+    print(f"| | {ms['ours']:.1f} | HF Trainer {ms['hf']:.1f} | {ms['hf'] / ms['ours']:.3f} |")
+    print(f"| with Muon | {ms['Muon']:.1f} | AdamW {ms['ours']:.1f} | {ms['ours'] / ms['Muon']:.3f} |")
+    print(f"| of the rate of matrix products | | | {share:.3f} |")
+    mine, other = memory["ours"], memory["hf"]
+    print(f"| peak memory, MB | {mine:.0f} | HF Trainer {other:.0f} | {other / mine:.2f} |")
 
 
-def in_turn(commands: dict[str, list[str]], rounds: int) -> dict[str, list[tuple[float, int]]]:
+def in_turn(commands: dict[str, list[str]], rounds: int) -> dict[str, list[tuple[float, int, float]]]:
     """Run each command in a process of its own, one after the other, again and again.
 
     Returns:
-        Milliseconds a step and MB at the peak, a pair for each round, as the scripts print them.
+        Milliseconds a step, MB at the peak and, of ours, the part of the processor's rate, for each round, as the
+        scripts print them.
     """
-    results: dict[str, list[tuple[float, int]]] = {name: [] for name in commands}
+    results: dict[str, list[tuple[float, int, float]]] = {name: [] for name in commands}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds):
             for name, command in commands.items():
                 command = [command[0], str(Path(command[1]).resolve()), *command[2:]]
                 out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder).stdout
-                found = re.search(r"([\d.]+) ms/step.* peak (\d+) MB", out)
+                found = re.search(r"([\d.]+) ms/step.* peak (\d+) MB(?:, ([\d.]+) of the rate)?", out)
                 assert found, out
-                results[name].append((float(found[1]), int(found[2])))
+                results[name].append((float(found[1]), int(found[2]), float(found[3] or "nan")))
                 print(f"{name}: {found[0]}", flush=True)
     return results
 
@@ -115,13 +138,15 @@ def main() -> None:
         parser.add_argument(name, type=int)
     parser.add_argument("--peers", help="path of the peers' train_step.py")
     parser.add_argument("--activation_checkpointing", action="store_true", help="for ours")
+    parser.add_argument("--muon", action="store_true", help="for ours")
     shape = parser.parse_args()
     if shape.peers:
         compare(shape, shape.peers)
         return
-    median = ours(shape)
+    median, share = ours(shape)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"ours: {median:.1f} ms/step, {1000 * shape.batch * shape.tokens / median:.0f} tokens/s, peak {memory} MB")
+    tokens = 1000 * shape.batch * shape.tokens / median
+    print(f"ours: {median:.1f} ms/step, {tokens:.0f} tokens/s, peak {memory} MB, {share:.3f} of the rate")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,9 @@ def generate(
         raise InputError("only a causal backbone can generate; this one attends in both directions")
     block_size = backbone.config.block_size
     weight = backbone.token_embedding.weight
-    cache = KVCache(backbone.config, prompt_ids.size(0), device=weight.device, dtype=weight.dtype)
+    # Room for no more than there will be: a long context that stays empty costs memory, and time to get it.
+    capacity = min(block_size, prompt_ids.size(1) + max_new_tokens)
+    cache = KVCache(backbone.config, prompt_ids.size(0), capacity=capacity, device=weight.device, dtype=weight.dtype)
     text_BT = prompt_ids
     unread_BT = prompt_ids[:, -block_size:]
     ended_B = torch.zeros(prompt_ids.size(0), dtype=torch.bool, device=prompt_ids.device)

@@ -196,6 +196,23 @@ def test_a_stop_token_ends_its_row_and_then_all(sampling: Sampling) -> None:
     assert without == script
 
 
+@pytest.mark.parametrize(("prompt_length", "max_new_tokens", "capacity"), [(3, 5, 8), (3, 90, BLOCK_SIZE), (40, 2, 16)])
+def test_the_cache_has_room_for_no_more_than_there_will_be(
+    monkeypatch: pytest.MonkeyPatch, prompt_length: int, max_new_tokens: int, capacity: int
+) -> None:
+    caches: list[KVCache] = []
+
+    class Watched(KVCache):
+        def advance(self, num_tokens: int | Tensor) -> None:
+            super().advance(num_tokens)
+            caches.append(self)
+
+    monkeypatch.setattr("gpt_lightning.models.sampling.KVCache", Watched)
+    gpt, head = model()
+    list(generate(gpt, head, random_ids(1, prompt_length), max_new_tokens=max_new_tokens, sampling=GREEDY))
+    assert {cache.capacity for cache in caches} == {capacity}
+
+
 def test_as_many_tokens_as_asked_for() -> None:
     gpt, head = model()
     assert list(generate(gpt, head, random_ids(1, 3), max_new_tokens=0, sampling=GREEDY)) == []

@@ -54,6 +54,8 @@ def test_values_and_gradients_are_those_of_the_plain_formula(name: str, is_part:
     found, wanted = actual(*inputs), expected(*exact)
     direction = torch.randn(SHAPE).transpose(1, 2).contiguous().transpose(1, 2)
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-6)
+    with torch.no_grad():
+        assert torch.equal(actual(*inputs), found)
     gradients = torch.autograd.grad(found, inputs, direction)
     for ours, theirs in zip(gradients, torch.autograd.grad(wanted, exact, direction.double()), strict=True):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,103 @@
+"""What data costs: opening shards, taking batches beside a training step, and shuffling.
+
+    python benchmarks/data.py
+
+Ten gigabytes of shards are files with headers and holes: opening reads no more of them. Batches are those of the shapes
+that ``train_step.py`` is quoted for, and so are the steps.
+"""
+
+import argparse
+import json
+import pickle
+import statistics
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.train_step import ours
+from gpt_lightning.data.loader import ResumableLoader
+from gpt_lightning.data.packing import PackedBlocks
+from gpt_lightning.data.permutation import Permutation
+from gpt_lightning.data.shard_file import _CHUNK_BYTES, _HEADER_BYTES, ShardWriter, _pack_header
+from gpt_lightning.data.shards import SHARD_TOKENS, TokenStream
+from gpt_lightning.data.tokenizer_sources import train_characters
+
+GIGABYTES = 10
+BATCHES = 200
+SHAPES = ((6, 6, 384, 256, 8, 4096), (4, 4, 128, 64, 12, 65))
+"""Layers, heads, width, T, B and vocabulary."""
+
+
+def write(folder: Path, shards: int, tokens: int) -> None:
+    """Shards of so many random tokens each."""
+    tokenizer = train_characters(["abcdefghijklmnopqrstuvwxyz"])
+    writer = ShardWriter(folder, tokenizer, tokens)
+    writer.write(np.random.default_rng(0).integers(2, 28, shards * tokens))
+    writer.finish(num_documents=1, num_bytes=shards * tokens)
+
+
+def stretch(path: Path) -> None:
+    """Make a shard as long as they get, with nothing in it."""
+    header = json.loads(path.read_bytes()[12:_HEADER_BYTES])
+    header["count"] = SHARD_TOKENS
+    size = SHARD_TOKENS * np.dtype(header["dtype"]).itemsize
+    with path.open("r+b") as file:
+        file.write(_pack_header(header))
+        file.truncate(_HEADER_BYTES + size + 4 * -(-size // _CHUNK_BYTES))
+
+
+def opening() -> tuple[float, int]:
+    """Seconds to open many shards, and how many bytes they have."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder, GIGABYTES * 10**9 // (2 * SHARD_TOKENS) + 1, 1)
+        for path in folder.iterdir():
+            stretch(path)
+        seconds = []
+        for _ in range(9):
+            start = time.perf_counter()
+            stream = TokenStream(folder)
+            seconds.append(time.perf_counter() - start)
+        return statistics.median(seconds), 2 * len(stream)
+
+
+def batch_seconds(block_size: int, batch_size: int) -> float:
+    """The median time to take one batch, in this process, without workers."""
+    with tempfile.TemporaryDirectory() as name:
+        write(Path(name), 1, block_size * batch_size * (BATCHES + 1) + 1)
+        stream = TokenStream(Path(name))
+        sizes = np.ones(stream.vocab_size, dtype=np.int64)
+        blocks = PackedBlocks(stream, block_size=block_size, token_bytes=sizes, end_of_text_id=0, seed=0)
+        times = [time.perf_counter() for _ in ResumableLoader(blocks, batch_size=batch_size)]
+    return statistics.median(b - a for a, b in pairwise(times))
+
+
+def step_seconds(shape: tuple[int, ...]) -> float:
+    """The median training step of that shape, through the whole stack."""
+    names = ("n_layer", "n_head", "n_embd", "tokens", "batch", "vocab")
+    options = argparse.Namespace(**dict(zip(names, shape, strict=True)), steps=12)
+    options.activation_checkpointing = options.muon = False
+    return ours(options)[0] / 1000
+
+
+def main() -> None:
+    """Rows of a table."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    seconds, size = opening()
+    print(f"| opening {size / 1e9:.1f} GB of shards, ms | {1000 * seconds:.1f} | | |", flush=True)
+    held = [len(pickle.dumps(Permutation(size, 0))) for size in (10**6, 10**12)]
+    print(f"| bytes of an order of 10^6 rows, and of 10^12 | {held[0]} | {held[1]} | {held[1] / held[0]:.2f} |")
+    for shape in SHAPES:
+        layers, _, width, block_size, batch_size, _ = shape
+        batch, step = batch_seconds(block_size, batch_size), step_seconds(shape)
+        what = f"a batch of {batch_size} x {block_size}, ms (step: {layers} layers, {width} wide)"
+        print(f"| {what} | {1000 * batch:.3f} | {1000 * step:.1f} | {batch / step:.4f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

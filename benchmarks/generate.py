@@ -1,0 +1,153 @@
+"""Tokens a second of greedy text, ours beside Hugging Face's ``generate``, and what reading the weights allows.
+
+    python benchmarks/generate.py [MODEL] [--tokens 64] [--rounds 3]
+
+MODEL is a folder of a language model; without one, random weights of SmolLM2-135M's shape, which take the same time.
+Both sides are float32 and keep keys and values; each run is a process of its own that has made the text once before.
+The limit is one pass over as many bytes as the weights a token, or, for a batch, a row of tokens.
+"""
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+BATCHES = (1, 8)
+CONTEXTS = (64, 512, 2048)
+PROMPT = "The history of the city begins"
+SHAPE = {
+    "vocab_size": 49152,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "tie_word_embeddings": True,
+}
+
+
+def make_model(folder: Path) -> None:
+    """A folder of random weights, with a tokenizer that it does not need more of."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from gpt_lightning.data.tokenizer_sources import train_characters
+
+    LlamaForCausalLM(LlamaConfig(**SHAPE, max_position_embeddings=2112)).save_pretrained(folder)
+    train_characters([PROMPT]).save(folder / "tokenizer.json")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+
+
+def ours(folder: Path, batch: int, tokens: int, context: int | None) -> float:
+    """Seconds that ``tokens`` tokens of each row take, the second time."""
+    from gpt_lightning.models.sampling import Sampling, generate
+    from gpt_lightning.tasks import CausalLM
+    from gpt_lightning.training.reading import load_task
+
+    task, tokenizer = load_task(folder)
+    assert isinstance(task, CausalLM)
+    ids = prompt_ids(tokenizer.encode(PROMPT), batch, context)
+    for _ in range(2):
+        made = generate(task.backbone, task.head, ids, max_new_tokens=tokens + 1, sampling=Sampling(temperature=0.0))
+        next(made)  # reads the prompt
+        start = time.perf_counter()
+        assert sum(1 for _ in made) == tokens
+        seconds = time.perf_counter() - start
+    return seconds
+
+
+def theirs(folder: Path, batch: int, tokens: int, context: int | None) -> float:
+    """The same by ``generate``; the prompt's time is that of a run for a single token."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    ids = prompt_ids(AutoTokenizer.from_pretrained(folder)(PROMPT).input_ids, batch, context)
+    for _ in range(2):
+        seconds = 0.0
+        for sign, count in ((-1.0, 1), (1.0, tokens + 1)):
+            start = time.perf_counter()
+            model.generate(ids, max_new_tokens=count, min_new_tokens=count, do_sample=False, pad_token_id=0)
+            seconds += sign * (time.perf_counter() - start)
+    return seconds
+
+
+def prompt_ids(ids: list[int], batch: int, context: int | None) -> torch.Tensor:
+    """(B, T): the prompt once a row, or as many tokens of it again and again as ``context`` says."""
+    row = ids if context is None else (ids * context)[:context]
+    return torch.tensor([row] * batch)
+
+
+def limit(folder: Path) -> float:
+    """Rows of tokens a second, if a row took one pass over the weights and nothing else."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        count = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118, no mapping
+    block = torch.ones(count)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        block.sum()
+        times.append(time.perf_counter() - start)
+    return 1.0 / min(times)
+
+
+def measure(side: str, folder: Path, batch: int, tokens: int, context: int | None = None) -> float:
+    """Tokens a second, of all rows together, of one side in a process of its own."""
+    command = [sys.executable, __file__, str(folder), "--side", side, "--batch", str(batch), "--tokens", str(tokens)]
+    command += [] if context is None else ["--context", str(context)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    found = re.search(r"^([\d.]+) s$", done.stdout, re.MULTILINE)
+    if done.returncode or found is None:
+        raise SystemExit(done.stdout + done.stderr)
+    return batch * tokens / float(found[1])
+
+
+def compare(folder: Path, tokens: int, rounds: int) -> None:
+    """Both sides in turn; rows of a table."""
+    allowed = limit(folder)
+    for batch in BATCHES:
+        found: dict[str, list[float]] = {"ours": [], "hf": []}
+        for _ in range(rounds):
+            for side, values in found.items():
+                values.append(measure(side, folder, batch, tokens))
+        mine, other = (statistics.median(values) for values in found.values())
+        print(
+            f"| generation, {batch} at a time, tokens/s | {mine:.1f} | Hugging Face {other:.1f} | {mine / other:.2f} |"
+            f"\n| the same, of what reading the weights allows | {mine:.1f} | limit {batch * allowed:.1f} "
+            f"| {mine / (batch * allowed):.2f} |",
+            flush=True,
+        )
+    costs = {context: 1000 / measure("ours", folder, 1, tokens, context) for context in CONTEXTS}
+    text = ", ".join(f"{cost:.1f} ms at {context:,}" for context, cost in costs.items())
+    print(f"| a token after so many | {text} | | {costs[CONTEXTS[-1]] / costs[CONTEXTS[0]]:.2f} |")
+
+
+def main() -> None:
+    """One side, or both in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, nargs="?")
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", choices=["ours", "hf"], help="one side only, in this process")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--context", type=int, help="tokens of the prompt")
+    options = parser.parse_args()
+    if options.side:
+        run = ours if options.side == "ours" else theirs
+        print(f"{run(options.model, options.batch, options.tokens, options.context):.4f} s")
+        return
+    with tempfile.TemporaryDirectory() as name:
+        if options.model is None:
+            make_model(Path(name))
+        compare(options.model or Path(name), options.tokens, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
