@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: quickstart results real-weights test soak lint types clean
+.PHONY: quickstart results bench real-weights test soak lint types clean
 
 quickstart: .venv
 	$(BIN)/python -m gpt_lightning quickstart
@@ -9,6 +9,11 @@ quickstart: .venv
 # The table of README's results: make results DATA=folder_of_data_sets BACKBONE=logs/pretrain_books_nano/version_0
 results: .venv
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/results.py $(DATA) $(BACKBONE)
+
+# Every claim about speed, beside others, into benchmarks/RESULTS.md: make bench DATA=folder_of_data_sets
+# PEERS=folder_of_their_scripts. The machine should do nothing else meanwhile.
+bench: .venv
+	$(BIN)/python benchmarks/bench.py $(DATA) $(PEERS)
 
 # A published model in our hands, beside Hugging Face's and lm-eval's: make real-weights DATA=folder_of_data_sets
 # PEER=hf_finetune.py; hours, as it fine-tunes eleven times. What was measured already is not measured again.

@@ -136,9 +136,9 @@ def test_backbone_is_of_its_size(path: Path) -> None:
     assert low < parameters < high
 
 
-def test_there_are_two_shapes_in_three_sizes() -> None:
+def test_there_are_three_shapes_in_three_sizes() -> None:
     names = {path.stem for path in (CONFIGS / "backbone").glob("*.yaml")}
-    expected = {f"{shape}_{size}" for shape in ("gpt2", "llama") for size in ("nano", "small", "124m")}
+    expected = {f"{shape}_{size}" for shape in ("gpt2", "llama", "qwen3") for size in ("nano", "small", "124m")}
     assert names == {*expected, "llama_nano_encoder", "llama_nano_decoder"}
 
 
