@@ -3,7 +3,7 @@
     python benchmarks/memory.py N_LAYER N_HEAD N_EMBD T B VOCAB STEPS --peers ../shared/bench/train_step.py
 
 Ours runs once as it is and once with activation checkpointing, Hugging Face's Trainer as it is; each run is a process
-of its own, whose peak is that of all its memory. Three rounds in turn, medians.
+of its own, whose peak is that of all its memory. In turn, medians.
 """
 
 import argparse
@@ -14,8 +14,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.train_step import SHAPE, in_turn
 
-ROUNDS = 3
-
 
 def main() -> None:
     """Measure and compare."""
@@ -23,6 +21,7 @@ def main() -> None:
     for name in SHAPE:
         parser.add_argument(name)
     parser.add_argument("--peers", required=True, help="path of the peers' train_step.py")
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     numbers = [getattr(options, name) for name in SHAPE]
     ours = [sys.executable, str(Path(__file__).with_name("train_step.py")), *numbers]
@@ -31,7 +30,7 @@ def main() -> None:
         "with activation checkpointing": [*ours, "--activation_checkpointing"],
         "HF Trainer": [sys.executable, options.peers, "hf", *numbers],
     }
-    results = in_turn(commands, ROUNDS)
+    results = in_turn(commands, options.rounds)
     ms, memory = (
         {name: statistics.median(run[number] for run in runs) for name, runs in results.items()} for number in (0, 1)
     )

@@ -86,7 +86,7 @@ def ours(shape: argparse.Namespace) -> tuple[float, float]:
     return 1000 * seconds, shape.batch * shape.tokens * flops / seconds / peak
 
 
-def compare(shape: argparse.Namespace, peers: str, rounds: int = 3) -> None:
+def compare(shape: argparse.Namespace, peers: str, rounds: int) -> None:
     """Run ours, with AdamW and with Muon, the raw loop and Hugging Face's Trainer in turn; rows of a table."""
     numbers = [str(getattr(shape, name)) for name in SHAPE]
     commands = {
@@ -137,11 +137,12 @@ def main() -> None:
     for name in SHAPE:
         parser.add_argument(name, type=int)
     parser.add_argument("--peers", help="path of the peers' train_step.py")
+    parser.add_argument("--rounds", type=int, default=3, help="of all in turn")
     parser.add_argument("--activation_checkpointing", action="store_true", help="for ours")
     parser.add_argument("--muon", action="store_true", help="for ours")
     shape = parser.parse_args()
     if shape.peers:
-        compare(shape, shape.peers)
+        compare(shape, shape.peers, shape.rounds)
         return
     median, share = ours(shape)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
