@@ -350,10 +350,10 @@ PRESET_PARAMETERS = {
     "llama_nano": 50257 * 128 + 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128) + 128,
     "llama_nano_encoder": 50257 * 128 + 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128) + 128,
     "llama_nano_decoder": 50257 * 128 + 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128) + 128,
-    # Llama's, and a weight for each channel of one head, of queries and of keys, in each layer.
-    "qwen3_nano": 7_286_016 + 4 * 2 * 32,
-    "qwen3_small": 29_920_512 + 6 * 2 * 64,
-    "qwen3_124m": 123_551_232 + 12 * 2 * 64,
+    # Llama's, and in each layer a weight for each channel of a head, for queries and for keys.
+    "qwen3_124m": 50257 * 768 + 12 * (4 * 768**2 + 3 * 768 * 2048 + 2 * 768 + 2 * 64) + 768,
+    "qwen3_small": 50257 * 384 + 6 * (4 * 384**2 + 3 * 384 * 1024 + 2 * 384 + 2 * 64) + 384,
+    "qwen3_nano": 50257 * 128 + 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128 + 2 * 32) + 128,
 }
 
 
