@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.train_step import ours
+from benchmarks.train_step import SHAPE, ours
 from gpt_lightning.data.loader import ResumableLoader
 from gpt_lightning.data.packing import PackedBlocks
 from gpt_lightning.data.permutation import Permutation
@@ -29,8 +29,8 @@ from gpt_lightning.data.tokenizer_sources import train_characters
 
 GIGABYTES = 10
 BATCHES = 200
-SHAPES = ((6, 6, 384, 256, 8, 4096), (4, 4, 128, 64, 12, 65))
-"""Layers, heads, width, T, B and vocabulary."""
+SHAPES = ((6, 6, 384, 256, 8, 4096, 12), (4, 4, 128, 64, 12, 65, 12))
+"""What ``SHAPE`` names, the steps included."""
 
 
 def write(folder: Path, shards: int, tokens: int) -> None:
@@ -79,8 +79,7 @@ def batch_seconds(block_size: int, batch_size: int) -> float:
 
 def step_seconds(shape: tuple[int, ...]) -> float:
     """The median training step of that shape, through the whole stack."""
-    names = ("n_layer", "n_head", "n_embd", "tokens", "batch", "vocab")
-    options = argparse.Namespace(**dict(zip(names, shape, strict=True)), steps=12)
+    options = argparse.Namespace(**dict(zip(SHAPE, shape, strict=True)))
     options.activation_checkpointing = options.muon = False
     return ours(options)[0] / 1000
 
@@ -93,7 +92,7 @@ def main() -> None:
     held = [len(pickle.dumps(Permutation(size, 0))) for size in (10**6, 10**12)]
     print(f"| bytes of an order of 10^6 rows, and of 10^12 | {held[0]} | {held[1]} | {held[1] / held[0]:.2f} |")
     for shape in SHAPES:
-        layers, _, width, block_size, batch_size, _ = shape
+        layers, _, width, block_size, batch_size, *_ = shape
         batch, step = batch_seconds(block_size, batch_size), step_seconds(shape)
         what = f"a batch of {batch_size} x {block_size}, ms (step: {layers} layers, {width} wide)"
         print(f"| {what} | {1000 * batch:.3f} | {1000 * step:.1f} | {batch / step:.4f} |", flush=True)
