@@ -51,15 +51,16 @@ class KVCache:
         """Store new keys and values of ``layer``, each row's after its own; return all of that layer's, old and new."""
         num_tokens = k_BGTD.size(2)
         end = self.length + num_tokens
+        keys, values = self._keys_LBGTD[layer], self._values_LBGTD[layer]
         if self.lengths_B is None:
-            self._keys_LBGTD[layer, :, :, self.length : end] = k_BGTD
-            self._values_LBGTD[layer, :, :, self.length : end] = v_BGTD
+            keys.narrow(2, self.length, num_tokens).copy_(k_BGTD)
+            values.narrow(2, self.length, num_tokens).copy_(v_BGTD)
         else:
             rows_B1 = torch.arange(len(self.lengths_B), device=self.lengths_B.device).unsqueeze(1)
             places_BT = self.lengths_B.unsqueeze(1) + torch.arange(num_tokens, device=self.lengths_B.device)
-            self._keys_LBGTD[layer][rows_B1, :, places_BT] = k_BGTD.transpose(1, 2)
-            self._values_LBGTD[layer][rows_B1, :, places_BT] = v_BGTD.transpose(1, 2)
-        return self._keys_LBGTD[layer, :, :, :end], self._values_LBGTD[layer, :, :, :end]
+            keys[rows_B1, :, places_BT] = k_BGTD.transpose(1, 2)
+            values[rows_B1, :, places_BT] = v_BGTD.transpose(1, 2)
+        return keys.narrow(2, 0, end), values.narrow(2, 0, end)
 
     def advance(self, num_tokens: int | Tensor) -> None:
         """Count new tokens as held, once every layer has appended them: as many in every row, or (B,) of each.

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from gpt_lightning.models.cache import KVCache
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.elementwise import RMSNorm, rotate, squared_relu, swiglu
+from gpt_lightning.models.linear import Linear
 
 
 def make_norm(config: GPTConfig) -> nn.Module:
@@ -73,19 +74,24 @@ class Attention(nn.Module):
         self.dropout = config.attention_dropout
         self.widths = tuple(heads * self.head_width for heads in (self.n_head, self.n_kv_head, self.n_kv_head))
         # One product for queries, keys and values.
-        self.qkv = nn.Linear(config.n_embd, sum(self.widths), bias=bool(config.bias))
-        self.proj = nn.Linear(self.n_head * self.head_width, config.n_embd, bias=config.bias in (True, "attention"))
+        self.qkv = Linear(config.n_embd, sum(self.widths), bias=bool(config.bias))
+        self.proj = Linear(self.n_head * self.head_width, config.n_embd, bias=config.bias in (True, "attention"))
         self.q_norm = RMSNorm(self.head_width, eps=config.norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(self.head_width, eps=config.norm_eps) if config.qk_norm else None
 
     def forward(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
         """Mix the tokens: (B, T, C) -> (B, T, C)."""
-        qkv = self.qkv(x_BTC).unflatten(-1, (-1, self.head_width))
-        q_BTHD, k_BTGD, v_BTGD = qkv.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=2)
+        heads = self.qkv(x_BTC).view(*x_BTC.shape[:2], -1, self.head_width)
+        turned, v_BTGD = heads.split((self.n_head + self.n_kv_head, self.n_kv_head), dim=2)
+        rotary = inputs.rotary if self.turns else None
+        if rotary is not None and self.q_norm is None:
+            turned = rotate(turned, *rotary)
+        q_BTHD, k_BTGD = turned.split((self.n_head, self.n_kv_head), dim=2)
         if self.q_norm is not None and self.k_norm is not None:
             q_BTHD, k_BTGD = self.q_norm(q_BTHD), self.k_norm(k_BTGD)
-        if inputs.rotary is not None and self.turns:
-            q_BTHD, k_BTGD = rotate(q_BTHD, *inputs.rotary), rotate(k_BTGD, *inputs.rotary)
+            if rotary is not None:
+                q_BTHD, k_BTGD = rotate(q_BTHD, *rotary), rotate(k_BTGD, *rotary)
+        if rotary is not None and torch.is_grad_enabled():
             # A view of all three would keep the unrotated two in memory until the backward pass.
             v_BTGD = v_BTGD.contiguous()
         q_BHTD, k_BGSD, v_BGSD = (each.transpose(1, 2) for each in (q_BTHD, k_BTGD, v_BTGD))
@@ -110,8 +116,8 @@ class MLP(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.squared_relu = config.mlp == "relu2"
-        self.up = nn.Linear(config.n_embd, config.inner, bias=config.bias is True)
-        self.proj = nn.Linear(config.inner, config.n_embd, bias=config.bias is True)
+        self.up = Linear(config.n_embd, config.inner, bias=config.bias is True)
+        self.proj = Linear(config.inner, config.n_embd, bias=config.bias is True)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """Transform each token alone: (B, T, C) -> (B, T, C)."""
@@ -125,9 +131,9 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.gate = nn.Linear(config.n_embd, config.inner, bias=config.bias is True)
-        self.up = nn.Linear(config.n_embd, config.inner, bias=config.bias is True)
-        self.proj = nn.Linear(config.inner, config.n_embd, bias=config.bias is True)
+        self.gate = Linear(config.n_embd, config.inner, bias=config.bias is True)
+        self.up = Linear(config.n_embd, config.inner, bias=config.bias is True)
+        self.proj = Linear(config.inner, config.n_embd, bias=config.bias is True)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """Transform each token alone: (B, T, C) -> (B, T, C)."""

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from gpt_lightning.batch import IGNORE_INDEX
+from gpt_lightning.models.linear import Linear
 
 
-class LMHead(nn.Linear):
+class LMHead(Linear):
     """From hidden states to a score for each token of the vocabulary.
 
     Losses, too, come from calling the module, not from a method of its own: that is where FSDP gathers its weight.

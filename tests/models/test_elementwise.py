@@ -55,7 +55,7 @@ def test_values_and_gradients_are_those_of_the_plain_formula(name: str, is_part:
     direction = torch.randn(SHAPE).transpose(1, 2).contiguous().transpose(1, 2)
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-6)
     with torch.no_grad():
-        assert torch.equal(actual(*inputs), found)
+        torch.testing.assert_close(actual(*inputs), found, rtol=1e-6, atol=1e-6)
     gradients = torch.autograd.grad(found, inputs, direction)
     for ours, theirs in zip(gradients, torch.autograd.grad(wanted, exact, direction.double()), strict=True):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
@@ -81,3 +81,20 @@ def test_what_is_kept_for_the_backward_pass_is_what_came_in(name: str) -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         function(*inputs)
     assert len(kept) == len(inputs)
+
+
+def test_without_gradients_they_are_hugging_faces_to_the_last_bit() -> None:
+    """So that scores which are rounded to four decimals are the same four decimals."""
+    llama = pytest.importorskip("transformers.models.llama.modeling_llama")
+    torch.manual_seed(0)
+    x, queries, keys = torch.randn(2, T, 24), torch.randn(2, T, HEADS, WIDTH), torch.randn(2, T, HEADS, WIDTH)
+    ours, theirs = RMSNorm(24, eps=1e-5), llama.LlamaRMSNorm(24, eps=1e-5)
+    theirs.weight = ours.weight = torch.nn.Parameter(torch.randn(24))
+    sin = SIGNED_SIN.clone()
+    sin[..., : WIDTH // 2] *= -1.0
+    by_head = [each.transpose(0, 1) for each in (COS, sin)]  # theirs is (batch, T, D)
+    with torch.no_grad():
+        assert torch.equal(ours(x), theirs(x))
+        turned = llama.apply_rotary_pos_emb(queries, keys, *by_head, unsqueeze_dim=2)
+        for each, other in zip((queries, keys), turned, strict=True):
+            assert torch.equal(rotate(each, COS, SIGNED_SIN), other)
