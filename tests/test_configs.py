@@ -17,6 +17,8 @@ from gpt_lightning.tasks import CausalLM
 from tests.models.hugging_face import saved
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+WAYS = ["encoder", "decoder"]
+"""A nano shape for fine-tuning: looking both ways, or back only."""
 NEEDS_THE_HUB = ["pretrain_fineweb_edu_gpt2_124m.yaml"]
 RUNS_HERE = [
     "pretrain_books.yaml",
@@ -139,14 +141,15 @@ def test_backbone_is_of_its_size(path: Path) -> None:
 def test_there_are_three_shapes_in_three_sizes() -> None:
     names = {path.stem for path in (CONFIGS / "backbone").glob("*.yaml")}
     expected = {f"{shape}_{size}" for shape in ("gpt2", "llama", "qwen3") for size in ("nano", "small", "124m")}
-    assert names == {*expected, "llama_nano_encoder", "llama_nano_decoder"}
+    assert names == {*expected, *(f"{shape}_nano_{way}" for shape in ("llama", "qwen3") for way in WAYS)}
 
 
-@pytest.mark.parametrize("name", ["llama_nano_encoder", "llama_nano_decoder"])
-def test_a_shape_for_fine_tuning_has_the_weights_of_pretraining(name: str) -> None:
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("shape", ["llama_nano", "qwen3_nano"])
+def test_a_shape_for_fine_tuning_has_the_weights_of_pretraining(shape: str, way: str) -> None:
     import yaml
 
     tuned, pretrained = (
-        yaml.safe_load((CONFIGS / "backbone" / f"{each}.yaml").read_text()) for each in (name, "llama_nano")
+        yaml.safe_load((CONFIGS / "backbone" / f"{each}.yaml").read_text()) for each in (f"{shape}_{way}", shape)
     )
     assert {key: value for key, value in tuned.items() if key not in PER_TASK} == pretrained

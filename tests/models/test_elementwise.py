@@ -87,9 +87,9 @@ def test_without_gradients_they_are_hugging_faces_to_the_last_bit() -> None:
     """So that scores which are rounded to four decimals are the same four decimals."""
     llama = pytest.importorskip("transformers.models.llama.modeling_llama")
     torch.manual_seed(0)
-    x, queries, keys = torch.randn(2, T, 24), torch.randn(2, T, HEADS, WIDTH), torch.randn(2, T, HEADS, WIDTH)
-    ours, theirs = RMSNorm(24, eps=1e-5), llama.LlamaRMSNorm(24, eps=1e-5)
-    theirs.weight = ours.weight = torch.nn.Parameter(torch.randn(24))
+    x, queries, keys = torch.randn(2, T, 576), torch.randn(2, T, HEADS, WIDTH), torch.randn(2, T, HEADS, WIDTH)
+    ours, theirs = RMSNorm(576, eps=1e-5), llama.LlamaRMSNorm(576, eps=1e-5)
+    theirs.weight = ours.weight = torch.nn.Parameter(torch.randn(576))
     sin = SIGNED_SIN.clone()
     sin[..., : WIDTH // 2] *= -1.0
     by_head = [each.transpose(0, 1) for each in (COS, sin)]  # theirs is (batch, T, D)

@@ -1,6 +1,6 @@
 """Products of a few rows, in slices of the weight, beside the whole product in float64."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from gpt_lightning.models.linear import Linear, _slices
 
 
 @pytest.fixture
-def sliced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+def sliced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
     """The shapes of all weights that were taken in slices."""
     shapes: list[tuple[int, ...]] = []
     whole: Callable[[Tensor, Tensor], Tensor] = torch.bmm
@@ -23,7 +23,8 @@ def sliced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     monkeypatch.setattr(torch, "bmm", recorded)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     _slices.cache_clear()
-    return shapes
+    yield shapes
+    _slices.cache_clear()
 
 
 @pytest.mark.parametrize("bias", [False, True], ids=["plain", "bias"])
