@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from gpt_lightning import data, tasks, training
 from gpt_lightning.commands.arguments import in_full, option
 from gpt_lightning.commands.config_guard import check
-from gpt_lightning.commands.device import choose, find_device
+from gpt_lightning.commands.device import choose, find_device, keep_freed_memory
 from gpt_lightning.commands.from_checkpoint import modules_for, with_backbone, with_checkpoint
 from gpt_lightning.commands.run_parser import RunParser, importing_only
 from gpt_lightning.errors import InputError
@@ -207,11 +207,17 @@ class CLI(LightningCLI):
             return super().instantiate_trainer(**kwargs)
 
     def _for_device(self, config: Namespace) -> dict[str, Any]:
-        """The Trainer's precision, where the user leaves it open; the model is compiled, where that is wanted."""
+        """The Trainer's precision, where the user leaves it open; the model is compiled, where that is wanted.
+
+        On a processor, memory stays.
+        """
         trainer, strategy = config.trainer, config.trainer.strategy
+        device = find_device(trainer.accelerator)
+        if device.capability is None:
+            keep_freed_memory()
         is_simple = isinstance(strategy, str) and strategy.startswith(("auto", "ddp"))
         choice = choose(
-            find_device(trainer.accelerator),
+            device,
             has_precision=trainer.precision is not None or bool(trainer.plugins),  # one of which may be a precision
             compiles=config.compile,
             pays=is_simple and self.config.subcommand == "fit",

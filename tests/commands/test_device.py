@@ -1,5 +1,8 @@
 """What is chosen where the user leaves it open. On GPUs it is the choice that is tested: none was at hand to run on."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +94,44 @@ def test_what_was_chosen_is_what_runs(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert code == 0, err
     assert asked == [(False, None, True), (True, True, True), (False, None, False)]
     assert len(compiled) == 1
+
+
+# --- memory
+
+COUNTS_PAGES = """
+import resource, sys
+import torch
+from gpt_lightning.commands.device import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def step():
+    return [torch.ones(1_000_000) for _ in range(40)]
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+def test_memory_stays_from_step_to_step() -> None:
+    def pages(how: str) -> int:
+        return int(subprocess.check_output([sys.executable, "-c", COUNTS_PAGES, how], text=True))
+
+    assert pages("keep") < pages("leave") / 10
+
+
+@pytest.mark.parametrize(("device", "kept"), [(CPU, 1), (H100, 0)], ids=["processor", "gpu"])
+def test_a_run_keeps_its_memory_on_a_processor(
+    run: Run, monkeypatch: pytest.MonkeyPatch, device: Device, kept: int
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr("gpt_lightning.commands.run.find_device", lambda _: device)
+    monkeypatch.setattr("gpt_lightning.commands.run.keep_freed_memory", lambda: calls.append(None))
+    fit(run, "--trainer.max_steps=1", "--trainer.precision=32", "--compile=false")
+    assert len(calls) == kept
 
 
 # --- compiling
