@@ -82,13 +82,14 @@ class Attention(nn.Module):
     def forward(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
         """Mix the tokens: (B, T, C) -> (B, T, C)."""
         heads = self.qkv(x_BTC).view(*x_BTC.shape[:2], -1, self.head_width)
-        turned, v_BTGD = heads.split((self.n_head + self.n_kv_head, self.n_kv_head), dim=2)
         rotary = inputs.rotary if self.turns else None
         if rotary is not None and self.q_norm is None:
-            turned = rotate(turned, *rotary)
-        q_BTHD, k_BTGD = turned.split((self.n_head, self.n_kv_head), dim=2)
-        if self.q_norm is not None and self.k_norm is not None:
-            q_BTHD, k_BTGD = self.q_norm(q_BTHD), self.k_norm(k_BTGD)
+            turned, v_BTGD = heads.split((self.n_head + self.n_kv_head, self.n_kv_head), dim=2)
+            q_BTHD, k_BTGD = rotate(turned, *rotary).split((self.n_head, self.n_kv_head), dim=2)
+        else:
+            q_BTHD, k_BTGD, v_BTGD = heads.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=2)
+            if self.q_norm is not None and self.k_norm is not None:
+                q_BTHD, k_BTGD = self.q_norm(q_BTHD), self.k_norm(k_BTGD)
             if rotary is not None:
                 q_BTHD, k_BTGD = rotate(q_BTHD, *rotary), rotate(k_BTGD, *rotary)
         if rotary is not None and torch.is_grad_enabled():
