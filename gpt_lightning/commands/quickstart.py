@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
         "few hundred labelled rows each, from scratch and from the pretrained backbone: about five minutes on two "
         "cores. Run it in a checkout of the project.",
     )
-    p.add_argument("--max_steps", type=int, default=800, help="optimizer steps of pretraining; fewer to try it out")
+    p.add_argument("--max_steps", type=int, default=400, help="optimizer steps of pretraining; fewer to try it out")
     p.add_argument("--max_epochs", type=int, default=8, help="epochs of each fine-tuning; fewer to try it out")
     options = p.parse_args(argv)
 
