@@ -84,10 +84,10 @@ class Attention(nn.Module):
         heads = self.qkv(x_BTC).view(*x_BTC.shape[:2], -1, self.head_width)
         rotary = inputs.rotary if self.turns else None
         if rotary is not None and self.q_norm is None:
-            turned, v_BTGD = heads.split((self.n_head + self.n_kv_head, self.n_kv_head), dim=2)
-            q_BTHD, k_BTGD = rotate(turned, *rotary).split((self.n_head, self.n_kv_head), dim=2)
+            turned, v_BTGD = heads.split_with_sizes((self.n_head + self.n_kv_head, self.n_kv_head), dim=2)
+            q_BTHD, k_BTGD = rotate(turned, *rotary).split_with_sizes((self.n_head, self.n_kv_head), dim=2)
         else:
-            q_BTHD, k_BTGD, v_BTGD = heads.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=2)
+            q_BTHD, k_BTGD, v_BTGD = heads.split_with_sizes((self.n_head, self.n_kv_head, self.n_kv_head), dim=2)
             if self.q_norm is not None and self.k_norm is not None:
                 q_BTHD, k_BTGD = self.q_norm(q_BTHD), self.k_norm(k_BTGD)
             if rotary is not None:
