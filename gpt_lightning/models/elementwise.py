@@ -27,16 +27,11 @@ class RMSNorm(nn.RMSNorm):
         return y_ND
 
 
-def _inverse_rms(x_ND: Tensor, eps: float) -> Tensor:
-    squares_N1 = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True).square_()
-    scale_N1: Tensor = squares_N1.mul_(1.0 / x_ND.size(-1)).add_(eps).rsqrt_()
-    return scale_N1
-
-
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, weight_D: Tensor, eps: float) -> Tensor:
-        scale_N1 = _inverse_rms(x_ND, eps)
+        squares_N1 = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True).square_()
+        scale_N1: Tensor = squares_N1.mul_(1.0 / x_ND.size(-1)).add_(eps).rsqrt_()
         ctx.save_for_backward(x_ND, weight_D, scale_N1)
         return (x_ND * scale_N1).mul_(weight_D)
 

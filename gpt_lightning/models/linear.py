@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 _FEW: Final = range(4, 16)
@@ -20,24 +19,20 @@ class Linear(nn.Linear):
     """``torch.nn.Linear``, in slices where that is quicker."""
 
     def forward(self, x_RC: Tensor) -> Tensor:
-        """(..., C) -> (..., N)."""
-        return linear(x_RC, self.weight, self.bias)
-
-
-def linear(x_RC: Tensor, weight_NC: Tensor, bias_N: Tensor | None = None) -> Tensor:
-    """``F.linear``; for a few rows on a processor, without gradients, a slice of the weight at a time."""
-    if (
-        torch.is_grad_enabled()
-        or torch.compiler.is_compiling()
-        or (rows := x_RC.numel() // x_RC.size(-1)) not in _FEW
-        or not (x_RC.is_cpu and x_RC.dtype == weight_NC.dtype == torch.float32)
-        or (slices := _slices(weight_NC.size(0))) == 1
-    ):
-        return F.linear(x_RC, weight_NC, bias_N)
-    weight_SCK = weight_NC.view(slices, -1, weight_NC.size(1)).transpose(1, 2)
-    y_SRK = torch.bmm(x_RC.reshape(1, rows, -1).expand(slices, -1, -1), weight_SCK)
-    y_RN = y_SRK.transpose(0, 1).reshape(*x_RC.shape[:-1], -1)
-    return y_RN if bias_N is None else y_RN.add_(bias_N)
+        """(..., C) -> (..., N); for a few rows on a processor, without gradients, a slice of the weight at a time."""
+        weight_NC = self.weight
+        if (
+            torch.is_grad_enabled()
+            or torch.compiler.is_compiling()
+            or (rows := x_RC.numel() // x_RC.size(-1)) not in _FEW
+            or not (x_RC.is_cpu and x_RC.dtype == weight_NC.dtype == torch.float32)
+            or (slices := _slices(self.out_features)) == 1
+        ):
+            return super().forward(x_RC)
+        weight_SCK = weight_NC.view(slices, -1, self.in_features).transpose(1, 2)
+        y_SRK = torch.bmm(x_RC.reshape(1, rows, -1).expand(slices, -1, -1), weight_SCK)
+        y_RN = y_SRK.transpose(0, 1).reshape(*x_RC.shape[:-1], -1)
+        return y_RN if self.bias is None else y_RN.add_(self.bias)
 
 
 @lru_cache

@@ -55,7 +55,9 @@ def test_values_and_gradients_are_those_of_the_plain_formula(name: str, is_part:
     direction = torch.randn(SHAPE).transpose(1, 2).contiguous().transpose(1, 2)
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-6)
     with torch.no_grad():
-        torch.testing.assert_close(actual(*inputs), found, rtol=1e-6, atol=1e-6)
+        # Norms and rotations take their operations in another order there.
+        tolerance = 1e-6 if name in ("rms_norm", "rotate") else 0.0
+        torch.testing.assert_close(actual(*inputs), found, rtol=tolerance, atol=tolerance)
     gradients = torch.autograd.grad(found, inputs, direction)
     for ours, theirs in zip(gradients, torch.autograd.grad(wanted, exact, direction.double()), strict=True):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-5)
