@@ -31,6 +31,12 @@ class RunParser(Parser, LightningArgumentParser):
             )
         super().error(message, ex)
 
+    def parse_args(self, args: Any = None, *rest: Any, **named: Any) -> Any:
+        """As jsonargparse's, which hands a null inside of a class's arguments on to that class's parser as None."""
+        if self._subcommands_action is None and args is not None:
+            args = [re.sub("=None$", "=null", argument) for argument in args]
+        return super().parse_args(args, *rest, **named)
+
     def known_keys(self) -> Iterator[str]:
         """The classes' keys first: a parser of one class's arguments knows the ends of its keys only."""
         yield from _class_keys("model", Task)

@@ -290,6 +290,15 @@ def test_without_logger_or_checkpoints_nothing_is_overwritten(run: Run, tmp_path
     assert not (tmp_path / "logs").exists()
 
 
+def test_null_by_a_flag_takes_back_what_a_file_says(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text("model: {init_args: {schedule: {kind: wsd, decay_steps: 3}}}")
+    flags = ("--model.schedule.decay_steps=null", "--model.init_args.schedule.decay_ratio=0.5")
+    code, out, err = run("fit", "-c", "config.yaml", "-c", "more.yaml", *flags, "--print_config")
+    assert code == 0, err
+    schedule = yaml.safe_load(out)["model"]["init_args"]["schedule"]
+    assert [schedule[name] for name in ("kind", "decay_steps", "decay_ratio")] == ["wsd", None, 0.5]
+
+
 def test_training_without_validation(run: Run, tmp_path: Path) -> None:
     fit(run, "--data.validation=null")
     checkpoints = tmp_path.glob("logs/beer/version_0/checkpoints/*")
