@@ -25,6 +25,7 @@ from gpt_lightning.commands.run_parser import RunParser, importing_only
 from gpt_lightning.errors import InputError
 from gpt_lightning.files import whole
 from gpt_lightning.models import huggingface
+from gpt_lightning.models.linear_loss import LMHead
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.progress import progress_bar
 from gpt_lightning.training.run_folder import (
@@ -226,6 +227,8 @@ class CLI(LightningCLI):
             print(choice.said, flush=True)
         if choice.compile:
             self.model.backbone.compile()  # the module in place: the names of its weights stay
+            if isinstance(self.model.head, LMHead):
+                self.model.head.compile()
         return {} if choice.precision is None else {"precision": choice.precision}
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[L.Callback]) -> L.Trainer:
@@ -299,6 +302,7 @@ def quiet() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     for message in (
+        "FLOPs not found for .*",  # of a GPU that Lightning's table lacks: it is measured then
         ".*does not have many workers.*",
         ".*smaller than the logging interval.*",  # we log by optimizer steps, which go on from epoch to epoch
         ".*LeafSpec.*",

@@ -3,7 +3,8 @@
 Left to itself, autograd takes such a formula apart: each piece reads and writes whole tensors, and keeps some of them
 for the backward pass. On a processor that costs as much as the matrix products of a small model. Where nothing asks for
 gradients, the formulas are called directly, in the order of operations that Hugging Face's models have: token by token
-that is quicker, and scores of their weights come out as theirs do.
+that is quicker, and scores of their weights come out as theirs do. A compiler gets the plain formulas too: it fuses
+them and their derivatives itself, and one was seen to give SwiGLU's by hand as 0 (torch 2.11 on a GPU).
 
 N... any leading dimensions, D channels.
 """
@@ -21,7 +22,7 @@ class RMSNorm(nn.RMSNorm):
     def forward(self, x_ND: Tensor) -> Tensor:
         """Scale each (..., D) by its root mean square."""
         assert self.eps is not None
-        if not (torch.is_grad_enabled() and x_ND.is_cpu and x_ND.dtype == self.weight.dtype == torch.float32):
+        if not (_by_hand() and x_ND.is_cpu and x_ND.dtype == self.weight.dtype == torch.float32):
             return super().forward(x_ND)
         y_ND: Tensor = _RMSNorm.apply(x_ND, self.weight, self.eps)  # type: ignore[no-untyped-call]
         return y_ND
@@ -55,10 +56,10 @@ def rotate(x_BTHD: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
         signed_sin: their sines, those of the first half negated.
     """
     cos, signed_sin = cos.to(x_BTHD.dtype), signed_sin.to(x_BTHD.dtype)
-    if not torch.is_grad_enabled():
-        return x_BTHD.roll(x_BTHD.size(-1) // 2, -1).mul_(signed_sin).add_(x_BTHD * cos)
-    y_BTHD: Tensor = _Rotation.apply(x_BTHD, cos, signed_sin)  # type: ignore[no-untyped-call]
-    return y_BTHD
+    if _by_hand():
+        y_BTHD: Tensor = _Rotation.apply(x_BTHD, cos, signed_sin)  # type: ignore[no-untyped-call]
+        return y_BTHD
+    return x_BTHD.roll(x_BTHD.size(-1) // 2, -1).mul_(signed_sin).add_(x_BTHD * cos)
 
 
 class _Rotation(torch.autograd.Function):
@@ -83,10 +84,11 @@ def _turn(x_BTHD: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
 
 def squared_relu(x_ND: Tensor) -> Tensor:
     """``relu(x)**2`` (So et al. 2021, arXiv:2109.08668)."""
-    if not torch.is_grad_enabled():
-        return F.relu(x_ND).square_()
-    y_ND: Tensor = _SquaredReLU.apply(x_ND)  # type: ignore[no-untyped-call]
-    return y_ND
+    if _by_hand():
+        y_ND: Tensor = _SquaredReLU.apply(x_ND)  # type: ignore[no-untyped-call]
+        return y_ND
+    relu_ND = F.relu(x_ND)
+    return relu_ND.square() if torch.is_grad_enabled() else relu_ND.square_()
 
 
 class _SquaredReLU(torch.autograd.Function):
@@ -104,10 +106,11 @@ class _SquaredReLU(torch.autograd.Function):
 
 def swiglu(gate_ND: Tensor, up_ND: Tensor) -> Tensor:
     """``silu(gate) * up`` (Shazeer 2020, arXiv:2002.05202); of the two factors only what they come from is kept."""
-    if not torch.is_grad_enabled():
-        return F.silu(gate_ND).mul_(up_ND)
-    y_ND: Tensor = _SwiGLU.apply(gate_ND, up_ND)  # type: ignore[no-untyped-call]
-    return y_ND
+    if _by_hand():
+        y_ND: Tensor = _SwiGLU.apply(gate_ND, up_ND)  # type: ignore[no-untyped-call]
+        return y_ND
+    silu_ND = F.silu(gate_ND)
+    return silu_ND * up_ND if torch.is_grad_enabled() else silu_ND.mul_(up_ND)
 
 
 class _SwiGLU(torch.autograd.Function):
@@ -122,3 +125,7 @@ class _SwiGLU(torch.autograd.Function):
         gate_ND, up_ND = ctx.saved_tensors
         dgate_ND = torch.ops.aten.silu_backward(dy_ND * up_ND, gate_ND)
         return dgate_ND, F.silu(gate_ND).mul_(dy_ND)
+
+
+def _by_hand() -> bool:
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling()

@@ -12,6 +12,7 @@ import torch
 from gpt_lightning.commands.device import Choice, Device, choose, find_device
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT
+from gpt_lightning.models.linear_loss import LMHead
 from gpt_lightning.models.sampling import Sampling, generate
 from gpt_lightning.training.reading import read_checkpoint
 from tests.commands.test_run import Run, fit, run
@@ -76,7 +77,7 @@ def test_which_device_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_was_chosen_is_what_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[bool, bool | None, bool]] = []
-    compiled: list[GPT] = []
+    compiled: list[GPT | LMHead] = []
 
     def chosen(device: Device, *, has_precision: bool, compiles: bool | None, pays: bool) -> Choice:
         assert device.capability is None
@@ -84,7 +85,8 @@ def test_what_was_chosen_is_what_runs(run: Run, monkeypatch: pytest.MonkeyPatch)
         return Choice(None if has_precision else "64-true", bool(compiles), "what was chosen")
 
     monkeypatch.setattr("gpt_lightning.commands.run.choose", chosen)
-    monkeypatch.setattr(GPT, "compile", lambda gpt: compiled.append(gpt))
+    for part in (GPT, LMHead):
+        monkeypatch.setattr(part, "compile", lambda part: compiled.append(part))
     short = ("--trainer.max_steps=1", "--trainer.limit_val_batches=0")
     assert fit(run, *short).count("what was chosen") == 1
     fit(run, *short, "--trainer.precision=32", "--compile=true")
@@ -93,7 +95,7 @@ def test_what_was_chosen_is_what_runs(run: Run, monkeypatch: pytest.MonkeyPatch)
     code, _, err = run("test", "--ckpt_path=logs/beer/version_0", "--data.test=text.txt", "--data.cache_dir=cache")
     assert code == 0, err
     assert asked == [(False, None, True), (True, True, True), (False, None, False)]
-    assert len(compiled) == 1
+    assert [type(part) for part in compiled] == [GPT, LMHead]
 
 
 # --- memory
@@ -120,7 +122,7 @@ def test_memory_stays_from_step_to_step() -> None:
     def pages(how: str) -> int:
         return int(subprocess.check_output([sys.executable, "-c", COUNTS_PAGES, how], text=True))
 
-    assert pages("keep") < pages("leave") / 10
+    assert pages("keep") < pages("leave") / 3  # 1 to 9 %, as the heap happens to lie
 
 
 @pytest.mark.parametrize(("device", "kept"), [(CPU, 1), (H100, 0)], ids=["processor", "gpu"])
@@ -136,6 +138,12 @@ def test_a_run_keeps_its_memory_on_a_processor(
 
 # --- compiling
 
+COMPILED: list[dict[str, Any]] = [
+    {},
+    {"position": "rotary", "norm": "rmsnorm", "mlp": "swiglu", "bias": False},
+    {"position": "rotary", "norm": "rmsnorm", "mlp": "relu2", "qk_norm": True},
+]
+
 
 def test_generating_does_not_compile() -> None:
     """Each token has a longer cache, and each length of it would be compiled anew."""
@@ -150,15 +158,34 @@ def test_generating_does_not_compile() -> None:
     assert len(list(tokens)) == 3
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch's, of itself
+@pytest.mark.parametrize("shape", COMPILED, ids=str)
+def test_a_compiler_gets_no_backward_pass_by_hand(shape: dict[str, Any]) -> None:
+    """One was seen to compile SwiGLU's to gradients of 0."""
+    graphs: list[str] = []
+
+    def look(graph: torch.fx.GraphModule, _: Any) -> Any:
+        graphs.append(str(graph.graph))
+        return graph.forward
+
+    module = causal_lm(dropout=0.0, **shape)
+    module.backbone.compile(backend=look)
+    module.backbone(torch.zeros(1, 4, dtype=torch.int64)).sum().backward()
+    assert graphs
+    assert not any("autograd_function" in graph for graph in graphs)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch's, of itself
 @pytest.mark.skipif(not find_device("cpu").has_compiler, reason="torch.compile needs a C++ compiler: g++ or clang++")
-def test_a_compiled_backbone_learns_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", COMPILED, ids=str)
+def test_a_compiled_backbone_learns_the_same(tmp_path: Path, shape: dict[str, Any]) -> None:
     results = []
     for compiles in (False, True):
-        module, losses = causal_lm(dropout=0.0), Losses()
+        module, losses = causal_lm(dropout=0.0, **shape), Losses()
         if compiles:
             module.backbone.compile()
+            module.head.compile()
         fit = trainer(tmp_path, callbacks=[losses], max_steps=3, limit_val_batches=0)
         fit.fit(module, datamodule=language_modeling(tmp_path))
         results.append((losses.values, dict(module.state_dict())))

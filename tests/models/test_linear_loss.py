@@ -11,6 +11,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from gpt_lightning.batch import IGNORE_INDEX
+from gpt_lightning.commands.device import find_device
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig, linear_loss
 from gpt_lightning.models.linear_loss import LMHead, linear_cross_entropy
@@ -21,11 +22,24 @@ B, T, C, V = 3, 7, 8, 37
 CAPS = pytest.mark.parametrize("cap", [None, 2.0], ids=["plain", "capped"])
 
 
-@pytest.fixture(autouse=True, params=[4, 1000], ids=["chunks", "one_chunk"])
-def rows_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Few tokens a chunk, of which the last has fewer, or all of them in one."""
-    monkeypatch.setattr(linear_loss, "_rows_at_once", lambda _: request.param)
-    return int(request.param)
+class Chunks(NamedTuple):
+    """How many tokens a chunk has, and whether ignored ones are among them."""
+
+    rows: int
+    selects: bool
+
+
+@pytest.fixture(
+    autouse=True,
+    params=[Chunks(4, True), Chunks(1000, True), Chunks(4, False)],
+    ids=["chunks", "one_chunk", "with_ignored_ones"],
+)
+def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Chunks:
+    """Few tokens a chunk, of which the last has fewer, or all of them in one; on a processor and as on a GPU."""
+    found: Chunks = request.param
+    monkeypatch.setattr(linear_loss, "_rows_at_once", lambda _: found.rows)
+    monkeypatch.setattr(linear_loss, "_selects", lambda _: found.selects)
+    return found
 
 
 class Case(NamedTuple):
@@ -75,7 +89,7 @@ def test_it_is_the_dense_loss(cap: float | None, dtype: torch.dtype, tolerance: 
 
 
 @CAPS
-def test_losses_of_single_tokens(cap: float | None) -> None:
+def test_losses_of_single_tokens(cap: float | None, chunks: Chunks) -> None:
     hidden, weight, labels = case()
     expected = dense(hidden, weight, labels, cap, "none").view(B, T)
     actual = linear_cross_entropy(hidden, weight, labels, cap, reduction="none")
@@ -83,7 +97,8 @@ def test_losses_of_single_tokens(cap: float | None) -> None:
     assert not actual.requires_grad
     with torch.no_grad(), Watch() as watch:
         assert linear_cross_entropy(hidden, weight, labels, cap).item() == pytest.approx(expected.sum().item(), 1e-13)
-    assert watch.products == 2 * int((labels != IGNORE_INDEX).sum()) * C * V, "gradients that nobody asked for"
+    tokens = int((labels != IGNORE_INDEX).sum()) if chunks.selects else B * T
+    assert watch.products == 2 * tokens * C * V, "gradients that nobody asked for"
 
 
 def test_without_any_label_it_is_nothing() -> None:
@@ -94,7 +109,7 @@ def test_without_any_label_it_is_nothing() -> None:
     assert linear_cross_entropy(hidden, weight, torch.full_like(labels, IGNORE_INDEX), reduction="none").sum() == 0.0
 
 
-def test_tokens_without_a_label_do_not_pass_through_the_layer() -> None:
+def test_tokens_without_a_label_do_not_pass_through_the_layer(chunks: Chunks) -> None:
     hidden, weight, labels = case()
     expected = gradients(linear_cross_entropy(hidden, weight, labels), hidden, weight)
     ignored = (labels == IGNORE_INDEX).unsqueeze(-1)
@@ -102,7 +117,7 @@ def test_tokens_without_a_label_do_not_pass_through_the_layer() -> None:
     with Watch() as watch:
         actual = gradients(linear_cross_entropy(broken, weight, labels), broken, weight)
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
-    assert watch.products == 3 * 2 * int((~ignored).sum()) * C * V
+    assert watch.products == 3 * 2 * (int((~ignored).sum()) if chunks.selects else B * T) * C * V
 
 
 @pytest.mark.parametrize("frozen", ["hidden", "weight", "both"])
@@ -131,7 +146,7 @@ def test_a_weight_that_embeds_too_gets_both_gradients() -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-14)
 
 
-def test_it_takes_no_product_more_and_far_less_memory(rows_at_once: int) -> None:
+def test_it_takes_no_product_more_and_far_less_memory(chunks: Chunks) -> None:
     generator = torch.Generator().manual_seed(0)
     hidden, weight = (torch.randn(size, C, generator=generator).requires_grad_() for size in (60, 500))
     labels = torch.randint(500, (60,), generator=generator)
@@ -141,7 +156,7 @@ def test_it_takes_no_product_more_and_far_less_memory(rows_at_once: int) -> None
         gradients(dense(hidden, weight, labels, None), hidden, weight)
     assert ours.products == theirs.products == 3 * 2 * 60 * 500 * C
     assert theirs.largest == 4 * 60 * 500
-    assert ours.largest == 4 * 500 * max(C, min(60, rows_at_once))
+    assert ours.largest == 4 * 500 * max(C, min(60, chunks.rows))
 
 
 def test_how_many_tokens_a_chunk_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +245,27 @@ def test_float16_keeps_what_words_that_are_never_meant_learn() -> None:
 
 
 # --- the layer
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch's, of itself
+@pytest.mark.skipif(not find_device("cpu").has_compiler, reason="torch.compile needs a C++ compiler: g++ or clang++")
+@CAPS
+def test_the_compiled_layer_has_the_same_loss(cap: float | None) -> None:
+    exact = case()
+    expected = dense(*exact, cap)
+    hidden, weight, labels = (leaf.detach() for leaf in exact)
+    for dtype, tolerance in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):
+        head = LMHead(C, V, cap)
+        head.load_state_dict({"weight": weight})
+        head.compile()
+        leaf = hidden.float().requires_grad_()
+        with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+            loss = head(leaf, labels)
+        assert distance(loss, expected) < tolerance
+        found = gradients(loss, leaf, head.weight)
+        for mine, theirs in zip(found, gradients(dense(*exact, cap), exact.hidden, exact.weight), strict=True):
+            assert distance(mine, theirs) < tolerance
 
 
 @CAPS
