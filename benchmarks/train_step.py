@@ -5,13 +5,16 @@
 Beside Muon and the peers in turn, three times; rows of a table:
 
     python benchmarks/train_step.py N_LAYER N_HEAD N_EMBD T B VOCAB STEPS --peers ../shared/bench/train_step.py
+
+On a GPU, with what a run takes there by itself (bfloat16, a compiled backbone):
+
+    python benchmarks/train_step.py 12 12 768 1024 16 50304 60 --gpu --peers benchmarks/gpu_peers.py
 """
 
 import argparse
 import itertools
 import random
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,22 +26,46 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.accelerators import CUDAAccelerator
 
 from gpt_lightning.commands.run import CLI, quiet
-from gpt_lightning.training.throughput import measured_flops
+from gpt_lightning.training.throughput import measured_flops, peak_memory_gb
 
 SKIP = 3  # steps of warm-up that are not counted
 SHAPE = ("n_layer", "n_head", "n_embd", "tokens", "batch", "vocab", "steps")
 
 
+class Clock:
+    """Seconds a step: of each or, on a GPU, which runs behind the program, of ten at a time."""
+
+    def __init__(self, *, is_gpu: bool) -> None:
+        self.every = 10 if is_gpu else 1
+        self.steps = 0
+        self.times: list[float] = []
+
+    def tick(self) -> None:
+        """A step has ended, or a GPU was asked for it."""
+        self.steps += 1
+        if self.steps % self.every:
+            return
+        if self.every > 1:
+            torch.cuda.synchronize()
+        self.times.append(time.perf_counter())
+
+    def median(self) -> float:
+        """Without the first steps."""
+        times = self.times[max(SKIP // self.every, 1) :]
+        return statistics.median(b - a for a, b in pairwise(times)) / self.every
+
+
 class Stamps(L.Callback):
     """The time at which each step ended."""
 
-    def __init__(self) -> None:
-        self.times: list[float] = []
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
 
     def on_train_batch_end(self, *_: Any) -> None:
-        self.times.append(time.perf_counter())
+        self.clock.tick()
 
 
 class TimedCLI(CLI):
@@ -46,17 +73,17 @@ class TimedCLI(CLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         trainer = super().instantiate_trainer(**kwargs)
-        self.stamps = Stamps()
-        trainer.callbacks.append(self.stamps)  # type: ignore[attr-defined]
+        self.clock = Clock(is_gpu=isinstance(trainer.accelerator, CUDAAccelerator))
+        trainer.callbacks.append(Stamps(self.clock))  # type: ignore[attr-defined]
         return trainer
 
 
-def ours(shape: argparse.Namespace) -> tuple[float, float]:
+def ours(shape: argparse.Namespace) -> tuple[float, int, float]:
     """Train on random characters, as many kinds of them as the vocabulary holds.
 
     Returns:
-        The median step in milliseconds, and what part of the processor's rate of matrix products that is: the
-        operations of all matrices, of attention and of the output layer are counted.
+        The median step in milliseconds, MB at the peak, and what part of the device's rate of matrix products that is:
+        the operations of all matrices, of attention and of the output layer are counted.
     """
     quiet()
     left_out = {*range(0xD800, 0xE000), 0xFFFD}  # surrogates are no characters, and this one stands for the unknown
@@ -67,7 +94,8 @@ def ours(shape: argparse.Namespace) -> tuple[float, float]:
         count = shape.batch * shape.tokens * (shape.steps + SKIP + 1) + 1
         text = "".join(characters) + "".join(random.Random(0).choices(characters, k=count))
         (Path(folder) / "text.txt").write_text(text)
-        arguments = f"""fit --experiment benchmark --log_dir {folder}/logs --trainer.accelerator=cpu
+        arguments = f"""fit --experiment benchmark --log_dir {folder}/logs
+            --trainer.accelerator={"gpu" if shape.gpu else "cpu"}
             --trainer.max_steps={shape.steps + SKIP + 1} --trainer.max_epochs=-1 --trainer.limit_val_batches=0
             --model=CausalLM --model.backbone.n_layer={shape.n_layer} --model.backbone.n_head={shape.n_head}
             --model.backbone.n_embd={shape.n_embd} --model.backbone.block_size={shape.tokens}
@@ -79,19 +107,21 @@ def ours(shape: argparse.Namespace) -> tuple[float, float]:
         cli = TimedCLI(arguments.split())
         assert isinstance(cli.datamodule.vocab_size, int)
         assert cli.datamodule.vocab_size == shape.vocab
-    times = cli.stamps.times
-    seconds = statistics.median(b - a for a, b in pairwise(times[SKIP:]))
+    seconds = cli.clock.median()
     flops = cli.model.backbone.flops_per_token() + 6 * shape.vocab * shape.n_embd
-    peak = measured_flops(torch.device("cpu"), torch.float32)
-    return 1000 * seconds, shape.batch * shape.tokens * flops / seconds / peak
+    device = torch.device("cuda" if shape.gpu else "cpu")
+    memory = int(1000 * peak_memory_gb(device))
+    peak = measured_flops(device, torch.bfloat16 if shape.gpu else torch.float32)
+    return 1000 * seconds, memory, shape.batch * shape.tokens * flops / seconds / peak
 
 
 def compare(shape: argparse.Namespace, peers: str, rounds: int) -> None:
     """Run ours, with AdamW and with Muon, the raw loop and Hugging Face's Trainer in turn; rows of a table."""
     numbers = [str(getattr(shape, name)) for name in SHAPE]
+    command = [sys.executable, __file__, *numbers, *["--gpu"] * shape.gpu]
     commands = {
-        "ours": [sys.executable, __file__, *numbers],
-        "Muon": [sys.executable, __file__, *numbers, "--muon"],
+        "ours": command,
+        "Muon": [*command, "--muon"],
         "raw": [sys.executable, peers, "raw", *numbers],
         "hf": [sys.executable, peers, "hf", *numbers],
     }
@@ -107,8 +137,9 @@ def compare(shape: argparse.Namespace, peers: str, rounds: int) -> None:
     print(f"| | {ms['ours']:.1f} | HF Trainer {ms['hf']:.1f} | {ms['hf'] / ms['ours']:.3f} |")
     print(f"| with Muon | {ms['Muon']:.1f} | AdamW {ms['ours']:.1f} | {ms['ours'] / ms['Muon']:.3f} |")
     print(f"| of the rate of matrix products | | | {share:.3f} |")
-    mine, other = memory["ours"], memory["hf"]
-    print(f"| peak memory, MB | {mine:.0f} | HF Trainer {other:.0f} | {other / mine:.2f} |")
+    mine, loop, other = (memory[name] for name in ("ours", "raw", "hf"))
+    print(f"| peak memory, MB | {mine:.0f} | raw loop {loop:.0f} | {loop / mine:.2f} |")
+    print(f"| | {mine:.0f} | HF Trainer {other:.0f} | {other / mine:.2f} |")
 
 
 def in_turn(commands: dict[str, list[str]], rounds: int) -> dict[str, list[tuple[float, int, float]]]:
@@ -140,12 +171,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of all in turn")
     parser.add_argument("--activation_checkpointing", action="store_true", help="for ours")
     parser.add_argument("--muon", action="store_true", help="for ours")
+    parser.add_argument("--gpu", action="store_true", help="in place of the processor")
     shape = parser.parse_args()
     if shape.peers:
         compare(shape, shape.peers, shape.rounds)
         return
-    median, share = ours(shape)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    median, memory, share = ours(shape)
     tokens = 1000 * shape.batch * shape.tokens / median
     print(f"ours: {median:.1f} ms/step, {tokens:.0f} tokens/s, peak {memory} MB, {share:.3f} of the rate")
 
