@@ -5,6 +5,8 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from gpt_lightning.errors import InputError
+
 
 def option(arguments: list[str], name: str) -> str | None:
     """The value of the last ``name VALUE`` or ``name=VALUE``."""
@@ -15,6 +17,26 @@ def option(arguments: list[str], name: str) -> str | None:
         elif argument.startswith(f"{name}="):
             value = argument.partition("=")[2]
     return value
+
+
+def refuse_early(arguments: list[str]) -> None:
+    """Refuse arguments of a class that nothing has named yet.
+
+    Raises:
+        InputError: there is one.
+    """
+    named: set[str] = set()
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        part, dot, rest = name.removeprefix("--").partition(".")
+        if name == "--config" or (name.startswith("-c") and not name.startswith("--")):
+            return
+        if part not in ("model", "data") or not name.startswith("--"):
+            continue
+        if not dot or rest == "class_path":
+            named.add(part)
+        elif part not in named:
+            raise InputError(f"{name} stands before the class that it is for: put -c FILE or --{part}=CLASS in front")
 
 
 def in_full(arguments: list[str], stack: ExitStack) -> list[str]:

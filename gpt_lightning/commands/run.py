@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning import data, tasks, training
-from gpt_lightning.commands.arguments import in_full, option
+from gpt_lightning.commands.arguments import in_full, option, refuse_early
 from gpt_lightning.commands.config_guard import check
 from gpt_lightning.commands.device import choose, find_device, keep_freed_memory
 from gpt_lightning.commands.from_checkpoint import modules_for, with_backbone, with_checkpoint
@@ -144,6 +144,7 @@ class CLI(LightningCLI):
         """Parse, with what a checkpoint says underneath what the user says."""
         ckpt_path = option(args, "--ckpt_path")
         if ckpt_path is None:
+            refuse_early(args)
             self.config = parser.parse_args(args)
             ckpt_path = self._found(self.config[self.config.subcommand])
         if ckpt_path is not None:

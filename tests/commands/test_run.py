@@ -220,6 +220,8 @@ def test_another_shape_than_the_checkpoint(run: Run) -> None:
         (["fit", "-c", "config.yaml", "--model.backbone.n_layr=1"], "did you mean 'model.backbone.n_layer'?"),
         (["fit", "-c", "config.yaml", "--trainer.max_step=1"], "did you mean 'trainer.max_steps'?"),
         (["fit", "-c", "config.yaml", "--data.trian=text.txt"], "did you mean 'data.train'?"),
+        (["fit", "--data.train=text.txt", "-c", "config.yaml"], "--data.train stands before the class that it is for"),
+        (["fit", "--model=CausalLM", "--data.train=text.txt"], "put -c FILE or --data=CLASS in front"),
         (["fit", "-c", "typo.yaml"], "unknown key 'batchsize'; did you mean 'data.batch_size'?"),
         (["fit", "-c", "typo2.yaml"], "unknown key 'experimnt'; did you mean 'experiment'?"),
         (["fit", "-c", "absent.yaml"], "absent.yaml"),
