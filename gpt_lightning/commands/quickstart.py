@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
         "few hundred labelled rows each, from scratch and from the pretrained backbone: about five minutes on two "
         "cores. Run it in a checkout of the project.",
     )
-    p.add_argument("--max_steps", type=int, default=400, help="optimizer steps of pretraining; fewer to try it out")
+    p.add_argument("--max_steps", type=int | None, help="optimizer steps of pretraining; fewer to try it out")
     p.add_argument("--max_epochs", type=int, default=8, help="epochs of each fine-tuning; fewer to try it out")
     options = p.parse_args(argv)
 
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def pretrain(max_steps: int) -> Path:
+def pretrain(max_steps: int | None) -> Path:
     """The run's folder; prints its loss, a unigram model's, and a sample."""
     import torch
 
@@ -64,7 +64,8 @@ def pretrain(max_steps: int) -> Path:
     from gpt_lightning.training.samples import continuation
 
     config = CONFIGS / "pretrain_toy_world.yaml"
-    cli = CLI(["fit", "-c", str(config), "--trainer.devices=1", f"--trainer.max_steps={max_steps}"])
+    shorter = [] if max_steps is None else [f"--trainer.max_steps={max_steps}"]
+    cli = CLI(["fit", "-c", str(config), "--trainer.devices=1", *shorter])
     data = cli.datamodule
     assert isinstance(data, LanguageModeling)
     train, validation = (
