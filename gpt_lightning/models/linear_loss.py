@@ -209,7 +209,7 @@ def _chunks(hidden_NC: Tensor, weight_VC: Tensor, labels_N: Tensor, *, needs_scr
         rows = min(rows, len(kept))
         parts = torch.split(kept, rows)
     else:
-        parts = [slice(start, start + rows) for start in range(0, len(labels_N), rows)]
+        parts = [slice(start, start + rows) for start in range(0, len(labels_N), max(rows, 1))]
     # What is written to again and again costs less than fresh memory each time.
     logits, scratch = weight_VC.new_empty(rows, len(weight_VC)), None
     if needs_scratch:
