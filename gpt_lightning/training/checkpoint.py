@@ -204,7 +204,7 @@ def make_folder(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another with --log_dir") from None
+        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
 
 
 def check_room(folder: Path, module: L.LightningModule) -> None:
