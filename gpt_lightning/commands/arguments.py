@@ -33,7 +33,7 @@ def refuse_early(arguments: list[str]) -> None:
             return
         if part not in ("model", "data") or not name.startswith("--"):
             continue
-        if not dot or rest == "class_path":
+        if not dot or rest in ("class_path", "help"):
             named.add(part)
         elif part not in named:
             raise InputError(f"{name} stands before the class that it is for: put -c FILE or --{part}=CLASS in front")

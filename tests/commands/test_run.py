@@ -292,6 +292,13 @@ def test_without_logger_or_checkpoints_nothing_is_overwritten(run: Run, tmp_path
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.parametrize(("flag", "name"), [("--model.help", "CausalLM"), ("--data.help", "LanguageModeling")])
+def test_a_class_says_what_it_takes(run: Run, flag: str, name: str) -> None:
+    code, out, err = run("fit", flag, name)
+    assert code == 0, err
+    assert name in out
+
+
 def test_null_by_a_flag_takes_back_what_a_file_says(run: Run, tmp_path: Path) -> None:
     (tmp_path / "more.yaml").write_text("model: {init_args: {schedule: {kind: wsd, decay_steps: 3}}}")
     flags = ("--model.schedule.decay_steps=null", "--model.init_args.schedule.decay_ratio=0.5")
