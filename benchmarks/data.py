@@ -80,7 +80,7 @@ def batch_seconds(block_size: int, batch_size: int) -> float:
 def step_seconds(shape: tuple[int, ...]) -> float:
     """The median training step of that shape, through the whole stack."""
     options = argparse.Namespace(**dict(zip(SHAPE, shape, strict=True)))
-    options.activation_checkpointing = options.muon = False
+    options.activation_checkpointing = options.muon = options.gpu = False
     return ours(options)[0] / 1000
 
 

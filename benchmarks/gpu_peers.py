@@ -119,8 +119,8 @@ def main() -> None:
     clock = Clock(is_gpu=True)
     {"raw": raw, "hf": hf}[shape.peer](shape, rows, clock)
     seconds = clock.median()
-    speed, memory = shape.batch * shape.tokens / seconds, torch.cuda.max_memory_allocated() / 1e6
-    print(f"{shape.peer}: {1000 * seconds:.1f} ms/step, {speed:.0f} tokens/s, peak {memory:.0f} MB")
+    speed, memory = shape.batch * shape.tokens / seconds, torch.cuda.max_memory_allocated() >> 20
+    print(f"{shape.peer}: {1000 * seconds:.1f} ms/step, {speed:.0f} tokens/s, peak {memory} MB")
 
 
 if __name__ == "__main__":

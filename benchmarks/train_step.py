@@ -110,7 +110,7 @@ def ours(shape: argparse.Namespace) -> tuple[float, int, float]:
     seconds = cli.clock.median()
     flops = cli.model.backbone.flops_per_token() + 6 * shape.vocab * shape.n_embd
     device = torch.device("cuda" if shape.gpu else "cpu")
-    memory = int(1000 * peak_memory_gb(device))
+    memory = int(peak_memory_gb(device) * 1e9) >> 20  # as the peers count
     peak = measured_flops(device, torch.bfloat16 if shape.gpu else torch.float32)
     return 1000 * seconds, memory, shape.batch * shape.tokens * flops / seconds / peak
 
