@@ -124,8 +124,9 @@ def linear_cross_entropy(
             return total
         with torch.no_grad():
             losses_N = hidden.new_zeros(labels_N.shape, dtype=torch.promote_types(dtype, torch.float32))
-            for chunk in _chunks(hidden_NC, weight.to(dtype), labels_N):
-                log_p_KV = _softcapped(chunk.logits.to(losses_N.dtype), logit_softcap).log_softmax(-1)
+            for chunk in _chunks(hidden_NC, weight.to(dtype), labels_N, needs_scratch=True):
+                scores_KV = _softcapped(chunk.logits.to(losses_N.dtype), logit_softcap)
+                log_p_KV = torch.log_softmax(scores_KV, dim=-1, out=chunk.scratch)
                 losses_N[chunk.where] = -chunk.without_ignored(log_p_KV.gather(1, chunk.labels.unsqueeze(1))).squeeze(1)
         return losses_N.sum() if reduction == "sum" else losses_N.view_as(labels)
 
@@ -200,7 +201,7 @@ class _Chunk(NamedTuple):
         return x_KX if self.ignored is None else x_KX.masked_fill(self.ignored, 0.0)
 
 
-def _chunks(hidden_NC: Tensor, weight_VC: Tensor, labels_N: Tensor, *, needs_scratch: bool = False) -> Iterator[_Chunk]:
+def _chunks(hidden_NC: Tensor, weight_VC: Tensor, labels_N: Tensor, *, needs_scratch: bool) -> Iterator[_Chunk]:
     """The tokens, a chunk at a time; on a processor the labelled ones alone."""
     rows = min(_rows_at_once(weight_VC), len(labels_N))
     parts: Iterable[Tensor | slice]
