@@ -1,9 +1,10 @@
 """Every claim about speed, measured anew, in one table.
 
-    python benchmarks/bench.py DATA PEERS [--output benchmarks/RESULTS.md] [--only generate,start]
+    python benchmarks/bench.py DATA PEERS [--model MODEL] [--output benchmarks/RESULTS.md] [--only generate,start]
 
-DATA is the folder of data sets, PEERS that of the scripts which measure others. Each program prints rows of the table.
-One after the other, on an otherwise idle machine.
+DATA is the folder of data sets, PEERS that of the scripts which measure others, MODEL that of a published model (as
+``smollm2.py`` makes one), which texts are generated from. Each program prints rows of the table. One after the other,
+on an otherwise idle machine.
 """
 
 import argparse
@@ -27,7 +28,7 @@ def shape(*numbers: int) -> list[str]:
     return [str(number) for number in numbers]
 
 
-def programs(data: Path, peers: Path, folder: Path) -> dict[str, list[str]]:
+def programs(data: Path, peers: Path, model: Path | None, folder: Path) -> dict[str, list[str]]:
     """Name -> a program and its arguments."""
     step, tune = ["--peers", str(peers / "train_step.py")], ["--peer", str(peers / "hf_finetune.py")]
     shakespeare, books = data / "tinyshakespeare", data / "standardebooks"
@@ -42,7 +43,7 @@ def programs(data: Path, peers: Path, folder: Path) -> dict[str, list[str]]:
         "fine_tune_rt_polarity": ["fine_tune.py", "sentiment", str(data / "rt_polarity"), *tune],
         "fine_tune_wnut17": ["fine_tune.py", "ner", str(data / "wnut17"), *tune],
         "fine_tune_banking77": ["fine_tune.py", "sentiment", str(data / "banking77"), *tune],
-        "generate": ["generate.py"],
+        "generate": ["generate.py", *([] if model is None else [str(model.resolve())])],
         "tokenise": ["tokenise.py", str(books / "train.jsonl"), str(folder / "bpe.json")],
         "data": ["data.py"],
         "start": ["start.py"],
@@ -63,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("peers", type=Path)
+    parser.add_argument("--model", type=Path, help="a published model; random weights of its shape otherwise")
     parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
     parser.add_argument("--only", help="names of programs, separated by commas")
     options = parser.parse_args()
@@ -70,7 +72,7 @@ def main() -> None:
     lines = ["# Results", "", f"`make bench`: {environment()}", "", HEAD]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        chosen = programs(options.data.resolve(), options.peers.resolve(), folder)
+        chosen = programs(options.data.resolve(), options.peers.resolve(), options.model, folder)
         if options.only:
             chosen = {each: chosen[each] for each in options.only.split(",")}
         if "tokenise" in chosen:

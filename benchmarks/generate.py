@@ -5,6 +5,8 @@
 MODEL is a folder of a language model; without one, random weights of SmolLM2-135M's shape, which take the same time.
 Both sides are float32 and keep keys and values; each run is a process of its own that has made the text once before.
 The limit is one pass over as many bytes as the weights a token, or, for a batch, a row of tokens.
+With MODEL, a single stream is also measured as it is by default, guessed ahead where it repeats itself, over the texts
+that follow ten prompts, each 200 tokens long: how much that gains depends on the text, and random weights say nothing.
 """
 
 import argparse
@@ -22,6 +24,20 @@ import torch
 BATCHES = (1, 8)
 CONTEXTS = (64, 512, 2048)
 PROMPT = "The history of the city begins"
+PROMPTS = (
+    PROMPT,
+    "Once upon a time there was a",
+    "To make bread, you need",
+    "def fibonacci(n):",
+    "The three laws of thermodynamics are",
+    "Dear Sir or Madam,",
+    "In 1969, the first",
+    "Question: What is the capital of France?\nAnswer:",
+    "Photosynthesis is the process by which",
+    "It was a dark and stormy night, and",
+)
+TEXT = 200
+"""Tokens of each text."""
 SHAPE = {
     "vocab_size": 49152,
     "hidden_size": 576,
@@ -44,37 +60,50 @@ def make_model(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
 
 
-def ours(folder: Path, batch: int, tokens: int, context: int | None) -> float:
-    """Seconds that ``tokens`` tokens of each row take, the second time."""
+def ours(folder: Path, options: argparse.Namespace) -> float:
+    """Seconds that ``tokens`` tokens of each row take, once each prompt is read."""
     from gpt_lightning.models.sampling import Sampling, generate
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.training.reading import load_task
 
     task, tokenizer = load_task(folder)
     assert isinstance(task, CausalLM)
-    ids = prompt_ids(tokenizer.encode(PROMPT), batch, context)
-    for _ in range(2):
-        made = generate(task.backbone, task.head, ids, max_new_tokens=tokens + 1, sampling=Sampling(temperature=0.0))
+
+    def run(prompt: str) -> float:
+        made = generate(
+            task.backbone,
+            task.head,
+            prompt_ids(tokenizer.encode(prompt), options.batch, options.context),
+            max_new_tokens=options.tokens + 1,
+            sampling=Sampling(temperature=0.0),
+            guess=options.guess,
+        )
         next(made)  # reads the prompt
         start = time.perf_counter()
-        assert sum(1 for _ in made) == tokens
-        seconds = time.perf_counter() - start
-    return seconds
+        assert sum(1 for _ in made) == options.tokens
+        return time.perf_counter() - start
+
+    run(PROMPT)
+    return sum(map(run, PROMPTS[: options.prompts]))
 
 
-def theirs(folder: Path, batch: int, tokens: int, context: int | None) -> float:
-    """The same by ``generate``; the prompt's time is that of a run for a single token."""
+def theirs(folder: Path, options: argparse.Namespace) -> float:
+    """The same by ``generate``; a prompt's time is that of a run for a single token."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    ids = prompt_ids(AutoTokenizer.from_pretrained(folder)(PROMPT).input_ids, batch, context)
-    for _ in range(2):
-        seconds = 0.0
-        for sign, count in ((-1.0, 1), (1.0, tokens + 1)):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def run(prompt: str) -> float:
+        ids, seconds = prompt_ids(tokenizer(prompt).input_ids, options.batch, options.context), 0.0
+        for sign, count in ((-1.0, 1), (1.0, options.tokens + 1)):
             start = time.perf_counter()
             model.generate(ids, max_new_tokens=count, min_new_tokens=count, do_sample=False, pad_token_id=0)
             seconds += sign * (time.perf_counter() - start)
-    return seconds
+        return seconds
+
+    run(PROMPT)
+    return sum(map(run, PROMPTS[: options.prompts]))
 
 
 def prompt_ids(ids: list[int], batch: int, context: int | None) -> torch.Tensor:
@@ -98,35 +127,51 @@ def limit(folder: Path) -> float:
     return 1.0 / min(times)
 
 
-def measure(side: str, folder: Path, batch: int, tokens: int, context: int | None = None) -> float:
+def measure(
+    side: str, folder: Path, tokens: int, *, batch: int = 1, prompts: int = 1, guess: bool = False, context: int = 0
+) -> float:
     """Tokens a second, of all rows together, of one side in a process of its own."""
-    command = [sys.executable, __file__, str(folder), "--side", side, "--batch", str(batch), "--tokens", str(tokens)]
-    command += [] if context is None else ["--context", str(context)]
+    command = [sys.executable, __file__, str(folder), "--side", side, f"--tokens={tokens}", f"--batch={batch}"]
+    command += [f"--prompts={prompts}", *(["--guess"] if guess else []), *([f"--context={context}"] if context else [])]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
     found = re.search(r"^([\d.]+) s$", done.stdout, re.MULTILINE)
     if done.returncode or found is None:
         raise SystemExit(done.stdout + done.stderr)
-    return batch * tokens / float(found[1])
+    return batch * prompts * tokens / float(found[1])
 
 
-def compare(folder: Path, tokens: int, rounds: int) -> None:
+def in_turn(
+    folder: Path, tokens: int, rounds: int, *, batch: int = 1, prompts: int = 1, guess: bool = False
+) -> list[float]:
+    """Medians of ours and of Hugging Face's tokens a second."""
+    found: dict[str, list[float]] = {"ours": [], "hf": []}
+    for _ in range(rounds):
+        for side, values in found.items():
+            values.append(measure(side, folder, tokens, batch=batch, prompts=prompts, guess=guess))
+    return [statistics.median(values) for values in found.values()]
+
+
+def compare(folder: Path, tokens: int, rounds: int, *, guessed: bool) -> None:
     """Both sides in turn; rows of a table."""
     allowed = limit(folder)
     for batch in BATCHES:
-        found: dict[str, list[float]] = {"ours": [], "hf": []}
-        for _ in range(rounds):
-            for side, values in found.items():
-                values.append(measure(side, folder, batch, tokens))
-        mine, other = (statistics.median(values) for values in found.values())
-        print(
-            f"| generation, {batch} at a time, tokens/s | {mine:.1f} | Hugging Face {other:.1f} | {mine / other:.2f} |"
-            f"\n| the same, of what reading the weights allows | {mine:.1f} | limit {batch * allowed:.1f} "
-            f"| {mine / (batch * allowed):.2f} |",
-            flush=True,
-        )
-    costs = {context: 1000 / measure("ours", folder, 1, tokens, context) for context in CONTEXTS}
+        mine, other = in_turn(folder, tokens, rounds, batch=batch)
+        show(f"{batch} at a time", mine, other, batch * allowed)
+    if guessed:
+        mine, other = in_turn(folder, TEXT, rounds, prompts=len(PROMPTS), guess=True)
+        show(f"one text of {TEXT} tokens after the other, guessed ahead", mine, other, allowed)
+    costs = {context: 1000 / measure("ours", folder, tokens, context=context) for context in CONTEXTS}
     text = ", ".join(f"{cost:.1f} ms at {context:,}" for context, cost in costs.items())
     print(f"| a token after so many | {text} | | {costs[CONTEXTS[-1]] / costs[CONTEXTS[0]]:.2f} |")
+
+
+def show(what: str, mine: float, other: float, allowed: float) -> None:
+    """Two rows of the table."""
+    print(
+        f"| generation, {what}, tokens/s | {mine:.1f} | Hugging Face {other:.1f} | {mine / other:.2f} |"
+        f"\n| the same, of what reading the weights allows | {mine:.1f} | limit {allowed:.1f} | {mine / allowed:.2f} |",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -137,16 +182,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", choices=["ours", "hf"], help="one side only, in this process")
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--prompts", type=int, default=1, help="texts, one after the other")
+    parser.add_argument("--guess", action="store_true", help="guess ahead, ours only")
     parser.add_argument("--context", type=int, help="tokens of the prompt")
     options = parser.parse_args()
     if options.side:
-        run = ours if options.side == "ours" else theirs
-        print(f"{run(options.model, options.batch, options.tokens, options.context):.4f} s")
+        print(f"{(ours if options.side == 'ours' else theirs)(options.model, options):.4f} s")
         return
     with tempfile.TemporaryDirectory() as name:
         if options.model is None:
             make_model(Path(name))
-        compare(options.model or Path(name), options.tokens, options.rounds)
+        compare(options.model or Path(name), options.tokens, options.rounds, guessed=options.model is not None)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,11 @@ class KVCache:
             self.length += num_tokens
             self.lengths_B = None if self.lengths_B is None else self.lengths_B + num_tokens
 
+    def forget(self, num_tokens: int) -> None:
+        """Forget the last tokens of each row, where all hold as many."""
+        assert self.lengths_B is None
+        self.length -= num_tokens
+
     def keep(self, rows: Tensor) -> None:
         """Forget all rows but these, (K,) int64, which are numbered anew."""
         self._keys_LBGTD = self._keys_LBGTD[:, rows]

@@ -12,6 +12,7 @@ from torch import Tensor
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.cache import KVCache
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.prompt_lookup import PromptLookup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,45 +69,63 @@ def generate(
     sampling: Sampling,
     stop_id: int | None = None,
     generator: torch.Generator | None = None,
+    guess: bool = True,
 ) -> Iterator[Tensor]:
-    """Continue every row of ``prompt_ids``, one token at a time.
+    """Continue every row of ``prompt_ids``, one token after the other.
 
     Where prompt and continuation outgrow ``block_size``, the last tokens are kept: all that fit of a prompt, and half
     of the context once it is full, read anew. So the cost of that is spread over half a context of new tokens.
 
+    A single row is guessed ahead where its text repeats itself, and several tokens come of one pass over the weights.
+    They are those that would be drawn one by one, with the same random numbers; logits differ by rounding alone.
+
     Args:
         backbone: in ``eval`` mode.
-        head: hidden states (B, C) to logits (B, V).
+        head: hidden states (R, C) to logits (R, V).
         prompt_ids: (B, T) int64, T at least 1.
         max_new_tokens: how many at most.
         sampling: how each is drawn.
         stop_id: end when every row has drawn it.
         generator: random numbers to draw with; torch's own otherwise.
+        guess: whether a single row is guessed ahead.
 
     Yields:
         (B,) int64, the next token of each row; a row that has ended goes on yielding ``stop_id``.
     """
     if backbone.config.attention != "causal":
         raise InputError("only a causal backbone can generate; this one attends in both directions")
-    block_size = backbone.config.block_size
+    block_size, rows = backbone.config.block_size, prompt_ids.size(0)
     weight = backbone.token_embedding.weight
     # Room for no more than there will be: a long context that stays empty costs memory, and time to get it.
     capacity = min(block_size, prompt_ids.size(1) + max_new_tokens)
-    cache = KVCache(backbone.config, prompt_ids.size(0), capacity=capacity, device=weight.device, dtype=weight.dtype)
+    cache = KVCache(backbone.config, rows, capacity=capacity, device=weight.device, dtype=weight.dtype)
+    lookup = PromptLookup(prompt_ids[0].tolist()) if guess and rows == 1 else None
     text_BT = prompt_ids
     unread_BT = prompt_ids[:, -block_size:]
-    ended_B = torch.zeros(prompt_ids.size(0), dtype=torch.bool, device=prompt_ids.device)
-    for _ in range(max_new_tokens):
+    ended_B = torch.zeros(rows, dtype=torch.bool, device=prompt_ids.device)
+    left = max_new_tokens
+    while left > 0:
         if cache.length + unread_BT.size(1) > block_size:
             cache.clear()
             unread_BT = text_BT[:, -(block_size // 2 or 1) :]
+        room = min(left - 1, block_size - cache.length - unread_BT.size(1))
+        guesses = [] if lookup is None else lookup.guess(room)
+        read_BT = torch.cat((unread_BT, unread_BT.new_tensor([guesses])), dim=1) if guesses else unread_BT
         # Not by a call: where those are compiled, it would be done anew for each length of the cache.
-        hidden_BTC = backbone.forward(unread_BT, cache=cache)
-        unread_BT = sampling.draw(head(hidden_BTC[:, -1]), generator)
-        if stop_id is not None:
-            unread_BT = unread_BT.masked_fill(ended_B.unsqueeze(1), stop_id)
-            ended_B = ended_B | (unread_BT.squeeze(1) == stop_id)
-        text_BT = torch.cat((text_BT[:, -block_size:], unread_BT), dim=1)
-        yield unread_BT.squeeze(1)
-        if stop_id is not None and bool(ended_B.all()):
-            return
+        hidden_BTC = backbone.forward(read_BT, cache=cache)[:, unread_BT.size(1) - 1 :]
+        logits_RV = head(hidden_BTC.flatten(0, 1))
+        for place, logits_BV in enumerate(logits_RV.view(rows, -1, logits_RV.size(1)).unbind(1)):
+            unread_BT = sampling.draw(logits_BV, generator)
+            if stop_id is not None:
+                unread_BT = unread_BT.masked_fill(ended_B.unsqueeze(1), stop_id)
+                ended_B = ended_B | (unread_BT.squeeze(1) == stop_id)
+            text_BT = torch.cat((text_BT[:, -block_size:], unread_BT), dim=1)
+            left -= 1
+            yield unread_BT.squeeze(1)
+            if stop_id is not None and bool(ended_B.all()):
+                return
+            if lookup is not None:
+                lookup.append(token := int(unread_BT))
+                if place < len(guesses) and token != guesses[place]:
+                    cache.forget(len(guesses) - place)
+                    break

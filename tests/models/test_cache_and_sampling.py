@@ -147,12 +147,15 @@ def greedy_by_full_passes(
 @ALL
 @pytest.mark.parametrize("block_size", [1, 2, 7, 16])
 @pytest.mark.parametrize("prompt_length", [1, 6, 16, 40])
-def test_generation_goes_on_beyond_the_context(shape: dict[str, Any], block_size: int, prompt_length: int) -> None:
+@pytest.mark.parametrize("rows", [1, 2])
+def test_generation_goes_on_beyond_the_context(
+    shape: dict[str, Any], block_size: int, prompt_length: int, rows: int
+) -> None:
     gpt, head = model(**shape, block_size=block_size)
-    prompt = random_ids(2, prompt_length)
+    prompt = random_ids(rows, prompt_length)
     actual = tokens(generate(gpt, head, prompt, max_new_tokens=41, sampling=GREEDY))
     assert actual == greedy_by_full_passes(gpt, head, prompt, 41, block_size)
-    assert [len(row) for row in actual] == [41, 41]
+    assert [len(row) for row in actual] == [41] * rows
 
 
 def test_of_a_long_prompt_the_last_tokens_count() -> None:
