@@ -4,6 +4,8 @@ N tokens of the split, T tokens of a block, B rows.
 """
 
 import hashlib
+from functools import lru_cache
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,6 +15,9 @@ from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
 from gpt_lightning.data.permutation import Permutation
 from gpt_lightning.data.shards import TokenStream
 from gpt_lightning.errors import InputError
+
+_TOGETHER: Final = 1024
+"""Places of a shuffled order that are computed at a time: that takes hardly longer than those of one batch."""
 
 
 class PackedBlocks:
@@ -70,7 +75,7 @@ class PackedBlocks:
         if self.seed is not None and len(indices):
             digest = hashlib.sha256(f"offset {self.seed} {epoch}".encode()).digest()
             offset = int.from_bytes(digest[:8], "little") % self.block_size
-            indices = Permutation(len(self), self.seed, epoch)[indices]
+            indices = self._shuffled(epoch, indices)
         tokens = np.full((len(indices) + num_padding, self.block_size + 1), self.end_of_text_id, dtype=np.int64)
         lengths = np.zeros((len(tokens), 1), dtype=np.int64)
         starts = [offset + int(index) * self.block_size for index in indices]
@@ -90,6 +95,13 @@ class PackedBlocks:
             batch["document_ids"] = (batch["input_ids"] == self.end_of_text_id).cumsum(dim=1)
         return batch
 
+    def _shuffled(self, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The blocks at these places of the epoch's order."""
+        assert self.seed is not None
+        first, last = int(indices.min()) // _TOGETHER, int(indices.max()) // _TOGETHER
+        parts = [_order(len(self), self.seed, epoch, part) for part in range(first, last + 1)]
+        return np.concatenate(parts)[indices - first * _TOGETHER]
+
     def _block(self, start: int) -> NDArray[np.int64]:
         """T + 1 tokens from ``start``; past the end it goes on at the beginning if shuffled, else there are fewer."""
         stop = start + self.block_size + 1
@@ -97,3 +109,10 @@ class PackedBlocks:
         if self.seed is None or stop <= len(self.stream):
             return block
         return np.concatenate((block, self.stream.slice(0, stop - len(self.stream))))
+
+
+@lru_cache(maxsize=2)
+def _order(size: int, seed: int, epoch: int, part: int) -> NDArray[np.int64]:
+    """What stands at the places of one part of an epoch's order of ``size`` blocks."""
+    places = np.arange(part * _TOGETHER, min((part + 1) * _TOGETHER, size))
+    return Permutation(size, seed, epoch)[places]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.data.packing import PackedBlocks
+from gpt_lightning.data.permutation import Permutation
 from gpt_lightning.data.shards import TokenStream, tokenise
 from gpt_lightning.data.tokenizer_sources import bytes_tokenizer
 from gpt_lightning.errors import InputError
@@ -105,6 +106,20 @@ def test_any_rows_of_an_epoch_are_those_of_the_whole() -> None:
         some = rows.batch(epoch, np.array([7, 0, 24]))
         assert some["input_ids"].equal(batch["input_ids"][[7, 0, 24]])
         assert some["labels"].equal(batch["labels"][[7, 0, 24]])
+
+
+def test_a_long_order_is_the_permutation_wherever_it_is_entered() -> None:
+    """It is computed a thousand places at a time; batches lie across their borders, and other orders in between."""
+    size = 2500
+    rows, other = numbers(2 * size, 2, seed=3), numbers(2 * size - 2, 2, seed=3)
+    for epoch in (0, 1):
+        order = Permutation(size, 3, epoch)
+        offset = int(rows.batch(epoch, np.array([0]))["input_ids"][0, 0]) - 2 * int(order[np.array([0])][0])
+        for first, count in ((0, 5), (1020, 8), (2048, 3), (1000, 1500), (2490, 10), (1023, 1), (1024, 1)):
+            places = np.arange(first, first + count)
+            starts = rows.batch(epoch, places)["input_ids"][:, 0].numpy()
+            assert (starts == (2 * order[places] + offset) % (2 * size)).all()
+            other.batch(epoch, places[:1])
 
 
 @pytest.mark.parametrize("seed", [None, 1])
