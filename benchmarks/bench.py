@@ -34,6 +34,7 @@ def programs(data: Path, peers: Path, model: Path | None, folder: Path) -> dict[
     shakespeare, books = data / "tinyshakespeare", data / "standardebooks"
     recipes = [str(CONFIGS / f"pretrain_shakespeare_char{name}.yaml") for name in ("", "_fast")]
     texts = [f"--{split}={shakespeare}/{split}.txt" for split in ("train", "validation")]
+    written = [] if model is None else [str(model.resolve()), "--text", str(books / "test.jsonl")]
     return {
         "time_to_loss": ["time_to_loss.py", *recipes, *texts, "--every", "27", "--rounds", "1"],
         "train_step": ["train_step.py", *shape(6, 6, 384, 256, 8, 4096, 12), *step],
@@ -43,7 +44,7 @@ def programs(data: Path, peers: Path, model: Path | None, folder: Path) -> dict[
         "fine_tune_rt_polarity": ["fine_tune.py", "sentiment", str(data / "rt_polarity"), *tune],
         "fine_tune_wnut17": ["fine_tune.py", "ner", str(data / "wnut17"), *tune],
         "fine_tune_banking77": ["fine_tune.py", "sentiment", str(data / "banking77"), *tune],
-        "generate": ["generate.py", *([] if model is None else [str(model.resolve())])],
+        "generate": ["generate.py", *written],
         "tokenise": ["tokenise.py", str(books / "train.jsonl"), str(folder / "bpe.json")],
         "data": ["data.py"],
         "start": ["start.py"],

@@ -1,15 +1,18 @@
 """Tokens a second of greedy text, ours beside Hugging Face's ``generate``, and what reading the weights allows.
 
-    python benchmarks/generate.py [MODEL] [--tokens 64] [--rounds 3]
+    python benchmarks/generate.py [MODEL] [--text FILE] [--tokens 64] [--rounds 3]
 
 MODEL is a folder of a language model; without one, random weights of SmolLM2-135M's shape, which take the same time.
 Both sides are float32 and keep keys and values; each run is a process of its own that has made the text once before.
 The limit is one pass over as many bytes as the weights a token, or, for a batch, a row of tokens.
 With MODEL, a single stream is also measured as it is by default, guessed ahead where it repeats itself, over the texts
 that follow ten prompts, each 200 tokens long: how much that gains depends on the text, and random weights say nothing.
+With FILE, a .jsonl with texts, there is the perplexity of its first 16,384 tokens beside weights of eight bits.
 """
 
 import argparse
+import itertools
+import json
 import os
 import re
 import statistics
@@ -18,8 +21,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 BATCHES = (1, 8)
 CONTEXTS = (64, 512, 2048)
@@ -68,6 +73,8 @@ def ours(folder: Path, options: argparse.Namespace) -> float:
 
     task, tokenizer = load_task(folder)
     assert isinstance(task, CausalLM)
+    if options.side == "int8":
+        to_int8(task)
 
     def run(prompt: str) -> float:
         made = generate(
@@ -85,6 +92,33 @@ def ours(folder: Path, options: argparse.Namespace) -> float:
 
     run(PROMPT)
     return sum(map(run, PROMPTS[: options.prompts]))
+
+
+def to_int8(task: Any) -> None:
+    """As ``gpt-lightning generate --int8`` does it."""
+    from gpt_lightning.models.int8 import Int8Head, quantise
+
+    quantise(task.backbone)
+    task.head = Int8Head(task.head)
+
+
+@torch.inference_mode()
+def perplexities(folder: Path, text: Path) -> tuple[float, float]:
+    """Of a text's first tokens, 1,024 at a time, with all bits of the weights and with eight."""
+    from gpt_lightning.training.reading import load_task
+
+    task, tokenizer = load_task(folder)
+    with text.open(encoding="utf-8") as lines:
+        ids = tokenizer.encode("\n".join(json.loads(line)["text"] for line in itertools.islice(lines, 40)))
+    rows = torch.tensor(ids[: 16 * 1024]).view(16, 1024)
+
+    def perplexity() -> float:
+        losses = [F.cross_entropy(task.head(task.backbone(row[None]))[0, :-1], row[1:]) for row in rows]
+        return float(torch.stack(losses).mean().exp())
+
+    exact = perplexity()
+    to_int8(task)
+    return exact, perplexity()
 
 
 def theirs(folder: Path, options: argparse.Namespace) -> float:
@@ -128,11 +162,11 @@ def limit(folder: Path) -> float:
 
 
 def measure(
-    side: str, folder: Path, tokens: int, *, batch: int = 1, prompts: int = 1, guess: bool = False, context: int = 0
+    side: str, folder: Path, tokens: int, *flags: str, batch: int = 1, prompts: int = 1, context: int = 0
 ) -> float:
     """Tokens a second, of all rows together, of one side in a process of its own."""
     command = [sys.executable, __file__, str(folder), "--side", side, f"--tokens={tokens}", f"--batch={batch}"]
-    command += [f"--prompts={prompts}", *(["--guess"] if guess else []), *([f"--context={context}"] if context else [])]
+    command += [f"--prompts={prompts}", *([f"--context={context}"] if context else []), *flags]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
     found = re.search(r"^([\d.]+) s$", done.stdout, re.MULTILINE)
     if done.returncode or found is None:
@@ -141,35 +175,40 @@ def measure(
 
 
 def in_turn(
-    folder: Path, tokens: int, rounds: int, *, batch: int = 1, prompts: int = 1, guess: bool = False
-) -> list[float]:
-    """Medians of ours and of Hugging Face's tokens a second."""
-    found: dict[str, list[float]] = {"ours": [], "hf": []}
+    folder: Path, tokens: int, rounds: int, *flags: str, batch: int = 1, prompts: int = 1
+) -> tuple[float, float, float]:
+    """Medians of our tokens a second, of those with weights of eight bits, and of Hugging Face's."""
+    sides: dict[str, list[float]] = {"ours": [], "int8": [], "hf": []}
     for _ in range(rounds):
-        for side, values in found.items():
-            values.append(measure(side, folder, tokens, batch=batch, prompts=prompts, guess=guess))
-    return [statistics.median(values) for values in found.values()]
+        for side, values in sides.items():
+            values.append(measure(side, folder, tokens, *flags, batch=batch, prompts=prompts))
+    mine, int8, other = (statistics.median(values) for values in sides.values())
+    return mine, int8, other
 
 
-def compare(folder: Path, tokens: int, rounds: int, *, guessed: bool) -> None:
+def compare(folder: Path, text: Path | None, tokens: int, rounds: int, *, guessed: bool) -> None:
     """Both sides in turn; rows of a table."""
     allowed = limit(folder)
     for batch in BATCHES:
-        mine, other = in_turn(folder, tokens, rounds, batch=batch)
-        show(f"{batch} at a time", mine, other, batch * allowed)
+        show(f"{batch} at a time", in_turn(folder, tokens, rounds, batch=batch), batch * allowed)
     if guessed:
-        mine, other = in_turn(folder, TEXT, rounds, prompts=len(PROMPTS), guess=True)
-        show(f"one text of {TEXT} tokens after the other, guessed ahead", mine, other, allowed)
+        what = f"one text of {TEXT} tokens after the other, guessed ahead"
+        show(what, in_turn(folder, TEXT, rounds, "--guess", prompts=len(PROMPTS)), allowed)
+    if text is not None:
+        exact, int8 = perplexities(folder, text)
+        print(f"| perplexity with weights of eight bits | {int8:.3f} | float32 {exact:.3f} | {exact / int8:.4f} |")
     costs = {context: 1000 / measure("ours", folder, tokens, context=context) for context in CONTEXTS}
-    text = ", ".join(f"{cost:.1f} ms at {context:,}" for context, cost in costs.items())
-    print(f"| a token after so many | {text} | | {costs[CONTEXTS[-1]] / costs[CONTEXTS[0]]:.2f} |")
+    listed = ", ".join(f"{cost:.1f} ms at {context:,}" for context, cost in costs.items())
+    print(f"| a token after so many | {listed} | | {costs[CONTEXTS[-1]] / costs[CONTEXTS[0]]:.2f} |")
 
 
-def show(what: str, mine: float, other: float, allowed: float) -> None:
-    """Two rows of the table."""
+def show(what: str, speeds: tuple[float, float, float], allowed: float) -> None:
+    """Three rows of the table."""
+    mine, int8, other = speeds
     print(
         f"| generation, {what}, tokens/s | {mine:.1f} | Hugging Face {other:.1f} | {mine / other:.2f} |"
-        f"\n| the same, of what reading the weights allows | {mine:.1f} | limit {allowed:.1f} | {mine / allowed:.2f} |",
+        f"\n| the same, of what reading the weights allows | {mine:.1f} | limit {allowed:.1f} | {mine / allowed:.2f} |"
+        f"\n| the same, with weights of eight bits | {int8:.1f} | Hugging Face {other:.1f} | {int8 / other:.2f} |",
         flush=True,
     )
 
@@ -180,19 +219,26 @@ def main() -> None:
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--side", choices=["ours", "hf"], help="one side only, in this process")
+    parser.add_argument(
+        "--side",
+        choices=["ours", "int8", "hf"],
+        help="one side only, in this process; int8: ours with weights of eight bits",
+    )
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=1, help="texts, one after the other")
     parser.add_argument("--guess", action="store_true", help="guess ahead, ours only")
+    parser.add_argument("--text", type=Path, help="a .jsonl with texts, for perplexities")
     parser.add_argument("--context", type=int, help="tokens of the prompt")
     options = parser.parse_args()
     if options.side:
-        print(f"{(ours if options.side == 'ours' else theirs)(options.model, options):.4f} s")
+        print(f"{(theirs if options.side == 'hf' else ours)(options.model, options):.4f} s")
         return
     with tempfile.TemporaryDirectory() as name:
         if options.model is None:
             make_model(Path(name))
-        compare(options.model or Path(name), options.tokens, options.rounds, guessed=options.model is not None)
+        compare(
+            options.model or Path(name), options.text, options.tokens, options.rounds, guessed=options.model is not None
+        )
 
 
 if __name__ == "__main__":

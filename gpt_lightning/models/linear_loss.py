@@ -50,7 +50,7 @@ class LMHead(Linear):
             Losses are float32, of float64 hidden states float64.
         """
         if labels is None:
-            return _softcapped(super().forward(hidden), self.logit_softcap)
+            return softcapped(super().forward(hidden), self.logit_softcap)
         return linear_cross_entropy(
             hidden, self.weight, labels, self.logit_softcap, reduction=reduction, compiled=self._compiled_loss
         )
@@ -125,7 +125,7 @@ def linear_cross_entropy(
         with torch.no_grad():
             losses_N = hidden.new_zeros(labels_N.shape, dtype=torch.promote_types(dtype, torch.float32))
             for chunk in _chunks(hidden_NC, weight.to(dtype), labels_N, needs_scratch=True):
-                scores_KV = _softcapped(chunk.logits.to(losses_N.dtype), logit_softcap)
+                scores_KV = softcapped(chunk.logits.to(losses_N.dtype), logit_softcap)
                 log_p_KV = torch.log_softmax(scores_KV, dim=-1, out=chunk.scratch)
                 losses_N[chunk.where] = -chunk.without_ignored(log_p_KV.gather(1, chunk.labels.unsqueeze(1))).squeeze(1)
         return losses_N.sum() if reduction == "sum" else losses_N.view_as(labels)
@@ -244,5 +244,5 @@ def _rows_at_once(weight_VC: Tensor) -> int:
     return max(least, 2**23 // len(weight_VC))
 
 
-def _softcapped(logits: Tensor, cap: float | None) -> Tensor:
+def softcapped(logits: Tensor, cap: float | None) -> Tensor:
     return logits if cap is None else cap * torch.tanh(logits / cap)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gpt_lightning.cli import main
+from gpt_lightning.models.int8 import Int8Linear
 from gpt_lightning.training import Checkpoints, Validations
 from gpt_lightning.training.reading import find_checkpoint
 from tests.runs import causal_lm, language_modeling, trainer
@@ -50,6 +51,24 @@ def test_an_empty_prompt_starts_a_document(run_folder: Path, capsys: pytest.Capt
     assert "<|endoftext|>" not in out
 
 
+def test_weights_of_eight_bits(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[int] = []
+    forward = Int8Linear.forward
+
+    def watched(self: Int8Linear, x: torch.Tensor) -> torch.Tensor:
+        called.append(len(self.weight))
+        return forward(self, x)
+
+    monkeypatch.setattr(Int8Linear, "forward", watched)
+    arguments = (str(run_folder), "--prompt=beer", "--max_new_tokens=3", "--temperature=0")
+    exact = generate(capsys, *arguments)
+    assert not called
+    assert generate(capsys, *arguments, "--int8") == exact  # the likeliest token is clear
+    assert 257 in called, "the output layer, over bytes and the end of text"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -58,6 +77,7 @@ def test_an_empty_prompt_starts_a_document(run_folder: Path, capsys: pytest.Capt
         (["--top_p=1.5"], "--top_p 1.5 must lie in (0, 1]"),
         (["--max_new_tokens=0"], "--max_new_tokens 0 must be at least 1"),
         (["--device=cuda:99"], "--device cuda:99"),
+        (["--int8", "--device=meta"], "--int8 is for processors: give --device cpu with it, or leave it out"),
     ],
 )
 def test_bad_values(run_folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:

@@ -1,0 +1,83 @@
+"""Weights of eight bits: what rounding them costs, and nothing else."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gpt_lightning.models import GPT, GPTConfig
+from gpt_lightning.models.int8 import Int8Head, Int8Linear, quantise
+from gpt_lightning.models.linear_loss import LMHead
+from gpt_lightning.models.sampling import generate
+from tests.models.test_cache_and_sampling import GREEDY, SHAPES
+from tests.models.test_gpt import randomise
+from tests.models.test_parity import random_ids
+
+pytestmark = pytest.mark.usefixtures("no_gradients")
+
+
+@pytest.fixture
+def no_gradients() -> Any:
+    """As when texts are generated."""
+    with torch.no_grad():
+        yield
+
+
+def rounded(weight_NC: Tensor) -> Tensor:
+    """The float64 weights that the nearest integers in [-127, 127] stand for, row by row."""
+    step_N1 = weight_NC.double().abs().amax(1, keepdim=True) / 127.0
+    return (weight_NC / step_N1).round() * step_N1
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(1, 8), (7, 64), (2, 3, 200), (40, 1000)], ids=str)
+def test_the_product_is_that_of_the_rounded_weights(shape: tuple[int, ...], bias: bool) -> None:
+    layer, x = nn.Linear(shape[-1], 50, bias=bias), torch.randn(shape)
+    # A few channels are a hundred times the others, as in the residual stream of published models.
+    x[..., :2] *= 100.0
+    expected = nn.functional.linear(
+        x.double(), rounded(layer.weight), None if layer.bias is None else layer.bias.double()
+    )
+    actual = Int8Linear(layer.weight, layer.bias)(x)
+    assert (actual.dtype, actual.shape) == (torch.float32, expected.shape)
+    # What goes in is rounded to a 127 * 254th of its largest channel: half of that, from each channel's weight.
+    bound = x.abs().amax(-1, keepdim=True) / (2 * 127 * 254) * layer.weight.abs().sum(1)
+    assert ((actual - expected).abs() <= bound + 1e-5 * x.abs().amax()).all()
+    eight_bits_alone = x.abs().amax(-1, keepdim=True) / (2 * 127) * layer.weight.abs().sum(1)
+    assert (bound < eight_bits_alone / 200).all()
+
+
+def test_zeros_and_large_numbers() -> None:
+    layer = nn.Linear(4096, 3)
+    layer.weight[0] = 0.0
+    int8 = Int8Linear(layer.weight, layer.bias)
+    assert int8(torch.zeros(2, 4096)).equal(layer.bias.expand(2, -1))
+    ones = torch.full((1, 4096), 1e4)
+    layer.weight[1:] = 3.0  # the largest sum of products that there can be
+    torch.testing.assert_close(Int8Linear(layer.weight, layer.bias)(ones), layer(ones), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("mlp", ["gelu", "relu2", "swiglu"])
+def test_a_model_is_that_of_the_rounded_weights(shape: dict[str, Any], mlp: str) -> None:
+    config = GPTConfig(
+        **({"vocab_size": 61, "block_size": 16, "n_layer": 2, "n_head": 4, "n_embd": 32} | shape | {"mlp": mlp})
+    )
+    gpt, head = GPT(config).eval(), LMHead(32, 61, logit_softcap=5.0)
+    randomise(gpt)
+    ids = random_ids(3, 16)
+    exact = head(gpt(ids))
+    for matrix, rows in gpt.matrices().items():
+        matrix.copy_(rounded(matrix))
+        assert sum(rows) == len(matrix)
+    expected = nn.functional.linear(gpt(ids), rounded(head.weight).float())
+    expected = 5.0 * (expected / 5.0).tanh()
+
+    quantise(gpt)
+    held = {name: p for name, p in gpt.named_parameters() if p.ndim == 2}
+    assert {name.split(".")[0] for name in held} <= {"token_embedding", "position_embedding"}, "no float matrix is left"
+    actual = Int8Head(head)(gpt(ids))
+    assert (actual - expected).abs().max() < (exact - expected).abs().max() / 20
+    steps = generate(gpt, Int8Head(head), ids[:, :3], max_new_tokens=13, sampling=GREEDY)
+    assert torch.stack(list(steps)).shape == (13, 3)
