@@ -15,8 +15,6 @@ from gpt_lightning.models.linear_loss import LMHead, softcapped
 
 _MOST: Final = 127.0
 """The largest eight-bit integer, of which there is a negative too."""
-_FINER: Final = 254.0
-"""So much finer is the grid of what a first rounding leaves: half a step of the first is the largest integer again."""
 _LEAST: Final = 1e-30
 """Rows of zeros are divided by this."""
 
@@ -24,8 +22,9 @@ _LEAST: Final = 1e-30
 class Int8Linear(nn.Module):
     """A linear layer of eight-bit weights, a scale for each row; for inference on processors.
 
-    What goes in is rounded to eight bits too, and what that leaves to eight more: as few channels are far larger than
-    others, eight alone would lose them (Dettmers et al. 2022, arXiv:2208.07339). The product is one of integers, exact.
+    What goes in is cut off after eight bits too, and what that leaves after eight more: where a few channels are far
+    larger than all others, eight alone would lose the others (Dettmers et al. 2022, arXiv:2208.07339). The product is
+    one of integers, and exact.
     """
 
     weight: Tensor
@@ -35,20 +34,19 @@ class Int8Linear(nn.Module):
         super().__init__()
         size_N = weight_NC.detach().abs().amax(1).clamp(min=_LEAST)
         self.register_buffer("weight", (weight_NC.detach() * (_MOST / size_N).unsqueeze(1)).round().to(torch.int8))
-        self.register_buffer("scale", size_N / _MOST**2)
+        self.register_buffer("scale", size_N / _MOST)
         self.bias = bias_N
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., N) float32."""
         x_RC = x.flatten(0, -2)
-        size_R1 = x_RC.abs().amax(dim=-1, keepdim=True).clamp_(min=_LEAST)
-        scaled_RC = torch.div(x_RC, size_R1).mul_(_MOST)
-        halves_2RC = x_RC.new_empty(2, *x_RC.shape)
-        torch.round(scaled_RC, out=halves_2RC[0])
-        torch.sub(scaled_RC, halves_2RC[0], out=halves_2RC[1]).mul_(_FINER).round_()
-        products = torch._int_mm(halves_2RC.flatten(0, 1).to(torch.int8), self.weight.mT)
-        coarse_RN, fine_RN = products.to(x.dtype).view(2, len(x_RC), -1).unbind()
-        y_RN = torch.add(coarse_RN, fine_RN, alpha=1.0 / _FINER).mul_(size_R1).mul_(self.scale)
+        step_R1 = x_RC.abs().amax(dim=-1, keepdim=True).clamp_(min=_LEAST).mul_(1.0 / _MOST)
+        rest_RC = x_RC / step_R1
+        halves_2RC = torch.empty(2, *x_RC.shape, dtype=torch.int8)
+        halves_2RC[0].copy_(rest_RC)  # towards zero
+        halves_2RC[1].copy_(rest_RC.frac_().mul_(_MOST))
+        products_2RN = torch._int_mm(halves_2RC.flatten(0, 1), self.weight.mT).to(x.dtype).view(2, len(x_RC), -1)
+        y_RN = products_2RN[0].add_(products_2RN[1], alpha=1.0 / _MOST).mul_(step_R1).mul_(self.scale)
         return (y_RN if self.bias is None else y_RN.add_(self.bias)).view(*x.shape[:-1], -1)
 
 

@@ -41,11 +41,11 @@ def test_the_product_is_that_of_the_rounded_weights(shape: tuple[int, ...], bias
     )
     actual = Int8Linear(layer.weight, layer.bias)(x)
     assert (actual.dtype, actual.shape) == (torch.float32, expected.shape)
-    # What goes in is rounded to a 127 * 254th of its largest channel: half of that, from each channel's weight.
-    bound = x.abs().amax(-1, keepdim=True) / (2 * 127 * 254) * layer.weight.abs().sum(1)
+    # What goes in is cut off at a 127 * 127th of its largest channel, which each channel's weight multiplies.
+    bound = x.abs().amax(-1, keepdim=True) / (127 * 127) * layer.weight.abs().sum(1)
     assert ((actual - expected).abs() <= bound + 1e-5 * x.abs().amax()).all()
     eight_bits_alone = x.abs().amax(-1, keepdim=True) / (2 * 127) * layer.weight.abs().sum(1)
-    assert (bound < eight_bits_alone / 200).all()
+    assert (bound < eight_bits_alone / 60).all()
 
 
 def test_zeros_and_large_numbers() -> None:
