@@ -12,6 +12,7 @@ On a GPU, with what a run takes there by itself (bfloat16, a compiled backbone):
 """
 
 import argparse
+import importlib.util
 import itertools
 import random
 import re
@@ -125,6 +126,8 @@ def compare(shape: argparse.Namespace, peers: str, rounds: int) -> None:
         "raw": [sys.executable, peers, "raw", *numbers],
         "hf": [sys.executable, peers, "hf", *numbers],
     }
+    if importlib.util.find_spec("litgpt") and not shape.gpu:
+        commands["litgpt"] = [sys.executable, str(Path(__file__).with_name("litgpt_peer.py")), "litgpt", *numbers]
     results = in_turn(commands, rounds)
     ms, memory = (
         {name: statistics.median(run[number] for run in runs) for name, runs in results.items()} for number in (0, 1)
@@ -135,6 +138,8 @@ def compare(shape: argparse.Namespace, peers: str, rounds: int) -> None:
     )
     print(f"| {what} | {ms['ours']:.1f} | raw loop {ms['raw']:.1f} | {ms['raw'] / ms['ours']:.3f} |")
     print(f"| | {ms['ours']:.1f} | HF Trainer {ms['hf']:.1f} | {ms['hf'] / ms['ours']:.3f} |")
+    if "litgpt" in ms:
+        print(f"| | {ms['ours']:.1f} | litgpt's model, raw loop {ms['litgpt']:.1f} | {ms['litgpt'] / ms['ours']:.3f} |")
     print(f"| with Muon | {ms['Muon']:.1f} | AdamW {ms['ours']:.1f} | {ms['ours'] / ms['Muon']:.3f} |")
     print(f"| of the rate of matrix products | | | {share:.3f} |")
     mine, loop, other = (memory[name] for name in ("ours", "raw", "hf"))
