@@ -21,7 +21,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +66,7 @@ def make_model(folder: Path) -> None:
 
 def ours(folder: Path, options: argparse.Namespace) -> float:
     """Seconds that ``tokens`` tokens of each row take, once each prompt is read."""
+    from gpt_lightning.models.int8 import quantise
     from gpt_lightning.models.sampling import Sampling, generate
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.training.reading import load_task
@@ -74,7 +74,7 @@ def ours(folder: Path, options: argparse.Namespace) -> float:
     task, tokenizer = load_task(folder)
     assert isinstance(task, CausalLM)
     if options.side == "int8":
-        to_int8(task)
+        task.head = quantise(task.backbone, task.head)
 
     def run(prompt: str) -> float:
         made = generate(
@@ -94,20 +94,15 @@ def ours(folder: Path, options: argparse.Namespace) -> float:
     return sum(map(run, PROMPTS[: options.prompts]))
 
 
-def to_int8(task: Any) -> None:
-    """As ``gpt-lightning generate --int8`` does it."""
-    from gpt_lightning.models.int8 import Int8Head, quantise
-
-    quantise(task.backbone)
-    task.head = Int8Head(task.head)
-
-
 @torch.inference_mode()
 def perplexities(folder: Path, text: Path) -> tuple[float, float]:
     """Of a text's first tokens, 1,024 at a time, with all bits of the weights and with eight."""
+    from gpt_lightning.models.int8 import quantise
+    from gpt_lightning.tasks import CausalLM
     from gpt_lightning.training.reading import load_task
 
     task, tokenizer = load_task(folder)
+    assert isinstance(task, CausalLM)
     with text.open(encoding="utf-8") as lines:
         ids = tokenizer.encode("\n".join(json.loads(line)["text"] for line in itertools.islice(lines, 40)))
     rows = torch.tensor(ids[: 16 * 1024]).view(16, 1024)
@@ -117,7 +112,7 @@ def perplexities(folder: Path, text: Path) -> tuple[float, float]:
         return float(torch.stack(losses).mean().exp())
 
     exact = perplexity()
-    to_int8(task)
+    task.head = quantise(task.backbone, task.head)
     return exact, perplexity()
 
 

@@ -39,8 +39,7 @@ def main(argv: list[str]) -> int:
 
     from gpt_lightning.data.tables import without_surrogates
     from gpt_lightning.errors import InputError
-    from gpt_lightning.models.int8 import Int8Head, quantise
-    from gpt_lightning.models.linear_loss import LMHead
+    from gpt_lightning.models.int8 import quantise
     from gpt_lightning.models.sampling import Sampling
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.training.reading import find_checkpoint, load_task
@@ -57,9 +56,7 @@ def main(argv: list[str]) -> int:
     if options.int8:
         if task.device.type != "cpu":
             raise InputError("--int8 is for processors: give --device cpu with it, or leave it out")
-        assert isinstance(task.head, LMHead)
-        quantise(task.backbone)
-        task.head = Int8Head(task.head)
+        task.head = quantise(task.backbone, task.head)
     # Neither what the shell gave nor what comes in must be UTF-8; line ends stay as they are.
     prompt = sys.stdin.buffer.read().decode(errors="replace") if options.prompt == "-" else options.prompt
     prompt = without_surrogates(prompt)

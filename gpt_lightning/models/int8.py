@@ -81,8 +81,13 @@ def _of(layer: nn.Linear) -> Int8Linear:
     return Int8Linear(layer.weight, layer.bias)
 
 
-def quantise(backbone: GPT) -> None:
-    """Put eight-bit weights in place of the blocks' matrices; embeddings and norms stay as they are."""
+def quantise(backbone: GPT, head: nn.Module) -> Int8Head:
+    """Put eight-bit weights in place of the blocks' matrices; embeddings and norms stay as they are.
+
+    Returns:
+        What takes the place of ``head``, an ``LMHead``.
+    """
+    assert isinstance(head, LMHead)
     for block in backbone.blocks:
         for name, part in block.named_children():
             if isinstance(part, SwiGLU):
@@ -91,3 +96,4 @@ def quantise(backbone: GPT) -> None:
                 for layer_name, layer in part.named_children():
                     if isinstance(layer, nn.Linear):
                         setattr(part, layer_name, _of(layer))
+    return Int8Head(head)

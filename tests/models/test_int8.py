@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_lightning.models import GPT, GPTConfig
-from gpt_lightning.models.int8 import Int8Head, Int8Linear, quantise
+from gpt_lightning.models.int8 import Int8Linear, quantise
 from gpt_lightning.models.linear_loss import LMHead
 from gpt_lightning.models.sampling import generate
 from tests.models.test_cache_and_sampling import GREEDY, SHAPES
@@ -74,10 +74,10 @@ def test_a_model_is_that_of_the_rounded_weights(shape: dict[str, Any], mlp: str)
     expected = nn.functional.linear(gpt(ids), rounded(head.weight).float())
     expected = 5.0 * (expected / 5.0).tanh()
 
-    quantise(gpt)
+    int8_head = quantise(gpt, head)
     held = {name: p for name, p in gpt.named_parameters() if p.ndim == 2}
     assert {name.split(".")[0] for name in held} <= {"token_embedding", "position_embedding"}, "no float matrix is left"
-    actual = Int8Head(head)(gpt(ids))
+    actual = int8_head(gpt(ids))
     assert (actual - expected).abs().max() < (exact - expected).abs().max() / 20
-    steps = generate(gpt, Int8Head(head), ids[:, :3], max_new_tokens=13, sampling=GREEDY)
+    steps = generate(gpt, int8_head, ids[:, :3], max_new_tokens=13, sampling=GREEDY)
     assert torch.stack(list(steps)).shape == (13, 3)
