@@ -1,10 +1,12 @@
 """Every claim about speed, measured anew, in one table.
 
-    python benchmarks/bench.py DATA PEERS [--model MODEL] [--output benchmarks/RESULTS.md] [--only generate,start]
+    python benchmarks/bench.py DATA PEERS [--model MODEL] [--bare PYTHON] [--output benchmarks/RESULTS.md]
+        [--only generate,start]
 
 DATA is the folder of data sets, PEERS that of the scripts which measure others, MODEL that of a published model (as
-``smollm2.py`` makes one), which texts are generated from. Each program prints rows of the table. One after the other,
-on an otherwise idle machine.
+``smollm2.py`` makes one), which texts are generated from, and PYTHON the interpreter of an environment with nothing
+but the package, whose start is measured beside that of this one. Each program prints rows of the table. One after the
+other, on an otherwise idle machine.
 """
 
 import argparse
@@ -28,12 +30,13 @@ def shape(*numbers: int) -> list[str]:
     return [str(number) for number in numbers]
 
 
-def programs(data: Path, peers: Path, model: Path | None, folder: Path) -> dict[str, list[str]]:
+def programs(data: Path, peers: Path, model: Path | None, bare: Path | None, folder: Path) -> dict[str, list[str]]:
     """Name -> a program and its arguments."""
     step, tune = ["--peers", str(peers / "train_step.py")], ["--peer", str(peers / "hf_finetune.py")]
     shakespeare, books = data / "tinyshakespeare", data / "standardebooks"
     recipes = [str(CONFIGS / f"pretrain_shakespeare_char{name}.yaml") for name in ("", "_fast")]
     texts = [f"--{split}={shakespeare}/{split}.txt" for split in ("train", "validation")]
+    pythons = [] if bare is None else [str(bare.absolute()), sys.executable]
     written = [] if model is None else [str(model.resolve()), "--text", str(books / "test.jsonl")]
     return {
         "time_to_loss": ["time_to_loss.py", *recipes, *texts, "--every", "27", "--rounds", "1"],
@@ -47,7 +50,7 @@ def programs(data: Path, peers: Path, model: Path | None, folder: Path) -> dict[
         "generate": ["generate.py", *written],
         "tokenise": ["tokenise.py", str(books / "train.jsonl"), str(folder / "bpe.json")],
         "data": ["data.py"],
-        "start": ["start.py"],
+        "start": ["start.py", *pythons],
         "growth": ["growth.py"],
     }
 
@@ -66,6 +69,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("peers", type=Path)
     parser.add_argument("--model", type=Path, help="a published model; random weights of its shape otherwise")
+    parser.add_argument("--bare", type=Path, help="of an environment without what the tests need")
     parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
     parser.add_argument("--only", help="names of programs, separated by commas")
     options = parser.parse_args()
@@ -73,7 +77,7 @@ def main() -> None:
     lines = ["# Results", "", f"`make bench`: {environment()}", "", HEAD]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        chosen = programs(options.data.resolve(), options.peers.resolve(), options.model, folder)
+        chosen = programs(options.data.resolve(), options.peers.resolve(), options.model, options.bare, folder)
         if options.only:
             chosen = {each: chosen[each] for each in options.only.split(",")}
         if "tokenise" in chosen:

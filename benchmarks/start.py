@@ -1,8 +1,10 @@
 """How long it takes until something happens: ``--help``, and the first training step of a run.
 
-    python benchmarks/start.py [--rounds 5]
+    python benchmarks/start.py [PYTHON ...] [--rounds 5]
 
-The run is that of ``configs/pretrain_toy_world.yaml``, its text tokenised before.
+The run is that of ``configs/pretrain_toy_world.yaml``, its text tokenised before. Each PYTHON is the interpreter of an
+environment with the package in it; without any, this one. transformers, where it is installed, is imported by
+torchmetrics, and so are parts of scipy: that takes as long as torch does.
 """
 
 import argparse
@@ -14,32 +16,35 @@ import time
 from pathlib import Path
 
 CONFIG = Path(__file__).parents[1] / "configs" / "pretrain_toy_world.yaml"
-COMMAND = (sys.executable, "-m", "gpt_lightning")
+COUNT = "import importlib.metadata; print(len(list(importlib.metadata.distributions())))"
 
 
-def seconds(arguments: list[str], cwd: Path) -> float:
+def seconds(python: str, arguments: list[str], cwd: Path) -> float:
     """Wall time of one command."""
     start = time.perf_counter()
-    subprocess.run([*COMMAND, *arguments], cwd=cwd, check=True, capture_output=True)
+    subprocess.run([python, "-m", "gpt_lightning", *arguments], cwd=cwd, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
 def main() -> None:
     """Medians; rows of a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pythons", nargs="*", metavar="PYTHON", type=Path, default=[Path(sys.executable)])
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        helps = statistics.median(seconds(["--help"], folder) for _ in range(rounds))
-        print(f"| `--help`, s | {helps:.2f} | | |", flush=True)
-        seconds(["toy-world", "data/toy_world"], folder)
         # Process to process: what comes after the only step is a part of it too.
         fit = ["fit", "-c", str(CONFIG), "--trainer.max_steps=1", "--trainer.limit_val_batches=0"]
         fit += ["--trainer.enable_checkpointing=false", "--samples.prompts=[]"]
-        seconds(fit, folder)
-        steps = statistics.median(seconds(fit, folder) for _ in range(rounds))
-        print(f"| `fit` on the toy world up to its first step, s | {steps:.2f} | | |")
+        for python in (str(each.absolute()) for each in options.pythons):  # resolved, it would leave its environment
+            packages = subprocess.run([python, "-c", COUNT], capture_output=True, text=True, check=True).stdout.strip()
+            helps = statistics.median(seconds(python, ["--help"], folder) for _ in range(options.rounds))
+            print(f"| `--help`, {packages} packages installed, s | {helps:.2f} | | |", flush=True)
+            seconds(python, ["toy-world", "data/toy_world"], folder)
+            seconds(python, fit, folder)
+            steps = statistics.median(seconds(python, fit, folder) for _ in range(options.rounds))
+            print(f"| `fit` on the toy world up to its first step, s | {steps:.2f} | | |", flush=True)
 
 
 if __name__ == "__main__":
