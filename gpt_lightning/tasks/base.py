@@ -3,7 +3,7 @@
 import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass, replace
 from typing import Any, ClassVar, Literal, Self, get_type_hints
 
@@ -11,9 +11,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins import MixedPrecision
-from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torchmetrics import Metric
 
 from gpt_lightning.batch import IGNORE_INDEX
@@ -23,6 +21,8 @@ from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.lora import LoRA, add_adapters, check_base, merge_adapters, weights_sha256
 from gpt_lightning.models.weights import load_backbone
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
+from gpt_lightning.tasks.settings import check_adapters, check_strategy, why_not_resumed
+from gpt_lightning.tasks.window import LOSS_SCALE, Window, gradient_norm
 from gpt_lightning.tasks.worst import Worst
 
 Stage = Literal["train", "val", "test"]
@@ -30,16 +30,11 @@ Stage = Literal["train", "val", "test"]
 ROWS_AT_ONCE = 64
 """Windows that go through the backbone together when a text is judged."""
 
-LOSS_SCALE = 1.0 / 1024.0
-"""Sums of losses go back this much smaller, so that float16 holds them; a power of two rounds nothing away."""
-
 
 class Task(L.LightningModule, ABC):
     """Backbone + head + loss + metrics. A task says how a batch becomes a loss; everything else is here.
 
-    Gradients are those of the mean over all labelled tokens of an optimizer step, whatever their share of each
-    micro-batch, rank or ragged end: every micro-batch sends back the *sum* of its losses, and the sum of gradients is
-    divided once by the number of labels.
+    Gradients are those of the mean over all labelled tokens of an optimizer step (``window.py``).
 
     Args:
         backbone: the transformer's shape.
@@ -69,7 +64,7 @@ class Task(L.LightningModule, ABC):
     ) -> None:
         super().__init__()
         if lora.r:
-            _check_adapters(init_from, fine_tuning)
+            check_adapters(init_from, fine_tuning)
         if backbone.vocab_size is None:
             backbone = replace(backbone, vocab_size=vocab_size)
         elif vocab_size is not None and vocab_size > backbone.vocab_size:
@@ -92,8 +87,7 @@ class Task(L.LightningModule, ABC):
         self.classes: list[str] = []  # what the rows of tables are of
         self.worst = Worst()
         self.tables: dict[Stage, dict[str, Tensor]] = {}  # what an epoch measured beside numbers, such as a matrix
-        self._window: Tensor | None = None  # labels and losses since the last optimizer step; None right after it
-        self._window_ids: list[list[str]] = []  # what the rows of its micro-batches are called
+        self._window = Window()
         self._labels_seen = 0.0  # in this epoch
         self._skipped_steps = 0
 
@@ -174,7 +168,7 @@ class Task(L.LightningModule, ABC):
             state = checkpoint["state_dict"].items()
             checkpoint["state_dict"] = {name: value for name, value in state if name not in frozen}
             checkpoint["frozen_sha256"] = self.frozen_sha256
-        checkpoint["waiting_batches"] = len(self._window_ids)
+        checkpoint["waiting_batches"] = len(self._window)
         checkpoint["skipped_steps"] = self._skipped_steps
         checkpoint["labels_seen"] = self._labels_seen
 
@@ -188,22 +182,9 @@ class Task(L.LightningModule, ABC):
         if self.frozen_sha256:
             check_base(checkpoint.get("frozen_sha256"), self.frozen_sha256, self.init_from, "--model.init_from")
             checkpoint["state_dict"] = {**checkpoint["state_dict"], **self._frozen()}
-        hparams = checkpoint["hyper_parameters"]
-        # A checkpoint older than the choice was written by AdamW.
-        kind, asked = hparams.get("optimizer", {}).get("kind", "adamw"), self.optimizer_config.kind
-        if kind != asked and self.trainer.state.fn == "fit":
-            raise InputError(
-                f"the run has model.optimizer.kind={kind}, but you ask for {asked}: one cannot go on with what the "
-                "other remembers; leave it out to go on, or start with --model.init_from"
-            )
-        saved, mine = hparams.get("fine_tuning", {}), asdict(self.fine_tuning)
-        rates = [(each.get("layer_lr_decay", 1.0) != 1.0, each.get("head_lr") is not None) for each in (saved, mine)]
-        other_groups = saved.get("freeze", 0) != mine["freeze"] or rates[0] != rates[1]
-        if other_groups and self.trainer.state.fn == "fit":
-            raise InputError(
-                f"the run has model.fine_tuning {saved}, but you ask for {mine}: what is frozen, and whether layers or "
-                "the head learn at rates of their own, cannot change when a run goes on; start with --model.init_from"
-            )
+        reason = why_not_resumed(checkpoint["hyper_parameters"], self.optimizer_config, self.fine_tuning)
+        if reason is not None and self.trainer.state.fn == "fit":
+            raise InputError(reason)
         self._skipped_steps = checkpoint.get("skipped_steps", 0)
         self._labels_seen = checkpoint.get("labels_seen", 0.0)
         waiting = checkpoint.get("waiting_batches", 0)
@@ -224,17 +205,12 @@ class Task(L.LightningModule, ABC):
     @property
     def is_accumulating(self) -> bool:
         """Whether gradients wait for more micro-batches before the optimizer steps."""
-        return self._window is not None
+        return len(self._window) > 0
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """The scaled sum of losses, for the backward pass; ``train/loss`` is logged as the mean."""
         loss, weight = self.step(batch, "train"), self.weight(batch)
-        mean = loss.detach().float()
-        # A micro-batch without labels adds nothing, be its mean nan.
-        total = torch.stack((weight.float(), torch.where(weight > 0, mean * weight, 0.0)))
-        self._window = total if self._window is None else self._window + total
-        self._window_ids.append(batch.get("ids", []))
-        return loss * (weight * LOSS_SCALE)
+        return self._window.add(loss, weight, batch.get("ids", []))
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Update the metrics of ``val``."""
@@ -247,24 +223,13 @@ class Task(L.LightningModule, ABC):
     # --- the optimizer
 
     def setup(self, stage: str) -> None:
-        """Refuse strategies that step without ``configure_gradient_clipping``, where gradients become means.
+        """Refuse strategies whose gradients would not become means.
 
         Raises:
             InputError: it is one, or it shares out matrices that Muon must see whole.
         """
-        strategy = self.trainer.strategy
-        if stage != "fit":
-            return
-        if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy | FSDPStrategy | ModelParallelStrategy):
-            raise InputError(
-                f"trainer.strategy {type(strategy).__name__} is not supported: "
-                "it would not weigh gradients by tokens; use ddp or fsdp"
-            )
-        if self.optimizer_config.kind == "muon" and isinstance(strategy, FSDPStrategy | ModelParallelStrategy):
-            raise InputError(
-                f"trainer.strategy {type(strategy).__name__} leaves each device a part of every matrix, but "
-                "model.optimizer.kind=muon needs them whole; use ddp, or kind=adamw"
-            )
+        if stage == "fit":
+            check_strategy(self.trainer.strategy, self.optimizer_config)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer; its rate is set anew before each step, by ``on_train_batch_start``."""
@@ -318,21 +283,19 @@ class Task(L.LightningModule, ABC):
         Raises:
             RunError: the loss or the gradients are not finite.
         """
-        assert self._window is not None, "a step without a micro-batch"
         precision, fused = self.trainer.precision_plugin, getattr(optimizer, "_step_supports_amp_scaling", False)
         if fused and isinstance(precision, MixedPrecision) and precision.scaler is not None:
             # Lightning leaves float16's scale to a fused optimizer's step, which comes after the clipping.
             precision.scaler.unscale_(optimizer)
-        weight, loss = self.trainer.strategy.reduce(self._window, reduce_op="sum").unbind()
-        ids = [name for batch in self._window_ids for name in batch]
-        self._window, self._window_ids = None, []
+        total, ids = self._window.close()
+        weight, loss = self.trainer.strategy.reduce(total, reduce_op="sum").unbind()
         # Lightning divided by the micro-batches of a step, DDP by the ranks.
         divided_by = self.trainer.accumulate_grad_batches * self.trainer.world_size
         # Without a single label the gradients are 0 and stay 0.
         to_mean = torch.where(weight > 0.0, divided_by / (weight * LOSS_SCALE), 0.0)
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         gradients = [p.grad for p in parameters]
-        norm = self._norm(gradients) * to_mean
+        norm = gradient_norm(gradients, self.trainer.strategy) * to_mean
         # float16's own scale makes gradients overflow now and then, and leaves such steps out.
         scaled = isinstance(precision, MixedPrecision) and precision.scaler is not None
         finite, labels = torch.stack((loss if scaled else loss + norm, weight)).tolist()
@@ -369,15 +332,6 @@ class Task(L.LightningModule, ABC):
         self._gradient_norm = torch.full((), norm)
         for parameter in parameters:
             parameter.grad = None  # which the optimizer passes over
-
-    def _norm(self, gradients: Iterable[Tensor]) -> Tensor:
-        """The Euclidean norm of all gradients, also where each rank holds a part of them."""
-        norm = nn.utils.get_total_norm(gradients)
-        if isinstance(norm, DTensor):  # ModelParallelStrategy
-            return norm.full_tensor()
-        if isinstance(self.trainer.strategy, FSDPStrategy):
-            return self.trainer.strategy.reduce(norm.square(), reduce_op="sum").sqrt()
-        return norm
 
     # --- what is logged
 
@@ -435,21 +389,3 @@ def linear_head(n_embd: int, outputs: int, bias: bool = True) -> nn.Linear:
     if bias:
         nn.init.zeros_(head.bias)
     return head
-
-
-def _check_adapters(init_from: str | None, fine_tuning: FineTuning) -> None:
-    """Refuse adapters beside weights that nobody has trained, or beside another way to freeze them.
-
-    Raises:
-        InputError: that is what the user asks for.
-    """
-    if init_from is None:
-        raise InputError(
-            "model.lora trains adapters beside a backbone that stays as it is, and this one would be random: "
-            "give --model.init_from, or leave model.lora.r at 0"
-        )
-    if fine_tuning.freeze != 0:
-        raise InputError(
-            f"model.fine_tuning.freeze={fine_tuning.freeze} beside model.lora.r: with adapters the whole backbone is "
-            "frozen already; leave one of them out"
-        )
