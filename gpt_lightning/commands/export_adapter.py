@@ -14,7 +14,7 @@ def export_adapter(path: Path, folder: Path, init_from: str | None, dtype: "torc
     """Write the adapters of the checkpoint ``path``; ``init_from`` is where their base is, if it has moved."""
     from gpt_lightning.errors import InputError
     from gpt_lightning.models import huggingface
-    from gpt_lightning.models.huggingface_adapter import save_adapter
+    from gpt_lightning.models.huggingface_adapter import check_adapter, save_adapter
     from gpt_lightning.training.checkpoint import make_folder
     from gpt_lightning.training.reading import find_checkpoint, load_task, read_checkpoint
 
@@ -30,9 +30,10 @@ def export_adapter(path: Path, folder: Path, init_from: str | None, dtype: "torc
             f"{name} is a run of ours, beside which peft cannot put adapters: write it as a folder, "
             f"gpt-lightning export {name} BASE, and give that with --init_from BASE; or leave --adapter out"
         )
+    pretrained, name = huggingface.read_config(base), name.removeprefix("hub:")
+    check_adapter(folder, task.backbone.config, hparams, pretrained)
     make_folder(folder)
-    name = name.removeprefix("hub:")
-    save_adapter(folder, task.backbone, checkpoint, huggingface.read_config(base), name, dtype)
+    save_adapter(folder, task.backbone, checkpoint, pretrained, name, dtype)
     tokenizer.save(folder / "tokenizer.json")
     (folder / "README.md").write_text(card(task, tokenizer, name), encoding="utf-8")
     print(f"adapters of a {type(task).__name__} for {name}: {folder}")

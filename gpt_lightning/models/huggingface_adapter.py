@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface_export import why_not_huggingface
 from gpt_lightning.models.huggingface_folder import Pretrained
@@ -48,17 +49,13 @@ def save_adapter(
         dtype: what weights are written as.
 
     Raises:
-        InputError: Hugging Face has no such model, or would not find the base's weights in it; or the folder is taken.
+        InputError: as ``check_adapter``.
     """
     hparams: Mapping[str, Any] = checkpoint["hyper_parameters"]
     state: Mapping[str, Tensor] = checkpoint["state_dict"]
-    config, task = backbone.config, hparams["task"]
-    reason = why_not_huggingface(config, task, hparams.get("pooling", "last")) or _why_not_on(base, task)
-    if reason is not None:
-        raise InputError(f"these adapters are for gpt-lightning alone: {reason}; leave --adapter out to merge them")
+    task = hparams["task"]
+    check_adapter(folder, backbone.config, hparams, base)
     assert base.model_type is not None
-    if taken := [path for path in (folder / ADAPTER_CONFIG, folder / WEIGHTS) if path.exists()]:
-        raise InputError(f"{taken[0]}: there are adapters already; name another folder or delete it")
     family, lora = FAMILIES[base.model_type], LoRA.of(hparams)
     head = None if task == "CausalLM" else family.head(task)
     adapters = _adapters(backbone, base.model_type, state, lora)
@@ -80,6 +77,20 @@ def save_adapter(
     write_file(folder / WEIGHTS, tensors, tensors, dtype)
     plain = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.to_dict().items()}
     write_json(folder / ADAPTER_CONFIG, plain)
+
+
+def check_adapter(folder: Path, config: GPTConfig, hparams: Mapping[str, Any], base: Pretrained) -> None:
+    """Whether ``save_adapter`` would write them: asked before there is a folder.
+
+    Raises:
+        InputError: Hugging Face has no such model, or would not find the base's weights in it; or the folder is taken.
+    """
+    task = hparams["task"]
+    reason = why_not_huggingface(config, task, hparams.get("pooling", "last")) or _why_not_on(base, task)
+    if reason is not None:
+        raise InputError(f"these adapters are for gpt-lightning alone: {reason}; leave --adapter out to merge them")
+    if taken := [path for path in (folder / ADAPTER_CONFIG, folder / WEIGHTS) if path.exists()]:
+        raise InputError(f"{taken[0]}: there are adapters already; name another folder or delete it")
 
 
 def _adapters(backbone: GPT, model_type: str, state: Mapping[str, Tensor], lora: LoRA) -> dict[str, Tensor]:

@@ -248,6 +248,7 @@ def test_what_is_ours_alone_is_not_handed_on_as_adapters(run: CommandLine) -> No
     assert run("export", str(head), "adapter", "--adapter") == 2
     assert "these adapters are for gpt-lightning alone: its head looks at the mean of all tokens" in run.err
     assert "leave --adapter out to merge them" in run.err
+    assert not Path("adapter").exists()
 
 
 @pytest.mark.parametrize(
