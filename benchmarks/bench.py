@@ -50,7 +50,7 @@ def programs(data: Path, peers: Path, model: Path | None, bare: Path | None, fol
         "generate": ["generate.py", *written],
         "tokenise": ["tokenise.py", str(books / "train.jsonl"), str(folder / "bpe.json")],
         "data": ["data.py"],
-        "start": ["start.py", *pythons],
+        "start": ["start.py", *pythons, "--rounds", "3"],
         "growth": ["growth.py"],
     }
 
