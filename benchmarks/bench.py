@@ -11,6 +11,7 @@ other, on an otherwise idle machine.
 
 import argparse
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
@@ -21,7 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "configs"
-PACKAGES = ("torch", "lightning", "tokenizers", "transformers", "accelerate")
+PACKAGES = ("torch", "lightning", "tokenizers", "transformers", "accelerate", "litgpt")
 HEAD = "| what | ours | beside | ratio (above 1: ours is ahead) |\n|---|---:|---:|---:|"
 
 
@@ -59,7 +60,8 @@ def environment() -> str:
     """What the figures depend on."""
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     processor = names[0].partition(": ")[2] if names else platform.processor()
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    there = [name for name in PACKAGES if importlib.util.find_spec(name)]
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in there)
     return f"{processor}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}."
 
 

@@ -188,11 +188,14 @@ def compare(folder: Path, text: Path | None, tokens: int, rounds: int, *, guesse
         show(f"{batch} at a time", in_turn(folder, tokens, rounds, batch=batch), batch * allowed)
     if guessed:
         what = f"one text of {TEXT} tokens after the other, guessed ahead"
-        show(what, in_turn(folder, TEXT, rounds, "--guess", prompts=len(PROMPTS)), allowed)
+        show(what, in_turn(folder, TEXT, min(rounds, 2), "--guess", prompts=len(PROMPTS)), allowed)
     if text is not None:
         exact, int8 = perplexities(folder, text)
         print(f"| perplexity with weights of eight bits | {int8:.3f} | float32 {exact:.3f} | {exact / int8:.4f} |")
-    costs = {context: 1000 / measure("ours", folder, tokens, context=context) for context in CONTEXTS}
+    speeds = {
+        context: [measure("ours", folder, tokens, context=context) for _ in range(rounds)] for context in CONTEXTS
+    }
+    costs = {context: 1000 / statistics.median(values) for context, values in speeds.items()}
     listed = ", ".join(f"{cost:.1f} ms at {context:,}" for context, cost in costs.items())
     print(f"| a token after so many | {listed} | | {costs[CONTEXTS[-1]] / costs[CONTEXTS[0]]:.2f} |")
 
