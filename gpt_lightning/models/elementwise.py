@@ -55,7 +55,8 @@ def rotate(x_BTHD: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
         cos: (T, 1, D) or (B, T, 1, D), the cosines of each token's angles.
         signed_sin: their sines, those of the first half negated.
     """
-    cos, signed_sin = cos.to(x_BTHD.dtype), signed_sin.to(x_BTHD.dtype)
+    if cos.dtype != x_BTHD.dtype:
+        cos, signed_sin = cos.to(x_BTHD.dtype), signed_sin.to(x_BTHD.dtype)
     if _by_hand():
         y_BTHD: Tensor = _Rotation.apply(x_BTHD, cos, signed_sin)  # type: ignore[no-untyped-call]
         return y_BTHD

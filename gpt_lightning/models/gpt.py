@@ -74,6 +74,20 @@ class GPT(nn.Module):
         Raises:
             InputError: the tokens, with the cached ones, do not fit ``block_size``.
         """
+        x_BTC, inputs = self.enter(input_ids, attention_mask, document_ids, branches, cache)
+        for block in self.blocks:
+            x_BTC = block(x_BTC, inputs)
+        return self.leave(x_BTC, attention_mask, cache)
+
+    def enter(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        document_ids: Tensor | None = None,
+        branches: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> tuple[Tensor, AttentionInputs]:
+        """What goes into the first block, (B, T, C), and beside it into each; arguments are those of ``forward``."""
         num_tokens, past = input_ids.size(1), 0 if cache is None else cache.length
         longest = past + num_tokens if branches is None else int(branches.max()) + 1
         if longest > self.config.block_size:
@@ -101,11 +115,12 @@ class GPT(nn.Module):
             mask = ragged_mask(positions, past + num_tokens)
         else:
             is_causal, mask = self._mask(num_tokens, past, attention_mask, document_ids, input_ids.device)
-        inputs = AttentionInputs(is_causal, mask, rotary, cache)
-        for block in self.blocks:
-            x_BTC = block(x_BTC, inputs)
+        return x_BTC, AttentionInputs(is_causal, mask, rotary, cache)
+
+    def leave(self, x_BTC: Tensor, attention_mask: Tensor | None, cache: KVCache | None) -> Tensor:
+        """From what comes out of the last block to hidden states; the cache counts the tokens as held."""
         if cache is not None:
-            cache.advance(num_tokens if attention_mask is None else attention_mask.bool().sum(1))
+            cache.advance(x_BTC.size(1) if attention_mask is None else attention_mask.bool().sum(1))
         hidden_BTC: Tensor = self.norm(x_BTC)
         return hidden_BTC
 

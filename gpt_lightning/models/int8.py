@@ -62,7 +62,7 @@ class Int8Head(Int8Linear):
         return softcapped(super().forward(x), self.logit_softcap)
 
 
-class _Int8SwiGLU(nn.Module):
+class Int8SwiGLU(nn.Module):
     """``SwiGLU``, whose two inner layers round their input once."""
 
     def __init__(self, mlp: SwiGLU) -> None:
@@ -91,7 +91,7 @@ def quantise(backbone: GPT, head: nn.Module) -> Int8Head:
     for block in backbone.blocks:
         for name, part in block.named_children():
             if isinstance(part, SwiGLU):
-                setattr(block, name, _Int8SwiGLU(part))
+                setattr(block, name, Int8SwiGLU(part))
             elif isinstance(part, Attention | MLP):
                 for layer_name, layer in part.named_children():
                     if isinstance(layer, nn.Linear):

@@ -82,6 +82,19 @@ class Attention(nn.Module):
     def forward(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
         """Mix the tokens: (B, T, C) -> (B, T, C)."""
         heads = self.qkv(x_BTC).view(*x_BTC.shape[:2], -1, self.head_width)
+        y_BTC: Tensor = self.proj(self.attend(heads, inputs))
+        return y_BTC
+
+    def attend(self, heads: Tensor, inputs: AttentionInputs) -> Tensor:
+        """All between the two products.
+
+        Args:
+            heads: (B, T, H + 2 G, D), the queries, keys and values of each token.
+            inputs: what is the same for every layer.
+
+        Returns:
+            (B, T, H D), what each token found, head by head.
+        """
         rotary = inputs.rotary if self.turns else None
         if rotary is not None and self.q_norm is None:
             turned, v_BTGD = heads.split_with_sizes((self.n_head + self.n_kv_head, self.n_kv_head), dim=2)
@@ -107,8 +120,7 @@ class Attention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
             enable_gqa=self.n_kv_head != self.n_head,
         )
-        y_BTC: Tensor = self.proj(y_BHTD.transpose(1, 2).flatten(2))
-        return y_BTC
+        return y_BHTD.transpose(1, 2).flatten(2)
 
 
 class MLP(nn.Module):
@@ -122,9 +134,12 @@ class MLP(nn.Module):
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """Transform each token alone: (B, T, C) -> (B, T, C)."""
-        h = self.up(x_BTC)
-        y_BTC: Tensor = self.proj(squared_relu(h) if self.squared_relu else F.gelu(h, approximate="tanh"))
+        y_BTC: Tensor = self.proj(self.activation(self.up(x_BTC)))
         return y_BTC
+
+    def activation(self, h: Tensor) -> Tensor:
+        """What lies between the two layers."""
+        return squared_relu(h) if self.squared_relu else F.gelu(h, approximate="tanh")
 
 
 class SwiGLU(nn.Module):

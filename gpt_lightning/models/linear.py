@@ -3,10 +3,12 @@
 R rows, C channels in, N channels out, K of them in a slice.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 _FEW: Final = range(4, 16)
@@ -20,19 +22,36 @@ class Linear(nn.Linear):
 
     def forward(self, x_RC: Tensor) -> Tensor:
         """(..., C) -> (..., N); for a few rows on a processor, without gradients, a slice of the weight at a time."""
-        weight_NC = self.weight
         if (
             torch.is_grad_enabled()
             or torch.compiler.is_compiling()
-            or (rows := x_RC.numel() // x_RC.size(-1)) not in _FEW
-            or not (x_RC.is_cpu and x_RC.dtype == weight_NC.dtype == torch.float32)
-            or (slices := _slices(self.out_features)) == 1
+            or not (x_RC.is_cpu and x_RC.dtype == torch.float32)
         ):
             return super().forward(x_RC)
-        weight_SCK = weight_NC.view(slices, -1, self.in_features).transpose(1, 2)
-        y_SRK = torch.bmm(x_RC.reshape(1, rows, -1).expand(slices, -1, -1), weight_SCK)
-        y_RN = y_SRK.transpose(0, 1).reshape(*x_RC.shape[:-1], -1)
-        return y_RN if self.bias is None else y_RN.add_(self.bias)
+        slices = self._slices(x_RC.numel() // x_RC.size(-1))
+        return super().forward(x_RC) if slices == 1 else _sliced(x_RC, self._in_slices(slices), self.bias)
+
+    def plain(self, rows: int) -> Callable[[Tensor], Tensor]:
+        """``forward`` for so many rows, without gradients, as a function; it holds the weight as it is now."""
+        slices = self._slices(rows)
+        if slices == 1:
+            return partial(F.linear, weight=self.weight, bias=self.bias)
+        return partial(_sliced, weight_SCK=self._in_slices(slices), bias_N=self.bias)
+
+    def _slices(self, rows: int) -> int:
+        good = rows in _FEW and self.weight.is_cpu and self.weight.dtype == torch.float32
+        return _slices(self.out_features) if good else 1
+
+    def _in_slices(self, slices: int) -> Tensor:
+        return self.weight.view(slices, -1, self.in_features).mT
+
+
+def _sliced(x_RC: Tensor, weight_SCK: Tensor, bias_N: Tensor | None) -> Tensor:
+    """(..., C) -> (..., N)."""
+    x_1RC = x_RC.reshape(1, -1, x_RC.size(-1))
+    y_SRK = torch.bmm(x_1RC.expand(len(weight_SCK), -1, -1), weight_SCK)
+    y_RN = y_SRK.transpose(0, 1).reshape(*x_RC.shape[:-1], -1)
+    return y_RN if bias_N is None else y_RN.add_(bias_N)
 
 
 @lru_cache

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.cache import KVCache
+from gpt_lightning.models.decoder import Decoder
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.prompt_lookup import PromptLookup
 
@@ -99,6 +100,7 @@ def generate(
     # Room for no more than there will be: a long context that stays empty costs memory, and time to get it.
     capacity = min(block_size, prompt_ids.size(1) + max_new_tokens)
     cache = KVCache(backbone.config, rows, capacity=capacity, device=weight.device, dtype=weight.dtype)
+    decoder = Decoder(backbone)
     lookup = PromptLookup(prompt_ids[0].tolist()) if guess and rows == 1 else None
     text_BT = prompt_ids
     unread_BT = prompt_ids[:, -block_size:]
@@ -111,8 +113,7 @@ def generate(
         room = min(left - 1, block_size - cache.length - unread_BT.size(1))
         guesses = [] if lookup is None else lookup.guess(room)
         read_BT = torch.cat((unread_BT, unread_BT.new_tensor([guesses])), dim=1) if guesses else unread_BT
-        # Not by a call: where those are compiled, it would be done anew for each length of the cache.
-        hidden_BTC = backbone.forward(read_BT, cache=cache)[:, unread_BT.size(1) - 1 :]
+        hidden_BTC = decoder(read_BT, cache)[:, unread_BT.size(1) - 1 :]
         logits_RV = head(hidden_BTC.flatten(0, 1))
         for place, logits_BV in enumerate(logits_RV.view(rows, -1, logits_RV.size(1)).unbind(1)):
             unread_BT = sampling.draw(logits_BV, generator)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.cache import KVCache
+from gpt_lightning.models.decoder import Decoder
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.sampling import Sampling
 
@@ -63,8 +64,8 @@ def generate_together(
     )
     ids_BT, lengths_B = padded(prompts, weight.device)
     real_BT = torch.arange(longest, device=weight.device) < lengths_B.unsqueeze(1)
-    # Not the compiled one: each length would be compiled anew.
-    hidden_BTC = backbone.forward(ids_BT, attention_mask=real_BT, cache=cache)
+    decoder = Decoder(backbone)
+    hidden_BTC = decoder(ids_BT, cache, real_BT)
     last_BC = hidden_BTC[torch.arange(len(prompts), device=weight.device), lengths_B - 1]
     texts: list[list[int]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))  # what the cache holds, row by row
@@ -83,5 +84,5 @@ def generate_together(
             rows = [row for row in rows if row in going]
             cache.keep(kept)
             drawn_B1 = drawn_B1[kept]
-        last_BC = backbone.forward(drawn_B1, cache=cache)[:, -1]
+        last_BC = decoder(drawn_B1, cache)[:, -1]
     return texts

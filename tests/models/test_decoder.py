@@ -1,0 +1,109 @@
+"""The blocks as plain functions, beside the modules in float64."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gpt_lightning.models import KVCache
+from gpt_lightning.models import decoder as decoder_file
+from gpt_lightning.models.decoder import Decoder
+from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.int8 import quantise
+from gpt_lightning.models.linear_loss import LMHead
+from gpt_lightning.models.lora import LoRA, add_adapters
+from tests.models.test_cache_and_sampling import BLOCK_SIZE, SHAPES, model
+from tests.models.test_parity import random_ids
+
+KINDS: dict[str, dict[str, Any]] = {
+    **SHAPES,
+    "relu2": {"mlp": "relu2", "position": "rotary", "norm": "rmsnorm", "bias": False},
+    "llama_biased": {"mlp": "swiglu", "norm": "rmsnorm", "bias": True},
+}
+
+
+@pytest.fixture
+def plain_blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """For how many tokens blocks were made into functions."""
+    made: list[int] = []
+    whole = decoder_file._plain_block
+
+    def recorded(block: torch.nn.Module, tokens: int) -> decoder_file.PlainBlock:
+        made.append(tokens)
+        return whole(block, tokens)
+
+    monkeypatch.setattr(decoder_file, "_plain_block", recorded)
+    return made
+
+
+@torch.inference_mode()
+def decoded(gpt: GPT, ids: Tensor, chunks: list[int]) -> Tensor:
+    decoder, cache = Decoder(gpt), KVCache(gpt.config, len(ids), dtype=gpt.token_embedding.weight.dtype)
+    hidden = torch.cat([decoder(chunk, cache) for chunk in torch.split(ids, chunks, dim=1)], dim=1)
+    assert cache.length == ids.size(1)
+    return hidden
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("shape", KINDS.values(), ids=KINDS)
+def test_hidden_states_are_those_of_the_modules(
+    plain_blocks: list[int], shape: dict[str, Any], dtype: torch.dtype, rows: int
+) -> None:
+    gpt, _ = model(**shape)
+    ids = random_ids(rows, BLOCK_SIZE)
+    with torch.no_grad():
+        expected = gpt(ids)
+    found = decoded(gpt.to(dtype), ids, [7, 1, 1, 4, 1, 1, 1])
+    # Numbers of the size of 1 that come of many sums.
+    rtol, atol = (1e-3, 1e-4) if dtype == torch.float32 else (1e-10, 1e-10)
+    torch.testing.assert_close(found.double(), expected, rtol=rtol, atol=atol)
+    assert sorted(set(plain_blocks)) == [rows, 4 * rows, 7 * rows]
+    assert len(plain_blocks) == 3 * gpt.config.n_layer  # once, not for every token
+
+
+@pytest.mark.parametrize("shape", KINDS.values(), ids=KINDS)
+def test_rows_of_different_lengths(shape: dict[str, Any]) -> None:
+    gpt, _ = model(**shape)
+    ids, lengths = random_ids(4, 6), torch.tensor([6, 2, 5, 1])
+    mask = torch.arange(6) < lengths.unsqueeze(1)
+    following = random_ids(4, 3)
+    with torch.inference_mode():
+        decoder, cache = Decoder(gpt), KVCache(gpt.config, 4, dtype=torch.float64)
+        decoder(ids, cache, mask)
+        found = torch.cat([decoder(each, cache) for each in torch.split(following, 1, dim=1)], dim=1)
+        for row, length in enumerate(lengths.tolist()):
+            alone = gpt(torch.cat((ids[row, :length], following[row])).unsqueeze(0))[0, length:]
+            torch.testing.assert_close(found[row], alone, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("shape", KINDS.values(), ids=KINDS)
+def test_weights_of_eight_bits(plain_blocks: list[int], shape: dict[str, Any]) -> None:
+    gpt, _ = model(**shape)
+    gpt.float()
+    ids = random_ids(3, BLOCK_SIZE)
+    with torch.no_grad():
+        quantise(gpt, LMHead(gpt.config.n_embd, 61))
+        expected = gpt(ids)
+    torch.testing.assert_close(decoded(gpt, ids, [9, 1, 6]), expected, rtol=1e-2, atol=1e-2)
+    assert plain_blocks
+
+
+@pytest.mark.parametrize("what", ["hook", "adapters"])
+def test_what_hangs_on_a_module_is_called(plain_blocks: list[int], what: str) -> None:
+    gpt, _ = model(**SHAPES["llama"])
+    ids = random_ids(2, BLOCK_SIZE)
+    if what == "hook":
+        gpt.blocks[0].register_forward_hook(lambda _module, _inputs, output: 2.0 * output)
+    else:
+        pytest.importorskip("peft")
+        add_adapters(gpt, LoRA(r=2))
+        for name, parameter in gpt.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter)
+    gpt.double()
+    with torch.no_grad():
+        expected = gpt(ids)
+    torch.testing.assert_close(decoded(gpt, ids, [9, 1, 6]), expected, rtol=1e-10, atol=1e-10)
+    assert not plain_blocks
