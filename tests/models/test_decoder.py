@@ -107,3 +107,16 @@ def test_what_hangs_on_a_module_is_called(plain_blocks: list[int], what: str) ->
         expected = gpt(ids)
     torch.testing.assert_close(decoded(gpt, ids, [9, 1, 6]), expected, rtol=1e-10, atol=1e-10)
     assert not plain_blocks
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_in_mixed_precision_the_residual_stream_is_float32(plain_blocks: list[int], name: str) -> None:
+    gpt, _ = model(**SHAPES[name])
+    gpt.float()
+    ids = random_ids(2, BLOCK_SIZE)
+    modules = KVCache(gpt.config, 2)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = torch.cat([gpt(chunk, cache=modules) for chunk in torch.split(ids, [9, 1, 6], dim=1)], dim=1)
+        found = decoded(gpt, ids, [9, 1, 6])
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    assert plain_blocks
