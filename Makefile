@@ -18,12 +18,6 @@ BARE := .venv-bare
 bench: .venv $(BARE)/.installed
 	$(BIN)/python benchmarks/bench.py $(DATA) $(PEERS) --bare $(BARE)/bin/python $(if $(wildcard $(MODEL)),--model $(MODEL))
 
-# The package and what it needs, as users have it; what the tests need takes its time to import, too.
-$(BARE)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(BARE)
-	$(BARE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
-	touch $@
-
 # A published model in our hands, beside Hugging Face's and lm-eval's: make real-weights DATA=folder_of_data_sets
 # PEER=hf_finetune.py; hours, as it fine-tunes eleven times. What was measured already is not measured again.
 real-weights: .venv
@@ -54,9 +48,11 @@ types: .venv
 
 # The stamp is written last, so that an interrupted installation is taken up again.
 .venv: .venv/.installed
-.venv/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+.venv/.installed: EXTRAS := [test]
+# Another is the package with what it needs alone, as users have it: what the tests need takes its time to import.
+%/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $*
+	$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS)'
 	touch $@
 
 clean:
