@@ -53,17 +53,18 @@ class Decoder:
             cache: keys and values of the tokens before these; these are appended to it, but for the padding.
             attention_mask: (B, T), nonzero for real tokens; padding is on the right.
         """
-        if not self._is_plain:
-            # Not by a call: where those are compiled, it would be done anew for each length of the cache.
-            return self._backbone.forward(input_ids, attention_mask=attention_mask, cache=cache)
-        num_rows, tokens = len(input_ids), input_ids.numel()
+        through = self._through if self._is_plain else None
+        # Not by a call: where those are compiled, it would be done anew for each length of the cache.
+        return self._backbone.forward(input_ids, attention_mask=attention_mask, cache=cache, through=through)
+
+    def _through(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
+        num_rows, x_NC = len(x_BTC), x_BTC.flatten(0, 1)
+        tokens = len(x_NC)
         if tokens not in self._blocks:
             self._blocks[tokens] = [_plain_block(block, tokens) for block in self._backbone.blocks]
-        x_BTC, inputs = self._backbone.enter(input_ids, attention_mask, cache=cache)
-        x_NC = x_BTC.flatten(0, 1)
         for block in self._blocks[tokens]:
             x_NC = block(x_NC, num_rows, inputs)
-        return self._backbone.leave(x_NC.view_as(x_BTC), attention_mask, cache)
+        return x_NC.view_as(x_BTC)
 
 
 def _plain_block(block: nn.Module, tokens: int) -> PlainBlock:

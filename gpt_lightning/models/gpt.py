@@ -4,6 +4,7 @@ B batch, T tokens, S tokens attended to (cached ones first), C channels.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +56,7 @@ class GPT(nn.Module):
         document_ids: Tensor | None = None,
         branches: Tensor | None = None,
         cache: KVCache | None = None,
+        through: Callable[[Tensor, AttentionInputs], Tensor] | None = None,
     ) -> Tensor:
         """Hidden states of every token, after the last norm.
 
@@ -67,6 +69,7 @@ class GPT(nn.Module):
                 a position that is not the next starts a branch, which goes on from the tokens before that position.
                 Causal attention only, with nothing else beside it.
             cache: keys and values of the tokens before these; these are appended to it, but for the padding.
+            through: (B, T, C) -> (B, T, C), in place of calling the blocks one after the other.
 
         Returns:
             (B, T, C) hidden states.
@@ -74,20 +77,6 @@ class GPT(nn.Module):
         Raises:
             InputError: the tokens, with the cached ones, do not fit ``block_size``.
         """
-        x_BTC, inputs = self.enter(input_ids, attention_mask, document_ids, branches, cache)
-        for block in self.blocks:
-            x_BTC = block(x_BTC, inputs)
-        return self.leave(x_BTC, attention_mask, cache)
-
-    def enter(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        document_ids: Tensor | None = None,
-        branches: Tensor | None = None,
-        cache: KVCache | None = None,
-    ) -> tuple[Tensor, AttentionInputs]:
-        """What goes into the first block, (B, T, C), and beside it into each; arguments are those of ``forward``."""
         num_tokens, past = input_ids.size(1), 0 if cache is None else cache.length
         longest = past + num_tokens if branches is None else int(branches.max()) + 1
         if longest > self.config.block_size:
@@ -115,14 +104,16 @@ class GPT(nn.Module):
             mask = ragged_mask(positions, past + num_tokens)
         else:
             is_causal, mask = self._mask(num_tokens, past, attention_mask, document_ids, input_ids.device)
-        return x_BTC, AttentionInputs(is_causal, mask, rotary, cache)
-
-    def leave(self, x_BTC: Tensor, attention_mask: Tensor | None, cache: KVCache | None) -> Tensor:
-        """From what comes out of the last block to hidden states; the cache counts the tokens as held."""
+        x_BTC = (through or self._through)(x_BTC, AttentionInputs(is_causal, mask, rotary, cache))
         if cache is not None:
-            cache.advance(x_BTC.size(1) if attention_mask is None else attention_mask.bool().sum(1))
+            cache.advance(num_tokens if attention_mask is None else attention_mask.bool().sum(1))
         hidden_BTC: Tensor = self.norm(x_BTC)
         return hidden_BTC
+
+    def _through(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
+        for block in self.blocks:
+            x_BTC = block(x_BTC, inputs)
+        return x_BTC
 
     def _positions(self, input_ids: Tensor, document_ids: Tensor | None, past: int, lengths_B: Tensor | None) -> Tensor:
         """(T,) positions, or (B, T) where documents start again at 0 or rows have pasts of their own."""

@@ -28,22 +28,16 @@ class Linear(nn.Linear):
             or not (x_RC.is_cpu and x_RC.dtype == torch.float32)
         ):
             return super().forward(x_RC)
-        slices = self._slices(x_RC.numel() // x_RC.size(-1))
-        return super().forward(x_RC) if slices == 1 else _sliced(x_RC, self._in_slices(slices), self.bias)
+        return self.plain(x_RC.numel() // x_RC.size(-1))(x_RC)
 
     def plain(self, rows: int) -> Callable[[Tensor], Tensor]:
         """``forward`` for so many rows, without gradients, as a function; it holds the weight as it is now."""
-        slices = self._slices(rows)
+        few = rows in _FEW and self.weight.is_cpu and self.weight.dtype == torch.float32
+        slices = _slices(self.out_features) if few else 1
         if slices == 1:
             return partial(F.linear, weight=self.weight, bias=self.bias)
-        return partial(_sliced, weight_SCK=self._in_slices(slices), bias_N=self.bias)
-
-    def _slices(self, rows: int) -> int:
-        good = rows in _FEW and self.weight.is_cpu and self.weight.dtype == torch.float32
-        return _slices(self.out_features) if good else 1
-
-    def _in_slices(self, slices: int) -> Tensor:
-        return self.weight.view(slices, -1, self.in_features).mT
+        weight_SCK = self.weight.view(slices, -1, self.in_features).mT
+        return partial(_sliced, weight_SCK=weight_SCK, bias_N=self.bias)
 
 
 def _sliced(x_RC: Tensor, weight_SCK: Tensor, bias_N: Tensor | None) -> Tensor:
