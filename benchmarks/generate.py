@@ -13,6 +13,7 @@ With FILE, a .jsonl with texts, there is the perplexity of its first 16,384 toke
 import argparse
 import itertools
 import json
+import math
 import os
 import re
 import statistics
@@ -146,7 +147,7 @@ def limit(folder: Path) -> float:
     from safetensors import safe_open
 
     with safe_open(folder / "model.safetensors", "pt") as file:
-        count = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118, no mapping
+        count = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118, no mapping
     block = torch.ones(count)
     times = []
     for _ in range(5):
@@ -173,11 +174,9 @@ def in_turn(folder: Path, tokens: int, rounds: int, *flags: str, batch: int = 1,
     """Medians of tokens a second: ours, ours with weights of eight bits, Hugging Face's, and what memory allows."""
     sides: dict[str, list[float]] = {"ours": [], "int8": [], "hf": [], "limit": []}
     for _ in range(rounds):
-        for side, values in sides.items():
-            if side == "limit":  # it moves by a fifth within minutes
-                values.append(batch * limit(folder))
-            else:
-                values.append(measure(side, folder, tokens, *flags, batch=batch, prompts=prompts))
+        for side in ("ours", "int8", "hf"):
+            sides[side].append(measure(side, folder, tokens, *flags, batch=batch, prompts=prompts))
+        sides["limit"].append(batch * limit(folder))  # it moves by a fifth within minutes
     return {side: statistics.median(values) for side, values in sides.items()}
 
 
