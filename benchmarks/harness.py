@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from lm_eval.api.model import LM
 
-from gpt_lightning.files import whole
+from gpt_lightning.atomic_files import whole
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.training.harness import BATCH_TOKENS, HarnessLM
 from gpt_lightning.training.harness_run import quiet, run_tasks

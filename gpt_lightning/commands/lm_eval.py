@@ -125,7 +125,7 @@ def _number(value: Any) -> str:
 
 def write(output: Path, record: dict[str, Any]) -> None:
     """Write all results; what is no plain value, such as a task's function, as its name."""
-    from gpt_lightning.files import whole
+    from gpt_lightning.atomic_files import whole
 
     try:
         with whole(output) as file:

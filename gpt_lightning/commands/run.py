@@ -17,13 +17,13 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning import data, tasks, training
+from gpt_lightning.atomic_files import whole
 from gpt_lightning.commands.arguments import in_full, option, refuse_early
 from gpt_lightning.commands.config_guard import check
 from gpt_lightning.commands.device import choose, find_device, keep_freed_memory
 from gpt_lightning.commands.from_checkpoint import modules_for, with_backbone, with_checkpoint
 from gpt_lightning.commands.run_parser import RunParser, importing_only
 from gpt_lightning.errors import InputError
-from gpt_lightning.files import whole
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.linear_loss import LMHead
 from gpt_lightning.tasks import Task

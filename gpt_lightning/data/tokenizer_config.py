@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from gpt_lightning.atomic_files import whole
 from gpt_lightning.errors import InputError
-from gpt_lightning.files import whole
 
 TEMPLATE = "chat_template.jinja"
 """Where younger folders of Hugging Face's have the template; it wins, as it does there."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+from gpt_lightning.atomic_files import digest_of, sha256
 from gpt_lightning.errors import InputError
-from gpt_lightning.files import digest_of, sha256
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.huggingface_names import TASKS
 from gpt_lightning.models.tensor_files import read_json, write_json

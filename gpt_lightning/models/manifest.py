@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Self
 
+from gpt_lightning.atomic_files import digest_of, sha256, whole
 from gpt_lightning.errors import InputError
-from gpt_lightning.files import digest_of, sha256, whole
 
 FILE: Final = "manifest.json"
 _CHECKPOINT: Final = re.compile(r"step_([0-9]+)(?:-([0-9]+))?\.ckpt")

@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from gpt_lightning.atomic_files import whole
 from gpt_lightning.errors import InputError
-from gpt_lightning.files import whole
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"

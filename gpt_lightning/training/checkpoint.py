@@ -10,9 +10,9 @@ from typing import Any, Literal
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint
 
+from gpt_lightning.atomic_files import sweep
 from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.errors import InputError, Interrupted
-from gpt_lightning.files import sweep
 from gpt_lightning.models.manifest import FILE, Manifest, entry_of
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.checkpoint_files import CheckpointFiles, cannot_write

@@ -10,8 +10,8 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
+from gpt_lightning.atomic_files import whole
 from gpt_lightning.errors import RunError
-from gpt_lightning.files import whole
 from gpt_lightning.models.weights import read_checkpoint
 
 

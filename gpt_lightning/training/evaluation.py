@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from gpt_lightning.files import whole
+from gpt_lightning.atomic_files import whole
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.base import Stage
 

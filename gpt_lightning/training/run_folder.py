@@ -9,8 +9,8 @@ from typing import Final
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from gpt_lightning.atomic_files import sweep
 from gpt_lightning.errors import InputError
-from gpt_lightning.files import sweep
 from gpt_lightning.models.manifest import FILE, Manifest, entry_of, place
 from gpt_lightning.training.checkpoint import make_folder
 from gpt_lightning.training.reading import read_checkpoint

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gpt_lightning.atomic_files import digest_of
 from gpt_lightning.errors import InputError
-from gpt_lightning.files import digest_of
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.huggingface import load_weights, read_config, save
 from gpt_lightning.tasks import CausalLM

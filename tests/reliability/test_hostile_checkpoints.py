@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from gpt_lightning.files import whole
+from gpt_lightning.atomic_files import whole
 from gpt_lightning.models.manifest import Entry, Manifest, entry_of
 from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 from tests.commands.test_run import Run, fit, run
