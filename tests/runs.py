@@ -8,10 +8,10 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from gpt_lightning.data import LanguageModeling, ReadingComprehension, SequenceTagging, TextClassification
 from gpt_lightning.data.base import DataModule
-from gpt_lightning.data.toy_world import write
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import OptimizerConfig, Schedule
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
+from gpt_lightning.toy_world.write import write
 from gpt_lightning.training import RandomnessByPosition
 
 TINY = GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, dropout=0.1)

@@ -13,6 +13,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch": set(),
     "errors": set(),
     "atomic_files": set(),
+    "toy_world": set(),
     "models": {"errors", "batch", "atomic_files"},
     "optim": {"errors", "batch"},
     "metrics": {"errors", "batch"},

@@ -30,8 +30,8 @@ def main(argv: list[str]) -> int:
     options = p.parse_args(argv)
 
     from gpt_lightning.commands.run import quiet
-    from gpt_lightning.data.toy_world import write
     from gpt_lightning.errors import InputError
+    from gpt_lightning.toy_world.write import write
 
     if not CONFIGS.is_dir():
         raise InputError(f"{CONFIGS} is not there: the quickstart runs in a checkout of the project")

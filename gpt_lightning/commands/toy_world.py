@@ -16,8 +16,8 @@ def main(argv: list[str]) -> int:
 
     from pathlib import Path
 
-    from gpt_lightning.data.toy_world import write
     from gpt_lightning.errors import InputError
+    from gpt_lightning.toy_world.write import write
 
     try:
         written = write(Path(options.folder), seed=options.seed)

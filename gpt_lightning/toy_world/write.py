@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, Final, Literal, get_args
 from zlib import crc32
 
-from gpt_lightning.data.toy_world_story import (
+from gpt_lightning.toy_world.story import (
     ENTITY_TYPES,
     SENTIMENTS,
     TASTES,

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from gpt_lightning.data import toy_world
-from gpt_lightning.data import toy_world_grammar as grammar
-from gpt_lightning.data.toy_world import (
+from gpt_lightning.toy_world import grammar
+from gpt_lightning.toy_world import write as toy_world
+from gpt_lightning.toy_world.write import (
     DEFAULT_COUNTS,
     ENTITY_TYPES,
     SENTIMENTS,
@@ -50,7 +50,7 @@ def test_golden_passages() -> None:
 def test_no_hash_seed_changes_a_byte() -> None:
     """Sets of strings are ordered differently in the other process."""
     printed = subprocess.run(
-        [sys.executable, "-c", "from tests.data.test_toy_world import digest; print(digest())"],
+        [sys.executable, "-c", "from tests.toy_world.test_toy_world import digest; print(digest())"],
         env={**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"},
         cwd=Path(__file__).parents[2],
         capture_output=True,

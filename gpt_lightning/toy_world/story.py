@@ -11,7 +11,7 @@ from random import Random
 from string import Formatter
 from typing import Final, TypeVar
 
-from gpt_lightning.data import toy_world_grammar as grammar
+from gpt_lightning.toy_world import grammar
 
 TOPICS: Final = tuple(grammar.TOPICS)
 SENTIMENTS: Final = tuple(grammar.SENTIMENTS)
