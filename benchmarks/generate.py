@@ -67,8 +67,8 @@ def make_model(folder: Path) -> None:
 
 def ours(folder: Path, options: argparse.Namespace) -> float:
     """Seconds that ``tokens`` tokens of each row take, once each prompt is read."""
-    from gpt_lightning.models.int8 import quantise
-    from gpt_lightning.models.sampling import Sampling, generate
+    from gpt_lightning.models.generation.generate import Sampling, generate
+    from gpt_lightning.models.generation.int8 import quantise
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.training.reading import load_task
 
@@ -98,7 +98,7 @@ def ours(folder: Path, options: argparse.Namespace) -> float:
 @torch.inference_mode()
 def perplexities(folder: Path, text: Path) -> tuple[float, float]:
     """Of a text's first tokens, 1,024 at a time, with all bits of the weights and with eight."""
-    from gpt_lightning.models.int8 import quantise
+    from gpt_lightning.models.generation.int8 import quantise
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.training.reading import load_task
 

@@ -38,7 +38,7 @@ STEPS = 4
 def train(shape: dict[str, int]) -> dict[str, float]:
     """Milliseconds a step, MB that the steps took above what was there before, and the operations of one."""
     from gpt_lightning.models import GPT, GPTConfig
-    from gpt_lightning.models.linear_loss import LMHead
+    from gpt_lightning.models.lm_head import LMHead
 
     T, width, vocab_size, rows = (shape[name] for name in ("T", "n_embd", "vocab_size", "rows"))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

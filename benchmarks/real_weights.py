@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from gpt_lightning.commands.export import main as export
-from gpt_lightning.models.sampling import Sampling, generate
+from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.training.reading import load_task
 

@@ -16,14 +16,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.models import GPT, GPTConfig
-from gpt_lightning.models.elementwise import rotate
-from gpt_lightning.models.linear_loss import linear_cross_entropy
-from gpt_lightning.models.sampling import Sampling, generate
+from gpt_lightning.models.generation.generate import Sampling, generate
+from gpt_lightning.models.kernels.elementwise import rotate
+from gpt_lightning.models.lm_head import linear_cross_entropy
 from gpt_lightning.optim import OptimizerConfig
 from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 from tests.commands.test_run import CONFIG
-from tests.models.test_elementwise import CASES, COS, SIGNED_SIN
+from tests.models.kernels.test_elementwise import CASES, COS, SIGNED_SIN
 from tests.runs import HEADS, causal_lm, head, language_modeling, trainer, write_text
 from tests.test_golden_losses import SHAPES, Losses
 

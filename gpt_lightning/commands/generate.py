@@ -39,8 +39,8 @@ def main(argv: list[str]) -> int:
 
     from gpt_lightning.data.tables import without_surrogates
     from gpt_lightning.errors import InputError
-    from gpt_lightning.models.int8 import quantise
-    from gpt_lightning.models.sampling import Sampling
+    from gpt_lightning.models.generation.generate import Sampling
+    from gpt_lightning.models.generation.int8 import quantise
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.training.reading import find_checkpoint, load_task
     from gpt_lightning.training.samples import continuation

@@ -58,7 +58,7 @@ def pretrain(max_steps: int | None) -> Path:
     from gpt_lightning.commands.run import CLI
     from gpt_lightning.data import LanguageModeling
     from gpt_lightning.metrics.language import unigram_cross_entropy
-    from gpt_lightning.models.sampling import Sampling
+    from gpt_lightning.models.generation.generate import Sampling
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.training.reading import find_checkpoint, load_task
     from gpt_lightning.training.samples import continuation

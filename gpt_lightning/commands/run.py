@@ -25,7 +25,7 @@ from gpt_lightning.commands.from_checkpoint import modules_for, with_backbone, w
 from gpt_lightning.commands.run_parser import RunParser, importing_only
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
-from gpt_lightning.models.linear_loss import LMHead
+from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.progress import progress_bar
 from gpt_lightning.training.run_folder import (

@@ -1,7 +1,7 @@
 """The transformer in plain torch: no Lightning, no data, no tasks."""
 
-from gpt_lightning.models.cache import KVCache
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.kv_cache import KVCache
 
 __all__ = ["GPT", "GPTConfig", "KVCache"]

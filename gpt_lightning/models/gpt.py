@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.models.cache import KVCache
 from gpt_lightning.models.config import GPTConfig
+from gpt_lightning.models.kv_cache import KVCache
 from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, SwiGLU, make_norm, rotary_angles
 
 INIT_STD = 0.02

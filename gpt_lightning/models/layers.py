@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gpt_lightning.models.cache import KVCache
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.elementwise import RMSNorm, rotate, squared_relu, swiglu
-from gpt_lightning.models.linear import Linear
+from gpt_lightning.models.kernels.elementwise import RMSNorm, rotate, squared_relu, swiglu
+from gpt_lightning.models.kernels.linear import Linear
+from gpt_lightning.models.kv_cache import KVCache
 
 
 def make_norm(config: GPTConfig) -> nn.Module:

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from gpt_lightning.data.chat import chat_text
 from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.errors import InputError
-from gpt_lightning.models.sampling import Sampling
-from gpt_lightning.models.together import generate_together
+from gpt_lightning.models.generation.batched import generate_together
+from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.training.harness_rows import batches
 from gpt_lightning.training.scoring import Continuation, Score, score

@@ -9,7 +9,7 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
 from gpt_lightning.data.tables import without_surrogates
 from gpt_lightning.data.tokenizer import Tokenizer
-from gpt_lightning.models.sampling import Sampling, generate
+from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.training.checkpoint import tokenizer_of
 

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from gpt_lightning.models.together import padded
+from gpt_lightning.models.generation.batched import padded
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.training.harness_rows import Row, batches, shared_rows
 

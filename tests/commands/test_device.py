@@ -12,8 +12,8 @@ import torch
 from gpt_lightning.commands.device import Choice, Device, choose, find_device
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT
-from gpt_lightning.models.linear_loss import LMHead
-from gpt_lightning.models.sampling import Sampling, generate
+from gpt_lightning.models.generation.generate import Sampling, generate
+from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.training.reading import read_checkpoint
 from tests.commands.test_run import Run, fit, run
 from tests.runs import causal_lm, language_modeling, trainer

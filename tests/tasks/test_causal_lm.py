@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.errors import InputError
-from gpt_lightning.models import GPTConfig, linear_loss
+from gpt_lightning.models import GPTConfig, lm_head
 from gpt_lightning.optim import OptimizerConfig, Schedule
 from gpt_lightning.tasks import CausalLM
 from tests.runs import causal_lm, language_modeling, trainer
@@ -223,7 +223,7 @@ def test_masked_labels_never_move_the_loss() -> None:
 
 @pytest.mark.parametrize("tie", [True, False])
 def test_the_logits_of_all_tokens_are_never_in_memory(monkeypatch: pytest.MonkeyPatch, tie: bool) -> None:
-    monkeypatch.setattr(linear_loss, "_rows_at_once", lambda _: 5)
+    monkeypatch.setattr(lm_head, "_rows_at_once", lambda _: 5)
     item = batch(16, 8, 0.9, seed=7)
     for cap in (None, 1.5):
         module = task(vocab_size=1000, tie_embeddings=tie, logit_softcap=cap)

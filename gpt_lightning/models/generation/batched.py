@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.models.cache import KVCache
-from gpt_lightning.models.decoder import Decoder
+from gpt_lightning.models.generation.decoder import Decoder
+from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.sampling import Sampling
+from gpt_lightning.models.kv_cache import KVCache
 
 _WORTH_COPYING: Final = 0.75
 """Texts that have ended leave the cache once no more than this share of its rows go on: leaving copies the others."""

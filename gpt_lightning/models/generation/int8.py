@@ -8,10 +8,10 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from gpt_lightning.models.elementwise import swiglu
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.kernels.elementwise import swiglu
 from gpt_lightning.models.layers import MLP, Attention, SwiGLU
-from gpt_lightning.models.linear_loss import LMHead, softcapped
+from gpt_lightning.models.lm_head import LMHead, softcapped
 
 _MOST: Final = 127.0
 """The largest eight-bit integer, of which there is a negative too."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from gpt_lightning.batch import IGNORE_INDEX
-from gpt_lightning.models.linear import Linear
+from gpt_lightning.models.kernels.linear import Linear
 
 
 class LMHead(Linear):

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.models import KVCache
-from gpt_lightning.models import decoder as decoder_file
-from gpt_lightning.models.decoder import Decoder
+from gpt_lightning.models.generation import decoder as decoder_file
+from gpt_lightning.models.generation.decoder import Decoder
+from gpt_lightning.models.generation.int8 import quantise
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.int8 import quantise
-from gpt_lightning.models.linear_loss import LMHead
+from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.models.lora import LoRA, add_adapters
-from tests.models.test_cache_and_sampling import BLOCK_SIZE, SHAPES, model
+from tests.models.generation.test_generate import BLOCK_SIZE, SHAPES, model
 from tests.models.test_parity import random_ids
 
 KINDS: dict[str, dict[str, Any]] = {

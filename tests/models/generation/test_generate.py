@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig, KVCache
-from gpt_lightning.models.sampling import Sampling, generate
+from gpt_lightning.models.generation.generate import Sampling, generate
 from tests.models.test_gpt import randomise
 from tests.models.test_parity import KIN, STRETCHED, pair, random_ids
 
@@ -210,7 +210,7 @@ def test_the_cache_has_room_for_no_more_than_there_will_be(
             super().advance(num_tokens)
             caches.append(self)
 
-    monkeypatch.setattr("gpt_lightning.models.sampling.KVCache", Watched)
+    monkeypatch.setattr("gpt_lightning.models.generation.generate.KVCache", Watched)
     gpt, head = model()
     list(generate(gpt, head, random_ids(1, prompt_length), max_new_tokens=max_new_tokens, sampling=GREEDY))
     assert {cache.capacity for cache in caches} == {capacity}

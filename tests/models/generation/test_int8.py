@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from gpt_lightning.models import GPT, GPTConfig
-from gpt_lightning.models.int8 import Int8Linear, quantise
-from gpt_lightning.models.linear_loss import LMHead
-from gpt_lightning.models.sampling import generate
-from tests.models.test_cache_and_sampling import GREEDY, SHAPES
+from gpt_lightning.models.generation.generate import generate
+from gpt_lightning.models.generation.int8 import Int8Linear, quantise
+from gpt_lightning.models.lm_head import LMHead
+from tests.models.generation.test_generate import GREEDY, SHAPES
 from tests.models.test_gpt import randomise
 from tests.models.test_parity import random_ids
 

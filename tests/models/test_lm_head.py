@@ -13,8 +13,8 @@ from torch.distributed.tensor import DTensor
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.commands.device import find_device
 from gpt_lightning.errors import InputError
-from gpt_lightning.models import GPTConfig, linear_loss
-from gpt_lightning.models.linear_loss import LMHead, linear_cross_entropy
+from gpt_lightning.models import GPTConfig, lm_head
+from gpt_lightning.models.lm_head import LMHead, linear_cross_entropy
 from tests.tensors import Watch, distance
 
 # B batch, T tokens, C channels, V vocabulary
@@ -37,8 +37,8 @@ class Chunks(NamedTuple):
 def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Chunks:
     """Few tokens a chunk, of which the last has fewer, or all of them in one; on a processor and as on a GPU."""
     found: Chunks = request.param
-    monkeypatch.setattr(linear_loss, "_rows_at_once", lambda _: found.rows)
-    monkeypatch.setattr(linear_loss, "_selects", lambda _: found.selects)
+    monkeypatch.setattr(lm_head, "_rows_at_once", lambda _: found.rows)
+    monkeypatch.setattr(lm_head, "_selects", lambda _: found.selects)
     return found
 
 
@@ -161,9 +161,9 @@ def test_it_takes_no_product_more_and_far_less_memory(chunks: Chunks) -> None:
 
 def test_how_many_tokens_a_chunk_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    sizes = {vocab: linear_loss._rows_at_once(torch.empty(vocab, 1)) for vocab in (50_257, 4096, 65)}
+    sizes = {vocab: lm_head._rows_at_once(torch.empty(vocab, 1)) for vocab in (50_257, 4096, 65)}
     assert sizes == {50_257: 512, 4096: 2048, 65: 2**23 // 65}
-    assert linear_loss._rows_at_once(torch.empty(50_257, 1, device="meta")) == 4096
+    assert lm_head._rows_at_once(torch.empty(50_257, 1, device="meta")) == 4096
 
 
 def test_a_second_backward_pass_is_refused() -> None:

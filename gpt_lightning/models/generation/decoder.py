@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gpt_lightning.models.cache import KVCache
-from gpt_lightning.models.elementwise import RMSNorm, swiglu
+from gpt_lightning.models.generation.int8 import Int8Linear, Int8SwiGLU
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.int8 import Int8Linear, Int8SwiGLU
+from gpt_lightning.models.kernels.elementwise import RMSNorm, swiglu
+from gpt_lightning.models.kernels.linear import Linear
+from gpt_lightning.models.kv_cache import KVCache
 from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, SwiGLU
-from gpt_lightning.models.linear import Linear
 
 Function = Callable[[Tensor], Tensor]
 PlainBlock = Callable[[Tensor, int, AttentionInputs], Tensor]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gpt_lightning.models.prompt_lookup import PromptLookup
-from gpt_lightning.models.sampling import Sampling, generate
-from tests.models.test_cache_and_sampling import ALL, BLOCK_SIZE, GREEDY, model
+from gpt_lightning.models.generation.generate import Sampling, generate
+from gpt_lightning.models.generation.prompt_lookup import PromptLookup
+from tests.models.generation.test_generate import ALL, BLOCK_SIZE, GREEDY, model
 from tests.models.test_parity import random_ids
 
 

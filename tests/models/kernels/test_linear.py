@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpt_lightning.models.linear import Linear, _slices
+from gpt_lightning.models.kernels.linear import Linear, _slices
 
 
 @pytest.fixture

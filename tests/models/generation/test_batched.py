@@ -9,9 +9,9 @@ from torch import Tensor
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT
-from gpt_lightning.models.sampling import Sampling, generate
-from gpt_lightning.models.together import generate_together
-from tests.models.test_cache_and_sampling import ALL, GREEDY, VOCAB_SIZE, model
+from gpt_lightning.models.generation.batched import generate_together
+from gpt_lightning.models.generation.generate import Sampling, generate
+from tests.models.generation.test_generate import ALL, GREEDY, VOCAB_SIZE, model
 
 PROMPTS = [[3], [5, 6, 7, 8, 9, 10, 11], [1, 2], [4, 4, 4, 4, 4], [12, 13, 14], [3, 1, 4, 1, 5, 9]]
 

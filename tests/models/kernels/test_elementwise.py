@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpt_lightning.models.elementwise import RMSNorm, rotate, squared_relu, swiglu
+from gpt_lightning.models.kernels.elementwise import RMSNorm, rotate, squared_relu, swiglu
 
 T, HEADS, WIDTH = 5, 3, 8
 ANGLES = torch.randn(T, 1, WIDTH // 2, generator=torch.Generator().manual_seed(0))

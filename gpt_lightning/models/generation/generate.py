@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.models.cache import KVCache
-from gpt_lightning.models.decoder import Decoder
+from gpt_lightning.models.generation.decoder import Decoder
+from gpt_lightning.models.generation.prompt_lookup import PromptLookup
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.prompt_lookup import PromptLookup
+from gpt_lightning.models.kv_cache import KVCache
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Text generation: one stream, batches, speculative decoding by prompt lookup, int8 weights."""
