@@ -14,7 +14,7 @@ from gpt_lightning.data.tokenizer_sources import bytes_tokenizer
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.tasks import CausalLM
-from tests.models.hugging_face import saved
+from tests.models.huggingface.families import saved
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 WAYS = ["encoder", "decoder"]

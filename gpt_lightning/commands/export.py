@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
 
     from gpt_lightning.errors import InputError
     from gpt_lightning.models import huggingface
-    from gpt_lightning.models.tensor_files import write_json
+    from gpt_lightning.models.huggingface.tensor_files import write_json
     from gpt_lightning.training.checkpoint import make_folder
     from gpt_lightning.training.reading import find_checkpoint, load_task
 

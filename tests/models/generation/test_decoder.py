@@ -14,7 +14,7 @@ from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.models.lora import LoRA, add_adapters
 from tests.models.generation.test_generate import BLOCK_SIZE, SHAPES, model
-from tests.models.test_parity import random_ids
+from tests.models.huggingface.test_parity import random_ids
 
 KINDS: dict[str, dict[str, Any]] = {
     **SHAPES,

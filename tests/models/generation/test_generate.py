@@ -11,8 +11,8 @@ from torch import Tensor
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig, KVCache
 from gpt_lightning.models.generation.generate import Sampling, generate
+from tests.models.huggingface.test_parity import KIN, STRETCHED, pair, random_ids
 from tests.models.test_gpt import randomise
-from tests.models.test_parity import KIN, STRETCHED, pair, random_ids
 
 VOCAB_SIZE = 61
 BLOCK_SIZE = 16

@@ -11,8 +11,8 @@ from gpt_lightning.models.generation.generate import generate
 from gpt_lightning.models.generation.int8 import Int8Linear, quantise
 from gpt_lightning.models.lm_head import LMHead
 from tests.models.generation.test_generate import GREEDY, SHAPES
+from tests.models.huggingface.test_parity import random_ids
 from tests.models.test_gpt import randomise
-from tests.models.test_parity import random_ids
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.models.generation.prompt_lookup import PromptLookup
 from tests.models.generation.test_generate import ALL, BLOCK_SIZE, GREEDY, model
-from tests.models.test_parity import random_ids
+from tests.models.huggingface.test_parity import random_ids
 
 
 def by_searching(text: list[int], room: int) -> list[int]:

@@ -17,7 +17,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.huggingface import load_weights, read_config, save, why_not_huggingface
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, TokenClassification
-from tests.models.hugging_face import (
+from tests.models.huggingface.families import (
     BLOCK_SIZE,
     FAMILIES,
     LABELS,

@@ -8,10 +8,10 @@ from typing import Any, Final, cast
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.huggingface_config import Options, is_multi_label, read_labels, read_shape, read_task
-from gpt_lightning.models.huggingface_names import TaskName
-from gpt_lightning.models.huggingface_own import OWN, read_own
-from gpt_lightning.models.tensor_files import read_json, stored_tensors
+from gpt_lightning.models.huggingface.config import Options, is_multi_label, read_labels, read_shape, read_task
+from gpt_lightning.models.huggingface.names import TaskName
+from gpt_lightning.models.huggingface.own import OWN, read_own
+from gpt_lightning.models.huggingface.tensor_files import read_json, stored_tensors
 
 CONFIG: Final = "config.json"
 

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin,
 from gpt_lightning.atomic_files import digest_of, sha256
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.huggingface_names import TASKS
-from gpt_lightning.models.tensor_files import read_json, write_json
+from gpt_lightning.models.huggingface.names import TASKS
+from gpt_lightning.models.huggingface.tensor_files import read_json, write_json
 
 OWN: Final = "gpt_lightning.json"
 _FORMAT: Final = 1

@@ -10,11 +10,11 @@ from torch import Tensor
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.huggingface_export import why_not_huggingface
-from gpt_lightning.models.huggingface_folder import Pretrained
-from gpt_lightning.models.huggingface_names import FAMILIES, their_linears
+from gpt_lightning.models.huggingface.export import why_not_huggingface
+from gpt_lightning.models.huggingface.folder import Pretrained
+from gpt_lightning.models.huggingface.names import FAMILIES, their_linears
+from gpt_lightning.models.huggingface.tensor_files import write_file, write_json
 from gpt_lightning.models.lora import ADAPTER_CONFIG, LoRA, factors, import_peft
-from gpt_lightning.models.tensor_files import write_file, write_json
 
 WEIGHTS: Final = "adapter_model.safetensors"
 _TASKS: Final = {

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.huggingface_folder import Pretrained, effective
-from gpt_lightning.models.huggingface_names import FAMILIES, embedding_name, head_views, our_views, their_views
-from gpt_lightning.models.huggingface_own import check_files
-from gpt_lightning.models.tensor_files import FLOATING, Stored, read_tensor, stored_tensors, weight_files
+from gpt_lightning.models.huggingface.folder import Pretrained, effective
+from gpt_lightning.models.huggingface.names import FAMILIES, embedding_name, head_views, our_views, their_views
+from gpt_lightning.models.huggingface.own import check_files
+from gpt_lightning.models.huggingface.tensor_files import FLOATING, Stored, read_tensor, stored_tensors, weight_files
 
 _BUFFERS: Final = re.compile(r"(.*\.)?(h\.\d+\.attn\.(masked_)?bias|layers\.\d+\.self_attn\.rotary_emb\.inv_freq)")
 """What old files hold beside weights: masks and frequencies, which are computed."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.huggingface_names import FAMILIES, TASKS, Family, TaskName
+from gpt_lightning.models.huggingface.names import FAMILIES, TASKS, Family, TaskName
 
 _NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "add_cross_attention": (False,),

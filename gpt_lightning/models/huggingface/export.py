@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.huggingface_names import FAMILIES, TaskName
+from gpt_lightning.models.huggingface.names import FAMILIES, TaskName
 
 
 def why_not_huggingface(config: GPTConfig, task: TaskName, pooling: str = "last") -> str | None:

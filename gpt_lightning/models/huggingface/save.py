@@ -1,8 +1,4 @@
-"""Folders that are at once Hugging Face's and ours: a configuration and safetensors, nothing that could run.
-
-``config.json`` is Hugging Face's configuration, ``gpt_lightning.json`` ours: a folder has one of them or both. Where
-Hugging Face has no such model, the tensors have our names and there is no ``config.json``.
-"""
+"""Write a task as a model folder."""
 
 import math
 from collections.abc import Mapping
@@ -16,14 +12,11 @@ from torch import nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.huggingface_export import config_json, model_type_of, why_not_huggingface
-from gpt_lightning.models.huggingface_folder import CONFIG, Pretrained, read_config
-from gpt_lightning.models.huggingface_names import FAMILIES, head_views, our_views, their_views
-from gpt_lightning.models.huggingface_own import OWN, write_own
-from gpt_lightning.models.huggingface_weights import load_weights
-from gpt_lightning.models.tensor_files import INDEX, SINGLE, weight_files, write_json, write_tensors
-
-__all__ = ["Pretrained", "load_weights", "read_config", "save", "why_not_huggingface"]
+from gpt_lightning.models.huggingface.export import config_json, model_type_of, why_not_huggingface
+from gpt_lightning.models.huggingface.folder import CONFIG
+from gpt_lightning.models.huggingface.names import FAMILIES, head_views, our_views, their_views
+from gpt_lightning.models.huggingface.own import OWN, write_own
+from gpt_lightning.models.huggingface.tensor_files import INDEX, SINGLE, weight_files, write_json, write_tensors
 
 
 def save(
