@@ -25,7 +25,7 @@ from gpt_lightning.data.packing import PackedBlocks
 from gpt_lightning.data.permutation import Permutation
 from gpt_lightning.data.shard_file import _CHUNK_BYTES, _HEADER_BYTES, ShardWriter, _pack_header
 from gpt_lightning.data.shards import SHARD_TOKENS, TokenStream
-from gpt_lightning.data.tokenizer_sources import train_characters
+from gpt_lightning.tokenizers.build import train_characters
 
 GIGABYTES = 10
 BATCHES = 200

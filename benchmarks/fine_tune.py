@@ -90,7 +90,7 @@ def draw_rows(data: Path, folder: Path, examples: int) -> None:
 
 def make_model(data: Path, folder: Path) -> None:
     """A tokenizer, and a Hugging Face folder of the small shape, without weights."""
-    from gpt_lightning.data.tokenizer_sources import train_bpe
+    from gpt_lightning.tokenizers.build import train_bpe
 
     rows = map(json.loads, (data / "train.jsonl").read_text(encoding="utf-8").splitlines())
     texts = [row.get("text") or row.get("context") or " ".join(row["tokens"]) for row in rows]

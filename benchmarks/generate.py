@@ -58,7 +58,7 @@ def make_model(folder: Path) -> None:
     """A folder of random weights, with a tokenizer that it does not need more of."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from gpt_lightning.data.tokenizer_sources import train_characters
+    from gpt_lightning.tokenizers.build import train_characters
 
     LlamaForCausalLM(LlamaConfig(**SHAPE, max_position_embeddings=2112)).save_pretrained(folder)
     train_characters([PROMPT]).save(folder / "tokenizer.json")

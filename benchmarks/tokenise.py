@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from gpt_lightning.data.shards import tokenise
-from gpt_lightning.data.source import read_texts
-from gpt_lightning.data.tokenizer_sources import load_tokenizer
+from gpt_lightning.data.sources.source import read_texts
+from gpt_lightning.tokenizers.build import load_tokenizer
 
 
 def measure(what: str, text: str, tokenizer_file: str) -> dict[str, float]:

@@ -10,10 +10,10 @@ import torch
 
 from gpt_lightning.cli import main
 from gpt_lightning.commands.run import CLI
-from gpt_lightning.data.tokenizer_sources import bytes_tokenizer
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.tasks import CausalLM
+from gpt_lightning.tokenizers.build import bytes_tokenizer
 from tests.models.huggingface.families import saved
 
 CONFIGS = Path(__file__).parents[1] / "configs"

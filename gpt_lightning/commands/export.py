@@ -8,8 +8,8 @@ from gpt_lightning.commands.export_adapter import export_adapter
 from gpt_lightning.commands.parser import Parser
 
 if TYPE_CHECKING:
-    from gpt_lightning.data.tokenizer import Tokenizer
     from gpt_lightning.tasks import Task
+    from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
 def parser() -> Parser:

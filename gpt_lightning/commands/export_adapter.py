@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from gpt_lightning.data.tokenizer import Tokenizer
     from gpt_lightning.tasks import Task
+    from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
 def export_adapter(path: Path, folder: Path, init_from: str | None, dtype: "torch.dtype") -> int:

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     """Print the prompt and its continuation as it is made."""
     options = parser().parse_args(argv)
 
-    from gpt_lightning.data.tables import without_surrogates
+    from gpt_lightning.data.sources.row_formats import without_surrogates
     from gpt_lightning.errors import InputError
     from gpt_lightning.models.generation.generate import Sampling
     from gpt_lightning.models.generation.int8 import quantise

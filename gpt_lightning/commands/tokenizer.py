@@ -52,8 +52,8 @@ def train(
         text_column: the column that holds the text, of sources with columns.
         overwrite: replace output where it exists.
     """
-    from gpt_lightning.data.source import read_texts
-    from gpt_lightning.data.tokenizer_sources import bytes_tokenizer, train_bpe, train_characters
+    from gpt_lightning.data.sources.source import read_texts
+    from gpt_lightning.tokenizers.build import bytes_tokenizer, train_bpe, train_characters
 
     if output.exists() and not overwrite:
         raise InputError(f"--output: {output} exists; choose another name or add --overwrite")
@@ -80,8 +80,8 @@ def train(
 
 def show(spec: str, text: str) -> None:
     """Print the ids that ``spec`` gives ``text``, and what each spells."""
-    from gpt_lightning.data.tables import without_surrogates
-    from gpt_lightning.data.tokenizer_sources import bytes_tokenizer, load_tokenizer
+    from gpt_lightning.data.sources.row_formats import without_surrogates
+    from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
 
     text = without_surrogates(text)  # what the shell gave may not be UTF-8
     tokenizer = bytes_tokenizer() if spec == "bytes" else load_tokenizer(spec, key="TOKENIZER")

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
-from gpt_lightning.data.source import Source, fingerprint
-from gpt_lightning.data.tokenizer import Tokenizer
-from gpt_lightning.data.tokenizer_sources import build_tokenizer
+from gpt_lightning.data.sources.source import Source, fingerprint
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.build import build_tokenizer
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 Split = Literal["train", "validation", "test"]
 

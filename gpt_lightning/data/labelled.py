@@ -9,10 +9,10 @@ from typing import Generic, Literal, Protocol, TypeVar
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning.data.base import DataModule, Split
-from gpt_lightning.data.formats import Row
-from gpt_lightning.data.in_memory import ByLength, InOrder, LongestFirst, Order
-from gpt_lightning.data.source import Source, read_rows
-from gpt_lightning.data.tables import shown
+from gpt_lightning.data.length_batching import ByLength, InOrder, LongestFirst, Order
+from gpt_lightning.data.sources.formats import Row
+from gpt_lightning.data.sources.row_formats import shown
+from gpt_lightning.data.sources.source import Source, read_rows
 from gpt_lightning.errors import InputError
 
 OnBadRow = Literal["stop", "skip"]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from gpt_lightning.data.tables import shown, without_surrogates
+from gpt_lightning.data.sources.row_formats import shown, without_surrogates
 from gpt_lightning.errors import InputError
 
 _DIGITS: Final = 18  # Python refuses to read a number of thousands

@@ -7,7 +7,7 @@ from gpt_lightning.batch import LanguageModelingBatch
 from gpt_lightning.data.base import DataModule, Split
 from gpt_lightning.data.packing import PackedBlocks
 from gpt_lightning.data.shards import TokenStream, tokenise
-from gpt_lightning.data.source import read_texts
+from gpt_lightning.data.sources.source import read_texts
 
 
 class LanguageModeling(DataModule):

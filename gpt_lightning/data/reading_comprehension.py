@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, QuestionAnsweringBatch
 from gpt_lightning.data.base import Split
-from gpt_lightning.data.formats import Row
-from gpt_lightning.data.in_memory import InMemory, digest, mask, pad
 from gpt_lightning.data.labelled import Labelled, OnBadRow
-from gpt_lightning.data.squad import Question, answer_tokens, questions
-from gpt_lightning.data.windows import Window, token_windows
+from gpt_lightning.data.length_batching import InMemory, digest, mask, pad
+from gpt_lightning.data.overlapping_windows import Window, token_windows
+from gpt_lightning.data.sources.formats import Row
+from gpt_lightning.data.sources.squad import Question, answer_tokens, questions
 from gpt_lightning.errors import InputError
 
 

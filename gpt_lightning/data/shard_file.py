@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 # Raise it whenever the same text would give another file: the layout here, or how ``read_texts`` cuts documents.
 VERSION: Final = 1

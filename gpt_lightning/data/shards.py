@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from gpt_lightning.atomic_files import sync_folder
 from gpt_lightning.data.shard_file import REMAKE, VERSION, Shard, ShardWriter
-from gpt_lightning.data.source import PIECE_CHARACTERS, Piece, Source, fingerprint, read_texts
-from gpt_lightning.data.tokenizer import Tokenizer
+from gpt_lightning.data.sources.source import PIECE_CHARACTERS, Piece, Source, fingerprint, read_texts
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 SHARD_TOKENS: Final = 128 << 20
 """Most tokens of one shard: 256 MiB of a vocabulary of up to 65536."""

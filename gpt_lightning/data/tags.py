@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
-from gpt_lightning.data.tables import shown
+from gpt_lightning.data.sources.row_formats import shown
 from gpt_lightning.errors import InputError
 
 Scheme = Literal["BIO", "BIOES"]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.data.base import Split
-from gpt_lightning.data.formats import Row
-from gpt_lightning.data.in_memory import InMemory, digest, mask, pad
 from gpt_lightning.data.labelled import Labelled, OnBadRow
 from gpt_lightning.data.labels import is_number, label_name, read_labels
-from gpt_lightning.data.source import filled_text, row_id, row_value
-from gpt_lightning.data.tables import shown
+from gpt_lightning.data.length_batching import InMemory, digest, mask, pad
+from gpt_lightning.data.sources.formats import Row
+from gpt_lightning.data.sources.row_formats import shown
+from gpt_lightning.data.sources.source import filled_text, row_id, row_value
 from gpt_lightning.errors import InputError
 
 

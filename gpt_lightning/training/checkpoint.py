@@ -11,10 +11,10 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from gpt_lightning.atomic_files import sweep
-from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.models.manifest import FILE, Manifest, entry_of
 from gpt_lightning.tasks import Task
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.training.checkpoint_files import CheckpointFiles, cannot_write
 from gpt_lightning.training.identity import differences, identity
 from gpt_lightning.training.validation import is_last_step, validation_follows

@@ -17,12 +17,12 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from torch import Tensor
 from tqdm import tqdm
 
-from gpt_lightning.data.chat import chat_text
-from gpt_lightning.data.tokenizer import Tokenizer
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.generation.batched import generate_together
 from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM
+from gpt_lightning.tokenizers.chat_template import chat_text
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.training.harness_rows import batches
 from gpt_lightning.training.scoring import Continuation, Score, score
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from gpt_lightning import tasks
-from gpt_lightning.data.tokenizer import Tokenizer
-from gpt_lightning.data.tokenizer_sources import load_tokenizer
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface, weights
 from gpt_lightning.models.weights import find_base, find_checkpoint, first_line
+from gpt_lightning.tokenizers.build import load_tokenizer
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["find_checkpoint", "load_task", "read_checkpoint"]
 

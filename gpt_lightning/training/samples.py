@@ -7,10 +7,10 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
-from gpt_lightning.data.tables import without_surrogates
-from gpt_lightning.data.tokenizer import Tokenizer
+from gpt_lightning.data.sources.row_formats import without_surrogates
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.tasks import CausalLM
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.training.checkpoint import tokenizer_of
 
 

@@ -17,7 +17,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from gpt_lightning.data.tokenizer_sources import train_bpe
+from gpt_lightning.tokenizers.build import train_bpe
 from gpt_lightning.training.reading import find_checkpoint, load_task
 from tests.commands.test_heads import pretrain
 from tests.heads import CommandLine, write_config

@@ -12,9 +12,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 
 from gpt_lightning.data.base import DataModule
-from gpt_lightning.data.tokenizer import Tokenizer
-from gpt_lightning.data.tokenizer_sources import bytes_tokenizer, train_bpe, train_characters
 from gpt_lightning.metrics.entity_f1 import entities
+from gpt_lightning.tokenizers.build import bytes_tokenizer, train_bpe, train_characters
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 HARD_TEXTS = [
     "  Zoe\u0308 vive à São Paulo\r\navec 👩‍👩‍👧 et 🏳️‍🌈.",

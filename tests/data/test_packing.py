@@ -12,8 +12,8 @@ from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.data.packing import PackedBlocks
 from gpt_lightning.data.permutation import Permutation
 from gpt_lightning.data.shards import TokenStream, tokenise
-from gpt_lightning.data.tokenizer_sources import bytes_tokenizer
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.build import bytes_tokenizer
 
 END = 256
 DOCUMENTS = ["first", "汉字 é", "a longer one, over several blocks", "last"]

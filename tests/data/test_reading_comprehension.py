@@ -10,9 +10,9 @@ import pytest
 
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.data.reading_comprehension import ReadingComprehension
-from gpt_lightning.data.tokenizer import Tokenizer
-from gpt_lightning.data.tokenizer_sources import train_bpe
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.build import train_bpe
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from tests.data.drive import HARD_TEXTS, TOKENIZERS, attach, batches, save_tokenizer, write_rows
 
 CONTEXT = "  Anna\r\nlives in 東京 with 👩‍👩‍👧 since 1999."

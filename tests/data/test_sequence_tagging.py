@@ -12,10 +12,10 @@ import pytest
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.data.sequence_tagging import SequenceTagging
 from gpt_lightning.data.tags import Scheme
-from gpt_lightning.data.tokenizer import Tokenizer
-from gpt_lightning.data.tokenizer_sources import train_bpe
-from gpt_lightning.data.words import split_words
+from gpt_lightning.data.word_split import split_words
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.build import train_bpe
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from tests.data.drive import HARD_TEXTS, TOKENIZERS, attach, batches, save_tokenizer, tags_to_spans, write_rows
 
 TAGS = [

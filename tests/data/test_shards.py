@@ -16,9 +16,9 @@ import pytest
 from gpt_lightning.data import shards as module
 from gpt_lightning.data.shard_file import _pack_header
 from gpt_lightning.data.shards import TokenStream, tokenise
-from gpt_lightning.data.tokenizer import Tokenizer
-from gpt_lightning.data.tokenizer_sources import bytes_tokenizer, train_bpe
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.build import bytes_tokenizer, train_bpe
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 END = 256
 DOCUMENTS = [

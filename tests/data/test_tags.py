@@ -6,7 +6,7 @@ import random
 import pytest
 
 from gpt_lightning.data.tags import Scheme, check_tags, convert_tags, spans_to_tags, tag_names
-from gpt_lightning.data.words import split_words
+from gpt_lightning.data.word_split import split_words
 from gpt_lightning.errors import InputError
 from tests.data.drive import tags_to_spans
 

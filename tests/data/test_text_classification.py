@@ -10,8 +10,8 @@ import pytest
 
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.data.text_classification import TextClassification
-from gpt_lightning.data.tokenizer_sources import train_bpe
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.build import train_bpe
 from tests.data.drive import HARD_TEXTS, TOKENIZERS, attach, batches, save_tokenizer, write_rows
 
 TOPICS = [

@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from gpt_lightning.cli import main
-from gpt_lightning.data.tokenizer_sources import load_tokenizer
-from gpt_lightning.data.words import split_words
+from gpt_lightning.data.word_split import split_words
+from gpt_lightning.tokenizers.build import load_tokenizer
 from tests.heads import CLASSES, CommandLine
 from tests.reliability.conftest import many, tally
 

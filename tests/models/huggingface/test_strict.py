@@ -350,7 +350,7 @@ def test_a_write_that_fails_leaves_no_model(tmp_path: Path, monkeypatch: pytest.
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gpt_lightning.models.huggingface.save.write_own", full)
+    monkeypatch.setattr("gpt_lightning.models.huggingface.write.write_own", full)
     with pytest.raises(OSError, match="No space left"):
         save(tmp_path, ours, dict(ours.hparams))
     with pytest.raises(InputError, match=r"has neither config\.json nor gpt_lightning\.json, so it is no model"):

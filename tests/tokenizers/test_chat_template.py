@@ -10,9 +10,9 @@ import tokenizers
 from tokenizers import models
 from transformers import PreTrainedTokenizerFast
 
-from gpt_lightning.data.chat import chat_text
-from gpt_lightning.data.tokenizer_config import TokenizerConfig
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.chat_template import chat_text
+from gpt_lightning.tokenizers.config import TokenizerConfig
 
 SAID = [
     {"role": "system", "content": "Be <kind>."},

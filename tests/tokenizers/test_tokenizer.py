@@ -15,16 +15,16 @@ import pytest
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
-from gpt_lightning.data.tokenizer import END_OF_TEXT, Tokenizer
-from gpt_lightning.data.tokenizer_config import TokenizerConfig
-from gpt_lightning.data.tokenizer_sources import (
+from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.build import (
     build_tokenizer,
     bytes_tokenizer,
     load_tokenizer,
     train_bpe,
     train_characters,
 )
-from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.config import TokenizerConfig
+from gpt_lightning.tokenizers.tokenizer import END_OF_TEXT, Tokenizer
 
 TEXTS = [
     "",

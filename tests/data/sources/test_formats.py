@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gpt_lightning.data.formats import SUFFIXES, file_rows, supported
+from gpt_lightning.data.sources.formats import SUFFIXES, file_rows, supported
 from gpt_lightning.errors import InputError
 
 HARD = "emoji 👩‍👩‍👧, 汉字, e\u0301, nbsp \u00a0, \u2028 \x85"

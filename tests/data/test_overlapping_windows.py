@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gpt_lightning.data.windows import Window, token_windows, word_windows
+from gpt_lightning.data.overlapping_windows import Window, token_windows, word_windows
 from gpt_lightning.errors import InputError
 
 

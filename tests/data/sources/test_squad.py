@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpt_lightning.data.formats import Row, file_rows
-from gpt_lightning.data.squad import Question, answer_tokens, questions
-from gpt_lightning.data.tokenizer import Tokenizer
-from gpt_lightning.data.tokenizer_sources import bytes_tokenizer, train_bpe, train_characters
+from gpt_lightning.data.sources.formats import Row, file_rows
+from gpt_lightning.data.sources.squad import Question, answer_tokens, questions
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.build import bytes_tokenizer, train_bpe, train_characters
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from tests.data.drive import token_span
 
 CONTEXT = "  Anna\r\nlives in 東京 with 👩‍👩‍👧 since 1999."

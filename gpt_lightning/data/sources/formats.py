@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, cast
 
-from gpt_lightning.data.tables import Row, conll_rows, csv_rows, json_rows, jsonl_rows, tsv_rows
+from gpt_lightning.data.sources.row_formats import Row, conll_rows, csv_rows, json_rows, jsonl_rows, tsv_rows
 from gpt_lightning.errors import InputError
 
 __all__ = ["SUFFIXES", "Row", "file_rows", "suffix", "supported", "text_blocks"]

@@ -12,9 +12,9 @@ import tokenizers
 from filelock import FileLock
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
-from gpt_lightning.data.tokenizer import END_OF_TEXT, Tokenizer, one_line
-from gpt_lightning.data.tokenizer_config import TEMPLATE, TokenizerConfig
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.config import TEMPLATE, TokenizerConfig
+from gpt_lightning.tokenizers.tokenizer import END_OF_TEXT, Tokenizer, one_line
 
 CHOICES: Final = (
     "characters, bytes, bpe:SIZE (such as bpe:4096), a tokenizer.json, a folder that holds one "

@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from gpt_lightning.data.formats import SUFFIXES, Row, file_rows, suffix, supported, text_blocks
-from gpt_lightning.data.tables import listed, shown
+from gpt_lightning.data.sources.formats import SUFFIXES, Row, file_rows, suffix, supported, text_blocks
+from gpt_lightning.data.sources.row_formats import listed, shown
 from gpt_lightning.errors import InputError
 
 __all__ = [

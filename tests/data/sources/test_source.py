@@ -14,8 +14,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from gpt_lightning.data import source as module
-from gpt_lightning.data.source import PIECE_CHARACTERS, Piece, Source, fingerprint, read_rows, read_texts
+from gpt_lightning.data.sources import source as module
+from gpt_lightning.data.sources.source import PIECE_CHARACTERS, Piece, Source, fingerprint, read_rows, read_texts
 from gpt_lightning.errors import InputError
 
 TEXTS = [
@@ -140,7 +140,7 @@ def test_long_documents_are_cut_where_words_end_and_lose_nothing(tmp_path: Path)
 def test_a_text_file_read_in_blocks_gives_the_same_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr("gpt_lightning.data.formats._BLOCK_BYTES", block)
+    monkeypatch.setattr("gpt_lightning.data.sources.formats._BLOCK_BYTES", block)
     text = long_text()
     write(tmp_path / "a.txt", [text])
     write(tmp_path / "a.jsonl", [text])

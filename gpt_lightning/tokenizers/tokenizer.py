@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, pre_tokenizers
 
 from gpt_lightning.atomic_files import whole
-from gpt_lightning.data.tokenizer_config import TokenizerConfig
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.config import TokenizerConfig
 
 END_OF_TEXT: Final = "<|endoftext|>"
 """The token between documents, in every tokenizer that is made here."""

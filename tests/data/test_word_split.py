@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from gpt_lightning.data.words import split_words
+from gpt_lightning.data.word_split import split_words
 
 HARD = [
     *["e\u0301", "o\u0323\u0302", "é", "👩‍👩‍👧", "🏳️‍🌈", "👍🏽", "🇩🇪", "1️⃣", "☺️", "🙂‍↔️"],

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from gpt_lightning.data.in_memory import BATCHES_A_SORT, ByLength, InMemory, InOrder, LongestFirst, Order, mask, pad
+from gpt_lightning.data.length_batching import (
+    BATCHES_A_SORT,
+    ByLength,
+    InMemory,
+    InOrder,
+    LongestFirst,
+    Order,
+    mask,
+    pad,
+)
 from gpt_lightning.data.loader import Position, ResumableLoader
 
 Batch = tuple[list[int], int]

@@ -10,8 +10,8 @@ from typing import Any, Final, NoReturn
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from gpt_lightning.data.tokenizer_config import TokenizerConfig
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.config import TokenizerConfig
 
 _HERE: Final = "\ufffdso far\ufffd "
 """Stands where a last message is to be continued; its blank tells whether the template strips what is said."""

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_lightning.data.formats import Row
-from gpt_lightning.data.source import filled_text
-from gpt_lightning.data.tables import listed, shown
+from gpt_lightning.data.sources.formats import Row
+from gpt_lightning.data.sources.row_formats import listed, shown
+from gpt_lightning.data.sources.source import filled_text
 from gpt_lightning.errors import InputError
 
 _ANSWERS_SHAPE: Final = 'a list of {"text": ..., "answer_start": ...}'
