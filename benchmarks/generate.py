@@ -70,7 +70,7 @@ def ours(folder: Path, options: argparse.Namespace) -> float:
     from gpt_lightning.models.generation.generate import Sampling, generate
     from gpt_lightning.models.generation.int8 import quantise
     from gpt_lightning.tasks import CausalLM
-    from gpt_lightning.training.reading import load_task
+    from gpt_lightning.tasks.load import load_task
 
     task, tokenizer = load_task(folder)
     assert isinstance(task, CausalLM)
@@ -100,7 +100,7 @@ def perplexities(folder: Path, text: Path) -> tuple[float, float]:
     """Of a text's first tokens, 1,024 at a time, with all bits of the weights and with eight."""
     from gpt_lightning.models.generation.int8 import quantise
     from gpt_lightning.tasks import CausalLM
-    from gpt_lightning.training.reading import load_task
+    from gpt_lightning.tasks.load import load_task
 
     task, tokenizer = load_task(folder)
     assert isinstance(task, CausalLM)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from gpt_lightning.commands.export import main as export
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.tasks import CausalLM
-from gpt_lightning.training.reading import load_task
+from gpt_lightning.tasks.load import load_task
 
 PROMPTS = (
     "Once upon a time",

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from gpt_lightning.models import manifest
-from gpt_lightning.training.checkpoint_files import CheckpointFiles
+from gpt_lightning.checkpoints import manifest
+from gpt_lightning.checkpoints.torch_files import CheckpointFiles
 
 ROUNDS = 9
 

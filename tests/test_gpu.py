@@ -21,7 +21,7 @@ from gpt_lightning.models.kernels.elementwise import rotate
 from gpt_lightning.models.lm_head import linear_cross_entropy
 from gpt_lightning.optim import OptimizerConfig
 from gpt_lightning.tasks import CausalLM, Task
-from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from tests.commands.test_run import CONFIG
 from tests.models.kernels.test_elementwise import CASES, COS, SIGNED_SIN
 from tests.runs import HEADS, causal_lm, head, language_modeling, trainer, write_text

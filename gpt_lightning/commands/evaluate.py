@@ -88,9 +88,9 @@ def measured(run: Path, test: str | None = None) -> dict[str, Any] | None:
         run: its folder, or a model's.
         test: the rows that must have been measured; None takes any.
     """
+    from gpt_lightning.checkpoints.read import find_checkpoint
     from gpt_lightning.models.huggingface.folder import is_model_folder
     from gpt_lightning.models.huggingface.tensor_files import weight_files
-    from gpt_lightning.models.weights import find_checkpoint
 
     if not (run / CONFIG).is_file() and not is_model_folder(run):
         raise InputError(f"{run}: not a run's folder: it has no {CONFIG}; give logs/<experiment>/version_N")

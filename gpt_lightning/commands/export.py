@@ -38,11 +38,11 @@ def main(argv: list[str]) -> int:
 
     import torch
 
+    from gpt_lightning.checkpoints.run_folder import make_folder
     from gpt_lightning.errors import InputError
     from gpt_lightning.models import huggingface
     from gpt_lightning.models.huggingface.tensor_files import write_json
-    from gpt_lightning.training.checkpoint import make_folder
-    from gpt_lightning.training.reading import find_checkpoint, load_task
+    from gpt_lightning.tasks.load import find_checkpoint, load_task
 
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if options.dtype not in dtypes:

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 def export_adapter(path: Path, folder: Path, init_from: str | None, dtype: "torch.dtype") -> int:
     """Write the adapters of the checkpoint ``path``; ``init_from`` is where their base is, if it has moved."""
+    from gpt_lightning.checkpoints.run_folder import make_folder
     from gpt_lightning.errors import InputError
     from gpt_lightning.models import huggingface
     from gpt_lightning.models.huggingface.adapter import check_adapter, save_adapter
-    from gpt_lightning.training.checkpoint import make_folder
-    from gpt_lightning.training.reading import find_checkpoint, load_task, read_checkpoint
+    from gpt_lightning.tasks.load import find_checkpoint, load_task, read_checkpoint
 
     checkpoint = read_checkpoint(path)
     hparams = checkpoint["hyper_parameters"]

@@ -11,15 +11,15 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from gpt_lightning import data, tasks
+from gpt_lightning.checkpoints.read import find_base
 from gpt_lightning.commands.arguments import option
 from gpt_lightning.data.labels import read_labels
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.models.lora import LoRA
-from gpt_lightning.models.weights import find_base
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
-from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 
 MAY_CHANGE = {f"backbone.{name}" for name in PER_TASK} - {"backbone.attention"} | {"lora.dropout"}
 """What of the configurations of the backbone and its adapters may change when a run goes on."""

@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     from gpt_lightning.models.generation.generate import Sampling
     from gpt_lightning.models.generation.int8 import quantise
     from gpt_lightning.tasks import CausalLM
-    from gpt_lightning.training.reading import find_checkpoint, load_task
+    from gpt_lightning.tasks.load import find_checkpoint, load_task
     from gpt_lightning.training.samples import continuation
 
     sampling = Sampling(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)

@@ -74,10 +74,10 @@ def main(argv: list[str]) -> int:
 
     from gpt_lightning.commands.generate import device_of
     from gpt_lightning.tasks import CausalLM
+    from gpt_lightning.tasks.load import find_checkpoint, load_task
     from gpt_lightning.training.harness import HarnessLM
     from gpt_lightning.training.harness_run import quiet, run_tasks
     from gpt_lightning.training.harness_tasks import load_tasks
-    from gpt_lightning.training.reading import find_checkpoint, load_task
 
     path = find_checkpoint(options.model)
     bars = sys.stderr.isatty()

@@ -60,7 +60,7 @@ def pretrain(max_steps: int | None) -> Path:
     from gpt_lightning.metrics.language import unigram_cross_entropy
     from gpt_lightning.models.generation.generate import Sampling
     from gpt_lightning.tasks import CausalLM
-    from gpt_lightning.training.reading import find_checkpoint, load_task
+    from gpt_lightning.tasks.load import find_checkpoint, load_task
     from gpt_lightning.training.samples import continuation
 
     config = CONFIGS / "pretrain_toy_world.yaml"

@@ -18,6 +18,15 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning import data, tasks, training
 from gpt_lightning.atomic_files import whole
+from gpt_lightning.checkpoints.run_folder import (
+    claim,
+    new_run,
+    newest_good,
+    newest_run,
+    release_empty,
+    resumed_run,
+    sweep_killed,
+)
 from gpt_lightning.commands.arguments import in_full, option, refuse_early
 from gpt_lightning.commands.config_guard import check
 from gpt_lightning.commands.device import choose, find_device, keep_freed_memory
@@ -28,15 +37,6 @@ from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.progress import progress_bar
-from gpt_lightning.training.run_folder import (
-    claim,
-    new_run,
-    newest_good,
-    newest_run,
-    release_empty,
-    resumed_run,
-    sweep_killed,
-)
 
 
 class SaveConfig(SaveConfigCallback):

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from gpt_lightning.batch import IGNORE_INDEX
+from gpt_lightning.checkpoints.read import load_backbone
 from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.lora import LoRA, add_adapters, check_base, merge_adapters, weights_sha256
-from gpt_lightning.models.weights import load_backbone
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
+from gpt_lightning.tasks.error_examples import Worst
+from gpt_lightning.tasks.mean_gradients import LOSS_SCALE, Window, gradient_norm
 from gpt_lightning.tasks.settings import check_adapters, check_strategy, why_not_resumed
-from gpt_lightning.tasks.window import LOSS_SCALE, Window, gradient_norm
-from gpt_lightning.tasks.worst import Worst
 
 Stage = Literal["train", "val", "test"]
 

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
+from gpt_lightning.checkpoints.read import load_head
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import LanguageModelingMetrics
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.models.lora import LoRA, weights_sha256
-from gpt_lightning.models.weights import load_head
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task
 

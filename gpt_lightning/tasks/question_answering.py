@@ -16,7 +16,7 @@ from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
-from gpt_lightning.tasks.worst import escape
+from gpt_lightning.tasks.error_examples import escape
 
 # B batch, T tokens, C channels, D tokens of an answer
 

@@ -15,7 +15,7 @@ from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task, linear_head
-from gpt_lightning.tasks.worst import escape, shorten
+from gpt_lightning.tasks.error_examples import escape, shorten
 
 # B batch, T tokens, C channels, L labels
 

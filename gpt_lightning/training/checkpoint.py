@@ -1,7 +1,6 @@
 """When checkpoints are written."""
 
 import math
-import os
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,11 +10,12 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from gpt_lightning.atomic_files import sweep
+from gpt_lightning.checkpoints.manifest import FILE, Manifest, entry_of
+from gpt_lightning.checkpoints.run_folder import make_folder
+from gpt_lightning.checkpoints.torch_files import CheckpointFiles, cannot_write
 from gpt_lightning.errors import InputError, Interrupted
-from gpt_lightning.models.manifest import FILE, Manifest, entry_of
 from gpt_lightning.tasks import Task
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
-from gpt_lightning.training.checkpoint_files import CheckpointFiles, cannot_write
 from gpt_lightning.training.identity import differences, identity
 from gpt_lightning.training.validation import is_last_step, validation_follows
 
@@ -194,17 +194,6 @@ def tokenizer_of(trainer: L.Trainer) -> Tokenizer | None:
     """The tokenizer of the trainer's data module, where it has one of ours."""
     tokenizer = getattr(trainer.datamodule, "tokenizer", None)  # type: ignore[attr-defined]
     return tokenizer if isinstance(tokenizer, Tokenizer) else None
-
-
-def make_folder(folder: Path) -> None:
-    """Create ``folder`` and check that it can be written."""
-    probe = folder / f".{os.getpid()}.writable"  # its own, as two may start at once
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
 
 
 def check_room(folder: Path, module: L.LightningModule) -> None:

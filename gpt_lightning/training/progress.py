@@ -9,7 +9,7 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
-from gpt_lightning.models.manifest import Manifest
+from gpt_lightning.checkpoints.manifest import Manifest
 from gpt_lightning.training.checkpoint import Checkpoints
 
 

@@ -7,7 +7,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from gpt_lightning.tasks import CausalLM, Task
-from gpt_lightning.tasks.worst import escape
+from gpt_lightning.tasks.error_examples import escape
 from gpt_lightning.training.confusion import draw
 
 

@@ -14,7 +14,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.models.lm_head import LMHead
-from gpt_lightning.training.reading import read_checkpoint
+from gpt_lightning.tasks.load import read_checkpoint
 from tests.commands.test_run import Run, fit, run
 from tests.runs import causal_lm, language_modeling, trainer
 from tests.test_golden_losses import Losses

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gpt_lightning.commands.evaluate import markdown
-from gpt_lightning.training.reading import find_checkpoint
+from gpt_lightning.tasks.load import find_checkpoint
 from tests.heads import CommandLine
 
 

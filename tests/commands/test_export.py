@@ -17,8 +17,8 @@ from transformers import (
     LlamaForCausalLM,
 )
 
+from gpt_lightning.tasks.load import find_checkpoint, load_task
 from gpt_lightning.tokenizers.build import train_bpe
-from gpt_lightning.training.reading import find_checkpoint, load_task
 from tests.commands.test_heads import pretrain
 from tests.heads import CommandLine, write_config
 

@@ -7,8 +7,8 @@ import torch
 
 from gpt_lightning.cli import main
 from gpt_lightning.models.generation.int8 import Int8Linear
+from gpt_lightning.tasks.load import find_checkpoint
 from gpt_lightning.training import Checkpoints, Validations
-from gpt_lightning.training.reading import find_checkpoint
 from tests.runs import causal_lm, language_modeling, trainer
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt_lightning.models.weights import read_checkpoint
-from gpt_lightning.training.reading import find_checkpoint, load_task
+from gpt_lightning.checkpoints.read import read_checkpoint
+from gpt_lightning.tasks.load import find_checkpoint, load_task
 from tests.heads import CommandLine, write_config
 from tests.runs import write_text
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.cli import main
 from gpt_lightning.commands import quickstart
-from gpt_lightning.models.weights import read_checkpoint
-from gpt_lightning.training.reading import find_checkpoint
+from gpt_lightning.tasks.load import find_checkpoint
 
 
 def test_quickstart_ends_with_its_table(

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from gpt_lightning import tasks
 from gpt_lightning.cli import main
 from gpt_lightning.models import layers
-from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from tests.runs import write_text
 
 CONFIG = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from tests.commands.test_run import CONFIG
 from tests.runs import write_text
 

@@ -13,12 +13,12 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT
 from gpt_lightning.models.huggingface import read_config
 from gpt_lightning.models.huggingface.adapter import save_adapter
 from gpt_lightning.models.lora import LoRA, add_adapters, merge_adapters, weights_sha256
-from gpt_lightning.models.weights import read_checkpoint
 from gpt_lightning.tasks import Task
 from tests.models.huggingface.families import LABELS, PAD, TASKS, our_logits, saved, their_logits
 from tests.models.test_gpt import BLOCK_SIZE, LLAMA, model, random_ids

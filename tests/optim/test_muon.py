@@ -20,8 +20,8 @@ from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule, muon
 from gpt_lightning.optim.muon import COEFFICIENTS, Muon, orthogonalise, product_dtype
 from gpt_lightning.tasks import CausalLM, TokenClassification
+from gpt_lightning.tasks.load import find_checkpoint
 from gpt_lightning.training import Checkpoints
-from gpt_lightning.training.reading import find_checkpoint
 from tests.runs import TINY, language_modeling, trainer
 
 SHAPES = [(16, 16), (8, 24), (24, 8), (16, 16), (1, 5), (5, 1), (32, 8), (8, 24)]

@@ -18,8 +18,8 @@ from typing import Any
 
 import lightning.pytorch as L
 
-from gpt_lightning.models.manifest import Manifest
-from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
+from gpt_lightning.checkpoints.manifest import Manifest
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from gpt_lightning.training.step_record import update
 
 _CONTEXT = multiprocessing.get_context("forkserver")

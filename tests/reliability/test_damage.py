@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from gpt_lightning.checkpoints.manifest import Manifest
 from gpt_lightning.cli import main
 from gpt_lightning.data.shards import TokenStream, tokenise
 from gpt_lightning.errors import InputError
-from gpt_lightning.models.manifest import Manifest
+from gpt_lightning.tasks.load import find_checkpoint, load_task
 from gpt_lightning.tokenizers.build import bytes_tokenizer
 from gpt_lightning.training import Checkpoints
-from gpt_lightning.training.reading import find_checkpoint, load_task
 from tests.commands.test_run import Run, fit, run
 from tests.reliability.conftest import many, tally
 from tests.runs import causal_lm, language_modeling, trainer, write_text

@@ -10,8 +10,8 @@ import torch
 from gpt_lightning.errors import RunError
 from gpt_lightning.optim import OptimizerConfig
 from gpt_lightning.tasks import Task
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from gpt_lightning.training import Checkpoints, Validations
-from gpt_lightning.training.reading import find_checkpoint, read_checkpoint
 from tests.reliability.conftest import tally
 from tests.runs import HEADS, causal_lm, head, language_modeling, trainer
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gpt_lightning.checkpoints.run_folder import make_folder
 from gpt_lightning.errors import InputError
-from gpt_lightning.training.checkpoint import check_room, make_folder
+from gpt_lightning.training.checkpoint import check_room
 from tests.commands.test_run import Run, fit, run
 from tests.reliability import processes
 from tests.reliability.conftest import many, tally

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt_lightning.training.reading import find_checkpoint, load_task
+from gpt_lightning.tasks.load import find_checkpoint, load_task
 from tests.reliability.conftest import many, tally
 from tests.reliability.processes import CONFIG, Run, finish, rows, state, steps
 from tests.runs import write_text

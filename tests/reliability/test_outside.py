@@ -13,7 +13,7 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 
-from gpt_lightning.training.reading import find_checkpoint, load_task
+from gpt_lightning.tasks.load import find_checkpoint, load_task
 from tests.reliability.conftest import many, tally
 from tests.reliability.processes import CONFIG, Run, children, finish, rows, state, steps
 from tests.reliability.test_kill import prepare

@@ -14,7 +14,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
-from gpt_lightning.training.reading import read_checkpoint
+from gpt_lightning.tasks.load import read_checkpoint
 from tests.runs import trainer
 from tests.tasks.batches import KINDS, LABELS, TAGS, add_padding, make_batch, make_task, rows_of
 

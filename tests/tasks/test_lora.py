@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from gpt_lightning.checkpoints.read import load_backbone, read_checkpoint
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.lora import LoRA
-from gpt_lightning.models.weights import load_backbone, read_checkpoint
 from gpt_lightning.optim import FineTuning, OptimizerConfig
 from gpt_lightning.tasks import CausalLM, Task, TokenClassification
 from gpt_lightning.training.checkpoint import check_room

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.tasks.load import find_checkpoint, load_task, read_checkpoint
 from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Throughput, Validations
 from gpt_lightning.training.progress import Bar
-from gpt_lightning.training.reading import find_checkpoint, load_task, read_checkpoint
 from gpt_lightning.training.throughput import measured_flops
 from tests.runs import causal_lm, language_modeling, trainer
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gpt_lightning.tasks.worst import escape
+from gpt_lightning.tasks.error_examples import escape
 from gpt_lightning.training.reports import class_table, error_list
 from tests.heads import HOSTILE, ODD_LABEL, CommandLine
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.tasks import Task
+from gpt_lightning.tasks.load import find_checkpoint
 from gpt_lightning.training import Checkpoints, Validations
-from gpt_lightning.training.reading import find_checkpoint
 from tests.reliability.conftest import SOAK, many, tally
 from tests.runs import HEADS, causal_lm, head, language_modeling, trainer
 

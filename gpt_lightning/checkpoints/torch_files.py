@@ -11,8 +11,8 @@ from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
 from gpt_lightning.atomic_files import whole
+from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import RunError
-from gpt_lightning.models.weights import read_checkpoint
 
 
 class CheckpointFiles(CheckpointIO):

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from gpt_lightning import tasks
+from gpt_lightning.checkpoints import read as weights
+from gpt_lightning.checkpoints.read import find_base, find_checkpoint, first_line
 from gpt_lightning.errors import InputError
-from gpt_lightning.models import huggingface, weights
-from gpt_lightning.models.weights import find_base, find_checkpoint, first_line
+from gpt_lightning.models import huggingface
 from gpt_lightning.tokenizers.build import load_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 

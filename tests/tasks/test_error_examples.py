@@ -1,7 +1,7 @@
 """The worst errors."""
 
+from gpt_lightning.tasks.error_examples import Worst, escape, shorten
 from gpt_lightning.tasks.token_classification import marked
-from gpt_lightning.tasks.worst import Worst, escape, shorten
 
 
 def test_the_worst_are_kept_worst_first() -> None:

@@ -1,6 +1,7 @@
 """Where a run lives: a folder of its own, and one process at a time."""
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,12 +11,22 @@ from typing import Final
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning.atomic_files import sweep
+from gpt_lightning.checkpoints.manifest import FILE, Manifest, entry_of, place
+from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import InputError
-from gpt_lightning.models.manifest import FILE, Manifest, entry_of, place
-from gpt_lightning.training.checkpoint import make_folder
-from gpt_lightning.training.reading import read_checkpoint
 
 LOCK: Final = ".lock"
+
+
+def make_folder(folder: Path) -> None:
+    """Create ``folder`` and check that it can be written."""
+    probe = folder / f".{os.getpid()}.writable"  # its own, as two may start at once
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
 
 
 def new_run(root: Path) -> Path:

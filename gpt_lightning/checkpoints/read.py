@@ -10,13 +10,13 @@ from typing import Any, Final, Literal
 import torch
 from torch import nn
 
+from gpt_lightning.checkpoints.manifest import FILE, Manifest, verify
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.folder import is_model_folder
 from gpt_lightning.models.lora import ADAPTER_CONFIG, LoRA, check_base, merge_adapters, weights_sha256
-from gpt_lightning.models.manifest import FILE, Manifest, verify
 
 HUB: Final = "hub:"
 
