@@ -46,7 +46,7 @@ class Clock(L.Callback):
 
 def ours(task: str, folder: Path, batch_size: int, model_folder: Path | None) -> dict[str, float]:
     """Train through the command line's class; examples a second and the peak memory in MB."""
-    from gpt_lightning.commands.run import CLI, quiet
+    from gpt_lightning.commands.run.cli import CLI, quiet
 
     class TimedCLI(CLI):
         def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:

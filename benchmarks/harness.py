@@ -20,11 +20,11 @@ import torch
 from lm_eval.api.model import LM
 
 from gpt_lightning.atomic_files import whole
+from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
+from gpt_lightning.evaluation.lm_eval.model import BATCH_TOKENS, HarnessLM
+from gpt_lightning.evaluation.lm_eval.run import quiet, run_tasks
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.load import load_task
-from gpt_lightning.training.harness import BATCH_TOKENS, HarnessLM
-from gpt_lightning.training.harness_run import quiet, run_tasks
-from gpt_lightning.training.harness_tasks import load_tasks
 
 SIDES = ("ours", "hf")
 TRIED_ROWS = 32

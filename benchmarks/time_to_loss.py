@@ -22,7 +22,7 @@ from typing import Any
 
 import lightning.pytorch as L
 
-from gpt_lightning.commands.run import CLI, quiet
+from gpt_lightning.commands.run.cli import CLI, quiet
 
 
 @dataclass

@@ -29,7 +29,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
 
-from gpt_lightning.commands.run import CLI, quiet
+from gpt_lightning.commands.run.cli import CLI, quiet
 from gpt_lightning.training.throughput import measured_flops, peak_memory_gb
 
 SKIP = 3  # steps of warm-up that are not counted

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {
-    "fit": ("run", "train a model: gpt-lightning fit -c configs/pretrain_toy_world.yaml"),
-    "validate": ("run", "measure a checkpoint on the validation data"),
-    "test": ("run", "measure a checkpoint on the test data"),
-    "predict": ("run", "write a checkpoint's predictions, one JSON line a row"),
+    "fit": ("run.cli", "train a model: gpt-lightning fit -c configs/pretrain_toy_world.yaml"),
+    "validate": ("run.cli", "measure a checkpoint on the validation data"),
+    "test": ("run.cli", "measure a checkpoint on the test data"),
+    "predict": ("run.cli", "write a checkpoint's predictions, one JSON line a row"),
     "evaluate": ("evaluate", "several runs in one table"),
     "lm-eval": ("lm_eval", "a language model on tasks of EleutherAI's lm-evaluation-harness"),
     "generate": ("generate", "continue a prompt with a checkpoint or a run's best one"),
@@ -50,12 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # not every terminal has every character
     try:
-        if COMMANDS[name][0] == "run":
-            from gpt_lightning.commands.config_guard import check
+        if COMMANDS[name][0] == "run.cli":
+            from gpt_lightning.commands.guard.config_guard import check
 
             check(arguments)  # again by the command, but before anything heavy is imported
         module = importlib.import_module(f"gpt_lightning.commands.{COMMANDS[name][0]}")
-        code: int = module.main([name, *rest] if COMMANDS[name][0] == "run" else rest)
+        code: int = module.main([name, *rest] if COMMANDS[name][0] == "run.cli" else rest)
     except KeyboardInterrupt:
         return 130
     except Interrupted as interruption:

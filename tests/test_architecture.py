@@ -1,6 +1,7 @@
 """Imports point one way: from what sees much to what sees little."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import gpt_lightning
@@ -22,24 +23,30 @@ LAYERS: list[set[str]] = [
 """The rooms of the package, from those that see least. A room imports itself and rooms of the layers before its own."""
 
 
-def imported(file: Path) -> set[str]:
-    """The rooms that a file imports."""
-    rooms = set()
+def imported_modules(file: Path) -> set[str]:
+    """The modules of the package that a file imports, inside functions too."""
+    modules = set()
     for node in ast.walk(ast.parse(file.read_text())):
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{file}: relative import"
-        names: list[str] = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "gpt_lightning":
-            names = [f"gpt_lightning.{alias.name}" for alias in node.names]
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names = [str(node.module)]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "gpt_lightning":
-                room = parts[1] if len(parts) > 1 else ""
-                rooms.add("" if room.startswith("__version") else room)
-    return rooms
+            # Either may be the module: "from package import name" imports the name's, if it is one.
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            found = {name for name in submodules if is_module(name)}
+            modules |= found if len(found) == len(submodules) else {*found, str(node.module)}
+    return {name for name in modules if name.split(".")[0] == "gpt_lightning"}
+
+
+def is_module(name: str) -> bool:
+    """Whether there is a file or a folder of the package by this name."""
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def imported(file: Path) -> set[str]:
+    """The rooms that a file imports."""
+    return {name.split(".")[1] if "." in name else "" for name in imported_modules(file)}
 
 
 def room_of(file: Path) -> str:
@@ -59,6 +66,16 @@ def test_imports_point_one_way() -> None:
         if layer[other] >= layer[room_of(file)]
     ]
     assert not wrong
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    modules = {
+        ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in PACKAGE.rglob("*.py")
+    }
+    graph = {name: imported_modules(file) & (modules.keys() - {name}) for name, file in modules.items()}
+    assert sum(map(len, graph.values())) > 300
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises a CycleError that names the circle
 
 
 def test_models_do_not_know_lightning() -> None:

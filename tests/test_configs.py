@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gpt_lightning.cli import main
-from gpt_lightning.commands.run import CLI
+from gpt_lightning.commands.run.cli import CLI
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.tasks import CausalLM

@@ -22,7 +22,7 @@ from gpt_lightning.models.lm_head import linear_cross_entropy
 from gpt_lightning.optim import OptimizerConfig
 from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
-from tests.commands.test_run import CONFIG
+from tests.commands.run.test_cli import CONFIG
 from tests.models.kernels.test_elementwise import CASES, COS, SIGNED_SIN
 from tests.runs import HEADS, causal_lm, head, language_modeling, trainer, write_text
 from tests.test_golden_losses import SHAPES, Losses

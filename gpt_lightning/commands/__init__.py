@@ -1,0 +1,1 @@
+"""The commands of ``gpt-lightning``, one thin file each."""

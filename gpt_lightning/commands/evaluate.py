@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from gpt_lightning.commands.config_guard import check
+from gpt_lightning.commands.guard.config_guard import check
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
 
@@ -143,7 +143,7 @@ def measure(run: Path, flags: Sequence[str] = ()) -> dict[str, Any]:
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    from gpt_lightning.commands.run import CLI, quiet
+    from gpt_lightning.commands.run.cli import CLI, quiet
     from gpt_lightning.training import Evaluation
 
     quiet()

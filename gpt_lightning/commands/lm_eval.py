@@ -68,16 +68,16 @@ def main(argv: list[str]) -> int:
     if output is not None and not output.parent.is_dir():
         raise InputError(f"--output {output}: there is no folder {output.parent}")
 
-    from gpt_lightning.training.marks import need_harness
+    from gpt_lightning.training.lm_eval_callback import need_harness
 
     need_harness()
 
     from gpt_lightning.commands.generate import device_of
+    from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
+    from gpt_lightning.evaluation.lm_eval.model import HarnessLM
+    from gpt_lightning.evaluation.lm_eval.run import quiet, run_tasks
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.load import find_checkpoint, load_task
-    from gpt_lightning.training.harness import HarnessLM
-    from gpt_lightning.training.harness_run import quiet, run_tasks
-    from gpt_lightning.training.harness_tasks import load_tasks
 
     path = find_checkpoint(options.model)
     bars = sys.stderr.isatty()

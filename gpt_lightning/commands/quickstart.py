@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from gpt_lightning.commands.parser import Parser
 
 if TYPE_CHECKING:
-    from gpt_lightning.commands.run import CLI
+    from gpt_lightning.commands.run.cli import CLI
 
 CONFIGS: Final = Path(__file__).parents[2] / "configs"
 DATA: Final = Path("data/toy_world")
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     p.add_argument("--max_epochs", type=int, default=8, help="epochs of each fine-tuning; fewer to try it out")
     options = p.parse_args(argv)
 
-    from gpt_lightning.commands.run import quiet
+    from gpt_lightning.commands.run.cli import quiet
     from gpt_lightning.errors import InputError
     from gpt_lightning.toy_world.write import write
 
@@ -55,7 +55,7 @@ def pretrain(max_steps: int | None) -> Path:
     """The run's folder; prints its loss, a unigram model's, and a sample."""
     import torch
 
-    from gpt_lightning.commands.run import CLI
+    from gpt_lightning.commands.run.cli import CLI
     from gpt_lightning.data import LanguageModeling
     from gpt_lightning.metrics.language import unigram_cross_entropy
     from gpt_lightning.models.generation.generate import Sampling
@@ -101,7 +101,7 @@ def fine_tune(name: str, backbone: Path, pretrained: bool, max_epochs: int) -> f
 
 def _silently(arguments: list[str]) -> "CLI":
     """Run the command line without its output, which matters for one run but not for eight."""
-    from gpt_lightning.commands.run import CLI
+    from gpt_lightning.commands.run.cli import CLI
 
     with contextlib.redirect_stdout(io.StringIO()):
         return CLI([*arguments, "--trainer.devices=1", "--trainer.enable_progress_bar=false"])

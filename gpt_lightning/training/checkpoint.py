@@ -16,7 +16,7 @@ from gpt_lightning.checkpoints.torch_files import CheckpointFiles, cannot_write
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.tasks import Task
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
-from gpt_lightning.training.identity import differences, identity
+from gpt_lightning.training.data_identity import differences, identity
 from gpt_lightning.training.validation import is_last_step, validation_follows
 
 AT_ONCE = 2

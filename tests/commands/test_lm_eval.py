@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.test_heads import pretrain
-from tests.harness import write_task
+from tests.evaluation.lm_eval.task_file import write_task
 from tests.heads import CommandLine
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the harness's, and those of what it imports
@@ -75,7 +75,7 @@ def test_task_files_run_no_code_unless_that_is_allowed(run: CommandLine) -> None
 )
 def test_other_ways_to_code_are_refused(run: CommandLine, line: str, message: str) -> None:
     from gpt_lightning.errors import InputError
-    from gpt_lightning.training.harness_tasks import load_tasks
+    from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
 
     key = line.split(":")[0]
     folder = write_task(run.folder / "tasks")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
-from tests.commands.test_run import CONFIG
+from tests.commands.run.test_cli import CONFIG
 from tests.runs import write_text
 
 # Without dropout, and with an eps that keeps AdamW from making a whole step of a gradient that is rounding noise.

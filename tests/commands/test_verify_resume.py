@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gpt_lightning.commands.verify_resume import first_difference
-from tests.commands.test_run import CONFIG, Run, run
+from tests.commands.run.test_cli import CONFIG, Run, run
 from tests.reliability.conftest import many
 
 __all__ = ["run"]

@@ -11,7 +11,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from gpt_lightning.batch import IGNORE_INDEX
-from gpt_lightning.commands.device import find_device
+from gpt_lightning.commands.run.device import find_device
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig, lm_head
 from gpt_lightning.models.lm_head import LMHead, linear_cross_entropy

@@ -23,7 +23,7 @@ from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from gpt_lightning.training.step_record import update
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["gpt_lightning.commands.run", "tests.reliability.processes"])
+_CONTEXT.set_forkserver_preload(["gpt_lightning.commands.run.cli", "tests.reliability.processes"])
 
 CONFIG = """
 experiment: run

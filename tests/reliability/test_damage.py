@@ -12,7 +12,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.tasks.load import find_checkpoint, load_task
 from gpt_lightning.tokenizers.build import bytes_tokenizer
 from gpt_lightning.training import Checkpoints
-from tests.commands.test_run import Run, fit, run
+from tests.commands.run.test_cli import Run, fit, run
 from tests.reliability.conftest import many, tally
 from tests.runs import causal_lm, language_modeling, trainer, write_text
 

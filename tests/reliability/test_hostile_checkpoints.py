@@ -15,7 +15,7 @@ import torch
 from gpt_lightning.atomic_files import whole
 from gpt_lightning.checkpoints.manifest import Entry, Manifest, entry_of
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
-from tests.commands.test_run import Run, fit, run
+from tests.commands.run.test_cli import Run, fit, run
 from tests.reliability.conftest import tally
 
 __all__ = ["run"]

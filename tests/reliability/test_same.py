@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_run import Run, fit, run
+from tests.commands.run.test_cli import Run, fit, run
 from tests.heads import CommandLine, write_config
 from tests.reliability.conftest import many, tally
 from tests.reliability.processes import finish, rows

@@ -15,9 +15,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors, trainers
 
+from gpt_lightning.evaluation.lm_eval.model import HarnessLM
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.load import load_task
-from gpt_lightning.training.harness import HarnessLM
 from tests.models.test_gpt import randomise
 
 BLOCK_SIZE = 40

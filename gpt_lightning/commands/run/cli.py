@@ -27,11 +27,11 @@ from gpt_lightning.checkpoints.run_folder import (
     resumed_run,
     sweep_killed,
 )
-from gpt_lightning.commands.arguments import in_full, option, refuse_early
-from gpt_lightning.commands.config_guard import check
-from gpt_lightning.commands.device import choose, find_device, keep_freed_memory
-from gpt_lightning.commands.from_checkpoint import modules_for, with_backbone, with_checkpoint
-from gpt_lightning.commands.run_parser import RunParser, importing_only
+from gpt_lightning.commands.guard.config_guard import check
+from gpt_lightning.commands.run.arguments import in_full, option, refuse_early
+from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
+from gpt_lightning.commands.run.from_checkpoint import modules_for, with_backbone, with_checkpoint
+from gpt_lightning.commands.run.parser import RunParser, importing_only
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead

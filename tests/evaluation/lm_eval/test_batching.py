@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gpt_lightning.training.harness_rows import ALIKE, FAST, Row, batches, shared_rows
+from gpt_lightning.evaluation.lm_eval.batching import ALIKE, FAST, Row, batches, shared_rows
 
 
 def read(row: Row, number: int) -> list[int]:

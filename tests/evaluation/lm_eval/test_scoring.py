@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gpt_lightning.training.scoring import likelihoods
+from gpt_lightning.evaluation.lm_eval.scoring import likelihoods
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5, 100])

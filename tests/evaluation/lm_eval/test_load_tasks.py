@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.training.harness_tasks import load_tasks
-from tests.training.task_files import CHOICE, write_task, write_tasks
+from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
+from tests.evaluation.lm_eval.task_files import CHOICE, write_task, write_tasks
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of what the harness imports
 

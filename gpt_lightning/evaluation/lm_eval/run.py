@@ -13,7 +13,7 @@ from lm_eval.api.model import LM
 from lm_eval.evaluator import evaluate
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.training.harness_tasks import TASK_ERRORS, templates
+from gpt_lightning.evaluation.lm_eval.load_tasks import TASK_ERRORS, templates
 
 _FEWSHOT_SEED: Final = 1234
 """The harness's own, of the examples before a question."""

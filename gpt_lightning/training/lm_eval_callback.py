@@ -71,8 +71,8 @@ class Marks(L.Callback):
             raise InputError(f"--lm_eval.tasks: only a CausalLM can be measured, not a {type(pl_module).__name__}")
         if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
             raise InputError("--lm_eval.tasks: each device must hold the whole model; use trainer.strategy ddp")
-        from gpt_lightning.training.harness_run import quiet
-        from gpt_lightning.training.harness_tasks import load_tasks
+        from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
+        from gpt_lightning.evaluation.lm_eval.run import quiet
 
         with isolate_rng(), quiet(bars=False):
             self._loaded = load_tasks(self.tasks, self.include_path, num_fewshot=self.num_fewshot)
@@ -102,8 +102,8 @@ class Marks(L.Callback):
                 callback.leave_out(time.perf_counter() - start)
 
     def _measure(self, trainer: L.Trainer, task: CausalLM) -> dict[str, float]:
-        from gpt_lightning.training.harness import HarnessLM
-        from gpt_lightning.training.harness_run import quiet, run_tasks, scores
+        from gpt_lightning.evaluation.lm_eval.model import HarnessLM
+        from gpt_lightning.evaluation.lm_eval.run import quiet, run_tasks, scores
 
         tokenizer = tokenizer_of(trainer)
         assert tokenizer is not None, "a data module of text has a tokenizer"

@@ -11,7 +11,7 @@ import lightning.pytorch as L
 from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
-from gpt_lightning.commands.config_guard import TRUSTED
+from gpt_lightning.commands.guard.config_guard import TRUSTED
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.tasks import Task
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.lm_eval.model import HarnessLM
 from gpt_lightning.models import GPT
-from gpt_lightning.training.harness import HarnessLM
-from tests.training.harness_models import BLOCK_SIZE, WORDS, Both, both, requests
+from tests.evaluation.lm_eval.models import BLOCK_SIZE, WORDS, Both, both, requests
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # HFLM's, and those of what it imports
 

@@ -18,13 +18,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.lm_eval.batching import batches
+from gpt_lightning.evaluation.lm_eval.scoring import Continuation, Score, score
 from gpt_lightning.models.generation.batched import generate_together
 from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tokenizers.chat_template import chat_text
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
-from gpt_lightning.training.harness_rows import batches
-from gpt_lightning.training.scoring import Continuation, Score, score
 
 BATCH_TOKENS: Final = 2048
 _GENERATING: Final = 4

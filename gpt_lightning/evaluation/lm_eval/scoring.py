@@ -10,9 +10,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from gpt_lightning.evaluation.lm_eval.batching import Row, batches, shared_rows
 from gpt_lightning.models.generation.batched import padded
 from gpt_lightning.tasks import CausalLM
-from gpt_lightning.training.harness_rows import Row, batches, shared_rows
 
 _LOGITS_AT_ONCE: Final = 1 << 23
 """Numbers of a part of the logits: large enough for fast matrix products, small enough to stay near the processor."""

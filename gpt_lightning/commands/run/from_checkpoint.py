@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from gpt_lightning import data, tasks
 from gpt_lightning.checkpoints.read import find_base
-from gpt_lightning.commands.arguments import option
+from gpt_lightning.commands.run.arguments import option
 from gpt_lightning.data.labels import read_labels
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK

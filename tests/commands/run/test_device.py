@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from gpt_lightning.commands.device import Choice, Device, choose, find_device
+from gpt_lightning.commands.run.device import Choice, Device, choose, find_device
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.tasks.load import read_checkpoint
-from tests.commands.test_run import Run, fit, run
+from tests.commands.run.test_cli import Run, fit, run
 from tests.runs import causal_lm, language_modeling, trainer
 from tests.test_golden_losses import Losses
 
@@ -84,7 +84,7 @@ def test_what_was_chosen_is_what_runs(run: Run, monkeypatch: pytest.MonkeyPatch)
         asked.append((has_precision, compiles, pays))
         return Choice(None if has_precision else "64-true", bool(compiles), "what was chosen")
 
-    monkeypatch.setattr("gpt_lightning.commands.run.choose", chosen)
+    monkeypatch.setattr("gpt_lightning.commands.run.cli.choose", chosen)
     for part in (GPT, LMHead):
         monkeypatch.setattr(part, "compile", lambda part: compiled.append(part))
     short = ("--trainer.max_steps=1", "--trainer.limit_val_batches=0")
@@ -103,7 +103,7 @@ def test_what_was_chosen_is_what_runs(run: Run, monkeypatch: pytest.MonkeyPatch)
 COUNTS_PAGES = """
 import resource, sys
 import torch
-from gpt_lightning.commands.device import keep_freed_memory
+from gpt_lightning.commands.run.device import keep_freed_memory
 
 if sys.argv[1] == "keep":
     keep_freed_memory()
@@ -131,8 +131,8 @@ def test_a_run_keeps_its_memory_on_a_processor(
     run: Run, monkeypatch: pytest.MonkeyPatch, device: Device, kept: int
 ) -> None:
     calls: list[None] = []
-    monkeypatch.setattr("gpt_lightning.commands.run.find_device", lambda _: device)
-    monkeypatch.setattr("gpt_lightning.commands.run.keep_freed_memory", lambda: calls.append(None))
+    monkeypatch.setattr("gpt_lightning.commands.run.cli.find_device", lambda _: device)
+    monkeypatch.setattr("gpt_lightning.commands.run.cli.keep_freed_memory", lambda: calls.append(None))
     fit(run, "--trainer.max_steps=1", "--trainer.precision=32", "--compile=false")
     assert len(calls) == kept
 

@@ -16,13 +16,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gpt_lightning.cli import main
 from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.lm_eval.model import HarnessLM
 from gpt_lightning.training import Marks, RandomnessByPosition
-from gpt_lightning.training.harness import HarnessLM
-from tests.commands.test_run import CONFIG
-from tests.harness import write_task
+from tests.commands.run.test_cli import CONFIG
+from tests.evaluation.lm_eval.task_file import write_task
+from tests.evaluation.lm_eval.task_files import write_tasks
 from tests.heads import CommandLine
 from tests.runs import causal_lm, head, language_modeling, trainer, write_text
-from tests.training.task_files import write_tasks
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the harness's, and those of what it imports
 
@@ -173,7 +173,7 @@ def test_two_processes_share_the_rows(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
     steady = ["--model.backbone.dropout=0", "--model.optimizer.eps=1e-3", "--model.backbone.block_size=64"]
     command = [sys.executable, "-m", "gpt_lightning", "fit", "-c", "config.yaml", *steady, *FLAGS]
-    command += ["--trainer.callbacks+=tests.training.test_marks.Asked", "--allow_import=tests"]
+    command += ["--trainer.callbacks+=tests.training.test_lm_eval_callback.Asked", "--allow_import=tests"]
     command += ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2"]
     here = str(Path(__file__).parents[2])  # where the callback that asks is imported from
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": here}

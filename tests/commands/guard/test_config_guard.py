@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from gpt_lightning.cli import main
-from gpt_lightning.commands.config_guard import TRUSTED, check
+from gpt_lightning.commands.guard.config_guard import TRUSTED, check
 from gpt_lightning.errors import InputError
 from tests.reliability.conftest import tally
 from tests.runs import write_text
@@ -178,7 +178,7 @@ def test_a_slot_that_was_not_looked_at_imports_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The parser itself imports what is allowed and nothing else."""
-    from gpt_lightning.commands import config_guard
+    from gpt_lightning.commands.guard import config_guard
 
     # Another name: what other tests have allowed is denied by name afterwards.
     (folder / "evilmod.py").rename(folder / "hiddenmod.py")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from gpt_lightning.commands.checkpoint_guard import refuse_class_of_checkpoint
-from gpt_lightning.commands.plain_yaml import (
+from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
+from gpt_lightning.commands.guard.plain_yaml import (
     MAX_BYTES,
     MAX_DEPTH,
     MAX_VALUES,

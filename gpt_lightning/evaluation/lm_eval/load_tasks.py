@@ -14,7 +14,7 @@ from datasets.exceptions import DatasetsError
 from lm_eval.tasks import TaskManager
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.training.harness_guard import is_local, refuse_code, sandboxed_templates
+from gpt_lightning.evaluation.lm_eval.refuse_code import is_local, refuse_code, sandboxed_templates
 
 TASK_ERRORS = (OSError, ValueError, LookupError, TypeError, SyntaxError, jinja2.TemplateError, DatasetsError)
 """What the harness raises where a task file and its data do not go together."""

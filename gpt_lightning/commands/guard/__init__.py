@@ -1,0 +1,1 @@
+"""What a YAML or a checkpoint may import."""

@@ -1,0 +1,1 @@
+"""``gpt-lightning fit``, ``validate``, ``test`` and ``predict``."""
