@@ -120,7 +120,7 @@ def test_gpt2_124m_on_fineweb_edu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.class_path == "gpt_lightning.tasks.CausalLM"
     shape = GPTConfig(**{key: value for key, value in vars(model.init_args.backbone).items() if key[0] != "_"})
     with torch.device("meta"):
-        task = CausalLM(shape)
+        task = CausalLM(backbone=shape)
     assert sum(parameter.numel() for parameter in task.parameters()) == 124_439_808
     trainer = cli.config["fit"].trainer
     tokens = trainer.devices * cli.config["fit"].data.init_args.batch_size * shape.block_size

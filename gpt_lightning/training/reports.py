@@ -17,7 +17,7 @@ class Reports(L.Callback):
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the errors of the validation before, on every rank."""
         if isinstance(pl_module, Task) and not trainer.sanity_checking:
-            pl_module.worst.reset()
+            pl_module.hardest_examples.reset()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write what the task has kept, on rank zero."""
@@ -35,7 +35,7 @@ class Reports(L.Callback):
             board.add_image("val/confusion_matrix", picture, step, dataformats="HWC")
         if "per_class" in tables:
             board.add_text("val/per_class", class_table(tables["per_class"], pl_module.classes), step)
-        board.add_text("val/worst_errors", error_list(pl_module.worst.texts(), trainer.world_size), step)
+        board.add_text("val/worst_errors", error_list(pl_module.hardest_examples.texts(), trainer.world_size), step)
 
 
 def class_table(per_class: Tensor, names: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from gpt_lightning.models.huggingface import read_config
 from gpt_lightning.models.huggingface.adapter import save_adapter
 from gpt_lightning.models.lora import LoRA, add_adapters, merge_adapters, weights_sha256
 from gpt_lightning.tasks import Task
+from gpt_lightning.tasks.restore import restore_task
 from tests.models.huggingface.families import LABELS, PAD, TASKS, our_logits, saved, their_logits
 from tests.models.test_gpt import BLOCK_SIZE, LLAMA, model, random_ids
 from tests.runs import trainer
@@ -169,7 +170,7 @@ def task_on(folder: Path, name: str, **arguments: Any) -> tuple[Task, dict[str, 
     if name == "SequenceClassification":
         arguments.setdefault("pooling", "last")
     shape = read_config(folder).config
-    task: Task = TASKS[name](shape, init_from=str(folder), lora=LoRA(r=3, alpha=5), **arguments)
+    task: Task = TASKS[name](backbone=shape, init_from=str(folder), lora=LoRA(r=3, alpha=5), **arguments)
     randomise_trained(task)
     fit = trainer(folder)
     fit.strategy.connect(task)
@@ -184,7 +185,7 @@ def close(found: Tensor, expected: Tensor) -> None:
 def exported(folder: Path, name: str, **arguments: Any) -> Task:
     task, checkpoint = task_on(folder, name, **arguments)
     (folder / "adapter").mkdir()
-    plain = type(task).from_checkpoint(checkpoint)
+    plain = restore_task(type(task), checkpoint)
     close(our_logits(plain.eval()), our_logits(task))
     save_adapter(folder / "adapter", plain.backbone, checkpoint, read_config(folder), str(folder))
     return task
@@ -226,6 +227,6 @@ def test_adapters_that_are_not_written(tmp_path: Path, arguments: dict[str, Any]
         exported(tmp_path, "SequenceClassification")
         (tmp_path / "adapter").rename(tmp_path / "kept")
     task, checkpoint = task_on(tmp_path, "SequenceClassification", **arguments)
-    plain = type(task).from_checkpoint(checkpoint)
+    plain = restore_task(type(task), checkpoint)
     with pytest.raises(InputError, match=message):
         save_adapter(tmp_path / "kept", plain.backbone, checkpoint, read_config(tmp_path), "base")

@@ -118,7 +118,7 @@ def our_task(pretrained: Pretrained, dtype: torch.dtype = torch.float32) -> Task
     hparams = {name: value for name, value in pretrained.hparams.items() if name not in ("task", "backbone")}
     given = {name: hparams[name] for name in ("labels", "pooling", "multi_label") if name in hparams}
     torch.manual_seed(7)
-    task: Task = TASKS[pretrained.task](pretrained.config, **given).to(dtype).eval()
+    task: Task = TASKS[pretrained.task](backbone=pretrained.config, **given).to(dtype).eval()
     load_weights(task, pretrained)
     return task
 
@@ -130,7 +130,7 @@ def random_task(name: str, shape: dict[str, Any], **arguments: Any) -> Task:
     if name == "SequenceClassification":
         arguments = {"pooling": "last", **arguments}
     config = GPTConfig(**({"vocab_size": VOCAB_SIZE, "block_size": BLOCK_SIZE, "n_layer": 2} | shape))
-    task: Task = TASKS[name](config, **arguments)
+    task: Task = TASKS[name](backbone=config, **arguments)
     randomise(task)
     return task.eval()
 

@@ -127,9 +127,9 @@ def test_a_backbone_comes_out_of_any_folder(tmp_path: Path, name: str) -> None:
     load_weights(gpt, pretrained)
     assert torch.equal(gpt.token_embedding.weight, theirs.get_input_embeddings().weight)
     with pytest.raises(InputError, match="bare: holds a backbone alone, not a CausalLM"):
-        load_weights(CausalLM(pretrained.config), pretrained)
+        load_weights(CausalLM(backbone=pretrained.config), pretrained)
     with pytest.raises(InputError, match="holds a QuestionAnswering, not a CausalLM"):
-        load_weights(CausalLM(pretrained.config), read_config(tmp_path / "QuestionAnswering"))
+        load_weights(CausalLM(backbone=pretrained.config), read_config(tmp_path / "QuestionAnswering"))
 
 
 def test_gpt2_as_the_hub_has_it(tmp_path: Path) -> None:
@@ -298,9 +298,11 @@ def test_what_they_cannot_be_is_said_and_kept(tmp_path: Path, shape: dict[str, A
 
 def test_a_classifier_of_the_last_token_has_no_bias() -> None:
     config = GPTConfig(vocab_size=9, block_size=4, n_layer=1, n_head=1, n_embd=4)
-    heads = [SequenceClassification(config, LABELS, pooling=pooling).head for pooling in ("last", "mean")]
+    heads = [
+        SequenceClassification(backbone=config, labels=LABELS, pooling=pooling).head for pooling in ("last", "mean")
+    ]
     assert [head.bias is None for head in heads] == [True, False]
-    assert TokenClassification(config, LABELS).head.bias is not None
+    assert TokenClassification(backbone=config, labels=LABELS).head.bias is not None
 
 
 # --- memory
@@ -331,7 +333,7 @@ print(size, megabytes("VmHWM") - before)
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_loading_takes_the_memory_of_one_model(tmp_path: Path, family: str) -> None:
     shape = SHAPES[family] | {"n_embd": 512, "n_head": 8, "n_layer": 6, "vocab_size": 8192, "block_size": 64}
-    ours = CausalLM(GPTConfig(**shape))
+    ours = CausalLM(backbone=GPTConfig(**shape))
     save(tmp_path, ours, dict(ours.hparams), max_shard_bytes=40_000_000)
     result = subprocess.run(
         [sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120

@@ -71,7 +71,7 @@ def test_every_tensor_is_accounted_for(tmp_path: Path, change: Any, message: str
     saved(tmp_path, "llama")
     change_weights(tmp_path, change)
     pretrained = read_config(tmp_path)
-    task = CausalLM(pretrained.config)
+    task = CausalLM(backbone=pretrained.config)
     before = {name: value.clone() for name, value in task.state_dict().items()}
     with pytest.raises(InputError, match=message):
         load_weights(task, pretrained)
@@ -393,12 +393,12 @@ def test_a_checkpoint_that_is_older_than_a_field_still_gives_its_backbone(tmp_pa
     from tests.runs import trainer
 
     shape = GPTConfig(vocab_size=40, block_size=16, n_layer=1, n_head=2, n_embd=16)
-    old = CausalLM(shape)
+    old = CausalLM(backbone=shape)
     for name in ("head_dim", "rope_factor", "rope_high_freq_factor", "nope_interval"):
         del old.hparams["backbone"][name]
     fit = trainer(tmp_path)
     fit.strategy.connect(old)
     fit.save_checkpoint(tmp_path / "old.ckpt", weights_only=True)
-    again = CausalLM(shape, init_from=str(tmp_path / "old.ckpt"))
+    again = CausalLM(backbone=shape, init_from=str(tmp_path / "old.ckpt"))
     assert torch.equal(again.backbone.token_embedding.weight, old.backbone.token_embedding.weight)
     assert isinstance(again.backbone, GPT)
