@@ -1,10 +1,8 @@
-"""``Unpack`` (PEP 692) that type checkers see and jsonargparse does not.
+"""PEP 692's ``Unpack`` for keyword arguments that a constructor relays to its base class.
 
-``def __init__(self, own: int = 1, **settings: Unpack[TaskSettings])`` relays shared arguments to the base class, which
-declares their types, defaults and documentation once. mypy checks calls against the TypedDict.
-
-At run time the annotation is ``Any``. jsonargparse would stop at a TypedDict, which has no defaults; without one it
-follows ``super().__init__(**settings)`` to the base class.
+Type checkers see ``typing.Unpack`` and check every call. At run time ``Unpack[Settings]`` is ``Any``. jsonargparse then
+follows ``super().__init__(**settings)`` and takes names, types, defaults and docs from the constructor that declares
+the arguments. For ``typing.Unpack`` it would list the keys of the TypedDict, which have no defaults.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,8 @@ if TYPE_CHECKING:
 else:
 
     class Unpack:
-        """Evaluate to ``Any`` at run time."""
+        """Stand-in for ``typing.Unpack`` at run time."""
 
-        def __class_getitem__(cls, settings: Any) -> Any:
+        def __class_getitem__(cls, settings: object) -> Any:
+            """Return ``Any``."""
             return Any

@@ -29,7 +29,7 @@ def parser() -> Parser:
         action="store_true",
         help="write the adapters of MODEL alone, in peft's format, rather than merge them",
     )
-    p.add_base()
+    p.add_loading_options()
     return p
 
 

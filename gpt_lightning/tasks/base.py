@@ -24,7 +24,13 @@ from gpt_lightning.models.lora import LoRA, add_adapters, weights_sha256
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.error_examples import HardestExamples
 from gpt_lightning.tasks.mean_gradients import MeanGradients
-from gpt_lightning.tasks.saving import constructor_arguments, fill_in_frozen, leave_out_frozen, plain_hparams
+from gpt_lightning.tasks.saving import (
+    constructor_arguments,
+    describe_data,
+    fill_in_frozen,
+    leave_out_frozen,
+    plain_hparams,
+)
 from gpt_lightning.tasks.settings import check_adapters, check_strategy, why_not_resumed
 
 Stage = Literal["train", "val", "test"]
@@ -135,8 +141,10 @@ class Task(L.LightningModule, ABC):
     # --- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out frozen weights, and note the micro-batches that wait for an optimizer step."""
+        """Leave out frozen weights; add the tokenizer and the micro-batches that wait for an optimizer step."""
         leave_out_frozen(checkpoint, self, self.frozen_sha256)
+        trainer = self._trainer
+        checkpoint |= describe_data(None if trainer is None else trainer.datamodule)  # type: ignore[attr-defined]
         checkpoint |= self.gradients.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.lora import check_base
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
 def class_path(task_class: type) -> str:
@@ -79,6 +80,14 @@ def _plain(value: Any, where: str) -> Any:
         f"{where} is a {type(value).__name__}, which a checkpoint cannot hold: take numbers, strings, lists, dicts or "
         "a dataclass of these, and build the object from them in the constructor"
     )
+
+
+def describe_data(datamodule: object) -> dict[str, str]:
+    """Return what a checkpoint says of the data: the module's class and its tokenizer, where it has one of ours."""
+    tokenizer = getattr(datamodule, "tokenizer", None)
+    if not isinstance(tokenizer, Tokenizer):
+        return {}
+    return {"data": class_path(type(datamodule)), "tokenizer": tokenizer.to_json()}
 
 
 def leave_out_frozen(checkpoint: dict[str, Any], task: nn.Module, frozen_sha256: Mapping[str, str]) -> None:

@@ -1,42 +1,14 @@
 """What the model writes, seen at each validation."""
 
-from collections.abc import Iterator
-
 import lightning.pytorch as L
-import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
 from gpt_lightning.data.sources.row_formats import without_surrogates
-from gpt_lightning.models.generation.generate import Sampling, generate
+from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM
-from gpt_lightning.tokenizers.tokenizer import Tokenizer
+from gpt_lightning.tasks.text_generation import continuation
 from gpt_lightning.training.checkpoint import tokenizer_of
-
-
-def continuation(
-    task: CausalLM,
-    tokenizer: Tokenizer,
-    prompt_ids: list[int],
-    *,
-    max_new_tokens: int,
-    sampling: Sampling,
-    seed: int,
-) -> Iterator[str]:
-    """Yield the text that goes on from ``prompt_ids``, as it is made; without any it starts a document.
-
-    The task must be in ``eval`` mode; torch's own random numbers stay as they are.
-    """
-    tokens = generate(
-        task.backbone,
-        task.head,
-        torch.tensor([prompt_ids or [tokenizer.end_of_text_id]], device=task.device),
-        max_new_tokens=max_new_tokens,
-        sampling=sampling,
-        stop_id=tokenizer.end_of_text_id,
-        generator=torch.Generator(task.device).manual_seed(seed),
-    )
-    return tokenizer.decode_stream(int(token) for token in tokens)
 
 
 class Samples(L.Callback):
