@@ -7,6 +7,7 @@ signatures of the constructors, through Lightning's own collection of arguments.
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any, get_type_hints
 
@@ -19,14 +20,18 @@ from gpt_lightning.models.lora import check_base
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
-def class_path(task_class: type) -> str:
+def class_path(cls: type) -> str:
     """Return the dotted name by which a checkpoint names a class: the shortest that leads to it.
 
-    ``gpt_lightning.tasks.CausalLM`` stays true when the file that defines the class is renamed.
+    ``gpt_lightning.tasks.CausalLM`` stays true when the file that defines the class is renamed. A class of the program
+    that runs is named after its file: ``__main__`` is another module tomorrow.
     """
-    package = task_class.__module__.rpartition(".")[0]
-    is_exported = getattr(sys.modules.get(package), task_class.__qualname__, None) is task_class
-    return f"{package if is_exported else task_class.__module__}.{task_class.__qualname__}"
+    module = cls.__module__
+    if module == "__main__" and (file := getattr(sys.modules[module], "__file__", None)):
+        module = Path(file).stem
+    package = module.rpartition(".")[0]
+    is_exported = getattr(sys.modules.get(package), cls.__qualname__, None) is cls
+    return f"{package if is_exported else module}.{cls.__qualname__}"
 
 
 def constructor_arguments(frame: FrameType) -> dict[str, Any]:
