@@ -65,9 +65,7 @@ def arguments_of(name: str) -> dict[str, Any]:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(getattr(data, name), "data")
     prefix = "data."
-    return {
-        action.dest.removeprefix(prefix): action for action in parser._actions if action.dest.startswith(prefix)
-    }
+    return {action.dest.removeprefix(prefix): action for action in parser._actions if action.dest.startswith(prefix)}
 
 
 def test_the_table_has_every_data_module() -> None:
