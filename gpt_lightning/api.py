@@ -199,8 +199,10 @@ class Model:
         device = self.task.device
         hidden_BTC = self.task.backbone(ids_BT.to(device), attention_mask=mask_BT.to(device)).float().cpu()
         if pooling == "last":
-            return hidden_BTC[torch.arange(len(rows)), lengths - 1]
-        return (hidden_BTC * mask_BT.unsqueeze(-1)).sum(1) / lengths.unsqueeze(1)
+            last_BC: Tensor = hidden_BTC[torch.arange(len(rows)), lengths - 1]
+            return last_BC
+        mean_BC: Tensor = (hidden_BTC * mask_BT.unsqueeze(-1)).sum(1) / lengths.unsqueeze(1)
+        return mean_BC
 
 
 def _data_module(task: Task, settings: Mapping[str, Any]) -> DataModule:

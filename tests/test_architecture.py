@@ -10,7 +10,7 @@ from tests.tree import BEGIN, DOCUMENT, END, tree
 PACKAGE = Path(gpt_lightning.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"batch", "errors", "atomic_files", "toy_world", "unpack"},
+    {"batch", "errors", "atomic_files", "unpack", "toy_world"},
     {"models", "optim", "metrics"},
     {"checkpoints", "tokenizers"},
     {"tasks", "data"},

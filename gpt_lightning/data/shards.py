@@ -39,7 +39,7 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-def tokenise(
+def tokenize(
     source: Source,
     *,
     split: str,
@@ -103,7 +103,7 @@ class TokenStream:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        """Open the shards in ``folder``, as made by ``tokenise``."""
+        """Open the shards in ``folder``, as made by ``tokenize``."""
         self.folder = Path(folder)
         paths = sorted(self.folder.glob("*.tokens"))
         if not paths:

@@ -44,7 +44,7 @@ def score_texts(
     windows = [
         (number, window)
         for number, ids in enumerate(encoded)
-        for window in rolling_windows(ids, tokenizer.end_of_text_id, task.backbone.config.block_size)
+        for window in rolling_windows(ids.tolist(), tokenizer.end_of_text_id, task.backbone.config.block_size)
     ]
     nll = [0.0] * len(texts)
     for place, answer in score(task, [window for _, window in windows], batch_tokens):
@@ -57,7 +57,6 @@ def rolling_windows(ids: Sequence[int], prefix_id: int, block_size: int) -> Iter
 
     The first token follows ``prefix_id``. A full window has one token of context; the last one, if shorter, has more.
     """
-    ids = [int(each) for each in ids]
     for start in range(0, len(ids), block_size):
         tokens = ids[start : start + block_size]
         room = block_size + 1 - len(tokens)  # the last token is predicted, not read
