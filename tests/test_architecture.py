@@ -16,7 +16,7 @@ LAYERS: list[set[str]] = [
     {"tasks", "data"},
     {"evaluation"},
     {"training"},
-    {"commands"},
+    {"commands", "api"},
     {"cli"},
     {"__main__"},
 ]

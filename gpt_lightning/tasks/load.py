@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from gpt_lightning.checkpoints import read
 from gpt_lightning.checkpoints.read import find_base, find_checkpoint, first_line
@@ -17,8 +17,6 @@ from gpt_lightning.tokenizers.build import load_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["find_checkpoint", "load_task", "read_checkpoint", "task_class"]
-
-OURS: Final = "gpt_lightning.tasks"
 
 
 def task_class(name: object, allow_import: Sequence[str] = ()) -> type[Task]:
@@ -36,27 +34,29 @@ def task_class(name: object, allow_import: Sequence[str] = ()) -> type[Task]:
     """
     if not isinstance(name, str):
         raise InputError(f"the checkpoint names no task, but {name!r}")
-    path = name if "." in name else f"{OURS}.{name}"
-    module, _, attribute = path.rpartition(".")
-    known = {class_path(each): each for each in _subclasses(Task)}  # type: ignore[type-abstract]
-    if path in known:
-        return known[path]
+    module, _, attribute = name.rpartition(".")
     package = module.partition(".")[0]
-    if module == OURS:
-        raise InputError(f"this version of gpt-lightning has no task {attribute}; it was written by another version")
+    if package in ("", "gpt_lightning"):
+        found = getattr(tasks, attribute, None)
+        if not (isinstance(found, type) and issubclass(found, Task)):
+            raise InputError(f"this version of gpt-lightning has no task {attribute}")
+        return found
+    known = {class_path(each): each for each in _subclasses(Task)}  # type: ignore[type-abstract]
+    if name in known:
+        return known[name]
     if not any(module == allowed or module.startswith(f"{allowed}.") for allowed in allow_import):
         raise InputError(
-            f"the task is {path}, which is not part of gpt-lightning. "
+            f"the task is {name}, which is not part of gpt-lightning. "
             f"If you trust its code, add --allow_import {package}"
         )
     try:
         found = getattr(importlib.import_module(module), attribute, None)
     except ImportError as error:
         raise InputError(
-            f"the task is {path}, which cannot be imported: {error}. Run where {package} is found"
+            f"the task is {name}, which cannot be imported: {error}. Run where {package} is found"
         ) from error
     if not (isinstance(found, type) and issubclass(found, Task)):
-        raise InputError(f"{path} is not a task: it must be a subclass of {class_path(Task)}")
+        raise InputError(f"{name} is not a task: it must be a subclass of {class_path(Task)}")
     return found
 
 

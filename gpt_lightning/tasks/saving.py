@@ -23,15 +23,16 @@ from gpt_lightning.tokenizers.tokenizer import Tokenizer
 def class_path(cls: type) -> str:
     """Return the dotted name by which a checkpoint names a class: the shortest that leads to it.
 
-    ``gpt_lightning.tasks.CausalLM`` stays true when the file that defines the class is renamed. A class of the program
+    ``gpt_lightning.CausalLM`` stays true when the file that defines the class is renamed. A class of the program
     that runs is named after its file: ``__main__`` is another module tomorrow.
     """
     module = cls.__module__
     if module == "__main__" and (file := getattr(sys.modules[module], "__file__", None)):
         module = Path(file).stem
-    package = module.rpartition(".")[0]
-    is_exported = getattr(sys.modules.get(package), cls.__qualname__, None) is cls
-    return f"{package if is_exported else module}.{cls.__qualname__}"
+    parts = module.split(".")
+    packages = (".".join(parts[:length]) for length in range(1, len(parts)))
+    exported = (each for each in packages if getattr(sys.modules.get(each), cls.__qualname__, None) is cls)
+    return f"{next(exported, module)}.{cls.__qualname__}"
 
 
 def constructor_arguments(frame: FrameType) -> dict[str, Any]:

@@ -402,7 +402,7 @@ def test_hyper_parameters_are_plain(tmp_path: Path) -> None:
     hparams = saved(tmp_path, task())["hyper_parameters"]
     assert type(hparams) is dict
     assert {type(leaf) for leaf in leaves(hparams)} <= {int, float, str, bool, type(None)}
-    assert hparams["task"] == "gpt_lightning.tasks.CausalLM"
+    assert hparams["task"] == "gpt_lightning.CausalLM"
     assert hparams["backbone"]["vocab_size"] == VOCAB_SIZE
 
 
