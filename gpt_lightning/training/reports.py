@@ -1,4 +1,4 @@
-"""What a head got wrong, seen at each validation."""
+"""Confusion matrix, per-class metrics and hardest examples in the loggers after each validation."""
 
 from collections.abc import Sequence
 

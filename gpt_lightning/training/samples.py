@@ -1,4 +1,4 @@
-"""What the model writes, seen at each validation."""
+"""Text samples in the loggers after each validation."""
 
 from collections.abc import Iterator
 

@@ -18,7 +18,7 @@ class SaveConfig(SaveConfigCallback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Save the configuration on rank zero, unless the run has no logger."""
         log_dir = trainer.log_dir  # a broadcast from rank zero: every rank must take part
-        if stage != "fit" or trainer.fast_dev_run or not trainer.loggers or not trainer.is_global_zero:  # type: ignore[attr-defined]
+        if stage != "fit" or not trainer.loggers or not trainer.is_global_zero:
             return
         # The file starts a new run with the same settings. It does not resume this one.
         config = self.config.clone()
