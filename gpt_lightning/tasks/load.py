@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from gpt_lightning import tasks
 from gpt_lightning.checkpoints import read
 from gpt_lightning.checkpoints.read import find_base, find_checkpoint, first_line
 from gpt_lightning.errors import InputError
@@ -38,7 +39,7 @@ def task_class(name: object, allow_import: Sequence[str] = ()) -> type[Task]:
     package = module.partition(".")[0]
     if package in ("", "gpt_lightning"):
         found = getattr(tasks, attribute, None)
-        if not (isinstance(found, type) and issubclass(found, Task)):
+        if not (isinstance(found, type) and issubclass(found, Task)) or found is Task:
             raise InputError(f"this version of gpt-lightning has no task {attribute}")
         return found
     known = {class_path(each): each for each in _subclasses(Task)}  # type: ignore[type-abstract]

@@ -1,7 +1,6 @@
-"""What the model writes, seen at each validation."""
+"""Text samples in the loggers after each validation."""
 
 import lightning.pytorch as L
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
 from gpt_lightning.data.sources.row_formats import without_surrogates
@@ -9,10 +8,13 @@ from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.text_generation import continuation
 from gpt_lightning.training.checkpoint import tokenizer_of
+from gpt_lightning.training.show import show_text, shows_text, verbatim
 
 
 class Samples(L.Callback):
-    """Writes a continuation of each prompt to TensorBoard after every validation, always with the same random numbers.
+    """Callback that logs a continuation of each prompt after every validation, always with the same random numbers.
+
+    Every logger that can show text receives the samples.
 
     Args:
         prompts: texts to continue; an empty one starts a new document.
@@ -26,13 +28,13 @@ class Samples(L.Callback):
         self.sampling = Sampling(temperature=temperature)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw and write the samples, on rank zero."""
-        logger, tokenizer = trainer.logger, tokenizer_of(trainer)
+        """Generate and log the samples, on rank zero."""
+        tokenizer = tokenizer_of(trainer)
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
         if not isinstance(pl_module, CausalLM) or tokenizer is None:
             return
-        if not isinstance(logger, TensorBoardLogger):
+        if not any(map(shows_text, trainer.loggers)):
             return
         if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
             return  # a rank alone does not have the weights
@@ -47,7 +49,5 @@ class Samples(L.Callback):
                 sampling=self.sampling,
                 seed=number,
             )
-            # An indented block is shown as it is, not read as Markdown.
-            shown = "".join(f"    {line}\n" for line in (prompt + "".join(pieces)).splitlines())
-            logger.experiment.add_text(f"sample/{number}", shown, trainer.global_step)
+            show_text(trainer, f"sample/{number}", verbatim(prompt + "".join(pieces)))
         pl_module.backbone.train(was_training)

@@ -12,12 +12,11 @@ import lightning.pytorch as L
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning import data, tasks, training
-from gpt_lightning.atomic_files import whole
 from gpt_lightning.checkpoints.run_folder import (
     claim,
     new_run,
@@ -32,30 +31,12 @@ from gpt_lightning.commands.run.arguments import in_full, option, refuse_early
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
 from gpt_lightning.commands.run.from_checkpoint import modules_for, with_backbone, with_checkpoint
 from gpt_lightning.commands.run.parser import RunParser, importing_only
+from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.progress import progress_bar
-
-
-class SaveConfig(SaveConfigCallback):
-    """Writes the whole configuration of a training run into its folder, and as text to TensorBoard."""
-
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Save on ``fit`` only, as measuring a run does not change what it is, and only where a run has a folder."""
-        log_dir = trainer.log_dir  # asks rank zero, so every rank must
-        if stage != "fit" or log_dir is None or not trainer.loggers or not trainer.is_global_zero:
-            return
-        # The file is for a run like this one, not for going on with it.
-        config = self.config.clone()
-        config.ckpt_path, config.resume = None, "never"
-        text = self.parser.dump(config, skip_none=False)
-        Path(log_dir).mkdir(parents=True, exist_ok=True)
-        with whole(Path(log_dir) / self.config_filename) as file:
-            file.write(text.encode())
-        if isinstance(trainer.logger, TensorBoardLogger):
-            trainer.logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
 
 
 class CLI(LightningCLI):
