@@ -143,10 +143,7 @@ def test_other_loggers_get_the_same(cli: CommandLine) -> None:
 
 def test_a_logger_without_local_files_gets_the_configuration(cli: CommandLine) -> None:
     fit(cli, "topics", [("tests.training.loggers.MLflowLike", {})])
-    assert (
-        "class_path: gpt_lightning.tasks.SequenceClassification"
-        in MLflowLike.client.artifacts["run", "config/step_0.md"]
-    )
+    assert "class_path: gpt_lightning.SequenceClassification" in MLflowLike.client.artifacts["run", "config/step_0.md"]
     assert not Path("config.yaml").exists()
 
 
