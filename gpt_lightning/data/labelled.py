@@ -36,8 +36,11 @@ E = TypeVar("E", bound=Example)
 class Labelled(DataModule, Generic[E]):
     """Base class of the data modules whose rows have labels and fit in memory.
 
-    A subclass implements ``parse_rows`` and the hooks of ``DataModule``. Each split is read once. Its ``open_split``
-    turns ``examples(split)`` into ``InMemoryRows`` in the order of ``epoch_order``.
+    A subclass implements ``parse_rows`` and the hooks of ``DataModule``. Its ``open_split`` turns ``examples(split)``
+    into ``InMemoryRows`` in the order of ``epoch_order``. Each split is read once.
+
+    A subclass whose task has label names provides them as ``labels``, a list in the order of their numbers, and takes
+    an argument ``labels``, which ``test`` and ``predict`` set to those of the checkpoint.
 
     Args:
         id_column: column with the id of each row; rows without one are numbered from 0.

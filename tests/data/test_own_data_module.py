@@ -66,6 +66,20 @@ def test_prediction_needs_no_labels(tmp_path: Path) -> None:
         data.setup("test")
 
 
+def test_labels_of_a_checkpoint_decide_their_numbers(tmp_path: Path) -> None:
+    data = text_pairs(tmp_path, labels=["yes", "no"])
+    data.setup("test")
+    labels = {
+        row: label
+        for batch in data.test_dataloader()
+        for row, label in zip(batch["ids"], batch["labels"].tolist(), strict=True)
+    }
+    assert labels == {str(number): 1 - number % 2 for number in range(12)}
+    data = text_pairs(tmp_path, labels=["yes", "nope"])
+    with pytest.raises(InputError, match=r"pairs\.jsonl:1: the label 'no' is not one of the 2 that the model has"):
+        data.setup("test")
+
+
 def test_its_arguments_are_flags_with_help_and_defaults() -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(TextPairs, "data")

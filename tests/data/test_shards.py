@@ -125,7 +125,7 @@ def test_documents_of_every_size_keep_their_order(tmp_path: Path, monkeypatch: p
     assert tokenizer.token_bytes[tokens].sum() == stream.num_bytes
 
 
-def test_the_same_text_is_tokenised_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_text_is_tokenized_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make(tmp_path)
     other = tokenize(
         str(tmp_path / "a.jsonl"),
@@ -137,7 +137,7 @@ def test_the_same_text_is_tokenised_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert other != folder
 
     def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("tokenised again")
+        raise AssertionError("tokenized again")
 
     monkeypatch.setattr(module, "_write_stream", refuse)
     again = tokenize(
@@ -387,5 +387,5 @@ def test_a_bar_is_drawn_on_a_terminal_only(
         )
         captured = capsys.readouterr()
         assert captured.out == ""
-        assert ("tokenising train: 0 MB, 200,0" in captured.err) == terminal
+        assert ("tokenizing train: 0 MB, 200,0" in captured.err) == terminal
         assert terminal or not captured.err

@@ -11,9 +11,10 @@ import torch
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.data.base import Split
 from gpt_lightning.data.labelled import Labelled
+from gpt_lightning.data.labels import label_name, read_labels
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
 from gpt_lightning.data.settings import LabelledSettings
-from gpt_lightning.data.sources.source import Row, filled_text, row_id
+from gpt_lightning.data.sources.source import Row, filled_text, row_id, row_value
 from gpt_lightning.errors import InputError
 from gpt_lightning.unpack import Unpack
 
@@ -35,6 +36,8 @@ class TextPairs(Labelled[Pair]):
         first_column: column with the first text.
         second_column: column with the second text.
         label_column: column with the label.
+        labels: label names in the order of their numbers, such as those of a checkpoint; None takes the sorted labels
+            of the training rows.
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
@@ -44,16 +47,20 @@ class TextPairs(Labelled[Pair]):
         first_column: str = "premise",
         second_column: str = "hypothesis",
         label_column: str = "label",
+        labels: str | list[str] | None = None,
         **settings: Unpack[LabelledSettings],
     ) -> None:
         super().__init__(**settings)
         self.first_column = first_column
         self.second_column = second_column
         self.label_column = label_column
+        self.given_labels = labels
 
     @cached_property
     def labels(self) -> list[str]:
         """The label names in the order of their numbers; the task takes them from here."""
+        if self.given_labels is not None:
+            return list(read_labels(self.given_labels))
         return sorted({pair.label for pair in self.examples("train")})
 
     def training_texts(self) -> Iterator[str]:
@@ -62,13 +69,19 @@ class TextPairs(Labelled[Pair]):
 
     def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[Pair | InputError]:
         """Yield the pair of each row."""
+        names = None if split == "train" and self.given_labels is None else self.labels
         for number, row in enumerate(rows):
             try:
                 text = filled_text(row, self.first_column) + "\n" + filled_text(row, self.second_column)
-                label = filled_text(row, self.label_column) if has_labels else ""
+                label = self._label(row, names) if has_labels else ""
                 yield Pair(row_id(row, self.id_column, number), text, label, row.where)
             except InputError as error:
                 yield error
+
+    def _label(self, row: Row, names: list[str] | None) -> str:
+        """Return the label of a row; None for ``names`` accepts every label."""
+        value = row_value(row, self.label_column, "--data.label_column")
+        return label_name(value, names, row.where, self.label_column)
 
     def open_split(self, split: Split) -> InMemoryRows:
         """Return the tokenized pairs of a split."""

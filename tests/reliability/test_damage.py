@@ -31,7 +31,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
-    """A text, tokenised."""
+    """A text, tokenized."""
     folder = tokenize(
         str(write_text(tmp_path, 200)),
         split="train",
