@@ -11,6 +11,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import LanguageModelingMetrics
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
+from gpt_lightning.models.huggingface.heads import CAUSAL_LM
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.models.lora import LoRA, weights_sha256
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
@@ -33,6 +34,7 @@ class CausalLM(Task):
     """
 
     batch: ClassVar[type] = LanguageModelingBatch
+    huggingface_head = CAUSAL_LM
 
     def __init__(
         self,

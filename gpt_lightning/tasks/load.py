@@ -21,16 +21,50 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     hparams = checkpoint["hyper_parameters"]
     if path.is_dir():
         checkpoint["tokenizer"] = load_tokenizer(str(path), key="its tokenizer").to_json()
-        if "task" not in hparams:
+        found = _task_in_folder(huggingface.read_config(path))
+        if found is None:
             return checkpoint  # a backbone alone
-    # Nothing else that a checkpoint names is looked up, let alone imported.
-    if hparams.get("task") not in set(tasks.__all__) - {"Task"}:
-        raise InputError(f"{path}: holds no task that this version of gpt-lightning knows")
-    types = get_type_hints(getattr(tasks, hparams["task"]).__init__)
+        hparams.setdefault("task", found.__name__)
+    types = get_type_hints(_task_named(hparams.get("task"), path).__init__)
     for name, value in hparams.items():
         if name != "task" and not (name in types and _is_plain(value, types[name])):
             raise InputError(f"{path}: its hyper-parameter {name!r} is none that a {hparams['task']} has")
     return checkpoint
+
+
+def _task_named(name: object, path: Path) -> type[tasks.Task]:
+    """Return the task class that the checkpoint or model folder ``path`` names.
+
+    Raises:
+        InputError: there is no such class. Nothing that a checkpoint names is imported.
+    """
+    if name not in _public_names():
+        raise InputError(f"{path}: holds no task that this version of gpt-lightning knows")
+    found: type[tasks.Task] = getattr(tasks, str(name))
+    return found
+
+
+def _task_in_folder(pretrained: huggingface.Pretrained) -> type[tasks.Task] | None:
+    """Return the class of the task in a model folder; None for a backbone alone.
+
+    Raises:
+        InputError: the class is unknown, or has another head than the folder's ``config.json`` names.
+    """
+    folder, family, head = pretrained.folder, pretrained.family, pretrained.head
+    if pretrained.task is None:
+        public = (_task_named(name, folder) for name in _public_names())
+        return next((task for task in public if task.huggingface_head is head), None)
+    task = _task_named(pretrained.task, folder)
+    if family is not None and task.huggingface_head is not head:
+        raise InputError(
+            f"{folder}: config.json names a {family.architecture(head)}, gpt_lightning.json a {pretrained.task}; "
+            "delete gpt_lightning.json if another program has changed the folder"
+        )
+    return task
+
+
+def _public_names() -> list[str]:
+    return [name for name in tasks.__all__ if name != "Task"]
 
 
 def _is_plain(value: Any, expected: Any) -> bool:
@@ -74,7 +108,7 @@ def load_task(path: Path, init_from: str | None = None) -> tuple[tasks.Task, Tok
         checkpoint["hyper_parameters"] = hparams = hparams | {"init_from": base}
     elif init_from is not None:
         raise InputError(f"--init_from={init_from}: {path} holds all of its weights; leave it out")
-    task_class: type[tasks.Task] = getattr(tasks, hparams["task"])
+    task_class = _task_named(hparams["task"], path)
     try:
         if path.is_dir():
             task = task_class.from_hparams(hparams)

@@ -13,6 +13,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import SpanMetrics, TrainingLoss
 from gpt_lightning.metrics.span import token_f1
 from gpt_lightning.models import GPTConfig
+from gpt_lightning.models.huggingface.heads import QUESTION_ANSWERING
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
@@ -66,6 +67,7 @@ class QuestionAnswering(Task):
     """
 
     batch: ClassVar[type] = QuestionAnsweringBatch
+    huggingface_head = QUESTION_ANSWERING
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import ClassificationMetrics, MultiLabelMetrics, TrainingLoss
 from gpt_lightning.models import GPTConfig
+from gpt_lightning.models.huggingface.heads import SEQUENCE_CLASSIFICATION
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task, linear_head
@@ -40,6 +41,7 @@ class SequenceClassification(Task):
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
+    huggingface_head = SEQUENCE_CLASSIFICATION
 
     def __init__(
         self,

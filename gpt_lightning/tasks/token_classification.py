@@ -11,6 +11,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import EntityMetrics, TrainingLoss
 from gpt_lightning.metrics.entity_f1 import entities
 from gpt_lightning.models import GPTConfig
+from gpt_lightning.models.huggingface.heads import TOKEN_CLASSIFICATION
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
@@ -37,6 +38,7 @@ class TokenClassification(Task):
     """
 
     batch: ClassVar[type] = TokenClassificationBatch
+    huggingface_head = TOKEN_CLASSIFICATION
 
     def __init__(
         self,
