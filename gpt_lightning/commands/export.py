@@ -43,6 +43,7 @@ def main(argv: list[str]) -> int:
     from gpt_lightning.errors import InputError
     from gpt_lightning.models import huggingface
     from gpt_lightning.models.huggingface.tensor_files import write_json
+    from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.load import find_checkpoint, load_task
 
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -58,6 +59,7 @@ def main(argv: list[str]) -> int:
         folder,
         task,
         dict(task.hparams),
+        head=task.huggingface_head,
         pad_token_id=ids["pad_token_id"],
         bos_token_id=ids["bos_token_id"],
         eos_token_id=ids["eos_token_id"],
@@ -65,7 +67,7 @@ def main(argv: list[str]) -> int:
     )
     tokenizer.save(folder / "tokenizer.json")
     write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer, ids, task.backbone.config.block_size))
-    if type(task).__name__ == "CausalLM":
+    if isinstance(task, CausalLM):
         write_json(folder / "generation_config.json", ids)
     run = path.parent.parent if path.is_file() else path
     for kept in ("config.yaml", "metrics.json"):
@@ -80,6 +82,8 @@ def main(argv: list[str]) -> int:
 
 def card(task: "Task", run: Path, reason: str | None) -> str:
     """The model card: what it is, what was measured, how it was trained, how to use it."""
+    from gpt_lightning.tasks import CausalLM
+
     name = type(task).__name__
     lines = [
         f"# {name}",
@@ -89,7 +93,7 @@ def card(task: "Task", run: Path, reason: str | None) -> str:
     ]
     if reason is not None:
         lines += [f"Hugging Face's classes have no such model: {reason}.", ""]
-    command = "generate DIR --prompt TEXT" if name == "CausalLM" else "predict --model DIR --input rows.jsonl"
+    command = "generate DIR --prompt TEXT" if isinstance(task, CausalLM) else "predict --model DIR --input rows.jsonl"
     lines += ["```sh", f"gpt-lightning {command}", "```", ""]
     if (run / "metrics.json").is_file():
         measured = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
@@ -145,9 +149,9 @@ def export_adapter(path: Path, folder: Path, init_from: str | None, dtype: "torc
             f"gpt-lightning export {name} BASE, and give that with --init_from BASE; or leave --adapter out"
         )
     pretrained, name = huggingface.read_config(base), name.removeprefix("hub:")
-    check_adapter(folder, task.backbone.config, hparams, pretrained)
+    check_adapter(folder, task.backbone.config, task.huggingface_head, hparams, pretrained)
     make_folder(folder)
-    save_adapter(folder, task.backbone, checkpoint, pretrained, name, dtype)
+    save_adapter(folder, task.backbone, checkpoint, task.huggingface_head, pretrained, name, dtype)
     tokenizer.save(folder / "tokenizer.json")
     (folder / "README.md").write_text(adapter_card(task, tokenizer, name), encoding="utf-8")
     print(f"adapters of a {type(task).__name__} for {name}: {folder}")
@@ -156,11 +160,12 @@ def export_adapter(path: Path, folder: Path, init_from: str | None, dtype: "torc
 
 def adapter_card(task: "Task", tokenizer: "Tokenizer", base: str) -> str:
     """How to use them."""
-    name, options = type(task).__name__, f'"{base}"'
+    name, options, head = type(task).__name__, f'"{base}"', task.huggingface_head
+    assert head is not None
     labels: list[str] | None = task.hparams.get("labels")
     if labels:
         options += f", id2label={dict(enumerate(labels))}"
-    if name == "SequenceClassification":
+    if head.needs_pad_token_id:
         options += f", pad_token_id={special_ids(tokenizer)['pad_token_id']}"
     lines = [
         f"# Adapters: {name}",
@@ -171,7 +176,7 @@ def adapter_card(task: "Task", tokenizer: "Tokenizer", base: str) -> str:
         "import peft",
         "import transformers",
         "",
-        f"model = transformers.AutoModelFor{name}.from_pretrained({options})",
+        f"model = transformers.{head.auto_class}.from_pretrained({options})",
         'model = peft.PeftModel.from_pretrained(model, "THIS FOLDER")',
         "```",
     ]

@@ -20,6 +20,7 @@ from gpt_lightning.checkpoints.read import load_backbone
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
+from gpt_lightning.models.huggingface import HuggingFaceHead
 from gpt_lightning.models.lora import LoRA, add_adapters, weights_sha256
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks.error_examples import HardestExamples
@@ -64,6 +65,8 @@ class Task(L.LightningModule, ABC):
 
     batch: ClassVar[type]
     """The TypedDict of ``batch.py`` that the task reads."""
+    huggingface_head: ClassVar[HuggingFaceHead | None] = None
+    """The Hugging Face head that this task corresponds to, or None."""
 
     takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size"}
     """Constructor arguments that follow the data module: argument -> attribute of the data module."""

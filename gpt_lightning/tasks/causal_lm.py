@@ -10,6 +10,7 @@ from gpt_lightning.checkpoints.read import load_head
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import LanguageModelingMetrics
 from gpt_lightning.models.gpt import INIT_STD
+from gpt_lightning.models.huggingface.heads import CAUSAL_LM, HuggingFaceHead
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.models.lora import weights_sha256
 from gpt_lightning.tasks.base import Stage, Task
@@ -23,6 +24,7 @@ class CausalLM(Task):
     """Causal language modeling (Radford et al. 2018, 2019)."""
 
     batch: ClassVar[type] = LanguageModelingBatch
+    huggingface_head: ClassVar[HuggingFaceHead | None] = CAUSAL_LM
 
     def __init__(self, **settings: Unpack[TaskSettings]) -> None:
         super().__init__(**settings)

@@ -75,18 +75,41 @@ def read_checkpoint(path: Path, allow_import: Sequence[str] = ()) -> dict[str, A
     """
     checkpoint = read.read_checkpoint(path)
     hparams = checkpoint["hyper_parameters"]
-    if path.is_dir():
-        checkpoint["tokenizer"] = load_tokenizer(str(path), key="its tokenizer").to_json()
-        if "task" not in hparams:
-            return checkpoint  # a backbone alone
     try:
-        types = argument_types(task_class(hparams.get("task"), allow_import))
+        if path.is_dir():
+            checkpoint["tokenizer"] = load_tokenizer(str(path), key="its tokenizer").to_json()
+            found = _task_in_folder(huggingface.read_config(path), allow_import)
+            if found is None:
+                return checkpoint  # a backbone alone
+            hparams.setdefault("task", class_path(found))
+        else:
+            found = task_class(hparams.get("task"), allow_import)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error.__cause__
+    types = argument_types(found)
     for name, value in hparams.items():
         if name != "task" and not (name in types and _is_plain(value, types[name])):
             raise InputError(f"{path}: its hyper-parameter {name!r} does not belong to {hparams['task']}")
     return checkpoint
+
+
+def _task_in_folder(pretrained: huggingface.Pretrained, allow_import: Sequence[str]) -> type[Task] | None:
+    """Return the class of the task in a model folder; None for a backbone alone.
+
+    Raises:
+        InputError: the class is unknown or not allowed, or has another head than the folder's ``config.json`` names.
+    """
+    family, head = pretrained.family, pretrained.head
+    if pretrained.task is None:
+        public = (getattr(tasks, name) for name in tasks.__all__ if name != Task.__name__)
+        return next((task for task in public if task.huggingface_head is head), None)
+    task = task_class(pretrained.task, allow_import)
+    if family is not None and task.huggingface_head is not head:
+        raise InputError(
+            f"config.json names a {family.architecture(head)}, gpt_lightning.json a {pretrained.task}; "
+            "delete gpt_lightning.json if another program has changed the folder"
+        )
+    return task
 
 
 def _is_plain(value: Any, expected: Any) -> bool:

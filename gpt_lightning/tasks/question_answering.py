@@ -12,6 +12,7 @@ from gpt_lightning.batch import IGNORE_INDEX, QuestionAnsweringBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import SpanMetrics, TrainingLoss
 from gpt_lightning.metrics.span import token_f1
+from gpt_lightning.models.huggingface.heads import QUESTION_ANSWERING, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
 from gpt_lightning.tasks.error_examples import escape
 from gpt_lightning.tasks.settings import TaskSettings
@@ -58,6 +59,7 @@ class QuestionAnswering(Task):
     """
 
     batch: ClassVar[type] = QuestionAnsweringBatch
+    huggingface_head: ClassVar[HuggingFaceHead | None] = QUESTION_ANSWERING
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import ClassificationMetrics, MultiLabelMetrics, TrainingLoss
+from gpt_lightning.models.huggingface.heads import SEQUENCE_CLASSIFICATION, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, linear_head
 from gpt_lightning.tasks.error_examples import escape, shorten
 from gpt_lightning.tasks.settings import TaskSettings
@@ -33,6 +34,7 @@ class SequenceClassification(Task):
 
     batch: ClassVar[type] = SequenceClassificationBatch
     takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size", "labels": "labels"}
+    huggingface_head: ClassVar[HuggingFaceHead | None] = SEQUENCE_CLASSIFICATION
 
     def __init__(
         self,

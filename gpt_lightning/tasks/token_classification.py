@@ -10,6 +10,7 @@ from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import EntityMetrics, TrainingLoss
 from gpt_lightning.metrics.entity_f1 import entities
+from gpt_lightning.models.huggingface.heads import TOKEN_CLASSIFICATION, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
 from gpt_lightning.tasks.error_examples import escape, shorten
 from gpt_lightning.tasks.settings import TaskSettings
@@ -31,6 +32,7 @@ class TokenClassification(Task):
 
     batch: ClassVar[type] = TokenClassificationBatch
     takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size", "labels": "labels"}
+    huggingface_head: ClassVar[HuggingFaceHead | None] = TOKEN_CLASSIFICATION
 
     def __init__(
         self,
