@@ -66,13 +66,18 @@ class Task(L.LightningModule, ABC):
     batch: ClassVar[type]
     """The TypedDict of ``batch.py`` that the task reads."""
     huggingface_head: ClassVar[HuggingFaceHead | None] = None
-    """The Hugging Face head that this task corresponds to, or None."""
+    """The Hugging Face head that this class corresponds to, or None. Subclasses, whose heads may differ, start at None."""
 
     takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size"}
     """Constructor arguments that follow the data module: argument -> attribute of the data module."""
 
     first_step: int | None = None
     """Optimizer step at which training started or resumed; None before."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Reset ``huggingface_head`` unless the class declares it."""
+        super().__init_subclass__(**kwargs)
+        cls.huggingface_head = vars(cls).get("huggingface_head")
 
     def __init__(
         self,

@@ -93,7 +93,7 @@ def check_adapter(
     """
     reason = why_not_huggingface(config, head, hparams) or (head and _why_not_on(base, head))
     if reason is not None:
-        raise InputError(f"these adapters are for gpt-lightning alone: {reason}; leave --adapter out to merge them")
+        raise InputError(f"these adapters are for gpt-lightning only: {reason}; leave --adapter out to merge them")
     if taken := [path for path in (folder / ADAPTER_CONFIG, folder / WEIGHTS) if path.exists()]:
         raise InputError(f"{taken[0]}: there are adapters already; name another folder or delete it")
 
