@@ -66,7 +66,7 @@ class Task(L.LightningModule, ABC):
     batch: ClassVar[type]
     """The TypedDict of ``batch.py`` that the task reads."""
     huggingface_head: ClassVar[HuggingFaceHead | None] = None
-    """The Hugging Face head that this class corresponds to, or None. Subclasses, whose heads may differ, start at None."""
+    """The Hugging Face head that this class corresponds to, or None. Subclasses start at None."""
 
     takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size"}
     """Constructor arguments that follow the data module: argument -> attribute of the data module."""

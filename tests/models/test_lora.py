@@ -201,7 +201,7 @@ def exported(folder: Path, name: str, **arguments: Any) -> Task:
 def test_peft_reads_adapters_and_head(tmp_path: Path, family: str, task: str) -> None:
     saved(tmp_path, family)
     if task == "QuestionAnswering" and family not in ("gpt2", "gpt2_untied", "mistral"):
-        with pytest.raises(InputError, match=r"gpt-lightning alone: \w+ does not find the backbone"):
+        with pytest.raises(InputError, match=r"gpt-lightning only: \w+ does not find the backbone"):
             exported(tmp_path, task)
         return
     ours = exported(tmp_path, task)
@@ -219,7 +219,7 @@ def test_peft_reads_adapters_and_head(tmp_path: Path, family: str, task: str) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pooling": "mean"}, "alone: .* at the mean"),
+        ({"pooling": "mean"}, "only: .* at the mean"),
         ({}, r"adapter_config.json: there are adapters already"),
     ],
 )

@@ -13,6 +13,7 @@ from torch import Tensor
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.huggingface import Pretrained, load_weights, save
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
+from gpt_lightning.tasks.load import task_class
 from tests.models.test_gpt import randomise
 
 VOCAB_SIZE = 61
@@ -115,7 +116,7 @@ def our_logits(task: Task) -> Tensor:
 def class_of(pretrained: Pretrained) -> Any:
     """The class of the task that a folder holds."""
     if pretrained.task is not None:
-        return TASKS[pretrained.task]
+        return task_class(pretrained.task)
     return next(task for task in TASKS.values() if task.huggingface_head is pretrained.head)
 
 

@@ -292,7 +292,7 @@ def test_what_they_cannot_be_is_said_and_kept(tmp_path: Path, shape: dict[str, A
     assert said == why_not_huggingface(ours.backbone.config, ours.huggingface_head, dict(ours.hparams))
     assert not (tmp_path / "config.json").exists()
     pretrained = read_config(tmp_path)
-    assert (pretrained.family, pretrained.head, pretrained.task) == (None, None, task)
+    assert (pretrained.family, pretrained.head, pretrained.task) == (None, None, f"gpt_lightning.{task}")
     assert pretrained.config == ours.backbone.config
     assert pretrained.hparams == ours.hparams
     again = our_task(pretrained)
@@ -303,9 +303,7 @@ def test_what_they_cannot_be_is_said_and_kept(tmp_path: Path, shape: dict[str, A
 
 
 class Regression(SequenceClassification):
-    """A head that Hugging Face has not, in several layers."""
-
-    huggingface_head = None
+    """A head that Hugging Face does not have, in several layers; it does not inherit Hugging Face's."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -317,7 +315,7 @@ def test_a_task_without_a_head_of_hugging_face(tmp_path: Path) -> None:
     assert save_task(tmp_path, ours) == "Hugging Face has no head for this task"
     assert not (tmp_path / "config.json").exists()
     pretrained = read_config(tmp_path)
-    assert (pretrained.task, pretrained.family, pretrained.head) == ("Regression", None, None)
+    assert (pretrained.task, pretrained.family, pretrained.head) == (f"{__name__}.Regression", None, None)
     again, gpt = Regression(backbone=pretrained.config, labels=LABELS), GPT(pretrained.config)
     load_weights(again, pretrained)
     load_weights(gpt, pretrained)
@@ -357,7 +355,7 @@ def megabytes(key):
 pretrained = read_config(Path(sys.argv[1]))
 before = megabytes("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-task = CausalLM(pretrained.config)
+task = CausalLM(backbone=pretrained.config)
 load_weights(task, pretrained)
 size = sum(p.nbytes for p in task.parameters()) / 2**20
 print(size, megabytes("VmHWM") - before)
