@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig
-from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, SwiGLU, make_norm, rotary_angles
+from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, GatedMLP, make_norm, rotary_angles
 
 VOCAB_SIZE = 23
 BLOCK_SIZE = 12
@@ -225,14 +225,14 @@ def test_mlps_are_their_formulas(bias: bool) -> None:
         mlp = Block(config, 0).mlp.double()
         randomise(mlp)
         h = linear(x, mlp.up)
-        if isinstance(mlp, SwiGLU):
+        if isinstance(mlp, GatedMLP):
             gate = linear(x, mlp.gate)
             h = h * gate / (1.0 + (-gate).exp())
         elif kind == "relu2":
             h = torch.where(h > 0.0, h * h, 0.0)
         else:
             h = 0.5 * h * (1.0 + (math.sqrt(2.0 / math.pi) * (h + 0.044715 * h**3)).tanh())
-        assert isinstance(mlp, SwiGLU if kind == "swiglu" else MLP)
+        assert isinstance(mlp, GatedMLP if kind == "swiglu" else MLP)
         torch.testing.assert_close(mlp(x), linear(h, mlp.proj), rtol=1e-10, atol=1e-10)
 
 
