@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -37,6 +37,9 @@ class DataModule(L.LightningDataModule, ABC):
 
     batch: ClassVar[type]
     """The TypedDict of ``batch.py`` that this module makes; a task that reads another one does not go with it."""
+
+    takes_from_model: ClassVar[Mapping[str, str]] = {"block_size": "backbone.block_size"}
+    """Argument of the data module -> argument of the task, with dots, whose value it takes."""
 
     def __init__(
         self,

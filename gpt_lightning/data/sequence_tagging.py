@@ -1,6 +1,6 @@
 """Texts whose words are tagged, from files or the hub to batches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
-from gpt_lightning.data.base import Split
+from gpt_lightning.data.base import DataModule, Split
 from gpt_lightning.data.labelled import Labelled, OnBadRow
 from gpt_lightning.data.labels import label_name, read_labels
 from gpt_lightning.data.length_batching import InMemory, digest, mask, pad
@@ -77,6 +77,7 @@ class SequenceTagging(Labelled[TaggedText]):
     """
 
     batch: ClassVar[type] = TokenClassificationBatch
+    takes_from_model: ClassVar[Mapping[str, str]] = {**DataModule.takes_from_model, "pooling": "pooling"}
 
     def __init__(
         self,

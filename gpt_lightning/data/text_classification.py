@@ -1,6 +1,6 @@
 """Labelled texts, from files or the hub to batches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
-from gpt_lightning.data.base import Split
+from gpt_lightning.data.base import DataModule, Split
 from gpt_lightning.data.labelled import Labelled, OnBadRow
 from gpt_lightning.data.labels import is_number, label_name, read_labels
 from gpt_lightning.data.length_batching import InMemory, digest, mask, pad
@@ -55,6 +55,7 @@ class TextClassification(Labelled[LabelledText]):
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
+    takes_from_model: ClassVar[Mapping[str, str]] = {**DataModule.takes_from_model, "multi_label": "multi_label"}
 
     def __init__(
         self,

@@ -49,6 +49,9 @@ class Task(L.LightningModule, ABC):
     batch: ClassVar[type]
     """The TypedDict of ``batch.py`` that the task reads."""
 
+    takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size"}
+    """Argument of the task -> attribute of the data module that fills it in."""
+
     first_step: int | None = None
     """Where training began or went on; None if it did neither."""
 

@@ -40,6 +40,7 @@ class SequenceClassification(Task):
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
+    takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "labels": "labels"}
 
     def __init__(
         self,

@@ -37,6 +37,7 @@ class TokenClassification(Task):
     """
 
     batch: ClassVar[type] = TokenClassificationBatch
+    takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "labels": "labels"}
 
     def __init__(
         self,
