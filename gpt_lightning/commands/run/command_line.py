@@ -43,10 +43,12 @@ class CommandLine(NamedTuple):
         values, namespace = classes, nest(classes)
         for file in self.files:
             namespace = parser.parse_part(["--config", file], namespace)
-            values = _updated(values, flatten(namespace, Origin("file", file)))
+            values = _unless_equal(values, flatten(namespace, Origin("file", file)))
         self._refuse_flags_without_class(values)
         namespace = parser.parse_part(self.flags, namespace)
-        values = _updated(values, flatten(namespace, Origin("flag", "the command line")), dict(_flag_keys(self.flags)))
+        flags = dict(_flag_keys(self.flags))
+        said = {key: Value(value, _flag_of(key, flags)) for key, value in namespace.clone(with_meta=False).items()}
+        values = _unless_equal({key: value for key, value in values.items() if key not in flags}, said)
         if self.ckpt_path is not None:
             values["ckpt_path"] = Value(self.ckpt_path, Origin("flag", "--ckpt_path"))
         values.pop("config", None)
@@ -64,17 +66,18 @@ class CommandLine(NamedTuple):
                 )
 
 
-def _updated(before: Values, after: Values, flags: dict[str, str] | None = None) -> Values:
-    """Return ``after``, where values that were there before keep their origin unless a flag names them."""
-    flags = flags or {}
+def _unless_equal(before: Values, after: Values) -> Values:
+    """Return ``after``, with the origin that a value had before if it is still the same."""
     return {
-        key: Value(value.value, Origin("flag", flags[key]))
-        if key in flags
-        else before[key]
-        if key in before and before[key].value == value.value
-        else value
+        key: before[key] if key in before and before[key].value == value.value else value
         for key, value in after.items()
     }
+
+
+def _flag_of(key: str, flags: dict[str, str]) -> Origin:
+    """Return the flag for a key: its own, or that of the class or group that it is in."""
+    own = max((each for each in flags if f"{key}.".startswith(f"{each}.")), key=len, default=None)
+    return Origin("flag", "" if own is None else flags[own])
 
 
 def _flag_keys(flags: list[str]) -> Iterator[tuple[str, str]]:
