@@ -3,10 +3,11 @@
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
 from gpt_lightning.commands.guard.config_guard import check
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
@@ -46,12 +47,12 @@ def main(argv: list[str]) -> int:
     if output is not None and output.suffix not in (".md", ".json"):
         raise InputError(f"--output {output} must end in .md or .json")
 
-    allow = [f"--allow_import={name}" for name in options.allow_import]
-    given = {"--data.test": options.test, "--model.init_from": options.init_from}
-    flags = [*allow, *(f"{flag}={value}" for flag, value in given.items() if value is not None)]
+    given = {"data.test": options.test, "model.init_from": options.init_from}
+    overrides = {key: value for key, value in given.items() if value is not None}
     for run in map(Path, options.runs):
         if options.again or not (run / "metrics.json").is_file():
-            check(_arguments(run, flags))  # again when it is tested, but before anything heavy is imported
+            check(_arguments(run, options.allow_import))  # again in CLI, but before anything heavy is imported
+            refuse_class_of_checkpoint(run)
 
     # What is wrong with any run shows before time goes into the first.
     known = [None if options.again else measured(Path(run), options.test) for run in options.runs]
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> int:
         if record is None and options.test is None:
             check_testable(Path(run))
     records = [
-        {"run": run, **(measure(Path(run), flags) if record is None else record)}
+        {"run": run, **(measure(Path(run), overrides, options.allow_import) if record is None else record)}
         for run, record in zip(options.runs, known, strict=True)
     ]
     table = markdown(records)
@@ -120,18 +121,19 @@ def check_testable(run: Path) -> None:
         raise InputError(f"{run}: no test data; give it with --test FILE, or as data.init_args.test in {file}")
 
 
-def _arguments(run: Path, flags: Sequence[str]) -> list[str]:
-    """The command that tests a run."""
-    config = ["-c", str(run / CONFIG)] if (run / CONFIG).is_file() else []  # others' models have none
-    return ["test", *config, f"--ckpt_path={run}", *flags]
+def _arguments(run: Path, allowed: Sequence[str]) -> list[str]:
+    """Return the options that test a run: its configuration, and the packages that it may import."""
+    config = ["-c", str(run / CONFIG)] if (run / CONFIG).is_file() else []  # Hugging Face models have none.
+    return ["test", *config, *(f"--allow_import={name}" for name in allowed)]
 
 
-def measure(run: Path, flags: Sequence[str] = ()) -> dict[str, Any]:
-    """Test a run; what that prints goes to standard error.
+def measure(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str] = ()) -> dict[str, Any]:
+    """Test a run and return its record; the output of the test goes to standard error.
 
     Args:
-        run: its folder, or a model's.
-        flags: which packages it may import, which rows are meant, where the base of its adapters is.
+        run: the folder of a run or of a model.
+        overrides: values that win over the run's configuration, by the keys of flags.
+        allowed: packages that the run may import.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -140,14 +142,14 @@ def measure(run: Path, flags: Sequence[str] = ()) -> dict[str, Any]:
 
     quiet()
     # One device, and all of the data, whatever the run was trained on.
-    whole = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"]
-    whole += ["--trainer.fast_dev_run=false", "--trainer.limit_test_batches=1.0"]
+    trainer = {"devices": 1, "num_nodes": 1, "strategy": "auto", "fast_dev_run": False, "limit_test_batches": 1.0}
+    whole = {f"trainer.{name}": value for name, value in trainer.items()} | {"ckpt_path": str(run)}
     if (tokenizer := run / "tokenizer.json").is_file():  # its own, whatever became of the backbone that it started from
-        whole.append(f"--data.tokenizer={tokenizer}")
+        whole["data.tokenizer"] = str(tokenizer)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             print(f"testing {run}")
-            cli = CLI([*_arguments(run, flags), *whole])
+            cli = CLI(_arguments(run, allowed), {**overrides, **whole})
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     # Not from metrics.json: the folder of someone else's run cannot be written.

@@ -4,7 +4,7 @@ import contextlib
 import io
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gpt_lightning.commands.parser import Parser
 
@@ -63,9 +63,8 @@ def pretrain(max_steps: int | None) -> Path:
     from gpt_lightning.tasks.load import find_checkpoint, load_task
     from gpt_lightning.tasks.text_generation import continuation
 
-    config = CONFIGS / "pretrain_toy_world.yaml"
-    shorter = [] if max_steps is None else [f"--trainer.max_steps={max_steps}"]
-    cli = CLI(["fit", "-c", str(config), "--trainer.devices=1", *shorter])
+    shorter = {} if max_steps is None else {"trainer.max_steps": max_steps}
+    cli = CLI(["fit", "-c", str(CONFIGS / "pretrain_toy_world.yaml")], {"trainer.devices": 1, **shorter})
     data = cli.datamodule
     assert isinstance(data, LanguageModeling)
     train, validation = (
@@ -89,9 +88,9 @@ def fine_tune(name: str, backbone: Path, pretrained: bool, max_epochs: int) -> f
     """
     start = time.perf_counter()
     config = f"{CONFIGS}/toy_world_{name}.yaml"
-    origin = f"--model.init_from={backbone}" if pretrained else f"--data.tokenizer={backbone}/tokenizer.json"
-    run = _silently(["fit", "-c", config, f"--trainer.max_epochs={max_epochs}", origin]).trainer.log_dir
-    tested = _silently(["test", "-c", config, f"--ckpt_path={run}"])
+    start_from = {"model.init_from": str(backbone)} if pretrained else {"data.tokenizer": f"{backbone}/tokenizer.json"}
+    run = _silently("fit", config, {"trainer.max_epochs": max_epochs, **start_from}).trainer.log_dir
+    tested = _silently("test", config, {"ckpt_path": run})
     score = float(tested.trainer.callback_metrics[f"test/{TASKS[name]}"])
     origin = "from the backbone" if pretrained else "from scratch"
     seconds = time.perf_counter() - start
@@ -99,9 +98,9 @@ def fine_tune(name: str, backbone: Path, pretrained: bool, max_epochs: int) -> f
     return score
 
 
-def _silently(arguments: list[str]) -> "CLI":
-    """Run the command line without its output, which matters for one run but not for eight."""
+def _silently(subcommand: str, config: str, values: dict[str, Any]) -> "CLI":
+    """Run a subcommand without its output, which matters for one run but not for eight."""
     from gpt_lightning.commands.run.cli import CLI
 
     with contextlib.redirect_stdout(io.StringIO()):
-        return CLI([*arguments, "--trainer.devices=1", "--trainer.enable_progress_bar=false"])
+        return CLI([subcommand, "-c", config], {**values, "trainer.devices": 1, "trainer.enable_progress_bar": False})

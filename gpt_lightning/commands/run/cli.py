@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,21 +16,21 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from gpt_lightning import data, tasks, training
+from gpt_lightning import training
 from gpt_lightning.checkpoints.run_folder import (
     claim,
     new_run,
-    newest_good,
-    newest_run,
     release_empty,
     resumed_run,
     sweep_killed,
 )
 from gpt_lightning.commands.guard.config_guard import check
-from gpt_lightning.commands.run.arguments import in_full, option, refuse_early
+from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
+from gpt_lightning.commands.run.command_line import CommandLine, predict_in_short
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
-from gpt_lightning.commands.run.from_checkpoint import modules_for, with_backbone, with_checkpoint
+from gpt_lightning.commands.run.layers import Values, from_flags, nest, overlay
 from gpt_lightning.commands.run.parser import RunParser, importing_only
+from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
@@ -42,10 +42,21 @@ from gpt_lightning.training.progress import progress_bar
 class CLI(LightningCLI):
     """LightningCLI whose runs live in ``<log_dir>/<experiment>/version_N`` and whose flags win over checkpoints."""
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, arguments: list[str], overrides: Mapping[str, Any] | None = None) -> None:
+        """Run a subcommand.
+
+        Args:
+            arguments: the subcommand's name and its options.
+            overrides: values that win over the options, by the keys of flags: ``{"trainer.max_steps": 5}``.
+
+        Raises:
+            InputError: the options, or the files and the data that they name, are invalid.
+        """
+        self.overrides = from_flags(overrides or {})
         self.interruption = training.Interruption()
         self.model_folder: Path | None = None  # in place of a checkpoint
         checked = check(arguments)
+        self.allowed = checked.allowed
         with importing_only(checked.allowed):
             self._start(checked.arguments)
 
@@ -77,7 +88,7 @@ class CLI(LightningCLI):
         return {name: skipped | {"verbose", "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Where a run lives, what is kept of it, and which numbers data and model share."""
+        """Add where a run lives, and what is kept of it."""
         parser.add_argument("--experiment", type=str, default="default", help="name of the run's folder in log_dir")
         parser.add_argument("--log_dir", type=str, default="logs", help="folder of all experiments")
         parser.add_argument(
@@ -114,48 +125,45 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(training.Samples, "samples")
         parser.add_lightning_class_args(training.Marks, "lm_eval")
         parser.add_lightning_class_args(training.PredictionWriter, "predictions")
-        # A link whose source or target the chosen classes do not have is left out.
-        parser.link_arguments("data.vocab_size", "model.init_args.vocab_size", apply_on="instantiate")
-        parser.link_arguments("data.labels", "model.init_args.labels", apply_on="instantiate")
-        parser.link_arguments("model.init_args.backbone.block_size", "data.init_args.block_size")
-        parser.link_arguments("model.init_args.multi_label", "data.init_args.multi_label")
-        parser.link_arguments("model.init_args.pooling", "data.init_args.pooling")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, with what a checkpoint says underneath what the user says."""
-        ckpt_path = option(args, "--ckpt_path")
-        if ckpt_path is None:
-            refuse_early(args)
-            self.config = parser.parse_args(args)
-            ckpt_path = self._found(self.config[self.config.subcommand])
-        if ckpt_path is not None:
-            self.config = parser.parse_args(with_checkpoint(parser, args, ckpt_path))
-            found = Path(self.config[self.config.subcommand].ckpt_path)
-            self.model_folder = found if found.is_dir() else None
-        elif self.config[self.config.subcommand].model.get("init_args", {}).get("init_from") is not None:
-            self.config = parser.parse_args(with_backbone(args, self.config[self.config.subcommand]))
-        elif self.config.subcommand != "fit":
-            raise InputError("nothing to measure: give --ckpt_path=CHECKPOINT, or the folder of a run")
+        """Read the command line into values, put a checkpoint's values underneath, and complete them with defaults."""
+        subcommand, line = args[0], CommandLine.split(args[1:])
+        run = self._subcommand_parsers[subcommand]
+        assert isinstance(run, RunParser)
+        given = self.overrides.get("ckpt_path")
+        ckpt_path = line.ckpt_path if given is None else given.value
+        saved = None if ckpt_path is None else Saved.read(run, ckpt_path, subcommand, self.allowed)
+        said = overlay(line.read(run, saved.class_paths() if saved else {}), self.overrides)
+        if saved is None and (found := self._named(run, said, subcommand)) is not None:
+            saved = Saved.read(run, found, subcommand, self.allowed)
+            said = overlay(saved.class_paths(), said)
+        values = self._values(saved, said, subcommand)
+        if "model.class_path" in values and "data.class_path" in values:
+            link(run, *(class_at(values[f"{part}.class_path"].value) for part in ("model", "data")))
+        self.config = parser.parse_object({"subcommand": subcommand, subcommand: nest(values)})
 
-    def _found(self, config: Namespace) -> str | None:
-        """The checkpoint that a YAML names, or the one to resume from."""
-        if config.ckpt_path is not None or config.resume != "auto" or self.config.subcommand != "fit":
-            return config.ckpt_path  # type: ignore[no-any-return]
-        root = Path(config.log_dir) / config.experiment
-        run = newest_run(root)
-        if run is None:
-            return None
-        checkpoint = newest_good(run)
-        print(f"resumed from {checkpoint}" if checkpoint else f"{run} ended before its first checkpoint: starting anew")
-        return None if checkpoint is None else str(checkpoint)
+    @staticmethod
+    def _named(parser: RunParser, said: Values, subcommand: str) -> str | None:
+        """Return the checkpoint that a file names, or the one to resume from."""
+        named = said["ckpt_path"].value if "ckpt_path" in said else None
+        return resumable(parser, said) if named is None and subcommand == "fit" else named
+
+    def _values(self, saved: Saved | None, said: Values, subcommand: str) -> Values:
+        """Return the user's values with those of the checkpoint that they continue, evaluate or start from."""
+        if saved is not None:
+            self.model_folder = saved.path if saved.path.is_dir() else None
+            return saved.under(said, subcommand)
+        if INIT_FROM in said and said[INIT_FROM].value is not None:
+            return with_backbone(said, self.allowed)
+        if subcommand != "fit":
+            raise InputError("nothing to measure: give --ckpt_path=CHECKPOINT, or the folder of a run")
+        return said
 
     def instantiate_classes(self) -> None:
         """Build everything, once it is clear that the data makes what the model reads."""
         config = self.config[self.config.subcommand]
-        task, module = (config[part].class_path.rpartition(".")[2] for part in ("model", "data"))
-        fitting = modules_for(task)
-        if task in tasks.__all__ and module in data.__all__ and module not in fitting:
-            raise InputError(f"model {task} and data {module} do not go together; {task} takes --data={fitting[0]}")
+        refuse_mismatch(*(class_at(config[part].class_path) for part in ("model", "data")))
         super().instantiate_classes()
         self.model.backbone.checkpoint_activations(config.activation_checkpointing)
         if self.model_folder is not None:
@@ -299,7 +307,7 @@ def main(arguments: list[str]) -> int:
     quiet()
     try:
         with contextlib.ExitStack() as stack:
-            CLI(in_full(arguments, stack))
+            CLI(*(predict_in_short(arguments, stack) if arguments[0] == "predict" else (arguments, {})))
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     return 0

@@ -1,14 +1,12 @@
 """The parser of ``fit`` and its siblings: it knows the keys of every task and data module."""
 
 import contextlib
-import dataclasses
-import inspect
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NoReturn, get_type_hints
+from typing import Any, Final, NoReturn
 
 import lightning.pytorch as L
-from jsonargparse import set_parsing_settings
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from gpt_lightning.commands.guard.config_guard import TRUSTED
@@ -20,7 +18,9 @@ _DENIED: Final = re.compile(r"Importing '(([^'.]+)[^']*)' is not allowed")
 
 
 class RunParser(Parser, LightningArgumentParser):
-    """LightningCLI's parser with our errors."""
+    """LightningCLI's parser with our errors, and with parts of a configuration."""
+
+    _validates = True
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say how an import is allowed."""
@@ -37,11 +37,47 @@ class RunParser(Parser, LightningArgumentParser):
             args = [re.sub("=None$", "=null", argument) for argument in args]
         return super().parse_args(args, *rest, **named)
 
+    def parse_part(self, arguments: list[str], namespace: Namespace) -> Namespace:
+        """Parse some of the arguments on top of ``namespace``: no defaults, and nothing is required."""
+        with self._without_validation():
+            parsed: Namespace = self.parse_args(arguments, namespace=namespace, defaults=False)
+        return parsed
+
+    def parse_values(self, values: dict[str, Any]) -> Namespace:
+        """Give some values the types that the parser has for them: no defaults, and nothing is required."""
+        with self._without_validation():
+            parsed: Namespace = self.parse_object(values, defaults=False)
+        return parsed
+
+    @contextlib.contextmanager
+    def _without_validation(self) -> Iterator[None]:
+        self._validates = False
+        try:
+            yield
+        finally:
+            self._validates = True
+
+    def validate(self, *args: Any, **kwargs: Any) -> None:
+        """Validate as jsonargparse does, but not while parts are parsed."""
+        if self._validates:
+            super().validate(*args, **kwargs)
+
     def known_keys(self) -> Iterator[str]:
-        """The classes' keys first: a parser of one class's arguments knows the ends of its keys only."""
+        """Yield the classes' keys first: a parser of one class's arguments knows the ends of its keys only."""
         yield from _class_keys("model", Task)
         yield from _class_keys("data", L.LightningDataModule)
         yield from super().known_keys()
+
+
+def defaults_of(owner: type[Any]) -> Namespace:
+    """Return the default of each argument of a class, one namespace for each dataclass among them."""
+    return _arguments_of(owner).get_defaults(skip_validation=True)
+
+
+def _arguments_of(owner: type[Any], key: str | None = None) -> ArgumentParser:
+    parser = ArgumentParser()
+    parser.add_class_arguments(owner, key, fail_untyped=False, sub_configs=True)
+    return parser
 
 
 @contextlib.contextmanager
@@ -64,16 +100,8 @@ def importing_only(allowed: Sequence[str]) -> Iterator[None]:
 
 
 def _class_keys(prefix: str, base: type[Any]) -> Iterator[str]:
-    """Every argument of the classes below ``base``, as on the command line: ``model.backbone.n_layer``."""
+    """Yield every argument of the classes below ``base``, as on the command line: ``model.backbone.n_layer``."""
     for subclass in base.__subclasses__():
         if subclass.__module__.startswith("gpt_lightning."):
-            yield from _argument_keys(prefix, subclass)
+            yield from (action.dest for action in _arguments_of(subclass, prefix)._actions if "." in action.dest)
         yield from _class_keys(prefix, subclass)
-
-
-def _argument_keys(prefix: str, owner: Any) -> Iterator[str]:
-    hints = get_type_hints(owner.__init__)
-    for name in inspect.signature(owner).parameters:
-        yield f"{prefix}.{name}"
-        if dataclasses.is_dataclass(hints.get(name)):
-            yield from _argument_keys(f"{prefix}.{name}", hints[name])

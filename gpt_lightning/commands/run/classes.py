@@ -1,0 +1,50 @@
+"""The task and the data module of a run: which go together, and which values one takes from the other."""
+
+import importlib
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.cli import LightningArgumentParser
+
+from gpt_lightning import data
+from gpt_lightning.errors import InputError
+
+
+def class_at(path: str) -> type[Any]:
+    """Return the class of a class path that the parser has accepted."""
+    module, _, name = path.rpartition(".")
+    found: type[Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def goes_with(task: type[Any], module: type[Any]) -> bool:
+    """Whether a data module makes the batches that a task reads; unknown batches may fit."""
+    batches = [getattr(each, "batch", None) for each in (task, module)]
+    return None in batches or batches[0] is batches[1]
+
+
+def data_modules_for(task: type[Any]) -> list[type[L.LightningDataModule]]:
+    """Return our data modules that go with a task."""
+    return [module for module in (getattr(data, name) for name in data.__all__) if goes_with(task, module)]
+
+
+def refuse_mismatch(task: type[Any], module: type[Any]) -> None:
+    """Refuse data that the task cannot read.
+
+    Raises:
+        InputError: they do not go together.
+    """
+    if not goes_with(task, module):
+        fitting = [f"; {task.__name__} takes --data={each.__name__}" for each in data_modules_for(task)[:1]]
+        raise InputError(f"model {task.__name__} and data {module.__name__} do not go together{''.join(fitting)}")
+
+
+def link(parser: LightningArgumentParser, task: type[Any], module: type[Any]) -> None:
+    """Link the arguments that task and data module take from each other, by what their classes declare.
+
+    Classes that declare nothing get no link; a link whose source or target is missing has no effect.
+    """
+    for argument, attribute in getattr(task, "takes_from_data", {}).items():
+        parser.link_arguments(f"data.{attribute}", f"model.init_args.{argument}", apply_on="instantiate")
+    for argument, source in getattr(module, "takes_from_model", {}).items():
+        parser.link_arguments(f"model.init_args.{source}", f"data.init_args.{argument}")

@@ -1,0 +1,250 @@
+"""Values of a checkpoint under the user's: to continue a run, to evaluate it, or to start from its backbone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gpt_lightning import data
+from gpt_lightning.checkpoints.read import find_base
+from gpt_lightning.checkpoints.run_folder import newest_good, newest_run
+from gpt_lightning.commands.run.classes import class_at, data_modules_for
+from gpt_lightning.commands.run.layers import Origin, Value, Values, flatten, merge, overlay
+from gpt_lightning.commands.run.parser import RunParser, defaults_of
+from gpt_lightning.data.labels import read_labels
+from gpt_lightning.errors import InputError
+from gpt_lightning.models.config import PER_TASK
+from gpt_lightning.models.lora import LoRA
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
+from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
+
+MODEL = "model.init_args"
+BACKBONE = f"{MODEL}.backbone"
+INIT_FROM = f"{MODEL}.init_from"
+LABELS = "data.init_args.labels"
+TOKENIZER = "data.init_args.tokenizer"
+
+MAY_CHANGE = {f"{BACKBONE}.{name}" for name in PER_TASK} - {f"{BACKBONE}.attention"} | {f"{MODEL}.lora.dropout"}
+"""Arguments of the backbone and of its adapters that may change when a run is continued."""
+
+
+class Saved(NamedTuple):
+    """A checkpoint as a layer of values."""
+
+    path: Path
+    values: Values
+    """Class paths of model and data, and the model's arguments."""
+    labels: list[str] | None
+    init_from: str | None
+    """The weights that its adapters were trained on; None without adapters."""
+    tokenizer: Tokenizer | None
+
+    @classmethod
+    def read(cls, parser: RunParser, ckpt_path: str, subcommand: str, allowed: Sequence[str]) -> "Saved":
+        """Read a checkpoint for a subcommand.
+
+        Args:
+            parser: the subcommand's.
+            ckpt_path: a checkpoint, the folder of a run, or the folder of a model.
+            subcommand: ``fit`` continues from a run's last checkpoint, the others evaluate the best.
+            allowed: packages that the checkpoint's classes may be imported from.
+
+        Raises:
+            InputError: the checkpoint is damaged, or is a pretrained model that cannot be continued or evaluated.
+        """
+        path = find_checkpoint(ckpt_path, "last" if subcommand == "fit" else "best")
+        checkpoint = read_checkpoint(path, allowed)
+        hparams = {"lora": asdict(LoRA()), **checkpoint["hyper_parameters"]}
+        if path.is_dir() and (subcommand == "fit" or "task" not in hparams):
+            raise InputError(
+                f"{path} is a model, not a run to go on with or to measure; start with --model.init_from={path}"
+            )
+        task, labels, init_from = (hparams.pop(name, None) for name in ("task", "labels", "init_from"))
+        origin = Origin("checkpoint", str(path))
+        typed = parser.parse_values({"model": {"class_path": task, "init_args": hparams}})
+        if (module := _data_module(checkpoint, typed.model.class_path, allowed)) is not None:
+            typed.update(parser.parse_values({"data": {"class_path": module}}))
+        return cls(path, flatten(typed, origin), labels, init_from, _tokenizer(checkpoint))
+
+    def class_paths(self) -> Values:
+        """Return the class paths of model and data."""
+        return {key: value for key, value in self.values.items() if key in ("model.class_path", "data.class_path")}
+
+    def under(self, said: Values, subcommand: str) -> Values:
+        """Merge the checkpoint under the values that the user gives, and print what differs.
+
+        Raises:
+            InputError: the user asks for another task, shape, tokenizer or other labels.
+        """
+        self._refuse_other_task(said)
+        if (vocab_size := said.get(f"{BACKBONE}.vocab_size")) is not None and vocab_size.value is None:
+            said = said.copy()  # A run's own config.yaml has null where the size came from the tokenizer.
+            del said[f"{BACKBONE}.vocab_size"]
+        defaults = _defaults(said)
+        values, differences = merge(defaults, self.values, said, _is_fixed)
+        if subcommand == "fit" or any(key.startswith(f"{MODEL}.") for key in said):
+            print("".join(f"{line}\n" for line in differences), end="")
+        return overlay(values, self._fixed(said, defaults))
+
+    def _refuse_other_task(self, said: Values) -> None:
+        task, asked = (values["model.class_path"].value.rpartition(".")[2] for values in (self.values, said))
+        if said["model.class_path"].value != self.values["model.class_path"].value:
+            raise InputError(
+                f"{self.path} holds a {task}, but the configuration asks for a {asked}; "
+                f"give the configuration of a {task}, or the checkpoint of a {asked}"
+            )
+
+    def _fixed(self, said: Values, defaults: Values) -> Values:
+        """Return the values that no file and no flag changes."""
+        origin = Origin("checkpoint", str(self.path))
+        fixed: dict[str, Any] = {"ckpt_path": str(self.path), INIT_FROM: self._base(said.get(INIT_FROM))}
+        if self.labels is not None and LABELS in defaults:
+            given = said[LABELS].value if LABELS in said else None
+            if given is not None and list(read_labels(given)) != self.labels:
+                raise InputError(
+                    f"--data.labels are {given}, but {self.path} was trained with {self.labels}; leave them out"
+                )
+            fixed[LABELS] = self.labels
+        if self.tokenizer is not None and TOKENIZER in defaults:
+            asked = said[TOKENIZER].value if TOKENIZER in said else None
+            if asked is None or _is_built(asked):
+                fixed[TOKENIZER] = _tokenizer_file(self.path, self.tokenizer, overlay(defaults, said))
+            else:
+                _refuse_other_tokenizer(asked, self.tokenizer, self.path)
+        return {key: Value(value, origin) for key, value in fixed.items()}
+
+    def _base(self, given: Value | None) -> str | None:
+        """Return where the weights are that the adapters were trained on; None without adapters.
+
+        Raises:
+            InputError: they are not there.
+        """
+        if self.init_from is None:
+            return None  # The checkpoint holds all weights.
+        configured = None if given is None else given.value
+        is_flag = given is not None and given.origin.kind == "flag" and configured is not None
+        base = configured if is_flag else self.init_from
+        if configured not in (None, base):
+            print(f"from the checkpoint: model.init_from={base} (the configuration has {configured})")
+        elif base != self.init_from:
+            print(f"yours, not the checkpoint's: model.init_from={base} (it has {self.init_from})")
+        return find_base(self.path, base, "say where with --model.init_from (evaluate: --init_from)")
+
+
+def resumable(parser: RunParser, said: Values) -> str | None:
+    """Return the newest good checkpoint of the experiment where the user asks for ``--resume=auto``."""
+    resume, log_dir, experiment = (
+        said[key].value if key in said else parser.get_default(key) for key in ("resume", "log_dir", "experiment")
+    )
+    if resume != "auto":
+        return None
+    run = newest_run(Path(log_dir) / experiment)
+    if run is None:
+        return None
+    checkpoint = newest_good(run)
+    print(f"resumed from {checkpoint}" if checkpoint else f"{run} ended before its first checkpoint: starting anew")
+    return None if checkpoint is None else str(checkpoint)
+
+
+def with_backbone(said: Values, allowed: Sequence[str]) -> Values:
+    """Return the user's values with the shape of the backbone that training starts from, and its tokenizer.
+
+    Prints what that changes.
+
+    Args:
+        said: the user's values.
+        allowed: packages that the checkpoint's class may be imported from.
+
+    Raises:
+        InputError: the checkpoint is damaged, or the user asks for another tokenizer.
+    """
+    path = find_checkpoint(said[INIT_FROM].value)
+    checkpoint = read_checkpoint(path, allowed)
+    defaults = _defaults(said)
+    effective = overlay(defaults, said)
+    taken, differences = dict(_shape(checkpoint["hyper_parameters"]["backbone"], effective, path)), []
+    for key, value in taken.items():
+        if key in effective and effective[key].value is not None:
+            differences.append(f"{key.removeprefix(f'{BACKBONE}.')}={value} (not {effective[key].value})")
+    if differences:
+        print(f"the backbone's shape is that of {path}: {', '.join(differences)}")
+    tokenizer = _tokenizer(checkpoint)
+    if tokenizer is not None and TOKENIZER in effective:
+        if _is_built(effective[TOKENIZER].value):
+            print(f"the tokenizer is that of {path}: {tokenizer.name}")
+        else:
+            _refuse_other_tokenizer(effective[TOKENIZER].value, tokenizer, path)
+        taken[TOKENIZER] = _tokenizer_file(path, tokenizer, effective)
+    origin = Origin("checkpoint", str(path))
+    return overlay(said, {key: Value(value, origin) for key, value in taken.items()})
+
+
+def _shape(backbone: dict[str, Any], effective: Values, path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the arguments of a pretrained backbone that are not as the user has them."""
+    for name, value in backbone.items():
+        key = f"{BACKBONE}.{name}"
+        mine = effective[key].value if key in effective else None
+        # A pretrained model reads far more than most rows are long.
+        is_shorter = name == "block_size" and path.is_dir() and mine is not None and mine < value
+        if mine != value and name not in PER_TASK and not is_shorter:
+            yield key, value
+
+
+def _is_fixed(key: str) -> bool:
+    return key.startswith((f"{BACKBONE}.", f"{MODEL}.lora.")) and key not in MAY_CHANGE
+
+
+def _defaults(said: Values) -> Values:
+    """Return the defaults of the model's and the data module's arguments."""
+    defaults: Values = {}
+    for part in ("model", "data"):
+        if (class_path := said.get(f"{part}.class_path")) is not None:
+            values = flatten(defaults_of(class_at(class_path.value)), Origin("default", class_path.value))
+            defaults |= {f"{part}.init_args.{key}": value for key, value in values.items()}
+    return defaults
+
+
+def _data_module(checkpoint: dict[str, Any], task: str, allowed: Sequence[str]) -> str | None:
+    """Return the class path of the data module that a checkpoint names, if it is ours or allowed.
+
+    The folder of a model names none, so the first of ours that goes with the task is taken. Version 0.1 wrote names
+    without a module.
+    """
+    ours = [module.__name__ for module in data_modules_for(class_at(task))]
+    module, _, name = str(checkpoint.get("data", next(iter(ours), ""))).rpartition(".")
+    if module.partition(".")[0] in ("", "gpt_lightning"):
+        return f"{data.__name__}.{name}" if name in ours else None
+    is_allowed = any(module == each or module.startswith(f"{each}.") for each in allowed)
+    return f"{module}.{name}" if is_allowed else None
+
+
+def _tokenizer(checkpoint: dict[str, Any]) -> Tokenizer | None:
+    return Tokenizer.from_json(checkpoint["tokenizer"]) if "tokenizer" in checkpoint else None
+
+
+def _is_built(tokenizer: str) -> bool:
+    """Whether a tokenizer is built from the training text: with a checkpoint it exists and is not built again."""
+    return tokenizer == "characters" or tokenizer.startswith("bpe:")
+
+
+def _refuse_other_tokenizer(asked: str, trained_with: Tokenizer, path: Path) -> None:
+    tokenizer = bytes_tokenizer() if asked == "bytes" else load_tokenizer(asked)
+    if tokenizer.hash != trained_with.hash:
+        raise InputError(
+            f"--data.tokenizer={asked} is {tokenizer.name}, but {path} was trained with {trained_with.name}; "
+            "leave it out to use the checkpoint's"
+        )
+
+
+def _tokenizer_file(checkpoint: Path, tokenizer: Tokenizer, values: Values) -> str:
+    """Return the ``tokenizer.json`` of the checkpoint's run; a checkpoint without a run gets one in the cache."""
+    file = checkpoint.resolve().parent.parent / "tokenizer.json"
+    if file.is_file() and load_tokenizer(str(file)).hash == tokenizer.hash:
+        return str(file)
+    cache_dir = values.get("data.init_args.cache_dir")
+    cache = Path("~/.cache/gpt_lightning" if cache_dir is None else cache_dir.value).expanduser()
+    file = cache / "tokenizers" / f"{tokenizer.hash}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(file)
+    return str(file)

@@ -1,0 +1,144 @@
+"""Files and flags as values that know where they came from, and classes of the user's own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gpt_lightning.checkpoints.read import find_checkpoint, read_checkpoint
+from gpt_lightning.commands.run.cli import CLI
+from gpt_lightning.commands.run.layers import Origin, Values
+from tests.commands.run.test_cli import CONFIG, Run, fit, run
+
+__all__ = ["run"]
+
+
+class Reading(CLI):
+    """Reads values, and does nothing with them."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.read: Values = {}
+        with pytest.raises(InterruptedError):
+            super().__init__(["fit", *arguments], {"experiment": "mine"})
+
+    def _values(self, saved: Any, said: Values, subcommand: str) -> Values:
+        assert (saved, subcommand) == (None, "fit")
+        self.read = said
+        raise InterruptedError
+
+
+@pytest.mark.usefixtures("run")
+def test_each_value_knows_where_it_came_from(tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text("model: {init_args: {optimizer: {lr: 0.02}, backbone: {n_layer: 1}}}")
+    found = Reading(
+        "--model.init_args.backbone.n_head=2",  # as in the file, but meant
+        *("-c", "config.yaml", "--model.backbone={n_embd: 32, block_size: 8}", "--config=more.yaml"),
+    ).read
+    origins = {key.rpartition(".")[2]: value.origin for key, value in found.items() if key != "data.class_path"}
+    assert origins["class_path"] == origins["n_layer"] == origins["max_steps"] == Origin("file", "config.yaml")
+    assert origins["lr"] == Origin("file", "more.yaml")
+    assert origins["n_head"] == Origin("flag", "--model.init_args.backbone.n_head")
+    assert origins["n_embd"] == Origin("flag", "--model.backbone")
+    assert origins["block_size"] == Origin("file", "config.yaml"), (
+        "a group that a flag gives has values of the file too"
+    )
+    assert origins["experiment"] == Origin("flag", "--experiment")
+    assert found["experiment"].value == "mine"
+    assert "config" not in found
+
+
+def test_flags_win_wherever_they_stand(run: Run) -> None:
+    flags = ("--trainer.max_steps=9", "--data.batch_size=2", "--model.backbone.n_layer=3")
+    code, out, err = run("fit", *flags, "-c", "config.yaml", "--print_config")
+    assert code == 0, err
+    config = yaml.safe_load(out)
+    assert config["trainer"]["max_steps"] == 9
+    assert config["data"]["init_args"]["batch_size"] == 2
+    assert config["model"]["init_args"]["backbone"]["n_layer"] == 3
+
+
+def test_a_flag_appends_to_the_list_of_a_file(run: Run, tmp_path: Path) -> None:
+    monitor = "trainer: {callbacks: [lightning.pytorch.callbacks.LearningRateMonitor]}"
+    (tmp_path / "more.yaml").write_text(monitor)
+    flag = "--trainer.callbacks+=lightning.pytorch.callbacks.DeviceStatsMonitor"
+    code, out, err = run("fit", flag, "-c", "config.yaml", "-c", "more.yaml", "--print_config")
+    assert code == 0, err
+    names = [each["class_path"].rpartition(".")[2] for each in yaml.safe_load(out)["trainer"]["callbacks"]]
+    assert names == ["LearningRateMonitor", "DeviceStatsMonitor"]
+
+
+@pytest.mark.parametrize("flag", ["--model.init_args.backbone.n_layer=2", "--model.backbone={n_layer: 2}"])
+def test_a_shape_is_refused_however_a_flag_gives_it(run: Run, flag: str) -> None:
+    fit(run)
+    code, _, err = run("test", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", flag)
+    assert code == 2
+    assert "model.backbone.n_layer=2, but logs/beer/version_0/checkpoints/step_" in err
+
+
+def test_a_file_without_classes_takes_those_of_the_checkpoint(run: Run, tmp_path: Path) -> None:
+    fit(run)
+    (tmp_path / "rows.yaml").write_text("data: {init_args: {test: text.txt, cache_dir: cache}}")
+    code, out, err = run("test", "-c", "rows.yaml", "--ckpt_path=logs/beer/version_0")
+    assert code == 0, err
+    assert "test/loss" in out
+
+
+OWN = '''
+"""A head and data of the user's own, which declare no links."""
+
+import lightning.pytorch as L
+from gpt_lightning.data import LanguageModeling
+from gpt_lightning.tasks import CausalLM
+
+
+class Mine(CausalLM):
+    def __init__(self, width: int, vocab_size: int | None = None) -> None:
+        from gpt_lightning.models import GPTConfig
+        assert vocab_size == {vocab_size}
+        super().__init__(GPTConfig(n_layer=1, n_head=1, n_embd=width, block_size=8, vocab_size=21))
+
+
+class Rows(L.LightningDataModule):
+    def __init__(self, train: str) -> None:
+        super().__init__()
+        self.rows = LanguageModeling(train=train, tokenizer="characters", block_size=8, batch_size=2, cache_dir="cache")
+
+    def setup(self, stage: str) -> None:
+        self.rows.trainer = self.trainer
+        self.rows.setup(stage)
+
+    def train_dataloader(self):
+        return self.rows.train_dataloader()
+
+    def val_dataloader(self):
+        return []
+'''
+
+
+@pytest.mark.parametrize(
+    ("package", "data", "vocab_size"), [("own", "own.Rows", None), ("own2", "LanguageModeling", 21)]
+)
+def test_classes_of_the_users_own(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, data: str, vocab_size: int | None
+) -> None:
+    """A required argument comes by a flag; the vocabulary's size comes from data that has one."""
+    (tmp_path / f"{package}.py").write_text(OWN.replace("{vocab_size}", repr(vocab_size)))
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = {"train": "text.txt"} | (
+        {} if data == "own.Rows" else {"tokenizer": "characters", "block_size": 8, "batch_size": 2, "cache_dir": "c"}
+    )
+    config = yaml.safe_load(CONFIG) | {
+        "model": {"class_path": f"{package}.Mine"},
+        "data": {"class_path": data, "init_args": arguments},
+    }
+    (tmp_path / "own.yaml").write_text(json.dumps(config))
+    flags = ("fit", "-c", "own.yaml", "--model.width=8", f"--allow_import={package}")
+    code, out, err = run(*flags, "--print_config")
+    assert code == 0, err
+    assert yaml.safe_load(out)["model"]["init_args"]["width"] == 8
+    code, _, err = run(*flags)
+    assert code == 0, err
+    saved = read_checkpoint(find_checkpoint("logs/beer/version_0"))
+    assert saved["hyper_parameters"]["backbone"]["n_embd"] == 8
