@@ -191,7 +191,7 @@ def test_what_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> N
         assert "Traceback" not in run.err
         assert len(run.err.strip().splitlines()) <= 2
 
-    refused("give --model.init_from, or leave model.lora.r at 0", "--model.lora.r=4")
+    refused("Give --model.init_from, or leave model.lora.r at 0", "--model.lora.r=4")
     started = f"--model.init_from={base}"
     refused(
         "model.fine_tuning.freeze=1 beside model.lora.r", started, "--model.lora.r=4", "--model.fine_tuning.freeze=1"
@@ -211,7 +211,7 @@ def test_what_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> N
 def test_adapters_are_handed_on(run: CommandLine) -> None:
     head = adapted(run, "tags")
     assert run("export", str(head), "adapter", "--adapter") == 2
-    assert "logs/lm/version_0 is a run of ours, beside which peft cannot put adapters" in run.err
+    assert "logs/lm/version_0 is a run, and peft needs a model folder" in run.err
     assert "gpt-lightning export logs/lm/version_0 BASE, and give that with --init_from BASE" in run.err
     assert run("export", "logs/lm/version_0", "base") == 0, run.err
     assert run("export", str(head), "adapter", "--adapter", "--init_from=base", "--dtype=bfloat16") == 0, run.err

@@ -97,7 +97,7 @@ class Mine(CausalLM):
     def __init__(self, width: int, vocab_size: int | None = None) -> None:
         from gpt_lightning.models import GPTConfig
         assert vocab_size == {vocab_size}
-        super().__init__(GPTConfig(n_layer=1, n_head=1, n_embd=width, block_size=8, vocab_size=21))
+        super().__init__(backbone=GPTConfig(n_layer=1, n_head=1, n_embd=width, block_size=8, vocab_size=21))
 
 
 class Rows(L.LightningDataModule):
