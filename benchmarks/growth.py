@@ -71,7 +71,7 @@ def train(shape: dict[str, int]) -> dict[str, float]:
 
 def tokenise(megabytes: int) -> dict[str, float]:
     """The same of text that becomes shards."""
-    from gpt_lightning.data.shards import tokenise as make_shards
+    from gpt_lightning.data.shards import tokenize as make_shards
     from gpt_lightning.tokenizers.build import train_bpe
 
     words = [f"{a}{b}{c}" for a in "bdfklmnprst" for b in "aeiou" for c in ("n", "rt", "st", "l", "")]

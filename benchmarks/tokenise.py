@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from gpt_lightning.data.shards import tokenise
+from gpt_lightning.data.shards import tokenize
 from gpt_lightning.data.sources.source import read_texts
 from gpt_lightning.tokenizers.build import load_tokenizer
 
@@ -34,7 +34,7 @@ def measure(what: str, text: str, tokenizer_file: str) -> dict[str, float]:
     else:
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            tokenise(text, split="train", text_column="text", tokenizer=tokenizer, cache_dir=Path(folder))
+            tokenize(text, split="train", text_column="text", tokenizer=tokenizer, cache_dir=Path(folder))
             seconds = time.perf_counter() - start
     return {"seconds": seconds, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 

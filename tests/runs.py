@@ -43,7 +43,12 @@ def causal_lm(vocab_size: int = 257, **shape: Any) -> CausalLM:
     """A tiny model, the same one each time."""
     L.seed_everything(0, verbose=False)
     backbone = GPTConfig(**({"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 8, "dropout": 0.1} | shape))
-    return CausalLM(backbone, vocab_size, OptimizerConfig(lr=1e-2), Schedule(kind="constant", warmup_steps=2))
+    return CausalLM(
+        backbone=backbone,
+        vocab_size=vocab_size,
+        optimizer=OptimizerConfig(lr=1e-2),
+        schedule=Schedule(kind="constant", warmup_steps=2),
+    )
 
 
 HEADS: dict[str, tuple[Any, Any]] = {
@@ -87,7 +92,7 @@ def head(folder: Path, kind: str, rows: int = 30, batch_size: int = 4, **shape: 
     settings: dict[str, Any] = {"optimizer": OptimizerConfig(lr=1e-2), "schedule": Schedule(kind="constant")}
     if kind != "qa":
         settings["labels"] = data.labels  # type: ignore[attr-defined]
-    task: Task = task_class(backbone, **settings)
+    task: Task = task_class(backbone=backbone, **settings)
     return task, data
 
 

@@ -10,13 +10,13 @@ from tests.tree import BEGIN, DOCUMENT, END, tree
 PACKAGE = Path(gpt_lightning.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"batch", "errors", "atomic_files", "toy_world"},
+    {"batch", "errors", "atomic_files", "unpack", "toy_world"},
     {"models", "optim", "metrics"},
     {"checkpoints", "tokenizers"},
     {"tasks", "data"},
     {"evaluation"},
     {"training"},
-    {"commands"},
+    {"commands", "api"},
     {"cli"},
     {"__main__"},
 ]
@@ -62,6 +62,7 @@ def test_imports_point_one_way() -> None:
     wrong = [
         f"{file.relative_to(PACKAGE)} imports {other}"
         for file in files
+        if room_of(file)  # the package's own __init__ names what is public, and imports it when it is used
         for other in imported(file) - {room_of(file)}
         if layer[other] >= layer[room_of(file)]
     ]

@@ -117,10 +117,10 @@ def test_gpt2_124m_on_fineweb_edu(monkeypatch: pytest.MonkeyPatch) -> None:
     cli = CLI(["fit", "-c", str(CONFIGS / NEEDS_THE_HUB[0])])
     os.environ.pop("PL_GLOBAL_SEED", None)
     model = cli.config["fit"].model
-    assert model.class_path == "gpt_lightning.tasks.CausalLM"
+    assert model.class_path == "gpt_lightning.CausalLM"
     shape = GPTConfig(**{key: value for key, value in vars(model.init_args.backbone).items() if key[0] != "_"})
     with torch.device("meta"):
-        task = CausalLM(shape)
+        task = CausalLM(backbone=shape)
     assert sum(parameter.numel() for parameter in task.parameters()) == 124_439_808
     trainer = cli.config["fit"].trainer
     tokens = trainer.devices * cli.config["fit"].data.init_args.batch_size * shape.block_size

@@ -3,7 +3,7 @@
 import pickle
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -91,8 +91,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _folder_as_checkpoint(folder: Path) -> dict[str, Any]:
-    pretrained = huggingface.read_config(folder)
-    return {"hyper_parameters": pretrained.hparams or {"backbone": asdict(pretrained.config)}}
+    return {"hyper_parameters": dict(huggingface.read_config(folder).hparams)}
 
 
 def load_backbone(backbone: GPT, source: str, through: tuple[Path, ...] = ()) -> None:

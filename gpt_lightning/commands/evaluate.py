@@ -32,17 +32,9 @@ def parser() -> Parser:
     p.add_argument(
         "--test", type=str | None, default=None, metavar="FILE", help="measure all of them on these rows instead"
     )
-    p.add_base("these runs")
+    p.add_loading_options("these runs")
     p.add_argument(
         "--output", type=str | None, default=None, help="also write the table: a file ending in .md or .json"
-    )
-    p.add_argument(
-        "--allow_import",
-        type=str,
-        action="append",
-        metavar="NAME",
-        default=[],
-        help="a package of your own that the runs' class paths may name; may be given several times",
     )
     p.add_argument("--again", action="store_true", help="test every run, whatever has been measured before")
     return p

@@ -1,12 +1,8 @@
 """``gpt-lightning generate``: continue a prompt."""
 
 import sys
-from typing import TYPE_CHECKING
 
 from gpt_lightning.commands.parser import Parser
-
-if TYPE_CHECKING:
-    import torch
 
 
 def parser() -> Parser:
@@ -23,7 +19,7 @@ def parser() -> Parser:
         "--top_p", type=float | None, default=None, help="draw among the likeliest that hold this probability"
     )
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same text")
-    p.add_base()
+    p.add_loading_options()
     p.add_argument(
         "--int8",
         action="store_true",
@@ -39,17 +35,18 @@ def main(argv: list[str]) -> int:
 
     from gpt_lightning.data.sources.row_formats import without_surrogates
     from gpt_lightning.errors import InputError
+    from gpt_lightning.models.device import device_of
     from gpt_lightning.models.generation.generate import Sampling
     from gpt_lightning.models.generation.int8 import quantise
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.load import find_checkpoint, load_task
-    from gpt_lightning.training.samples import continuation
+    from gpt_lightning.tasks.text_generation import continuation
 
     sampling = Sampling(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
     if options.max_new_tokens < 1:
         raise InputError(f"--max_new_tokens {options.max_new_tokens} must be at least 1")
     path = find_checkpoint(options.model)
-    task, tokenizer = load_task(path, options.init_from)
+    task, tokenizer = load_task(path, options.init_from, options.allow_import)
     if not isinstance(task, CausalLM):
         raise InputError(f"{path} holds a {type(task).__name__}; only a CausalLM generates text")
     task.to(device_of(options.device))
@@ -75,17 +72,3 @@ def main(argv: list[str]) -> int:
         print(text, end="", flush=True)
     print()
     return 0
-
-
-def device_of(name: str) -> "torch.device":
-    """The device of that name, or the best there is for ``auto``."""
-    import torch
-
-    from gpt_lightning.errors import InputError
-
-    if name == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        return torch.zeros(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from None

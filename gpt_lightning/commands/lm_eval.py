@@ -46,7 +46,7 @@ def parser() -> Parser:
     )
     p.add_argument("--apply_chat_template", action="store_true", help="ask in the form of a chat")
     p.add_argument("--batch_tokens", type=int, default=2048, help="tokens of a batch, padding included")
-    p.add_base()
+    p.add_loading_options()
     p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
     p.add_argument("--output", type=str | None, default=None, metavar="FILE", help="also write all results, as JSON")
     return p
@@ -72,10 +72,10 @@ def main(argv: list[str]) -> int:
 
     need_harness()
 
-    from gpt_lightning.commands.generate import device_of
     from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
     from gpt_lightning.evaluation.lm_eval.model import HarnessLM
     from gpt_lightning.evaluation.lm_eval.run import quiet, run_tasks
+    from gpt_lightning.models.device import device_of
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.load import find_checkpoint, load_task
 
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
     bars = sys.stderr.isatty()
     with quiet(bars):
         loaded = load_tasks(names, options.include_path, num_fewshot=options.num_fewshot, allow_code=options.allow_code)
-    task, tokenizer = load_task(path, options.init_from)
+    task, tokenizer = load_task(path, options.init_from, options.allow_import)
     if not isinstance(task, CausalLM):
         raise InputError(f"{path} holds a {type(task).__name__}; only a CausalLM can be measured")
     task.to(device_of(options.device))

@@ -18,14 +18,26 @@ class Parser(ArgumentParser):
         # argparse would take --max_new for --max_new_tokens
         super().__init__(*args, allow_abbrev=False, **kwargs)
 
-    def add_base(self, whose: str = "MODEL") -> None:
-        """Add ``--init_from``, for what reads a run with adapters; ``whose`` these are, as the help has it."""
+    def add_loading_options(self, whose: str = "MODEL") -> None:
+        """Add the options of commands that load a trained model: ``--init_from`` and ``--allow_import``.
+
+        Args:
+            whose: the models, as the help names them.
+        """
         self.add_argument(
             "--init_from",
             type=str | None,
             default=None,
             metavar="BASE",
-            help=f"where the weights are that the adapters of {whose} were trained beside, if they have moved",
+            help=f"where the weights are that the LoRA adapters of {whose} were trained on, if they have moved",
+        )
+        self.add_argument(
+            "--allow_import",
+            type=str,
+            action="append",
+            metavar="NAME",
+            default=[],
+            help=f"a package of your own that the classes of {whose} may come from; may be given several times",
         )
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

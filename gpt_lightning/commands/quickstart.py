@@ -61,7 +61,7 @@ def pretrain(max_steps: int | None) -> Path:
     from gpt_lightning.models.generation.generate import Sampling
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.load import find_checkpoint, load_task
-    from gpt_lightning.training.samples import continuation
+    from gpt_lightning.tasks.text_generation import continuation
 
     shorter = {} if max_steps is None else {"trainer.max_steps": max_steps}
     cli = CLI(["fit", "-c", str(CONFIGS / "pretrain_toy_world.yaml")], {"trainer.devices": 1, **shorter})

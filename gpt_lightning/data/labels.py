@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from gpt_lightning.data.sources.row_formats import shown, without_surrogates
+from gpt_lightning.data.sources.row_formats import short_repr, without_surrogates
 from gpt_lightning.errors import InputError
 
 _DIGITS: Final = 18  # Python refuses to read a number of thousands
@@ -55,7 +55,9 @@ def label_name(value: Any, names: Sequence[str] | None, where: str, column: str)
         InputError: it is no label, or none of ``names``.
     """
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise InputError(f"{where}: {column!r} is {shown(value)}, not a label (a string or a number); mend this row")
+        raise InputError(
+            f"{where}: {column!r} is {short_repr(value)}, not a label (a string or a number); fix this row"
+        )
     name = str(value)
     if names is None or name in names:
         return name
@@ -63,8 +65,8 @@ def label_name(value: Any, names: Sequence[str] | None, where: str, column: str)
     if is_number(name) and int(name) < len(names) and not any(map(is_number, names)):
         return names[int(name)]
     near = difflib.get_close_matches(name, names, n=1)
-    known = f"did you mean {shown(near[0])}?" if near else f"there are {', '.join(map(shown, names[:10]))}"
+    known = f"did you mean {short_repr(near[0])}?" if near else f"there are {', '.join(map(short_repr, names[:10]))}"
     more = ", ..." if not near and len(names) > 10 else ""
     raise InputError(
-        f"{where}: the label {shown(value)} is not one of the {len(names)} that the model has; {known}{more}"
+        f"{where}: the label {short_repr(value)} is not one of the {len(names)} that the model has; {known}{more}"
     )

@@ -1,4 +1,4 @@
-"""Text for next-token prediction, from files or the hub to batches."""
+"""Data module for causal language modeling: text packed into blocks."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -6,73 +6,62 @@ from typing import ClassVar
 from gpt_lightning.batch import LanguageModelingBatch
 from gpt_lightning.data.base import DataModule, Split
 from gpt_lightning.data.packing import PackedBlocks
-from gpt_lightning.data.shards import TokenStream, tokenise
-from gpt_lightning.data.sources.source import read_texts
+from gpt_lightning.data.settings import CommonSettings
+from gpt_lightning.data.shards import TokenStream, tokenize
+from gpt_lightning.data.sources.source import fingerprint, read_texts
+from gpt_lightning.unpack import Unpack
 
 
 class LanguageModeling(DataModule):
-    """Blocks of packed text for causal language modelling.
+    """Blocks of packed text for causal language modeling.
 
     A source is a file, a folder, a glob or a list of them (``.txt``, ``.jsonl``, ``.csv``, ``.parquet``, each also
-    ``.gz``), or ``hub:NAME[:CONFIG][@SPLIT]`` for a data set of the Hugging Face hub. Its text is tokenised once and
-    kept in the cache; an epoch shows every block once, in an order that (seed, epoch) decides.
+    ``.gz``), or ``hub:NAME[:CONFIG][@SPLIT]`` for a dataset of the Hugging Face hub. The text is tokenized once into
+    ``cache_dir``. An epoch reads every block once, in an order that is a function of (seed, epoch).
 
     Args:
-        train: source of the training text.
-        validation: source of the text that is judged during training.
-        test: source of the text that is judged at the end.
-        text_column: the column that holds the text, of sources with columns.
-        tokenizer: ``characters``, ``bytes``, ``bpe:SIZE`` (the first and the last are made from the training text), a
-            ``tokenizer.json``, a folder with one or with GPT-2's vocabulary files, or ``hub:NAME``.
-        block_size: tokens of a block; follows the model's.
-        batch_size: blocks of a batch on each device.
-        mask_documents: keep attention inside documents; positions start again with each.
-        num_workers: processes that prepare batches ahead.
-        seed: decides the order; None takes ``seed_everything``.
-        cache_dir: where tokens and trained tokenizers are kept.
+        text_column: column with the text, in sources with columns.
+        batch_size: blocks per batch on each device.
+        mask_documents: restrict attention to the document of each token and restart positions with each document.
     """
 
     batch: ClassVar[type] = LanguageModelingBatch
 
     def __init__(
         self,
-        train: str | list[str] | None = None,
-        validation: str | list[str] | None = None,
-        test: str | list[str] | None = None,
         text_column: str = "text",
-        tokenizer: str = "bpe:4096",
-        block_size: int = 1024,
         batch_size: int = 8,
         mask_documents: bool = False,
-        num_workers: int = 0,
-        seed: int | None = None,
-        cache_dir: str = "~/.cache/gpt_lightning",
+        **settings: Unpack[CommonSettings],
     ) -> None:
-        super().__init__(train, validation, test, tokenizer, block_size, batch_size, num_workers, seed, cache_dir)
+        super().__init__(batch_size=batch_size, **settings)
         self.text_column = text_column
         self.mask_documents = mask_documents
 
     def prepare_data(self) -> None:
-        """Tokenise what the run will need, on one process."""
-        for split in self._splits_of_run():
-            self._tokenise(split, progress=True)
+        """Tokenize, on one process, the splits of the running Trainer or, without one, all that have a source."""
+        for split in self.splits_to_prepare():
+            self._tokenize(split, progress=True)
         super().prepare_data()
 
     def stream(self, split: Split) -> TokenStream:
-        """The tokens of a split that ``setup`` has opened."""
+        """Return the tokens of a split that ``setup`` has opened."""
         rows = self._rows[split]
         assert isinstance(rows, PackedBlocks)
         return rows.stream
 
-    def _training_texts(self) -> Iterator[str]:
-        return (piece.text for piece in read_texts(self._source("train"), split="train", text_column=self.text_column))
+    def training_texts(self) -> Iterator[str]:
+        """Yield the documents of the training split in pieces."""
+        return (piece.text for piece in read_texts(self.source("train"), split="train", text_column=self.text_column))
 
-    def _text_columns(self) -> str:
-        return self.text_column
+    def training_texts_digest(self) -> str:
+        """Return the fingerprint of the training files and the text column: hashing all text would take long."""
+        return fingerprint(self.source("train"), split="train") + self.text_column
 
-    def _open(self, split: Split) -> PackedBlocks:
+    def open_split(self, split: Split) -> PackedBlocks:
+        """Return the blocks of a split; only training blocks are shuffled."""
         return PackedBlocks(
-            self._tokenise(split),
+            self._tokenize(split),
             block_size=self.block_size,
             token_bytes=self.tokenizer.token_bytes,
             end_of_text_id=self.tokenizer.end_of_text_id,
@@ -80,9 +69,10 @@ class LanguageModeling(DataModule):
             seed=self.seed if split == "train" else None,
         )
 
-    def _tokenise(self, split: Split, progress: bool = False) -> TokenStream:
-        folder = tokenise(
-            self._source(split),
+    def _tokenize(self, split: Split, progress: bool = False) -> TokenStream:
+        """Return the tokens of a split from the cache, after tokenizing it if needed."""
+        folder = tokenize(
+            self.source(split),
             split=split,
             text_column=self.text_column,
             tokenizer=self.tokenizer,

@@ -1,4 +1,4 @@
-"""Rows that fit in memory: the order they are drawn in, and how they become a batch."""
+"""Rows in memory: the order in which an epoch reads them, and padding."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -11,42 +11,42 @@ from torch import Tensor
 
 from gpt_lightning.data.permutation import Permutation
 
-BATCHES_A_SORT: Final = 50
-"""Training rows are sorted by length among so many batches' worth at a time: little padding, and much chance left."""
+BATCHES_PER_SORT: Final = 50
+"""Training rows are sorted by length within chunks of this many batches: little padding, yet random batches."""
 
 Order = Callable[[int], NDArray[np.int64]]
-"""Epoch -> the order of its rows."""
+"""Epoch -> the row numbers in the order of that epoch."""
 
 
-class InOrder:
-    """The rows as they come."""
+class SequentialOrder:
+    """The order of the source."""
 
     def __init__(self, size: int) -> None:
         self.order = np.arange(size)
 
     def __call__(self, epoch: int) -> NDArray[np.int64]:
-        """All rows, each once."""
+        """Return every row number once."""
         return self.order
 
 
-class LongestFirst:
-    """By length, so that little is padded, the longest first, so that what does not fit in memory shows at once."""
+class LongestFirstOrder:
+    """Sorted by length for little padding, longest first so that running out of memory shows in the first batch."""
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.order = np.argsort(-np.asarray(lengths), kind="stable")
 
     def __call__(self, epoch: int) -> NDArray[np.int64]:
-        """All rows, each once."""
+        """Return every row number once."""
         return self.order
 
 
-class ByLength:
-    """A shuffled order in which the rows of a batch are of like length; a function of (seed, epoch).
+class LengthGroupedOrder:
+    """A shuffled order whose batches hold rows of similar length; a function of (seed, epoch).
 
     Args:
-        lengths: of the rows, in tokens.
-        batch: rows of a global batch, over all ranks.
-        seed: of the order.
+        lengths: tokens of each row.
+        batch: rows per global batch, over all ranks.
+        seed: seed of the order.
     """
 
     def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
@@ -56,7 +56,7 @@ class ByLength:
         self._kept: tuple[int, NDArray[np.int64]] | None = None
 
     def __call__(self, epoch: int) -> NDArray[np.int64]:
-        """All rows, each once."""
+        """Return every row number once."""
         if self._kept is None or self._kept[0] != epoch:
             self._kept = (epoch, self._make(epoch))
         return self._kept[1]
@@ -64,41 +64,43 @@ class ByLength:
     def _make(self, epoch: int) -> NDArray[np.int64]:
         size = len(self.lengths)
         order = Permutation(size, self.seed, epoch)[np.arange(size)]
-        chunk = self.batch * BATCHES_A_SORT
+        chunk = self.batch * BATCHES_PER_SORT
         for start in range(0, size, chunk):
             part = order[start : start + chunk]
             order[start : start + chunk] = part[np.argsort(self.lengths[part], kind="stable")]
-        # The last batch may be smaller, and stays where it is.
-        whole = size // self.batch
-        batches = Permutation(whole, self.seed, epoch, 1)[np.arange(whole)]
-        order[: whole * self.batch] = order[: whole * self.batch].reshape(whole, self.batch)[batches].ravel()
+        # The last batch may be smaller and stays last.
+        num_full = size // self.batch
+        batches = Permutation(num_full, self.seed, epoch, 1)[np.arange(num_full)]
+        rows = num_full * self.batch
+        order[:rows] = order[:rows].reshape(num_full, self.batch)[batches].ravel()
         return order
 
 
-class InMemory:
-    """Rows that are drawn in an ``Order`` and put together by a function; see ``loader.Rows``.
+class InMemoryRows:
+    """Rows in memory that implement ``loader.Rows`` with an ``Order`` and a collate function.
 
     Args:
-        size: how many.
-        order: of each epoch.
-        collate: (numbers of rows, how many rows of padding) -> batch.
-        digest: another one for other rows.
+        size: number of rows.
+        order: function of the epoch that returns its order.
+        collate: function of (row numbers, number of padding rows to append) that returns a batch. The loss and the
+            metrics must ignore padding rows.
+        digest: string that differs for different rows, such as ``digest`` of their arrays.
     """
 
     def __init__(self, size: int, order: Order, collate: Callable[[list[int], int], Any], digest: str) -> None:
         self.size, self.order, self.collate, self.digest = size, order, collate, digest
 
     def __len__(self) -> int:
-        """Rows of an epoch."""
+        """Return the number of rows of an epoch."""
         return self.size
 
     def batch(self, epoch: int, indices: NDArray[np.int64], num_padding: int) -> Any:
-        """The rows at ``indices`` of ``epoch``'s order, and ``num_padding`` rows that no loss and no metric sees."""
+        """Return the batch of the rows at ``indices`` of the epoch's order and ``num_padding`` padding rows."""
         return self.collate(self.order(epoch)[indices].tolist(), num_padding)
 
 
 def digest(arrays: Iterable[NDArray[Any]]) -> str:
-    """The sha256 of arrays one after another, and of where each ends."""
+    """Return the SHA-256 hex digest of arrays, their types and their shapes."""
     result = hashlib.sha256()
     for array in arrays:
         result.update(f"{array.dtype} {array.shape} ".encode() + array.tobytes())
@@ -106,7 +108,7 @@ def digest(arrays: Iterable[NDArray[Any]]) -> str:
 
 
 def pad(rows: Sequence[NDArray[Any]], fill: int) -> Tensor:
-    """(B, T, ...) of the rows' type: rows of (length, ...) side by side, filled up on the right."""
+    """Stack rows of shape (length, ...) to (B, T, ...), padded on the right with ``fill``."""
     width = max(len(row) for row in rows)
     result = np.full((len(rows), width, *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
     for number, row in enumerate(rows):
@@ -115,5 +117,5 @@ def pad(rows: Sequence[NDArray[Any]], fill: int) -> Tensor:
 
 
 def mask(lengths: Sequence[int]) -> Tensor:
-    """(B, T) bool: True for the first ``lengths`` of each row."""
+    """Return the (B, T) attention mask: True for the first ``lengths`` tokens of each row."""
     return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]

@@ -1,4 +1,4 @@
-"""Batches in an order that can be taken up again anywhere."""
+"""Data loader that resumes at any batch of any epoch."""
 
 from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Any, Protocol
@@ -12,34 +12,37 @@ Position = tuple[int, int]
 
 
 class Rows(Sized, Protocol):
-    """What a loader draws from: the rows of an epoch, in that epoch's order."""
+    """The rows of a split. An epoch reads each row once, in an order that is a function of the epoch."""
 
     @property
     def digest(self) -> str:
-        """Another one for other rows."""
+        """A string that differs for different rows."""
 
     def batch(self, epoch: int, indices: NDArray[np.int64], num_padding: int) -> Any:
-        """The rows at ``indices`` of ``epoch``'s order, and ``num_padding`` rows that no loss and no metric sees."""
+        """Return the batch of the rows at ``indices`` of the epoch's order, and ``num_padding`` padding rows.
+
+        Padding rows make the batches of all ranks equally large; the loss and the metrics must ignore them.
+        """
 
 
 class ResumableLoader:
-    """Shares the rows of each epoch out to the ranks, batch after batch, from any position on.
+    """Loader that distributes the rows of each epoch over the ranks and starts at any position.
 
-    It keeps no count of its own: where to start is asked when an epoch's first batch is. What workers have fetched
-    ahead, or a batch that was lost to an exception, can therefore not shift the order.
+    It keeps no count: each iteration asks ``position`` where to start. Batches that workers have prefetched, or that
+    were lost to an exception, therefore cannot shift the order.
 
-    A global batch is ``batch_size * world_size`` consecutive rows of the epoch's order. Of the last, smaller one each
-    rank gets an equal share, filled up with padding rows where it does not divide: no row is lost or seen twice, and
-    no rank waits for another.
+    A global batch is ``batch_size * world_size`` consecutive rows of the epoch's order. The last one may be smaller:
+    each rank gets an equal share, filled up with padding rows. No row is lost or read twice, and every rank has the
+    same number of batches.
 
     Args:
-        rows: what to draw from.
-        batch_size: rows of a batch on one rank.
-        position: where to start, asked at the start of each iteration.
-        rank: this process among ``world_size``.
-        world_size: processes that share the rows.
-        num_workers: processes that fetch ahead; 0 fetches in this one.
-        pin_memory: hand batches over in memory that a GPU copies from at once.
+        rows: rows to read.
+        batch_size: rows per batch on one rank.
+        position: function that returns the (epoch, batch) to start at; called at the start of each iteration.
+        rank: rank of this process.
+        world_size: number of processes that share the rows.
+        num_workers: processes that prefetch batches; 0 uses this process.
+        pin_memory: return batches in pinned memory.
     """
 
     def __init__(
@@ -55,38 +58,37 @@ class ResumableLoader:
     ) -> None:
         self._batches = _Batches(rows, batch_size, rank, world_size)
         self._position = position
-        self._keys = _Keys()
-        # Workers end with their epoch. Persistent ones are left to the garbage collector, which then waits for each of
-        # them for five seconds.
+        self._sampler = _Positions()
+        # Workers end with their epoch: the garbage collector would wait five seconds for each persistent worker.
         self._loader: DataLoader[Any] = DataLoader(
             self._batches,
             batch_size=None,
-            sampler=self._keys,
+            sampler=self._sampler,
             num_workers=num_workers,
             pin_memory=pin_memory,
-            collate_fn=_as_it_is,
+            collate_fn=_identity,
         )
 
     def __len__(self) -> int:
-        """Batches of one whole epoch, on each rank."""
+        """Return the number of batches of one epoch on each rank."""
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Any]:
-        """The rest of the epoch from the position on."""
+        """Yield the batches of the epoch from the position on."""
         epoch, start = self._position()
-        self._keys.positions = [(epoch, index) for index in range(start, len(self))]
+        self._sampler.positions = [(epoch, index) for index in range(start, len(self))]
         yield from self._loader
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the trainer's progress is the position. That the method exists tells Lightning that it resumes."""
+        """Return an empty state; that the method exists tells Lightning that the loader can resume."""
         return {}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Nothing to load."""
+        """Do nothing: there is no state."""
 
 
 class _Batches(Dataset[Any]):
-    """Position -> this rank's batch."""
+    """Map-style dataset: position -> the batch of this rank."""
 
     def __init__(self, rows: Rows, batch_size: int, rank: int, world_size: int) -> None:
         self.rows, self.batch_size, self.rank, self.world_size = rows, batch_size, rank, world_size
@@ -103,13 +105,13 @@ class _Batches(Dataset[Any]):
         return self.rows.batch(epoch, np.arange(first + start, first + stop), share - (stop - start))
 
 
-def _as_it_is(batch: Any) -> Any:
-    """Batches come ready; torch's own conversion would turn tuples into lists."""
+def _identity(batch: Any) -> Any:
+    """Return the batch unchanged: torch's default conversion would turn tuples into lists."""
     return batch
 
 
-class _Keys(Sampler[Position]):
-    """The positions of one iteration, set anew before each."""
+class _Positions(Sampler[Position]):
+    """The positions of one iteration."""
 
     def __init__(self) -> None:
         self.positions: list[Position] = []

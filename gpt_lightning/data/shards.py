@@ -1,4 +1,4 @@
-"""Text tokenised once, into shards that are read as one array.
+"""Text tokenized once, into shards that are read as one array.
 
 A split is one stream of tokens: every document is preceded by the end of text, and one more ends the split. The stream
 is cut into shards, ``00000.tokens`` and on.
@@ -39,7 +39,7 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-def tokenise(
+def tokenize(
     source: Source,
     *,
     split: str,
@@ -103,7 +103,7 @@ class TokenStream:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        """Open the shards in ``folder``, as made by ``tokenise``."""
+        """Open the shards in ``folder``, as made by ``tokenize``."""
         self.folder = Path(folder)
         paths = sorted(self.folder.glob("*.tokens"))
         if not paths:
@@ -210,7 +210,7 @@ def _bar(split: str, show: bool) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
-    columns = SpinnerColumn(), TextColumn("tokenising {task.description}: {task.fields[state]}")
+    columns = SpinnerColumn(), TextColumn("tokenizing {task.description}: {task.fields[state]}")
     progress = Progress(*columns, console=Console(stderr=True), disable=not (show and sys.stderr.isatty()))
     task = progress.add_task(split, total=None, state="")
     begin, num_bytes, num_tokens = time.perf_counter(), 0, 0

@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
-from gpt_lightning.data.sources.row_formats import shown
+from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.errors import InputError
 
 Scheme = Literal["BIO", "BIOES"]
@@ -28,14 +28,14 @@ def check_tags(tags: Sequence[str], where: str) -> None:
     """
     going = ""  # the type that an I- or E- tag may go on with
     for index, tag in enumerate(tags):
-        place = f"{where}: tag {shown(tag)} of word {index + 1} (index {index})"
+        place = f"{where}: tag {short_repr(tag)} of word {index + 1} (index {index})"
         if not isinstance(tag, str) or not _TAG.fullmatch(tag):
-            raise InputError(f"{place} is not O or one of B-, I-, E-, S- and a type, such as B-PER; mend the tag")
+            raise InputError(f"{place} is not O or one of B-, I-, E-, S- and a type, such as B-PER; fix the tag")
         prefix, _, label = tag.partition("-")
         if prefix in "IE" and label != going:
-            short = shown(label)[1:-1]
+            short = short_repr(label)[1:-1]
             raise InputError(
-                f"{place} does not follow B-{short} or I-{short}; start the span with B-{short} or mend its type"
+                f"{place} does not follow B-{short} or I-{short}; start the span with B-{short} or fix its type"
             )
         going = label if prefix in "BI" else ""
 
@@ -61,13 +61,13 @@ def spans_to_tags(
         start, stop, label = span
         first, last = bisect_right(stops, start), bisect_left(starts, stop)
         if not label:
-            raise InputError(f"{where}: the span {shown(span)} has no label; name its type")
+            raise InputError(f"{where}: the span {short_repr(span)} has no label; name its type")
         if start >= stop or first >= last:
-            raise InputError(f"{where}: the span {shown(span)} touches no word of the text; mend or remove it")
+            raise InputError(f"{where}: the span {short_repr(span)} touches no word of the text; fix or remove it")
         if found and (start < before[1] or first < found[-1][1]):
             how = "overlap" if start < before[1] else f"share the word at {words[first]}"
             raise InputError(
-                f"{where}: the spans {shown(before)} and {shown(span)} {how}, but a word has one tag; "
+                f"{where}: the spans {short_repr(before)} and {short_repr(span)} {how}, but a word has one tag; "
                 "remove one of them"
             )
         found.append((first, last, label))

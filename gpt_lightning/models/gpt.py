@@ -1,10 +1,9 @@
 """The backbone that every task shares: token ids in, hidden states out.
 
-B batch, T tokens, S tokens attended to (cached ones first), C channels.
+B batch, T tokens, C channels.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.kv_cache import KVCache
 from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, SwiGLU, make_norm, rotary_angles
+from gpt_lightning.models.masks import dense_mask, ragged_mask
 
 INIT_STD = 0.02
 
@@ -54,40 +54,87 @@ class GPT(nn.Module):
         *,
         attention_mask: Tensor | None = None,
         document_ids: Tensor | None = None,
-        branches: Tensor | None = None,
         cache: KVCache | None = None,
-        through: Callable[[Tensor, AttentionInputs], Tensor] | None = None,
     ) -> Tensor:
-        """Hidden states of every token, after the last norm.
+        """Return the hidden states of every token, after the last norm.
 
         Args:
             input_ids: (B, T) int64.
             attention_mask: (B, T), nonzero for real tokens; padding is on the right.
-            document_ids: (B, T) int64, non-decreasing along a row: a token sees its own document only, and positions
-                start again with each, so that packed documents come out as they would alone. Without a cache only.
-            branches: (B, T) int64, each token's position, where a row holds several texts that share their beginnings:
-                a position that is not the next starts a branch, which goes on from the tokens before that position.
-                Causal attention only, with nothing else beside it.
-            cache: keys and values of the tokens before these; these are appended to it, but for the padding.
-            through: (B, T, C) -> (B, T, C), in place of calling the blocks one after the other.
+            document_ids: (B, T) int64, non-decreasing along a row. A token attends to its own document only, and each
+                document starts at position 0, so that packed documents give the same numbers as separate ones. Not
+                supported with a cache.
+            cache: keys and values of earlier tokens. The keys and values of these tokens are appended to it.
 
         Returns:
             (B, T, C) hidden states.
 
         Raises:
-            InputError: the tokens, with the cached ones, do not fit ``block_size``.
+            InputError: the tokens and the cached ones do not fit ``block_size``.
         """
+        x_BTC, inputs = self.prepare(input_ids, attention_mask=attention_mask, document_ids=document_ids, cache=cache)
+        x_BTC = self.run_blocks(x_BTC, inputs)
+        if cache is not None:
+            cache.advance(input_ids.size(1), attention_mask)
+        hidden_BTC: Tensor = self.norm(x_BTC)
+        return hidden_BTC
+
+    # The steps of ``forward``, for callers that replace one of them.
+
+    def prepare(
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        document_ids: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> tuple[Tensor, AttentionInputs]:
+        """Return the input of the first block, (B, T, C), and what all blocks share; arguments as in ``forward``."""
         num_tokens, past = input_ids.size(1), 0 if cache is None else cache.length
-        longest = past + num_tokens if branches is None else int(branches.max()) + 1
-        if longest > self.config.block_size:
+        self.check_length(past + num_tokens)
+        if cache is not None and document_ids is not None:
+            raise InputError("a key/value cache holds one document a row; give no document_ids with it")
+        is_causal, mask = False, None
+        if cache is not None and cache.lengths_B is not None:
+            positions = cache.lengths_B.unsqueeze(1) + torch.arange(num_tokens, device=input_ids.device)
+            mask = ragged_mask(positions, past + num_tokens)
+        else:
+            positions = torch.arange(past, past + num_tokens, device=input_ids.device)
+            if document_ids is not None:
+                positions = _positions_in_documents(positions, document_ids)
+            is_causal, mask = dense_mask(
+                num_tokens,
+                past,
+                causal=self.config.attention == "causal",
+                attention_mask=attention_mask,
+                document_ids=document_ids,
+                device=input_ids.device,
+            )
+        x_BTC, rotary = self.embed(input_ids, positions)
+        return x_BTC, AttentionInputs(is_causal, mask, rotary, cache)
+
+    def check_length(self, num_tokens: int) -> None:
+        """Refuse sequences that are longer than ``block_size``.
+
+        Raises:
+            InputError: ``num_tokens`` do not fit.
+        """
+        if num_tokens > self.config.block_size:
             raise InputError(
-                f"sequence of {longest} tokens is longer than block_size={self.config.block_size}; "
+                f"sequence of {num_tokens} tokens is longer than block_size={self.config.block_size}; "
                 "raise --model.backbone.block_size or cut the text in the data module"
             )
-        if cache is not None and document_ids is not None:
-            raise InputError("a key/value cache works on one document a row; give no document_ids with it")
-        lengths_B = None if cache is None else cache.lengths_B
-        positions = self._positions(input_ids, document_ids, past, lengths_B) if branches is None else branches
+
+    def embed(self, input_ids: Tensor, positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Embed tokens.
+
+        Args:
+            input_ids: (B, T) int64.
+            positions: (T,) or (B, T) int64.
+
+        Returns:
+            (B, T, C) embeddings, and the rotary angles of the positions, if the model has rotary positions.
+        """
         x_BTC = self.token_embedding(input_ids)
         rotary = None
         if self.position_embedding is not None:
@@ -97,59 +144,13 @@ class GPT(nn.Module):
             rotary = cos.unsqueeze(-2), sin.unsqueeze(-2)  # the same for each head
         if self.config.dropout:
             x_BTC = F.dropout(x_BTC, self.config.dropout, self.training)
-        is_causal, mask = False, None
-        if branches is not None:
-            mask = branch_mask(branches)
-        elif lengths_B is not None:
-            mask = ragged_mask(positions, past + num_tokens)
-        else:
-            is_causal, mask = self._mask(num_tokens, past, attention_mask, document_ids, input_ids.device)
-        x_BTC = (through or self._through)(x_BTC, AttentionInputs(is_causal, mask, rotary, cache))
-        if cache is not None:
-            cache.advance(num_tokens if attention_mask is None else attention_mask.bool().sum(1))
-        hidden_BTC: Tensor = self.norm(x_BTC)
-        return hidden_BTC
+        return x_BTC, rotary
 
-    def _through(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
+    def run_blocks(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
+        """Run all blocks: (B, T, C) -> (B, T, C)."""
         for block in self.blocks:
             x_BTC = block(x_BTC, inputs)
         return x_BTC
-
-    def _positions(self, input_ids: Tensor, document_ids: Tensor | None, past: int, lengths_B: Tensor | None) -> Tensor:
-        """(T,) positions, or (B, T) where documents start again at 0 or rows have pasts of their own."""
-        if lengths_B is not None:
-            return lengths_B.unsqueeze(1) + torch.arange(input_ids.size(1), device=input_ids.device)
-        positions = torch.arange(past, past + input_ids.size(1), device=input_ids.device)
-        if document_ids is None:
-            return positions
-        starts = torch.ones_like(document_ids, dtype=torch.bool)
-        starts[:, 1:] = document_ids[:, 1:] != document_ids[:, :-1]
-        return positions - torch.where(starts, positions, 0).cummax(dim=1).values
-
-    def _mask(
-        self,
-        num_tokens: int,
-        past: int,
-        attention_mask: Tensor | None,
-        document_ids: Tensor | None,
-        device: torch.device,
-    ) -> tuple[bool, Tensor | None]:
-        """Whether plain causal attention is all there is, and else the mask: (B or 1, 1, T, S) bool or None."""
-        causal = self.config.attention == "causal"
-        mask: Tensor | None = None
-        # Padding is on the right: where attention is causal, no real token sees it anyway.
-        if attention_mask is not None and not causal:
-            mask = attention_mask.bool()[:, None, None, :]
-        if document_ids is not None:
-            same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
-            mask = same if mask is None else mask & same
-        if not causal or num_tokens == 1:  # one new token may look at everything before it
-            return False, mask
-        if mask is None and past == 0:
-            return True, None
-        total = past + num_tokens
-        triangle = torch.ones(num_tokens, total, dtype=torch.bool, device=device).tril(past)
-        return False, triangle if mask is None else mask & triangle
 
     def checkpoint_activations(self, on: bool = True) -> None:
         """Keep of each block only what goes in, and compute the rest anew in the backward pass (Chen et al. 2016,
@@ -191,24 +192,8 @@ class GPT(nn.Module):
         return matrices + 12 * config.n_layer * config.n_head * config.head_width * config.block_size
 
 
-def ragged_mask(positions_BT: Tensor, total: int) -> Tensor:
-    """(B, 1, T, S) bool: of the ``total`` places in the cache, a token sees those up to its own position."""
-    places_S = torch.arange(total, device=positions_BT.device)
-    return (places_S <= positions_BT.unsqueeze(-1)).unsqueeze(1)
-
-
-def branch_mask(positions_BT: Tensor) -> Tensor:
-    """(B, 1, T, T) bool: a token sees the last token of every position up to its own, itself included.
-
-    Those are its ancestors: a branch is over when a later token takes one of its positions, and longer ones reach
-    beyond the token's own position.
-    """
-    num_tokens = positions_BT.size(1)
-    order_BT = positions_BT.argsort(dim=1, stable=True)
-    sorted_BT = positions_BT.gather(1, order_BT)
-    # The token after which each is seen no more: the next of the same position.
-    follower_BT = torch.where(sorted_BT[:, 1:] == sorted_BT[:, :-1], order_BT[:, 1:], num_tokens)
-    until_BT = torch.full_like(positions_BT, num_tokens).scatter(1, order_BT[:, :-1], follower_BT)
-    place_T = torch.arange(num_tokens, device=positions_BT.device)
-    seen_BTT = (place_T <= place_T.unsqueeze(1)) & (place_T.unsqueeze(1) < until_BT.unsqueeze(1))
-    return (seen_BTT & (positions_BT.unsqueeze(1) <= positions_BT.unsqueeze(2))).unsqueeze(1)
+def _positions_in_documents(positions_T: Tensor, document_ids: Tensor) -> Tensor:
+    """Return the positions of tokens in their own documents, (B, T)."""
+    starts = torch.ones_like(document_ids, dtype=torch.bool)
+    starts[:, 1:] = document_ids[:, 1:] != document_ids[:, :-1]
+    return positions_T - torch.where(starts, positions_T, 0).cummax(dim=1).values

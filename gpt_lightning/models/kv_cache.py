@@ -62,14 +62,16 @@ class KVCache:
             values[rows_B1, :, places_BT] = v_BGTD.transpose(1, 2)
         return keys.narrow(2, 0, end), values.narrow(2, 0, end)
 
-    def advance(self, num_tokens: int | Tensor) -> None:
-        """Count new tokens as held, once every layer has appended them: as many in every row, or (B,) of each.
+    def advance(self, num_tokens: int, attention_mask: Tensor | None = None) -> None:
+        """Count new tokens as held, once every layer has appended them.
 
-        What was appended beyond a row's own number is padding, and will be written over.
+        Args:
+            num_tokens: T, how many were appended to each row.
+            attention_mask: (B, T), nonzero for real tokens. The padding behind them is overwritten later.
         """
-        if isinstance(num_tokens, Tensor):
+        if attention_mask is not None:
             held = self.length if self.lengths_B is None else self.lengths_B
-            self.lengths_B = held + num_tokens
+            self.lengths_B = held + attention_mask.bool().sum(1)
             self.length = int(self.lengths_B.max())
         else:
             self.length += num_tokens

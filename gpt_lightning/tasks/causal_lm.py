@@ -9,62 +9,39 @@ from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
 from gpt_lightning.checkpoints.read import load_head
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import LanguageModelingMetrics
-from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
+from gpt_lightning.models.huggingface.heads import CAUSAL_LM, HuggingFaceHead
 from gpt_lightning.models.lm_head import LMHead
-from gpt_lightning.models.lora import LoRA, weights_sha256
-from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
+from gpt_lightning.models.lora import weights_sha256
 from gpt_lightning.tasks.base import Stage, Task
+from gpt_lightning.tasks.settings import TaskSettings
+from gpt_lightning.unpack import Unpack
 
 # B batch, T tokens, C channels, V vocabulary
 
 
 class CausalLM(Task):
-    """Causal language modelling (Radford et al. 2018, 2019).
-
-    Args:
-        backbone: the transformer's shape.
-        vocab_size: the tokenizer's number of ids; filled in from the data.
-        optimizer: how gradients become steps.
-        schedule: the learning rate over time.
-        init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
-        fine_tuning: what of the backbone is frozen or learns more slowly.
-        lora: adapters that are trained in place of the backbone.
-    """
+    """Causal language modeling (Radford et al. 2018, 2019)."""
 
     batch: ClassVar[type] = LanguageModelingBatch
+    huggingface_head: ClassVar[HuggingFaceHead | None] = CAUSAL_LM
 
-    def __init__(
-        self,
-        backbone: GPTConfig = GPTConfig(),
-        vocab_size: int | None = None,
-        optimizer: OptimizerConfig = OptimizerConfig(),
-        schedule: Schedule = Schedule(),
-        init_from: str | None = None,
-        fine_tuning: FineTuning = FineTuning(),
-        lora: LoRA = LoRA(),
-    ) -> None:
-        if backbone.attention != "causal":
+    def __init__(self, **settings: Unpack[TaskSettings]) -> None:
+        super().__init__(**settings)
+        config = self.backbone.config
+        if config.attention != "causal":
             raise InputError("model.backbone.attention: next-token prediction needs causal attention")
-        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning, lora)
-        self.keep_hparams(
-            backbone=self.backbone.config,
-            optimizer=optimizer,
-            schedule=schedule,
-            fine_tuning=fine_tuning,
-            lora=lora,
-        )
         num_embeddings = self.backbone.token_embedding.num_embeddings
-        self.head = LMHead(backbone.n_embd, num_embeddings, backbone.logit_softcap)
-        if backbone.tie_embeddings:
+        self.head = LMHead(config.n_embd, num_embeddings, config.logit_softcap)
+        if config.tie_embeddings:
             self.head.weight = self.backbone.token_embedding.weight
         else:
             nn.init.normal_(self.head.weight, std=INIT_STD)
-            if init_from is not None:
-                load_head(self, init_from)
-        if lora.r:
-            self.head.requires_grad_(False)  # the output layer is no head of a task's own
-            if not backbone.tie_embeddings:
+            if self.init_from is not None:
+                load_head(self, self.init_from)
+        if self.frozen_sha256:
+            self.head.requires_grad_(False)  # with adapters, the pretrained output layer is frozen too
+            if not config.tie_embeddings:
                 self.frozen_sha256["head"] = weights_sha256(self.head)
         self.train_metrics = LanguageModelingMetrics()
         self.val_metrics = LanguageModelingMetrics()
@@ -76,7 +53,7 @@ class CausalLM(Task):
         return logits_BTV
 
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
-        """Mean cross-entropy of the labelled tokens, in nats."""
+        """Mean cross-entropy of the labeled tokens, in nats."""
         hidden_BTC = self.backbone(batch["input_ids"], document_ids=batch.get("document_ids"))
         num_labels = self.weight(batch)
         # A micro-batch without labels has loss 0, not 0 / 0.

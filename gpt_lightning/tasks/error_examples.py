@@ -10,7 +10,7 @@ _MARKS: Final = str.maketrans(
 )
 
 
-class Worst:
+class HardestExamples:
     """Keeps the ``size`` worst of any number of errors, each as a piece of Markdown."""
 
     def __init__(self, size: int = 20) -> None:

@@ -12,11 +12,11 @@ from gpt_lightning.batch import IGNORE_INDEX, QuestionAnsweringBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import SpanMetrics, TrainingLoss
 from gpt_lightning.metrics.span import token_f1
-from gpt_lightning.models import GPTConfig
-from gpt_lightning.models.lora import LoRA
-from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
+from gpt_lightning.models.huggingface.heads import QUESTION_ANSWERING, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
 from gpt_lightning.tasks.error_examples import escape
+from gpt_lightning.tasks.settings import TaskSettings
+from gpt_lightning.unpack import Unpack
 
 # B batch, T tokens, C channels, D tokens of an answer
 
@@ -54,47 +54,26 @@ class QuestionAnswering(Task):
     chooses anew and the checkpoint keeps.
 
     Args:
-        backbone: the transformer's shape, and whether its attention is causal or bidirectional.
-        vocab_size: the tokenizer's number of ids; filled in from the data.
-        optimizer: how gradients become steps.
-        schedule: the learning rate over time.
-        init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
-        fine_tuning: what of the backbone is frozen or learns more slowly.
-        lora: adapters that are trained in place of the backbone.
         max_answer_tokens: no longer answer is given.
         n_best: how many answers to a question are predicted.
     """
 
     batch: ClassVar[type] = QuestionAnsweringBatch
+    huggingface_head: ClassVar[HuggingFaceHead | None] = QUESTION_ANSWERING
 
     def __init__(
         self,
-        backbone: GPTConfig = GPTConfig(),
-        vocab_size: int | None = None,
-        optimizer: OptimizerConfig = OptimizerConfig(),
-        schedule: Schedule = Schedule(),
-        init_from: str | None = None,
-        fine_tuning: FineTuning = FineTuning(),
-        lora: LoRA = LoRA(),
         max_answer_tokens: int = 30,
         n_best: int = 5,
+        **settings: Unpack[TaskSettings],
     ) -> None:
         for name, value in (("max_answer_tokens", max_answer_tokens), ("n_best", n_best)):
             if value < 1:
                 raise InputError(f"--model.{name}={value} must be at least 1")
-        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning, lora)
-        self.keep_hparams(
-            backbone=self.backbone.config,
-            optimizer=optimizer,
-            schedule=schedule,
-            fine_tuning=fine_tuning,
-            lora=lora,
-            max_answer_tokens=max_answer_tokens,
-            n_best=n_best,
-        )
+        super().__init__(**settings)
         self.max_answer_tokens = max_answer_tokens
         self.n_best = n_best
-        self.head = linear_head(backbone.n_embd, 2)
+        self.head = linear_head(self.backbone.config.n_embd, 2)
         self.no_answer_threshold = math.inf  # until a validation has chosen one, every question is answered
         self.train_metrics = TrainingLoss()
         self.val_metrics = SpanMetrics()
@@ -230,7 +209,7 @@ class QuestionAnswering(Task):
             if f1 == 1.0:
                 continue
             sureness = torch.tensor(answers.spans[0].score - answers.null_score).sigmoid().item()
-            self.worst.add(
+            self.hardest_examples.add(
                 1.0 - f1 + 0.01 * (sureness if said else 1.0 - sureness),
                 lambda row=row, said=said, golds=golds: (  # type: ignore[misc]
                     f"({escape(batch['ids'][row])}) {escape(batch['questions'][row])} — "

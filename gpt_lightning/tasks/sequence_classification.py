@@ -11,11 +11,11 @@ from torch import Tensor
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import ClassificationMetrics, MultiLabelMetrics, TrainingLoss
-from gpt_lightning.models import GPTConfig
-from gpt_lightning.models.lora import LoRA
-from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
+from gpt_lightning.models.huggingface.heads import SEQUENCE_CLASSIFICATION, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, linear_head
 from gpt_lightning.tasks.error_examples import escape, shorten
+from gpt_lightning.tasks.settings import TaskSettings
+from gpt_lightning.unpack import Unpack
 
 # B batch, T tokens, C channels, L labels
 
@@ -24,14 +24,7 @@ class SequenceClassification(Task):
     """Classification of whole texts, such as topics, intents or sentiment (Radford et al. 2018).
 
     Args:
-        backbone: the transformer's shape, and whether its attention is causal or bidirectional.
-        labels: the labels' names; filled in from the data.
-        vocab_size: the tokenizer's number of ids; filled in from the data.
-        optimizer: how gradients become steps.
-        schedule: the learning rate over time.
-        init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
-        fine_tuning: what of the backbone is frozen or learns more slowly.
-        lora: adapters that are trained in place of the backbone.
+        labels: the labels' names; follow the data.
         multi_label: a text may have any number of labels: each is decided by itself, at a probability of one half.
         pooling: what the head sees: the ``last`` token, which has seen all others, or the ``mean`` of all.
         label_smoothing: how much of a label's probability is spread over all (Szegedy et al. 2015, arXiv:1512.00567).
@@ -40,22 +33,17 @@ class SequenceClassification(Task):
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
-    takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "labels": "labels"}
+    takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size", "labels": "labels"}
+    huggingface_head: ClassVar[HuggingFaceHead | None] = SEQUENCE_CLASSIFICATION
 
     def __init__(
         self,
-        backbone: GPTConfig = GPTConfig(),
         labels: list[str] | None = None,
-        vocab_size: int | None = None,
-        optimizer: OptimizerConfig = OptimizerConfig(),
-        schedule: Schedule = Schedule(),
-        init_from: str | None = None,
-        fine_tuning: FineTuning = FineTuning(),
-        lora: LoRA = LoRA(),
         multi_label: bool = False,
         pooling: Literal["last", "mean"] = "mean",
         label_smoothing: float = 0.0,
         class_weights: dict[str, float] | None = None,
+        **settings: Unpack[TaskSettings],
     ) -> None:
         if not labels or len(labels) < 2 - multi_label:
             raise InputError(f"there is nothing to tell apart: the training data has the labels {labels}")
@@ -67,25 +55,13 @@ class SequenceClassification(Task):
             )
         if bad := {label: weight for label, weight in (class_weights or {}).items() if not 0.0 <= weight < math.inf}:
             raise InputError(f"--model.class_weights must be finite and 0 or more, not {bad}")
-        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning, lora)
-        self.keep_hparams(
-            backbone=self.backbone.config,
-            labels=labels,
-            optimizer=optimizer,
-            schedule=schedule,
-            fine_tuning=fine_tuning,
-            lora=lora,
-            multi_label=multi_label,
-            pooling=pooling,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
-        )
+        super().__init__(**settings)
         self.classes = labels
         self.multi_label = multi_label
         self.pooling = pooling
         self.label_smoothing = label_smoothing
         # The classifiers of decoders that others publish look at the last token, and have none.
-        self.head = linear_head(backbone.n_embd, len(labels), bias=pooling == "mean")
+        self.head = linear_head(self.backbone.config.n_embd, len(labels), bias=pooling == "mean")
         weights = torch.tensor([(class_weights or {}).get(label, 1.0) for label in labels])
         self.register_buffer("class_weights", weights, persistent=False)
         metrics = MultiLabelMetrics if multi_label else ClassificationMetrics
@@ -109,7 +85,7 @@ class SequenceClassification(Task):
         return logits_BL
 
     def weight(self, batch: Mapping[str, Any]) -> Tensor:
-        """() float32: the weights of the labelled rows, summed; with ``multi_label`` their number."""
+        """() float32: the weights of the labeled rows, summed; with ``multi_label`` their number."""
         labels: Tensor = batch["labels"]
         if self.multi_label:
             return (labels[:, 0] != IGNORE_INDEX).sum().float()
@@ -154,12 +130,12 @@ class SequenceClassification(Task):
                 label_smoothing=self.label_smoothing,
                 reduction="none",
             )
-        labelled_BL = labels != IGNORE_INDEX
+        labeled_BL = labels != IGNORE_INDEX
         targets_BL = labels.float() * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         losses_BL = F.binary_cross_entropy_with_logits(
             logits_BL, targets_BL, pos_weight=self.class_weights.float(), reduction="none"
         )
-        return losses_BL.where(labelled_BL, 0.0).sum(1)
+        return losses_BL.where(labeled_BL, 0.0).sum(1)
 
     def _note_errors(self, batch: Mapping[str, Any], labels: Tensor, logits_BL: Tensor, losses_B: Tensor) -> None:
         """Keep the rows that were judged wrongly with the greatest loss."""
@@ -175,7 +151,7 @@ class SequenceClassification(Task):
                 ", ".join(label for label, is_so in zip(self.classes, one_hot[row].tolist(), strict=True) if is_so)
                 for one_hot in (labels, predicted_BL)
             )
-            self.worst.add(
+            self.hardest_examples.add(
                 float(losses_B[row]),
                 lambda row=row, right=right, said=said: (  # type: ignore[misc]
                     f"**{escape(said or 'none')}** instead of **{escape(right or 'none')}** "

@@ -10,11 +10,11 @@ from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import EntityMetrics, TrainingLoss
 from gpt_lightning.metrics.entity_f1 import entities
-from gpt_lightning.models import GPTConfig
-from gpt_lightning.models.lora import LoRA
-from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
+from gpt_lightning.models.huggingface.heads import TOKEN_CLASSIFICATION, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, in_parts, linear_head
 from gpt_lightning.tasks.error_examples import escape, shorten
+from gpt_lightning.tasks.settings import TaskSettings
+from gpt_lightning.unpack import Unpack
 
 # B batch, T tokens, C channels, L labels, W words of the whole batch
 
@@ -22,49 +22,29 @@ from gpt_lightning.tasks.error_examples import escape, shorten
 class TokenClassification(Task):
     """Tagging of words, each by one of its tokens (Devlin et al. 2018, arXiv:1810.04805, 5.3).
 
+    A backbone with causal attention tags a word before it sees the next one.
+
     Args:
-        backbone: the transformer's shape, and whether its attention is causal or bidirectional. A causal backbone tags
-            a word before it has seen the next one.
-        labels: the tags, ``O`` and ``B-TYPE`` and so on; filled in from the data.
-        vocab_size: the tokenizer's number of ids; filled in from the data.
-        optimizer: how gradients become steps.
-        schedule: the learning rate over time.
-        init_from: a checkpoint or a run's folder whose backbone training starts from; None starts from random weights.
-        fine_tuning: what of the backbone is frozen or learns more slowly.
-        lora: adapters that are trained in place of the backbone.
+        labels: the tags, ``O`` and ``B-TYPE`` and so on; follow the data.
         pooling: which token of a word the head sees: the ``first``, or the ``last``, by which a causal backbone has
             seen all of the word.
     """
 
     batch: ClassVar[type] = TokenClassificationBatch
-    takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "labels": "labels"}
+    takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size", "labels": "labels"}
+    huggingface_head: ClassVar[HuggingFaceHead | None] = TOKEN_CLASSIFICATION
 
     def __init__(
         self,
-        backbone: GPTConfig = GPTConfig(),
         labels: list[str] | None = None,
-        vocab_size: int | None = None,
-        optimizer: OptimizerConfig = OptimizerConfig(),
-        schedule: Schedule = Schedule(),
-        init_from: str | None = None,
-        fine_tuning: FineTuning = FineTuning(),
-        lora: LoRA = LoRA(),
         pooling: Literal["first", "last"] = "first",
+        **settings: Unpack[TaskSettings],
     ) -> None:
         if not labels or len(labels) < 2:
             raise InputError(f"there is nothing to tag: the training data has the tags {labels}")
-        super().__init__(backbone, vocab_size, optimizer, schedule, init_from, fine_tuning, lora)
-        self.keep_hparams(
-            backbone=self.backbone.config,
-            labels=labels,
-            optimizer=optimizer,
-            schedule=schedule,
-            fine_tuning=fine_tuning,
-            lora=lora,
-            pooling=pooling,
-        )
+        super().__init__(**settings)
         self.labels = labels
-        self.head = linear_head(backbone.n_embd, len(labels))
+        self.head = linear_head(self.backbone.config.n_embd, len(labels))
         self.train_metrics = TrainingLoss()
         self.val_metrics = EntityMetrics(labels)
         self.test_metrics = EntityMetrics(labels)
@@ -136,7 +116,7 @@ class TokenClassification(Task):
             mine = rows_W == row
             predicted, gold = self._names(predicted_W[mine]), self._names(labels_W[mine])
             name, text, words = (batch[key][row] for key in ("ids", "texts", "words"))
-            self.worst.add(
+            self.hardest_examples.add(
                 float(losses_W[mine].sum()),
                 lambda name=name, text=text, words=words, predicted=predicted, gold=gold: (  # type: ignore[misc]
                     f"({escape(name)}) {marked(text, words, predicted, gold)}"

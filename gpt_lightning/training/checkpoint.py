@@ -27,8 +27,8 @@ class Checkpoints(Checkpoint):
     """Keeps the last checkpoints and the best one in the run's folder, as ``checkpoints/manifest.json`` lists them.
 
     One is written every ``every_n_steps`` optimizer steps, after each validation, at the end, and when a signal asks
-    the run to end. It is listed when it is complete, and only then an older one goes. Each holds the tokenizer, so that
-    a checkpoint alone can be used, and what decides the order of the data, so that no run goes on with another.
+    the run to end. It is listed when it is complete, and only then an older one is deleted. Each holds what decides the
+    order of the data, so that no run resumes with another order.
 
     Args:
         monitor: the metric that decides which is best.
@@ -116,10 +116,9 @@ class Checkpoints(Checkpoint):
         self.wait()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the data module's name, its tokenizer, and what decides the order of the data."""
-        if (tokenizer := tokenizer_of(trainer)) is not None:
-            name = type(trainer.datamodule).__name__  # type: ignore[attr-defined]
-            checkpoint |= {"data": name, "tokenizer": tokenizer.to_json(), "identity": identity(trainer)}
+        """Add what decides the order of the data."""
+        if tokenizer_of(trainer) is not None:
+            checkpoint["identity"] = identity(trainer)
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to go on with another tokenizer, as every id would mean something else, or with other data."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
 from gpt_lightning.checkpoints.manifest import Manifest
@@ -93,5 +94,6 @@ class Summary(L.Callback):
                 lines.append(f"best: {checkpoints.folder / manifest.best} ({score})")
             if manifest.checkpoints:
                 lines.append(f"last: {checkpoints.folder / manifest.checkpoints[-1].file}")
-        lines.append(f"curves: {Path(sys.executable).parent / 'tensorboard'} --logdir {Path(log_dir).parent}")
+        folders = [Path(each.log_dir).parent for each in trainer.loggers if isinstance(each, TensorBoardLogger)]
+        lines += [f"curves: {Path(sys.executable).parent / 'tensorboard'} --logdir {folder}" for folder in folders]
         Console(soft_wrap=True, highlight=False).print("\n".join(lines))

@@ -1,41 +1,42 @@
-"""What a head got wrong, seen at each validation."""
+"""Confusion matrix, per-class metrics and hardest examples in the loggers after each validation."""
 
 from collections.abc import Sequence
 
 import lightning.pytorch as L
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.tasks.error_examples import escape
 from gpt_lightning.training.confusion import draw
+from gpt_lightning.training.show import show_image, show_text
 
 
 class Reports(L.Callback):
-    """Writes the confusion matrix, a table of the classes and the worst errors to TensorBoard after each validation."""
+    """Callback that logs the confusion matrix, per-class metrics and the hardest examples after each validation.
+
+    Every logger receives those of them that it can show.
+    """
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the errors of the validation before, on every rank."""
         if isinstance(pl_module, Task) and not trainer.sanity_checking:
-            pl_module.worst.reset()
+            pl_module.hardest_examples.reset()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write what the task has kept, on rank zero."""
-        logger = trainer.logger
+        """Log what the task has collected, on rank zero."""
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
-        # What comes next is no class: a language model has neither a matrix nor single errors.
+        # A language model has no classes, so there is nothing to report.
         if not isinstance(pl_module, Task) or isinstance(pl_module, CausalLM):
             return
-        if not isinstance(logger, TensorBoardLogger):
+        if not trainer.loggers:
             return
-        board, step, tables = logger.experiment, trainer.global_step, pl_module.tables["val"]
+        tables = pl_module.tables["val"]
         if "confusion_matrix" in tables:
-            picture = draw(tables["confusion_matrix"], pl_module.classes)
-            board.add_image("val/confusion_matrix", picture, step, dataformats="HWC")
+            show_image(trainer, "val/confusion_matrix", draw(tables["confusion_matrix"], pl_module.classes))
         if "per_class" in tables:
-            board.add_text("val/per_class", class_table(tables["per_class"], pl_module.classes), step)
-        board.add_text("val/worst_errors", error_list(pl_module.worst.texts(), trainer.world_size), step)
+            show_text(trainer, "val/per_class", class_table(tables["per_class"], pl_module.classes))
+        show_text(trainer, "val/worst_errors", error_list(pl_module.hardest_examples.texts(), trainer.world_size))
 
 
 def class_table(per_class: Tensor, names: Sequence[str]) -> str:

@@ -1,46 +1,20 @@
-"""What the model writes, seen at each validation."""
-
-from collections.abc import Iterator
+"""Text samples in the loggers after each validation."""
 
 import lightning.pytorch as L
-import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
 from gpt_lightning.data.sources.row_formats import without_surrogates
-from gpt_lightning.models.generation.generate import Sampling, generate
+from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM
-from gpt_lightning.tokenizers.tokenizer import Tokenizer
+from gpt_lightning.tasks.text_generation import continuation
 from gpt_lightning.training.checkpoint import tokenizer_of
-
-
-def continuation(
-    task: CausalLM,
-    tokenizer: Tokenizer,
-    prompt_ids: list[int],
-    *,
-    max_new_tokens: int,
-    sampling: Sampling,
-    seed: int,
-) -> Iterator[str]:
-    """Yield the text that goes on from ``prompt_ids``, as it is made; without any it starts a document.
-
-    The task must be in ``eval`` mode; torch's own random numbers stay as they are.
-    """
-    tokens = generate(
-        task.backbone,
-        task.head,
-        torch.tensor([prompt_ids or [tokenizer.end_of_text_id]], device=task.device),
-        max_new_tokens=max_new_tokens,
-        sampling=sampling,
-        stop_id=tokenizer.end_of_text_id,
-        generator=torch.Generator(task.device).manual_seed(seed),
-    )
-    return tokenizer.decode_stream(int(token) for token in tokens)
+from gpt_lightning.training.show import show_text, shows_text, verbatim
 
 
 class Samples(L.Callback):
-    """Writes a continuation of each prompt to TensorBoard after every validation, always with the same random numbers.
+    """Callback that logs a continuation of each prompt after every validation, always with the same random numbers.
+
+    Every logger that can show text receives the samples.
 
     Args:
         prompts: texts to continue; an empty one starts a new document.
@@ -54,13 +28,13 @@ class Samples(L.Callback):
         self.sampling = Sampling(temperature=temperature)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw and write the samples, on rank zero."""
-        logger, tokenizer = trainer.logger, tokenizer_of(trainer)
+        """Generate and log the samples, on rank zero."""
+        tokenizer = tokenizer_of(trainer)
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
         if not isinstance(pl_module, CausalLM) or tokenizer is None:
             return
-        if not isinstance(logger, TensorBoardLogger):
+        if not any(map(shows_text, trainer.loggers)):
             return
         if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
             return  # a rank alone does not have the weights
@@ -75,7 +49,5 @@ class Samples(L.Callback):
                 sampling=self.sampling,
                 seed=number,
             )
-            # An indented block is shown as it is, not read as Markdown.
-            shown = "".join(f"    {line}\n" for line in (prompt + "".join(pieces)).splitlines())
-            logger.experiment.add_text(f"sample/{number}", shown, trainer.global_step)
+            show_text(trainer, f"sample/{number}", verbatim(prompt + "".join(pieces)))
         pl_module.backbone.train(was_training)

@@ -76,9 +76,7 @@ def test_a_head_predicts_from_its_folder_alone(run: CommandLine, monkeypatch: py
     head = run.fit(name, *(f"--model.backbone.{flag}" for flag in flags))
     assert run("predict", "-c", f"{name}.yaml", f"--ckpt_path={head}", "--predictions.path=run.jsonl") == 0, run.err
     assert run("export", str(head), "model") == 0, run.err
-    assert ("for gpt-lightning alone: " in run.out) == (name == "topics"), (
-        "the mean of all tokens is no class of theirs"
-    )
+    assert ("for gpt-lightning only: " in run.out) == (name == "topics"), "the mean of all tokens is no class of theirs"
     (Path("elsewhere")).mkdir()
     Path("model").rename("elsewhere/model")
     same = ("--data.cache_dir=cache", "--data.batch_size=2")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.trainer.states import TrainerFn, TrainerStatus
 from numpy.typing import NDArray
 
 from gpt_lightning.data.base import DataModule
@@ -54,7 +54,7 @@ def attach(
     """Give ``module`` what it asks of a trainer that runs ``function`` and stands at ``position``."""
     current = SimpleNamespace(ready=position[1])
     trainer: Any = SimpleNamespace(
-        state=SimpleNamespace(fn=TrainerFn(function)),
+        state=SimpleNamespace(fn=TrainerFn(function), status=TrainerStatus.RUNNING),
         global_rank=rank,
         world_size=world_size,
         is_global_zero=rank == 0,

@@ -120,7 +120,7 @@ def test_of_many_names_ten_are_shown() -> None:
 @pytest.mark.parametrize("value", [None, True, "", 1.5, ["a"], {"a": 1}])
 @pytest.mark.parametrize("names", [None, NAMES])
 def test_what_is_no_label_is_refused(value: object, names: list[str] | None) -> None:
-    with pytest.raises(InputError, match=r"^a\.jsonl:7: 'topic' is .*, not a label \(a string or a number\); mend th"):
+    with pytest.raises(InputError, match=r"^a\.jsonl:7: 'topic' is .*, not a label \(a string or a number\); fix th"):
         label_name(value, names, "a.jsonl:7", "topic")
 
 

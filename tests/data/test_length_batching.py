@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from gpt_lightning.data.length_batching import (
-    BATCHES_A_SORT,
-    ByLength,
-    InMemory,
-    InOrder,
-    LongestFirst,
+    BATCHES_PER_SORT,
+    InMemoryRows,
+    LengthGroupedOrder,
+    LongestFirstOrder,
     Order,
+    SequentialOrder,
     mask,
     pad,
 )
@@ -35,32 +35,32 @@ def global_batches(order: Order, number: int, batch: int, epoch: int = 0) -> lis
 @pytest.mark.parametrize("batch", [1, 4, 16, 100])
 @pytest.mark.parametrize("number", [1, 2, 7, 64, 100, 1001])
 def test_every_epoch_holds_each_row_once(number: int, batch: int) -> None:
-    order = ByLength(skewed(number), batch, seed=1)
+    order = LengthGroupedOrder(skewed(number), batch, seed=1)
     for epoch in range(5):
         assert sorted(order(epoch).tolist()) == list(range(number))
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     lengths = skewed(300)
-    asked = ByLength(lengths, 8, seed=1)
+    asked = LengthGroupedOrder(lengths, 8, seed=1)
     forwards = {epoch: asked(epoch).tolist() for epoch in range(4)}
     random.seed(5)
     np.random.seed(5)
     torch.manual_seed(5)
     for epoch in (3, 0, 2, 2, 1):
         assert asked(epoch).tolist() == forwards[epoch]
-        assert ByLength(lengths, 8, seed=1)(epoch).tolist() == forwards[epoch]
+        assert LengthGroupedOrder(lengths, 8, seed=1)(epoch).tolist() == forwards[epoch]
 
 
 def test_epochs_and_seeds_differ() -> None:
     lengths = skewed(300)
-    orders = [ByLength(lengths, 8, seed)(epoch).tolist() for seed in range(4) for epoch in range(4)]
+    orders = [LengthGroupedOrder(lengths, 8, seed)(epoch).tolist() for seed in range(4) for epoch in range(4)]
     assert len({tuple(order) for order in orders}) == 16
 
 
 def test_another_epoch_puts_other_rows_together() -> None:
     number, batch = 2000, 16
-    order = ByLength(skewed(number), batch, seed=0)
+    order = LengthGroupedOrder(skewed(number), batch, seed=0)
     first, second = (global_batches(order, number, batch, epoch) for epoch in (0, 1))
     assert not {frozenset(rows) for rows in first} & {frozenset(rows) for rows in second}
 
@@ -79,14 +79,17 @@ def test_rows_of_like_length_share_a_batch() -> None:
     random.Random(0).shuffle(rows)
     shuffled = [rows[start : start + batch] for start in range(0, number, batch)]
     for epoch in range(3):
-        sorted_some = global_batches(ByLength(lengths, batch, seed=0), number, batch, epoch)
+        sorted_some = global_batches(LengthGroupedOrder(lengths, batch, seed=0), number, batch, epoch)
         assert padding(lengths, sorted_some) < 0.1 * padding(lengths, shuffled)
 
 
 def test_short_and_long_batches_are_mixed() -> None:
     number, batch = 2000, 16
     lengths = skewed(number)
-    widths = [max(lengths[row] for row in rows) for rows in global_batches(ByLength(lengths, batch, 0), number, batch)]
+    widths = [
+        max(lengths[row] for row in rows)
+        for rows in global_batches(LengthGroupedOrder(lengths, batch, 0), number, batch)
+    ]
     first, second = widths[: len(widths) // 2], widths[len(widths) // 2 :]
     assert min(first) < np.median(widths) < max(first)
     assert min(second) < np.median(widths) < max(second)
@@ -97,14 +100,14 @@ def test_short_and_long_batches_are_mixed() -> None:
 @pytest.mark.parametrize("number", [3, 4, 23, 24, 25, 200])
 def test_the_last_smaller_batch_stays_last(number: int) -> None:
     batch = 4
-    assert number <= batch * BATCHES_A_SORT
+    assert number <= batch * BATCHES_PER_SORT
     lengths = list(range(number))
     random.Random(0).shuffle(lengths)
     whole = number // batch * batch
     for epoch in range(5):
         found = [
             sorted(lengths[row] for row in rows)
-            for rows in global_batches(ByLength(lengths, batch, 0), number, batch, epoch)
+            for rows in global_batches(LengthGroupedOrder(lengths, batch, 0), number, batch, epoch)
         ]
         # Cut before they are shuffled: each batch is a run of the sorted lengths, and only the last may be smaller.
         assert sorted(found) == [list(range(start, min(start + batch, number))) for start in range(0, number, batch)]
@@ -114,8 +117,8 @@ def test_the_last_smaller_batch_stays_last(number: int) -> None:
 
 def draw(number: int, batch_size: int, *, rank: int = 0, world_size: int = 1, start: Position = (0, 0)) -> list[Batch]:
     """What a rank reads of rows in the order of training."""
-    order = ByLength(skewed(number), batch_size * world_size, seed=3)
-    rows = InMemory(number, order, lambda chosen, num_padding: (chosen, num_padding), "")
+    order = LengthGroupedOrder(skewed(number), batch_size * world_size, seed=3)
+    rows = InMemoryRows(number, order, lambda chosen, num_padding: (chosen, num_padding), "")
     loader = ResumableLoader(rows, batch_size=batch_size, rank=rank, world_size=world_size, position=lambda: start)
     return list(loader)
 
@@ -141,18 +144,18 @@ def test_training_goes_on_at_any_batch(world_size: int) -> None:
 
 
 def test_the_longest_come_first_and_equals_as_they_are() -> None:
-    order = LongestFirst([3, 9, 1, 9, 3])
+    order = LongestFirstOrder([3, 9, 1, 9, 3])
     assert order(0).tolist() == order(7).tolist() == [1, 3, 0, 4, 2]
 
 
 def test_rows_come_in_order() -> None:
-    order = InOrder(4)
+    order = SequentialOrder(4)
     assert order(0).tolist() == order(7).tolist() == [0, 1, 2, 3]
 
 
 def test_batches_are_drawn_in_the_order_of_their_epoch() -> None:
     orders = ([0, 1, 2], [2, 0, 1])
-    rows = InMemory(3, lambda epoch: np.array(orders[epoch]), lambda *drawn: drawn, "")
+    rows = InMemoryRows(3, lambda epoch: np.array(orders[epoch]), lambda *drawn: drawn, "")
     assert len(rows) == 3
     assert rows.batch(0, np.array([1, 2]), 0) == ([1, 2], 0)
     assert rows.batch(1, np.array([0, 2]), 5) == ([2, 1], 5)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.data.packing import PackedBlocks
 from gpt_lightning.data.permutation import Permutation
-from gpt_lightning.data.shards import TokenStream, tokenise
+from gpt_lightning.data.shards import TokenStream, tokenize
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.build import bytes_tokenizer
 
@@ -46,7 +46,7 @@ def text(folder: Path, block_size: int, **arguments: Any) -> PackedBlocks:
     path = folder / "text.jsonl"
     path.write_text("".join(json.dumps({"text": document}) + "\n" for document in DOCUMENTS))
     tokenizer = bytes_tokenizer()
-    shards = tokenise(
+    shards = tokenize(
         str(path), split="train", text_column="text", tokenizer=tokenizer, cache_dir=folder / "cache", shard_tokens=30
     )
     defaults: dict[str, Any] = {"token_bytes": tokenizer.token_bytes, "end_of_text_id": tokenizer.end_of_text_id}

@@ -164,7 +164,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "nowhere": (answer("Bob", 2), r"the answer is 'Bob', but .* the context does not hold it"),
     "empty answer": (answer(" ", 0), r"an answer's text is empty"),
-    "impossible": ({"is_impossible": True}, r'"is_impossible" is true, yet there is the answer \'東京\''),
+    "impossible": ({"is_impossible": True}, r'"is_impossible" is true, yet the row has the answer \'東京\''),
     "possible": ({"is_impossible": False, "answers": []}, r'"is_impossible" is false, yet \'answers\' is empty'),
     "no question": ({"question": ...}, r"there is no column 'question'; .*; choose with --data\.question_column"),
     "no context": ({"context": ...}, r"there is no column 'context'; .*; choose with --data\.context_column"),
@@ -218,8 +218,8 @@ def test_skipped_rows_are_counted_by_cause(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == (
         "train: skipped 3 of 4 rows\n"
         "  2 x the answer is …, but at character … the context has …; it occurs at …: "
-        "mend its start (in characters, not bytes)\n"
-        "  1 x … is empty; mend or remove this row\n"
+        "fix its start (in characters, not bytes)\n"
+        "  1 x … is empty; fix or remove this row\n"
     )
 
 
@@ -355,7 +355,8 @@ def test_long_questions_are_cut_and_told_of_once(tmp_path: Path, capsys: pytest.
     }
     assert gold_of(batches(data, "test")) == GOLD
     assert capsys.readouterr().out == (
-        "test: 2 of 3 questions were cut to 5 tokens; raise --data.max_question_tokens to see all of them\n"
+        "test: 2 of 3 questions were truncated to 5 tokens; "
+        "raise --data.max_question_tokens to keep all of their tokens\n"
     )
     batches(module(tmp_path, train=path, max_question_tokens=5), "fit", rank=1, world_size=2)
     batches(module(tmp_path, train=path, max_question_tokens=12), "fit")
@@ -368,13 +369,13 @@ def test_a_block_too_small_for_a_question_is_refused(tmp_path: Path) -> None:
     for block_size in (4, 17):
         with pytest.raises(
             InputError,
-            match=rf"^{re.escape(path)}:1: beside a question of 8 tokens, block_size={block_size} leaves "
-            rf"{block_size - 9} for the context, not more than --data\.stride=8; {way_out}",
+            match=rf"^{re.escape(path)}:1: with a question of 8 tokens, block_size={block_size} leaves "
+            rf"{block_size - 9} tokens for the context, not more than --data\.stride=8; {way_out}",
         ):
             batches(module(tmp_path, train=path, block_size=block_size), "fit")
     short = write_rows(tmp_path / "short.jsonl", QUESTIONS[2:])  # 14 tokens, 7 of context and the end
     assert len(batches(module(tmp_path, train=short, block_size=22), "fit")) == 1, "what fits needs no windows"
-    with pytest.raises(InputError, match=r"short\.jsonl:1: beside a question of 14 tokens, block_size=21 leaves 6 for"):
+    with pytest.raises(InputError, match=r"short\.jsonl:1: with a question of 14 tokens, block_size=21 leaves 6 "):
         batches(module(tmp_path, train=short, block_size=21), "fit")
 
 

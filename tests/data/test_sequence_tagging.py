@@ -172,10 +172,10 @@ BAD: dict[str, tuple[object, str]] = {
     "no tag": ({"tokens": ["a"], "tags": ["PER"]}, r"tag 'PER' of word 1 \(index 0\) is not O or one of B-"),
     "null tag": ({"tokens": ["a"], "tags": [None]}, r"tag None of word 1 \(index 0\) is not O"),
     "numbers": ({"tokens": ["a"], "tags": [0]}, r"tags are numbers; name them in their order with --data\.labels="),
-    "empty word": ({"tokens": ["a", ""], "tags": ["O", "O"]}, r"word 1 is '', not a word; mend or remove this row"),
+    "empty word": ({"tokens": ["a", ""], "tags": ["O", "O"]}, r"word 1 is '', not a word; fix or remove this row"),
     "blank word": ({"tokens": [" \u00a0"], "tags": ["O"]}, r"word 0 is ' \\xa0', not a word"),
     "null word": ({"tokens": [None], "tags": ["O"]}, r"word 0 is None, not a word"),
-    "no words": ({"tokens": [], "tags": []}, r"'tokens' is \[\], not a list of words; mend this row"),
+    "no words": ({"tokens": [], "tags": []}, r"'tokens' is \[\], not a list of words; fix this row"),
     "text": ({"tokens": "a b", "tags": ["O", "O"]}, r"'tokens' is 'a b', not a list of words"),
     "no column": (
         {"tags": ["O"]},
@@ -185,8 +185,8 @@ BAD: dict[str, tuple[object, str]] = {
         {"tokens": ["a"]},
         r"there is no column 'tags'; the columns are 'tokens'; choose with --data\.tags_col",
     ),
-    "null words": ({"tokens": None, "tags": []}, r"'tokens' is null; mend or remove this row"),
-    "null tags": ({"tokens": ["a"], "tags": None}, r"'tags' is null; mend or remove this row"),
+    "null words": ({"tokens": None, "tags": []}, r"'tokens' is null; fix or remove this row"),
+    "null tags": ({"tokens": ["a"], "tags": None}, r"'tags' is null; fix or remove this row"),
     "empty text": ({"text": " ", "tags": []}, r"'text' is empty"),
     "same id": ({"id": "r0", "tokens": ["a"], "tags": ["O"]}, r"the id 'r0' is taken by .*/test\.jsonl:1; give each"),
     "odd id": ({"id": 1.5, "tokens": ["a"], "tags": ["O"]}, r"'id' is 1\.5, not a string or a number"),
@@ -204,7 +204,7 @@ def span(start: object, end: object, label: object = "PER", **more: object) -> d
 
 
 BAD_SPANS: dict[str, tuple[object, str]] = {
-    "after": (anna(span(8, 13)), r"the span 8-13 lies outside the text of 12 characters; mend it"),
+    "after": (anna(span(8, 13)), r"the span 8-13 lies outside the text of 12 characters; fix it"),
     "before": (anna(span(-1, 4)), r"the span -1-4 lies outside the text"),
     "empty": (anna(span(4, 4)), r"the span 4-4 lies outside"),
     "backwards": (anna(span(4, 0)), r"the span 4-0 lies outside"),
@@ -215,14 +215,14 @@ BAD_SPANS: dict[str, tuple[object, str]] = {
     "same word": (anna(span(0, 2), span(2, 4)), r"the spans .* share the word at \(0, 4\)"),
     "list": (anna([0, 4, "PER"]), r"the span \[0, 4, 'PER'\] is not like \{'start': 0, 'end': 5, 'label': 'PER'\}"),
     "no label": (anna({"start": 0, "end": 4}), r"the span \{'start': 0, 'end': 4\} is not like"),
-    "null label": (anna(span(0, 4, None)), r"the span 0-4 has the label None, which is none; mend it"),
-    "empty label": (anna(span(0, 4, "")), r"the span 0-4 has the label '', which is none"),
+    "null label": (anna(span(0, 4, None)), r"the span 0-4 has the invalid label None; fix it"),
+    "empty label": (anna(span(0, 4, "")), r"the span 0-4 has the invalid label ''"),
     "unknown": (anna(span(8, 12, "LOC")), r"the label 'B-LOC' is not one of the 3 that the model has"),
     "no spans": (
         {"text": "a"},
         r"there is no column 'spans'; the columns are 'text'; choose with --data\.spans_column",
     ),
-    "null": ({"text": "a", "spans": None}, r"'spans' is null; mend or remove this row"),
+    "null": ({"text": "a", "spans": None}, r"'spans' is null; fix or remove this row"),
     "number": ({"text": "a", "spans": 7}, r".*7"),
     "object": ({"text": "Anna in Rome", "spans": span(0, 4)}, r".*start"),
     "no text": ({"tokens": ["a"], "spans": []}, r"there is no column 'text'; .*; choose with --data\.text_column"),
@@ -292,7 +292,7 @@ def test_skipped_rows_are_counted_by_cause(tmp_path: Path, capsys: pytest.Captur
     assert sum(len(batch["examples"]) for batch in batches(data, "fit")) == 2
     assert capsys.readouterr().out == (
         "train: skipped 3 of 5 rows\n  2 x … words, but … tags; each word needs one tag\n"
-        "  1 x … is null; mend or remove this row\n"
+        "  1 x … is null; fix or remove this row\n"
     )
 
 

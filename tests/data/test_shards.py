@@ -15,7 +15,7 @@ import pytest
 
 from gpt_lightning.data import shards as module
 from gpt_lightning.data.shard_file import _pack_header
-from gpt_lightning.data.shards import TokenStream, tokenise
+from gpt_lightning.data.shards import TokenStream, tokenize
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.build import bytes_tokenizer, train_bpe
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -38,7 +38,7 @@ def write(folder: Path, documents: list[str] = DOCUMENTS) -> str:
 
 
 def make(folder: Path, tokenizer: Tokenizer | None = None, shard_tokens: int = 50_000) -> Path:
-    return tokenise(
+    return tokenize(
         write(folder),
         split="train",
         text_column="text",
@@ -86,7 +86,7 @@ def test_slices_fall_anywhere(tmp_path: Path) -> None:
     ],
 )
 def test_shards_of_any_size_hold_the_same_stream(tmp_path: Path, documents: list[str], shard_tokens: int) -> None:
-    folder = tokenise(
+    folder = tokenize(
         write(tmp_path, documents),
         split="train",
         text_column="text",
@@ -115,7 +115,7 @@ def test_documents_of_every_size_keep_their_order(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(module, "_BATCH_CHARACTERS", 1000)
     tokenizer = train_bpe(DOCUMENTS, 300)
     documents = [f"document {i} " * (i % 97) for i in range(1, 500)]
-    folder = tokenise(
+    folder = tokenize(
         write(tmp_path, documents), split="train", text_column="text", tokenizer=tokenizer, cache_dir=tmp_path
     )
     stream = TokenStream(folder)
@@ -125,9 +125,9 @@ def test_documents_of_every_size_keep_their_order(tmp_path: Path, monkeypatch: p
     assert tokenizer.token_bytes[tokens].sum() == stream.num_bytes
 
 
-def test_the_same_text_is_tokenised_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_text_is_tokenized_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make(tmp_path)
-    other = tokenise(
+    other = tokenize(
         str(tmp_path / "a.jsonl"),
         split="train",
         text_column="text",
@@ -137,10 +137,10 @@ def test_the_same_text_is_tokenised_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert other != folder
 
     def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("tokenised again")
+        raise AssertionError("tokenized again")
 
     monkeypatch.setattr(module, "_write_stream", refuse)
-    again = tokenise(
+    again = tokenize(
         [str(tmp_path / "a.jsonl")],
         split="train",
         text_column="text",
@@ -164,7 +164,7 @@ def test_threads_that_want_the_same_tokens_make_them_once(tmp_path: Path, monkey
 
     def run() -> None:
         ready.wait()
-        tokenise(
+        tokenize(
             str(tmp_path / "a.jsonl"),
             split="train",
             text_column="text",
@@ -185,7 +185,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     left = folder.with_suffix(".unfinished")
     folder.rename(left)
     (left / "00099.tokens").write_bytes(b"left behind")
-    again = tokenise(
+    again = tokenize(
         str(tmp_path / "a.jsonl"),
         split="train",
         text_column="text",
@@ -202,7 +202,7 @@ def test_nothing_is_left_of_a_source_that_fails(tmp_path: Path) -> None:
     with Path(source).open("a") as stream:
         stream.write("not json\n")
     with pytest.raises(InputError, match=r"a\.jsonl:7: not JSON"):
-        tokenise(source, split="train", text_column="text", tokenizer=bytes_tokenizer(), cache_dir=tmp_path / "cache")
+        tokenize(source, split="train", text_column="text", tokenizer=bytes_tokenizer(), cache_dir=tmp_path / "cache")
     assert [path.suffix for path in (tmp_path / "cache" / "tokens").iterdir()] == [".lock"]
 
 
@@ -227,7 +227,7 @@ def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_the_checksum_is_of_the_data(tmp_path: Path) -> None:
     streams = [TokenStream(make(tmp_path / name)) for name in "ab"]
     write(tmp_path / "c", [*DOCUMENTS[:-1], "lasT"])
-    third = tokenise(
+    third = tokenize(
         str(tmp_path / "c" / "a.jsonl"),
         split="train",
         text_column="text",
@@ -365,7 +365,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
 
         sampler = threading.Thread(target=sample)
         sampler.start()
-        tokenise(str(path), split="train", text_column="text", tokenizer=bytes_tokenizer(), cache_dir=tmp_path)
+        tokenize(str(path), split="train", text_column="text", tokenizer=bytes_tokenizer(), cache_dir=tmp_path)
         done.set()
         sampler.join()
         peaks.append(max(samples))
@@ -377,7 +377,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(
 ) -> None:
     for name, terminal in (("a", False), ("b", True)):
         monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
-        tokenise(
+        tokenize(
             write(tmp_path / name),
             split="train",
             text_column="text",
@@ -387,5 +387,5 @@ def test_a_bar_is_drawn_on_a_terminal_only(
         )
         captured = capsys.readouterr()
         assert captured.out == ""
-        assert ("tokenising train: 0 MB, 200,0" in captured.err) == terminal
+        assert ("tokenizing train: 0 MB, 200,0" in captured.err) == terminal
         assert terminal or not captured.err

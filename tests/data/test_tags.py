@@ -51,7 +51,7 @@ def test_tags_of_both_schemes_pass(text: str) -> None:
     [
         (
             "O X",
-            r"^a\.conll:7: tag 'X' of word 2 \(index 1\) is not O or one of B-, I-, E-, S- and a type.*mend the tag$",
+            r"^a\.conll:7: tag 'X' of word 2 \(index 1\) is not O or one of B-, I-, E-, S- and a type.*fix the tag$",
         ),
         ("B-", r"tag 'B-' of word 1 \(index 0\) is not O"),
         ("b-PER", r"tag 'b-PER' of word 1"),
@@ -60,7 +60,7 @@ def test_tags_of_both_schemes_pass(text: str) -> None:
         ("L-PER", r"tag 'L-PER' of word 1"),
         (
             "I-PER",
-            r"tag 'I-PER' of word 1 \(index 0\) does not follow B-PER or I-PER; start the span with B-PER or mend",
+            r"tag 'I-PER' of word 1 \(index 0\) does not follow B-PER or I-PER; start the span with B-PER or fix",
         ),
         ("B-LOC I-PER", r"tag 'I-PER' of word 2 \(index 1\) does not follow B-PER"),
         ("B-PER O E-PER", r"tag 'E-PER' of word 3 \(index 2\) does not follow B-PER"),
@@ -103,7 +103,7 @@ def test_words_that_overlap_a_span_belong_to_it(scheme: Scheme, expected: str) -
             [(0, 1, "A"), (1, 2, "B")],
             r"\(0, 1, 'A'\) and \(1, 2, 'B'\) share the word at \(0, 2\), but a word has one tag",
         ),
-        ([(2, 3, "A")], r"^a:1: the span \(2, 3, 'A'\) touches no word of the text; mend or remove it$"),
+        ([(2, 3, "A")], r"^a:1: the span \(2, 3, 'A'\) touches no word of the text; fix or remove it$"),
         ([(1, 1, "A")], r"the span \(1, 1, 'A'\) touches no word"),
         ([(4, 3, "A")], r"the span \(4, 3, 'A'\) touches no word"),
         ([(7, 9, "A")], r"the span \(7, 9, 'A'\) touches no word"),

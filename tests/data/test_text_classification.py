@@ -150,7 +150,7 @@ BAD: dict[str, tuple[object, str]] = {
         {"id": "r1", "text": "a"},
         r"there is no column 'label'; the columns are 'id', 'text'; choose with --data\.label_column",
     ),
-    "null label": ({"text": "a", "label": None}, r"'label' is null; mend or remove this row"),
+    "null label": ({"text": "a", "label": None}, r"'label' is null; fix or remove this row"),
     "empty label": ({"text": "a", "label": ""}, r"'label' is '', not a label \(a string or a number\)"),
     "list": ({"text": "a", "label": ["sport"]}, r"'label' is \['sport'\], not a label"),
     "true": ({"text": "a", "label": True}, r"'label' is True, not a label"),
@@ -224,7 +224,7 @@ def test_skipped_rows_are_counted_by_cause(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == (
         "test: skipped 4 of 5 rows\n"
         "  3 x the label … is not one of the … that the model has; did you mean …?\n"
-        "  1 x … is null; mend or remove this row\n"
+        "  1 x … is null; fix or remove this row\n"
     )
 
 
@@ -285,9 +285,9 @@ def test_what_is_cut_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[
     data = module(tmp_path, train=path, validation=path, block_size=22)
     read = batches(data, "fit")
     list(data.val_dataloader())
-    way_out = "raise --model.backbone.block_size to see all of them"
+    way_out = "raise --model.backbone.block_size to keep all of their tokens"
     assert capsys.readouterr().out == "".join(
-        f"{split}: 2 of 5 texts were cut to 21 tokens, the longest has 23; {way_out}\n"
+        f"{split}: 2 of 5 texts were truncated to 21 tokens, the longest has 23; {way_out}\n"
         for split in ("train", "validation")
     )
     lengths = [length for batch in read for length in batch["attention_mask"].sum(1).tolist()]

@@ -16,7 +16,7 @@ POSITIONS = ("learned", "rotary")
 def task(position: Any = "learned", **settings: Any) -> TokenClassification:
     shape = GPTConfig(vocab_size=7, block_size=4, n_layer=3, n_head=2, n_embd=8, position=position)
     return TokenClassification(
-        shape, ["O", "B-X"], optimizer=OptimizerConfig(lr=0.1), fine_tuning=FineTuning(**settings)
+        backbone=shape, labels=["O", "B-X"], optimizer=OptimizerConfig(lr=0.1), fine_tuning=FineTuning(**settings)
     )
 
 

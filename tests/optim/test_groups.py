@@ -20,7 +20,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def task(**shape: Any) -> CausalLM:
-    return CausalLM(GPTConfig(**({"n_layer": 2, "n_head": 2, "n_embd": 8, "block_size": 4} | shape)), vocab_size=5)
+    return CausalLM(
+        backbone=GPTConfig(**({"n_layer": 2, "n_head": 2, "n_embd": 8, "block_size": 4} | shape)), vocab_size=5
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

@@ -264,7 +264,7 @@ MUON = OptimizerConfig(kind="muon", lr=0.1, muon_lr=0.3)
     ids=["gpt2", "llama", "all", "qkv"],
 )
 def test_the_matrices_of_the_blocks_and_nothing_else(shape: Any, expected: dict[str, list[int]] | None) -> None:
-    module = CausalLM(GPTConfig(**shape), optimizer=MUON)
+    module = CausalLM(backbone=GPTConfig(**shape), optimizer=MUON)
     optimizer = module.configure_optimizers()
     assert isinstance(optimizer, Muon)
     names = {p: name for name, p in module.named_parameters()}
@@ -291,7 +291,7 @@ def test_the_matrices_of_the_blocks_and_nothing_else(shape: Any, expected: dict[
 def test_fine_tuning_sets_layers_apart_here_too() -> None:
     shape = GPTConfig(**(GPT2 | {"n_layer": 3}))
     fine_tuning = FineTuning(freeze=1, layer_lr_decay=0.5, head_lr=0.7)
-    module = TokenClassification(shape, ["O", "B-X"], optimizer=MUON, fine_tuning=fine_tuning)
+    module = TokenClassification(backbone=shape, labels=["O", "B-X"], optimizer=MUON, fine_tuning=fine_tuning)
     rates = {
         name: 0.1 * group["lr_ratio"]
         for group in module.configure_optimizers().param_groups
@@ -310,7 +310,9 @@ def test_fine_tuning_sets_layers_apart_here_too() -> None:
 
 
 def test_the_head_alone_leaves_muon_nothing() -> None:
-    module = TokenClassification(GPTConfig(**GPT2), ["O", "B-X"], optimizer=MUON, fine_tuning=FineTuning(freeze="all"))
+    module = TokenClassification(
+        backbone=GPTConfig(**GPT2), labels=["O", "B-X"], optimizer=MUON, fine_tuning=FineTuning(freeze="all")
+    )
     optimizer = module.configure_optimizers()
     assert [group["rows"] for group in optimizer.param_groups] == [None, None]
     gradients(list(module.head.parameters()), 0)
@@ -331,7 +333,7 @@ class Adapted(nn.Module):
 
 
 def test_adapters_are_for_adamw() -> None:
-    module = CausalLM(GPTConfig(**GPT2), optimizer=MUON)
+    module = CausalLM(backbone=GPTConfig(**GPT2), optimizer=MUON)
     attention: Any = module.backbone.blocks[0].attention
     attention.qkv = Adapted(attention.qkv)
     rows = {p: group["rows"] for group in module.configure_optimizers().param_groups for p in group["params"]}
@@ -342,7 +344,7 @@ def test_adapters_are_for_adamw() -> None:
 
 
 def test_without_a_rate_of_its_own_it_takes_the_other() -> None:
-    module = CausalLM(GPTConfig(**GPT2), optimizer=OptimizerConfig(kind="muon"))
+    module = CausalLM(backbone=GPTConfig(**GPT2), optimizer=OptimizerConfig(kind="muon"))
     assert {group["lr_ratio"] for group in module.configure_optimizers().param_groups} == {1.0}
 
 
@@ -361,13 +363,13 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message
 @pytest.mark.parametrize("strategy", [FSDPStrategy(), ModelParallelStrategy()], ids=["fsdp", "model_parallel"])
 def test_parts_of_matrices_are_refused(strategy: Strategy) -> None:
     for kind in ("muon", "adamw"):
-        module = CausalLM(GPTConfig(**GPT2), optimizer=OptimizerConfig(kind=kind))
+        module = CausalLM(backbone=GPTConfig(**GPT2), optimizer=OptimizerConfig(kind=kind))
         module._trainer = Mock(strategy=strategy)
         if kind == "adamw":
             module.setup("fit")
             continue
         module.setup("test")
-        message = rf"{type(strategy).__name__} leaves each device a part.*kind=muon needs them whole; use ddp, or kind="
+        message = rf"{type(strategy).__name__} shards every matrix, .*kind=muon needs whole matrices. Use ddp, or kind="
         with pytest.raises(InputError, match=message):
             module.setup("fit")
 
@@ -379,7 +381,12 @@ def run(folder: Path, kind: Any, until: int, ckpt_path: Path | None = None, **se
     """Train below ``folder`` with two micro-batches a step; the state of the model and its optimizer."""
     optimizer = OptimizerConfig(**({"kind": kind, "lr": 1e-2, "muon_lr": 2e-2} | settings))
     L.seed_everything(0, verbose=False)
-    module = CausalLM(TINY, 257, optimizer, Schedule(kind="linear", warmup_steps=2, total_steps=8))
+    module = CausalLM(
+        backbone=TINY,
+        vocab_size=257,
+        optimizer=optimizer,
+        schedule=Schedule(kind="linear", warmup_steps=2, total_steps=8),
+    )
     fit = trainer(folder, callbacks=[Checkpoints()], max_steps=until, max_epochs=-1, accumulate_grad_batches=2)
     fit.fit(module, datamodule=language_modeling(folder.parent), ckpt_path=ckpt_path, weights_only=True)
     state = {f"model.{name}": value for name, value in module.state_dict().items()}
@@ -411,6 +418,6 @@ def test_settings_given_now_win_over_the_saved_ones(tmp_path: Path) -> None:
 def test_another_kind_cannot_go_on(tmp_path: Path, kind: str, other: str) -> None:
     run(tmp_path / "first", kind, 1)
     saved = find_checkpoint(str(tmp_path / "first"), "last")
-    message = rf"the run has model\.optimizer\.kind={kind}, but you ask for {other}: .* leave it out to go on"
+    message = rf"the run has model\.optimizer\.kind={kind}, but you ask for {other}, .* Leave the option out to resume"
     with pytest.raises(InputError, match=message):
         run(tmp_path / "second", other, 2, saved)

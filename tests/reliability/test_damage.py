@@ -7,7 +7,7 @@ import pytest
 
 from gpt_lightning.checkpoints.manifest import Manifest
 from gpt_lightning.cli import main
-from gpt_lightning.data.shards import TokenStream, tokenise
+from gpt_lightning.data.shards import TokenStream, tokenize
 from gpt_lightning.errors import InputError
 from gpt_lightning.tasks.load import find_checkpoint, load_task
 from gpt_lightning.tokenizers.build import bytes_tokenizer
@@ -31,8 +31,8 @@ def checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
-    """A text, tokenised."""
-    folder = tokenise(
+    """A text, tokenized."""
+    folder = tokenize(
         str(write_text(tmp_path, 200)),
         split="train",
         text_column="text",

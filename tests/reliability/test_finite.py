@@ -77,7 +77,7 @@ def test_it_stops_before_anything_is_changed(
         run.fit(task, datamodule=data)
     message = str(error.value)
     assert message.startswith("step 4: the loss is ")
-    assert f"its rows: {', '.join(inject.ids[4])}. No such number is in any checkpoint" in message
+    assert f"the rows: {', '.join(inject.ids[4])}. No checkpoint holds such a number" in message
     tally("R8", [checkpoint["global_step"] for checkpoint in saved(tmp_path)] == [2, 3])
     assert all(torch.isfinite(parameter).all() for parameter in task.parameters())
 
@@ -98,7 +98,7 @@ def test_a_bounded_number_is_left_out(
 
     run("two", 3, 5)
     err = capsys.readouterr().err
-    assert "left out step 3: the loss is " in err
+    assert "skipped step 3: the loss is " in err
     assert "(2 of at most 2)" in err
     tally("R8", [checkpoint["global_step"] for checkpoint in saved(Path("two"))] == [7, 8])
 

@@ -24,11 +24,11 @@ def make_task(kind: str, **arguments: Any) -> Task:
     backbone = GPTConfig(**(SHAPE | shape))
     torch.manual_seed(0)
     if kind == "tagging":
-        task: Task = TokenClassification(backbone, TAGS, **arguments)
+        task: Task = TokenClassification(backbone=backbone, labels=TAGS, **arguments)
     elif kind == "questions":
-        task = QuestionAnswering(backbone, **arguments)
+        task = QuestionAnswering(backbone=backbone, **arguments)
     else:
-        task = SequenceClassification(backbone, LABELS, multi_label=kind == "multi_label", **arguments)
+        task = SequenceClassification(backbone=backbone, labels=LABELS, multi_label=kind == "multi_label", **arguments)
     for parameter in task.parameters():  # so that nothing is zero that could hide a mistake
         torch.nn.init.normal_(parameter, std=0.3)
     return task

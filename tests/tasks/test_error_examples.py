@@ -1,11 +1,11 @@
 """The worst errors."""
 
-from gpt_lightning.tasks.error_examples import Worst, escape, shorten
+from gpt_lightning.tasks.error_examples import HardestExamples, escape, shorten
 from gpt_lightning.tasks.token_classification import marked
 
 
 def test_the_worst_are_kept_worst_first() -> None:
-    worst = Worst(3)
+    worst = HardestExamples(3)
     for badness in (1.0, 5.0, 2.0, 4.0, 3.0):
         worst.add(badness, lambda badness=badness: f"{badness}")  # type: ignore[misc]
     assert worst.texts() == ["5.0", "4.0", "3.0"]
@@ -14,7 +14,7 @@ def test_the_worst_are_kept_worst_first() -> None:
 
 
 def test_texts_are_made_only_if_they_are_kept() -> None:
-    worst = Worst(1)
+    worst = HardestExamples(1)
     worst.add(2.0, lambda: "kept")
 
     def never() -> str:

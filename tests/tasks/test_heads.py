@@ -15,6 +15,7 @@ from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
 from gpt_lightning.tasks.load import read_checkpoint
+from gpt_lightning.tasks.restore import restore_task
 from tests.runs import trainer
 from tests.tasks.batches import KINDS, LABELS, TAGS, add_padding, make_batch, make_task, rows_of
 
@@ -144,7 +145,7 @@ def test_a_checkpoint_holds_all_of_the_task(tmp_path: Path, kind: str) -> None:
     fit = trainer(tmp_path)
     fit.strategy.connect(task)
     fit.save_checkpoint(tmp_path / "one.ckpt", weights_only=True)
-    again = type(task).from_checkpoint(read_checkpoint(tmp_path / "one.ckpt")).eval()
+    again = restore_task(type(task), read_checkpoint(tmp_path / "one.ckpt")).eval()
     batch = make_batch(kind, LENGTHS)
     assert again.predict_step(batch, 0) == task.predict_step(batch, 0)
     assert again.hparams == task.hparams
@@ -173,37 +174,37 @@ def test_what_is_wrong_is_kept_and_what_is_right_is_not(kind: str) -> None:
         else:
             right = record["answer"] in (batch["answers"][row] or [""])
         wrong += not right
-        assert any(f"row {row}" in text for text in task.worst.texts()) != right
-    assert wrong == len(task.worst.texts())
+        assert any(f"row {row}" in text for text in task.hardest_examples.texts()) != right
+    assert wrong == len(task.hardest_examples.texts())
     assert wrong > 0
 
 
 def test_training_from_a_backbone_starts_with_its_weights(tmp_path: Path) -> None:
     shape = GPTConfig(vocab_size=40, block_size=16, n_layer=2, n_head=2, n_embd=16)
-    pretrained = CausalLM(shape)
+    pretrained = CausalLM(backbone=shape)
     fit = trainer(tmp_path)
     fit.strategy.connect(pretrained)
     path = str(tmp_path / "backbone.ckpt")
     fit.save_checkpoint(path, weights_only=True)
     encoder = GPTConfig(**{**vars(shape), "attention": "bidirectional", "dropout": 0.1})
-    tagger = TokenClassification(encoder, TAGS, init_from=path)
+    tagger = TokenClassification(backbone=encoder, labels=TAGS, init_from=path)
     for name, value in pretrained.backbone.state_dict().items():
         assert torch.equal(tagger.backbone.state_dict()[name], value), name
     assert "init_from" not in tagger.hparams, "a resumed run must not need the file any more"
     with pytest.raises(InputError, match=r"init_from=.*backbone.ckpt: backbone.n_layer is 2 there, but 3 here"):
-        TokenClassification(GPTConfig(**{**vars(shape), "n_layer": 3}), TAGS, init_from=path)
+        TokenClassification(backbone=GPTConfig(**{**vars(shape), "n_layer": 3}), labels=TAGS, init_from=path)
     with pytest.raises(InputError, match="no such checkpoint, run folder or model folder"):
-        TokenClassification(shape, TAGS, init_from=str(tmp_path / "absent"))
+        TokenClassification(backbone=shape, labels=TAGS, init_from=str(tmp_path / "absent"))
 
 
 def test_a_whole_run_starts_from_an_untied_language_model(tmp_path: Path) -> None:
     """Pretraining goes on: then the output layer comes along too."""
     shape = GPTConfig(vocab_size=40, block_size=16, n_layer=1, n_head=2, n_embd=16, tie_embeddings=False)
-    pretrained = CausalLM(shape)
+    pretrained = CausalLM(backbone=shape)
     fit = trainer(tmp_path)
     fit.strategy.connect(pretrained)
     fit.save_checkpoint(tmp_path / "one.ckpt", weights_only=True)
-    again = CausalLM(shape, init_from=str(tmp_path / "one.ckpt"))
+    again = CausalLM(backbone=shape, init_from=str(tmp_path / "one.ckpt"))
     assert torch.equal(again.state_dict()["head.weight"], pretrained.state_dict()["head.weight"])
 
 
@@ -290,17 +291,17 @@ def test_hugging_faces_head_says_the_same(kind: str) -> None:
 def test_labels_that_cannot_work_are_refused() -> None:
     shape = GPTConfig(vocab_size=40, block_size=16, n_layer=1, n_head=2, n_embd=16)
     with pytest.raises(InputError, match=r"nothing to tell apart: the training data has the labels \['one'\]"):
-        SequenceClassification(shape, ["one"])
+        SequenceClassification(backbone=shape, labels=["one"])
     with pytest.raises(InputError, match=r"nothing to tag: the training data has the tags \['O'\]"):
-        TokenClassification(shape, ["O"])
+        TokenClassification(backbone=shape, labels=["O"])
     with pytest.raises(InputError, match=r"--model.class_weights names odd; the labels are \['a', 'b'\]"):
-        SequenceClassification(shape, ["a", "b"], class_weights={"odd": 2.0})
+        SequenceClassification(backbone=shape, labels=["a", "b"], class_weights={"odd": 2.0})
     with pytest.raises(InputError, match=r"--model.class_weights must be finite and 0 or more, not \{'a': -1.0\}"):
-        SequenceClassification(shape, ["a", "b"], class_weights={"a": -1.0})
+        SequenceClassification(backbone=shape, labels=["a", "b"], class_weights={"a": -1.0})
     with pytest.raises(InputError, match=r"--model.label_smoothing=1.0 must lie in \[0, 1\)"):
-        SequenceClassification(shape, ["a", "b"], label_smoothing=1.0)
+        SequenceClassification(backbone=shape, labels=["a", "b"], label_smoothing=1.0)
     with pytest.raises(InputError, match=r"--model\.n_best=0 must be at least 1"):
-        QuestionAnswering(shape, n_best=0)
+        QuestionAnswering(backbone=shape, n_best=0)
 
 
 # --- losses

@@ -13,6 +13,7 @@ from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig
 from gpt_lightning.tasks import CausalLM, Task, TokenClassification
+from gpt_lightning.tasks.restore import restore_task
 from gpt_lightning.training.checkpoint import check_room
 from tests.runs import trainer
 from tests.tasks.batches import TAGS
@@ -34,13 +35,13 @@ def save(task: Task, path: Path) -> str:
 def base(folder: Path, seed: int = 0, **changes: Any) -> str:
     """A language model in a file."""
     torch.manual_seed(seed)
-    return save(CausalLM(shape(**changes)), folder / f"base{seed}.ckpt")
+    return save(CausalLM(backbone=shape(**changes)), folder / f"base{seed}.ckpt")
 
 
 def tagger(folder: Path, **settings: Any) -> TokenClassification:
     optimizer = OptimizerConfig(lr=0.1, weight_decay=0.3)
     defaults: dict[str, Any] = {"lora": LoRA(r=2), "init_from": base(folder), "optimizer": optimizer}
-    return TokenClassification(shape(), TAGS, **(defaults | settings))
+    return TokenClassification(backbone=shape(), labels=TAGS, **(defaults | settings))
 
 
 def ids() -> torch.Tensor:
@@ -82,17 +83,19 @@ def test_layers_learn_at_their_rates(tmp_path: Path) -> None:
 @TIED
 def test_a_language_models_output_layer_stays_and_is_not_kept(tmp_path: Path, tied: bool) -> None:
     path = base(tmp_path, tie_embeddings=tied)
-    task = CausalLM(shape(tie_embeddings=tied), init_from=path, lora=LoRA(r=2))
+    task = CausalLM(backbone=shape(tie_embeddings=tied), init_from=path, lora=LoRA(r=2))
     assert all(".lora_" in name for name in trained(task))
     assert task.flops_per_token() == task.backbone.flops_per_token() + 4 * 40 * 16
     assert set(task.frozen_sha256) == ({"backbone"} if tied else {"backbone", "head"})
     randomise_trained(task)
     checkpoint = read_checkpoint(Path(save(task, tmp_path / "adapted.ckpt")))
     assert set(checkpoint["state_dict"]) == trained(task)
-    again = CausalLM.from_checkpoint(checkpoint)
+    again = restore_task(CausalLM, checkpoint)
     torch.testing.assert_close(again.eval()(ids()), task.eval()(ids()), rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(again(ids()), CausalLM(shape(tie_embeddings=tied), init_from=path)(ids()), rtol=0.01)
-    started = CausalLM(shape(tie_embeddings=tied), init_from=str(tmp_path / "adapted.ckpt"))
+    assert not torch.allclose(
+        again(ids()), CausalLM(backbone=shape(tie_embeddings=tied), init_from=path)(ids()), rtol=0.01
+    )
+    started = CausalLM(backbone=shape(tie_embeddings=tied), init_from=str(tmp_path / "adapted.ckpt"))
     torch.testing.assert_close(dict(started.state_dict()), dict(again.state_dict()), rtol=0, atol=0)
 
 
@@ -100,7 +103,7 @@ def test_a_language_models_output_layer_stays_and_is_not_kept(tmp_path: Path, ti
 def test_other_weights_are_refused(tmp_path: Path, tied: bool) -> None:
     """Of an untied output layer too."""
     first, second = (base(tmp_path, seed, tie_embeddings=tied) for seed in (0, 1))
-    task = CausalLM(shape(tie_embeddings=tied), init_from=first, lora=LoRA(r=2))
+    task = CausalLM(backbone=shape(tie_embeddings=tied), init_from=first, lora=LoRA(r=2))
     checkpoint = read_checkpoint(Path(save(task, tmp_path / "adapted.ckpt")))
     if not tied:  # the same backbone, and another output layer
         content = torch.load(first, weights_only=True)
@@ -110,15 +113,15 @@ def test_other_weights_are_refused(tmp_path: Path, tied: bool) -> None:
     message = rf"base1.ckpt: these are not the weights that the adapters were trained beside: the sha256 of the {part}"
     checkpoint["hyper_parameters"]["init_from"] = second
     with pytest.raises(InputError, match=message):
-        CausalLM.from_checkpoint(checkpoint)
-    other = CausalLM(shape(tie_embeddings=tied), init_from=second, lora=LoRA(r=2))
+        restore_task(CausalLM, checkpoint)
+    other = CausalLM(backbone=shape(tie_embeddings=tied), init_from=second, lora=LoRA(r=2))
     fit = trainer(tmp_path)
     with pytest.raises(InputError, match=message + r".* with --model.init_from"):
         fit.test(other, [], ckpt_path=tmp_path / "adapted.ckpt", weights_only=True)
     checkpoint["hyper_parameters"]["init_from"] = first
     del checkpoint["frozen_sha256"]
     with pytest.raises(InputError, match=r"the checkpoint has None"):
-        CausalLM.from_checkpoint(checkpoint)
+        restore_task(CausalLM, checkpoint)
 
 
 def test_it_is_restored_bit_for_bit(tmp_path: Path) -> None:
@@ -139,7 +142,7 @@ def test_frozen_weights_in_a_checkpoint_are_not_taken(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(Path(save(task, tmp_path / "adapted.ckpt")))
     checkpoint["state_dict"]["backbone.norm.weight"] = torch.zeros(16)
     with pytest.raises(RuntimeError, match=r"backbone.norm.weight is no adapter"):
-        TokenClassification.from_checkpoint(checkpoint)
+        restore_task(TokenClassification, checkpoint)
     torch.save(checkpoint, tmp_path / "more.ckpt")
     fit = trainer(tmp_path)
     fit.strategy.connect(task)

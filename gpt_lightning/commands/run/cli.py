@@ -12,12 +12,11 @@ import lightning.pytorch as L
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning import training
-from gpt_lightning.atomic_files import whole
 from gpt_lightning.checkpoints.run_folder import (
     claim,
     new_run,
@@ -25,37 +24,19 @@ from gpt_lightning.checkpoints.run_folder import (
     resumed_run,
     sweep_killed,
 )
-from gpt_lightning.commands.guard.config_guard import check
+from gpt_lightning.commands.guard.config_guard import TRUSTED, check
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
 from gpt_lightning.commands.run.command_line import CommandLine, predict_in_short
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
 from gpt_lightning.commands.run.layers import Values, from_flags, nest, overlay
 from gpt_lightning.commands.run.parser import RunParser, importing_only
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
+from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.progress import progress_bar
-
-
-class SaveConfig(SaveConfigCallback):
-    """Writes the whole configuration of a training run into its folder, and as text to TensorBoard."""
-
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Save on ``fit`` only, as measuring a run does not change what it is, and only where a run has a folder."""
-        log_dir = trainer.log_dir  # asks rank zero, so every rank must
-        if stage != "fit" or log_dir is None or not trainer.loggers or not trainer.is_global_zero:
-            return
-        # The file is for a run like this one, not for going on with it.
-        config = self.config.clone()
-        config.ckpt_path, config.resume = None, "never"
-        text = self.parser.dump(config, skip_none=False)
-        Path(log_dir).mkdir(parents=True, exist_ok=True)
-        with whole(Path(log_dir) / self.config_filename) as file:
-            file.write(text.encode())
-        if isinstance(trainer.logger, TensorBoardLogger):
-            trainer.logger.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()))
 
 
 class CLI(LightningCLI):
@@ -75,6 +56,7 @@ class CLI(LightningCLI):
         self.interruption = training.Interruption()
         self.model_folder: Path | None = None  # in place of a checkpoint
         checked = check(arguments)
+        self.allowed = [name for name in checked.allowed if name.split(".")[0] not in TRUSTED]
         with importing_only(checked.allowed):
             self._start(checked.arguments)
 
@@ -151,11 +133,11 @@ class CLI(LightningCLI):
         assert isinstance(run, RunParser)
         given = self.overrides.get("ckpt_path")
         ckpt_path = line.ckpt_path if given is None else given.value
-        saved = None if ckpt_path is None else Saved.read(run, ckpt_path, subcommand)
-        said = overlay(line.read(run, saved.class_paths() if saved else {}), self.overrides)
+        saved = None if ckpt_path is None else Saved.read(run, ckpt_path, subcommand, self.allowed)
+        said = overlay(line.read(run, saved.classes if saved else {}), self.overrides)
         if saved is None and (found := self._named(run, said, subcommand)) is not None:
-            saved = Saved.read(run, found, subcommand)
-            said = overlay(saved.class_paths(), said)
+            saved = Saved.read(run, found, subcommand, self.allowed)
+            said = overlay(saved.classes, said)
         values = self._values(saved, said, subcommand)
         if "model.class_path" in values and "data.class_path" in values:
             link(run, *(class_at(values[f"{part}.class_path"].value) for part in ("model", "data")))
@@ -173,7 +155,7 @@ class CLI(LightningCLI):
             self.model_folder = saved.path if saved.path.is_dir() else None
             return saved.under(said, subcommand)
         if INIT_FROM in said and said[INIT_FROM].value is not None:
-            return with_backbone(said)
+            return with_backbone(said, self.allowed)
         if subcommand != "fit":
             raise InputError("nothing to measure: give --ckpt_path=CHECKPOINT, or the folder of a run")
         return said

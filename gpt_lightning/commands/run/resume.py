@@ -1,6 +1,6 @@
 """Values of a checkpoint under the user's: to continue a run, to evaluate it, or to start from its backbone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,27 +33,30 @@ class Saved(NamedTuple):
     """A checkpoint as a layer of values."""
 
     path: Path
-    values: Values
-    """Class paths of model and data, and the model's arguments."""
+    classes: Values
+    """Class path of the model, and of the data where it is known."""
+    arguments: Values
+    """The model's arguments."""
     labels: list[str] | None
     init_from: str | None
     """The weights that its adapters were trained on; None without adapters."""
     tokenizer: Tokenizer | None
 
     @classmethod
-    def read(cls, parser: RunParser, ckpt_path: str, subcommand: str) -> "Saved":
+    def read(cls, parser: RunParser, ckpt_path: str, subcommand: str, allowed: Sequence[str]) -> "Saved":
         """Read a checkpoint for a subcommand.
 
         Args:
             parser: the subcommand's.
             ckpt_path: a checkpoint, the folder of a run, or the folder of a model.
             subcommand: ``fit`` continues from a run's last checkpoint, the others evaluate the best.
+            allowed: packages of the user's own that it may name classes from.
 
         Raises:
             InputError: the checkpoint is damaged, or is a pretrained model that cannot be continued or evaluated.
         """
         path = find_checkpoint(ckpt_path, "last" if subcommand == "fit" else "best")
-        checkpoint = read_checkpoint(path)
+        checkpoint = read_checkpoint(path, allowed)
         hparams = {"lora": asdict(LoRA()), **checkpoint["hyper_parameters"]}
         if path.is_dir() and (subcommand == "fit" or "task" not in hparams):
             raise InputError(
@@ -61,14 +64,12 @@ class Saved(NamedTuple):
             )
         task, labels, init_from = (hparams.pop(name, None) for name in ("task", "labels", "init_from"))
         origin = Origin("checkpoint", str(path))
-        typed = parser.parse_values({"model": {"class_path": task, "init_args": hparams}})
-        if (module := _data_module(checkpoint, typed.model.class_path)) is not None:
-            typed.update(parser.parse_values({"data": {"class_path": module}}))
-        return cls(path, flatten(typed, origin), labels, init_from, _tokenizer(checkpoint))
-
-    def class_paths(self) -> Values:
-        """Return the class paths of model and data."""
-        return {key: value for key, value in self.values.items() if key in ("model.class_path", "data.class_path")}
+        model = parser.parse_values({"model": {"class_path": task, "init_args": hparams}})
+        arguments = flatten(model, origin)
+        classes = {"model.class_path": arguments.pop("model.class_path")}
+        if (module := _data_module(checkpoint, class_at(model.model.class_path), allowed)) is not None:
+            classes |= flatten(parser.parse_values({"data": {"class_path": module}}), origin)
+        return cls(path, classes, arguments, labels, init_from, _tokenizer(checkpoint))
 
     def under(self, said: Values, subcommand: str) -> Values:
         """Merge the checkpoint under the values that the user gives, and print what differs.
@@ -81,17 +82,18 @@ class Saved(NamedTuple):
             said = said.copy()  # A run's own config.yaml has null where the size came from the tokenizer.
             del said[f"{BACKBONE}.vocab_size"]
         defaults = _defaults(said)
-        values, differences = merge(defaults, self.values, said, _is_fixed)
+        values, differences = merge(defaults, self.arguments, said, _is_fixed)
         if subcommand == "fit" or any(key.startswith(f"{MODEL}.") for key in said):
             print("".join(f"{line}\n" for line in differences), end="")
         return overlay(values, self._fixed(said, defaults))
 
     def _refuse_other_task(self, said: Values) -> None:
-        task, asked = (values["model.class_path"].value.rpartition(".")[2] for values in (self.values, said))
-        if said["model.class_path"].value != self.values["model.class_path"].value:
+        own, asked = (class_at(values["model.class_path"].value) for values in (self.classes, said))
+        if asked is not own:
+            task = own.__name__
             raise InputError(
-                f"{self.path} holds a {task}, but the configuration asks for a {asked}; "
-                f"give the configuration of a {task}, or the checkpoint of a {asked}"
+                f"{self.path} holds a {task}, but the configuration asks for a {asked.__name__}; "
+                f"give the configuration of a {task}, or the checkpoint of a {asked.__name__}"
             )
 
     def _fixed(self, said: Values, defaults: Values) -> Values:
@@ -146,16 +148,20 @@ def resumable(parser: RunParser, said: Values) -> str | None:
     return None if checkpoint is None else str(checkpoint)
 
 
-def with_backbone(said: Values) -> Values:
+def with_backbone(said: Values, allowed: Sequence[str]) -> Values:
     """Return the user's values with the shape of the backbone that training starts from, and its tokenizer.
 
     Prints what that changes.
+
+    Args:
+        said: the user's values.
+        allowed: packages of the user's own that the checkpoint may name its task from.
 
     Raises:
         InputError: the checkpoint is damaged, or the user asks for another tokenizer.
     """
     path = find_checkpoint(said[INIT_FROM].value)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, allowed)
     defaults = _defaults(said)
     effective = overlay(defaults, said)
     taken, differences = dict(_shape(checkpoint["hyper_parameters"]["backbone"], effective, path)), []
@@ -200,14 +206,18 @@ def _defaults(said: Values) -> Values:
     return defaults
 
 
-def _data_module(checkpoint: dict[str, Any], task: str) -> str | None:
-    """Return the class path of the data module that a checkpoint names, if it is one of ours.
+def _data_module(checkpoint: dict[str, Any], task: type[Any], allowed: Sequence[str]) -> str | None:
+    """Return the class path of the data module that a checkpoint names, if it is one of ours or allowed.
 
     The folder of a model names none, so the first of ours that goes with the task is taken.
     """
-    ours = [module.__name__ for module in data_modules_for(class_at(task))]
-    name = checkpoint.get("data", next(iter(ours), None))
-    return f"{data.__name__}.{name}" if name in ours else None
+    if "data" not in checkpoint:
+        return next((module.__name__ for module in data_modules_for(task)), None)
+    path = str(checkpoint["data"])
+    package, _, name = path.rpartition(".")
+    if package.split(".")[0] in ("", data.__name__.split(".")[0]):
+        return name if name in data.__all__ else None
+    return path if any(f"{package}.".startswith(f"{each}.") for each in allowed) else None
 
 
 def _tokenizer(checkpoint: dict[str, Any]) -> Tokenizer | None:

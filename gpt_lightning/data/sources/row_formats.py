@@ -22,8 +22,8 @@ Lines = Iterable[tuple[int, str]]
 # before memory does.
 _CSV_FIELD_CHARACTERS: Final = 1 << 28
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_SHOWN_CHARACTERS: Final = 60
-_LISTED: Final = 12
+_REPR_CHARACTERS: Final = 60
+_MOST_NAMES: Final = 12
 _TAGGED_HASH: Final = re.compile(r"# +(?:O|[BIES]-[^ \t]+)")
 
 
@@ -44,11 +44,11 @@ def jsonl_rows(path: Path, lines: Lines) -> Iterator[Row]:
         try:
             fields = _parse(line)
         except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno}); mend the line") from error
+            raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno}); fix the line") from error
         except (ValueError, RecursionError) as error:  # a number of too many digits; nesting too deep
-            raise InputError(f"{where}: JSON that cannot be read ({error}); mend the line") from error
+            raise InputError(f"{where}: JSON that cannot be read ({error}); fix the line") from error
         if not isinstance(fields, dict):
-            raise InputError(f'{where}: a {type(fields).__name__}, not an object like {{"text": "..."}}; mend the line')
+            raise InputError(f'{where}: a {type(fields).__name__}, not an object like {{"text": "..."}}; fix the line')
         yield Row(fields, where)
 
 
@@ -58,15 +58,15 @@ def json_rows(path: Path, text: str) -> Iterator[Row]:
         document = _parse(text)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno}); mend the line, or name the file "
+            f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno}); fix the line, or name the file "
             ".jsonl if each line is an object"
         ) from error
     except (ValueError, RecursionError) as error:  # a number of too many digits; nesting too deep
-        raise InputError(f"{path}: JSON that cannot be read ({error}); mend the file") from error
+        raise InputError(f"{path}: JSON that cannot be read ({error}); fix the file") from error
     for number, fields in enumerate(_records(path, document), start=1):
         where = f"{path}:row {number}"
         if not isinstance(fields, dict):
-            raise InputError(f"{where}: a {type(fields).__name__}, not an object; mend or remove this row")
+            raise InputError(f"{where}: a {type(fields).__name__}, not an object; fix or remove this row")
         yield Row(fields, where)
 
 
@@ -119,15 +119,15 @@ def without_surrogates(value: Any) -> Any:
     return value
 
 
-def shown(value: Any) -> str:
-    """Return a short repr for a message: a value may be as long as a book."""
+def short_repr(value: Any) -> str:
+    """Return the repr of a value, shortened for a message."""
     text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+    return text if len(text) <= _REPR_CHARACTERS else f"{text[: _REPR_CHARACTERS - 1]}…"
 
 
-def listed(names: Collection[str]) -> str:
-    """Return names, the first of many, for a message."""
-    return ", ".join(map(shown, islice(names, _LISTED))) + ", …" * (len(names) > _LISTED)
+def join_names(names: Collection[str]) -> str:
+    """Return names joined with commas for a message, the first dozen of many."""
+    return ", ".join(map(short_repr, islice(names, _MOST_NAMES))) + ", …" * (len(names) > _MOST_NAMES)
 
 
 def _no_number(name: str) -> NoReturn:
@@ -155,7 +155,7 @@ def _records(path: Path, document: Any) -> list[Any]:
         return data
     if len(lists) == 1:
         return lists[0]
-    names = listed(document) or "none"
+    names = join_names(document) or "none"
     raise InputError(
         f'{path}: an object with {len(lists)} lists (its keys: {names}) and none under "data"; '
         'write a list of objects, or put it under "data"'
@@ -171,7 +171,7 @@ def _csv_records(path: Path, lines: Lines) -> Iterator[tuple[int, list[str]]]:
         try:
             values = next(reader, None)
         except csv.Error as error:
-            raise InputError(f"{path}:{number}: not CSV ({error}); mend the row's quotes") from error
+            raise InputError(f"{path}:{number}: not CSV ({error}); fix the row's quotes") from error
         if values is None:
             return
         yield number, values
@@ -187,7 +187,7 @@ def _table(path: Path, records: Iterable[tuple[int, list[str]]], hint: str) -> I
             header = values
             twice = next((name for name, count in Counter(header).items() if count > 1), None)
             if twice is not None:
-                raise InputError(f"{path}:{number}: the header names a column twice: {shown(twice)}; rename one")
+                raise InputError(f"{path}:{number}: the header names a column twice: {short_repr(twice)}; rename one")
         elif len(values) != len(header):
             raise InputError(f"{path}:{number}: {len(values)} fields where the header has {len(header)}; {hint}")
         else:
@@ -218,11 +218,11 @@ def _bad_columns(where: str, columns: list[str], first: str, width: int) -> Inpu
         return InputError(f"{where}: the line starts with a tab, so it has no word; put one there or remove the line")
     if len(columns) == 1:
         return InputError(
-            f"{where}: the word {shown(columns[0])} has no tag, where {first} has one; add its tag, separated by a tab"
+            f"{where}: the word {short_repr(columns[0])} has no tag, but {first} has one; add its tag after a tab"
         )
     if width == 1:
         return InputError(
-            f"{where}: the word {shown(columns[0])} has a tag, where {first} has none; tag all words or none"
+            f"{where}: the word {short_repr(columns[0])} has a tag, but {first} has none; tag all words or none"
         )
     return InputError(
         f"{where}: {len(columns)} columns where {first} has {width}; give every word the same columns, its tag last"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gpt_lightning.data.sources.formats import SUFFIXES, Row, file_rows, suffix, supported, text_blocks
-from gpt_lightning.data.sources.row_formats import listed, shown
+from gpt_lightning.data.sources.row_formats import join_names, short_repr
 from gpt_lightning.errors import InputError
 
 __all__ = [
@@ -92,10 +92,10 @@ def row_value(row: Row, column: str, key: str) -> Any:
         InputError: there is no such column, or it is null.
     """
     if column not in row.fields:
-        names = listed(row.fields) or "none"
+        names = join_names(row.fields) or "none"
         raise InputError(f"{row.where}: there is no column {column!r}; the columns are {names}; choose with {key}")
     if row.fields[column] is None:
-        raise InputError(f"{row.where}: {column!r} is null; mend or remove this row")
+        raise InputError(f"{row.where}: {column!r} is null; fix or remove this row")
     return row.fields[column]
 
 
@@ -104,7 +104,7 @@ def row_text(row: Row, column: str, key: str = "--data.text_column") -> str:
     value = row_value(row, column, key)
     if not isinstance(value, str):
         raise InputError(
-            f"{row.where}: {column!r} is of type {type(value).__name__}, not a string; mend or remove this row"
+            f"{row.where}: {column!r} is of type {type(value).__name__}, not a string; fix or remove this row"
         )
     return value
 
@@ -113,7 +113,7 @@ def filled_text(row: Row, column: str, key: str = "--data.text_column") -> str:
     """Return the string in ``column`` of ``row``, or raise an InputError also if nothing is in it but blanks."""
     text = row_text(row, column, key)
     if not text or text.isspace():
-        raise InputError(f"{row.where}: {column!r} is empty; mend or remove this row")
+        raise InputError(f"{row.where}: {column!r} is empty; fix or remove this row")
     return text
 
 
@@ -123,7 +123,7 @@ def row_id(row: Row, column: str, number: int) -> str:
     if value is None:
         return str(number)
     if not isinstance(value, str | int):
-        raise InputError(f"{row.where}: {column!r} is {shown(value)}, not a string or a number; mend this row")
+        raise InputError(f"{row.where}: {column!r} is {short_repr(value)}, not a string or a number; fix this row")
     return str(value)
 
 
@@ -171,7 +171,7 @@ def _paths(item: str, key: str) -> list[str]:
         matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 (Path.glob refuses absolute patterns)
         found = sorted(file for file in map(Path, matches) if file.is_file())
         if not found:
-            raise InputError(f"{key}: no file matches {item} (from {Path.cwd()}); mend the pattern")
+            raise InputError(f"{key}: no file matches {item} (from {Path.cwd()}); fix the pattern")
     else:
         raise InputError(f"{key}: {item} does not exist (from {Path.cwd()}); give a file, a folder or a glob")
     for file in found:

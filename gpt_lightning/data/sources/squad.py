@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_lightning.data.sources.formats import Row
-from gpt_lightning.data.sources.row_formats import listed, shown
+from gpt_lightning.data.sources.row_formats import join_names, short_repr
 from gpt_lightning.data.sources.source import filled_text
 from gpt_lightning.errors import InputError
 
@@ -85,7 +85,7 @@ def _article(row: Row) -> Iterator[Row | InputError]:
     """Yield one row for each question of an article."""
     paragraphs = row.fields["paragraphs"]
     if not isinstance(paragraphs, list):
-        yield InputError(f'{row.where}: "paragraphs" is not a list; mend or remove this row')
+        yield InputError(f'{row.where}: "paragraphs" is not a list; fix or remove this row')
         return
     for number, paragraph in enumerate(paragraphs, start=1):
         where = f"{row.where}, paragraph {number}"
@@ -94,12 +94,12 @@ def _article(row: Row) -> Iterator[Row | InputError]:
             or "context" not in paragraph
             or not isinstance(paragraph.get("qas"), list)
         ):
-            yield InputError(f'{where}: not an object with a "context" and a list under "qas"; mend or remove it')
+            yield InputError(f'{where}: not an object with a "context" and a list under "qas"; fix or remove it')
             continue
         for index, entry in enumerate(paragraph["qas"], start=1):
             if not isinstance(entry, Mapping) or "question" not in entry:
                 yield InputError(
-                    f'{where}: entry {index} of "qas" is not an object with a "question"; mend or remove it'
+                    f'{where}: entry {index} of "qas" is not an object with a "question"; fix or remove it'
                 )
                 continue
             name = entry.get("id")
@@ -119,17 +119,19 @@ def _answers(row: Row, columns: _Columns, context: str) -> tuple[tuple[str, int]
     """Return the answers of a row, checked against its context."""
     impossible = row.fields.get("is_impossible")
     if impossible not in (None, True, False):
-        raise InputError(f'{row.where}: "is_impossible" is {shown(impossible)}, not true or false; mend it')
+        raise InputError(f'{row.where}: "is_impossible" is {short_repr(impossible)}, not true or false; fix it')
     if columns.answers not in row.fields and not impossible:
         raise InputError(
-            f"{row.where}: there is no column {columns.answers!r} to learn from; the columns are {listed(row.fields)}; "
-            "choose with --data.answers_column, and leave it empty or null where the context has no answer"
+            f"{row.where}: there is no column {columns.answers!r} to learn from; the columns are "
+            f"{join_names(row.fields)}; choose with --data.answers_column, and leave it "
+            "empty or null where the context has no answer"
         )
     pairs = _pairs(row, columns.answers)
     answers = tuple(_answer(row.where, text, start, context) for text, start in pairs)
     if answers and impossible:
         raise InputError(
-            f'{row.where}: "is_impossible" is true, yet there is the answer {shown(answers[0][0])}; remove one of them'
+            f'{row.where}: "is_impossible" is true, yet the row has the answer {short_repr(answers[0][0])}; '
+            "remove one of them"
         )
     if not answers and impossible is not None and not impossible:
         raise InputError(
@@ -148,34 +150,38 @@ def _pairs(row: Row, column: str) -> list[tuple[Any, Any]]:
         if isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts):
             return list(zip(texts, starts, strict=True))
         raise InputError(
-            f'{row.where}: {column!r} is an object without lists of one length under "text" and "answer_start"; mend it'
+            f'{row.where}: {column!r} is an object without lists of one length under "text" and "answer_start"; fix it'
         )
     if not isinstance(value, list):
         hint = "; a table of text cannot hold answers, use .jsonl" if isinstance(value, str) else ""
         raise InputError(f"{row.where}: {column!r} is of type {type(value).__name__}, not {_ANSWERS_SHAPE}{hint}")
     for answer in value:
         if not isinstance(answer, Mapping) or not {"text", "answer_start"} <= answer.keys():
-            raise InputError(f"{row.where}: {column!r} holds {shown(answer)}, but must be {_ANSWERS_SHAPE}; mend it")
+            raise InputError(
+                f"{row.where}: {column!r} holds {short_repr(answer)}, but must be {_ANSWERS_SHAPE}; fix it"
+            )
     return [(answer["text"], answer["answer_start"]) for answer in value]
 
 
 def _answer(where: str, text: Any, start: Any, context: str) -> tuple[str, int]:
     """Check one answer and cut off the whitespace around it."""
     if not isinstance(text, str):
-        raise InputError(f"{where}: the answer {shown(text)} is not a string; mend or remove it")
+        raise InputError(f"{where}: the answer {short_repr(text)} is not a string; fix or remove it")
     if not text.strip():
-        raise InputError(f"{where}: an answer's text is empty; mend it, or remove it if there is no answer")
+        raise InputError(f"{where}: an answer's text is empty; fix it, or remove it if there is no answer")
     if not isinstance(start, int) or isinstance(start, bool):
-        raise InputError(f"{where}: the start of the answer {shown(text)} is {shown(start)}, not a whole number")
+        raise InputError(
+            f"{where}: the start of the answer {short_repr(text)} is {short_repr(start)}, not a whole number"
+        )
     if not 0 <= start < len(context):
         raise InputError(
-            f"{where}: the answer {shown(text)} starts at character {start}, outside its context of "
+            f"{where}: the answer {short_repr(text)} starts at character {start}, outside its context of "
             f"{len(context)} characters; {_way_out(text, start, context)}"
         )
     there = context[start : start + len(text)]
     if there != text:
         raise InputError(
-            f"{where}: the answer is {shown(text)}, but at character {start} the context has {shown(there)}; "
+            f"{where}: the answer is {short_repr(text)}, but at character {start} the context has {short_repr(there)}; "
             f"{_way_out(text, start, context)}"
         )
     return text.strip(), start + len(text) - len(text.lstrip())
@@ -187,5 +193,5 @@ def _way_out(text: str, start: int, context: str) -> str:
     places = [context.rfind(text, 0, start + len(text)), context.find(text, start)]
     nearest = min((place for place in places if place >= 0), key=lambda place: abs(place - start), default=None)
     if nearest is None:
-        return "the context does not hold it: mend the answer or remove the row"
-    return f"it occurs at {nearest}: mend its start (in characters, not bytes)"
+        return "the context does not hold it: fix the answer or remove the row"
+    return f"it occurs at {nearest}: fix its start (in characters, not bytes)"

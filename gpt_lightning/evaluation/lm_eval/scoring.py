@@ -12,6 +12,8 @@ from torch import Tensor
 
 from gpt_lightning.evaluation.lm_eval.batching import Row, batches, shared_rows
 from gpt_lightning.models.generation.batched import padded
+from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.layers import AttentionInputs
 from gpt_lightning.tasks import CausalLM
 
 _LOGITS_AT_ONCE: Final = 1 << 23
@@ -55,8 +57,12 @@ def _score_rows(task: CausalLM, rows: Sequence[Row], continuations: Sequence[Con
     device = task.device
     ids_BT, _ = padded([row.tokens for row in rows], device)
     forked = any(row.is_forked for row in rows)
-    branches_BT = padded([row.positions for row in rows], device)[0] if forked else None
-    hidden_BTC = task.backbone.forward(ids_BT, branches=branches_BT)  # not the compiled one: no two shapes are alike
+    if forked:
+        hidden_BTC = hidden_states_of_branches(
+            task.backbone, ids_BT, padded([row.positions for row in rows], device)[0]
+        )
+    else:
+        hidden_BTC = task.backbone.forward(ids_BT)  # ``forward``, because a compiled call would compile for each shape
     places: list[int] = []
     targets: list[int] = []
     numbers: list[int] = []
@@ -76,6 +82,45 @@ def _score_rows(task: CausalLM, rows: Sequence[Row], continuations: Sequence[Con
     sizes = [len(continuations[number].tokens) for number in numbers]
     each = zip(numbers, torch.split(log_p_N.cpu(), sizes), torch.split(greedy_N.cpu(), sizes), strict=True)
     return [(number, Score(float(log_p.sum()), bool(greedy.all()))) for number, log_p, greedy in each]
+
+
+def hidden_states_of_branches(gpt: GPT, input_ids: Tensor, positions_BT: Tensor) -> Tensor:
+    """Return the hidden states of rows that hold several texts with a common beginning, after the last norm.
+
+    Args:
+        gpt: a causal backbone.
+        input_ids: (B, T) int64.
+        positions_BT: each token's position in its own text. A position that does not follow the one before it starts a
+            branch, which continues the tokens before that position.
+
+    Returns:
+        (B, T, C), for each text the same as without the others.
+
+    Raises:
+        InputError: a text does not fit ``block_size``.
+    """
+    gpt.check_length(int(positions_BT.max()) + 1)
+    x_BTC, rotary = gpt.embed(input_ids, positions_BT)
+    inputs = AttentionInputs(is_causal=False, mask=branch_mask(positions_BT), rotary=rotary, cache=None)
+    hidden_BTC: Tensor = gpt.norm(gpt.run_blocks(x_BTC, inputs))
+    return hidden_BTC
+
+
+def branch_mask(positions_BT: Tensor) -> Tensor:
+    """Return the mask of such rows, (B, 1, T, T) bool: a token attends to its own text up to itself.
+
+    These are the last tokens of every position up to its own. A later token of the same position ends a branch, and
+    longer branches reach beyond the token's own position.
+    """
+    num_tokens = positions_BT.size(1)
+    order_BT = positions_BT.argsort(dim=1, stable=True)
+    sorted_BT = positions_BT.gather(1, order_BT)
+    # The next token of the same position, from which on a token is no longer attended to.
+    follower_BT = torch.where(sorted_BT[:, 1:] == sorted_BT[:, :-1], order_BT[:, 1:], num_tokens)
+    until_BT = torch.full_like(positions_BT, num_tokens).scatter(1, order_BT[:, :-1], follower_BT)
+    place_T = torch.arange(num_tokens, device=positions_BT.device)
+    seen_BTT = (place_T <= place_T.unsqueeze(1)) & (place_T.unsqueeze(1) < until_BT.unsqueeze(1))
+    return (seen_BTT & (positions_BT.unsqueeze(1) <= positions_BT.unsqueeze(2))).unsqueeze(1)
 
 
 def likelihoods(

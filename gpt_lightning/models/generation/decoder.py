@@ -53,11 +53,17 @@ class Decoder:
             cache: keys and values of the tokens before these; these are appended to it, but for the padding.
             attention_mask: (B, T), nonzero for real tokens; padding is on the right.
         """
-        through = self._through if self._is_plain else None
-        # Not by a call: where those are compiled, it would be done anew for each length of the cache.
-        return self._backbone.forward(input_ids, attention_mask=attention_mask, cache=cache, through=through)
+        gpt = self._backbone
+        if not self._is_plain:
+            # ``forward``, because a compiled call would compile again for each length of the cache.
+            return gpt.forward(input_ids, attention_mask=attention_mask, cache=cache)
+        x_BTC, inputs = gpt.prepare(input_ids, attention_mask=attention_mask, cache=cache)
+        x_BTC = self._run_blocks(x_BTC, inputs)
+        cache.advance(input_ids.size(1), attention_mask)
+        hidden_BTC: Tensor = gpt.norm(x_BTC)
+        return hidden_BTC
 
-    def _through(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
+    def _run_blocks(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
         num_rows, x_NC = len(x_BTC), x_BTC.flatten(0, 1)
         tokens = len(x_NC)
         if tokens not in self._blocks:

@@ -6,7 +6,8 @@ Hugging Face has no such model, the tensors have our names and there is no ``con
 
 from gpt_lightning.models.huggingface.export import why_not_huggingface
 from gpt_lightning.models.huggingface.folder import Pretrained, read_config
+from gpt_lightning.models.huggingface.heads import HuggingFaceHead
 from gpt_lightning.models.huggingface.weights import load_weights
 from gpt_lightning.models.huggingface.write import save
 
-__all__ = ["Pretrained", "load_weights", "read_config", "save", "why_not_huggingface"]
+__all__ = ["HuggingFaceHead", "Pretrained", "load_weights", "read_config", "save", "why_not_huggingface"]

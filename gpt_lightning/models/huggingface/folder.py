@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.huggingface.config import Options, is_multi_label, read_labels, read_shape, read_task
-from gpt_lightning.models.huggingface.names import TaskName
+from gpt_lightning.models.huggingface.families import FAMILIES
+from gpt_lightning.models.huggingface.families.family import Family
+from gpt_lightning.models.huggingface.heads import HuggingFaceHead
+from gpt_lightning.models.huggingface.options import Options
 from gpt_lightning.models.huggingface.own import OWN, read_own
 from gpt_lightning.models.huggingface.tensor_files import read_json, stored_tensors
 
@@ -22,18 +24,19 @@ class Pretrained:
 
     Attributes:
         folder: where it is.
-        model_type: the family in Hugging Face's words; None where the model is ours alone.
+        family: the model family of Hugging Face; None if the folder is in our own format alone.
+        head: the head of Hugging Face's that ``config.json`` names; None for a backbone alone, or without that file.
         config: the backbone's shape.
-        hparams: what a checkpoint of ours would hold: ``task``, ``backbone`` as a dict, and those of the constructor's
-            other arguments that are known, such as ``labels`` and ``pooling``. Plain values, but not checked against
-            the task's signature. Empty for a backbone alone.
+        hparams: the task's hyper-parameters: all of them from ``gpt_lightning.json``, or ``backbone`` and those that
+            ``config.json`` holds. Plain values, but not checked against the task's signature.
         token_ids: ``pad_token_id``, ``bos_token_id`` and ``eos_token_id`` as far as ``config.json`` says.
         extra_state: the one number that a task keeps beside its weights, or None.
         files: the files of the weights and the sha256 of each, as far as they are known.
     """
 
     folder: Path
-    model_type: str | None
+    family: Family | None
+    head: HuggingFaceHead | None
     config: GPTConfig
     hparams: dict[str, Any]
     token_ids: dict[str, int]
@@ -41,9 +44,9 @@ class Pretrained:
     files: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def task(self) -> TaskName | None:
-        """What the head is for; None for a backbone alone."""
-        return cast("TaskName | None", self.hparams.get("task"))
+    def task(self) -> str | None:
+        """The task's class as ``gpt_lightning.json`` names it; None without that file."""
+        return self.hparams.get("task")
 
     @property
     def labels(self) -> list[str] | None:
@@ -76,34 +79,44 @@ def read_config(folder: Path) -> Pretrained:
     config, hparams, _, files = own
     _check_size(config, folder)
     if theirs is None:
-        theirs = Pretrained(folder=folder, model_type=None, config=config, hparams=hparams, token_ids={})
-        return replace(theirs, extra_state=own.extra_state, files=files)
+        return Pretrained(
+            folder=folder,
+            family=None,
+            head=None,
+            config=config,
+            hparams=hparams,
+            token_ids={},
+            extra_state=own.extra_state,
+            files=files,
+        )
     said = {**theirs.hparams, **effective(theirs.config)}
     ours = {**hparams, **effective(config)}
-    for key in sorted((said.keys() | {"task"}) - {"backbone", "dropout", "attention_dropout"}):
-        if said.get(key) != ours.get(key):
+    for key in sorted((said.keys() & ours.keys()) - {"backbone", "dropout", "attention_dropout"}):
+        if said[key] != ours[key]:
             raise InputError(
-                f"{folder}: {CONFIG} and {OWN} disagree about {key}: {said.get(key)} and {ours.get(key)}; "
+                f"{folder}: {CONFIG} and {OWN} disagree about {key}: {said[key]} and {ours[key]}; "
                 f"delete {OWN} if another program has changed the folder"
             )
     return replace(theirs, config=config, hparams=hparams, extra_state=own.extra_state, files=files)
 
 
 def _read_theirs(folder: Path) -> Pretrained:
-    options = Options(folder / CONFIG, read_json(folder / CONFIG))
-    config, task = read_shape(options), read_task(options)
-    hparams: dict[str, Any] = {} if task is None else {"task": task, "backbone": asdict(config)}
-    if task in ("SequenceClassification", "TokenClassification"):
-        hparams["labels"] = read_labels(options)
-    if task == "SequenceClassification":
-        hparams |= {"multi_label": is_multi_label(options), "pooling": "last"}
-    ids = {name: options.content.get(name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    content = read_json(folder / CONFIG)
+    model_type = content.get("model_type")
+    family = next((family for family in FAMILIES if family.model_type == model_type), None)
+    if family is None:
+        known = ", ".join(family.model_type for family in FAMILIES)
+        raise InputError(f"{folder / CONFIG}: model_type={model_type!r} is none of {known}")
+    options = Options(folder / CONFIG, family.title, content)
+    config, head = family.read(options), family.read_head(options)
+    ids = {name: content.get(name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     return Pretrained(
         folder=folder,
-        model_type=options.model_type,
+        family=family,
+        head=head,
         config=config,
-        hparams=hparams,
-        # Llama 3 has several ends of a text; which of them is meant is not for this file to say.
+        hparams={"backbone": asdict(config), **({} if head is None else head.read(options))},
+        # Llama 3 has several ends of a text; this file does not say which of them is meant.
         token_ids={name: value for name, value in ids.items() if type(value) is int},
     )
 
@@ -127,8 +140,10 @@ def _check_size(config: GPTConfig, folder: Path) -> None:
 
 
 def effective(config: GPTConfig) -> dict[str, Any]:
-    """The shape with None filled in, and without what has no effect in it."""
+    """Return the shape with None filled in, without fields that have no effect."""
     shape = asdict(config) | {"n_kv_head": config.kv_heads, "head_dim": config.head_width, "n_inner": config.inner}
+    if config.nope_interval is not None and config.nope_interval > config.n_layer:
+        shape["nope_interval"] = None  # there is no such layer
     unused = [name for name in shape if name.startswith(("rope_", "nope_")) and config.position != "rotary"]
     unused.append("zero_init_proj")  # where weights are read, nothing starts
     if config.rope_factor == 1.0:

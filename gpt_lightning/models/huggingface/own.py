@@ -9,7 +9,6 @@ from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin,
 from gpt_lightning.atomic_files import digest_of, sha256
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.huggingface.names import TASKS
 from gpt_lightning.models.huggingface.tensor_files import read_json, write_json
 
 OWN: Final = "gpt_lightning.json"
@@ -60,7 +59,7 @@ def read_own(path: Path) -> Own:
     if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
         raise InputError(f"{path}: says nothing of the files of its weights")
     hparams, extra_state = content.get("hparams"), content.get("extra_state")
-    if content.get("format") != _FORMAT or not isinstance(hparams, dict) or hparams.get("task") not in TASKS:
+    if content.get("format") != _FORMAT or not isinstance(hparams, dict) or type(hparams.get("task")) is not str:
         raise InputError(f"{path}: not written by this version of gpt-lightning")
     if extra_state is not None and type(extra_state) is not float:
         raise InputError(f"{path}: extra_state={extra_state!r} must be a number")

@@ -1,6 +1,7 @@
 """Folders of safetensors files: named tensors and nothing that could run."""
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ _DTYPES: Final = {
 }
 FLOATING: Final = tuple(_DTYPES.values())
 """The kinds of tensor that weights may be; narrower ones need scales that are not in them."""
+
+Parts = tuple[Tensor, ...]
+"""A tensor of a file in memory: one tensor, or several whose rows lie one below the other in the file."""
 
 
 class Stored(NamedTuple):
@@ -142,10 +146,23 @@ def _weight_map(index: Path) -> dict[str, str]:
     return names
 
 
+def shape_of(parts: Parts) -> tuple[int, ...]:
+    """Return the shape of the tensor in the file."""
+    first = tuple(parts[0].shape)
+    return first if len(parts) == 1 else (sum(map(len, parts)), *first[1:])
+
+
+def fill(parts: Parts, tensor: Tensor) -> None:
+    """Copy a tensor of a file into its parts."""
+    rows = (tensor,) if len(parts) == 1 else torch.split(tensor, [len(part) for part in parts])
+    for part, values in zip(parts, rows, strict=True):
+        part.copy_(values)
+
+
 # --- writing
 
 
-def write_tensors(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype | None, max_shard_bytes: int) -> None:
+def write_tensors(folder: Path, tensors: Mapping[str, Parts], dtype: torch.dtype | None, max_shard_bytes: int) -> None:
     """Write ``tensors`` as one file, or as several of at most ``max_shard_bytes`` with an index.
 
     A tensor that is larger has a file of its own. One tensor at a time is copied.
@@ -156,7 +173,7 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor], dtype: torch.dtyp
         dtype: what they are written as; None leaves each as it is.
         max_shard_bytes: of tensors in one file.
     """
-    sizes = {name: tensor.numel() * (dtype or tensor.dtype).itemsize for name, tensor in tensors.items()}
+    sizes = {name: math.prod(shape_of(parts)) * (dtype or parts[0].dtype).itemsize for name, parts in tensors.items()}
     shards: list[list[str]] = [[]]
     filled = 0
     for name, size in sizes.items():
@@ -182,20 +199,20 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         file.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
 
 
-def write_file(path: Path, tensors: Mapping[str, Tensor], names: Iterable[str], dtype: torch.dtype | None) -> None:
+def write_file(path: Path, tensors: Mapping[str, Parts], names: Iterable[str], dtype: torch.dtype | None) -> None:
     """Write ``names`` of the tensors as safetensors: the head's length, the head as JSON, the bytes without gaps."""
     # The widest first, so that each begins at a multiple of its width.
-    ordered = sorted(names, key=lambda name: (-(dtype or tensors[name].dtype).itemsize, name))
+    ordered = sorted(names, key=lambda name: (-(dtype or tensors[name][0].dtype).itemsize, name))
     head: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name in ordered:
-        start, kind = end, dtype or tensors[name].dtype
-        end += tensors[name].numel() * kind.itemsize
-        head[name] = {"dtype": _DTYPES[kind], "shape": list(tensors[name].shape), "data_offsets": [start, end]}
+        start, kind, shape = end, dtype or tensors[name][0].dtype, shape_of(tensors[name])
+        end += math.prod(shape) * kind.itemsize
+        head[name] = {"dtype": _DTYPES[kind], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(head, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with whole(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for name in ordered:
-            plain = tensors[name].detach().to(device="cpu", dtype=dtype).contiguous()
+        for part in (part for name in ordered for part in tensors[name]):
+            plain = part.detach().to(device="cpu", dtype=dtype).contiguous()
             file.write(plain.view(-1).view(torch.uint8).numpy().data)

@@ -12,11 +12,12 @@ from torch import nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.huggingface.export import config_json, model_type_of, why_not_huggingface
+from gpt_lightning.models.huggingface.export import closest_family, config_json, why_not_huggingface
 from gpt_lightning.models.huggingface.folder import CONFIG
-from gpt_lightning.models.huggingface.names import FAMILIES, head_views, our_views, their_views
+from gpt_lightning.models.huggingface.heads import HuggingFaceHead
 from gpt_lightning.models.huggingface.own import OWN, write_own
 from gpt_lightning.models.huggingface.tensor_files import INDEX, SINGLE, weight_files, write_json, write_tensors
+from gpt_lightning.models.huggingface.views import head_views, our_views
 
 
 def save(
@@ -24,20 +25,22 @@ def save(
     module: nn.Module,
     hparams: Mapping[str, Any],
     *,
+    head: HuggingFaceHead | None,
     pad_token_id: int | None = None,
     bos_token_id: int | None = None,
     eos_token_id: int | None = None,
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = 5_000_000_000,
 ) -> str | None:
-    """Write a task so that Hugging Face's classes and we can read it; where they have no such model, we alone.
+    """Write a task as a folder for Hugging Face's classes and for gpt-lightning, or for gpt-lightning alone.
 
-    A folder that was not finished has no configuration, so that nobody takes it for a model.
+    The configuration is written last, so that an unfinished folder is not a model.
 
     Args:
         folder: created if need be; it must not hold a model yet.
         module: a task, with ``backbone`` and ``head``.
         hparams: the task's own, as its checkpoints hold them.
+        head: the head of Hugging Face's that the task corresponds to; None if there is none.
         pad_token_id: an id that no text ends with: their classifier takes the last other one for the text's last.
         bos_token_id: what begins a text.
         eos_token_id: what ends it.
@@ -45,42 +48,43 @@ def save(
         max_shard_bytes: more are written as several files and an index.
 
     Returns:
-        Why Hugging Face has no such model, or None where it has.
+        The reason why Hugging Face's classes cannot read the folder, or None if they can.
 
     Raises:
         InputError: the folder holds a model, or a token's id is none of the vocabulary's, or missing.
     """
-    backbone, head = module.backbone, module.head
+    backbone, layer = module.backbone, module.head
     assert isinstance(backbone, GPT)
-    assert isinstance(head, nn.Module)
-    config, task = backbone.config, hparams["task"]
+    assert isinstance(layer, nn.Module)
+    config = backbone.config
     token_ids = {"pad_token_id": pad_token_id, "bos_token_id": bos_token_id, "eos_token_id": eos_token_id}
-    reason = why_not_huggingface(config, task, hparams.get("pooling", "last"))
-    _check_tokens(token_ids, config, needs_padding=reason is None and task == "SequenceClassification")
+    reason = why_not_huggingface(config, head, hparams)
+    written_head = head if reason is None else None
+    _check_tokens(token_ids, config, written_head)
     there = [folder / name for name in (CONFIG, OWN, SINGLE, INDEX)]
     if taken := [path for path in [*there, *folder.glob("model-*.safetensors")] if path.exists()]:
         raise InputError(f"{taken[0]}: there is a model already; name another folder or delete it")
     folder.mkdir(parents=True, exist_ok=True)
-    if reason is None:
-        family = FAMILIES[model_type_of(config)]
-        views = their_views(model_type_of(config), backbone, family.task_prefix(task))
-        views |= head_views(family.head(task), head, backbone)
+    if written_head is not None:
+        family = closest_family(config, written_head)
+        views = family.tensors(backbone, family.prefix_of(written_head))
+        views |= head_views(family.head_module(written_head), layer, backbone)
     else:
-        views = our_views(backbone, head)
+        views = our_views(backbone, layer)
     write_tensors(folder, views, dtype, max_shard_bytes)
     extra = module.state_dict().get("_extra_state")
     number = None if extra is None or not math.isfinite(extra) else float(extra)
     write_own(folder / OWN, {**hparams, "backbone": asdict(config)}, number, weight_files(folder))
-    if reason is None:
+    if written_head is not None:
         written = dtype or backbone.token_embedding.weight.dtype
-        write_json(folder / CONFIG, config_json(config, hparams, written, token_ids))
+        write_json(folder / CONFIG, config_json(config, written_head, hparams, written, token_ids))
     return reason
 
 
-def _check_tokens(token_ids: Mapping[str, int | None], config: GPTConfig, *, needs_padding: bool) -> None:
+def _check_tokens(token_ids: Mapping[str, int | None], config: GPTConfig, head: HuggingFaceHead | None) -> None:
     assert config.vocab_size is not None
     for name, number in token_ids.items():
         if number is not None and not 0 <= number < config.vocab_size:
             raise InputError(f"{name}={number} is none of the vocabulary's {config.vocab_size} ids")
-    if needs_padding and token_ids["pad_token_id"] is None:
-        raise InputError("a SequenceClassification needs a pad_token_id: Hugging Face finds the last token by it")
+    if head is not None and head.needs_pad_token_id and token_ids["pad_token_id"] is None:
+        raise InputError(f"{head.auto_class} needs a pad_token_id: it finds the last token of a text by it")

@@ -351,4 +351,4 @@ def test_print_config_and_composition(run: Run, tmp_path: Path) -> None:
     config = yaml.safe_load(out)
     assert config["trainer"]["max_steps"] == 7
     assert config["trainer"]["val_check_interval"] == 2
-    assert config["model"]["class_path"] == "gpt_lightning.tasks.CausalLM"
+    assert config["model"]["class_path"] == "gpt_lightning.CausalLM"

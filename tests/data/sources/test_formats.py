@@ -123,12 +123,12 @@ BAD: dict[str, tuple[str, str, str]] = {
         r"a\.json: an object with 0 lists \(its keys: 'a'\) and none under \"data\"",
     ),
     "json two": ("a.json", '{"a": [], "b": [], "data": 1}', r"a\.json: an object with 2 lists \(its keys: 'a', 'b',"),
-    "json elements": ("a.json", '[{"a": 1}, "b"]', r"a\.json:row 2: a str, not an object; mend or remove this row"),
-    "no tag": ("a.conll", "Anna O\n\nsees\n", r"a\.conll:3: the word 'sees' has no tag, where line 1 has one; add"),
+    "json elements": ("a.json", '[{"a": 1}, "b"]', r"a\.json:row 2: a str, not an object; fix or remove this row"),
+    "no tag": ("a.conll", "Anna O\n\nsees\n", r"a\.conll:3: the word 'sees' has no tag, but line 1 has one; add"),
     "a tag": (
         "a.conll",
         "# c\nAnna\nsees O\n",
-        r"a\.conll:3: the word 'sees' has a tag, where line 2 has none; tag all",
+        r"a\.conll:3: the word 'sees' has a tag, but line 2 has none; tag all",
     ),
     "columns": (
         "a.conll",

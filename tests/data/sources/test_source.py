@@ -179,7 +179,7 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "digits": ("a.jsonl", b'{"text": ' + b"1" * 9999 + b"}", r"a\.jsonl:1: JSON that cannot be read \(Exceeds"),
     "no column": ("a.jsonl", b'{"a": 1, "b": 2}', r"a\.jsonl:1: there is no column 'text'; the columns are 'a', 'b'"),
     "no column csv": ("a.csv", b"a,b\n1,2\n", r"a\.csv:2: there is no column 'text'; .* --data\.text_column"),
-    "null": ("a.jsonl", b'{"text": "a"}\n\n{"text": null}', r"a\.jsonl:3: 'text' is null; mend or remove this row"),
+    "null": ("a.jsonl", b'{"text": "a"}\n\n{"text": null}', r"a\.jsonl:3: 'text' is null; fix or remove this row"),
     "number": ("a.jsonl", b'{"text": 7}', r"a\.jsonl:1: 'text' is of type int, not a string"),
     "open quote": ("a.csv", b'text\nok\n"open\nend\n', r"a\.csv:3: not CSV \(unexpected end of data\)"),
     "short row": ("a.csv", b"text,n\na,1\nb\n", r"a\.csv:3: 1 fields where the header has 2"),

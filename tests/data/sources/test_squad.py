@@ -121,10 +121,10 @@ def test_one_bad_question_does_not_hide_the_others(tmp_path: Path) -> None:
     for message, expected in zip(
         messages,
         [
-            r"a\.json:row 1, question q1: 'question' is empty; mend or remove this row",
-            r'a\.json:row 1, paragraph 1: entry 2 of "qas" is not an object with a "question"; mend or remove it',
+            r"a\.json:row 1, question q1: 'question' is empty; fix or remove this row",
+            r'a\.json:row 1, paragraph 1: entry 2 of "qas" is not an object with a "question"; fix or remove it',
             r'a\.json:row 1, paragraph 1: entry 3 of "qas" is not an object with a "question"',
-            r'a\.json:row 1, paragraph 2: not an object with a "context" and a list under "qas"; mend or remove it',
+            r'a\.json:row 1, paragraph 2: not an object with a "context" and a list under "qas"; fix or remove it',
             r'a\.json:row 1, paragraph 3: not an object with a "context" and a list under "qas"',
             r"^q5$",
             r"a\.json:row 1, paragraph 4, question 2: there is no column 'answers' to learn from",
@@ -150,18 +150,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "number": ({"context": 7}, r"'context' is of type int, not a string"),
     "blank question": ({"question": " \n"}, r"'question' is empty"),
     "empty context": ({"context": ""}, r"'context' is empty"),
-    "before": (answer("Anna", -1), r"'Anna' starts at character -1, outside .* of 42 characters; it occurs at 2: mend"),
+    "before": (answer("Anna", -1), r"'Anna' starts at character -1, outside .* of 42 characters; it occurs at 2: fix"),
     "after": (answer("Anna", 42), r"starts at character 42, outside its context of 42 characters; it occurs at 2:"),
     "off by one": (
         answer("Anna", 3),
         r"the answer is 'Anna', but at character 3 the context has 'nna\\r'; it occurs at 2:",
     ),
     "bytes": (answer("with", 22), r"the answer is 'with', but .* has '.*'; it occurs at 20: .*characters, not bytes"),
-    "nowhere": (answer("Bob", 3), r"the context has 'nna'; the context does not hold it: mend the answer or remove"),
+    "nowhere": (answer("Bob", 3), r"the context has 'nna'; the context does not hold it: fix the answer or remove"),
     "past the end": (answer("1999. ", 32), r"the answer is '1999\. ', but at character .* does not hold it"),
-    "empty answer": (answer("", 3), r"an answer's text is empty; mend it, or remove it if there is no answer"),
+    "empty answer": (answer("", 3), r"an answer's text is empty; fix it, or remove it if there is no answer"),
     "blank answer": (answer("  ", 0), r"an answer's text is empty"),
-    "no string": (answer(7, 3), r"the answer 7 is not a string; mend or remove it"),
+    "no string": (answer(7, 3), r"the answer 7 is not a string; fix or remove it"),
     "no number": (answer("Anna", "2"), r"the start of the answer 'Anna' is '2', not a whole number"),
     "true": (answer("nna", True), r"the start of the answer 'nna' is True, not a whole number"),
     "string": ({"answers": "Anna"}, r"'answers' is of type str, not a list of .*; a table of text cannot hold answers"),
@@ -173,13 +173,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "uneven": ({"answers": {"text": ["A"], "answer_start": []}}, r"'answers' is an object without lists of one length"),
     "impossible": (
         {"is_impossible": True},
-        r'"is_impossible" is true, yet there is the answer \'東京\'; remove one of them',
+        r'"is_impossible" is true, yet the row has the answer \'東京\'; remove one of them',
     ),
     "possible": (
         {"is_impossible": False, "answers": []},
         r"\"is_impossible\" is false, yet 'answers' is empty; give an",
     ),
-    "perhaps": ({"is_impossible": "no"}, r"\"is_impossible\" is 'no', not true or false; mend it"),
+    "perhaps": ({"is_impossible": "no"}, r"\"is_impossible\" is 'no', not true or false; fix it"),
     "long": (answer("x" * 999, 3), r"the answer is 'x{58}…, but"),
 }
 
@@ -197,7 +197,7 @@ def test_bad_rows_are_named_and_the_next_is_read(change: dict[str, Any], message
 
 def test_paragraphs_that_are_no_list_are_named() -> None:
     found = only({"paragraphs": {}})
-    assert str(found) == 'a.jsonl:7: "paragraphs" is not a list; mend or remove this row'
+    assert str(found) == 'a.jsonl:7: "paragraphs" is not a list; fix or remove this row'
 
 
 def test_the_nearest_place_of_an_answer_is_suggested() -> None:

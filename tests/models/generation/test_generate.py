@@ -74,7 +74,7 @@ def test_a_full_cache_refuses_more() -> None:
 
 def test_a_cache_and_documents_are_refused() -> None:
     gpt, _ = model()
-    with pytest.raises(InputError, match="a key/value cache works on one document a row; give no document_ids"):
+    with pytest.raises(InputError, match="a key/value cache holds one document a row; give no document_ids"):
         gpt(
             random_ids(1, 3),
             cache=KVCache(gpt.config, 1, dtype=torch.float64),
@@ -206,8 +206,8 @@ def test_the_cache_has_room_for_no_more_than_there_will_be(
     caches: list[KVCache] = []
 
     class Watched(KVCache):
-        def advance(self, num_tokens: int | Tensor) -> None:
-            super().advance(num_tokens)
+        def advance(self, num_tokens: int, attention_mask: Tensor | None = None) -> None:
+            super().advance(num_tokens, attention_mask)
             caches.append(self)
 
     monkeypatch.setattr("gpt_lightning.models.generation.generate.KVCache", Watched)

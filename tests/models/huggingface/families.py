@@ -11,8 +11,9 @@ import transformers
 from torch import Tensor
 
 from gpt_lightning.models import GPTConfig
-from gpt_lightning.models.huggingface import Pretrained, load_weights
+from gpt_lightning.models.huggingface import Pretrained, load_weights, save
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
+from gpt_lightning.tasks.load import task_class
 from tests.models.test_gpt import randomise
 
 VOCAB_SIZE = 61
@@ -112,13 +113,19 @@ def our_logits(task: Task) -> Tensor:
     return logits
 
 
+def class_of(pretrained: Pretrained) -> Any:
+    """The class of the task that a folder holds."""
+    if pretrained.task is not None:
+        return task_class(pretrained.task)
+    return next(task for task in TASKS.values() if task.huggingface_head is pretrained.head)
+
+
 def our_task(pretrained: Pretrained, dtype: torch.dtype = torch.float32) -> Task:
     """The task that a folder holds, with its weights, in ``eval`` mode."""
-    assert pretrained.task is not None
     hparams = {name: value for name, value in pretrained.hparams.items() if name not in ("task", "backbone")}
     given = {name: hparams[name] for name in ("labels", "pooling", "multi_label") if name in hparams}
     torch.manual_seed(7)
-    task: Task = TASKS[pretrained.task](pretrained.config, **given).to(dtype).eval()
+    task: Task = class_of(pretrained)(backbone=pretrained.config, **given).to(dtype).eval()
     load_weights(task, pretrained)
     return task
 
@@ -130,9 +137,14 @@ def random_task(name: str, shape: dict[str, Any], **arguments: Any) -> Task:
     if name == "SequenceClassification":
         arguments = {"pooling": "last", **arguments}
     config = GPTConfig(**({"vocab_size": VOCAB_SIZE, "block_size": BLOCK_SIZE, "n_layer": 2} | shape))
-    task: Task = TASKS[name](config, **arguments)
+    task: Task = TASKS[name](backbone=config, **arguments)
     randomise(task)
     return task.eval()
+
+
+def save_task(folder: Path, task: Task, **options: Any) -> str | None:
+    """Write a task of ours as a folder; the reason why Hugging Face's classes cannot read it, or None."""
+    return save(folder, task, dict(task.hparams), head=task.huggingface_head, **options)
 
 
 def saved(folder: Path, name: str, task: str = "CausalLM", **options: Any) -> Any:

@@ -11,11 +11,11 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig
-from gpt_lightning.models.huggingface import load_weights, read_config, save, why_not_huggingface
+from gpt_lightning.models.huggingface import load_weights, read_config, why_not_huggingface
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, TokenClassification
 from tests.models.huggingface.families import (
     BLOCK_SIZE,
@@ -27,6 +27,7 @@ from tests.models.huggingface.families import (
     our_logits,
     our_task,
     random_task,
+    save_task,
     saved,
     their_logits,
 )
@@ -85,14 +86,15 @@ def assert_same_logits(actual: Tensor, expected: Tensor) -> None:
 def test_their_folder_says_the_same_in_ours_and_goes_back_byte_by_byte(tmp_path: Path, name: str, task: str) -> None:
     theirs = saved(tmp_path / "theirs", name, task)
     pretrained = read_config(tmp_path / "theirs")
-    assert pretrained.task == task
+    assert pretrained.task is None
+    assert pretrained.head is TASKS[task].huggingface_head
     assert pretrained.labels == (LABELS if "Classification" in task else None)
     assert pretrained.token_ids == {"pad_token_id": PAD, "bos_token_id": 1}
     ours = our_task(pretrained)
     expected = their_logits(theirs)
     assert_same_logits(our_logits(ours), expected)
 
-    assert save(tmp_path / "back", ours, dict(ours.hparams), pad_token_id=PAD) is None
+    assert save_task(tmp_path / "back", ours, pad_token_id=PAD) is None
     # Mistral's shape is Llama's, whose questions have another prefix.
     if not (name == "mistral" and task == "QuestionAnswering"):
         assert_same_bytes(tmp_path / "theirs", tmp_path / "back")
@@ -104,7 +106,7 @@ def test_narrow_weights_keep_their_bytes_through_a_float32_model(tmp_path: Path,
     theirs.bfloat16().save_pretrained(tmp_path / "narrow")
     ours = our_task(read_config(tmp_path / "narrow"))
     assert ours.backbone.token_embedding.weight.dtype == torch.float32
-    save(tmp_path / "back", ours, dict(ours.hparams), dtype=torch.bfloat16)
+    save_task(tmp_path / "back", ours, dtype=torch.bfloat16)
     assert_same_bytes(tmp_path / "narrow", tmp_path / "back")
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "back")
     assert again.dtype == torch.bfloat16
@@ -121,15 +123,15 @@ def test_a_backbone_comes_out_of_any_folder(tmp_path: Path, name: str) -> None:
     # One that is stored alone has names without a prefix.
     theirs.base_model.save_pretrained(tmp_path / "bare")
     pretrained = read_config(tmp_path / "bare")
-    assert pretrained.task is None
-    assert pretrained.hparams == {}
+    assert (pretrained.task, pretrained.head) == (None, None)
+    assert set(pretrained.hparams) == {"backbone"}
     gpt = GPT(pretrained.config)
     load_weights(gpt, pretrained)
     assert torch.equal(gpt.token_embedding.weight, theirs.get_input_embeddings().weight)
     with pytest.raises(InputError, match="bare: holds a backbone alone, not a CausalLM"):
-        load_weights(CausalLM(pretrained.config), pretrained)
-    with pytest.raises(InputError, match="holds a QuestionAnswering, not a CausalLM"):
-        load_weights(CausalLM(pretrained.config), read_config(tmp_path / "QuestionAnswering"))
+        load_weights(CausalLM(backbone=pretrained.config), pretrained)
+    with pytest.raises(InputError, match=r"holds a \w+ForQuestionAnswering, not a CausalLM"):
+        load_weights(CausalLM(backbone=pretrained.config), read_config(tmp_path / "QuestionAnswering"))
 
 
 def test_gpt2_as_the_hub_has_it(tmp_path: Path) -> None:
@@ -199,7 +201,7 @@ def test_our_folder_says_the_same_in_theirs_and_in_ours(tmp_path: Path, name: st
     ours = random_task(task, SHAPES[name])
     if isinstance(ours, QuestionAnswering):
         ours.no_answer_threshold = 1.25
-    assert save(tmp_path / "ours", ours, dict(ours.hparams), pad_token_id=PAD, eos_token_id=3) is None
+    assert save_task(tmp_path / "ours", ours, pad_token_id=PAD, eos_token_id=3) is None
     theirs, report = getattr(transformers, f"AutoModelFor{task}").from_pretrained(
         tmp_path / "ours", output_loading_info=True
     )
@@ -229,7 +231,7 @@ def test_our_folder_says_the_same_in_theirs_and_in_ours(tmp_path: Path, name: st
 
 def test_several_labels_at_once(tmp_path: Path) -> None:
     ours = random_task("SequenceClassification", SHAPES["llama"], multi_label=True)
-    save(tmp_path, ours, dict(ours.hparams), pad_token_id=PAD)
+    save_task(tmp_path, ours, pad_token_id=PAD)
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert theirs.config.problem_type == "multi_label_classification"
     (tmp_path / "gpt_lightning.json").unlink()
@@ -238,8 +240,8 @@ def test_several_labels_at_once(tmp_path: Path) -> None:
 
 def test_shards(tmp_path: Path) -> None:
     ours = random_task("CausalLM", SHAPES["llama"])
-    save(tmp_path / "whole", ours, dict(ours.hparams))
-    save(tmp_path / "shards", ours, dict(ours.hparams), max_shard_bytes=10_000)
+    save_task(tmp_path / "whole", ours)
+    save_task(tmp_path / "shards", ours, max_shard_bytes=10_000)
     names = sorted(path.name for path in (tmp_path / "shards").glob("*.safetensors"))
     assert len(names) > 3
     assert names[0] == f"model-00001-of-{len(names):05d}.safetensors"
@@ -257,21 +259,25 @@ def test_shards(tmp_path: Path) -> None:
 
 
 WHY_NOT: list[tuple[dict[str, Any], str, str]] = [
-    ({"mlp": "relu2"}, "CausalLM", "GPT-2, which has no mlp=relu2"),
-    ({"norm": "rmsnorm"}, "CausalLM", "GPT-2, which has no norm=rmsnorm"),
-    ({"bias": False}, "CausalLM", "GPT-2, which has biases everywhere, not bias=false"),
-    ({"n_kv_head": 2}, "CausalLM", r"GPT-2, which has no grouped heads \(n_kv_head=2\)"),
-    ({"qk_norm": True}, "CausalLM", "GPT-2, which has no qk_norm"),
-    ({"head_dim": 10}, "CausalLM", "GPT-2, which has no head_dim=10 of its own"),
-    (LLAMA | {"norm": "layernorm"}, "CausalLM", "rotary positions have no norm=layernorm"),
-    (LLAMA | {"mlp": "gelu"}, "CausalLM", "rotary positions have no mlp=gelu"),
-    (LLAMA | {"qk_norm": True, "bias": True}, "CausalLM", "Qwen3, which has no bias=true"),
-    (LLAMA | {"qk_norm": True, "nope_interval": 2}, "CausalLM", "have not both qk_norm and a nope_interval"),
-    (LLAMA | {"bias": "qkv", "nope_interval": 2}, "CausalLM", "SmolLM3, which has no bias=qkv"),
-    (LLAMA | {"bias": True, "n_embd": 30, "head_dim": 8}, "CausalLM", "Llama, whose n_embd is a multiple of n_head"),
-    (LLAMA | {"attention": "bidirectional"}, "TokenClassification", "its attention is bidirectional"),
-    (LLAMA | {"logit_softcap": 0.5}, "CausalLM", r"its logits are soft-capped \(logit_softcap=0\.5\)"),
-    (LLAMA, "SequenceClassification", r"looks at the mean of all tokens \(pooling\)"),
+    ({"mlp": "relu2"}, "CausalLM", "GPT2, the closest model family, has no mlp=relu2"),
+    ({"norm": "rmsnorm"}, "CausalLM", "GPT2, .* has no norm=rmsnorm"),
+    ({"bias": False}, "CausalLM", "GPT2, .* has no bias=false"),
+    ({"n_kv_head": 2}, "CausalLM", "GPT2, .* has no n_kv_head=2"),
+    ({"qk_norm": True}, "CausalLM", "GPT2, .* has no qk_norm=true"),
+    ({"head_dim": 10}, "CausalLM", "GPT2, .* has no head_dim=10"),
+    (LLAMA | {"norm": "layernorm"}, "CausalLM", "Llama, .* has no norm=layernorm"),
+    (LLAMA | {"mlp": "gelu"}, "CausalLM", "Llama, .* has no mlp=gelu"),
+    (LLAMA | {"qk_norm": True, "bias": True}, "CausalLM", "Llama, .* has no qk_norm=true"),
+    (LLAMA | {"qk_norm": True, "nope_interval": 2}, "CausalLM", "Qwen3, .* has no nope_interval=2"),
+    (LLAMA | {"bias": "qkv", "nope_interval": 2}, "CausalLM", "Qwen2, .* has no nope_interval=2"),
+    (
+        LLAMA | {"bias": True, "n_embd": 30, "head_dim": 8},
+        "CausalLM",
+        "Llama, .* needs n_embd to be a multiple",
+    ),
+    (LLAMA | {"attention": "bidirectional"}, "TokenClassification", "Llama, .* has no attention=bidirectional"),
+    (LLAMA | {"logit_softcap": 0.5}, "CausalLM", r"Llama, .* has no logit_softcap=0\.5"),
+    (LLAMA, "SequenceClassification", r"look at the last token, and this one at the mean \(pooling=mean\)"),
 ]
 
 
@@ -279,14 +285,14 @@ WHY_NOT: list[tuple[dict[str, Any], str, str]] = [
 def test_what_they_cannot_be_is_said_and_kept(tmp_path: Path, shape: dict[str, Any], task: str, reason: str) -> None:
     arguments = {"pooling": "mean"} if task == "SequenceClassification" else {}
     ours = random_task(task, {"n_head": 4, "n_embd": 32} | shape, **arguments)
-    said = save(tmp_path, ours, dict(ours.hparams), max_shard_bytes=20_000)
+    said = save_task(tmp_path, ours, max_shard_bytes=20_000)
     assert said is not None
     with pytest.raises(ValueError, match=reason):
         raise ValueError(said)
-    assert said == why_not_huggingface(ours.backbone.config, task, **arguments)  # type: ignore[arg-type]
+    assert said == why_not_huggingface(ours.backbone.config, ours.huggingface_head, dict(ours.hparams))
     assert not (tmp_path / "config.json").exists()
     pretrained = read_config(tmp_path)
-    assert pretrained.model_type is None
+    assert (pretrained.family, pretrained.head, pretrained.task) == (None, None, f"gpt_lightning.{task}")
     assert pretrained.config == ours.backbone.config
     assert pretrained.hparams == ours.hparams
     again = our_task(pretrained)
@@ -296,11 +302,40 @@ def test_what_they_cannot_be_is_said_and_kept(tmp_path: Path, shape: dict[str, A
     assert torch.equal(gpt.token_embedding.weight, ours.backbone.token_embedding.weight)
 
 
+class Regression(SequenceClassification):
+    """A head that Hugging Face does not have, in several layers; it does not inherit Hugging Face's."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.head = nn.Sequential(nn.Linear(self.backbone.config.n_embd, 3), nn.Tanh(), nn.Linear(3, 1))
+
+
+def test_a_task_without_a_head_of_hugging_face(tmp_path: Path) -> None:
+    ours = Regression(backbone=GPTConfig(vocab_size=9, block_size=4, n_layer=1, **LLAMA), labels=LABELS)
+    assert save_task(tmp_path, ours) == "Hugging Face has no head for this task"
+    assert not (tmp_path / "config.json").exists()
+    pretrained = read_config(tmp_path)
+    assert (pretrained.task, pretrained.family, pretrained.head) == (f"{__name__}.Regression", None, None)
+    again, gpt = Regression(backbone=pretrained.config, labels=LABELS), GPT(pretrained.config)
+    load_weights(again, pretrained)
+    load_weights(gpt, pretrained)
+    for name, value in ours.state_dict().items():
+        assert again.state_dict()[name].equal(value), name
+    assert gpt.token_embedding.weight.equal(ours.backbone.token_embedding.weight)
+    saved(tmp_path / "llama", "llama", "SequenceClassification")
+    with pytest.raises(InputError, match="holds a LlamaForSequenceClassification, not a Regression"):
+        load_weights(
+            Regression(backbone=read_config(tmp_path / "llama").config, labels=LABELS), read_config(tmp_path / "llama")
+        )
+
+
 def test_a_classifier_of_the_last_token_has_no_bias() -> None:
     config = GPTConfig(vocab_size=9, block_size=4, n_layer=1, n_head=1, n_embd=4)
-    heads = [SequenceClassification(config, LABELS, pooling=pooling).head for pooling in ("last", "mean")]
+    heads = [
+        SequenceClassification(backbone=config, labels=LABELS, pooling=pooling).head for pooling in ("last", "mean")
+    ]
     assert [head.bias is None for head in heads] == [True, False]
-    assert TokenClassification(config, LABELS).head.bias is not None
+    assert TokenClassification(backbone=config, labels=LABELS).head.bias is not None
 
 
 # --- memory
@@ -320,7 +355,7 @@ def megabytes(key):
 pretrained = read_config(Path(sys.argv[1]))
 before = megabytes("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-task = CausalLM(pretrained.config)
+task = CausalLM(backbone=pretrained.config)
 load_weights(task, pretrained)
 size = sum(p.nbytes for p in task.parameters()) / 2**20
 print(size, megabytes("VmHWM") - before)
@@ -331,8 +366,8 @@ print(size, megabytes("VmHWM") - before)
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_loading_takes_the_memory_of_one_model(tmp_path: Path, family: str) -> None:
     shape = SHAPES[family] | {"n_embd": 512, "n_head": 8, "n_layer": 6, "vocab_size": 8192, "block_size": 64}
-    ours = CausalLM(GPTConfig(**shape))
-    save(tmp_path, ours, dict(ours.hparams), max_shard_bytes=40_000_000)
+    ours = CausalLM(backbone=GPTConfig(**shape))
+    save_task(tmp_path, ours, max_shard_bytes=40_000_000)
     result = subprocess.run(
         [sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
     )

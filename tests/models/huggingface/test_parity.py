@@ -102,7 +102,7 @@ def gpt2_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
             # Their Conv1D stores the transpose of a Linear.
             weights[f"backbone.blocks.{layer}.{name}.weight"] = weight.mT if weight.ndim == 2 else weight
             weights[f"backbone.blocks.{layer}.{name}.bias"] = source[f"transformer.h.{layer}.{their_name}.bias"]
-    ours = CausalLM(config)
+    ours = CausalLM(backbone=config)
     ours.load_state_dict(weights)
     return ours.double().eval(), theirs.double().eval()
 
@@ -172,7 +172,7 @@ def llama_pair(shape: dict[str, Any], family: str = "Llama", **options: Any) -> 
                     weights[f"{block}.{name}.{kind}"] = weight
             parts = [source[f"{their_block}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
             weights[f"{block}.attention.qkv.{kind}"] = torch.cat(parts)
-    ours = CausalLM(config)
+    ours = CausalLM(backbone=config)
     ours.load_state_dict(weights)
     return ours.double().eval(), theirs.double().eval()
 

@@ -1,0 +1,32 @@
+"""The configuration of a training run, in its folder and in its loggers."""
+
+from pathlib import Path
+
+import lightning.pytorch as L
+from lightning.pytorch.cli import SaveConfigCallback
+
+from gpt_lightning.atomic_files import whole
+from gpt_lightning.training.show import name_gaps, show_text, verbatim
+
+
+class SaveConfig(SaveConfigCallback):
+    """Callback that writes the full configuration of ``fit`` to the run's folder and to every logger that shows text.
+
+    Evaluating a run does not change its configuration, so other subcommands save nothing.
+    """
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Save the configuration on rank zero, unless the run has no logger."""
+        log_dir = trainer.log_dir  # a broadcast from rank zero: every rank must take part
+        if stage != "fit" or not trainer.loggers or not trainer.is_global_zero:
+            return
+        # The file starts a new run with the same settings. It does not resume this one.
+        config = self.config.clone()
+        config.ckpt_path, config.resume = None, "never"
+        text = self.parser.dump(config, skip_none=False)
+        if log_dir is not None:  # None for loggers without local files, such as MLflow on a server
+            Path(log_dir).mkdir(parents=True, exist_ok=True)
+            with whole(Path(log_dir) / self.config_filename) as file:
+                file.write(text.encode())
+        show_text(trainer, "config", verbatim(text))
+        name_gaps(trainer)

@@ -1,0 +1,21 @@
+"""Model families of Hugging Face, one file each."""
+
+from typing import Final
+
+from gpt_lightning.models.huggingface.families.family import Family
+from gpt_lightning.models.huggingface.families.gpt2 import GPT2
+from gpt_lightning.models.huggingface.families.llama import Llama
+from gpt_lightning.models.huggingface.families.mistral import Mistral
+from gpt_lightning.models.huggingface.families.qwen2 import Qwen2
+from gpt_lightning.models.huggingface.families.qwen3 import Qwen3
+from gpt_lightning.models.huggingface.families.smollm3 import SmolLM3
+
+FAMILIES: Final[tuple[Family, ...]] = (
+    GPT2(),
+    Llama(),
+    Mistral(),
+    Qwen2(),
+    Qwen3(),
+    SmolLM3(),
+)
+"""The order of choice for export: the first family that can express a model."""

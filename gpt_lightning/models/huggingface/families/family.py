@@ -1,0 +1,175 @@
+"""The interface of a model family: names, ``config.json`` and the shapes that it can express."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Container, Mapping
+from dataclasses import fields
+from typing import Any, ClassVar, Final
+
+import torch
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.models.config import GPTConfig
+from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.huggingface.heads import HEADS, QUESTION_ANSWERING, HuggingFaceHead
+from gpt_lightning.models.huggingface.options import Options
+from gpt_lightning.models.huggingface.tensor_files import Parts
+from gpt_lightning.models.lora import plain_parameters
+
+
+class _Anything(Container[Any]):
+    def __contains__(self, value: object) -> bool:
+        return True
+
+
+ANYTHING: Final = _Anything()
+"""Every value of a field."""
+
+Claims = dict[str, Container[Any]]
+"""Fields of ``GPTConfig``, and the values of each that a family can express."""
+
+SIZES: Final[Claims] = dict.fromkeys(
+    ("vocab_size", "block_size", "n_layer", "n_head", "n_embd", "n_inner", "norm_eps", "tie_embeddings"), ANYTHING
+)
+TRAINING: Final[Claims] = dict.fromkeys(("dropout", "attention_dropout", "zero_init_proj"), ANYTHING)
+"""Fields that a trained model does not depend on."""
+ROTARY: Final[Claims] = dict.fromkeys(
+    (
+        "rope_theta",
+        "rope_factor",
+        "rope_low_freq_factor",
+        "rope_high_freq_factor",
+        "rope_original_block_size",
+    ),
+    ANYTHING,
+)
+
+
+class Family(ABC):
+    """A model family of Hugging Face. Subclasses hold no state."""
+
+    model_type: ClassVar[str]
+    """Hugging Face's name for the family."""
+    title: ClassVar[str]
+    """The beginning of its class names, as in ``LlamaForCausalLM``."""
+    claims: ClassVar[Claims]
+    """The fields of ``GPTConfig`` that the family can express; every other field must have its default."""
+    names: ClassVar[Mapping[str, str]]
+    """Our modules, with those of a block relative to it -> the family's."""
+    supported_options: ClassVar[Container[str]] = ()
+    """Entries of ``config.json`` that the family reads and most others do not know."""
+    heads: ClassVar[tuple[HuggingFaceHead, ...]] = HEADS
+    """The heads for which the family has a class."""
+    architectures: ClassVar[Mapping[HuggingFaceHead | None, str]] = {}
+    """Class names that are not the title and the head's suffix; None stands for the backbone alone."""
+    head_modules: ClassVar[Mapping[HuggingFaceHead, str]] = {}
+    """Names of heads that differ from most families'."""
+    prefix: ClassVar[str] = "model."
+    """The beginning of the names of a backbone's tensors when it has a head."""
+    prefixes: ClassVar[Mapping[HuggingFaceHead, str]] = {QUESTION_ANSWERING: "transformer."}
+    """Heads with another prefix."""
+    transposes_linears: ClassVar[bool] = False
+    """Whether linear layers are stored transposed (transformers' ``Conv1D``)."""
+
+    # --- names
+
+    def architecture(self, head: HuggingFaceHead | None) -> str:
+        """Return the name of the class with ``head``, or of the backbone alone."""
+        return self.architectures.get(head, f"{self.title}{'Model' if head is None else head.suffix}")
+
+    def prefix_of(self, head: HuggingFaceHead | None) -> str:
+        """Return the beginning of the names of the backbone's tensors."""
+        return "" if head is None else self.prefixes.get(head, self.prefix)
+
+    def head_module(self, head: HuggingFaceHead) -> str:
+        """Return the name of the head's layer."""
+        return self.head_modules.get(head, head.module)
+
+    def layers(self, module: str) -> tuple[str, ...]:
+        """Return the family's layers whose outputs, one after the other, are those of a module of ours."""
+        if not module.startswith("blocks."):
+            return (self.names[module],)
+        blocks, layer, inside = module.split(".", 2)
+        return (f"{self.names[blocks]}.{layer}.{self.names[inside]}",)
+
+    def tensors(self, backbone: GPT, prefix: str) -> dict[str, Parts]:
+        """Map the family's tensors to views of our parameters: reading fills them, writing copies them."""
+        found: dict[str, Parts] = {}
+        for name, parameter in plain_parameters(backbone):
+            module, _, kind = name.rpartition(".")
+            transposes = self.transposes_linears and parameter.ndim == 2 and module.startswith("blocks.")
+            stored = parameter.mT if transposes else parameter
+            layers = self.layers(module)
+            views = (stored,) if len(layers) == 1 else torch.split(stored, qkv_widths(backbone.config))
+            for layer, view in zip(layers, views, strict=True):
+                key = f"{prefix}{layer}.{kind}"
+                found[key] = (*found.get(key, ()), view)  # several of our layers may be one of theirs
+        return found
+
+    # --- config.json
+
+    def read(self, options: Options) -> GPTConfig:
+        """Return the backbone that ``config.json`` describes.
+
+        Raises:
+            InputError: there is no such backbone here.
+        """
+        options.check_neutral(self.supported_options)
+        vocab_size, shape = options.count("vocab_size"), self.read_shape(options)
+        try:
+            return GPTConfig(vocab_size=vocab_size, **shape)
+        except InputError as error:
+            raise InputError(f"{options.path}: {error}") from None
+
+    def read_head(self, options: Options) -> HuggingFaceHead | None:
+        """Return the head that ``architectures`` names; None for a backbone alone.
+
+        Raises:
+            InputError: it names another class.
+        """
+        named = options.content.get("architectures") or [self.architecture(None)]
+        known = {self.architecture(head): head for head in (*self.heads, None)}
+        if not isinstance(named, list) or len(named) != 1 or named[0] not in list(known):
+            raise options.refuse(f"architectures={named!r}", f"known are {', '.join(known)}")
+        return known[named[0]]
+
+    def write(self, config: GPTConfig, head: HuggingFaceHead) -> dict[str, Any]:
+        """Return the entries of ``config.json`` that describe the backbone."""
+        return {
+            "architectures": [self.architecture(head)],
+            "model_type": self.model_type,
+            "vocab_size": config.vocab_size,
+            "tie_word_embeddings": config.tie_embeddings,
+            **self.write_shape(config),
+        }
+
+    @abstractmethod
+    def read_shape(self, options: Options) -> dict[str, Any]:
+        """Return the fields of ``GPTConfig`` without ``vocab_size``."""
+
+    @abstractmethod
+    def write_shape(self, config: GPTConfig) -> dict[str, Any]:
+        """Return the entries of ``config.json`` for a shape that the family can express."""
+
+    # --- what the family can express
+
+    def misfits(self, config: GPTConfig, head: HuggingFaceHead) -> list[str]:
+        """Return the reasons why the family cannot express a model; none if it can."""
+        reasons = [f"has no {self.architecture(head)}"] if head not in self.heads else []
+        for field in fields(config):
+            value = getattr(config, field.name)
+            if value not in self.claims.get(field.name, (field.default,)):
+                reasons.append(f"has no {field.name}={_in_yaml(value)}")
+        return reasons + self.broken_rules(config)
+
+    def broken_rules(self, config: GPTConfig) -> list[str]:
+        """Return the family's rules about several fields together that ``config`` breaks."""
+        return []
+
+
+def qkv_widths(config: GPTConfig) -> list[int]:
+    """Return the outputs of the layers for queries, keys and values."""
+    return [heads * config.head_width for heads in (config.n_head, config.kv_heads, config.kv_heads)]
+
+
+def _in_yaml(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,26 @@
+"""Qwen 3 (Yang et al. 2025, arXiv:2505.09388)."""
+
+from typing import Any
+
+from gpt_lightning.models.config import GPTConfig
+from gpt_lightning.models.huggingface.families.llama_like import LlamaLike, check_window, optional_window, read_bias
+from gpt_lightning.models.huggingface.options import Options
+
+
+class Qwen3(LlamaLike):
+    """Llama with a norm on each head's queries and keys."""
+
+    model_type = "qwen3"
+    title = "Qwen3"
+    claims = LlamaLike.claims | {"bias": (False, "attention"), "qk_norm": (True,)}
+    default_kv_heads = 32
+    default_head_dim = 128
+
+    def read_shape(self, options: Options) -> dict[str, Any]:
+        """Return the fields of ``GPTConfig``."""
+        check_window(options, optional_window(options))
+        return super().read_shape(options) | {"bias": read_bias(options), "qk_norm": True}
+
+    def write_shape(self, config: GPTConfig) -> dict[str, Any]:
+        """Return the entries of ``config.json``."""
+        return super().write_shape(config) | {"attention_bias": bool(config.bias), "sliding_window": None}

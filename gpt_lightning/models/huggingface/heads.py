@@ -1,0 +1,124 @@
+"""Heads that Hugging Face's classes put on a backbone."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gpt_lightning.models.huggingface.options import Options
+
+HParams = Mapping[str, Any]
+"""The hyper-parameters of a task, as its checkpoints hold them."""
+
+
+def _no_entries(_: object) -> dict[str, Any]:
+    return {}
+
+
+def _no_reason(_: object) -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HuggingFaceHead:
+    """A head of Hugging Face's classes; a task names the one that it corresponds to.
+
+    Attributes:
+        suffix: the end of the class names, as in ``LlamaForCausalLM``.
+        module: the name of the head's layer in those classes.
+        peft_task_type: peft's name for the task.
+        read: ``config.json`` -> arguments of the task's constructor.
+        write: the task's hyper-parameters -> the head's entries in ``config.json``.
+        why_not: the reason why a task with these hyper-parameters has another head, or None.
+        needs_pad_token_id: whether the head finds a text's last token by ``pad_token_id``.
+    """
+
+    suffix: str
+    module: str
+    peft_task_type: str
+    read: Callable[[Options], dict[str, Any]] = _no_entries
+    write: Callable[[HParams], dict[str, Any]] = _no_entries
+    why_not: Callable[[HParams], str | None] = _no_reason
+    needs_pad_token_id: bool = False
+
+    @property
+    def auto_class(self) -> str:
+        """The class of transformers that loads any family with this head."""
+        return f"AutoModel{self.suffix}"
+
+
+# --- entries in config.json
+
+
+def _read_labels(options: Options) -> dict[str, Any]:
+    """Return the labels' names in the order of the head's outputs.
+
+    Raises:
+        InputError: the labels have no such order, or share a name.
+    """
+    names = options.content.get("id2label")
+    if names is None:
+        return {"labels": [f"LABEL_{number}" for number in range(options.count("num_labels", 2))]}
+    if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
+        raise options.refuse(f"id2label={str(names)[:200]}", "its keys must be 0, 1, 2 and so on")
+    labels = [names[str(number)] for number in range(len(names))]
+    if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
+        raise options.refuse(f"id2label={str(names)[:200]}", "the labels must be different strings")
+    return {"labels": labels}
+
+
+def _read_classifier(options: Options) -> dict[str, Any]:
+    kind = options.content.get("problem_type")
+    if kind not in (None, "single_label_classification", "multi_label_classification"):
+        raise options.refuse(
+            f"problem_type={kind!r}", "only single-label and multi-label classification is supported, not regression"
+        )
+    return {**_read_labels(options), "multi_label": kind == "multi_label_classification", "pooling": "last"}
+
+
+def _write_labels(hparams: HParams) -> dict[str, Any]:
+    labels = hparams["labels"]
+    return {
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
+
+
+def _write_classifier(hparams: HParams) -> dict[str, Any]:
+    kind = "multi_label" if hparams.get("multi_label") else "single_label"
+    return {**_write_labels(hparams), "problem_type": f"{kind}_classification"}
+
+
+def _write_tagger(hparams: HParams) -> dict[str, Any]:
+    return {**_write_labels(hparams), "classifier_dropout": hparams["backbone"]["dropout"]}
+
+
+def _pools_other_tokens(hparams: HParams) -> str | None:
+    pooling = hparams.get("pooling", "last")
+    if pooling == "last":
+        return None
+    return f"Hugging Face's classifiers look at the last token, and this one at the {pooling} (pooling={pooling})"
+
+
+# --- heads
+
+CAUSAL_LM: Final = HuggingFaceHead(suffix="ForCausalLM", module="lm_head", peft_task_type="CAUSAL_LM")
+SEQUENCE_CLASSIFICATION: Final = HuggingFaceHead(
+    suffix="ForSequenceClassification",
+    module="score",
+    peft_task_type="SEQ_CLS",
+    read=_read_classifier,
+    write=_write_classifier,
+    why_not=_pools_other_tokens,
+    needs_pad_token_id=True,
+)
+TOKEN_CLASSIFICATION: Final = HuggingFaceHead(
+    suffix="ForTokenClassification",
+    module="score",
+    peft_task_type="TOKEN_CLS",
+    read=_read_labels,
+    write=_write_tagger,
+)
+QUESTION_ANSWERING: Final = HuggingFaceHead(
+    suffix="ForQuestionAnswering", module="qa_outputs", peft_task_type="QUESTION_ANS"
+)
+HEADS: Final = (CAUSAL_LM, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION, QUESTION_ANSWERING)

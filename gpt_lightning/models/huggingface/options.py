@@ -1,0 +1,111 @@
+"""Checked access to the values of a ``config.json``."""
+
+import sys
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from gpt_lightning.errors import InputError
+
+_NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
+    "add_cross_attention": (False,),
+    "attention_multiplier": (),
+    "attn_logit_softcapping": (),
+    "clip_qkv": (),
+    "compression_config": (),
+    "embedding_multiplier": (1.0,),
+    "final_logit_softcapping": (),
+    "is_encoder_decoder": (False,),
+    "logit_scale": (1.0,),
+    "logits_scaling": (1.0,),
+    "n_routed_experts": (0,),
+    "num_experts": (0,),
+    "num_local_experts": (0, 1),
+    "partial_rotary_factor": (1.0,),
+    "pruned_heads": ({},),
+    "quantization_config": (),
+    "reorder_and_upcast_attn": (False,),
+    "residual_multiplier": (1.0,),
+    "rope_interleaved": (False,),
+    "rotary_pct": (1.0,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "scale_attn_weights": (True,),
+    "use_bidirectional_attention": (False,),
+}
+"""Options without an equivalent here, and the values besides null that leave a model unchanged."""
+
+
+class Options:
+    """The content of a ``config.json``; errors name the file, the family and the key.
+
+    Args:
+        path: the file.
+        title: the family's name in errors.
+        content: the JSON object.
+
+    Raises:
+        InputError: the model needs code of its own.
+    """
+
+    def __init__(self, path: Path, title: str, content: Mapping[str, Any]) -> None:
+        self.path = path
+        self.content = content
+        self._title = title
+        if content.get("auto_map"):
+            raise InputError(f"{path}: auto_map asks to run code from the folder, which is never done")
+
+    def refuse(self, option: str, why: str) -> InputError:
+        """Return the error for ``option``."""
+        return InputError(f"{self.path}: {self._title} with {option}: {why}")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return an unchecked value; null counts as missing."""
+        value = self.content.get(key)
+        return default if value is None else value
+
+    def count(self, key: str, default: int | None = None) -> int:
+        """Return a whole number of at least 1."""
+        value = self.get(key, default)
+        if value is None:
+            raise self.refuse(f"no {key}", "the shape is not known without it")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise self.refuse(f"{key}={value!r}", "must be a whole number of at least 1")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """Return a finite number of at least 0."""
+        value = self.get(key, default)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0.0 <= value <= sys.float_info.max:
+            raise self.refuse(f"{key}={value!r}", "must be a number of at least 0")
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Return true or false."""
+        value = self.get(key, default)
+        if not isinstance(value, bool):
+            raise self.refuse(f"{key}={value!r}", "must be true or false")
+        return value
+
+    def inside(self, part: Mapping[str, Any]) -> "Options":
+        """Return the options of a part, which fall back on these."""
+        return Options(self.path, self._title, {**self.content, **part})
+
+    def check_activation(self, key: str, known: tuple[str, ...]) -> None:
+        """Refuse an activation function that is not in ``known``, whose first is the default."""
+        name = self.get(key, known[0])
+        if name not in known:
+            raise self.refuse(f"{key}={name!r}", f"known are {', '.join(known)}")
+
+    def check_neutral(self, supported: Container[str]) -> None:
+        """Refuse options that change a model in a way that has no equivalent here.
+
+        Args:
+            supported: options that the family reads itself.
+
+        Raises:
+            InputError: there is such an option.
+        """
+        for key, neutral in _NEUTRAL.items():
+            value = self.content.get(key)
+            if value is not None and key not in supported and value not in neutral:
+                raise self.refuse(f"{key}={value!r}", "there is no such option here")

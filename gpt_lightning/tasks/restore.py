@@ -1,0 +1,42 @@
+"""From hyper-parameters and weights, as a checkpoint holds them, to a task."""
+
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from typing import Any, TypeVar
+
+from gpt_lightning.models.lora import LoRA, check_base, merge_adapters, weights_sha256
+from gpt_lightning.tasks.base import Task
+from gpt_lightning.tasks.saving import argument_types
+
+T = TypeVar("T", bound=Task)
+
+
+def build_task(task_class: type[T], hyper_parameters: Mapping[str, Any]) -> T:
+    """Build the task that hyper-parameters describe, with the weights of ``init_from`` or random ones."""
+    types = argument_types(task_class)
+    arguments = {
+        name: types[name](**value) if is_dataclass(types[name]) and isinstance(value, dict) else value
+        for name, value in hyper_parameters.items()
+        if name != "task"
+    }
+    return task_class(**arguments)
+
+
+def restore_task(task_class: type[T], checkpoint: Mapping[str, Any]) -> T:
+    """Build the task that a checkpoint holds, with its weights; adapters are merged into them.
+
+    Raises:
+        InputError: the weights that its adapters were trained on are gone, or differ.
+    """
+    hparams, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+    lora = LoRA.of(hparams)
+    task = build_task(task_class, {name: value for name, value in hparams.items() if name != "lora"})
+    if lora.r:
+        saved = checkpoint.get("frozen_sha256", {})
+        parts = {part: weights_sha256(task.get_submodule(part)) for part in {"backbone", *saved}}
+        check_base(saved, parts, task.init_from, "--init_from")
+        merge_adapters(task.backbone, state, lora)
+        rest = {name: value for name, value in state.items() if not name.startswith("backbone.")}
+        state = {**task.state_dict(), **rest}
+    task.load_state_dict(state)
+    return task

@@ -1,0 +1,141 @@
+"""Every data module has the documented arguments, types and defaults, whichever class declares them."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal, get_type_hints
+
+import lightning.pytorch as L
+import pytest
+from jsonargparse import ArgumentParser
+
+from gpt_lightning import data, tasks
+from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.labelled import Labelled
+from gpt_lightning.data.settings import CommonSettings, DataSettings, LabelledSettings
+
+Strings = str | list[str] | None
+
+SHARED: dict[str, tuple[Any, Any]] = {
+    "train": (Strings, None),
+    "validation": (Strings, None),
+    "test": (Strings, None),
+    "tokenizer": (str, "bpe:4096"),
+    "block_size": (int, 1024),
+    "batch_size": (int, 16),
+    "num_workers": (int, 0),
+    "seed": (int | None, None),
+    "cache_dir": (str, "~/.cache/gpt_lightning"),
+}
+LABELLED: dict[str, tuple[Any, Any]] = SHARED | {
+    "id_column": (str, "id"),
+    "on_bad_row": (Literal["stop", "skip"], "stop"),
+}
+ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
+    "LanguageModeling": SHARED
+    | {
+        "batch_size": (int, 8),
+        "text_column": (str, "text"),
+        "mask_documents": (bool, False),
+    },
+    "TextClassification": LABELLED
+    | {
+        "text_column": (str, "text"),
+        "label_column": (str, "label"),
+        "labels": (Strings, None),
+        "multi_label": (bool, False),
+    },
+    "SequenceTagging": LABELLED
+    | {
+        "tokens_column": (str, "tokens"),
+        "tags_column": (str, "tags"),
+        "text_column": (str, "text"),
+        "spans_column": (str | None, None),
+        "labels": (Strings, None),
+        "scheme": (Literal["BIO", "BIOES"], "BIO"),
+        "pooling": (Literal["first", "last"], "first"),
+        "stride": (int, 32),
+    },
+    "ReadingComprehension": LABELLED
+    | {
+        "question_column": (str, "question"),
+        "context_column": (str, "context"),
+        "answers_column": (str, "answers"),
+        "max_question_tokens": (int, 64),
+        "stride": (int, 64),
+    },
+}
+
+
+LINKS = {
+    "LanguageModeling": {"block_size": "backbone.block_size"},
+    "TextClassification": {"block_size": "backbone.block_size", "multi_label": "multi_label"},
+    "SequenceTagging": {"block_size": "backbone.block_size", "pooling": "pooling"},
+    "ReadingComprehension": {"block_size": "backbone.block_size"},
+}
+"""Data module -> its argument -> the argument of the model that it follows."""
+
+
+def arguments_of(owner: Any) -> dict[str, Any]:
+    """Return the parser's action for each argument of a class."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(owner, "data")
+    prefix = "data."
+    return {action.dest.removeprefix(prefix): action for action in parser._actions if action.dest.startswith(prefix)}
+
+
+def test_the_table_has_every_data_module() -> None:
+    assert set(ARGUMENTS) == set(data.__all__)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_arguments_types_and_defaults(name: str) -> None:
+    found = {
+        argument: (getattr(action, "_typehint", action.type), action.default)
+        for argument, action in arguments_of(getattr(data, name)).items()
+    }
+    assert found == ARGUMENTS[name]
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_every_argument_has_help(name: str) -> None:
+    without = [argument for argument, action in arguments_of(getattr(data, name)).items() if not action.help]
+    assert not without
+
+
+def own_types(constructor: Callable[..., None]) -> dict[str, Any]:
+    """Return the types of the arguments that a constructor declares itself."""
+    hints = get_type_hints(constructor)
+    return {name: hints[name] for name in inspect.signature(constructor).parameters if name not in ("self", "settings")}
+
+
+def test_settings_are_the_arguments_of_the_constructors() -> None:
+    """Type checkers read the TypedDicts, jsonargparse reads the constructors."""
+    shared = own_types(DataModule.__init__)
+    assert get_type_hints(DataSettings) == shared
+    assert get_type_hints(CommonSettings) == {name: hint for name, hint in shared.items() if name != "batch_size"}
+    assert get_type_hints(LabelledSettings) == shared | own_types(Labelled.__init__)
+    assert len(shared) == 9
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_links_to_the_model(name: str) -> None:
+    module = getattr(data, name)
+    assert module.takes_from_model == LINKS[name]
+    actions = arguments_of(module)
+    for argument in module.takes_from_model:
+        assert "follows the model's" in actions[argument].help
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_links_name_arguments_of_the_task_that_reads_the_batch(name: str) -> None:
+    module = getattr(data, name)
+    readers = [task for task in map(tasks.__dict__.get, tasks.__all__) if getattr(task, "batch", None) is module.batch]
+    assert readers
+    for task in readers:
+        assert set(module.takes_from_model.values()) <= set(arguments_of(task))
+
+
+def test_a_data_module_saves_no_hyper_parameters() -> None:
+    """Checkpoints hold those of the task alone."""
+    module: L.LightningDataModule = data.TextClassification(batch_size=2)
+    assert not module.hparams
