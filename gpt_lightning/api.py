@@ -215,17 +215,21 @@ def _data_module(task: Task, settings: Mapping[str, Any]) -> DataModule:
     if not fitting:
         raise InputError(f"no data module makes the batches of {type(task).__name__}: predict with one of your own")
     module = fitting[0]
-    follows = {name: _value(task.hparams, dotted) for name, dotted in module.takes_from_model.items()}
+    arguments = flattened(dict(task.hparams))
+    follows = {name: arguments[key] for name, key in module.takes_from_model.items() if key in arguments}
     links = task.takes_from_data.items()
     follows |= {name: task.hparams[argument] for argument, name in links if argument in task.hparams}
     made: DataModule = module(**{**follows, **settings})
     return made
 
 
-def _value(hparams: Mapping[str, Any], dotted: str) -> Any:
-    for name in dotted.split("."):
-        hparams = hparams[name]
-    return hparams
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted names, such as ``backbone.block_size``."""
+    flat = {f"{prefix}{name}": value for name, value in values.items()}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{prefix}{name}.")
+    return flat
 
 
 def _list_of(texts: Sequence[str]) -> list[str]:

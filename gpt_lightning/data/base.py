@@ -57,7 +57,7 @@ class DataModule(L.LightningDataModule, ABC):
     """The TypedDict of ``batch.py`` that this module produces; the task must read the same one."""
 
     takes_from_model: ClassVar[Mapping[str, str]] = {"block_size": "backbone.block_size"}
-    """Argument of this module -> dotted argument of the model that it follows."""
+    """Argument of the data module -> argument of the task, with dots, whose value it takes."""
 
     def __init__(
         self,

@@ -19,7 +19,9 @@ _COUNTS: Final = (
     "n_embd",
     "n_inner",
     "rope_original_block_size",
+    "rope_global_interval",
     "nope_interval",
+    "query_pre_attn_scalar",
 )
 
 
@@ -37,7 +39,7 @@ class GPTConfig:
             arXiv:2305.13245); None means ``n_head``.
         head_dim: channels of one head; None means ``n_embd / n_head``.
         n_embd: width of the residual stream.
-        n_inner: width inside the MLP; None means 4 x ``n_embd``, or for SwiGLU two thirds of that rounded up to a
+        n_inner: width inside the MLP; None means 4 x ``n_embd``, or for gated MLPs two thirds of that rounded up to a
             multiple of 64, which has about as many parameters.
         position: learned absolute positions (GPT-2), or rotary ones (Su et al. 2021, arXiv:2104.09864).
         rope_theta: base of the rotary frequencies.
@@ -46,16 +48,28 @@ class GPTConfig:
         rope_low_freq_factor: slow turns go round at most so often in ``rope_original_block_size`` tokens.
         rope_high_freq_factor: fast turns go round at least so often in them; what lies between is interpolated.
         rope_original_block_size: the context before the stretch, in tokens; needed where ``rope_factor`` is not 1.
+        rope_global_interval: the last of every so many layers has the rotary base ``rope_theta``; the others have
+            ``rope_local_theta`` and no stretch (Gemma 3, arXiv:2503.19786). None means that all have ``rope_theta``.
+        rope_local_theta: base of the rotary frequencies in these other layers.
         nope_interval: every so many layers one does without rotary positions (Yang et al. 2025, arXiv:2501.18795);
             None means no layer does.
-        norm: LayerNorm, or RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467).
+        norm: LayerNorm, or RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467), also with weights that are added to 1
+            (``rmsnorm_zero_centered``), so that weight decay pulls towards 1 (Gemma, arXiv:2403.08295).
         norm_eps: added to the variance.
-        mlp: GELU (GPT-2's tanh form), SwiGLU (Shazeer 2020, arXiv:2002.05202) or squared ReLU (So et al. 2021,
-            arXiv:2109.08668).
+        norm_placement: whether attention and MLP each have a norm ``before`` them (Xiong et al. 2020,
+            arXiv:2002.04745), ``after`` them, inside the residual branch (OLMo 2, arXiv:2501.00656), or ``both``
+            (Gemma 2, arXiv:2408.00118).
+        mlp: GELU (GPT-2's tanh form), squared ReLU (So et al. 2021, arXiv:2109.08668), or the gated SwiGLU or GeGLU
+            (Shazeer 2020, arXiv:2002.05202).
         bias: biases in every linear layer and LayerNorm, or in none, or in attention's layers only (``attention``), or
             only in those that make queries, keys and values (``qkv``).
-        qk_norm: RMSNorm on each head's queries and keys (Henry et al. 2020, arXiv:2010.04245).
+        qk_norm: RMSNorm on each head's queries and keys (Henry et al. 2020, arXiv:2010.04245), or on those of all heads
+            together (``projection``; OLMo 2, arXiv:2501.00656).
+        query_pre_attn_scalar: attention scores are divided by the square root of this (Gemma 2, arXiv:2408.00118); None
+            means ``head_dim``.
         attention: ``causal`` sees the past and itself (a decoder), ``bidirectional`` the whole text (an encoder).
+        scale_embeddings: token embeddings are multiplied by the square root of ``n_embd`` (Vaswani et al. 2017,
+            arXiv:1706.03762, 3.4).
         tie_embeddings: the output layer shares the token embedding's weights.
         logit_softcap: a language model's logits become ``cap * tanh(logit / cap)`` (Gemma 2, arXiv:2408.00118); None
             leaves them as they are. Other heads do without.
@@ -79,13 +93,18 @@ class GPTConfig:
     rope_low_freq_factor: float = 1.0
     rope_high_freq_factor: float = 4.0
     rope_original_block_size: int | None = None
+    rope_global_interval: int | None = None
+    rope_local_theta: float = 10_000.0
     nope_interval: int | None = None
-    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    norm: Literal["layernorm", "rmsnorm", "rmsnorm_zero_centered"] = "layernorm"
     norm_eps: float = 1e-5
-    mlp: Literal["gelu", "swiglu", "relu2"] = "gelu"
+    norm_placement: Literal["before", "after", "both"] = "before"
+    mlp: Literal["gelu", "swiglu", "geglu", "relu2"] = "gelu"
     bias: bool | Literal["attention", "qkv"] = True
-    qk_norm: bool = False
+    qk_norm: bool | Literal["projection"] = False
+    query_pre_attn_scalar: int | None = None
     attention: Literal["causal", "bidirectional"] = "causal"
+    scale_embeddings: bool = False
     tie_embeddings: bool = True
     logit_softcap: float | None = None
     zero_init_proj: bool = False
@@ -122,6 +141,9 @@ class GPTConfig:
                 f"rotary positions turn pairs of channels, but {what} = {self.head_width} is odd; "
                 f"change backbone.{'n_embd or backbone.n_head' if self.head_dim is None else 'head_dim'}"
             )
+        for name in ("rope_theta", "rope_local_theta"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise InputError(f"backbone.{name}={getattr(self, name)} must be positive")
         if self.rope_factor == 1.0:
             return
         if self.rope_original_block_size is None:
@@ -148,6 +170,6 @@ class GPTConfig:
         """Width inside the MLP, with None filled in."""
         if self.n_inner is not None:
             return self.n_inner
-        if self.mlp == "swiglu":
+        if self.mlp in ("swiglu", "geglu"):
             return -(-8 * self.n_embd // 3 // 64) * 64
         return 4 * self.n_embd

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.kv_cache import KVCache
-from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, SwiGLU, make_norm, rotary_angles
+from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, GatedMLP, make_norm, rotary_angles
 from gpt_lightning.models.masks import dense_mask, ragged_mask
 
 INIT_STD = 0.02
@@ -30,6 +30,7 @@ class GPT(nn.Module):
             raise InputError("backbone.vocab_size is not known: set it, or give the tokenizer's size")
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
+        self.embedding_scale = config.n_embd**0.5 if config.scale_embeddings else None
         learned = config.position == "learned"
         self.position_embedding = nn.Embedding(config.block_size, config.n_embd) if learned else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
@@ -110,8 +111,7 @@ class GPT(nn.Module):
                 document_ids=document_ids,
                 device=input_ids.device,
             )
-        x_BTC, rotary = self.embed(input_ids, positions)
-        return x_BTC, AttentionInputs(is_causal, mask, rotary, cache)
+        return self.embed(input_ids, positions), self.attention_inputs(positions, is_causal, mask, cache)
 
     def check_length(self, num_tokens: int) -> None:
         """Refuse sequences that are longer than ``block_size``.
@@ -125,7 +125,7 @@ class GPT(nn.Module):
                 "raise --model.backbone.block_size or cut the text in the data module"
             )
 
-    def embed(self, input_ids: Tensor, positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         """Embed tokens.
 
         Args:
@@ -133,18 +133,26 @@ class GPT(nn.Module):
             positions: (T,) or (B, T) int64.
 
         Returns:
-            (B, T, C) embeddings, and the rotary angles of the positions, if the model has rotary positions.
+            (B, T, C).
         """
-        x_BTC = self.token_embedding(input_ids)
-        rotary = None
+        x_BTC: Tensor = self.token_embedding(input_ids)
+        if self.embedding_scale is not None:
+            # Rounded to the model's precision, as in the published implementations.
+            x_BTC = x_BTC * torch.full((), self.embedding_scale, dtype=x_BTC.dtype, device=x_BTC.device)
         if self.position_embedding is not None:
             x_BTC = x_BTC + self.position_embedding(positions)
-        else:
-            cos, sin = rotary_angles(positions, self.config)
-            rotary = cos.unsqueeze(-2), sin.unsqueeze(-2)  # the same for each head
-        if self.config.dropout:
-            x_BTC = F.dropout(x_BTC, self.config.dropout, self.training)
-        return x_BTC, rotary
+        return F.dropout(x_BTC, self.config.dropout, self.training) if self.config.dropout else x_BTC
+
+    def attention_inputs(
+        self, positions: Tensor, is_causal: bool, mask: Tensor | None, cache: KVCache | None
+    ) -> AttentionInputs:
+        """Return what all blocks share; ``positions`` as in ``embed``, the rest as in ``AttentionInputs``."""
+        rotary, local = None, None
+        if self.config.position == "rotary":
+            rotary = _for_heads(rotary_angles(positions, self.config))
+            if self.config.rope_global_interval is not None:
+                local = _for_heads(rotary_angles(positions, self.config, local=True))
+        return AttentionInputs(is_causal, mask, rotary, cache, local)
 
     def run_blocks(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
         """Run all blocks: (B, T, C) -> (B, T, C)."""
@@ -172,7 +180,7 @@ class GPT(nn.Module):
         """
         rows: dict[Tensor, tuple[int, ...]] = {}
         for part in self.modules():
-            if isinstance(part, Attention | MLP | SwiGLU):
+            if isinstance(part, Attention | MLP | GatedMLP):
                 layers = [layer for layer in part.children() if isinstance(layer, nn.Linear)]
                 rows |= {layer.weight: (layer.out_features,) for layer in layers}
             if isinstance(part, Attention) and part.qkv.weight in rows:
@@ -190,6 +198,12 @@ class GPT(nn.Module):
         weights = (p for block in self.blocks for p in block.parameters() if p.ndim == 2)
         matrices = sum((6 if p.requires_grad else 4) * p.numel() for p in weights)
         return matrices + 12 * config.n_layer * config.n_head * config.head_width * config.block_size
+
+
+def _for_heads(angles: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Let the same angles broadcast to all heads."""
+    cos, sin = angles
+    return cos.unsqueeze(-2), sin.unsqueeze(-2)
 
 
 def _positions_in_documents(positions_T: Tensor, document_ids: Tensor) -> Tensor:

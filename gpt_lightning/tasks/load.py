@@ -81,11 +81,11 @@ def read_checkpoint(path: Path, allow_import: Sequence[str] = ()) -> dict[str, A
             found = _task_in_folder(huggingface.read_config(path), allow_import)
             if found is None:
                 return checkpoint  # a backbone alone
-            hparams.setdefault("task", class_path(found))
         else:
             found = task_class(hparams.get("task"), allow_import)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error.__cause__
+    hparams["task"] = class_path(found)
     types = argument_types(found)
     for name, value in hparams.items():
         if name != "task" and not (name in types and _is_plain(value, types[name])):

@@ -33,7 +33,7 @@ class SequenceClassification(Task):
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
-    takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size", "labels": "labels"}
+    takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "labels": "labels"}
     huggingface_head: ClassVar[HuggingFaceHead | None] = SEQUENCE_CLASSIFICATION
 
     def __init__(

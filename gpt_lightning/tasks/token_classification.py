@@ -31,7 +31,7 @@ class TokenClassification(Task):
     """
 
     batch: ClassVar[type] = TokenClassificationBatch
-    takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size", "labels": "labels"}
+    takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "labels": "labels"}
     huggingface_head: ClassVar[HuggingFaceHead | None] = TOKEN_CLASSIFICATION
 
     def __init__(

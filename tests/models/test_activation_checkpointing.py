@@ -9,7 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.distributed.fsdp import fully_shard
 
 from gpt_lightning.models import GPT
-from tests.models.test_gpt import BLOCK_SIZE, LLAMA, random_ids, randomise, shape_of
+from tests.models.test_gpt import BLOCK_SIZE, GEMMA3, LLAMA, random_ids, randomise, shape_of
 
 ROWS = 3
 MASK = torch.arange(BLOCK_SIZE) < torch.tensor([[BLOCK_SIZE], [5], [1]])
@@ -17,6 +17,7 @@ DOCUMENTS = torch.arange(BLOCK_SIZE).ge(4).long().expand(ROWS, -1)
 CASES: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {
     "gpt2": ({}, {}),
     "llama": (LLAMA | {"n_kv_head": 2, "qk_norm": True}, {}),
+    "gemma3": (GEMMA3, {}),
     "documents": (LLAMA, {"document_ids": DOCUMENTS}),
     "padding": ({"attention": "bidirectional"}, {"attention_mask": MASK}),
 }

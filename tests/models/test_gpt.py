@@ -13,15 +13,29 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig
-from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, SwiGLU, make_norm, rotary_angles
+from gpt_lightning.models.kernels.elementwise import ZeroCenteredRMSNorm
+from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, GatedMLP, make_norm, rotary_angles
 
 VOCAB_SIZE = 23
 BLOCK_SIZE = 12
 PRESETS = Path(__file__).parents[2] / "configs" / "backbone"
 
 LLAMA: dict[str, Any] = {"position": "rotary", "norm": "rmsnorm", "mlp": "swiglu", "bias": False}
+OLMO2: dict[str, Any] = LLAMA | {"norm_placement": "after", "qk_norm": "projection", "n_kv_head": 2}
+GEMMA3: dict[str, Any] = LLAMA | {
+    "norm": "rmsnorm_zero_centered",
+    "norm_placement": "both",
+    "mlp": "geglu",
+    "qk_norm": True,
+    "scale_embeddings": True,
+    "query_pre_attn_scalar": 5,
+    "rope_global_interval": 2,
+    "rope_local_theta": 10.0,
+}
 SHAPES: dict[str, dict[str, Any]] = {
     "gpt2": {},
+    "olmo2": OLMO2,
+    "gemma3": GEMMA3,
     "llama": LLAMA,
     "grouped_qk_norm": LLAMA | {"n_kv_head": 2, "qk_norm": True, "mlp": "relu2"},
 }
@@ -207,6 +221,8 @@ def test_grouped_heads_are_full_heads_repeated(shape: dict[str, Any]) -> None:
         if "attention.qkv" in name:
             q, k, v = weight.unflatten(0, (8, 8)).split((4, 2, 2))
             weights[name] = torch.cat((q, k.repeat_interleave(2, 0), v.repeat_interleave(2, 0))).flatten(0, 1)
+        elif "attention.k_norm" in name and weight.numel() == 16:
+            weights[name] = weight.unflatten(0, (2, 8)).repeat_interleave(2, 0).flatten()
     full.load_state_dict(weights)
     ids = random_ids(2, BLOCK_SIZE)
     torch.testing.assert_close(grouped(ids), full(ids), rtol=1e-10, atol=1e-10)
@@ -217,28 +233,39 @@ def linear(x: Tensor, layer: nn.Linear) -> Tensor:
     return y if layer.bias is None else y + layer.bias
 
 
+def gelu(x: Tensor) -> Tensor:
+    return 0.5 * x * (1.0 + (math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)).tanh())
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_mlps_are_their_formulas(bias: bool) -> None:
     x = random_x(2, 3, 32)
-    for kind in ("gelu", "relu2", "swiglu"):
+    for kind in ("gelu", "relu2", "swiglu", "geglu"):
         config = shape_of(mlp=kind, bias=bias)
         mlp = Block(config, 0).mlp.double()
         randomise(mlp)
         h = linear(x, mlp.up)
-        if isinstance(mlp, SwiGLU):
+        if isinstance(mlp, GatedMLP):
             gate = linear(x, mlp.gate)
-            h = h * gate / (1.0 + (-gate).exp())
+            h = h * (gate / (1.0 + (-gate).exp()) if kind == "swiglu" else gelu(gate))
         elif kind == "relu2":
             h = torch.where(h > 0.0, h * h, 0.0)
         else:
-            h = 0.5 * h * (1.0 + (math.sqrt(2.0 / math.pi) * (h + 0.044715 * h**3)).tanh())
-        assert isinstance(mlp, SwiGLU if kind == "swiglu" else MLP)
+            h = gelu(h)
+        assert isinstance(mlp, GatedMLP if kind.endswith("glu") else MLP)
         torch.testing.assert_close(mlp(x), linear(h, mlp.proj), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(
     ("mlp", "n_inner", "expected"),
-    [("gelu", None, 128), ("relu2", None, 128), ("swiglu", None, 128), ("swiglu", 40, 40), ("gelu", 40, 40)],
+    [
+        ("gelu", None, 128),
+        ("relu2", None, 128),
+        ("swiglu", None, 128),
+        ("geglu", None, 128),
+        ("swiglu", 40, 40),
+        ("gelu", 40, 40),
+    ],
 )
 def test_the_width_inside_the_mlp(mlp: str, n_inner: int | None, expected: int) -> None:
     block = Block(shape_of(mlp=mlp, n_inner=n_inner), 0)
@@ -258,6 +285,85 @@ def test_norms_are_their_formulas() -> None:
         expected = centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt()
         torch.testing.assert_close(layer_norm(x), expected * layer_norm.weight + layer_norm.bias)
         torch.testing.assert_close(rms_norm(x), x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * rms_norm.weight)
+        centred_norm = make_norm(shape_of(norm="rmsnorm_zero_centered", norm_eps=eps)).double()
+        assert not centred_norm.weight.any()  # type: ignore[operator]
+        with torch.no_grad():
+            centred_norm.weight.copy_(rms_norm.weight - 1.0)  # type: ignore[operator]
+        torch.testing.assert_close(centred_norm(x), rms_norm(x))
+
+
+def test_a_zero_centered_norm_is_float32_inside() -> None:
+    norm = make_norm(shape_of(norm="rmsnorm_zero_centered"))
+    assert isinstance(norm, ZeroCenteredRMSNorm)
+    randomise(norm)
+    norm.bfloat16()
+    x = random_x(2, 3, 32).bfloat16()
+    exact = x.double() / (x.double().square().mean(-1, keepdim=True) + 1e-5).sqrt() * (1.0 + norm.weight.double())
+    assert norm(x).equal(exact.bfloat16())
+
+
+@pytest.mark.parametrize("placement", ["before", "after", "both"])
+def test_norms_stand_where_they_should(placement: str) -> None:
+    block = Block(shape_of(norm_placement=placement), 0).double()
+    randomise(block)
+    inputs, x = AttentionInputs(True, None, None, None), random_x(2, 3, 32)
+    pre_1, post_1, pre_2, post_2 = block.norm_1, block.post_norm_1, block.norm_2, block.post_norm_2
+    assert [isinstance(norm, nn.Identity) for norm in (pre_1, post_1)] == [placement == "after", placement == "before"]
+    y = x + post_1(block.attention(pre_1(x), inputs))
+    torch.testing.assert_close(block(x, inputs), y + post_2(block.mlp(pre_2(y))), rtol=1e-12, atol=1e-12)
+
+
+def test_a_norm_of_the_projection_is_one_of_all_heads() -> None:
+    config = shape_of(qk_norm="projection", n_kv_head=2, norm_eps=0.1, bias=False)
+    module, plain = Attention(config, 0).double(), Attention(shape_of(n_kv_head=2, bias=False), 0).double()
+    randomise(module)
+    heads, inputs = random_x(2, 5, 8, 8), AttentionInputs(True, None, None, None)
+    assert module.q_norm is not None
+    assert module.k_norm is not None
+    assert (module.q_norm.weight.numel(), module.k_norm.weight.numel()) == (32, 16)
+    q, k, v = (part.flatten(2) for part in heads.split_with_sizes((4, 2, 2), dim=2))
+    normed = [
+        part / (part.square().mean(-1, keepdim=True) + 0.1).sqrt() * norm.weight
+        for part, norm in ((q, module.q_norm), (k, module.k_norm))
+    ]
+    expected = plain.attend(torch.cat([*normed, v], -1).view(2, 5, 8, 8), inputs)
+    torch.testing.assert_close(module.attend(heads, inputs), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_scalar_of_the_queries_takes_the_place_of_the_width() -> None:
+    x, inputs = random_x(2, 5, 8, 8), AttentionInputs(True, None, None, None)
+    heads = [Attention(shape_of(n_kv_head=2, query_pre_attn_scalar=each), 0) for each in (None, 8, 32)]
+    plain, same, half = (each.double().attend(x, inputs) for each in heads)
+    torch.testing.assert_close(same, plain, rtol=1e-12, atol=1e-12)
+    scaled = torch.cat((x[:, :, :4] / 2.0, x[:, :, 4:]), dim=2)
+    torch.testing.assert_close(half, heads[0].attend(scaled, inputs), rtol=1e-12, atol=1e-12)
+
+
+def test_embeddings_are_scaled_before_positions_are_added() -> None:
+    gpt, ids = model(scale_embeddings=True), random_ids(2, 4)
+    seen: list[Tensor] = []
+    gpt.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    gpt(ids)
+    assert gpt.position_embedding is not None
+    expected = gpt.token_embedding(ids) * math.sqrt(32) + gpt.position_embedding.weight[:4]
+    torch.testing.assert_close(seen[0], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_local_layers_have_their_own_rotary_base_and_no_stretch() -> None:
+    stretch = {"rope_factor": 4.0, "rope_original_block_size": 8}
+    gpt = model(**LLAMA, **stretch, n_layer=3, rope_theta=100.0, rope_global_interval=2, rope_local_theta=7.0)
+    assert [block.attention.is_local for block in gpt.blocks] == [True, False, True]  # type: ignore[union-attr]
+    seen: list[Tensor] = []
+    positions = torch.arange(5)
+    inputs = gpt.attention_inputs(positions, True, None, None)
+    assert inputs.rotary is not None
+    assert inputs.local_rotary is not None
+    seen += [inputs.rotary[0].squeeze(1), inputs.local_rotary[0].squeeze(1)]
+    assert seen[0].equal(rotary_angles(positions, shape_of(**LLAMA, **stretch, rope_theta=100.0))[0])
+    assert seen[1].equal(rotary_angles(positions, shape_of(**LLAMA, rope_theta=7.0))[0])
+    # With one base for all, local layers are like the others.
+    same = model(**LLAMA, rope_theta=7.0, rope_global_interval=2, rope_local_theta=7.0)
+    assert same(random_ids(1, 8)).equal(model(**LLAMA, rope_theta=7.0)(random_ids(1, 8)))
 
 
 # --- weights
@@ -365,6 +471,10 @@ def test_presets_have_the_parameters_that_they_should() -> None:
         ({"head_dim": 0}, r"backbone\.head_dim=0 must be at least 1"),
         ({"head_dim": 5, "position": "rotary"}, r"head_dim = 5 is odd; change backbone\.head_dim"),
         ({"nope_interval": 0}, r"backbone\.nope_interval=0 must be at least 1"),
+        ({"query_pre_attn_scalar": 0}, r"backbone\.query_pre_attn_scalar=0 must be at least 1"),
+        ({"rope_global_interval": 0}, r"backbone\.rope_global_interval=0 must be at least 1"),
+        (LLAMA | {"rope_theta": 0.0}, r"backbone\.rope_theta=0\.0 must be positive"),
+        (LLAMA | {"rope_local_theta": -1.0}, r"backbone\.rope_local_theta=-1\.0 must be positive"),
         (LLAMA | {"rope_factor": 8.0}, r"rope_factor=8\.0 needs backbone\.rope_original_block_size"),
         (LLAMA | {"rope_factor": -1.0, "rope_original_block_size": 8}, r"rope_factor=-1\.0 must be more than 0"),
         (

@@ -21,8 +21,8 @@ from gpt_lightning.models.huggingface.adapter import save_adapter
 from gpt_lightning.models.lora import LoRA, add_adapters, merge_adapters, weights_sha256
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.restore import restore_task
-from tests.models.huggingface.families import LABELS, PAD, TASKS, our_logits, saved, their_logits
-from tests.models.test_gpt import BLOCK_SIZE, LLAMA, model, random_ids
+from tests.models.huggingface.families import LABELS, PAD, PAIRS, TASKS, our_logits, saved, their_logits
+from tests.models.test_gpt import BLOCK_SIZE, GEMMA3, LLAMA, OLMO2, model, random_ids
 from tests.runs import trainer
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -30,6 +30,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "llama": LLAMA,
     "grouped": LLAMA | {"n_kv_head": 2, "qk_norm": True, "mlp": "relu2", "nope_interval": 2, "head_dim": 6},
     "qwen": LLAMA | {"bias": "qkv", "attention": "bidirectional"},
+    "olmo2": OLMO2,
+    "gemma3": GEMMA3,
     "no_bias": {"bias": False, "mlp": "swiglu", "qk_norm": True},
 }
 ALL = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -194,9 +196,9 @@ def exported(folder: Path, name: str, **arguments: Any) -> Task:
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own
-@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize(
-    "family", ["gpt2", "gpt2_untied", "llama", "llama_bias", "llama3", "mistral", "qwen2", "qwen3_bias", "smollm3"]
+    ("family", "task"),
+    [pair for pair in PAIRS if pair[0] not in ("llama_attention_bias", "mistral_window", "qwen3", "smollm2")],
 )
 def test_peft_reads_adapters_and_head(tmp_path: Path, family: str, task: str) -> None:
     saved(tmp_path, family)

@@ -209,7 +209,8 @@ def _defaults(said: Values) -> Values:
 def _data_module(checkpoint: dict[str, Any], task: type[Any], allowed: Sequence[str]) -> str | None:
     """Return the class path of the data module that a checkpoint names, if it is one of ours or allowed.
 
-    The folder of a model names none, so the first of ours that goes with the task is taken.
+    The folder of a model names none, so the first of ours that goes with the task is taken. Version 0.1 wrote names
+    without a module.
     """
     if "data" not in checkpoint:
         return next((module.__name__ for module in data_modules_for(task)), None)

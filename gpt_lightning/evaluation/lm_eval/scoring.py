@@ -13,7 +13,6 @@ from torch import Tensor
 from gpt_lightning.evaluation.lm_eval.batching import Row, batches, shared_rows
 from gpt_lightning.models.generation.batched import padded
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.layers import AttentionInputs
 from gpt_lightning.tasks import CausalLM
 
 _LOGITS_AT_ONCE: Final = 1 << 23
@@ -100,9 +99,8 @@ def hidden_states_of_branches(gpt: GPT, input_ids: Tensor, positions_BT: Tensor)
         InputError: a text does not fit ``block_size``.
     """
     gpt.check_length(int(positions_BT.max()) + 1)
-    x_BTC, rotary = gpt.embed(input_ids, positions_BT)
-    inputs = AttentionInputs(is_causal=False, mask=branch_mask(positions_BT), rotary=rotary, cache=None)
-    hidden_BTC: Tensor = gpt.norm(gpt.run_blocks(x_BTC, inputs))
+    inputs = gpt.attention_inputs(positions_BT, is_causal=False, mask=branch_mask(positions_BT), cache=None)
+    hidden_BTC: Tensor = gpt.norm(gpt.run_blocks(gpt.embed(input_ids, positions_BT), inputs))
     return hidden_BTC
 
 

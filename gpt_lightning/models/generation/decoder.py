@@ -14,19 +14,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gpt_lightning.models.generation.int8 import Int8Linear, Int8SwiGLU
+from gpt_lightning.models.generation.int8 import Int8GatedMLP, Int8Linear
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.kernels.elementwise import RMSNorm, swiglu
+from gpt_lightning.models.kernels.elementwise import RMSNorm, ZeroCenteredRMSNorm
 from gpt_lightning.models.kernels.linear import Linear
 from gpt_lightning.models.kv_cache import KVCache
-from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, SwiGLU
+from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, GatedMLP
 
 Function = Callable[[Tensor], Tensor]
 PlainBlock = Callable[[Tensor, int, AttentionInputs], Tensor]
 
 _KNOWN: Final = (
-    *(GPT, Block, Attention, MLP, SwiGLU, Linear, RMSNorm, Int8Linear, Int8SwiGLU),
-    *(nn.ModuleList, nn.Embedding, nn.LayerNorm),
+    *(GPT, Block, Attention, MLP, GatedMLP, Linear, RMSNorm, ZeroCenteredRMSNorm, Int8Linear, Int8GatedMLP),
+    *(nn.ModuleList, nn.Embedding, nn.LayerNorm, nn.Identity),
 )
 
 
@@ -77,13 +77,14 @@ def _plain_block(block: nn.Module, tokens: int) -> PlainBlock:
     """``Block`` for so many tokens, in place."""
     assert isinstance(block, Block)
     norm_1, norm_2, mlp = _plain_norm(block.norm_1), _plain_norm(block.norm_2), _plain_mlp(block.mlp, tokens)
+    post_norm_1, post_norm_2 = _plain_norm(block.post_norm_1), _plain_norm(block.post_norm_2)
     attend, width = block.attention.attend, block.attention.head_width
     qkv, proj = _plain_linear(block.attention.qkv, tokens), _plain_linear(block.attention.proj, tokens)
 
     def plain(x_NC: Tensor, num_rows: int, inputs: AttentionInputs) -> Tensor:
         heads = qkv(norm_1(x_NC)).view(num_rows, tokens // num_rows, -1, width)
-        x_NC.add_(proj(attend(heads, inputs).flatten(0, 1)))
-        return x_NC.add_(mlp(norm_2(x_NC)))
+        x_NC.add_(post_norm_1(proj(attend(heads, inputs).flatten(0, 1))))
+        return x_NC.add_(post_norm_2(mlp(norm_2(x_NC))))
 
     return plain
 
@@ -92,27 +93,32 @@ def _plain_norm(norm: nn.Module) -> Function:
     if isinstance(norm, nn.LayerNorm):
         shape, weight, bias = norm.normalized_shape, norm.weight, norm.bias
         return partial(F.layer_norm, normalized_shape=shape, weight=weight, bias=bias, eps=norm.eps)
-    assert isinstance(norm, nn.RMSNorm)
+    if isinstance(norm, nn.Identity):
+        return lambda x_NC: x_NC
+    assert isinstance(norm, RMSNorm)
     assert norm.eps is not None
     if not (norm.weight.is_cpu and norm.weight.dtype == torch.float32):
+        if isinstance(norm, ZeroCenteredRMSNorm):
+            return norm.forward
         return partial(F.rms_norm, normalized_shape=norm.normalized_shape, weight=norm.weight, eps=norm.eps)
     # Without the mean, whose divisor the weight has taken over: four calls where torch makes a dozen.
     width = norm.weight.numel()
-    scale_C, least = norm.weight * width**0.5, norm.weight.new_tensor((norm.eps * width) ** 0.5)
+    scale_C, least = norm.gain() * width**0.5, norm.weight.new_tensor((norm.eps * width) ** 0.5)
     length = partial(torch.linalg.vector_norm, dim=-1, keepdim=True)
     return lambda x_NC: (x_NC / torch.hypot(length(x_NC), least)).mul_(scale_C)
 
 
 def _plain_mlp(mlp: nn.Module, tokens: int) -> Function:
-    if isinstance(mlp, Int8SwiGLU):
+    if isinstance(mlp, Int8GatedMLP):
         return mlp.forward
-    assert isinstance(mlp, MLP | SwiGLU)
+    assert isinstance(mlp, MLP | GatedMLP)
     up, proj = _plain_linear(mlp.up, tokens), _plain_linear(mlp.proj, tokens)
     if isinstance(mlp, MLP):
         activation = mlp.activation
         return lambda x_NC: proj(activation(up(x_NC)))
     gate = _plain_linear(mlp.gate, tokens)
-    return lambda x_NC: proj(swiglu(gate(x_NC), up(x_NC)))
+    gating = mlp.gating
+    return lambda x_NC: proj(gating(gate(x_NC), up(x_NC)))
 
 
 def _plain_linear(layer: nn.Module, tokens: int) -> Function:

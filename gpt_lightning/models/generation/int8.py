@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.kernels.elementwise import swiglu
-from gpt_lightning.models.layers import MLP, Attention, SwiGLU
+from gpt_lightning.models.layers import MLP, Attention, GatedMLP
 from gpt_lightning.models.lm_head import LMHead, softcapped
 
 _MOST: Final = 127.0
@@ -62,18 +61,19 @@ class Int8Head(Int8Linear):
         return softcapped(super().forward(x), self.logit_softcap)
 
 
-class Int8SwiGLU(nn.Module):
-    """``SwiGLU``, whose two inner layers round their input once."""
+class Int8GatedMLP(nn.Module):
+    """``GatedMLP``, whose two inner layers round their input once."""
 
-    def __init__(self, mlp: SwiGLU) -> None:
+    def __init__(self, mlp: GatedMLP) -> None:
         super().__init__()
         biases = None if mlp.gate.bias is None else torch.cat((mlp.gate.bias, mlp.up.bias))
         self.gate_and_up = Int8Linear(torch.cat((mlp.gate.weight, mlp.up.weight)), biases)
         self.proj = _of(mlp.proj)
+        self.gating = mlp.gating
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """Transform each token alone: (B, T, C) -> (B, T, C)."""
-        y_BTC: Tensor = self.proj(swiglu(*self.gate_and_up(x_BTC).chunk(2, dim=-1)))
+        y_BTC: Tensor = self.proj(self.gating(*self.gate_and_up(x_BTC).chunk(2, dim=-1)))
         return y_BTC
 
 
@@ -90,8 +90,8 @@ def quantise(backbone: GPT, head: nn.Module) -> Int8Head:
     assert isinstance(head, LMHead)
     for block in backbone.blocks:
         for name, part in block.named_children():
-            if isinstance(part, SwiGLU):
-                setattr(block, name, Int8SwiGLU(part))
+            if isinstance(part, GatedMLP):
+                setattr(block, name, Int8GatedMLP(part))
             elif isinstance(part, Attention | MLP):
                 for layer_name, layer in part.named_children():
                     if isinstance(layer, nn.Linear):

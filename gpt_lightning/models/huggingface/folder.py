@@ -142,10 +142,17 @@ def _check_size(config: GPTConfig, folder: Path) -> None:
 def effective(config: GPTConfig) -> dict[str, Any]:
     """Return the shape with None filled in, without fields that have no effect."""
     shape = asdict(config) | {"n_kv_head": config.kv_heads, "head_dim": config.head_width, "n_inner": config.inner}
+    shape["query_pre_attn_scalar"] = config.query_pre_attn_scalar or config.head_width
     if config.nope_interval is not None and config.nope_interval > config.n_layer:
         shape["nope_interval"] = None  # there is no such layer
+    if config.rope_global_interval is not None:
+        # One is the same as none, and beyond the last layer all intervals are.
+        interval = min(config.rope_global_interval, config.n_layer + 1)
+        shape["rope_global_interval"] = None if interval == 1 else interval
     unused = [name for name in shape if name.startswith(("rope_", "nope_")) and config.position != "rotary"]
     unused.append("zero_init_proj")  # where weights are read, nothing starts
     if config.rope_factor == 1.0:
         unused += ["rope_low_freq_factor", "rope_high_freq_factor", "rope_original_block_size"]
+    if shape["rope_global_interval"] is None:
+        unused.append("rope_local_theta")
     return {name: value for name, value in shape.items() if name not in unused}

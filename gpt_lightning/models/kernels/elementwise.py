@@ -27,6 +27,35 @@ class RMSNorm(nn.RMSNorm):
         y_ND: Tensor = _RMSNorm.apply(x_ND, self.weight, self.eps)  # type: ignore[no-untyped-call]
         return y_ND
 
+    def gain(self) -> Tensor:
+        """Return the factor of each channel, (D,)."""
+        return self.weight
+
+
+class ZeroCenteredRMSNorm(RMSNorm):
+    """RMSNorm whose weights are added to 1 and start at 0 (Gemma, arXiv:2403.08295).
+
+    Below float32, the sum and the product are float32: bfloat16 cannot tell 1 from 1.003.
+    """
+
+    def reset_parameters(self) -> None:
+        """Start with all gains at 1."""
+        nn.init.zeros_(self.weight)
+
+    def forward(self, x_ND: Tensor) -> Tensor:
+        """Scale each (..., D) by its root mean square."""
+        assert self.eps is not None
+        gain_D = self.gain()
+        if _by_hand() and x_ND.is_cpu and x_ND.dtype == gain_D.dtype == torch.float32:
+            y_ND: Tensor = _RMSNorm.apply(x_ND, gain_D, self.eps)  # type: ignore[no-untyped-call]
+            return y_ND
+        wide_ND = x_ND.to(torch.promote_types(x_ND.dtype, gain_D.dtype))
+        return F.rms_norm(wide_ND, self.normalized_shape, gain_D.to(wide_ND.dtype), self.eps).type_as(x_ND)
+
+    def gain(self) -> Tensor:
+        """Return the factor of each channel, (D,), float32 or float64."""
+        return 1.0 + self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
+
 
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
@@ -126,6 +155,11 @@ class _SwiGLU(torch.autograd.Function):
         gate_ND, up_ND = ctx.saved_tensors
         dgate_ND = torch.ops.aten.silu_backward(dy_ND * up_ND, gate_ND)
         return dgate_ND, F.silu(gate_ND).mul_(dy_ND)
+
+
+def geglu(gate_ND: Tensor, up_ND: Tensor) -> Tensor:
+    """``gelu(gate) * up`` (Shazeer 2020, arXiv:2002.05202), with the tanh form of GELU."""
+    return F.gelu(gate_ND, approximate="tanh") * up_ND
 
 
 def _by_hand() -> bool:

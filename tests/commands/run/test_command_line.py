@@ -142,6 +142,7 @@ def test_classes_of_the_users_own(
     code, out, err = run("fit", *flags, "--resume=auto", "--trainer.max_steps=6")
     assert code == 0, err
     assert "from the checkpoint: model.scale=2.0" in out
+    assert "class_path" not in out, "data of another class is no difference"
     assert read_checkpoint(find_checkpoint("logs/beer/version_0", "last"))["global_step"] == 6
     if data != "own.Rows":
         run_alone = ("--ckpt_path=logs/beer/version_0", f"--allow_import={package}", "--data.test=text.txt")

@@ -12,7 +12,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig, KVCache
 from gpt_lightning.models.generation.generate import Sampling, generate
 from tests.models.huggingface.test_parity import KIN, STRETCHED, pair, random_ids
-from tests.models.test_gpt import randomise
+from tests.models.test_gpt import GEMMA3, OLMO2, randomise
 
 VOCAB_SIZE = 61
 BLOCK_SIZE = 16
@@ -23,6 +23,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "llama": {"position": "rotary", "norm": "rmsnorm", "mlp": "swiglu", "bias": False},
     "grouped": {"position": "rotary", "norm": "rmsnorm", "n_kv_head": 2, "qk_norm": True},
     "gpt2_one_kv": {"n_kv_head": 1},
+    "olmo2": OLMO2,
+    "gemma3": GEMMA3,
     "wide_heads": {"position": "rotary", "head_dim": 10, "bias": "qkv", "nope_interval": 2, **STRETCHED},
 }
 ALL = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

@@ -41,6 +41,18 @@ LLAMA3 = {
     "original_max_position_embeddings": 64,
 }
 _GPT2: dict[str, Any] = {"n_positions": BLOCK_SIZE, "n_embd": 24, "n_layer": 2, "n_head": 3}
+_GEMMA: dict[str, Any] = _LLAMA | {
+    "num_hidden_layers": 3,
+    "head_dim": 6,
+    "sliding_window": BLOCK_SIZE,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "rope_parameters": {
+        "full_attention": {"rope_type": "default", "rope_theta": 500.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+    },
+    "query_pre_attn_scalar": 10,
+    "final_logit_softcapping": 15.0,
+}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2", _GPT2),
     "gpt2_untied": ("GPT2", _GPT2 | {"n_inner": 20, "tie_word_embeddings": False, "layer_norm_epsilon": 0.1}),
@@ -54,16 +66,36 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3", _LLAMA | {"head_dim": 12}),
     "qwen3_bias": ("Qwen3", _LLAMA | {"head_dim": 8, "attention_bias": True, "hidden_size": 30}),
     "smollm2": ("Llama", _LLAMA | {"tie_word_embeddings": True, "rope_theta": 100_000.0}),
+    "phi3": ("Phi3", _LLAMA),
+    "phi3_tied": ("Phi3", _LLAMA | {"sliding_window": BLOCK_SIZE, "tie_word_embeddings": True, "head_dim": 6}),
+    "olmo2": ("Olmo2", _LLAMA),
+    "olmo2_bias": ("Olmo2", _LLAMA | {"attention_bias": True, "tie_word_embeddings": True}),
+    "gemma3": ("Gemma3", _GEMMA),
+    "gemma3_global": ("Gemma3", _GEMMA | {"layer_types": ["full_attention"] * 3, "tie_word_embeddings": False}),
     "smollm3": ("SmolLM3", _LLAMA | {"num_hidden_layers": 5, "no_rope_layer_interval": 2}),
 }
+
+
+_NAMES_OF_CLASSES: dict[str, dict[str | None, str]] = {
+    "GPT2": {"CausalLM": "GPT2LMHeadModel"},
+    "Gemma3": {"SequenceClassification": "Gemma3TextForSequenceClassification", "Config": "Gemma3TextConfig"},
+}
+PAIRS = [
+    (name, task)
+    for name, (family, _) in FAMILIES.items()
+    for task in TASKS
+    if hasattr(transformers, _NAMES_OF_CLASSES.get(family, {}).get(task, f"{family}For{task}"))
+    and (family, task) != ("Gemma3", "TokenClassification")
+]
+"""Families and the tasks for which they have a class."""
 
 
 def their_model(name: str, task: str = "CausalLM", **options: Any) -> Any:
     """A random model of one of the families, in ``eval`` mode."""
     family, shape = FAMILIES[name]
-    head = {"gpt2": "LMHeadModel"}.get(family.lower(), "ForCausalLM") if task == "CausalLM" else f"For{task}"
+    names = _NAMES_OF_CLASSES.get(family, {})
     labels = dict(enumerate(LABELS)) if "Classification" in task else {0: "a", 1: "b"}
-    config = getattr(transformers, f"{family}Config")(
+    config = getattr(transformers, names.get("Config", f"{family}Config"))(
         **{
             "vocab_size": VOCAB_SIZE,
             "pad_token_id": PAD,
@@ -74,7 +106,7 @@ def their_model(name: str, task: str = "CausalLM", **options: Any) -> Any:
             **options,
         }
     )
-    theirs = getattr(transformers, f"{family}{head}")(config)
+    theirs = getattr(transformers, names.get(task, f"{family}For{task}"))(config)
     randomise(theirs)
     return theirs.eval()
 

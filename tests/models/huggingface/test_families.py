@@ -22,6 +22,16 @@ SHAPES: dict[str, dict[str, Any]] = {
     "qwen2": LLAMA | {"bias": "qkv"},
     "qwen3": LLAMA | {"qk_norm": True},
     "smollm3": LLAMA | {"nope_interval": 2},
+    "phi3": LLAMA,
+    "olmo2": LLAMA | {"qk_norm": "projection", "norm_placement": "after"},
+    "gemma3_text": LLAMA
+    | {
+        "norm": "rmsnorm_zero_centered",
+        "norm_placement": "both",
+        "mlp": "geglu",
+        "qk_norm": True,
+        "scale_embeddings": True,
+    },
 }
 """For each family a shape that it can express."""
 
@@ -40,13 +50,18 @@ OTHER_VALUES: dict[str, tuple[Any, ...]] = {
     "rope_low_freq_factor": (0.5,),
     "rope_high_freq_factor": (3.0,),
     "rope_original_block_size": (64,),
+    "rope_global_interval": (1, 2, 3),
+    "rope_local_theta": (20.0,),
     "nope_interval": (2, 3),
-    "norm": ("layernorm", "rmsnorm"),
+    "norm": ("layernorm", "rmsnorm", "rmsnorm_zero_centered"),
     "norm_eps": (0.1,),
-    "mlp": ("gelu", "swiglu", "relu2"),
+    "norm_placement": ("before", "after", "both"),
+    "mlp": ("gelu", "swiglu", "geglu", "relu2"),
     "bias": (True, False, "attention", "qkv"),
-    "qk_norm": (True, False),
+    "qk_norm": (True, False, "projection"),
+    "query_pre_attn_scalar": (5,),
     "attention": ("bidirectional",),
+    "scale_embeddings": (True, False),
     "tie_embeddings": (True, False),
     "logit_softcap": (0.5, 30.0),
     "zero_init_proj": (True,),

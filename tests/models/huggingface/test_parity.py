@@ -50,6 +50,47 @@ KIN: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {},
     ),
     "qwen3_bias": ("Qwen3", {"n_embd": 32, "n_head": 4, "n_layer": 2, "qk_norm": True, "bias": "attention"}, {}),
+    "phi3": ("Phi3", {"n_embd": 32, "n_head": 4, "n_kv_head": 2, "n_layer": 2, "norm_eps": 0.01}, {}),
+    "olmo2": (
+        "Olmo2",
+        {
+            "n_embd": 32,
+            "n_head": 4,
+            "n_kv_head": 2,
+            "n_layer": 2,
+            "norm_eps": 0.01,
+            "qk_norm": "projection",
+            "norm_placement": "after",
+        },
+        {"attention_bias": False},
+    ),
+    "gemma3": (
+        "Gemma3",
+        {
+            "n_embd": 32,
+            "n_head": 4,
+            "n_kv_head": 2,
+            "head_dim": 12,
+            "n_layer": 3,
+            "norm": "rmsnorm_zero_centered",
+            "norm_eps": 0.01,
+            "norm_placement": "both",
+            "mlp": "geglu",
+            "qk_norm": True,
+            "query_pre_attn_scalar": 10,
+            "rope_theta": 500.0,
+            "rope_global_interval": 2,
+            "rope_local_theta": 20.0,
+            "scale_embeddings": True,
+            "logit_softcap": 20.0,
+        },
+        {
+            "query_pre_attn_scalar": 10,
+            "sliding_window": BLOCK_SIZE,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "final_logit_softcapping": 20.0,
+        },
+    ),
     "smollm3": (
         "SmolLM3",
         {"n_embd": 32, "n_head": 4, "n_kv_head": 2, "n_layer": 5, "nope_interval": 2, **STRETCHED},
@@ -109,6 +150,9 @@ def gpt2_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
 
 def rope_parameters(config: GPTConfig) -> dict[str, Any]:
     """In their words."""
+    if config.rope_global_interval is not None:
+        thetas = {"full_attention": config.rope_theta, "sliding_attention": config.rope_local_theta}
+        return {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in thetas.items()}
     if config.rope_factor == 1.0:
         return {"rope_type": "default", "rope_theta": config.rope_theta}
     return {
@@ -128,7 +172,7 @@ def llama_pair(shape: dict[str, Any], family: str = "Llama", **options: Any) -> 
     if family in ("Llama", "Qwen3", "SmolLM3"):
         options |= {"attention_bias": config.bias in (True, "attention")}
     theirs = getattr(transformers, f"{family}ForCausalLM")(
-        getattr(transformers, f"{family}Config")(
+        getattr(transformers, "Gemma3TextConfig" if family == "Gemma3" else f"{family}Config")(
             vocab_size=VOCAB_SIZE,
             hidden_size=config.n_embd,
             intermediate_size=config.inner,
@@ -154,9 +198,18 @@ def llama_pair(shape: dict[str, Any], family: str = "Llama", **options: Any) -> 
         "backbone.norm.weight": source["model.norm.weight"],
         "head.weight": source["lm_head.weight"],
     }
+    norms = {
+        "before": {"norm_1": "input_layernorm", "norm_2": "post_attention_layernorm"},
+        "after": {"post_norm_1": "post_attention_layernorm", "post_norm_2": "post_feedforward_layernorm"},
+        "both": {
+            "norm_1": "input_layernorm",
+            "post_norm_1": "post_attention_layernorm",
+            "norm_2": "pre_feedforward_layernorm",
+            "post_norm_2": "post_feedforward_layernorm",
+        },
+    }
     names = {
-        "norm_1": "input_layernorm",
-        "norm_2": "post_attention_layernorm",
+        **norms[config.norm_placement],
         "attention.proj": "self_attn.o_proj",
         "attention.q_norm": "self_attn.q_norm",
         "attention.k_norm": "self_attn.k_norm",
@@ -170,6 +223,11 @@ def llama_pair(shape: dict[str, Any], family: str = "Llama", **options: Any) -> 
             for name, their_name in names.items():
                 if (weight := source.get(f"{their_block}.{their_name}.{kind}")) is not None:
                     weights[f"{block}.{name}.{kind}"] = weight
+            if family == "Phi3":
+                weights[f"{block}.attention.qkv.weight"] = source[f"{their_block}.self_attn.qkv_proj.weight"]
+                gate_up = source[f"{their_block}.mlp.gate_up_proj.weight"].chunk(2)
+                weights |= dict(zip((f"{block}.mlp.gate.weight", f"{block}.mlp.up.weight"), gate_up, strict=True))
+                continue
             parts = [source[f"{their_block}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
             weights[f"{block}.attention.qkv.{kind}"] = torch.cat(parts)
     ours = CausalLM(backbone=config)
@@ -220,17 +278,21 @@ def test_logits_loss_and_gradients_are_hugging_faces(name: str, tolerance: float
 
 
 def in_float64(theirs: Any, config: GPTConfig) -> None:
-    """Let their model normalise in float64, and turn by the angles that ours turns by."""
+    """Let their model normalise and scale in float64, and turn by the angles that ours turns by."""
+
+    added = 1.0 if config.norm == "rmsnorm_zero_centered" else 0.0
 
     def normalise(norm: Any) -> Any:
-        return lambda x: nn.functional.rms_norm(x, norm.weight.shape, norm.weight, config.norm_eps)
+        return lambda x: nn.functional.rms_norm(x, norm.weight.shape, norm.weight + added, config.norm_eps)
 
-    def angles(x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
-        cos, signed = rotary_angles(position_ids, config)
+    def angles(x: Tensor, position_ids: Tensor, layer_type: str = "full_attention") -> tuple[Tensor, Tensor]:
+        cos, signed = rotary_angles(position_ids, config, local=layer_type == "sliding_attention")
         first, second = signed.chunk(2, -1)
         return cos.to(x.dtype), torch.cat((-first, second), -1).to(x.dtype)
 
     theirs.model.rotary_emb.forward = angles
+    if config.scale_embeddings:
+        theirs.model.embed_tokens.embed_scale.fill_(config.n_embd**0.5)
     norms = [module for module in theirs.modules() if type(module).__name__.endswith("RMSNorm")]
     assert len(norms) > 2 * config.n_layer
     for norm in norms:

@@ -16,7 +16,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.huggingface import load_weights, read_config
 from gpt_lightning.tasks import CausalLM
-from tests.models.huggingface.families import PAD, our_task, random_task, save_task, saved
+from tests.models.huggingface.families import LLAMA3, PAD, our_task, random_task, save_task, saved
 
 Q_PROJ = "model.layers.1.self_attn.q_proj.weight"
 
@@ -204,6 +204,27 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "layer_types": None}, "Qwen2 with sliding_window=8"),
     ("smollm3", {"no_rope_layers": [1, 0, 0, 1, 1]}, r"SmolLM3 with no_rope_layers=.*at one interval"),
     ("smollm3", {"no_rope_layers": [1]}, "must have a 0 or a 1 for each layer"),
+    ("phi3", {"sliding_window": 8}, "Phi3 with sliding_window=8 and max_position_embeddings=16"),
+    ("phi3", {"rope_scaling": {"type": "longrope", "short_factor": [1.0]}}, "Phi3 with rope_type='longrope': known"),
+    ("phi3", {"rope_scaling": LLAMA3}, "Phi3 with rope_type='llama3': known are default"),
+    ("phi3", {"partial_rotary_factor": 0.75}, "Phi3 with partial_rotary_factor=0.75"),
+    ("phi3", {"architectures": ["Phi3ForQuestionAnswering"]}, "Phi3 with architectures="),
+    ("phi3", {"model_type": "phi"}, "model_type='phi' is none of gpt2, llama, mistral"),
+    ("olmo2", {"clip_qkv": 8.0}, "Olmo2 with clip_qkv=8.0"),
+    ("olmo2", {"layer_types": ["chunked_attention"]}, "Olmo2 with layer_types of chunked_attention"),
+    ("olmo2", {"architectures": ["Olmo2ForTokenClassification"]}, "Olmo2 with architectures="),
+    ("gemma3", {"sliding_window": 8}, "Gemma3 with sliding_window=8 and max_position_embeddings=16"),
+    ("gemma3", {"sliding_window": "absent", "max_position_embeddings": 8192}, "Gemma3 with sliding_window=4096"),
+    ("gemma3", {"layer_types": ["full_attention"]}, "layer_types=.*: must have a type for each layer"),
+    ("gemma3", {"layer_types": ["full_attention", "full_attention", "sliding_attention"]}, "must come at one interval"),
+    ("gemma3", {"attn_logit_softcapping": 50.0}, "Gemma3 with attn_logit_softcapping=50.0"),
+    ("gemma3", {"use_bidirectional_attention": True}, "Gemma3 with use_bidirectional_attention=True"),
+    ("gemma3", {"hidden_activation": "gelu"}, "Gemma3 with hidden_activation='gelu': known are gelu_pytorch_tanh"),
+    ("gemma3", {"rope_parameters": {"rope_theta": 3.0}}, "rope_parameters=.*: must be an object for each type"),
+    ("gemma3", {"rope_scaling": {"rope_type": "linear", "factor": 8.0}}, "Gemma3 with rope_type='linear'"),
+    ("gemma3", {"rope_local_base_freq": 0}, "rope_theta=0: must be more than 0"),
+    ("gemma3", {"query_pre_attn_scalar": 2.5}, "query_pre_attn_scalar=2.5: must be a whole number"),
+    ("gemma3", {"model_type": "gemma3"}, "model_type='gemma3' is none of gpt2"),
     ("gpt2", {"activation_function": "gelu"}, "GPT2 with activation_function='gelu': known are gelu_new"),
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "GPT2 with scale_attn_by_inverse_layer_idx=True"),
     ("gpt2", {"reorder_and_upcast_attn": True}, "reorder_and_upcast_attn=True"),
@@ -232,6 +253,10 @@ def test_what_we_have_not_is_refused_by_name(tmp_path: Path, name: str, values: 
         ("qwen2", {"use_sliding_window": False, "sliding_window": 8}),
         ("smollm3", {"no_rope_layers": [1, 0, 1, 0, 1]}),
         ("smollm3", {"no_rope_layers": None}),
+        ("phi3", {"original_max_position_embeddings": 4096, "sliding_window": 16}),
+        ("gemma3", {"rope_parameters": None, "rope_theta": 500.0, "rope_local_base_freq": 20.0, "rope_scaling": None}),
+        ("gemma3", {"layer_types": None, "sliding_window_pattern": 2, "attn_logit_softcapping": None}),
+        ("gemma3_global", {"sliding_window": 8}),
     ],
 )
 def test_what_changes_nothing_is_not(tmp_path: Path, name: str, values: dict[str, Any]) -> None:

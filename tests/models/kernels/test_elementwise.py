@@ -1,13 +1,14 @@
 """The hand-written backward passes, beside autograd's of the plain formulas in float64."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpt_lightning.models.kernels.elementwise import RMSNorm, rotate, squared_relu, swiglu
+from gpt_lightning.models.kernels.elementwise import RMSNorm, ZeroCenteredRMSNorm, geglu, rotate, squared_relu, swiglu
 
 T, HEADS, WIDTH = 5, 3, 8
 ANGLES = torch.randn(T, 1, WIDTH // 2, generator=torch.Generator().manual_seed(0))
@@ -21,9 +22,9 @@ def rotated(x: Tensor) -> Tensor:
     return torch.cat((turned.real, turned.imag), -1)
 
 
-def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
+def rms_norm(x: Tensor, weight: Tensor, kind: type[RMSNorm] = RMSNorm) -> Tensor:
     """By this project's class."""
-    norm = RMSNorm(x.size(-1), eps=1e-2)
+    norm = kind(x.size(-1), eps=1e-2)
     del norm.weight
     norm.weight = weight  # type: ignore[assignment]
     return norm(x)  # type: ignore[no-any-return]
@@ -37,8 +38,14 @@ def plain_rms_norm(x: Tensor, weight: Tensor) -> Tensor:
 SHAPE = (2, T, HEADS, WIDTH)
 CASES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "rms_norm": (rms_norm, plain_rms_norm, (SHAPE, (WIDTH,))),
+    "zero_centered_rms_norm": (
+        partial(rms_norm, kind=ZeroCenteredRMSNorm),
+        lambda x, weight: plain_rms_norm(x, 1.0 + weight),
+        (SHAPE, (WIDTH,)),
+    ),
     "rotate": (lambda x: rotate(x, COS, SIGNED_SIN), rotated, (SHAPE,)),
     "squared_relu": (squared_relu, lambda x: F.relu(x).square(), (SHAPE,)),
+    "geglu": (geglu, lambda gate, up: F.gelu(gate, approximate="tanh") * up, (SHAPE, SHAPE)),
     "swiglu": (swiglu, lambda gate, up: gate * gate.sigmoid() * up, (SHAPE, SHAPE)),
 }
 
@@ -56,7 +63,7 @@ def test_values_and_gradients_are_those_of_the_plain_formula(name: str, is_part:
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-6)
     with torch.no_grad():
         # Norms and rotations take their operations in another order there.
-        tolerance = 1e-6 if name in ("rms_norm", "rotate") else 0.0
+        tolerance = 1e-6 if "norm" in name or name == "rotate" else 0.0
         torch.testing.assert_close(actual(*inputs), found, rtol=tolerance, atol=tolerance)
     gradients = torch.autograd.grad(found, inputs, direction)
     for ours, theirs in zip(gradients, torch.autograd.grad(wanted, exact, direction.double()), strict=True):

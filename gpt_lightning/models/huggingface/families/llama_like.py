@@ -39,6 +39,7 @@ class LlamaLike(Family):
     }
     activation_key: ClassVar[str] = "hidden_act"
     activations: ClassVar[tuple[str, ...]] = ("silu", "swish")
+    rope_types: ClassVar[tuple[str, ...]] = ("default", "llama3")
     # The defaults of transformers' configurations.
     default_kv_heads: ClassVar[int | None] = None
     """None means as many as query heads."""
@@ -97,7 +98,30 @@ class LlamaLike(Family):
             raise options.refuse(f"rope_scaling={parameters!r}", "must be an object")
         if any(isinstance(value, dict) for value in parameters.values()):
             raise options.refuse(f"rope_parameters of {', '.join(parameters)}", "all layers must turn alike")
-        return read_rope(options, parameters, self.default_theta)
+        return self.read_rope(options, parameters, self.default_theta)
+
+    def read_rope(self, options: Options, parameters: dict[str, Any], theta: float) -> dict[str, Any]:
+        """Return the rotary positions that one set of ``rope_parameters`` describes."""
+        if parameters.get("partial_rotary_factor", 1.0) != 1.0:
+            raise options.refuse(
+                f"partial_rotary_factor={parameters['partial_rotary_factor']!r}", "all channels must turn"
+            )
+        part = options.inside(parameters)
+        result: dict[str, Any] = {"rope_theta": part.number("rope_theta", theta)}
+        if result["rope_theta"] == 0.0:
+            raise options.refuse("rope_theta=0", "must be more than 0")
+        kind = parameters.get("rope_type", parameters.get("type", "default"))
+        if kind not in self.rope_types:
+            raise options.refuse(f"rope_type={kind!r}", f"known are {', '.join(self.rope_types)}")
+        if kind == "default":
+            return result
+        for key in ("factor", "low_freq_factor", "high_freq_factor"):
+            if key not in parameters:
+                raise options.refuse(f"rope_type='llama3' and no {key}", "the positions are not known without it")
+            result[f"rope_{key}"] = part.number(key, 1.0)
+        outside = options.get("original_max_position_embeddings")
+        source, block_size = options if outside is not None else part, options.count("max_position_embeddings")
+        return result | {"rope_original_block_size": source.count("original_max_position_embeddings", block_size)}
 
     def write_rotary(self, config: GPTConfig) -> dict[str, Any]:
         """Return the rotary positions in both spellings, since transformers 4 ignores that of version 5."""
@@ -115,28 +139,6 @@ class LlamaLike(Family):
             "rope_theta": config.rope_theta,
             "rope_scaling": None if config.rope_factor == 1.0 else parameters,
         }
-
-
-def read_rope(options: Options, parameters: dict[str, Any], theta: float) -> dict[str, Any]:
-    """Return the rotary positions that one set of ``rope_parameters`` describes."""
-    if parameters.get("partial_rotary_factor", 1.0) != 1.0:
-        raise options.refuse(f"partial_rotary_factor={parameters['partial_rotary_factor']!r}", "all channels must turn")
-    part = options.inside(parameters)
-    result: dict[str, Any] = {"rope_theta": part.number("rope_theta", theta)}
-    if result["rope_theta"] == 0.0:
-        raise options.refuse("rope_theta=0", "must be more than 0")
-    kind = parameters.get("rope_type", parameters.get("type", "default"))
-    if kind == "default":
-        return result
-    if kind != "llama3":
-        raise options.refuse(f"rope_type={kind!r}", "known are default, llama3")
-    for key in ("factor", "low_freq_factor", "high_freq_factor"):
-        if key not in parameters:
-            raise options.refuse(f"rope_type='llama3' and no {key}", "the positions are not known without it")
-        result[f"rope_{key}"] = part.number(key, 1.0)
-    outside = options.get("original_max_position_embeddings")
-    source, block_size = options if outside is not None else part, options.count("max_position_embeddings")
-    return result | {"rope_original_block_size": source.count("original_max_position_embeddings", block_size)}
 
 
 def read_bias(options: Options, mlp_bias: bool = False) -> bool | str:

@@ -1,0 +1,169 @@
+"""The Python API, against the commands and against plain formulas."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from safetensors.torch import load_file
+
+import gpt_lightning as gl
+from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.text_scores import rolling_windows
+from gpt_lightning.tasks.load import find_checkpoint
+from tests.heads import CommandLine
+from tests.runs import causal_lm, language_modeling, trainer
+
+BLOCK_SIZE = 8
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that plain Lightning has written: neither our callbacks nor a logger."""
+    folder = tmp_path_factory.mktemp("language_model")
+    fit = trainer(folder, max_steps=3, callbacks=[])
+    fit.fit(causal_lm(block_size=BLOCK_SIZE), datamodule=language_modeling(folder))
+    fit.save_checkpoint(folder / "model.ckpt")
+    return folder / "model.ckpt"
+
+
+# --- language models
+
+
+def test_generate_is_the_command(language_model: Path, run: CommandLine) -> None:
+    model = gl.load(language_model, device="cpu")
+    settings: dict[str, Any] = {"max_new_tokens": 20, "seed": 3, "temperature": 0.7, "top_k": 5, "top_p": 0.9}
+    text = model.generate("9 bottles", **settings)
+    flags = [f"--{name}={value}" for name, value in settings.items()]
+    assert run("generate", str(language_model), "--prompt=9 bottles", "--device=cpu", *flags) == 0
+    assert run.out == f"9 bottles{text}\n"
+    pieces = list(model.stream("9 bottles", **settings))
+    assert "".join(pieces) == text
+    assert len(pieces) > 1
+    assert text != model.generate("9 bottles", **settings | {"seed": 4})
+
+
+def test_scores_are_those_of_a_plain_formula(language_model: Path) -> None:
+    """A text of one window: the sum of cross-entropies after the token that separates documents."""
+    model = gl.load(language_model, device="cpu")
+    task, end = model.task, model.tokenizer.end_of_text_id
+    assert isinstance(task, gl.CausalLM)
+    texts = ["5 beer", "é", ""]
+    for text, score in zip(texts, model.score(texts), strict=True):
+        ids = torch.tensor([[end, *model.tokenizer.encode(text)]])
+        logits = task.double()(ids[:, :-1]) if ids.size(1) > 1 else torch.zeros(1, 0, 257)
+        expected = F.cross_entropy(logits[0], ids[0, 1:], reduction="sum").item()
+        assert score.nll == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        assert (score.num_tokens, score.num_bytes) == (ids.size(1) - 1, len(text.encode()))
+        task.float()
+    score = model.score(["5 beer"])[0]
+    assert score.bits_per_byte == pytest.approx(score.nll / math.log(2) / 6)
+    assert math.isnan(model.score([""])[0].bits_per_byte)
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 16, 17, 29])
+def test_long_texts_are_cut_as_the_harness_cuts_them(length: int) -> None:
+    ids = list(range(1, length + 1))
+    theirs = map(make_disjoint_window, get_rolling_token_windows(ids, 0, BLOCK_SIZE, context_len=1))
+    ours = [(list(each.context), list(each.tokens)) for each in rolling_windows(ids, 0, BLOCK_SIZE)]
+    assert ours == list(theirs)
+
+
+def test_embeddings_are_averages_of_hidden_states(language_model: Path) -> None:
+    model = gl.load(language_model, device="cpu")
+    texts = ["5", "5 beer", "a text that is longer than the context"]
+    mean, last = model.embed(texts, batch_size=2), model.embed(texts, pooling="last")
+    for row, text in enumerate(texts):
+        ids = [model.tokenizer.end_of_text_id, *model.tokenizer.encode(text)][:BLOCK_SIZE]
+        with torch.no_grad():
+            hidden = model.task.backbone(torch.tensor([ids]))[0]
+        torch.testing.assert_close(mean[row], hidden.mean(0), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(last[row], hidden[-1], rtol=1e-5, atol=1e-6)
+    assert model.embed([]).shape == (0, 16)
+
+
+def test_a_saved_folder_is_the_same_model(language_model: Path, tmp_path: Path) -> None:
+    model = gl.load(language_model, device="cpu")
+    assert model.save(tmp_path / "folder") is None
+    again = gl.load(tmp_path / "folder", device="cpu")
+    assert again.generate("9", max_new_tokens=9) == model.generate("9", max_new_tokens=9)
+    model.save(tmp_path / "half", dtype="float16")
+    weights = load_file(tmp_path / "half" / "model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.float16}
+
+
+# --- heads
+
+
+@pytest.mark.parametrize("name", ["topics", "tags"])
+def test_predictions_are_those_of_the_command(run: CommandLine, name: str) -> None:
+    folder = run.fit(name)
+    rows = [json.loads(line) for line in Path(f"{name}.jsonl").read_text().splitlines()]
+    unlabeled = [{key: row[key] for key in ("id", "text", "tokens") if key in row} for row in rows]
+    flags = ["--trainer.accelerator=cpu", "--data.batch_size=16"]
+    assert run("predict", "--model", str(folder), "--input", f"{name}.jsonl", "--output", "out.jsonl", *flags) == 0
+    expected = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    model = gl.load(folder, device="cpu")
+    assert model.predict(unlabeled) == expected
+    assert model.predict(iter([{"body": row.get("text", ""), **row} for row in unlabeled]), batch_size=3)
+    if name == "topics":
+        renamed = [{"body": row["text"]} for row in unlabeled]
+        answers = model.predict(renamed, text_column="body")
+        assert [row["label"] for row in answers] == [row["label"] for row in expected]
+
+
+def test_a_run_and_a_checkpoint_are_the_same_model(run: CommandLine) -> None:
+    folder = run.fit("topics")
+    best = find_checkpoint(str(folder))
+    row = [{"text": "rain"}]
+    assert gl.load(folder, device="cpu").predict(row) == gl.load(str(best), device="cpu").predict(row)
+    assert repr(gl.load(folder)).startswith("Model(SequenceClassification, ")
+
+
+# --- what is refused
+
+
+def test_what_a_model_cannot_do_is_said(language_model: Path, run: CommandLine) -> None:
+    model, head = gl.load(language_model, device="cpu"), gl.load(run.fit("topics"), device="cpu")
+    with pytest.raises(InputError, match="a CausalLM has no labels to predict"):
+        model.predict([{"text": "x"}])
+    for call in (head.generate, lambda: head.score(["x"])):
+        with pytest.raises(InputError, match="holds a SequenceClassification; only a CausalLM"):
+            call()
+    with pytest.raises(InputError, match="give a list of texts, not a single one"):
+        model.score("x")
+    with pytest.raises(InputError, match="pooling='max' must be mean or last"):
+        model.embed(["x"], pooling="max")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="max_new_tokens=0 must be at least 1"):
+        model.generate("x", max_new_tokens=0)
+    with pytest.raises(InputError, match=r"rows\.jsonl:2: there is no column 'text'"):
+        head.predict([{"text": "x"}, {"txt": "x"}])
+    with pytest.raises(InputError, match="--dtype int8: choose one of float32"):
+        model.save("folder", dtype="int8")
+    assert not Path("folder").exists()
+    with pytest.raises(InputError, match="no such checkpoint"):
+        gl.load("nowhere")
+
+
+# --- the package
+
+
+def test_public_names_are_there_and_lazy() -> None:
+    script = "import sys; import gpt_lightning as gl; print(*sys.modules); [getattr(gl, name) for name in gl.__all__]"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not set(result.stdout.split()) & {"torch", "lightning", "numpy", "tokenizers", "datasets"}
+    assert {name for names in gl._HOMES.values() for name in names} == set(gl.__all__)
+    assert set(gl.__all__) <= set(dir(gl))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        gl.nothing  # noqa: B018
