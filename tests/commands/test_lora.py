@@ -194,7 +194,10 @@ def test_what_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> N
     refused("Give --model.init_from, or leave model.lora.r at 0", "--model.lora.r=4")
     started = f"--model.init_from={base}"
     refused(
-        "model.fine_tuning.freeze=1 beside model.lora.r", started, "--model.lora.r=4", "--model.fine_tuning.freeze=1"
+        "model.fine_tuning.freeze=1 and model.lora.r exclude each other",
+        started,
+        "--model.lora.r=4",
+        "--model.fine_tuning.freeze=1",
     )
     for value in ("r=-1", "alpha=0", "dropout=1.0"):
         refused(f"model.lora.{value} must", started, "--model.lora.r=4", f"--model.lora.{value}")
@@ -212,7 +215,7 @@ def test_adapters_are_handed_on(run: CommandLine) -> None:
     head = adapted(run, "tags")
     assert run("export", str(head), "adapter", "--adapter") == 2
     assert "logs/lm/version_0 is a run, and peft needs a model folder" in run.err
-    assert "gpt-lightning export logs/lm/version_0 BASE, and give that with --init_from BASE" in run.err
+    assert "gpt-lightning export logs/lm/version_0 BASE and give --init_from BASE" in run.err
     assert run("export", "logs/lm/version_0", "base") == 0, run.err
     assert run("export", str(head), "adapter", "--adapter", "--init_from=base", "--dtype=bfloat16") == 0, run.err
     assert "adapters of a TokenClassification for base: adapter" in run.out
@@ -236,7 +239,7 @@ def test_adapters_are_handed_on(run: CommandLine) -> None:
         ours, theirs = task(ids, ids >= 0, ids >= 0), found["model"].eval()(ids).logits[0]
     torch.testing.assert_close(theirs, ours, rtol=0.02, atol=0.01)  # bfloat16
     assert run("export", "logs/lm/version_0", "more", "--adapter") == 2
-    assert "step_2.ckpt: has no adapters, or they are merged; leave --adapter out" in run.err
+    assert "step_2.ckpt: has no adapters, or they are merged. Leave --adapter out" in run.err
     assert run("export", str(head), "adapter", "--adapter", "--init_from=base") == 2
     assert "adapter_config.json: there are adapters already" in run.err
 

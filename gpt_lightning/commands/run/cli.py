@@ -24,7 +24,7 @@ from gpt_lightning.checkpoints.run_folder import (
     resumed_run,
     sweep_killed,
 )
-from gpt_lightning.commands.guard.config_guard import check
+from gpt_lightning.commands.guard.config_guard import TRUSTED, check
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
 from gpt_lightning.commands.run.command_line import CommandLine, predict_in_short
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
@@ -56,7 +56,7 @@ class CLI(LightningCLI):
         self.interruption = training.Interruption()
         self.model_folder: Path | None = None  # in place of a checkpoint
         checked = check(arguments)
-        self.allowed = checked.allowed
+        self.allowed = [name for name in checked.allowed if name.split(".")[0] not in TRUSTED]
         with importing_only(checked.allowed):
             self._start(checked.arguments)
 
@@ -134,10 +134,10 @@ class CLI(LightningCLI):
         given = self.overrides.get("ckpt_path")
         ckpt_path = line.ckpt_path if given is None else given.value
         saved = None if ckpt_path is None else Saved.read(run, ckpt_path, subcommand, self.allowed)
-        said = overlay(line.read(run, saved.class_paths() if saved else {}), self.overrides)
+        said = overlay(line.read(run, saved.classes if saved else {}), self.overrides)
         if saved is None and (found := self._named(run, said, subcommand)) is not None:
             saved = Saved.read(run, found, subcommand, self.allowed)
-            said = overlay(saved.class_paths(), said)
+            said = overlay(saved.classes, said)
         values = self._values(saved, said, subcommand)
         if "model.class_path" in values and "data.class_path" in values:
             link(run, *(class_at(values[f"{part}.class_path"].value) for part in ("model", "data")))

@@ -34,8 +34,10 @@ class Saved(NamedTuple):
     """A checkpoint as a layer of values."""
 
     path: Path
-    values: Values
-    """Class paths of model and data, and the model's arguments."""
+    classes: Values
+    """Class path of the model, and of the data where it is known."""
+    arguments: Values
+    """The model's arguments."""
     labels: list[str] | None
     init_from: str | None
     """The weights that its adapters were trained on; None without adapters."""
@@ -49,7 +51,7 @@ class Saved(NamedTuple):
             parser: the subcommand's.
             ckpt_path: a checkpoint, the folder of a run, or the folder of a model.
             subcommand: ``fit`` continues from a run's last checkpoint, the others evaluate the best.
-            allowed: packages that the checkpoint's classes may be imported from.
+            allowed: packages of the user's own that it may name classes from.
 
         Raises:
             InputError: the checkpoint is damaged, or is a pretrained model that cannot be continued or evaluated.
@@ -65,14 +67,12 @@ class Saved(NamedTuple):
         origin = Origin("checkpoint", str(path))
         accepted = accepted_arguments(class_at(task))
         taken = {name: value for name, value in hparams.items() if name in accepted}
-        typed = parser.parse_values({"model": {"class_path": task, "init_args": taken}})
-        if (module := _data_module(checkpoint, typed.model.class_path, allowed)) is not None:
-            typed.update(parser.parse_values({"data": {"class_path": module}}))
-        return cls(path, flatten(typed, origin), labels, init_from, _tokenizer(checkpoint))
-
-    def class_paths(self) -> Values:
-        """Return the class paths of model and data."""
-        return {key: value for key, value in self.values.items() if key in ("model.class_path", "data.class_path")}
+        model = parser.parse_values({"model": {"class_path": task, "init_args": taken}})
+        arguments = flatten(model, origin)
+        classes = {"model.class_path": arguments.pop("model.class_path")}
+        if (module := _data_module(checkpoint, class_at(model.model.class_path), allowed)) is not None:
+            classes |= flatten(parser.parse_values({"data": {"class_path": module}}), origin)
+        return cls(path, classes, arguments, labels, init_from, _tokenizer(checkpoint))
 
     def under(self, said: Values, subcommand: str) -> Values:
         """Merge the checkpoint under the values that the user gives, and print what differs.
@@ -85,17 +85,18 @@ class Saved(NamedTuple):
             said = said.copy()  # A run's own config.yaml has null where the size came from the tokenizer.
             del said[f"{BACKBONE}.vocab_size"]
         defaults = _defaults(said)
-        values, differences = merge(defaults, self.values, said, _is_fixed)
+        values, differences = merge(defaults, self.arguments, said, _is_fixed)
         if subcommand == "fit" or any(key.startswith(f"{MODEL}.") for key in said):
             print("".join(f"{line}\n" for line in differences), end="")
         return overlay(values, self._fixed(said, defaults))
 
     def _refuse_other_task(self, said: Values) -> None:
-        task, asked = (values["model.class_path"].value.rpartition(".")[2] for values in (self.values, said))
-        if said["model.class_path"].value != self.values["model.class_path"].value:
+        own, asked = (class_at(values["model.class_path"].value) for values in (self.classes, said))
+        if asked is not own:
+            task = own.__name__
             raise InputError(
-                f"{self.path} holds a {task}, but the configuration asks for a {asked}; "
-                f"give the configuration of a {task}, or the checkpoint of a {asked}"
+                f"{self.path} holds a {task}, but the configuration asks for a {asked.__name__}; "
+                f"give the configuration of a {task}, or the checkpoint of a {asked.__name__}"
             )
 
     def _fixed(self, said: Values, defaults: Values) -> Values:
@@ -157,7 +158,7 @@ def with_backbone(said: Values, allowed: Sequence[str]) -> Values:
 
     Args:
         said: the user's values.
-        allowed: packages that the checkpoint's class may be imported from.
+        allowed: packages of the user's own that the checkpoint may name its task from.
 
     Raises:
         InputError: the checkpoint is damaged, or the user asks for another tokenizer.
@@ -208,18 +209,19 @@ def _defaults(said: Values) -> Values:
     return defaults
 
 
-def _data_module(checkpoint: dict[str, Any], task: str, allowed: Sequence[str]) -> str | None:
-    """Return the class path of the data module that a checkpoint names, if it is ours or allowed.
+def _data_module(checkpoint: dict[str, Any], task: type[Any], allowed: Sequence[str]) -> str | None:
+    """Return the class path of the data module that a checkpoint names, if it is one of ours or allowed.
 
     The folder of a model names none, so the first of ours that goes with the task is taken. Version 0.1 wrote names
     without a module.
     """
-    ours = [module.__name__ for module in data_modules_for(class_at(task))]
-    module, _, name = str(checkpoint.get("data", next(iter(ours), ""))).rpartition(".")
-    if module.partition(".")[0] in ("", "gpt_lightning"):
-        return f"{data.__name__}.{name}" if name in ours else None
-    is_allowed = any(module == each or module.startswith(f"{each}.") for each in allowed)
-    return f"{module}.{name}" if is_allowed else None
+    if "data" not in checkpoint:
+        return next((module.__name__ for module in data_modules_for(task)), None)
+    path = str(checkpoint["data"])
+    package, _, name = path.rpartition(".")
+    if package.split(".")[0] in ("", data.__name__.split(".")[0]):
+        return name if name in data.__all__ else None
+    return path if any(f"{package}.".startswith(f"{each}.") for each in allowed) else None
 
 
 def _tokenizer(checkpoint: dict[str, Any]) -> Tokenizer | None:

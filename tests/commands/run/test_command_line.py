@@ -94,10 +94,9 @@ from gpt_lightning.tasks import CausalLM
 
 
 class Mine(CausalLM):
-    def __init__(self, width: int, vocab_size: int | None = None) -> None:
-        from gpt_lightning.models import GPTConfig
+    def __init__(self, scale: float, vocab_size: int | None = None, **settings) -> None:
         assert vocab_size == {vocab_size}
-        super().__init__(backbone=GPTConfig(n_layer=1, n_head=1, n_embd=width, block_size=8, vocab_size=21))
+        super().__init__(vocab_size=vocab_size, **settings)
 
 
 class Rows(L.LightningDataModule):
@@ -126,19 +125,27 @@ def test_classes_of_the_users_own(
     """A required argument comes by a flag; the vocabulary's size comes from data that has one."""
     (tmp_path / f"{package}.py").write_text(OWN.replace("{vocab_size}", repr(vocab_size)))
     monkeypatch.syspath_prepend(tmp_path)
-    arguments = {"train": "text.txt"} | (
-        {} if data == "own.Rows" else {"tokenizer": "characters", "block_size": 8, "batch_size": 2, "cache_dir": "c"}
-    )
-    config = yaml.safe_load(CONFIG) | {
-        "model": {"class_path": f"{package}.Mine"},
-        "data": {"class_path": data, "init_args": arguments},
-    }
+    arguments: dict[str, Any] = {"train": "text.txt"}
+    if data != "own.Rows":
+        arguments |= {"tokenizer": "characters", "batch_size": 2, "cache_dir": "cache"}
+    config = yaml.safe_load(CONFIG)
+    config["model"]["class_path"] = f"{package}.Mine"
+    config["model"]["init_args"]["backbone"]["vocab_size"] = 21
+    config["data"] = {"class_path": data, "init_args": arguments}
     (tmp_path / "own.yaml").write_text(json.dumps(config))
-    flags = ("fit", "-c", "own.yaml", "--model.width=8", f"--allow_import={package}")
-    code, out, err = run(*flags, "--print_config")
+    flags = ("-c", "own.yaml", f"--allow_import={package}")
+    code, out, err = run("fit", *flags, "--model.scale=2", "--print_config")
     assert code == 0, err
-    assert yaml.safe_load(out)["model"]["init_args"]["width"] == 8
-    code, _, err = run(*flags)
+    assert yaml.safe_load(out)["model"]["init_args"]["scale"] == 2.0
+    code, _, err = run("fit", *flags, "--model.scale=2")
     assert code == 0, err
-    saved = read_checkpoint(find_checkpoint("logs/beer/version_0"))
-    assert saved["hyper_parameters"]["backbone"]["n_embd"] == 8
+    code, out, err = run("fit", *flags, "--resume=auto", "--trainer.max_steps=6")
+    assert code == 0, err
+    assert "from the checkpoint: model.scale=2.0" in out
+    assert "class_path" not in out, "data of another class is no difference"
+    assert read_checkpoint(find_checkpoint("logs/beer/version_0", "last"))["global_step"] == 6
+    if data != "own.Rows":
+        run_alone = ("--ckpt_path=logs/beer/version_0", f"--allow_import={package}", "--data.test=text.txt")
+        code, out, err = run("test", *run_alone, "--data.cache_dir=cache")
+        assert code == 0, err
+        assert "test/loss" in out
