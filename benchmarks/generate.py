@@ -68,14 +68,14 @@ def make_model(folder: Path) -> None:
 def ours(folder: Path, options: argparse.Namespace) -> float:
     """Seconds that ``tokens`` tokens of each row take, once each prompt is read."""
     from gpt_lightning.models.generation.generate import Sampling, generate
-    from gpt_lightning.models.generation.int8 import quantise
+    from gpt_lightning.models.generation.int8 import quantize
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.load import load_task
 
     task, tokenizer = load_task(folder)
     assert isinstance(task, CausalLM)
     if options.side == "int8":
-        task.head = quantise(task.backbone, task.head)
+        task.head = quantize(task.backbone, task.head)
 
     def run(prompt: str) -> float:
         made = generate(
@@ -98,7 +98,7 @@ def ours(folder: Path, options: argparse.Namespace) -> float:
 @torch.inference_mode()
 def perplexities(folder: Path, text: Path) -> tuple[float, float]:
     """Of a text's first tokens, 1,024 at a time, with all bits of the weights and with eight."""
-    from gpt_lightning.models.generation.int8 import quantise
+    from gpt_lightning.models.generation.int8 import quantize
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.load import load_task
 
@@ -113,7 +113,7 @@ def perplexities(folder: Path, text: Path) -> tuple[float, float]:
         return float(torch.stack(losses).mean().exp())
 
     exact = perplexity()
-    task.head = quantise(task.backbone, task.head)
+    task.head = quantize(task.backbone, task.head)
     return exact, perplexity()
 
 

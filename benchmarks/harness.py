@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from lm_eval.api.model import LM
 
-from gpt_lightning.atomic_files import whole
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
 from gpt_lightning.evaluation.lm_eval.model import BATCH_TOKENS, HarnessLM
 from gpt_lightning.evaluation.lm_eval.run import quiet, run_tasks
@@ -45,7 +45,7 @@ class Measured:
     def put(self, side: str, task: str, record: Any) -> None:
         """Keep it."""
         self.records[f"{side} {task} {self.settings}"] = record
-        with whole(self.file) as file:
+        with atomic_write(self.file) as file:
             file.write(json.dumps(self.records, indent=1).encode())
 
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and what tells whether they still are."""
+"""Files that are written completely or not at all, and checksums that show whether they still are complete."""
 
 import hashlib
 import json
@@ -12,11 +12,11 @@ _UNFINISHED: Final = ".unfinished"
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a file that becomes ``path``, in one step and on the disk, when the block ends without an exception.
 
-    It is written beside ``path``, as renaming works within one filesystem only. A process that is killed leaves it
-    there, for ``sweep``.
+    The bytes go to a file next to ``path``, because renaming works within one filesystem only. A killed process leaves
+    that file behind; ``delete_unfinished`` deletes it.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
     try:
@@ -32,7 +32,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` survive a power cut."""
+    """Write the folder's list of names to the disk, so that it survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -40,18 +40,18 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def sweep(folder: Path) -> None:
-    """Delete what killed processes left unfinished in ``folder``; nobody may be writing there."""
+def delete_unfinished(folder: Path) -> None:
+    """Delete the files that killed processes left unfinished in ``folder``; no other process may be writing there."""
     for path in folder.glob(f".*{_UNFINISHED}"):
         path.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
-    """Of a file's bytes."""
+    """Return the SHA-256 hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest_of(content: Any) -> str:
-    """The sha256 of plain values, whatever the order of their keys."""
+def json_sha256(content: Any) -> str:
+    """Return the SHA-256 hex digest of plain values, independent of the order of their keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Self
 
-from gpt_lightning.atomic_files import digest_of, sha256, whole
+from gpt_lightning.atomic_files import atomic_write, json_sha256, sha256
 from gpt_lightning.errors import InputError
 
 FILE: Final = "manifest.json"
@@ -59,15 +59,15 @@ class Manifest:
         # What is no longer listed is deleted: a name must not lead out of the folder.
         if not all(_CHECKPOINT.fullmatch(entry.file) for entry in found.checkpoints):
             raise _damaged(path, "it lists files that are no checkpoints")
-        if digest != digest_of(content):
+        if digest != json_sha256(content):
             raise _damaged(path, "its checksum differs")
         return found
 
     def write(self, folder: Path) -> None:
         """Replace the manifest in ``folder``."""
         content = asdict(self)
-        with whole(folder / FILE) as file:
-            file.write(json.dumps(content | {"sha256": digest_of(content)}, indent=1).encode() + b"\n")
+        with atomic_write(folder / FILE) as file:
+            file.write(json.dumps(content | {"sha256": json_sha256(content)}, indent=1).encode() + b"\n")
 
     def named(self, file: str | None) -> Entry | None:
         """The entry of ``file``, where it is listed."""

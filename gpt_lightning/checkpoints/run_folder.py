@@ -10,7 +10,7 @@ from typing import Final
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from gpt_lightning.atomic_files import sweep
+from gpt_lightning.atomic_files import delete_unfinished
 from gpt_lightning.checkpoints.manifest import FILE, Manifest, entry_of, place
 from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import InputError
@@ -120,7 +120,7 @@ def sweep_killed(root: Path) -> None:
     """Delete what killed processes left unfinished in the runs below ``root``, other than those that still train."""
     for folder in {path.parent for path in root.glob("version_*/checkpoints/.*.unfinished")}:
         with suppress(InputError), claim(folder.parent, goes_on=True):
-            sweep(folder)
+            delete_unfinished(folder)
 
 
 def _is_good(path: Path) -> bool:

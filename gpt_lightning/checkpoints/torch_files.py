@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
-from gpt_lightning.atomic_files import whole
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import RunError
 
@@ -36,7 +36,7 @@ class CheckpointFiles(CheckpointIO):
             )
         file = None
         try:
-            with whole(path) as target:
+            with atomic_write(path) as target:
                 file = _File(target)
                 torch.save(checkpoint, file)  # type: ignore[arg-type]  # it needs no more of a file
         except (OSError, RuntimeError) as error:

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     from gpt_lightning.errors import InputError
     from gpt_lightning.models.device import device_of
     from gpt_lightning.models.generation.generate import Sampling
-    from gpt_lightning.models.generation.int8 import quantise
+    from gpt_lightning.models.generation.int8 import quantize
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.load import find_checkpoint, load_task
     from gpt_lightning.tasks.text_generation import continuation
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     if options.int8:
         if task.device.type != "cpu":
             raise InputError("--int8 is for processors: give --device cpu with it, or leave it out")
-        task.head = quantise(task.backbone, task.head)
+        task.head = quantize(task.backbone, task.head)
     # Neither what the shell gave nor what comes in must be UTF-8; line ends stay as they are.
     prompt = sys.stdin.buffer.read().decode(errors="replace") if options.prompt == "-" else options.prompt
     prompt = without_surrogates(prompt)

@@ -125,10 +125,10 @@ def _number(value: Any) -> str:
 
 def write(output: Path, record: dict[str, Any]) -> None:
     """Write all results; what is no plain value, such as a task's function, as its name."""
-    from gpt_lightning.atomic_files import whole
+    from gpt_lightning.atomic_files import atomic_write
 
     try:
-        with whole(output) as file:
+        with atomic_write(output) as file:
             file.write(json.dumps(record, ensure_ascii=False, indent=1, default=str).encode() + b"\n")
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror}; choose another with --output") from None

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from gpt_lightning.atomic_files import whole
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.errors import InputError
 
 TEMPLATE = "chat_template.jinja"
@@ -59,7 +59,7 @@ class TokenizerConfig:
     def write_beside(self, tokenizer_json: Path) -> None:
         """Write what there is to say beside ``tokenizer_json``, whole or not at all."""
         if said := self.said():
-            with whole(_beside(tokenizer_json)) as file:
+            with atomic_write(_beside(tokenizer_json)) as file:
                 file.write(json.dumps(said, indent=2, ensure_ascii=False).encode() + b"\n")
 
     def said(self) -> dict[str, str]:

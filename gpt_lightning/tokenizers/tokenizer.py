@@ -13,7 +13,7 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import AddedToken, pre_tokenizers
 
-from gpt_lightning.atomic_files import whole
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.config import TokenizerConfig
 
@@ -83,7 +83,7 @@ class Tokenizer:
     def save(self, path: Path) -> None:
         """Write a ``tokenizer.json`` (atomically), and its ``config`` beside it."""
         self.config.write_beside(path)
-        with whole(path) as file:
+        with atomic_write(path) as file:
             file.write(self._inner.to_str(pretty=True).encode())
 
     @cached_property

@@ -3,7 +3,7 @@
 from gpt_lightning.training.checkpoint import Checkpoints
 from gpt_lightning.training.evaluation import Evaluation
 from gpt_lightning.training.interruption import Interruption
-from gpt_lightning.training.lm_eval_callback import Marks
+from gpt_lightning.training.lm_eval_callback import LMEval
 from gpt_lightning.training.predictions import PredictionWriter
 from gpt_lightning.training.progress import ProgressLines, Summary
 from gpt_lightning.training.randomness import RandomnessByPosition
@@ -17,7 +17,7 @@ __all__ = [
     "Checkpoints",
     "Evaluation",
     "Interruption",
-    "Marks",
+    "LMEval",
     "PredictionWriter",
     "ProgressLines",
     "RandomnessByPosition",

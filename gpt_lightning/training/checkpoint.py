@@ -9,7 +9,7 @@ from typing import Any, Literal
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint
 
-from gpt_lightning.atomic_files import sweep
+from gpt_lightning.atomic_files import delete_unfinished
 from gpt_lightning.checkpoints.manifest import FILE, Manifest, entry_of
 from gpt_lightning.checkpoints.run_folder import make_folder
 from gpt_lightning.checkpoints.torch_files import CheckpointFiles, cannot_write
@@ -71,7 +71,7 @@ class Checkpoints(Checkpoint):
         self.folder = Path(log_dir) / "checkpoints"
         if trainer.is_global_zero:
             make_folder(self.folder)
-            sweep(self.folder)
+            delete_unfinished(self.folder)
             self._delete_unlisted(Manifest.read(self.folder), keep=trainer.ckpt_path)
             check_room(self.folder, pl_module)
             if (tokenizer := tokenizer_of(trainer)) is not None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from gpt_lightning.atomic_files import whole
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.base import Stage
 
@@ -80,7 +80,7 @@ def write(record: Mapping[str, Any], path: Path) -> None:
     # Lone surrogates, which JSON may hold and UTF-8 may not, become question marks.
     text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
     try:
-        with whole(path) as file:
+        with atomic_write(path) as file:
             file.write((text + "\n").encode(errors="replace"))
     except OSError as error:
         print(f"warning: cannot write {path}: {error.strerror}; the numbers are in the table only", file=sys.stderr)

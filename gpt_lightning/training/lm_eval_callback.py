@@ -26,7 +26,7 @@ def need_harness() -> None:
         raise InputError("lm-evaluation-harness is not installed: pip install 'gpt-lightning[lm-eval]'") from None
 
 
-class Marks(L.Callback):
+class LMEval(L.Callback):
     """Measures tasks of lm-evaluation-harness every so many steps and after the last: ``lm_eval/TASK/METRIC``.
 
     Of a group with a score of its own that score is logged, not those of its tasks. Each device takes its share of the

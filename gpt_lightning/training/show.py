@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from numpy.typing import NDArray
 from PIL import Image
 
-from gpt_lightning.atomic_files import whole
+from gpt_lightning.atomic_files import atomic_write
 
 MEDIA: Final = "media"
 """Folder for text and images in the run folder of a ``CSVLogger``."""
@@ -29,7 +29,7 @@ def show_text(trainer: L.Trainer, tag: str, markdown: str) -> None:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_text(tag, markdown, step)
         elif isinstance(logger, CSVLogger):
-            with whole(_media_file(logger, tag, step, ".md")) as file:
+            with atomic_write(_media_file(logger, tag, step, ".md")) as file:
                 file.write(markdown.encode())
         elif isinstance(logger, MLFlowLogger):
             name = _artifact(tag, step, ".md")
@@ -51,7 +51,7 @@ def show_image(trainer: L.Trainer, tag: str, image: NDArray[np.uint8]) -> None:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(tag, image, step, dataformats="HWC")
         elif isinstance(logger, CSVLogger):
-            with whole(_media_file(logger, tag, step, ".png")) as file:
+            with atomic_write(_media_file(logger, tag, step, ".png")) as file:
                 Image.fromarray(image).save(file, "PNG")
         elif isinstance(logger, MLFlowLogger):
             name = _artifact(tag, step, ".png")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from gpt_lightning.atomic_files import whole
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.checkpoints.manifest import Entry, Manifest, entry_of
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from tests.commands.run.test_cli import Run, fit, run
@@ -153,6 +153,6 @@ def test_a_manifest_does_not_lead_out_of_its_folder(run: Run, tmp_path: Path) ->
     code, _, err = run("fit", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", "--trainer.max_steps=9")
     assert "it lists files that are no checkpoints" in err
     tally("R9", code == 2 and victim.read_bytes() == b"mine")
-    with whole(folder / "manifest.json") as file:
+    with atomic_write(folder / "manifest.json") as file:
         file.write(b"[]")
     assert run("test", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0")[0] == 2

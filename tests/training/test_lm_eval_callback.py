@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from gpt_lightning.cli import main
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.lm_eval.model import HarnessLM
-from gpt_lightning.training import Marks, RandomnessByPosition
+from gpt_lightning.training import LMEval, RandomnessByPosition
 from tests.commands.run.test_cli import CONFIG
 from tests.evaluation.lm_eval.task_file import write_task
 from tests.evaluation.lm_eval.task_files import write_tasks
@@ -74,7 +74,7 @@ class Numbers(L.Callback):
         self.drawn.append((random.random(), np.random.rand(), float(torch.rand(())), modes, gradients))
 
 
-def train(folder: Path, marks: Marks | None) -> tuple[dict[str, torch.Tensor], Kept]:
+def train(folder: Path, marks: LMEval | None) -> tuple[dict[str, torch.Tensor], Kept]:
     """Five steps with dropout, two micro-batches each: the weights, and what was logged."""
     kept = Kept()
     loop = trainer(
@@ -95,7 +95,7 @@ def test_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
     tasks = str(write_task(tmp_path / "tasks"))
     plain, _ = train(tmp_path, None)
-    marked, kept = train(tmp_path, Marks("beer", every_n_steps=2, limit=6, include_path=tasks))
+    marked, kept = train(tmp_path, LMEval("beer", every_n_steps=2, limit=6, include_path=tasks))
     assert sorted(kept.values["lm_eval/beer/acc"]) == [2, 4, 5], "every second step, and the last"
     assert all(0.0 <= value <= 1.0 for value in kept.values["lm_eval/beer/acc"].values())
     assert plain.keys() == marked.keys()
@@ -105,13 +105,13 @@ def test_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch
 
 def test_what_is_wrong_stops_before_the_first_step(tmp_path: Path) -> None:
     task, data = head(tmp_path, "classification")
-    loop = trainer(tmp_path, callbacks=[Marks("beer", include_path=str(write_task(tmp_path / "tasks")))], max_steps=1)
+    loop = trainer(tmp_path, callbacks=[LMEval("beer", include_path=str(write_task(tmp_path / "tasks")))], max_steps=1)
     with pytest.raises(InputError, match=r"--lm_eval\.tasks: only a CausalLM can be measured, not a SequenceClass"):
         loop.fit(task, datamodule=data)
     with pytest.raises(InputError, match=r"--lm_eval\.every_n_steps=0 must be at least 1"):
-        Marks("beer", every_n_steps=0)
+        LMEval("beer", every_n_steps=0)
     with pytest.raises(InputError, match=r"--lm_eval\.limit=0 must be at least 1"):
-        Marks("beer", limit=0)
+        LMEval("beer", limit=0)
 
 
 def test_from_the_command_line(
@@ -131,7 +131,7 @@ def test_from_the_command_line(
 def test_random_numbers_modes_and_gradients_stay(tmp_path: Path) -> None:
     """Without our own seeding before each batch, which would hide what moves the numbers."""
     tasks, runs = write_tasks(tmp_path / "tasks"), []
-    for marks in (Marks(), Marks("tiny,tiny_texts,tiny_writing", every_n_steps=2, include_path=str(tasks))):
+    for marks in (LMEval(), LMEval("tiny,tiny_texts,tiny_writing", every_n_steps=2, include_path=str(tasks))):
         numbers, task = Numbers(), causal_lm(block_size=32)
         task.backbone.blocks[0].eval()
         loop = trainer(tmp_path, callbacks=[marks, numbers], logger=Kept(), max_steps=6, accumulate_grad_batches=2)

@@ -123,7 +123,7 @@ class CLI(LightningCLI):
         )
         parser.add_lightning_class_args(training.Checkpoints, "checkpoints")
         parser.add_lightning_class_args(training.Samples, "samples")
-        parser.add_lightning_class_args(training.Marks, "lm_eval")
+        parser.add_lightning_class_args(training.LMEval, "lm_eval")
         parser.add_lightning_class_args(training.PredictionWriter, "predictions")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import lightning.pytorch as L
 from lightning.pytorch.cli import SaveConfigCallback
 
-from gpt_lightning.atomic_files import whole
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.training.show import name_gaps, show_text, verbatim
 
 
@@ -26,7 +26,7 @@ class SaveConfig(SaveConfigCallback):
         text = self.parser.dump(config, skip_none=False)
         if log_dir is not None:  # None for loggers without local files, such as MLflow on a server
             Path(log_dir).mkdir(parents=True, exist_ok=True)
-            with whole(Path(log_dir) / self.config_filename) as file:
+            with atomic_write(Path(log_dir) / self.config_filename) as file:
                 file.write(text.encode())
         show_text(trainer, "config", verbatim(text))
         name_gaps(trainer)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.lm_eval.batching import batches
 from gpt_lightning.evaluation.lm_eval.scoring import Continuation, Score, score
-from gpt_lightning.models.generation.batched import generate_together
+from gpt_lightning.models.generation.batched import generate_batched
 from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tokenizers.chat_template import chat_text
@@ -219,7 +219,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
         held = [len(prompt) + new_tokens for prompt in prompts]
         for batch in batches(held, _GENERATING * self.batch_tokens, alike=0.0):
-            continuations = generate_together(
+            continuations = generate_batched(
                 self.task.backbone,
                 self.task.head,
                 [prompts[number] for number in batch],

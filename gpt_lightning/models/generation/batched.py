@@ -29,7 +29,7 @@ def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor,
 
 
 @torch.inference_mode()
-def generate_together(
+def generate_batched(
     backbone: GPT,
     head: Callable[[Tensor], Tensor],
     prompts: Sequence[Sequence[int]],

@@ -81,7 +81,7 @@ def _of(layer: nn.Linear) -> Int8Linear:
     return Int8Linear(layer.weight, layer.bias)
 
 
-def quantise(backbone: GPT, head: nn.Module) -> Int8Head:
+def quantize(backbone: GPT, head: nn.Module) -> Int8Head:
     """Put eight-bit weights in place of the blocks' matrices; embeddings and norms stay as they are.
 
     Returns:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from gpt_lightning.atomic_files import digest_of, sha256
+from gpt_lightning.atomic_files import json_sha256, sha256
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.huggingface.tensor_files import read_json, write_json
@@ -30,7 +30,7 @@ def write_own(path: Path, hparams: Mapping[str, Any], extra_state: float | None,
     """Write the hyper-parameters of a task, the number that it keeps beside its weights, and what those files hold."""
     content = {"format": _FORMAT, "hparams": dict(hparams), "extra_state": extra_state}
     content["files"] = {file.name: sha256(file) for file in files}
-    write_json(path, content | {"sha256": digest_of(content)})
+    write_json(path, content | {"sha256": json_sha256(content)})
 
 
 def check_files(files: Mapping[str, str], found: Iterable[Path]) -> None:
@@ -54,7 +54,7 @@ def read_own(path: Path) -> Own:
     """
     content = read_json(path)
     digest, files = content.pop("sha256", None), content.get("files")
-    if digest != digest_of(content):
+    if digest != json_sha256(content):
         raise InputError(f"{path}: damaged: its checksum differs")
     if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
         raise InputError(f"{path}: says nothing of the files of its weights")

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from gpt_lightning.atomic_files import whole
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.errors import InputError
 
 SINGLE: Final = "model.safetensors"
@@ -195,7 +195,7 @@ def write_tensors(folder: Path, tensors: Mapping[str, Parts], dtype: torch.dtype
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
 
 
@@ -211,7 +211,7 @@ def write_file(path: Path, tensors: Mapping[str, Parts], names: Iterable[str], d
         head[name] = {"dtype": _DTYPES[kind], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(head, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for part in (part for name in ordered for part in tensors[name]):
             plain = part.detach().to(device="cpu", dtype=dtype).contiguous()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT
-from gpt_lightning.models.generation.batched import generate_together
+from gpt_lightning.models.generation.batched import generate_batched
 from gpt_lightning.models.generation.generate import Sampling, generate
 from tests.models.generation.test_generate import ALL, GREEDY, VOCAB_SIZE, model
 
@@ -24,7 +24,7 @@ def alone(gpt: GPT, head: Callable[[Tensor], Tensor], prompt: list[int], new: in
 @ALL
 def test_each_goes_on_as_alone(shape: dict[str, Any]) -> None:
     gpt, head = model(**shape)
-    together = generate_together(gpt, head, PROMPTS, max_new_tokens=9, sampling=GREEDY, ended=lambda _: False)
+    together = generate_batched(gpt, head, PROMPTS, max_new_tokens=9, sampling=GREEDY, ended=lambda _: False)
     assert together == [alone(gpt, head, prompt, 9) for prompt in PROMPTS]
 
 
@@ -39,7 +39,7 @@ def test_each_ends_when_it_is_complete(every: int) -> None:
 
     expected = [next((text[:n] for n in range(1, 9) if ended(text[:n])), text) for text in whole]
     assert len({len(text) for text in expected}) > 2, "all end at once"
-    assert generate_together(gpt, head, PROMPTS, max_new_tokens=9, sampling=GREEDY, ended=ended) == expected
+    assert generate_batched(gpt, head, PROMPTS, max_new_tokens=9, sampling=GREEDY, ended=ended) == expected
 
 
 def test_tokens_are_drawn_with_the_given_numbers() -> None:
@@ -48,7 +48,7 @@ def test_tokens_are_drawn_with_the_given_numbers() -> None:
 
     def draw(seed: int) -> list[int]:
         generator = torch.Generator().manual_seed(seed)
-        drawn = generate_together(
+        drawn = generate_batched(
             gpt, head, prompts, max_new_tokens=1, sampling=Sampling(), ended=lambda _: False, generator=generator
         )
         return [token for (token,) in drawn]
@@ -63,4 +63,4 @@ def test_tokens_are_drawn_with_the_given_numbers() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     gpt, head = model()
     with pytest.raises(InputError, match="a prompt of 7 tokens and 10 new ones do not fit block_size=16"):
-        generate_together(gpt, head, PROMPTS, max_new_tokens=10, sampling=GREEDY, ended=lambda _: False)
+        generate_batched(gpt, head, PROMPTS, max_new_tokens=10, sampling=GREEDY, ended=lambda _: False)

@@ -9,7 +9,7 @@ from torch import Tensor
 from gpt_lightning.models import KVCache
 from gpt_lightning.models.generation import decoder as decoder_file
 from gpt_lightning.models.generation.decoder import Decoder
-from gpt_lightning.models.generation.int8 import quantise
+from gpt_lightning.models.generation.int8 import quantize
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.models.lora import LoRA, add_adapters
@@ -84,7 +84,7 @@ def test_weights_of_eight_bits(plain_blocks: list[int], shape: dict[str, Any]) -
     gpt.float()
     ids = random_ids(3, BLOCK_SIZE)
     with torch.no_grad():
-        quantise(gpt, LMHead(gpt.config.n_embd, 61))
+        quantize(gpt, LMHead(gpt.config.n_embd, 61))
         expected = gpt(ids)
     torch.testing.assert_close(decoded(gpt, ids, [9, 1, 6]), expected, rtol=1e-2, atol=1e-2)
     assert plain_blocks

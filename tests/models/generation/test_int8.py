@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.generation.generate import generate
-from gpt_lightning.models.generation.int8 import Int8Linear, quantise
+from gpt_lightning.models.generation.int8 import Int8Linear, quantize
 from gpt_lightning.models.lm_head import LMHead
 from tests.models.generation.test_generate import GREEDY, SHAPES
 from tests.models.huggingface.test_parity import random_ids
@@ -74,7 +74,7 @@ def test_a_model_is_that_of_the_rounded_weights(shape: dict[str, Any], mlp: str)
     expected = nn.functional.linear(gpt(ids), rounded(head.weight).float())
     expected = 5.0 * (expected / 5.0).tanh()
 
-    int8_head = quantise(gpt, head)
+    int8_head = quantize(gpt, head)
     held = {name: p for name, p in gpt.named_parameters() if p.ndim == 2}
     assert {name.split(".")[0] for name in held} <= {"token_embedding", "position_embedding"}, "no float matrix is left"
     actual = int8_head(gpt(ids))

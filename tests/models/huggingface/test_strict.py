@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpt_lightning.atomic_files import digest_of
+from gpt_lightning.atomic_files import json_sha256
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.huggingface import load_weights, read_config
@@ -25,7 +25,7 @@ def change_json(path: Path, **values: Any) -> None:
     """Set keys of a JSON file; None where a key shall go."""
     content = json.loads(path.read_text()) | values
     if content.pop("sha256", None) is not None:  # whoever means harm can add one up too
-        content["sha256"] = digest_of(content)
+        content["sha256"] = json_sha256(content)
     path.write_text(json.dumps({key: value for key, value in content.items() if value != "absent"}))
 
 
