@@ -53,14 +53,14 @@ def text(folder: Path, block_size: int, **arguments: Any) -> PackedBlocks:
     return PackedBlocks(TokenStream(shards), block_size=block_size, **(defaults | arguments))
 
 
-def atomic_write(rows: PackedBlocks, epoch: int = 0) -> Any:
+def whole(rows: PackedBlocks, epoch: int = 0) -> Any:
     return rows.batch(epoch, np.arange(len(rows)))
 
 
 @pytest.mark.parametrize("length", [2, 3, 8, 9, 10, 16, 17, 18, 101])
 @pytest.mark.parametrize("block_size", [1, 7, 8])
 def test_in_order_every_token_but_the_first_is_predicted_once(length: int, block_size: int) -> None:
-    batch = atomic_write(numbers(length, block_size))
+    batch = whole(numbers(length, block_size))
     labelled = batch["labels"] != IGNORE_INDEX
     assert batch["labels"].shape == batch["input_ids"].shape == (-(-(length - 1) // block_size), block_size)
     assert batch["labels"][labelled].tolist() == list(range(1, length))
@@ -68,7 +68,7 @@ def test_in_order_every_token_but_the_first_is_predicted_once(length: int, block
     assert labelled.flatten().tolist() == sorted(labelled.flatten().tolist(), reverse=True)
     assert batch["num_bytes"].tolist() == ((batch["labels"] % 5 + 1) * labelled).sum(1).tolist()
     for epoch in (1, 2):
-        assert atomic_write(numbers(length, block_size), epoch)["labels"].equal(batch["labels"])
+        assert whole(numbers(length, block_size), epoch)["labels"].equal(batch["labels"])
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_in_order_every_token_but_the_first_is_predicted_once(length: int, block
 def test_an_epoch_misses_less_than_a_block(length: int, block_size: int) -> None:
     rows = numbers(length, block_size, seed=3)
     for epoch in range(4):
-        batch = atomic_write(rows, epoch)
+        batch = whole(rows, epoch)
         labels = batch["labels"].flatten()
         assert (labels == (batch["input_ids"].flatten() + 1) % length).all(), "each label follows its input, in a ring"
         assert len(labels) == len(set(labels.tolist())), "no token is predicted twice"
@@ -90,12 +90,10 @@ def test_epochs_differ_in_order_and_in_borders_and_seeds_do() -> None:
     for seed in range(3):
         rows = numbers(1000, 16, seed=seed)
         for epoch in range(20):
-            starts = atomic_write(rows, epoch)["input_ids"][:, 0]
+            starts = whole(rows, epoch)["input_ids"][:, 0]
             orders.add(tuple(starts.tolist()))
             borders |= set((starts % 1000 % 16).tolist())
-            assert atomic_write(numbers(1000, 16, seed=seed), epoch)["input_ids"][:, 0].equal(starts), (
-                "a function of both"
-            )
+            assert whole(numbers(1000, 16, seed=seed), epoch)["input_ids"][:, 0].equal(starts), "a function of both"
             assert starts.tolist() != sorted(starts.tolist())
     assert len(orders) == 60
     assert len(borders) > 10  # of 16
@@ -104,7 +102,7 @@ def test_epochs_differ_in_order_and_in_borders_and_seeds_do() -> None:
 def test_any_rows_of_an_epoch_are_those_of_the_whole() -> None:
     rows = numbers(200, 8, seed=0)
     for epoch in (0, 5):
-        batch = atomic_write(rows, epoch)
+        batch = whole(rows, epoch)
         some = rows.batch(epoch, np.array([7, 0, 24]))
         assert some["input_ids"].equal(batch["input_ids"][[7, 0, 24]])
         assert some["labels"].equal(batch["labels"][[7, 0, 24]])
@@ -142,7 +140,7 @@ def test_padding_rows_have_no_labels_and_no_bytes(seed: int | None, mask_documen
 def test_real_text_in_order(tmp_path: Path) -> None:
     rows = text(tmp_path, 8)
     stream = [token for document in DOCUMENTS for token in (END, *document.encode())] + [END]
-    batch = atomic_write(rows)
+    batch = whole(rows)
     labelled = batch["labels"] != IGNORE_INDEX
     assert batch["labels"][labelled].tolist() == stream[1:]
     assert batch["input_ids"][labelled].tolist() == stream[:-1]
@@ -152,7 +150,7 @@ def test_real_text_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", [None, 0])
 def test_document_ids_rise_where_a_document_starts(tmp_path: Path, seed: int | None) -> None:
-    batch = atomic_write(text(tmp_path, 8, mask_documents=True, seed=seed), epoch=1)
+    batch = whole(text(tmp_path, 8, mask_documents=True, seed=seed), epoch=1)
     for ids, documents in zip(batch["input_ids"].tolist(), batch["document_ids"].tolist(), strict=True):
         for position in range(1, 8):
             assert documents[position] - documents[position - 1] == (ids[position] == END)
