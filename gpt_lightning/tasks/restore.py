@@ -6,18 +6,20 @@ from typing import Any, TypeVar
 
 from gpt_lightning.models.lora import LoRA, check_base, merge_adapters, weights_sha256
 from gpt_lightning.tasks.base import Task
-from gpt_lightning.tasks.saving import argument_types
+from gpt_lightning.tasks.saving import accepted_arguments, argument_types
 
 T = TypeVar("T", bound=Task)
 
 
 def build_task(task_class: type[T], hyper_parameters: Mapping[str, Any]) -> T:
     """Build the task that hyper-parameters describe, with the weights of ``init_from`` or random ones."""
-    types = argument_types(task_class)
+    types, accepted = argument_types(task_class), accepted_arguments(task_class)
+    # A class that fixes the backbone in its constructor may still ask for the number of ids.
+    values = {"vocab_size": hyper_parameters["backbone"]["vocab_size"]} if "backbone" not in accepted else {}
     arguments = {
         name: types[name](**value) if is_dataclass(types[name]) and isinstance(value, dict) else value
-        for name, value in hyper_parameters.items()
-        if name != "task"
+        for name, value in (values | dict(hyper_parameters)).items()
+        if name in accepted
     }
     return task_class(**arguments)
 

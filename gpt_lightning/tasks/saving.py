@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, get_type_hints
 
+from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.parsing import collect_init_args
 from torch import nn
@@ -39,6 +40,16 @@ def constructor_arguments(frame: FrameType) -> dict[str, Any]:
     """Return the arguments of the constructors that lead to ``frame``, the base class's, by name."""
     collected = collect_init_args(frame, [], classes=(LightningModule,))
     return {name: value for arguments in collected for name, value in arguments.items()}
+
+
+def accepted_arguments(task_class: type) -> set[str]:
+    """Return the names of the arguments that a class's constructor takes, also those that it relays to its base.
+
+    jsonargparse follows ``super().__init__(**settings)``, so the names are those of the command line.
+    """
+    parser = ArgumentParser()
+    parser.add_class_arguments(task_class, fail_untyped=False, sub_configs=True)
+    return set(vars(parser.get_defaults(skip_validation=True)))
 
 
 def argument_types(task_class: type) -> dict[str, Any]:

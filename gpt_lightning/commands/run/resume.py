@@ -16,6 +16,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
+from gpt_lightning.tasks.saving import accepted_arguments
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -64,7 +65,9 @@ class Saved(NamedTuple):
             )
         task, labels, init_from = (hparams.pop(name, None) for name in ("task", "labels", "init_from"))
         origin = Origin("checkpoint", str(path))
-        model = parser.parse_values({"model": {"class_path": task, "init_args": hparams}})
+        accepted = accepted_arguments(class_at(task))
+        taken = {name: value for name, value in hparams.items() if name in accepted}
+        model = parser.parse_values({"model": {"class_path": task, "init_args": taken}})
         arguments = flatten(model, origin)
         classes = {"model.class_path": arguments.pop("model.class_path")}
         if (module := _data_module(checkpoint, class_at(model.model.class_path), allowed)) is not None:

@@ -194,4 +194,4 @@ def test_a_compiled_backbone_learns_the_same(tmp_path: Path, shape: dict[str, An
     assert len(found) == 3
     assert found == pytest.approx(expected, rel=1e-5)
     assert compiled.keys() == weights.keys()
-    torch.testing.assert_close(compiled, weights, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(compiled, weights, rtol=1e-4, atol=3e-5)

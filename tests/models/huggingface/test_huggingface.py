@@ -356,11 +356,12 @@ def test_a_task_without_a_head_of_hugging_face(tmp_path: Path) -> None:
     for name, value in ours.state_dict().items():
         assert again.state_dict()[name].equal(value), name
     assert gpt.token_embedding.weight.equal(ours.backbone.token_embedding.weight)
-    saved(tmp_path / "llama", "llama", "SequenceClassification")
-    with pytest.raises(InputError, match="holds a LlamaForSequenceClassification, not a Regression"):
-        load_weights(
-            Regression(backbone=read_config(tmp_path / "llama").config, labels=LABELS), read_config(tmp_path / "llama")
-        )
+    theirs = saved(tmp_path / "llama", "llama", "SequenceClassification")
+    theirs.base_model.save_pretrained(tmp_path / "bare")
+    for folder, held in [("llama", "LlamaForSequenceClassification"), ("bare", "backbone alone")]:
+        pretrained = read_config(tmp_path / folder)
+        with pytest.raises(InputError, match=f"holds a {held}, not a Regression"):
+            load_weights(Regression(backbone=pretrained.config, labels=LABELS), pretrained)
 
 
 def test_a_classifier_of_the_last_token_has_no_bias() -> None:
