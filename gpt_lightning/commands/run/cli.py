@@ -26,7 +26,7 @@ from gpt_lightning.checkpoints.run_folder import (
 )
 from gpt_lightning.commands.guard.config_guard import TRUSTED, check
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
-from gpt_lightning.commands.run.command_line import CommandLine, predict_in_short
+from gpt_lightning.commands.run.command_line import CommandLine, read_predict_shorthand
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
 from gpt_lightning.commands.run.layers import Values, from_flags, nest, overlay
 from gpt_lightning.commands.run.parser import RunParser, importing_only
@@ -135,21 +135,21 @@ class CLI(LightningCLI):
         ckpt_path = line.ckpt_path if given is None else given.value
         saved = None if ckpt_path is None else Saved.read(run, ckpt_path, subcommand, self.allowed)
         said = overlay(line.read(run, saved.classes if saved else {}), self.overrides)
-        if saved is None and (found := self._named(run, said, subcommand)) is not None:
+        if saved is None and (found := self._find_checkpoint(run, said, subcommand)) is not None:
             saved = Saved.read(run, found, subcommand, self.allowed)
             said = overlay(saved.classes, said)
-        values = self._values(saved, said, subcommand)
+        values = self._merge_checkpoint(saved, said, subcommand)
         if "model.class_path" in values and "data.class_path" in values:
             link(run, *(class_at(values[f"{part}.class_path"].value) for part in ("model", "data")))
         self.config = parser.parse_object({"subcommand": subcommand, subcommand: nest(values)})
 
     @staticmethod
-    def _named(parser: RunParser, said: Values, subcommand: str) -> str | None:
+    def _find_checkpoint(parser: RunParser, said: Values, subcommand: str) -> str | None:
         """Return the checkpoint that a file names, or the one to resume from."""
         named = said["ckpt_path"].value if "ckpt_path" in said else None
         return resumable(parser, said) if named is None and subcommand == "fit" else named
 
-    def _values(self, saved: Saved | None, said: Values, subcommand: str) -> Values:
+    def _merge_checkpoint(self, saved: Saved | None, said: Values, subcommand: str) -> Values:
         """Return the user's values with those of the checkpoint that they continue, evaluate or start from."""
         if saved is not None:
             self.model_folder = saved.path if saved.path.is_dir() else None
@@ -307,7 +307,7 @@ def main(arguments: list[str]) -> int:
     quiet()
     try:
         with contextlib.ExitStack() as stack:
-            CLI(*(predict_in_short(arguments, stack) if arguments[0] == "predict" else (arguments, {})))
+            CLI(*(read_predict_shorthand(arguments, stack) if arguments[0] == "predict" else (arguments, {})))
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     return 0

@@ -88,7 +88,7 @@ def _flag_keys(flags: list[str]) -> Iterator[tuple[str, str]]:
             yield full_key(flag.removeprefix("--")), flag
 
 
-def predict_in_short(arguments: list[str], stack: ExitStack) -> tuple[list[str], dict[str, Any]]:
+def read_predict_shorthand(arguments: list[str], stack: ExitStack) -> tuple[list[str], dict[str, Any]]:
     """Read ``--model MODEL --input FILE [--output FILE]`` of ``predict``.
 
     Standard input, which is read more than once, is kept in a file until ``stack`` ends.

@@ -11,6 +11,7 @@ jsonargparse forces these detours:
   there comes from a flag if a flag names its key, or if it is not the value of the files.
 - Required arguments may be spread over files and flags, but every ``parse_args`` validates. ``RunParser.parse_part``
   switches this off until all layers are merged.
+- ``link_arguments`` needs a parser, so the links of the chosen classes are added between merging and completing.
 - ``parse_args`` cannot tell a default from a value that somebody gave, so the defaults of a class are asked for
   (``parser.defaults_of``) where the checkpoint is compared with them.
 """

@@ -23,7 +23,7 @@ class Reading(CLI):
         with pytest.raises(InterruptedError):
             super().__init__(["fit", *arguments], {"experiment": "mine"})
 
-    def _values(self, saved: Any, said: Values, subcommand: str) -> Values:
+    def _merge_checkpoint(self, saved: Any, said: Values, subcommand: str) -> Values:
         assert (saved, subcommand) == (None, "fit")
         self.read = said
         raise InterruptedError
