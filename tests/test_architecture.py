@@ -1,10 +1,13 @@
 """Imports point one way: from what sees much to what sees little."""
 
 import ast
+import difflib
 import graphlib
+import itertools
 from pathlib import Path
 
 import gpt_lightning
+from gpt_lightning import tasks
 from tests.tree import BEGIN, DOCUMENT, END, tree
 
 PACKAGE = Path(gpt_lightning.__file__).parent
@@ -83,6 +86,46 @@ def test_models_do_not_know_lightning() -> None:
     for room in ("models", "optim"):
         for file in (PACKAGE / room).rglob("*.py"):
             assert "import lightning" not in file.read_text(), file
+
+
+def test_no_task_is_named_by_a_string() -> None:
+    """Models and commands ask a class what it declares; a class of the user's own has any name."""
+    names = {name for name in tasks.__all__ if name != "Task"}
+    files = [file for room in ("models", "commands") for file in (PACKAGE / room).rglob("*.py")]
+    assert len(files) > 50
+    wrong = [
+        f"{file.relative_to(PACKAGE)}:{node.lineno}"
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and node.value in names
+    ]
+    assert not wrong
+
+
+def test_no_two_constructors_share_six_lines() -> None:
+    """Shared arguments are declared once, in the base class, and relayed."""
+    constructors = {
+        f"{file.stem}.{owner.name}": [line.strip() for line in ast.unparse(node).splitlines()]
+        for room in ("tasks", "data")
+        for file in (PACKAGE / room).glob("*.py")
+        for owner in ast.walk(ast.parse(file.read_text()))
+        if isinstance(owner, ast.ClassDef)
+        for node in owner.body
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+    }
+    assert len(constructors) > 8
+    arguments = {
+        name: {arg.arg for arg in ast.walk(ast.parse("\n".join(lines[:1]) + " pass")) if isinstance(arg, ast.arg)}
+        for name, lines in constructors.items()
+    }
+    for one, other in itertools.combinations(constructors, 2):
+        assert len(arguments[one] & arguments[other] - {"self", "settings"}) < 6, (one, other)
+        assert longest_common_run(constructors[one][1:], constructors[other][1:]) < 6, (one, other)
+
+
+def longest_common_run(one: list[str], other: list[str]) -> int:
+    """The number of lines of the longest piece that both have."""
+    return difflib.SequenceMatcher(None, one, other, autojunk=False).find_longest_match().size
 
 
 def test_every_room_has_a_layer() -> None:
