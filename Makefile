@@ -34,7 +34,7 @@ real-weights: .venv
 test: lint types
 	$(BIN)/pytest
 
-# Every promise of README's table, broken on purpose, hundreds of times: half an hour on two cores.
+# Every promise of README's table, broken on purpose, hundreds of times: eleven minutes on two cores.
 # make soak DATA=folder_of_data_sets adds texts that are not ours to ship.
 soak: .venv
 	SOAK=1 GPT_LIGHTNING_DATA=$(abspath $(DATA)) $(BIN)/pytest -m reliability

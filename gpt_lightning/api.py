@@ -22,9 +22,9 @@ from gpt_lightning.evaluation.text_scores import TextScore, score_texts
 from gpt_lightning.models.device import device_of
 from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM, Task
+from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.tasks.export import export_task
 from gpt_lightning.tasks.load import find_checkpoint, load_task
-from gpt_lightning.tasks.text_generation import continuation
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 

@@ -1,4 +1,4 @@
-"""The contract between data and tasks: what a batch holds.
+"""The contract between data and tasks: the keys and shapes of a batch.
 
 B rows, T tokens. Data modules make these, tasks read them, and neither imports the other. ``ids`` are what the user
 calls the rows, in training too, so that a row that does harm can be named; they are fewer than B where the last are

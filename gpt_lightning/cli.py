@@ -1,4 +1,4 @@
-"""The one entry point, ``gpt-lightning``: the Trainer's subcommands and ours.
+"""Entry point of ``gpt-lightning``: finds the command and imports nothing heavy.
 
 Everything heavy is imported by the command that needs it, so that ``--help`` and typing errors answer at once.
 """

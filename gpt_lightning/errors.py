@@ -1,4 +1,4 @@
-"""The exceptions that are no defects of ours: what the user can mend, what stopped a run, who interrupted it."""
+"""Exceptions with a message for the user: invalid input, a run that cannot continue, an interruption."""
 
 
 class InputError(ValueError):

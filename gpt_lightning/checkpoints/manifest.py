@@ -1,4 +1,4 @@
-"""Which checkpoints a run has, and what their bytes must be.
+"""The list of a run's checkpoints with their SHA-256 digests, and the check of a file before it is loaded.
 
 ``manifest.json`` lies beside the checkpoints and is written after them: what it lists is complete.
 """

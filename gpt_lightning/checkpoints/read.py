@@ -1,4 +1,4 @@
-"""Reading checkpoints, without running anything that they hold."""
+"""Safe reading of checkpoints and of the weights in them: no pickle, no code."""
 
 import pickle
 import zipfile

@@ -1,4 +1,4 @@
-"""Where a run lives: a folder of its own, and one process at a time."""
+"""Run folders: one per run, locked by one process, and the newest good checkpoint in them."""
 
 import fcntl
 import os

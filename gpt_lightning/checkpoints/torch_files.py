@@ -1,4 +1,4 @@
-"""How the bytes of a checkpoint get to the disk and back."""
+"""Lightning's ``CheckpointIO``: atomic writing, finite numbers only, safe reading."""
 
 import errno
 import math

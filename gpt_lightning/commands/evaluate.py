@@ -1,4 +1,4 @@
-"""``gpt-lightning evaluate``: several runs in one table."""
+"""``gpt-lightning evaluate``: compare several runs in one table."""
 
 import contextlib
 import json

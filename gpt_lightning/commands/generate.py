@@ -39,8 +39,8 @@ def main(argv: list[str]) -> int:
     from gpt_lightning.models.generation.generate import Sampling
     from gpt_lightning.models.generation.int8 import quantize
     from gpt_lightning.tasks import CausalLM
+    from gpt_lightning.tasks.continuation import continuation
     from gpt_lightning.tasks.load import find_checkpoint, load_task
-    from gpt_lightning.tasks.text_generation import continuation
 
     sampling = Sampling(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
     if options.max_new_tokens < 1:

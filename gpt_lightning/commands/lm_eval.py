@@ -1,4 +1,4 @@
-"""``gpt-lightning lm-eval``: a language model on tasks of lm-evaluation-harness."""
+"""``gpt-lightning lm-eval``: evaluate a language model with lm-evaluation-harness."""
 
 import json
 import sys

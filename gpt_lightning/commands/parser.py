@@ -1,4 +1,4 @@
-"""Errors of the command line and of YAML files, in a few lines that say how to mend them."""
+"""Base parser of all commands: short errors, the nearest known key, shared options."""
 
 import difflib
 import re

@@ -1,4 +1,4 @@
-"""``gpt-lightning quickstart``: from nothing to text and four fine-tuned heads, to see that everything works."""
+"""``gpt-lightning quickstart``: pretrain a nano model and fine-tune four heads on generated data."""
 
 import contextlib
 import io
@@ -60,8 +60,8 @@ def pretrain(max_steps: int | None) -> Path:
     from gpt_lightning.metrics.language import unigram_cross_entropy
     from gpt_lightning.models.generation.generate import Sampling
     from gpt_lightning.tasks import CausalLM
+    from gpt_lightning.tasks.continuation import continuation
     from gpt_lightning.tasks.load import find_checkpoint, load_task
-    from gpt_lightning.tasks.text_generation import continuation
 
     shorter = {} if max_steps is None else {"trainer.max_steps": max_steps}
     cli = CLI(["fit", "-c", str(CONFIGS / "pretrain_toy_world.yaml")], {"trainer.devices": 1, **shorter})

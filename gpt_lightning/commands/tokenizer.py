@@ -1,4 +1,4 @@
-"""``gpt-lightning tokenizer``: train a tokenizer on your text, or look at what one makes of a text."""
+"""``gpt-lightning tokenizer``: train a tokenizer, or show the tokens of a text."""
 
 from itertools import islice
 from pathlib import Path

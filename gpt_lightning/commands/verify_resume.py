@@ -1,4 +1,4 @@
-"""``gpt-lightning verify-resume``: whether a run that is killed and resumed ends where it would have ended."""
+"""``gpt-lightning verify-resume``: compare a run that is killed and resumed with one that is not, step by step."""
 
 import argparse
 import json

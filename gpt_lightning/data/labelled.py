@@ -1,4 +1,4 @@
-"""Base class of the data modules whose rows have labels and fit in memory."""
+"""Base class of the data modules whose rows have labels and fit in memory; invalid rows stop the run or are skipped."""
 
 import re
 from abc import abstractmethod

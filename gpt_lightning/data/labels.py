@@ -1,4 +1,4 @@
-"""Label maps: which names there are, and which of them a row has."""
+"""Label names: reading them, and checking the labels of rows against them."""
 
 import difflib
 import json

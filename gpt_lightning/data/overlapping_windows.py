@@ -1,4 +1,4 @@
-"""Texts longer than a model can read become windows that overlap.
+"""Overlapping windows over texts that are longer than the context.
 
 A piece is what a model counts (a token); a word is one or more pieces that stay together.
 """

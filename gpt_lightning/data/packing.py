@@ -1,4 +1,4 @@
-"""Blocks of packed text: what a language model is trained on.
+"""Packed blocks of text for language modeling.
 
 N tokens of the split, T tokens of a block, B rows.
 """

@@ -1,4 +1,4 @@
-"""A shuffled order that is computed, not stored."""
+"""A shuffled order that is computed instead of stored."""
 
 import hashlib
 

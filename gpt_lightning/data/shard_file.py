@@ -1,4 +1,4 @@
-"""One shard: a file of tokens that shows when it is not what was written.
+"""Reading and writing one shard of token ids, with a check for damage.
 
 A header of 4096 bytes (magic, crc32 of the rest, JSON), the tokens, and a crc32 of every 256 KiB of them, so that a
 flipped bit is found before it is trained on, and opening costs no more than reading the header.

@@ -1,4 +1,4 @@
-"""Text tokenized once, into shards that are read as one array.
+"""Text tokenized once into shards, which are read as one array.
 
 A split is one stream of tokens: every document is preceded by the end of text, and one more ends the split. The stream
 is cut into shards, ``00000.tokens`` and on.

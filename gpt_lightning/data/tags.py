@@ -1,4 +1,4 @@
-"""Tags of words (BIO and BIOES) and the spans of text that they mean.
+"""BIO and BIOES tags, and the spans of text that they stand for.
 
 A span is (start, stop, label) and a word is (start, stop), in characters; words are in order and do not overlap.
 """

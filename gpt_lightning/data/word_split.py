@@ -1,4 +1,4 @@
-"""Text to words: where a tag or an answer may begin and end.
+"""Splitting of texts into words.
 
 Each character falls into a class, and a regular expression over the classes finds the words: Python's own ``re`` knows
 neither combining marks nor scripts.

@@ -1,4 +1,4 @@
-"""How well rows are classified: one label of several, or any set of labels."""
+"""Metrics of single-label and multi-label classification."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""How well entities are found: F1 of whole entities by the rules of CoNLL's conlleval, which seqeval follows too."""
+"""Precision, recall and F1 of whole entities, by the rules of CoNLL's conlleval and seqeval."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How well text is predicted, weighted by tokens whatever the batches and ranks."""
+"""Loss, perplexity and bits per byte, weighted by tokens."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The mean loss that every metric of a task carries, exact whatever the batches, ranks and dtypes."""
+"""The mean loss that every metric of a task contains, exact for any batches, ranks and dtypes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

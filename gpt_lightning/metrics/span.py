@@ -1,4 +1,4 @@
-"""How well answers are found in a text: exact match and F1 as SQuAD 1.1 and 2.0 define them.
+"""Exact match and F1 of extracted answers, as SQuAD 1.1 and 2.0 define them.
 
 Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, and 2018, https://arxiv.org/abs/1806.03822.
 """

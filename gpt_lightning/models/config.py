@@ -1,4 +1,4 @@
-"""The shape of the backbone."""
+"""``GPTConfig``, the configuration of the backbone."""
 
 import math
 from dataclasses import dataclass

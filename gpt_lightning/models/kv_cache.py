@@ -1,4 +1,4 @@
-"""Keys and values of the tokens seen so far, so that a new token costs one row of attention."""
+"""Key/value cache for incremental decoding."""
 
 import torch
 from torch import Tensor

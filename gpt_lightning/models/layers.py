@@ -1,4 +1,4 @@
-"""The parts of a block: normalisation, rotary positions, attention, MLP.
+"""Parts of a transformer block: normalization, rotary positions, attention, MLP.
 
 B batch, T tokens, S tokens attended to, H query heads, G key/value heads, D width of a head, C channels.
 """

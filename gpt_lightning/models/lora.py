@@ -1,4 +1,4 @@
-"""Low-rank adapters: what a run trains beside the weights of a backbone that stays as it is."""
+"""LoRA adapters on a frozen backbone, and merging them."""
 
 import hashlib
 from collections.abc import Iterator, Mapping

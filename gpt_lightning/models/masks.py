@@ -1,4 +1,4 @@
-"""Attention masks: which token may attend to which.
+"""Attention masks.
 
 B batch, T tokens, S tokens attended to (cached ones first).
 """

@@ -1,4 +1,4 @@
-"""Optimisation: parameter groups, the optimizer, the learning rate over time."""
+"""Optimization: parameter groups, optimizers, learning-rate schedules."""
 
 from gpt_lightning.optim.fine_tuning import FineTuning
 from gpt_lightning.optim.optimizer import OptimizerConfig

@@ -1,4 +1,4 @@
-"""How much of a pretrained backbone learns, and how fast."""
+"""Freezing and layer-wise learning rates for fine-tuning."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which parameters decay, how fast each learns, and which are matrices to Muon."""
+"""Parameter groups: weight decay, learning-rate ratios, matrices for Muon."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

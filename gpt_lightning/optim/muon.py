@@ -1,4 +1,4 @@
-"""Muon for the matrices inside the blocks and AdamW for everything else, in one optimizer.
+"""Muon for the matrices of the blocks and AdamW for all other parameters, as one optimizer.
 
 N matrices of one shape, R rows, C columns.
 """

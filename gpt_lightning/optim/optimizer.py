@@ -1,4 +1,4 @@
-"""What turns gradients into steps, and its settings."""
+"""``OptimizerConfig``: the optimizer's settings, and building it from them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The learning rate over time, as a function of the optimizer step and nothing else."""
+"""Learning-rate schedules: warmup, then constant, linear, cosine or warmup-stable-decay."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The base of all tasks: one backbone, one head, token-weighted optimizer steps, one way to log."""
+"""Base class of all tasks: backbone, head, token-weighted optimizer steps, logging."""
 
 import inspect
 import math

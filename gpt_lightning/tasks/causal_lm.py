@@ -1,4 +1,4 @@
-"""Pretraining: predict the next token."""
+"""Causal language modeling."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar

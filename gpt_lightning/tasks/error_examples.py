@@ -1,4 +1,4 @@
-"""The rows that a model got most wrong, for people to read."""
+"""The hardest examples of a validation."""
 
 import heapq
 import itertools

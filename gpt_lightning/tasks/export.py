@@ -1,4 +1,4 @@
-"""Write a task and its tokenizer as a model folder, or its adapters in peft's format."""
+"""Exporting a task and its tokenizer as a model folder, or its adapters in peft's format."""
 
 import json
 from pathlib import Path

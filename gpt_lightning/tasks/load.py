@@ -1,4 +1,4 @@
-"""From a checkpoint or a model folder to the task in it."""
+"""Loading a task from a checkpoint or a model folder, and finding its class."""
 
 import importlib
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Answers that stand in a context, and whether there is one."""
+"""Extractive question answering, with or without an answer in the context."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""From hyper-parameters and weights, as a checkpoint holds them, to a task."""
+"""Building a task from the hyper-parameters and weights of a checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass

@@ -1,4 +1,4 @@
-"""A label for a text, or several."""
+"""Classification of texts, with one label or several."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A tag for every word: named entities, slots."""
+"""Classification of words: named entities, slots."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal

@@ -1,4 +1,4 @@
-"""Where tokenizers come from: characters, bytes or BPE of the training text, a file, a folder, or the hub."""
+"""Building tokenizers (characters, bytes, BPE) and loading them from files, folders or the hub."""
 
 import hashlib
 import json

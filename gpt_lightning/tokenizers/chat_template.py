@@ -1,4 +1,4 @@
-"""A chat as the text that its model was trained on."""
+"""Chat templates: a conversation as the text that its model was trained on."""
 
 import json
 import re

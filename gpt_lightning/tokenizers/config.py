@@ -1,4 +1,4 @@
-"""What Hugging Face keeps beside a ``tokenizer.json``: what the special tokens are for, and how a chat is written."""
+"""``tokenizer_config.json``: special tokens and the chat template."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""One tokenizer class, whatever its tokens are: text to ids and back, and one ``tokenizer.json``."""
+"""One tokenizer class for all kinds of tokens: text to ids and back."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""How a passage of the toy world is told: the world's facts, and a teller that fills sentence templates with them.
+"""Passages of the toy world: its facts, and sentence templates filled with them.
 
 Spans, answers and facts are noted while a slot is filled; nothing is searched for in the finished text. Every draw goes
 through ``Random.random``, the one method whose sequence Python promises to keep.

@@ -1,4 +1,4 @@
-"""The toy world: short English passages about invented people, places, organisations and things.
+"""Writing the toy world: passages about invented people, places, organizations and things.
 
 A text to pretrain on and rows for four tasks (topic, sentiment, names, questions), from one generator, so that what
 pretraining reads of the world is what the tasks ask about. Names of people, places and organisations share their

@@ -1,10 +1,10 @@
-"""What happens around a run: checkpoints, speed, samples, what a person sees."""
+"""Lightning callbacks: checkpoints, throughput, samples, reports."""
 
-from gpt_lightning.training.checkpoint import Checkpoints
-from gpt_lightning.training.evaluation import Evaluation
+from gpt_lightning.training.checkpoint_callback import Checkpoints
+from gpt_lightning.training.evaluation_report import Evaluation
 from gpt_lightning.training.interruption import Interruption
 from gpt_lightning.training.lm_eval_callback import LMEval
-from gpt_lightning.training.predictions import PredictionWriter
+from gpt_lightning.training.prediction_writer import PredictionWriter
 from gpt_lightning.training.progress import ProgressLines, Summary
 from gpt_lightning.training.randomness import RandomnessByPosition
 from gpt_lightning.training.reports import Reports

@@ -1,4 +1,4 @@
-"""What decides which rows training sees, and in which order: a run that goes on with another is another run."""
+"""What identifies the rows of training and their order, so that no run resumes with others."""
 
 import os
 from collections.abc import Mapping

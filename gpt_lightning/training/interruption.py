@@ -1,4 +1,4 @@
-"""What happens when a signal asks a run to end."""
+"""Callback that ends a run cleanly when a signal asks for it."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""How a language model does on tasks of lm-evaluation-harness, while it is trained."""
+"""Callback that evaluates a language model with lm-evaluation-harness during training."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.tasks import CausalLM
-from gpt_lightning.training.checkpoint import tokenizer_of
+from gpt_lightning.training.checkpoint_callback import tokenizer_of
 from gpt_lightning.training.throughput import Throughput
 from gpt_lightning.training.validation import is_last_step
 

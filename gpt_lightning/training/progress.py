@@ -1,4 +1,4 @@
-"""What a person sees while training runs, and when it has ended."""
+"""Progress bars, progress lines and the summary at the end."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
 from gpt_lightning.checkpoints.manifest import Manifest
-from gpt_lightning.training.checkpoint import Checkpoints
+from gpt_lightning.training.checkpoint_callback import Checkpoints
 
 
 def progress_bar() -> L.Callback:

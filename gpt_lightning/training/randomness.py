@@ -1,4 +1,4 @@
-"""Random numbers as a function of where training stands."""
+"""Random seeds that depend on the position in training only."""
 
 import hashlib
 import os

@@ -6,8 +6,8 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from gpt_lightning.data.sources.row_formats import without_surrogates
 from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM
-from gpt_lightning.tasks.text_generation import continuation
-from gpt_lightning.training.checkpoint import tokenizer_of
+from gpt_lightning.tasks.continuation import continuation
+from gpt_lightning.training.checkpoint_callback import tokenizer_of
 from gpt_lightning.training.show import show_text, shows_text, verbatim
 
 

@@ -1,4 +1,4 @@
-"""Text and images for every logger that can show them."""
+"""Sending text and images to TensorBoard, CSV, MLflow, W&B, and loggers with W&B's methods."""
 
 import inspect
 from pathlib import Path

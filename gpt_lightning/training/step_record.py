@@ -1,4 +1,4 @@
-"""What each step did, as hashes: to compare two runs step by step."""
+"""Callback that writes hashes of every step, to compare two runs."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""How fast it goes, against how fast it could."""
+"""Callback that measures tokens per second, model FLOPs utilization and memory."""
 
 import resource
 import sys

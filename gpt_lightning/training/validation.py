@@ -1,4 +1,4 @@
-"""When validation runs, beside the trainer's own interval."""
+"""Callback for validations at the end of training and after an interruption."""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ import pytest
 
 from gpt_lightning.checkpoints.run_folder import make_folder
 from gpt_lightning.errors import InputError
-from gpt_lightning.training.checkpoint import check_room
+from gpt_lightning.training.checkpoint_callback import check_room
 from tests.commands.run.test_cli import Run, fit, run
 from tests.reliability import processes
 from tests.reliability.conftest import many, tally

@@ -14,7 +14,7 @@ from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig
 from gpt_lightning.tasks import CausalLM, Task, TokenClassification
 from gpt_lightning.tasks.restore import restore_task
-from gpt_lightning.training.checkpoint import check_room
+from gpt_lightning.training.checkpoint_callback import check_room
 from tests.runs import trainer
 from tests.tasks.batches import TAGS
 

@@ -1,4 +1,4 @@
-"""A checkpoint of Lightning's that names the class to build, refused before torch is imported to read it."""
+"""Refusal of checkpoints that tell Lightning to import a class; ``tasks/load.py`` chooses the class of a task."""
 
 import pickletools
 import zipfile

@@ -1,4 +1,4 @@
-"""What a command line and its YAML files would import, refused before anything is: only what the user allows.
+"""Refusal of flags and YAML files that would import what the user does not allow.
 
 The parser imports whatever stands where a class can stand, and asks whether it fits afterwards.
 """

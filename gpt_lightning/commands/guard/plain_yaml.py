@@ -1,4 +1,4 @@
-"""YAML text -> nodes of plain values: nothing is built, and whatever is sent in, the answer comes at once."""
+"""YAML as nodes of plain values, bounded in size, depth and number."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

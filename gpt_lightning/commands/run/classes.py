@@ -1,4 +1,4 @@
-"""The task and the data module of a run: which go together, and which values one takes from the other."""
+"""The classes of a run's task and data module: which go together, and which values one takes from the other."""
 
 import importlib
 from typing import Any

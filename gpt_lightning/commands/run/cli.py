@@ -1,4 +1,4 @@
-"""``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with our defaults."""
+"""LightningCLI with our defaults, for ``fit``, ``validate``, ``test`` and ``predict``."""
 
 import argparse
 import contextlib
@@ -28,10 +28,10 @@ from gpt_lightning.commands.guard.config_guard import TRUSTED, check
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
 from gpt_lightning.commands.run.command_line import CommandLine, read_predict_shorthand
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
-from gpt_lightning.commands.run.layers import Values, from_flags, nest, overlay
 from gpt_lightning.commands.run.parser import RunParser, importing_only
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
+from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpt_lightning.commands.run.layers import Origin, Value, Values, flatten, full_key, nest
 from gpt_lightning.commands.run.parser import RunParser
+from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flatten, full_key, nest
 from gpt_lightning.errors import InputError
 
 

@@ -1,4 +1,4 @@
-"""What a run takes from its device where the user leaves it open: the precision, and whether it is compiled."""
+"""Precision and compilation for the device, where the user leaves them open."""
 
 import ctypes
 import importlib.util

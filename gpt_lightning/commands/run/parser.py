@@ -1,4 +1,4 @@
-"""The parser of ``fit`` and its siblings: it knows the keys of every task and data module."""
+"""The parser of ``fit``, ``validate``, ``test`` and ``predict``, which knows the keys of every task and data module."""
 
 import contextlib
 import re

@@ -9,8 +9,8 @@ from gpt_lightning import data
 from gpt_lightning.checkpoints.read import find_base
 from gpt_lightning.checkpoints.run_folder import newest_good, newest_run
 from gpt_lightning.commands.run.classes import class_at, data_modules_for
-from gpt_lightning.commands.run.layers import Origin, Value, Values, flatten, merge, overlay
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
+from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flatten, merge, overlay
 from gpt_lightning.data.labels import read_labels
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK

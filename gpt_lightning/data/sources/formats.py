@@ -1,4 +1,4 @@
-"""One file, of any kind that is read, becomes rows that know their place in it.
+"""The reader of each file format: a file becomes rows that know their place in it.
 
 All but ``.txt`` and ``.json`` stream: a file of 10 GB costs no more memory than its longest row. What is wrong with a
 file is an InputError that names the file and, where there are lines, the line.
@@ -40,7 +40,7 @@ def supported() -> str:
 def file_rows(path: Path, column: str | None = None) -> Iterator[Row]:
     """Yield the rows of a file; of Parquet read only ``column`` where it is given and exists.
 
-    ``tables`` says what the rows of each kind of text are. A ``.txt`` or ``.json`` file is read whole.
+    ``row_formats`` says what the rows of each kind of text are. A ``.txt`` or ``.json`` file is read whole.
 
     Raises:
         InputError: the file is empty, unreadable or malformed.

@@ -1,4 +1,4 @@
-"""The text of a file, as lines or whole, becomes rows: one reader for each kind of text that holds records.
+"""Readers of text formats: JSON Lines, JSON, CSV, TSV and CoNLL.
 
 Readers of lines hold one record at a time. ``lines`` are (line number, line with its end), decoded; ``path`` is only
 for messages, which name ``path:line``.

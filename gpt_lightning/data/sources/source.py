@@ -1,4 +1,4 @@
-"""From a source (files or a Hugging Face data set) to rows and texts that know where they came from.
+"""Sources (files, folders, globs, hub datasets) as rows and texts that know where they came from.
 
 Everything streams: a file of 10 GB costs no more memory than one of 10 kB (one row, or one piece of text, at a time).
 """

@@ -1,4 +1,4 @@
-"""Texts that share their beginnings, computed once: several of them in a row, rows of like length in a batch."""
+"""Batches of texts in which common prefixes are computed once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

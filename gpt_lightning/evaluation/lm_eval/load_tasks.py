@@ -1,4 +1,4 @@
-"""Which tasks of lm-evaluation-harness are meant, and their data."""
+"""Loading of lm-evaluation-harness tasks and their data."""
 
 import contextlib
 import difflib

@@ -1,4 +1,4 @@
-"""Our language models as lm-evaluation-harness sees models: the same weights, no second copy of them.
+"""A task as lm-evaluation-harness's model class, without a second copy of the weights.
 
 What is asked, and what is answered, is what the harness's own ``HFLM`` makes of the same model in Hugging Face's
 classes.

@@ -1,4 +1,4 @@
-"""What task files of others would run, refused before anything is run.
+"""Refusal of code in the task files of lm-evaluation-harness.
 
 lm-evaluation-harness runs functions that a YAML names with ``!function``, classes, metrics that it does not know (it
 asks the ``evaluate`` library for a script), prompts from other packages, and whatever a Jinja template can reach.

@@ -1,4 +1,4 @@
-"""A model on tasks of lm-evaluation-harness, without its noise."""
+"""Running lm-evaluation-harness on a model, with its output silenced."""
 
 import contextlib
 import io

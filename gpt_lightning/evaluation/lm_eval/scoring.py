@@ -1,4 +1,4 @@
-"""How likely given tokens are, the output layer computed where it is asked for and nowhere else.
+"""Log-probabilities of given tokens, with logits only where they are needed.
 
 B batch, T tokens, C channels, V vocabulary, N positions that are asked for, U of them different ones.
 """

@@ -1,4 +1,4 @@
-"""Texts of different lengths that go on together, one token of each at a time.
+"""Batched generation for prompts of different lengths.
 
 B batch, T tokens, C channels, V vocabulary.
 """

@@ -1,4 +1,4 @@
-"""A backbone as texts are generated from it, in as few calls as there are.
+"""Inference-only forward pass with a KV cache, without module-call overhead.
 
 A token costs reading all weights once. What else it costs are calls, of modules that call modules above all: for 135M
 weights on a processor a quarter of the whole. So the blocks are plain functions here, of the same formulas.

@@ -1,4 +1,4 @@
-"""From logits to text: choosing the next token, again and again.
+"""The generation loop: sampling (temperature, top-k, top-p) and the check of speculative tokens.
 
 B batch, T tokens, V vocabulary.
 """

@@ -1,4 +1,4 @@
-"""Weights of eight bits, for generating on processors: a token costs reading all weights, and these are a quarter.
+"""Int8 quantization of weights for generation on CPUs.
 
 R rows, C channels in, N channels out.
 """

@@ -1,4 +1,4 @@
-"""Guesses at what comes next: what came next when the text last read so.
+"""Prompt-lookup speculation: proposals for the next tokens from repetitions in the text.
 
 A pass over eight tokens costs little more than one over a single token, as both read all the weights. So guesses are
 put behind the token that is certain, and as many of them are kept as the model would have drawn itself (speculative

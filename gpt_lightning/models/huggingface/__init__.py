@@ -4,7 +4,7 @@
 Hugging Face has no such model, the tensors have our names and there is no ``config.json``.
 """
 
-from gpt_lightning.models.huggingface.export import why_not_huggingface
+from gpt_lightning.models.huggingface.closest_family import why_not_huggingface
 from gpt_lightning.models.huggingface.folder import Pretrained, read_config
 from gpt_lightning.models.huggingface.heads import HuggingFaceHead
 from gpt_lightning.models.huggingface.weights import load_weights

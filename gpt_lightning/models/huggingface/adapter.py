@@ -10,7 +10,7 @@ from torch import Tensor
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.huggingface.export import why_not_huggingface
+from gpt_lightning.models.huggingface.closest_family import why_not_huggingface
 from gpt_lightning.models.huggingface.families.family import Family, qkv_widths
 from gpt_lightning.models.huggingface.folder import Pretrained
 from gpt_lightning.models.huggingface.heads import HuggingFaceHead

@@ -1,4 +1,4 @@
-"""What a folder of Hugging Face's or ours says of its model, but for the weights."""
+"""What a model folder says of its model, apart from the weights."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from gpt_lightning.models.huggingface.families import FAMILIES
 from gpt_lightning.models.huggingface.families.family import Family
 from gpt_lightning.models.huggingface.heads import HuggingFaceHead
 from gpt_lightning.models.huggingface.options import Options
-from gpt_lightning.models.huggingface.own import OWN, read_own
+from gpt_lightning.models.huggingface.own_config import OWN, read_own
 from gpt_lightning.models.huggingface.tensor_files import read_json, stored_tensors
 
 CONFIG: Final = "config.json"

@@ -1,4 +1,4 @@
-"""Folders of safetensors files: named tensors and nothing that could run."""
+"""Safetensors files, in one piece or in shards."""
 
 import json
 import math

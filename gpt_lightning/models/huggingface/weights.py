@@ -1,4 +1,4 @@
-"""The weights of a folder into a model of ours: each tensor is accounted for before the first is read."""
+"""Loading of a model folder's weights; every tensor is checked before the first is read."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.folder import Pretrained, effective
-from gpt_lightning.models.huggingface.own import check_files
+from gpt_lightning.models.huggingface.own_config import check_files
 from gpt_lightning.models.huggingface.tensor_files import (
     FLOATING,
     Parts,

@@ -1,4 +1,4 @@
-"""Write a task as a model folder."""
+"""Writing of a model folder's weights and configurations."""
 
 import math
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from torch import nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.huggingface.export import closest_family, config_json, why_not_huggingface
+from gpt_lightning.models.huggingface.closest_family import closest_family, config_json, why_not_huggingface
 from gpt_lightning.models.huggingface.folder import CONFIG
 from gpt_lightning.models.huggingface.heads import HuggingFaceHead
-from gpt_lightning.models.huggingface.own import OWN, write_own
+from gpt_lightning.models.huggingface.own_config import OWN, write_own
 from gpt_lightning.models.huggingface.tensor_files import INDEX, SINGLE, weight_files, write_json, write_tensors
 from gpt_lightning.models.huggingface.views import head_views, our_views
 

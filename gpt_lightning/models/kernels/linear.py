@@ -1,4 +1,4 @@
-"""Linear layers that are quick for a few rows, too, as when several texts are generated side by side.
+"""Linear layers that are fast for a few rows too, as in batched generation.
 
 R rows, C channels in, N channels out, K of them in a slice.
 """

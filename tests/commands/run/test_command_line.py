@@ -9,7 +9,7 @@ import yaml
 
 from gpt_lightning.checkpoints.read import find_checkpoint, read_checkpoint
 from gpt_lightning.commands.run.cli import CLI
-from gpt_lightning.commands.run.layers import Origin, Values
+from gpt_lightning.commands.run.value_layers import Origin, Values
 from tests.commands.run.test_cli import CONFIG, Run, fit, run
 
 __all__ = ["run"]

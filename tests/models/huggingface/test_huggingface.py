@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig
-from gpt_lightning.models.huggingface import export, load_weights, read_config, why_not_huggingface
+from gpt_lightning.models.huggingface import closest_family, load_weights, read_config, why_not_huggingface
 from gpt_lightning.models.huggingface.families import FAMILIES
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, TokenClassification
 from tests.models.huggingface.families import (
@@ -128,7 +128,7 @@ def test_their_folder_says_the_same_in_ours_and_goes_back_byte_by_byte(
     assert_same_logits(our_logits(ours), expected)
 
     # Export would choose Llama for some Mistral and all Phi-3 models.
-    monkeypatch.setattr(export, "FAMILIES", (pretrained.family,))
+    monkeypatch.setattr(closest_family, "FAMILIES", (pretrained.family,))
     assert save_task(tmp_path / "back", ours, pad_token_id=PAD) is None
     assert_same_bytes(tmp_path / "theirs", tmp_path / "back")
     assert_same_logits(their_logits(reloaded(tmp_path / "back", task)), expected)
@@ -380,7 +380,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 import torch
-from gpt_lightning.models.huggingface import export, load_weights, read_config
+from gpt_lightning.models.huggingface import closest_family, load_weights, read_config
 from gpt_lightning.models.huggingface.families import FAMILIES
 from gpt_lightning.tasks import CausalLM
 

@@ -1,4 +1,4 @@
-"""Model families of Hugging Face, one file each."""
+"""Model families of Hugging Face, one file each; ``FAMILIES`` lists them."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The choice of a model family for export, and the ``config.json`` that is written."""
+"""Choice of the model family that a model is exported as, and its ``config.json``."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""When checkpoints are written."""
+"""Callback that writes, keeps and deletes checkpoints, and refuses to resume with other data."""
 
 import math
 import shutil

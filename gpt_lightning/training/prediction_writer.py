@@ -1,4 +1,4 @@
-"""What ``predict`` writes."""
+"""Callback that writes predictions as JSON Lines; each task's ``predict_step`` makes the records."""
 
 import json
 from collections.abc import Sequence

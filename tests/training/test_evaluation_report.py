@@ -16,7 +16,7 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
 from sklearn.metrics import f1_score as sklearn_f1
 
 from gpt_lightning.tasks.load import find_checkpoint
-from gpt_lightning.training.evaluation import metrics_file, print_tables, write
+from gpt_lightning.training.evaluation_report import metrics_file, print_tables, write
 from tests.heads import ODD_LABEL, TAGS, TOPICS, CommandLine
 
 

@@ -1,4 +1,4 @@
-"""Text from a language model and its tokenizer."""
+"""Continuing a prompt with a language model and its tokenizer."""
 
 from collections.abc import Iterator, Sequence
 

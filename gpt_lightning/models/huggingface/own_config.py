@@ -1,4 +1,4 @@
-"""``gpt_lightning.json``: what a checkpoint of ours says beside its weights, as plain JSON."""
+"""``gpt_lightning.json``, our configuration in a model folder, with checksums of the weight files."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from jsonargparse import Namespace
 
-from gpt_lightning.commands.run.layers import Origin, Value, Values, flatten, from_flags, merge, nest, overlay
+from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flatten, from_flags, merge, nest, overlay
 from gpt_lightning.errors import InputError
 
 N_LAYER, LR = "model.init_args.backbone.n_layer", "model.init_args.optimizer.lr"

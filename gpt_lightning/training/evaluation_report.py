@@ -1,4 +1,4 @@
-"""What ``test`` and ``validate`` measured: a table for people, ``metrics.json`` for programs."""
+"""Callback that prints the results of ``test`` and ``validate`` and writes ``metrics.json``."""
 
 import json
 import math
