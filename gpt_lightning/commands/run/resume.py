@@ -42,6 +42,8 @@ class Saved(NamedTuple):
     init_from: str | None
     """The weights that its adapters were trained on; None without adapters."""
     tokenizer: Tokenizer | None
+    data_not_allowed: str | None
+    """Class path of its data module, if that is the user's own and may not be imported."""
 
     @classmethod
     def read(cls, parser: RunParser, ckpt_path: str, subcommand: str, allowed: Sequence[str]) -> "Saved":
@@ -70,9 +72,25 @@ class Saved(NamedTuple):
         model = parser.parse_values({"model": {"class_path": task, "init_args": taken}})
         arguments = flatten(model, origin)
         classes = {"model.class_path": arguments.pop("model.class_path")}
-        if (module := _data_module(checkpoint, class_at(model.model.class_path), allowed)) is not None:
+        module = _data_module(checkpoint, class_at(model.model.class_path), allowed)
+        if module is not None:
             classes |= flatten(parser.parse_values({"data": {"class_path": module}}), origin)
-        return cls(path, classes, arguments, labels, init_from, _tokenizer(checkpoint))
+        named = str(checkpoint.get("data", ""))
+        is_ours = named.rpartition(".")[0].partition(".")[0] in ("", "gpt_lightning")
+        data_not_allowed = named if module is None and not is_ours else None
+        return cls(path, classes, arguments, labels, init_from, _tokenizer(checkpoint), data_not_allowed)
+
+    def check_data(self, is_named: bool) -> None:
+        """Refuse a data module of the user's own that may not be imported, unless the user names one.
+
+        Raises:
+            InputError: it would be imported.
+        """
+        if self.data_not_allowed is not None and not is_named:
+            raise InputError(
+                f"{self.path}: its data module is {self.data_not_allowed}, which is not part of gpt-lightning. If you "
+                f"trust its code, add --allow_import {self.data_not_allowed.partition('.')[0]}, or give another --data"
+            )
 
     def under(self, said: Values, subcommand: str) -> Values:
         """Merge the checkpoint under the values that the user gives, and print what differs.
