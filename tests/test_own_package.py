@@ -181,3 +181,13 @@ def test_nothing_is_imported_without_permission(tmp_path: Path, name: str) -> No
         assert code == 2, f"{command}\n{said}"
         assert ALLOW in said, f"{command}\n{said}"
         succeed(tmp_path, command)
+
+
+def test_a_module_in_the_working_directory(tmp_path: Path) -> None:
+    prepare(tmp_path, "stars")
+    (tmp_path / "my_heads.py").write_text(source(HEAD.edits[1].anchor))
+    config = (tmp_path / "stars.yaml").read_text().replace("my_package.ordinal_classification", "my_heads")
+    (tmp_path / "stars.yaml").write_text(config)
+    for command in HEAD.commands[:4]:
+        succeed(tmp_path, command.replace("my_package", "my_heads"))
+    assert len(predictions(tmp_path / "predictions.jsonl")) == len(STARS)
