@@ -11,7 +11,7 @@ A line that starts with a path in bold says what to do with the file; the fenced
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "extending.md"
 
@@ -85,7 +85,7 @@ def _recipe(title: str, text: str) -> Recipe:
     for match in _EDIT.finditer(text):
         if any(start <= match.start() < end for start, end in blocks):
             continue
-        kind = match["new"] or match["how"]
+        kind: Any = match["new"] or match["how"]
         if kind == "copy of":
             recipe.edits.append(Edit(match["path"], kind, anchor=match["source"]))
             continue

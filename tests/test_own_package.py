@@ -51,8 +51,8 @@ def prepare(folder: Path, name: str) -> None:
     stars, pairs = (yaml.safe_load((folder / f"{each}.yaml").read_text()) for each in ("stars", "pairs"))
     (folder / "both.yaml").write_text(yaml.safe_dump({**pairs, "experiment": "both", "model": stars["model"]}))
     rows = "".join(json.dumps(row) + "\n" for row in ROWS[name])
-    for file in ("stars.jsonl", "pairs.jsonl", "both.jsonl"):
-        (folder / file).write_text(rows)
+    for each in ROWS:
+        (folder / f"{each}.jsonl").write_text(rows)
 
 
 def source(path: str) -> str:

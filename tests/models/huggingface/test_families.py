@@ -30,7 +30,8 @@ SIZES: dict[str, tuple[Any, ...]] = {
 
 def other_values(field: Field[Any]) -> tuple[Any, ...]:
     """Return values of a field that its type allows, and that differ from its default or from one another."""
-    hint, default = get_type_hints(GPTConfig)[field.name], field.default
+    hint: Any = get_type_hints(GPTConfig)[field.name]
+    default: Any = field.default
     if field.name in SIZES:
         return SIZES[field.name]
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
