@@ -6,6 +6,7 @@
 """
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from gpt_lightning import data
 from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.find import data_modules_for, named_data_module
 from gpt_lightning.data.sources.row_formats import without_surrogates
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.text_scores import TextScore, score_texts
@@ -24,7 +25,7 @@ from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.tasks.export import export_task
-from gpt_lightning.tasks.load import find_checkpoint, load_task
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, task_of
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
@@ -44,9 +45,19 @@ def load(
     Raises:
         InputError: there is no such model, it is damaged, or its class may not be imported.
     """
-    checkpoint = find_checkpoint(str(path))
-    task, tokenizer = load_task(checkpoint, init_from, allow_import)
-    return Model(task.to(device_of(device)), tokenizer, checkpoint)
+    found = find_checkpoint(str(path))
+    checkpoint = read_checkpoint(found, allow_import)
+    task, tokenizer = task_of(found, checkpoint, init_from, allow_import)
+    data_module = _data_module_of(checkpoint, allow_import)
+    return Model(task.to(device_of(device)), tokenizer, found, data_module)
+
+
+def _data_module_of(checkpoint: Mapping[str, Any], allow_import: Sequence[str]) -> type[DataModule] | None:
+    """Return the data module that a checkpoint names, if it may be imported or is imported already."""
+    path = str(checkpoint.get("data", ""))
+    package = path.rpartition(".")[0]
+    found = named_data_module(path, [*allow_import, *([package] if package in sys.modules else [])])
+    return found if found is not None and issubclass(found, DataModule) else None
 
 
 class Model:
@@ -56,12 +67,18 @@ class Model:
         task: the LightningModule, in ``eval`` mode.
         tokenizer: its tokenizer.
         path: the checkpoint or model folder that it was loaded from.
+        data_module: the class of the data module that ``predict`` reads rows with. It is the one that the checkpoint
+            names or, in model folders and where that one may not be imported, the first of this package that goes with
+            the task. Set it to use another.
     """
 
-    def __init__(self, task: Task, tokenizer: Tokenizer, path: Path) -> None:
+    def __init__(
+        self, task: Task, tokenizer: Tokenizer, path: Path, data_module: type[DataModule] | None = None
+    ) -> None:
         self.task = task
         self.tokenizer = tokenizer
         self.path = path
+        self.data_module = data_module or next(iter(data_modules_for(type(task))), None)
 
     def __repr__(self) -> str:
         """Return the task's name, its size and where it came from."""
@@ -135,7 +152,7 @@ class Model:
             file.write_text("".join(json.dumps(dict(row)) + "\n" for row in rows), encoding="utf-8")
             self.tokenizer.save(tokenizer)
             fixed = {"test": str(file), "tokenizer": str(tokenizer), "cache_dir": folder}
-            return self._predict(_data_module(self.task, fixed | settings))
+            return self._predict(self._build_data_module(fixed | settings))
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], *, pooling: Literal["mean", "last"] = "mean", batch_size: int = 16) -> Tensor:
@@ -181,6 +198,24 @@ class Model:
             raise InputError(f"{self.path} holds a {type(self.task).__name__}; only a CausalLM {ability}")
         return self.task
 
+    def _build_data_module(self, settings: Mapping[str, Any]) -> DataModule:
+        """Return the data module with these settings, and those that follow the task's.
+
+        Raises:
+            InputError: no data module is known.
+        """
+        if self.data_module is None:
+            raise InputError(
+                f"no data module of gpt_lightning makes the batches of {type(self.task).__name__}. "
+                "Set model.data_module to your own class"
+            )
+        arguments = flattened(dict(self.task.hparams))
+        links = self.data_module.takes_from_model.items()
+        follows = {name: arguments[key] for name, key in links if key in arguments}
+        names = self.task.takes_from_data.items()
+        follows |= {name: self.task.hparams[argument] for argument, name in names if argument in self.task.hparams}
+        return self.data_module(**{**follows, **settings})
+
     @torch.inference_mode()
     def _predict(self, module: DataModule) -> list[dict[str, Any]]:
         module.prepare_data()
@@ -203,24 +238,6 @@ class Model:
             return last_BC
         mean_BC: Tensor = (hidden_BTC * mask_BT.unsqueeze(-1)).sum(1) / lengths.unsqueeze(1)
         return mean_BC
-
-
-def _data_module(task: Task, settings: Mapping[str, Any]) -> DataModule:
-    """Return the data module that makes the batches of ``task``, with the settings that follow the task's.
-
-    Raises:
-        InputError: no data module of this package does.
-    """
-    fitting = [each for name in data.__all__ if (each := getattr(data, name)).batch is task.batch]
-    if not fitting:
-        raise InputError(f"no data module makes the batches of {type(task).__name__}: predict with one of your own")
-    module = fitting[0]
-    arguments = flattened(dict(task.hparams))
-    follows = {name: arguments[key] for name, key in module.takes_from_model.items() if key in arguments}
-    links = task.takes_from_data.items()
-    follows |= {name: task.hparams[argument] for argument, name in links if argument in task.hparams}
-    made: DataModule = module(**{**follows, **settings})
-    return made
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 COMMANDS = {
     "fit": ("run.cli", "train a model: gpt-lightning fit -c configs/pretrain_toy_world.yaml"),
@@ -49,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # not every terminal has every character
+    if any(argument.partition("=")[0] == "--allow_import" for argument in rest) and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # a console script does not look for modules in the working directory
     try:
         if COMMANDS[name][0] == "run.cli":
             from gpt_lightning.commands.guard.config_guard import check

@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+import yaml
 
 from gpt_lightning.cli import main
 from gpt_lightning.commands.run.cli import CLI
@@ -19,39 +20,34 @@ from tests.models.huggingface.families import saved
 CONFIGS = Path(__file__).parents[1] / "configs"
 WAYS = ["encoder", "decoder"]
 """A nano shape for fine-tuning: looking both ways, or back only."""
-NEEDS_THE_HUB = ["pretrain_fineweb_edu_gpt2_124m.yaml"]
-RUNS_HERE = [
-    "pretrain_books.yaml",
-    "pretrain_books_nano.yaml",
-    "pretrain_shakespeare_char.yaml",
-    "pretrain_shakespeare_char_fast.yaml",
-    "pretrain_toy_world.yaml",
-]
-HEADS = {
-    "intents_banking77.yaml": "classification",
-    "intents_snips.yaml": "classification",
-    "ner_wnut17.yaml": "ner",
-    "qa_squad2.yaml": "qa",
-    "qa_squadshifts.yaml": "qa",
-    "sentiment_rt_polarity.yaml": "sentiment",
-    "slots_snips.yaml": "ner",
-    "toy_world_classification.yaml": "classification",
-    "toy_world_ner.yaml": "ner",
-    "toy_world_qa.yaml": "qa",
-    "toy_world_sentiment.yaml": "sentiment",
-}
-"""Configuration -> the rows of the toy world that are of its kind."""
-ON_PUBLISHED = {"smollm2_ner.yaml": "ner", "smollm2_qa.yaml": "qa", "smollm2_sentiment.yaml": "sentiment"}
-"""Those that start from a published model's folder, which is beside where they are run."""
+ROWS = {"TextClassification": "classification", "SequenceTagging": "ner", "ReadingComprehension": "qa"}
+"""Data module -> rows of the toy world that it reads."""
+
+
+def data_module(path: Path) -> str:
+    """The data module of a configuration."""
+    return str(yaml.safe_load(path.read_text())["data"]["class_path"])
+
+
+MODULES = {path.name: data_module(path) for path in sorted(CONFIGS.glob("*.yaml"))}
+HUB_ONLY = "pretrain_fineweb_edu_gpt2_124m.yaml"
+LANGUAGE_MODELS = [name for name, module in MODULES.items() if module == "LanguageModeling" and name != HUB_ONLY]
+HEADS = {name: ROWS[module] for name, module in MODULES.items() if module in ROWS}
+"""Configuration -> rows of the toy world for it."""
+ON_PUBLISHED = [name for name in HEADS if name.startswith("smollm2_")]
+"""Configurations that start from the folder of a published model in the working directory."""
 
 
 def test_the_sweep_sees_every_configuration() -> None:
-    assert sorted(path.name for path in CONFIGS.glob("*.yaml")) == sorted(
-        [*RUNS_HERE, *HEADS, *ON_PUBLISHED, *NEEDS_THE_HUB]
-    )
+    assert len(LANGUAGE_MODELS) >= 5
+    assert len(HEADS) >= 14
+    assert len(ON_PUBLISHED) == 3
+    tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
+    for name in set(MODULES) - {*LANGUAGE_MODELS, *HEADS}:
+        assert f"configs/{name}" in tests or name == HUB_ONLY, f"no test runs configs/{name}"
 
 
-@pytest.mark.parametrize("name", RUNS_HERE)
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
 def test_configuration_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,7 +75,7 @@ def test_configuration_runs(
     assert f"gpt-lightning fit -c configs/{name}" in opening, "a YAML opens with the command that runs it"
 
 
-@pytest.mark.parametrize("name", [*HEADS, *ON_PUBLISHED])
+@pytest.mark.parametrize("name", HEADS)
 def test_head_is_trained_and_tested(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,7 +83,7 @@ def test_head_is_trained_and_tested(
     assert main(["toy-world", str(tmp_path / "world")]) == 0
     if name in ON_PUBLISHED:
         publish(tmp_path / "smollm2")
-    rows = tmp_path / "world" / (HEADS | ON_PUBLISHED)[name]
+    rows = tmp_path / "world" / HEADS[name]
     monkeypatch.chdir(tmp_path)
     common = ("-c", str(CONFIGS / name), "--trainer.accelerator=cpu", "--data.cache_dir=cache", "--data.batch_size=2")
     few = ("--trainer.limit_val_batches=2", "--trainer.limit_test_batches=2")
@@ -114,7 +110,7 @@ def test_gpt2_124m_on_fineweb_edu(monkeypatch: pytest.MonkeyPatch) -> None:
     """As far as a processor without a network gets: it parses, and the model has GPT-2's number of parameters."""
     monkeypatch.setattr(CLI, "instantiate_classes", Mock())
     monkeypatch.setattr(CLI, "_run_subcommand", Mock())
-    cli = CLI(["fit", "-c", str(CONFIGS / NEEDS_THE_HUB[0])])
+    cli = CLI(["fit", "-c", str(CONFIGS / HUB_ONLY)])
     os.environ.pop("PL_GLOBAL_SEED", None)
     model = cli.config["fit"].model
     assert model.class_path == "gpt_lightning.CausalLM"
@@ -129,8 +125,6 @@ def test_gpt2_124m_on_fineweb_edu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "backbone").glob("*.yaml")), ids=lambda path: path.stem)
 def test_backbone_is_of_its_size(path: Path) -> None:
-    import yaml
-
     shape = GPTConfig(vocab_size=50_257, **yaml.safe_load(path.read_text()))
     with torch.device("meta"):
         parameters = GPT(shape).num_parameters()
@@ -147,8 +141,6 @@ def test_there_are_three_shapes_in_three_sizes() -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("shape", ["llama_nano", "qwen3_nano"])
 def test_a_shape_for_fine_tuning_has_the_weights_of_pretraining(shape: str, way: str) -> None:
-    import yaml
-
     tuned, pretrained = (
         yaml.safe_load((CONFIGS / "backbone" / f"{each}.yaml").read_text()) for each in (f"{shape}_{way}", shape)
     )

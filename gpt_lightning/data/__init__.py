@@ -1,8 +1,8 @@
 """LightningDataModules: from files or the hub to batches."""
 
-from gpt_lightning.data.language_modeling import LanguageModeling
-from gpt_lightning.data.reading_comprehension import ReadingComprehension
-from gpt_lightning.data.sequence_tagging import SequenceTagging
-from gpt_lightning.data.text_classification import TextClassification
+from gpt_lightning.data.language_modeling import LanguageModeling as LanguageModeling
+from gpt_lightning.data.reading_comprehension import ReadingComprehension as ReadingComprehension
+from gpt_lightning.data.sequence_tagging import SequenceTagging as SequenceTagging
+from gpt_lightning.data.text_classification import TextClassification as TextClassification
 
-__all__ = ["LanguageModeling", "ReadingComprehension", "SequenceTagging", "TextClassification"]
+__all__ = [name for name, value in vars().items() if isinstance(value, type)]

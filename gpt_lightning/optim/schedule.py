@@ -2,9 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from gpt_lightning.errors import InputError
+
+_ENDLESS: Final = ("constant",)
+"""Kinds that do not depend on the length of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,11 @@ class Schedule:
         for name in ("decay_ratio", "min_ratio"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"schedule.{name}={getattr(self, name)} must lie in [0, 1]")
+
+    @property
+    def needs_end(self) -> bool:
+        """Whether the run must have an end, because nothing else says when the decay ends."""
+        return self.kind not in _ENDLESS and self.total_steps is None
 
     def ratio(self, step: int, run_steps: int) -> float:
         """What the peak rate is multiplied with at ``step`` (from 0) of a run of ``run_steps`` optimizer steps."""

@@ -1,9 +1,9 @@
 """LightningModules: the backbone with a head, a loss and metrics for one task each."""
 
-from gpt_lightning.tasks.base import Task
-from gpt_lightning.tasks.causal_lm import CausalLM
-from gpt_lightning.tasks.question_answering import QuestionAnswering
-from gpt_lightning.tasks.sequence_classification import SequenceClassification
-from gpt_lightning.tasks.token_classification import TokenClassification
+from gpt_lightning.tasks.base import Task as Task
+from gpt_lightning.tasks.causal_lm import CausalLM as CausalLM
+from gpt_lightning.tasks.question_answering import QuestionAnswering as QuestionAnswering
+from gpt_lightning.tasks.sequence_classification import SequenceClassification as SequenceClassification
+from gpt_lightning.tasks.token_classification import TokenClassification as TokenClassification
 
-__all__ = ["CausalLM", "QuestionAnswering", "SequenceClassification", "Task", "TokenClassification"]
+__all__ = [name for name, value in vars().items() if isinstance(value, type)]

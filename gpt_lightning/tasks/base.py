@@ -216,7 +216,7 @@ class Task(L.LightningModule, ABC):
             group.update({key: value for key, value in fresh.items() if key != "params"})
         self.first_step = self.trainer.global_step
         run_steps = self.trainer.estimated_stepping_batches
-        if run_steps == math.inf and self.schedule.kind != "constant" and self.schedule.total_steps is None:
+        if run_steps == math.inf and self.schedule.needs_end:
             raise InputError(
                 f"schedule.kind={self.schedule.kind} decays until the end of the run, which nothing sets. "
                 "Give schedule.total_steps, trainer.max_steps or trainer.max_epochs"

@@ -17,7 +17,7 @@ from gpt_lightning.tasks.saving import argument_types, class_path
 from gpt_lightning.tokenizers.build import load_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["find_checkpoint", "load_task", "read_checkpoint", "task_class"]
+__all__ = ["find_checkpoint", "load_task", "read_checkpoint", "task_class", "task_of"]
 
 
 def task_class(name: object, allow_import: Sequence[str] = ()) -> type[Task]:
@@ -142,7 +142,16 @@ def load_task(path: Path, init_from: str | None = None, allow_import: Sequence[s
     Raises:
         InputError: it is damaged or unknown, or the weights of its adapters are gone or differ.
     """
-    checkpoint = read_checkpoint(path, allow_import)
+    return task_of(path, read_checkpoint(path, allow_import), init_from, allow_import)
+
+
+def task_of(
+    path: Path, checkpoint: dict[str, Any], init_from: str | None = None, allow_import: Sequence[str] = ()
+) -> tuple[Task, Tokenizer]:
+    """Build the task in the checkpoint or model folder ``path`` from what ``read_checkpoint`` has read.
+
+    Arguments and errors as in ``load_task``.
+    """
     if "tokenizer" not in checkpoint:
         raise InputError(f"{path}: holds no tokenizer: its data module had none that this project knows")
     hparams, tokenizer = checkpoint["hyper_parameters"], Tokenizer.from_json(checkpoint["tokenizer"])

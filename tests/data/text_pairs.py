@@ -1,4 +1,4 @@
-"""A data module outside of the package, as ``docs/extending.md`` shows it: pairs of texts with one label per pair."""
+"""A data module for pairs of texts with one label per pair."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -3,10 +3,9 @@
 import importlib
 from typing import Any
 
-import lightning.pytorch as L
 from lightning.pytorch.cli import LightningArgumentParser
 
-from gpt_lightning import data
+from gpt_lightning.data.find import data_modules_for, goes_with
 from gpt_lightning.errors import InputError
 
 
@@ -15,17 +14,6 @@ def class_at(path: str) -> type[Any]:
     module, _, name = path.rpartition(".")
     found: type[Any] = getattr(importlib.import_module(module), name)
     return found
-
-
-def goes_with(task: type[Any], module: type[Any]) -> bool:
-    """Whether a data module makes the batches that a task reads; unknown batches may fit."""
-    batches = [getattr(each, "batch", None) for each in (task, module)]
-    return None in batches or batches[0] is batches[1]
-
-
-def data_modules_for(task: type[Any]) -> list[type[L.LightningDataModule]]:
-    """Return our data modules that go with a task."""
-    return [module for module in (getattr(data, name) for name in data.__all__) if goes_with(task, module)]
 
 
 def refuse_mismatch(task: type[Any], module: type[Any]) -> None:

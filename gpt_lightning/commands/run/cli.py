@@ -134,6 +134,8 @@ class CLI(LightningCLI):
         given = self.overrides.get("ckpt_path")
         ckpt_path = line.ckpt_path if given is None else given.value
         saved = None if ckpt_path is None else Saved.read(run, ckpt_path, subcommand, self.allowed)
+        if saved is not None:
+            saved.check_data(line.may_name_data)
         said = overlay(line.read(run, saved.classes if saved else {}), self.overrides)
         if saved is None and (found := self._find_checkpoint(run, said, subcommand)) is not None:
             saved = Saved.read(run, found, subcommand, self.allowed)

@@ -30,6 +30,11 @@ class CommandLine(NamedTuple):
         ckpt_path = None if options.ckpt_path in ("null", "None") else options.ckpt_path
         return cls(options.config, ckpt_path, flags)
 
+    @property
+    def may_name_data(self) -> bool:
+        """Whether the options can name the class of the data module: a file may, and so does ``--data``."""
+        return bool(self.files) or any(key in ("data", "data.class_path") for key, _ in _flag_keys(self.flags))
+
     def read(self, parser: RunParser, classes: Values) -> Values:
         """Parse files and flags.
 

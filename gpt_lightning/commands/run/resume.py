@@ -5,18 +5,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpt_lightning import data
 from gpt_lightning.checkpoints.read import find_base
 from gpt_lightning.checkpoints.run_folder import newest_good, newest_run
-from gpt_lightning.commands.run.classes import class_at, data_modules_for
+from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flatten, merge, overlay
+from gpt_lightning.data.find import data_modules_for, named_data_module
 from gpt_lightning.data.labels import read_labels
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
-from gpt_lightning.tasks.saving import accepted_arguments
+from gpt_lightning.tasks.saving import accepted_arguments, class_path
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -42,6 +42,8 @@ class Saved(NamedTuple):
     init_from: str | None
     """The weights that its adapters were trained on; None without adapters."""
     tokenizer: Tokenizer | None
+    data_not_allowed: str | None
+    """Class path of its data module, if that is the user's own and may not be imported."""
 
     @classmethod
     def read(cls, parser: RunParser, ckpt_path: str, subcommand: str, allowed: Sequence[str]) -> "Saved":
@@ -70,9 +72,25 @@ class Saved(NamedTuple):
         model = parser.parse_values({"model": {"class_path": task, "init_args": taken}})
         arguments = flatten(model, origin)
         classes = {"model.class_path": arguments.pop("model.class_path")}
-        if (module := _data_module(checkpoint, class_at(model.model.class_path), allowed)) is not None:
+        module = _data_module(checkpoint, class_at(model.model.class_path), allowed)
+        if module is not None:
             classes |= flatten(parser.parse_values({"data": {"class_path": module}}), origin)
-        return cls(path, classes, arguments, labels, init_from, _tokenizer(checkpoint))
+        named = str(checkpoint.get("data", ""))
+        is_ours = named.rpartition(".")[0].partition(".")[0] in ("", "gpt_lightning")
+        data_not_allowed = named if module is None and not is_ours else None
+        return cls(path, classes, arguments, labels, init_from, _tokenizer(checkpoint), data_not_allowed)
+
+    def check_data(self, is_named: bool) -> None:
+        """Refuse a data module of the user's own that may not be imported, unless the user names one.
+
+        Raises:
+            InputError: it would be imported.
+        """
+        if self.data_not_allowed is not None and not is_named:
+            raise InputError(
+                f"{self.path}: its data module is {self.data_not_allowed}, which is not part of gpt-lightning. If you "
+                f"trust its code, add --allow_import {self.data_not_allowed.partition('.')[0]}, or give another --data"
+            )
 
     def under(self, said: Values, subcommand: str) -> Values:
         """Merge the checkpoint under the values that the user gives, and print what differs.
@@ -212,16 +230,12 @@ def _defaults(said: Values) -> Values:
 def _data_module(checkpoint: dict[str, Any], task: type[Any], allowed: Sequence[str]) -> str | None:
     """Return the class path of the data module that a checkpoint names, if it is one of ours or allowed.
 
-    The folder of a model names none, so the first of ours that goes with the task is taken. Version 0.1 wrote names
-    without a module.
+    The folder of a model names none, so the first of ours that goes with the task is taken.
     """
     if "data" not in checkpoint:
         return next((module.__name__ for module in data_modules_for(task)), None)
-    path = str(checkpoint["data"])
-    package, _, name = path.rpartition(".")
-    if package.split(".")[0] in ("", data.__name__.split(".")[0]):
-        return name if name in data.__all__ else None
-    return path if any(f"{package}.".startswith(f"{each}.") for each in allowed) else None
+    found = named_data_module(str(checkpoint["data"]), allowed)
+    return None if found is None else class_path(found)
 
 
 def _tokenizer(checkpoint: dict[str, Any]) -> Tokenizer | None:

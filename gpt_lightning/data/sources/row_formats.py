@@ -35,6 +35,11 @@ class Row:
     where: str
 
 
+def txt_rows(path: Path, text: str) -> Iterator[Row]:
+    """Yield the whole text as one row."""
+    yield Row({"text": text}, f"{path}:1")
+
+
 def jsonl_rows(path: Path, lines: Lines) -> Iterator[Row]:
     """Yield the object on each line; blank lines are skipped."""
     for number, line in lines:

@@ -146,9 +146,17 @@ def test_bad_files_are_refused_with_their_place(tmp_path: Path, name: str, text:
     assert "\n" not in str(raised.value)
 
 
+TEXT = {".txt", ".jsonl", ".json", ".csv", ".tsv", ".conll", ".bio", ".iob", ".iob2"}
+
+
 def test_every_suffix_is_shown_and_read(tmp_path: Path) -> None:
+    assert set(SUFFIXES) > TEXT
     for suffix in SUFFIXES:
         assert f"{suffix}," in supported()
-        if suffix != ".parquet":  # the others are text
-            (tmp_path / f"a{suffix}").write_text('{"a": [{"text": "b"}]}\n')
-            list(file_rows(tmp_path / f"a{suffix}"))
+        file = tmp_path / f"a{suffix}"
+        file.write_text('{"a": [{"text": "b"}]}\n')
+        if suffix in TEXT:
+            list(file_rows(file))
+            continue
+        with pytest.raises(InputError, match=rf"a\{suffix}: not a whole "):  # a binary format
+            list(file_rows(file))

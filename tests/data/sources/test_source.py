@@ -140,7 +140,7 @@ def test_long_documents_are_cut_where_words_end_and_lose_nothing(tmp_path: Path)
 def test_a_text_file_read_in_blocks_gives_the_same_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr("gpt_lightning.data.sources.formats._BLOCK_BYTES", block)
+    monkeypatch.setattr("gpt_lightning.data.sources.read_file.BLOCK_BYTES", block)
     text = long_text()
     write(tmp_path / "a.txt", [text])
     write(tmp_path / "a.jsonl", [text])

@@ -24,6 +24,15 @@ class _Anything(Container[Any]):
 ANYTHING: Final = _Anything()
 """Every value of a field."""
 
+
+class _Given(Container[Any]):
+    def __contains__(self, value: object) -> bool:
+        return value is not None
+
+
+GIVEN: Final = _Given()
+"""Every value of a field but None."""
+
 Claims = dict[str, Container[Any]]
 """Fields of ``GPTConfig``, and the values of each that a family can express."""
 

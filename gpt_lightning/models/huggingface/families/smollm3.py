@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.huggingface.families.family import ANYTHING
+from gpt_lightning.models.huggingface.families.family import GIVEN
 from gpt_lightning.models.huggingface.families.llama_like import LlamaLike, check_window, optional_window, read_bias
 from gpt_lightning.models.huggingface.options import Options
 
@@ -13,14 +13,14 @@ class SmolLM3(LlamaLike):
 
     model_type = "smollm3"
     title = "SmolLM3"
-    claims = LlamaLike.claims | {"bias": (False, "attention", True), "nope_interval": ANYTHING}
+    claims = LlamaLike.claims | {
+        "bias": (False, "attention", True),
+        # Models with rotary positions in all layers are left to other families.
+        "nope_interval": GIVEN,
+    }
     default_kv_heads = 4
     default_theta = 2e6
     default_tie = True
-
-    def broken_rules(self, config: GPTConfig) -> list[str]:
-        """Leave models with rotary positions in all layers to other families."""
-        return ["has layers without rotary positions (nope_interval)"] if config.nope_interval is None else []
 
     def read_shape(self, options: Options) -> dict[str, Any]:
         """Return the fields of ``GPTConfig``."""

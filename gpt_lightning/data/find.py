@@ -1,0 +1,50 @@
+"""Find the data modules for a task, and the one that a checkpoint names."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as L
+
+from gpt_lightning import data
+from gpt_lightning.data.base import DataModule
+from gpt_lightning.errors import InputError
+
+
+def data_modules_for(task: type[Any]) -> list[type[DataModule]]:
+    """Return the data modules of this package that go with a task, in the order of ``gpt_lightning.data``."""
+    return [module for module in (getattr(data, name) for name in data.__all__) if goes_with(task, module)]
+
+
+def goes_with(task: type[Any], module: type[Any]) -> bool:
+    """Return whether a data module makes the batches that a task reads; unknown batches may fit."""
+    batches = [getattr(each, "batch", None) for each in (task, module)]
+    return None in batches or batches[0] is batches[1]
+
+
+def named_data_module(path: str, allow_import: Sequence[str] = ()) -> type[L.LightningDataModule] | None:
+    """Return the class of the data module that a checkpoint names; None if it is unknown or not allowed.
+
+    Nothing is lost without it: another data module can be given. So this is no error.
+
+    Args:
+        path: its class path, or in checkpoints of version 0.1 the bare name of a class of this package.
+        allow_import: packages of the user's own that may be imported.
+
+    Raises:
+        InputError: it is allowed, but cannot be imported.
+    """
+    package, _, name = path.rpartition(".")
+    if package.partition(".")[0] in ("", data.__name__.partition(".")[0]):
+        ours: type[DataModule] | None = getattr(data, name) if name in data.__all__ else None
+        return ours
+    if not any(f"{package}.".startswith(f"{each}.") for each in allow_import):
+        return None
+    try:
+        found = getattr(importlib.import_module(package), name, None)
+    except ImportError as error:
+        raise InputError(
+            f"the data module is {path}, which cannot be imported: {error}. "
+            f"Run where {package.partition('.')[0]} is found"
+        ) from error
+    return found if isinstance(found, type) and issubclass(found, L.LightningDataModule) else None

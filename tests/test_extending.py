@@ -1,0 +1,132 @@
+"""The recipes of ``docs/extending.md``, followed literally in copies of the repository."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from difflib import ndiff
+from pathlib import Path
+
+import pytest
+
+from gpt_lightning.atomic_files import sha256
+from tests.recipes import Recipe, recipes
+
+ROOT = Path(__file__).parents[1]
+RECIPES = recipes()
+TREE = "docs/architecture.md"
+"""The only file that a command of a recipe may write."""
+
+HOUSE = {
+    # title -> new files (besides a YAML and a test), YAMLs, changed files, lines added to each of these
+    "A task head on an existing batch": (1, 1, 1, 1),
+    "A data module for an existing batch": (1, 1, 1, 1),
+    "A Hugging Face model family": (1, 0, 1, 2),
+    "A GPTConfig field": (0, 0, 2, 2),
+    "An optimizer": (1, 0, 1, 4),
+    "A learning-rate schedule": (0, 0, 1, 6),
+    "A metric": (1, 0, 1, 1),
+    "A file format": (1, 0, 1, 2),
+    "A decoding strategy": (1, 0, 0, 0),
+}
+"""What each change may touch."""
+OWN = {"A task head in your own package", "A data module in your own package"}
+"""Recipes outside of the repository: ``test_own_package.py`` follows them."""
+
+
+def copy_repository(folder: Path) -> Path:
+    """Copy the files of the repository that git tracks, or would."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the digest of each file, without caches."""
+    files = (path for path in folder.rglob("*") if path.is_file() and "cache" not in str(path.relative_to(folder)))
+    return {str(path.relative_to(folder)): sha256(path) for path in files}
+
+
+def run(folder: Path, command: str) -> None:
+    """Run a command of a recipe in a copy of the repository; it must succeed."""
+    words = shlex.split(command)
+    assert words[0] == "python"
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, *words[1:]], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}{done.stderr[-2000:]}"
+
+
+def follow(recipe: Recipe, folder: Path) -> set[str]:
+    """Follow a recipe in a copy of the repository; return the files that differ afterwards."""
+    before = digests(copy_repository(folder))
+    recipe.apply(folder)
+    for command in recipe.commands:
+        run(folder, command)
+    after = digests(folder)
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def test_there_is_a_recipe_for_each_change() -> None:
+    assert set(RECIPES) == set(HOUSE) | OWN
+    for title in HOUSE:
+        assert any("python -m pytest" in command for command in RECIPES[title].commands), title
+
+
+@pytest.mark.parametrize("title", HOUSE)
+def test_a_recipe_names_few_files(title: str, tmp_path: Path) -> None:
+    recipe = RECIPES[title]
+    num_files, num_yamls, num_changed, num_lines = HOUSE[title]
+    yamls = {name for name in recipe.new if name.endswith(".yaml")}
+    tests = {name for name in recipe.new if name.startswith("tests/")}
+    assert (len(yamls), len(tests), len(recipe.changed)) == (num_yamls, 1, num_changed)
+    assert len(recipe.new - yamls - tests) == num_files
+    for name in recipe.changed:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    recipe.apply(tmp_path)
+    for name in recipe.changed:
+        old, new = ((folder / name).read_text().splitlines() for folder in (ROOT, tmp_path))
+        assert len([line for line in ndiff(old, new) if line.startswith("+ ")]) <= num_lines, name
+
+
+@pytest.mark.slow
+def test_recipes_touch_the_files_that_they_name_and_no_others(tmp_path: Path) -> None:
+    chosen = [RECIPES[title] for title in HOUSE]
+    with ThreadPoolExecutor(2) as pool:
+        folders = [tmp_path / str(number) for number in range(len(chosen))]
+        for recipe, touched in zip(chosen, pool.map(follow, chosen, folders), strict=True):
+            written = {TREE} if "python -m tests.tree" in recipe.commands else set()
+            assert touched == recipe.new | recipe.changed | written, recipe.title
+
+
+@pytest.mark.slow
+def test_their_code_is_clean(tmp_path: Path) -> None:
+    """All recipes together, as ruff and mypy see them."""
+    copy_repository(tmp_path)
+    files = set()
+    for title in HOUSE:
+        RECIPES[title].apply(tmp_path)
+        files |= RECIPES[title].new | RECIPES[title].changed
+    python = " ".join(sorted(name for name in files if name.endswith(".py")))
+    run(tmp_path, f"python -m ruff check {python}")
+    run(tmp_path, f"python -m ruff format --check {python}")
+    if (ROOT / ".mypy_cache").is_dir():
+        shutil.copytree(ROOT / ".mypy_cache", tmp_path / ".mypy_cache")
+    run(tmp_path, f"python -m mypy {python}")
+
+
+def test_the_data_module_is_the_one_that_tests_use() -> None:
+    (edit,) = (
+        each
+        for each in RECIPES["A data module for an existing batch"].edits
+        if "text_pairs" in each.path and each.path.startswith("gpt_lightning/data/t")
+    )
+    assert edit.text == (ROOT / "tests/data/text_pairs.py").read_text()
