@@ -21,7 +21,7 @@ class LanguageModelingBatch(TypedDict):
     labels: Tensor
     """(B, T) int64: the token that follows each position (already shifted), or ``IGNORE_INDEX``."""
     num_bytes: Tensor
-    """(B,) int64: UTF-8 bytes spelt by the labelled tokens of a row, for bits per byte."""
+    """(B,) int64: UTF-8 bytes spelt by the labeled tokens of a row, for bits per byte."""
     ids: NotRequired[list[str]]
     """Where in the split's tokens each block lies."""
     document_ids: NotRequired[Tensor]
@@ -42,7 +42,7 @@ class SequenceClassificationBatch(TypedDict):
 
 
 class TokenClassificationBatch(TypedDict):
-    """Windows of texts, in order; each word is labelled at one of its tokens, the first or the last."""
+    """Windows of texts, in order; each word is labeled at one of its tokens, the first or the last."""
 
     input_ids: Tensor
     """(B, T) int64, padded on the right."""
@@ -51,7 +51,7 @@ class TokenClassificationBatch(TypedDict):
     labels: Tensor
     """(B, T) int64, or ``IGNORE_INDEX`` for all but the tokens of the words that this window answers for."""
     scored: Tensor
-    """(B, T) bool: those tokens, labelled or not. Read row by row they are the words of each text, in order."""
+    """(B, T) bool: those tokens, labeled or not. Read row by row they are the words of each text, in order."""
     examples: Tensor
     """(B,) int64: which text of the batch a window is of; -1 for padding."""
     ids: NotRequired[list[str]]

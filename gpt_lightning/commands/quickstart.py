@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     p = Parser(
         prog="gpt-lightning quickstart",
         description="Write the toy world to data/toy_world, pretrain a nano model on it, and fine-tune four heads on a "
-        "few hundred labelled rows each, from scratch and from the pretrained backbone: about five minutes on two "
+        "few hundred labeled rows each, from scratch and from the pretrained backbone: about five minutes on two "
         "cores. Run it in a checkout of the project.",
     )
     p.add_argument("--max_steps", type=int | None, help="optimizer steps of pretraining; fewer to try it out")

@@ -83,12 +83,12 @@ class PackedBlocks:
             block = self._block(start)
             tokens[row, : len(block)] = block
             lengths[row] = len(block)
-        labelled = np.arange(1, self.block_size + 1) < lengths
-        labels = np.where(labelled, tokens[:, 1:], IGNORE_INDEX)
+        labeled = np.arange(1, self.block_size + 1) < lengths
+        labels = np.where(labeled, tokens[:, 1:], IGNORE_INDEX)
         batch = LanguageModelingBatch(
             input_ids=torch.from_numpy(tokens[:, :-1].copy()),
             labels=torch.from_numpy(labels),
-            num_bytes=torch.from_numpy(np.where(labelled, self.token_bytes[tokens[:, 1:]], 0).sum(axis=1)),
+            num_bytes=torch.from_numpy(np.where(labeled, self.token_bytes[tokens[:, 1:]], 0).sum(axis=1)),
             ids=[f"tokens {start}-{start + self.block_size}" for start in starts],
         )
         if self.mask_documents:

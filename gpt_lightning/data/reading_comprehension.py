@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, QuestionAnsweringBatch
 from gpt_lightning.data.base import Split
-from gpt_lightning.data.labelled import Labelled
+from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
 from gpt_lightning.data.overlapping_windows import Window, token_windows
-from gpt_lightning.data.settings import LabelledSettings
+from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.squad import Question, answer_tokens, questions
 from gpt_lightning.errors import InputError
@@ -39,7 +39,7 @@ class _Window(NamedTuple):
     end: int
 
 
-class ReadingComprehension(Labelled[Question]):
+class ReadingComprehension(Labeled[Question]):
     """Questions with a context that contains the answer, or no answer.
 
     Rows are flat (``context``, ``question``, ``answers`` as ``{"text": [...], "answer_start": [...]}`` or as a list of
@@ -62,7 +62,7 @@ class ReadingComprehension(Labelled[Question]):
         answers_column: str = "answers",
         max_question_tokens: int = 64,
         stride: int = 64,
-        **settings: Unpack[LabelledSettings],
+        **settings: Unpack[LabeledSettings],
     ) -> None:
         super().__init__(**settings)
         self.question_column = question_column
@@ -81,7 +81,7 @@ class ReadingComprehension(Labelled[Question]):
         """Yield the questions of each row and, with ``has_labels``, their answers."""
         parsed = questions(
             rows,
-            labelled=has_labels,
+            labeled=has_labels,
             id_column=self.id_column,
             question_column=self.question_column,
             context_column=self.context_column,

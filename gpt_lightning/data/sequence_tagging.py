@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
 from gpt_lightning.data.base import Split
-from gpt_lightning.data.labelled import Labelled
+from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.labels import label_name, read_labels
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
 from gpt_lightning.data.overlapping_windows import word_windows
-from gpt_lightning.data.settings import LabelledSettings
+from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.data.sources.source import filled_text, row_id, row_value
@@ -44,11 +44,11 @@ class _Window(NamedTuple):
     scored: NDArray[np.bool_]
 
 
-class SequenceTagging(Labelled[TaggedText]):
+class SequenceTagging(Labeled[TaggedText]):
     """Words with one tag each, such as named entities or slots.
 
     Rows hold words and tags (JSONL, Parquet, the hub, or CoNLL columns in ``.conll`` files: first the word, last the
-    tag, a blank line between texts), or texts and spans. Each word is tokenized on its own and labelled at one of its
+    tag, a blank line between texts), or texts and spans. Each word is tokenized on its own and labeled at one of its
     tokens, so tags and words stay aligned.
 
     Args:
@@ -61,13 +61,13 @@ class SequenceTagging(Labelled[TaggedText]):
             types of the training rows.
         scheme: tagging scheme of the model; rows in either scheme are converted to it. ``labels``, such as those of a
             checkpoint, take precedence.
-        pooling: the token of a word that is labelled, its ``first`` or its ``last``; follows the model's.
+        pooling: the token of a word that is labeled, its ``first`` or its ``last``; follows the model's.
         stride: least number of tokens that neighboring windows of a long text share. Each word is evaluated once, in
             the window with the most context around it.
     """
 
     batch: ClassVar[type] = TokenClassificationBatch
-    takes_from_model: ClassVar[Mapping[str, str]] = {**Labelled.takes_from_model, "pooling": "pooling"}
+    takes_from_model: ClassVar[Mapping[str, str]] = {**Labeled.takes_from_model, "pooling": "pooling"}
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class SequenceTagging(Labelled[TaggedText]):
         scheme: Literal["BIO", "BIOES"] = "BIO",
         pooling: Literal["first", "last"] = "first",
         stride: int = 32,
-        **settings: Unpack[LabelledSettings],
+        **settings: Unpack[LabeledSettings],
     ) -> None:
         super().__init__(**settings)
         self.tokens_column = tokens_column

@@ -1,6 +1,6 @@
 """Arguments that the constructors of data modules relay to their base classes, for type checkers.
 
-``DataModule`` and ``Labelled`` declare and document the arguments and their defaults.
+``DataModule`` and ``Labeled`` declare and document the arguments and their defaults.
 """
 
 from typing import Literal, TypedDict
@@ -29,8 +29,8 @@ class DataSettings(CommonSettings, total=False):
     batch_size: int
 
 
-class LabelledSettings(DataSettings, total=False):
-    """Arguments of ``Labelled``."""
+class LabeledSettings(DataSettings, total=False):
+    """Arguments of ``Labeled``."""
 
     id_column: str
     on_bad_row: OnBadRow

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.data.base import Split
-from gpt_lightning.data.labelled import Labelled
+from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.labels import is_number, label_name, read_labels
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
-from gpt_lightning.data.settings import LabelledSettings
+from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.data.sources.source import filled_text, row_id, row_value
@@ -23,7 +23,7 @@ from gpt_lightning.unpack import Unpack
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledText:
+class LabeledText:
     """A text and its labels: one or, in multi-label classification, any number."""
 
     id: str
@@ -32,7 +32,7 @@ class LabelledText:
     where: str
 
 
-class TextClassification(Labelled[LabelledText]):
+class TextClassification(Labeled[LabeledText]):
     """Texts with one label each or, with ``multi_label``, any number.
 
     Args:
@@ -45,7 +45,7 @@ class TextClassification(Labelled[LabelledText]):
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
-    takes_from_model: ClassVar[Mapping[str, str]] = {**Labelled.takes_from_model, "multi_label": "multi_label"}
+    takes_from_model: ClassVar[Mapping[str, str]] = {**Labeled.takes_from_model, "multi_label": "multi_label"}
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class TextClassification(Labelled[LabelledText]):
         label_column: str = "label",
         labels: str | list[str] | None = None,
         multi_label: bool = False,
-        **settings: Unpack[LabelledSettings],
+        **settings: Unpack[LabeledSettings],
     ) -> None:
         super().__init__(**settings)
         self.text_column = text_column
@@ -73,14 +73,14 @@ class TextClassification(Labelled[LabelledText]):
         """Yield the training texts."""
         return (example.text for example in self.examples("train"))
 
-    def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[LabelledText | InputError]:
+    def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[LabeledText | InputError]:
         """Yield the text of each row and, with ``has_labels``, its labels."""
         names = None if not has_labels or (split == "train" and self.given_labels is None) else self.labels
         for number, row in enumerate(rows):
             try:
                 text = filled_text(row, self.text_column)
                 labels = self._row_labels(row, names) if has_labels else ()
-                yield LabelledText(row_id(row, self.id_column, number), text, labels, row.where)
+                yield LabeledText(row_id(row, self.id_column, number), text, labels, row.where)
             except InputError as error:
                 yield error
 
@@ -133,7 +133,7 @@ class TextClassification(Labelled[LabelledText]):
         order = self.epoch_order(split, [len(row) for row in tokens])
         return InMemoryRows(len(examples), order, collate, digest([*tokens, targets]))
 
-    def _target(self, example: LabelledText, ids: dict[str, int]) -> NDArray[np.int64]:
+    def _target(self, example: LabeledText, ids: dict[str, int]) -> NDArray[np.int64]:
         """Return the number of the label, shape (), or with ``multi_label`` zeros and ones, shape (L,)."""
         if self.stage == "predict":
             return np.full(len(ids) if self.multi_label else (), IGNORE_INDEX)

@@ -39,8 +39,8 @@ class ClassificationMetrics(MeanLoss):
         """Add a batch.
 
         Args:
-            mean_loss: () the mean over the labelled rows.
-            weight: () labelled rows, or the sum of their weights.
+            mean_loss: () the mean over the labeled rows.
+            weight: () labeled rows, or the sum of their weights.
             predicted: (B,) int64.
             labels: (B,) int64; rows of ``IGNORE_INDEX`` are not counted.
         """
@@ -96,8 +96,8 @@ class MultiLabelMetrics(MeanLoss):
         """Add a batch.
 
         Args:
-            mean_loss: () the mean over the labelled rows.
-            weight: () labelled rows, or the sum of their weights.
+            mean_loss: () the mean over the labeled rows.
+            weight: () labeled rows, or the sum of their weights.
             probabilities: (B, L) float.
             labels: (B, L) int64, 0 or 1; rows with ``IGNORE_INDEX`` are not counted.
         """

@@ -89,9 +89,9 @@ class EntityMetrics(MeanLoss):
         """Add a batch of whole texts.
 
         Args:
-            mean_loss: () the mean over the labelled words or tokens.
+            mean_loss: () the mean over the labeled words or tokens.
             weight: () how many, or the sum of their weights.
-            predicted: (N,) int64 tag of each word; words that are not labelled are left out.
+            predicted: (N,) int64 tag of each word; words that are not labeled are left out.
             labels: (N,) int64 true tag.
             rows: (N,) int64, the same along a text and other in the next one.
         """

@@ -24,8 +24,8 @@ class LanguageModelingMetrics(MeanLoss):
         """Add a batch.
 
         Args:
-            mean_loss: () nats, the mean over the labelled tokens.
-            num_tokens: () labelled tokens.
+            mean_loss: () nats, the mean over the labeled tokens.
+            num_tokens: () labeled tokens.
             num_bytes: (B,) UTF-8 bytes that they spell.
         """
         self.add_loss(mean_loss, num_tokens)

@@ -1,6 +1,6 @@
 """The output layer of a language model, and its loss without all logits in memory.
 
-N tokens, K labelled ones of a chunk, C channels, V vocabulary.
+N tokens, K labeled ones of a chunk, C channels, V vocabulary.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +42,7 @@ class LMHead(Linear):
 
         Args:
             hidden: (..., C).
-            labels: (...) int64; tokens labelled ``IGNORE_INDEX`` have no loss.
+            labels: (...) int64; tokens labeled ``IGNORE_INDEX`` have no loss.
             reduction: ``sum`` of all losses, or ``none``, which has no gradient.
 
         Returns:
@@ -202,7 +202,7 @@ class _Chunk(NamedTuple):
 
 
 def _chunks(hidden_NC: Tensor, weight_VC: Tensor, labels_N: Tensor, *, needs_scratch: bool) -> Iterator[_Chunk]:
-    """The tokens, a chunk at a time; on a processor the labelled ones alone."""
+    """The tokens, a chunk at a time; on a processor the labeled ones alone."""
     rows = min(_rows_at_once(weight_VC), len(labels_N))
     parts: Iterable[Tensor | slice]
     if _selects(labels_N):

@@ -3,7 +3,7 @@
 A text to pretrain on and rows for four tasks (topic, sentiment, names, questions), from one generator, so that what
 pretraining reads of the world is what the tasks ask about. Names of people, places and organisations share their
 surface ("Mara Venn", "Port Venn", "Mara & Cole"), and a sentiment is spread over many words and their negations: a few
-hundred labelled rows do not show them all, the unlabelled text does.
+hundred labeled rows do not show them all, the unlabeled text does.
 """
 
 import json

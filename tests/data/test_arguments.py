@@ -10,8 +10,8 @@ from jsonargparse import ArgumentParser
 
 from gpt_lightning import data, tasks
 from gpt_lightning.data.base import DataModule
-from gpt_lightning.data.labelled import Labelled
-from gpt_lightning.data.settings import CommonSettings, DataSettings, LabelledSettings
+from gpt_lightning.data.labeled import Labeled
+from gpt_lightning.data.settings import CommonSettings, DataSettings, LabeledSettings
 
 Strings = str | list[str] | None
 
@@ -113,7 +113,7 @@ def test_settings_are_the_arguments_of_the_constructors() -> None:
     shared = own_types(DataModule.__init__)
     assert get_type_hints(DataSettings) == shared
     assert get_type_hints(CommonSettings) == {name: hint for name, hint in shared.items() if name != "batch_size"}
-    assert get_type_hints(LabelledSettings) == shared | own_types(Labelled.__init__)
+    assert get_type_hints(LabeledSettings) == shared | own_types(Labeled.__init__)
     assert len(shared) == 9
 
 

@@ -61,12 +61,12 @@ def whole(rows: PackedBlocks, epoch: int = 0) -> Any:
 @pytest.mark.parametrize("block_size", [1, 7, 8])
 def test_in_order_every_token_but_the_first_is_predicted_once(length: int, block_size: int) -> None:
     batch = whole(numbers(length, block_size))
-    labelled = batch["labels"] != IGNORE_INDEX
+    labeled = batch["labels"] != IGNORE_INDEX
     assert batch["labels"].shape == batch["input_ids"].shape == (-(-(length - 1) // block_size), block_size)
-    assert batch["labels"][labelled].tolist() == list(range(1, length))
-    assert batch["input_ids"][labelled].tolist() == list(range(length - 1))
-    assert labelled.flatten().tolist() == sorted(labelled.flatten().tolist(), reverse=True)
-    assert batch["num_bytes"].tolist() == ((batch["labels"] % 5 + 1) * labelled).sum(1).tolist()
+    assert batch["labels"][labeled].tolist() == list(range(1, length))
+    assert batch["input_ids"][labeled].tolist() == list(range(length - 1))
+    assert labeled.flatten().tolist() == sorted(labeled.flatten().tolist(), reverse=True)
+    assert batch["num_bytes"].tolist() == ((batch["labels"] % 5 + 1) * labeled).sum(1).tolist()
     for epoch in (1, 2):
         assert whole(numbers(length, block_size), epoch)["labels"].equal(batch["labels"])
 
@@ -141,9 +141,9 @@ def test_real_text_in_order(tmp_path: Path) -> None:
     rows = text(tmp_path, 8)
     stream = [token for document in DOCUMENTS for token in (END, *document.encode())] + [END]
     batch = whole(rows)
-    labelled = batch["labels"] != IGNORE_INDEX
-    assert batch["labels"][labelled].tolist() == stream[1:]
-    assert batch["input_ids"][labelled].tolist() == stream[:-1]
+    labeled = batch["labels"] != IGNORE_INDEX
+    assert batch["labels"][labeled].tolist() == stream[1:]
+    assert batch["input_ids"][labeled].tolist() == stream[:-1]
     assert int(batch["num_bytes"].sum()) == sum(len(document.encode()) for document in DOCUMENTS)
     assert "document_ids" not in batch
 

@@ -90,7 +90,7 @@ def windows_of(read: list[Any]) -> list[Window]:
 
 
 def gold_of(read: list[Any]) -> dict[str, str | None]:
-    """What each question's windows are labelled with: one text, or None."""
+    """What each question's windows are labeled with: one text, or None."""
     found: dict[str, str | None] = {}
     for window in windows_of(read):
         answer = window.answer

@@ -10,10 +10,10 @@ import torch
 
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.data.base import Split
-from gpt_lightning.data.labelled import Labelled
+from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.labels import label_name, read_labels
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
-from gpt_lightning.data.settings import LabelledSettings
+from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.source import Row, filled_text, row_id, row_value
 from gpt_lightning.errors import InputError
 from gpt_lightning.unpack import Unpack
@@ -29,7 +29,7 @@ class Pair:
     where: str
 
 
-class TextPairs(Labelled[Pair]):
+class TextPairs(Labeled[Pair]):
     """Pairs of texts with one label per pair, such as natural language inference.
 
     Args:
@@ -48,7 +48,7 @@ class TextPairs(Labelled[Pair]):
         second_column: str = "hypothesis",
         label_column: str = "label",
         labels: str | list[str] | None = None,
-        **settings: Unpack[LabelledSettings],
+        **settings: Unpack[LabeledSettings],
     ) -> None:
         super().__init__(**settings)
         self.first_column = first_column
@@ -89,8 +89,8 @@ class TextPairs(Labelled[Pair]):
         end_of_text = self.tokenizer.end_of_text_id
         texts = self.tokenizer.encode_batch([pair.text for pair in pairs])
         tokens = [np.array([end_of_text, *text[: self.block_size - 1]]) for text in texts]
-        is_labelled = self.stage != "predict"
-        targets = np.array([self.labels.index(pair.label) if is_labelled else IGNORE_INDEX for pair in pairs])
+        is_labeled = self.stage != "predict"
+        targets = np.array([self.labels.index(pair.label) if is_labeled else IGNORE_INDEX for pair in pairs])
 
         def collate(rows: list[int], num_padding: int) -> SequenceClassificationBatch:
             batch_tokens = [tokens[row] for row in rows] + [np.array([end_of_text])] * num_padding

@@ -50,11 +50,11 @@ class Case(NamedTuple):
     labels: Tensor
 
 
-def case(labelled: float = 0.6) -> Case:
+def case(labeled: float = 0.6) -> Case:
     generator = torch.Generator().manual_seed(0)
     hidden, weight = (torch.randn(size, generator=generator).double().requires_grad_() for size in ((B, T, C), (V, C)))
     labels = torch.randint(V, (B, T), generator=generator)
-    ignored = torch.rand((B, T), generator=generator) >= labelled
+    ignored = torch.rand((B, T), generator=generator) >= labeled
     return Case(hidden, weight, labels.masked_fill(ignored, IGNORE_INDEX))
 
 
@@ -73,9 +73,9 @@ def gradients(loss: Tensor, *leaves: Tensor) -> list[Tensor]:
 
 @CAPS
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-6)])
-@pytest.mark.parametrize("labelled", [1.0, 0.6, 0.15])
-def test_it_is_the_dense_loss(cap: float | None, dtype: torch.dtype, tolerance: float, labelled: float) -> None:
-    exact = case(labelled)
+@pytest.mark.parametrize("labeled", [1.0, 0.6, 0.15])
+def test_it_is_the_dense_loss(cap: float | None, dtype: torch.dtype, tolerance: float, labeled: float) -> None:
+    exact = case(labeled)
     assert (exact.labels != IGNORE_INDEX).any()
     expected = dense(*exact, cap)
     hidden, weight = (leaf.detach().to(dtype).requires_grad_() for leaf in (exact.hidden, exact.weight))

@@ -1,4 +1,4 @@
-"""The task through the real Trainer, against dense formulas over all labelled tokens."""
+"""The task through the real Trainer, against dense formulas over all labeled tokens."""
 
 import math
 from pathlib import Path
@@ -28,11 +28,11 @@ KINDS = ("adamw", "muon")
 Batch = dict[str, Tensor]
 
 
-def batch(rows: int, tokens: int, labelled: float, seed: int) -> Batch:
+def batch(rows: int, tokens: int, labeled: float, seed: int) -> Batch:
     """Random ids, of whose labels a share is not ignored."""
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(VOCAB_SIZE, (rows, tokens + 1), generator=generator)
-    ignored = torch.rand((rows, tokens), generator=generator) >= labelled
+    ignored = torch.rand((rows, tokens), generator=generator) >= labeled
     return {
         "input_ids": ids[:, :-1],
         "labels": ids[:, 1:].masked_fill(ignored, IGNORE_INDEX),
@@ -42,8 +42,8 @@ def batch(rows: int, tokens: int, labelled: float, seed: int) -> Batch:
 
 # Three micro-batches a step; the last window has two, and one micro-batch has no label at all.
 RAGGED = [
-    batch(rows, tokens, labelled, seed)
-    for seed, (rows, tokens, labelled) in enumerate(
+    batch(rows, tokens, labeled, seed)
+    for seed, (rows, tokens, labeled) in enumerate(
         [(4, 8, 1.0), (1, 3, 0.5), (2, 8, 0.1), (2, 4, 0.0), (3, 8, 0.7), (1, 1, 1.0), (4, 2, 0.9), (1, 8, 0.4)]
     )
 ]
@@ -63,7 +63,7 @@ def task(**shape: Any) -> CausalLM:
 
 
 def dense_losses(module: CausalLM, items: list[Batch]) -> Tensor:
-    """The negative log-likelihood of every labelled token of all batches, one by one."""
+    """The negative log-likelihood of every labeled token of all batches, one by one."""
     losses = []
     for item in items:
         log_probabilities = module(item["input_ids"]).double().log_softmax(-1)
@@ -281,8 +281,8 @@ def test_predictions_are_sums_a_row(tmp_path: Path) -> None:
     for item, result in zip(RAGGED, results, strict=True):
         assert isinstance(result, list)
         rows = [{name: value[row : row + 1] for name, value in item.items()} for row in range(len(item["labels"]))]
-        labelled = [one for one in rows if (one["labels"] != IGNORE_INDEX).any()]  # padding is no prediction
-        for found, one in zip(result, labelled, strict=True):
+        labeled = [one for one in rows if (one["labels"] != IGNORE_INDEX).any()]  # padding is no prediction
+        for found, one in zip(result, labeled, strict=True):
             assert found == {
                 "nll": pytest.approx(dense_losses(module, [one]).sum().item(), rel=1e-5),
                 "num_tokens": int((one["labels"] != IGNORE_INDEX).sum()),

@@ -43,7 +43,7 @@ _NESTED: Final = _Columns("id", "question", "context", "answers")
 def questions(
     rows: Iterable[Row],
     *,
-    labelled: bool,
+    labeled: bool,
     id_column: str = "id",
     question_column: str = "question",
     context_column: str = "context",
@@ -53,7 +53,7 @@ def questions(
 
     A row is one question, or one article of SQuAD's JSON ({"paragraphs": [{"context", "qas": [...]}]}; its names are
     fixed). Answers are a list of {"text", "answer_start"}, a dict of two lists under these names, or null or empty
-    where the context holds no answer, which "is_impossible" may say too. With ``labelled`` false the answers may be
+    where the context holds no answer, which "is_impossible" may say too. With ``labeled`` false the answers may be
     missing. Whitespace around answers is cut off.
 
     Raises:
@@ -67,7 +67,7 @@ def questions(
                 yield item
                 continue
             try:
-                yield _question(item, _NESTED if nested else columns, labelled)
+                yield _question(item, _NESTED if nested else columns, labeled)
             except InputError as error:
                 yield error
 
@@ -107,11 +107,11 @@ def _article(row: Row) -> Iterator[Row | InputError]:
             yield Row({**entry, "context": paragraph["context"]}, place)
 
 
-def _question(row: Row, columns: _Columns, labelled: bool) -> Question:
+def _question(row: Row, columns: _Columns, labeled: bool) -> Question:
     name = row.fields.get(columns.id)
     question = filled_text(row, columns.question, key="--data.question_column")
     context = filled_text(row, columns.context, key="--data.context_column")
-    answers = _answers(row, columns, context) if labelled else ()
+    answers = _answers(row, columns, context) if labeled else ()
     return Question(None if name is None else str(name), question, context, answers, row.where)
 
 

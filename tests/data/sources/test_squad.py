@@ -24,14 +24,14 @@ WHERE: dict[str, Any] = {"text": "東京", "answer_start": CONTEXT.index("東")}
 FLAT = {"id": "q", "question": "Where?", "context": CONTEXT, "answers": [WHERE]}
 
 
-def only(fields: Mapping[str, Any], *, labelled: bool = True, **columns: Any) -> Question | InputError:
+def only(fields: Mapping[str, Any], *, labeled: bool = True, **columns: Any) -> Question | InputError:
     """The one result of one row."""
-    (found,) = questions([Row(fields, "a.jsonl:7")], labelled=labelled, **columns)
+    (found,) = questions([Row(fields, "a.jsonl:7")], labeled=labeled, **columns)
     return found
 
 
-def good(fields: Mapping[str, Any], *, labelled: bool = True, **columns: Any) -> Question:
-    found = only(fields, labelled=labelled, **columns)
+def good(fields: Mapping[str, Any], *, labeled: bool = True, **columns: Any) -> Question:
+    found = only(fields, labeled=labeled, **columns)
     assert isinstance(found, Question), found
     return found
 
@@ -67,9 +67,9 @@ def test_columns_can_be_chosen_and_an_id_may_be_a_number_or_missing() -> None:
 
 def test_prediction_needs_no_answers() -> None:
     row = {"question": "Who?", "context": CONTEXT}
-    assert good(row, labelled=False).answers == ()
-    assert good({**row, "answers": None, "is_impossible": False}, labelled=False).answers == ()
-    assert good({**FLAT, "answers": "nonsense", "is_impossible": "True"}, labelled=False).answers == (), "not looked at"
+    assert good(row, labeled=False).answers == ()
+    assert good({**row, "answers": None, "is_impossible": False}, labeled=False).answers == ()
+    assert good({**FLAT, "answers": "nonsense", "is_impossible": "True"}, labeled=False).answers == (), "not looked at"
 
 
 def test_impossible_questions_have_no_answers() -> None:
@@ -99,7 +99,7 @@ def test_the_nested_file_of_squad_gives_its_questions(tmp_path: Path) -> None:
         ],
     )
     # The names inside are the format's, whatever the columns of flat rows are.
-    assert list(questions(file_rows(path), labelled=True, question_column="ask", answers_column="gold")) == [
+    assert list(questions(file_rows(path), labeled=True, question_column="ask", answers_column="gold")) == [
         Question("q1", "Who?", CONTEXT, (("Anna", 2), ("Anna", 2)), f"{path}:row 1, question q1"),
         Question("q2", "Why?", CONTEXT, (), f"{path}:row 1, question q2"),
         Question(None, "What?", "Second.", (("S", 0),), f"{path}:row 1, paragraph 2, question 1"),
@@ -116,7 +116,7 @@ def test_one_bad_question_does_not_hide_the_others(tmp_path: Path) -> None:
             {"context": CONTEXT, "qas": [{"id": "q5", "question": "Who?", "answers": [WHO]}, {"question": "Who?"}]},
         ],
     )
-    found = list(questions(file_rows(path), labelled=True))
+    found = list(questions(file_rows(path), labeled=True))
     messages = [str(item) if isinstance(item, InputError) else item.id for item in found]
     for message, expected in zip(
         messages,
@@ -188,7 +188,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 def test_bad_rows_are_named_and_the_next_is_read(change: dict[str, Any], message: str) -> None:
     fields = {name: value for name, value in {**FLAT, **change}.items() if value is not ...}
     rows = [Row(fields, "a.jsonl:7"), Row(FLAT, "a.jsonl:8")]
-    bad, after = questions(rows, labelled=True)
+    bad, after = questions(rows, labeled=True)
     assert isinstance(bad, InputError)
     assert re.search("^a\\.jsonl:7: .*" + message, str(bad)), bad
     assert "\n" not in str(bad)

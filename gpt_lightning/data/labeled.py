@@ -33,7 +33,7 @@ class Example(Protocol):
 E = TypeVar("E", bound=Example)
 
 
-class Labelled(DataModule, Generic[E]):
+class Labeled(DataModule, Generic[E]):
     """Base class of the data modules whose rows have labels and fit in memory.
 
     A subclass implements ``parse_rows`` and the hooks of ``DataModule``. Its ``open_split`` turns ``examples(split)``
