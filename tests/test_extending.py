@@ -107,20 +107,32 @@ def test_recipes_touch_the_files_that_they_name_and_no_others(tmp_path: Path) ->
             assert touched == recipe.new | recipe.changed | written, recipe.title
 
 
-@pytest.mark.slow
-def test_their_code_is_clean(tmp_path: Path) -> None:
-    """All recipes together, as ruff and mypy see them."""
-    copy_repository(tmp_path)
-    files = set()
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository with all recipes in it."""
+    folder = copy_repository(tmp_path_factory.mktemp("extended"))
     for title in HOUSE:
-        RECIPES[title].apply(tmp_path)
-        files |= RECIPES[title].new | RECIPES[title].changed
+        RECIPES[title].apply(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_their_code_is_clean(extended: Path) -> None:
+    files = set.union(*(RECIPES[title].new | RECIPES[title].changed for title in HOUSE))
     python = " ".join(sorted(name for name in files if name.endswith(".py")))
-    run(tmp_path, f"python -m ruff check {python}")
-    run(tmp_path, f"python -m ruff format --check {python}")
+    run(extended, f"python -m ruff check {python}")
+    run(extended, f"python -m ruff format --check {python}")
     if (ROOT / ".mypy_cache").is_dir():
-        shutil.copytree(ROOT / ".mypy_cache", tmp_path / ".mypy_cache")
-    run(tmp_path, f"python -m mypy {python}")
+        shutil.copytree(ROOT / ".mypy_cache", extended / ".mypy_cache")
+    run(extended, f"python -m mypy {python}")
+
+
+@pytest.mark.slow
+def test_all_of_them_together_break_no_list(extended: Path) -> None:
+    """Tests that go through all tasks, data modules, families, fields or configurations."""
+    data = "tests/data/test_arguments.py tests/data/test_text_pairs.py tests/data/test_own_data_module.py"
+    lists = f"{data} tests/tasks/test_load.py tests/models/huggingface/test_families.py"
+    run(extended, f"python -m pytest {lists} tests/test_configs.py::test_the_sweep_sees_every_configuration")
 
 
 def test_the_data_module_is_the_one_that_tests_use() -> None:

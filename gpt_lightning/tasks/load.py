@@ -100,6 +100,8 @@ def _task_in_folder(pretrained: huggingface.Pretrained, allow_import: Sequence[s
         InputError: the class is unknown or not allowed, or has another head than the folder's ``config.json`` names.
     """
     family, head = pretrained.family, pretrained.head
+    if pretrained.task is None and head is None:
+        return None
     if pretrained.task is None:
         public = (getattr(tasks, name) for name in tasks.__all__ if name != Task.__name__)
         return next((task for task in public if task.huggingface_head is head), None)

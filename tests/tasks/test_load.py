@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gpt_lightning import tasks
 from gpt_lightning.errors import InputError
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.load import load_task, read_checkpoint
@@ -46,6 +47,19 @@ def test_a_backbone_alone_is_no_task(tmp_path: Path) -> None:
     assert "task" not in read_checkpoint(tmp_path / "bare")["hyper_parameters"]
     with pytest.raises(InputError, match=r"holds a backbone without a head. Start from it with --model\.init_from"):
         load_task(tmp_path / "bare")
+
+
+def test_a_task_without_a_head_of_hugging_face_is_in_no_such_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Own(CausalLM):
+        """Sorted before all others."""
+
+    monkeypatch.setattr(tasks, "Own", Own, raising=False)
+    monkeypatch.setattr(tasks, "__all__", ["Own", *tasks.__all__])
+    saved(tmp_path, "llama", vocab_size=300).base_model.save_pretrained(tmp_path / "bare")
+    bytes_tokenizer().save(tmp_path / "bare" / "tokenizer.json")
+    assert "task" not in read_checkpoint(tmp_path / "bare")["hyper_parameters"]
 
 
 def test_both_configurations_must_name_the_same_head(tmp_path: Path) -> None:
