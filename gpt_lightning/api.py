@@ -26,6 +26,7 @@ from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.tasks.export import export_task
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, task_of
+from gpt_lightning.tasks.saving import accepted_arguments
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
@@ -147,6 +148,11 @@ class Model:
         """
         if isinstance(self.task, CausalLM):
             raise InputError("a CausalLM has no labels to predict. Use generate or score")
+        rows = list(rows)
+        if not all(isinstance(row, Mapping) for row in rows):
+            raise InputError('give a list of rows, such as [{"text": "great film"}]')
+        if not rows:
+            return []
         with TemporaryDirectory() as folder:
             file, tokenizer = Path(folder, "rows.jsonl"), Path(folder, "tokenizer.json")
             file.write_text("".join(json.dumps(dict(row)) + "\n" for row in rows), encoding="utf-8")
@@ -209,11 +215,11 @@ class Model:
                 f"no data module of gpt_lightning makes the batches of {type(self.task).__name__}. "
                 "Set model.data_module to your own class"
             )
-        arguments = flattened(dict(self.task.hparams))
+        arguments = _flattened(dict(self.task.hparams))
         links = self.data_module.takes_from_model.items()
         follows = {name: arguments[key] for name, key in links if key in arguments}
-        names = self.task.takes_from_data.items()
-        follows |= {name: self.task.hparams[argument] for argument, name in names if argument in self.task.hparams}
+        names, accepted = self.task.takes_from_data.items(), accepted_arguments(self.data_module)
+        follows |= {name: arguments[key] for key, name in names if key in arguments and name in accepted}
         return self.data_module(**{**follows, **settings})
 
     @torch.inference_mode()
@@ -240,12 +246,12 @@ class Model:
         return mean_BC
 
 
-def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested values by dotted names, such as ``backbone.block_size``."""
     flat = {f"{prefix}{name}": value for name, value in values.items()}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat |= flattened(value, f"{prefix}{name}.")
+            flat |= _flattened(value, f"{prefix}{name}.")
     return flat
 
 

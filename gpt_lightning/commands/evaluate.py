@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,6 +121,17 @@ def check_testable(run: Path) -> None:
         raise InputError(f"{run}: no test data; give it with --test FILE, or as data.init_args.test in {file}")
 
 
+def _data_arguments(run: Path) -> Collection[str]:
+    """Return the names of the data module's arguments in a run's ``config.yaml``."""
+    import yaml
+
+    file = run / CONFIG
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    for key in ("data", "init_args"):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
+
+
 def _arguments(run: Path, allowed: Sequence[str]) -> list[str]:
     """Return the options that test a run: its configuration, and the packages that it may import."""
     config = ["-c", str(run / CONFIG)] if (run / CONFIG).is_file() else []  # Hugging Face models have none.
@@ -144,8 +155,9 @@ def measure(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str]
     # One device, and all of the data, whatever the run was trained on.
     trainer = {"devices": 1, "num_nodes": 1, "strategy": "auto", "fast_dev_run": False, "limit_test_batches": 1.0}
     whole = {f"trainer.{name}": value for name, value in trainer.items()} | {"ckpt_path": str(run)}
-    if (tokenizer := run / "tokenizer.json").is_file():  # its own, whatever became of the backbone that it started from
-        whole["data.tokenizer"] = str(tokenizer)
+    tokenizer = run / "tokenizer.json"
+    if tokenizer.is_file() and "tokenizer" in _data_arguments(run):
+        whole["data.tokenizer"] = str(tokenizer)  # the run's own, even if the one in its config.yaml has moved
     try:
         with contextlib.redirect_stdout(sys.stderr):
             print(f"testing {run}")

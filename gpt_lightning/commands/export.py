@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     dtype_of(options.dtype)
     path, folder = find_checkpoint(options.model), Path(options.folder)
     if options.adapter:
-        task, base = export_adapter(path, folder, options.init_from, options.dtype)
+        task, base = export_adapter(path, folder, options.init_from, options.dtype, options.allow_import)
         print(f"adapters of a {type(task).__name__} for {base}: {folder}")
         return 0
     task, tokenizer = load_task(path, options.init_from, options.allow_import)

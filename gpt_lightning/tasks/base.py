@@ -49,8 +49,8 @@ class Task(L.LightningModule, ABC):
             super().__init__(**settings)
             self.head = linear_head(self.backbone.config.n_embd, len(labels))
 
-    All arguments are saved with every checkpoint, from the signatures. Gradients are those of the mean over all
-    labeled tokens of an optimizer step (``mean_gradients.py``).
+    All arguments are saved with every checkpoint, from the signatures; do not change them before ``super().__init__``.
+    Gradients are those of the mean over all labeled tokens of an optimizer step (``mean_gradients.py``).
 
     Args:
         backbone: the transformer's configuration.
@@ -112,9 +112,9 @@ class Task(L.LightningModule, ABC):
         self.optimizer_config = optimizer
         self.schedule = schedule
         self.fine_tuning = fine_tuning
-        arguments = constructor_arguments(cast(FrameType, inspect.currentframe()))
+        arguments = constructor_arguments(self, cast(FrameType, inspect.currentframe()))
         hparams = plain_hparams(type(self), arguments, backbone, has_frozen=bool(self.frozen_sha256))
-        self.save_hyperparameters(hparams, logger=False)
+        super().save_hyperparameters(hparams, logger=False)
         self.gradients = MeanGradients()
         self.classes: list[str] = []
         """Names of the rows of per-class tables."""
@@ -147,6 +147,9 @@ class Task(L.LightningModule, ABC):
         return self.backbone.flops_per_token() + head
 
     # --- checkpoints
+
+    def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the arguments of all constructors are saved already, as plain values."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out frozen weights; add the tokenizer and the micro-batches that wait for an optimizer step."""

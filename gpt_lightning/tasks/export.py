@@ -1,6 +1,7 @@
 """Exporting a task and its tokenizer as a model folder, or its adapters in peft's format."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +54,13 @@ def export_task(task: Task, tokenizer: Tokenizer, source: Path, folder: Path, dt
     return reason
 
 
-def export_adapter(path: Path, folder: Path, init_from: str | None = None, dtype: str = "float32") -> tuple[Task, str]:
+def export_adapter(
+    path: Path,
+    folder: Path,
+    init_from: str | None = None,
+    dtype: str = "float32",
+    allow_import: Sequence[str] = (),
+) -> tuple[Task, str]:
     """Write the adapters of a checkpoint in peft's format.
 
     Args:
@@ -61,6 +68,7 @@ def export_adapter(path: Path, folder: Path, init_from: str | None = None, dtype
         folder: a new folder, or an empty one.
         init_from: where the weights are that the adapters were trained on, if they have moved.
         dtype: of the adapters: float32, bfloat16 or float16.
+        allow_import: packages of the user's own that the task's class may come from.
 
     Returns:
         The task with its adapters merged, and the name of the model that they need.
@@ -68,11 +76,11 @@ def export_adapter(path: Path, folder: Path, init_from: str | None = None, dtype
     Raises:
         InputError: there are no adapters, their base is not a model folder, or Hugging Face has no such model.
     """
-    torch_dtype, checkpoint = dtype_of(dtype), read_checkpoint(path)
+    torch_dtype, checkpoint = dtype_of(dtype), read_checkpoint(path, allow_import)
     hparams = checkpoint["hyper_parameters"]
     if "init_from" not in hparams:
         raise InputError(f"{path}: has no adapters, or they are merged. Leave --adapter out to write the whole model")
-    task, tokenizer = load_task(path, init_from)  # compares the base with the one that they were trained on
+    task, tokenizer = load_task(path, init_from, allow_import)  # refuses a base with another digest
     name = init_from or hparams["init_from"]
     base = find_checkpoint(name)
     if not base.is_dir():

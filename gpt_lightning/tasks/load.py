@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from gpt_lightning.checkpoints.read import find_base, find_checkpoint, first_lin
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.tasks.base import Task
+from gpt_lightning.tasks.plain_values import fits
 from gpt_lightning.tasks.restore import build_task, restore_task
 from gpt_lightning.tasks.saving import argument_types, class_path
 from gpt_lightning.tokenizers.build import load_tokenizer
@@ -33,6 +33,8 @@ def task_class(name: object, allow_import: Sequence[str] = ()) -> type[Task]:
     Raises:
         InputError: it is not a task, or its package is not allowed.
     """
+    if isinstance(allow_import, str):
+        raise InputError(f"allow_import={allow_import!r} must be a list of packages")
     if not isinstance(name, str):
         raise InputError(f"the checkpoint names no task, but {name!r}")
     module, _, attribute = name.rpartition(".")
@@ -88,7 +90,7 @@ def read_checkpoint(path: Path, allow_import: Sequence[str] = ()) -> dict[str, A
     hparams["task"] = class_path(found)
     types = argument_types(found)
     for name, value in hparams.items():
-        if name != "task" and not (name in types and _is_plain(value, types[name])):
+        if name != "task" and not (name in types and fits(value, types[name])):
             raise InputError(f"{path}: its hyper-parameter {name!r} does not belong to {hparams['task']}")
     return checkpoint
 
@@ -112,25 +114,6 @@ def _task_in_folder(pretrained: huggingface.Pretrained, allow_import: Sequence[s
             "delete gpt_lightning.json if another program has changed the folder"
         )
     return task
-
-
-def _is_plain(value: Any, expected: Any) -> bool:
-    """Return whether ``value`` has the parts of type ``expected`` and nothing that a parser would look up.
-
-    A mapping with a class path in the place of a configuration would be imported, and a file's path opened.
-    """
-    if is_dataclass(expected):
-        names = {field.name for field in fields(expected)}
-        return isinstance(value, dict) and set(value) <= names and all(map(_is_scalar, value.values()))
-    if isinstance(value, list):
-        return all(isinstance(item, str | int | float) for item in value)
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and isinstance(item, int | float) for key, item in value.items())
-    return _is_scalar(value)
-
-
-def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def load_task(path: Path, init_from: str | None = None, allow_import: Sequence[str] = ()) -> tuple[Task, Tokenizer]:

@@ -1,11 +1,11 @@
 """Building a task from the hyper-parameters and weights of a checkpoint."""
 
 from collections.abc import Mapping
-from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
 from gpt_lightning.models.lora import LoRA, check_base, merge_adapters, weights_sha256
 from gpt_lightning.tasks.base import Task
+from gpt_lightning.tasks.plain_values import dataclass_of
 from gpt_lightning.tasks.saving import accepted_arguments, argument_types
 
 T = TypeVar("T", bound=Task)
@@ -17,7 +17,7 @@ def build_task(task_class: type[T], hyper_parameters: Mapping[str, Any]) -> T:
     # A class that fixes the backbone in its constructor may still ask for the number of ids.
     values = {"vocab_size": hyper_parameters["backbone"]["vocab_size"]} if "backbone" not in accepted else {}
     arguments = {
-        name: types[name](**value) if is_dataclass(types[name]) and isinstance(value, dict) else value
+        name: kind(**value) if isinstance(value, dict) and (kind := dataclass_of(types.get(name))) else value
         for name, value in (values | dict(hyper_parameters)).items()
         if name in accepted
     }

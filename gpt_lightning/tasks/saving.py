@@ -1,12 +1,12 @@
-"""What a checkpoint says of its task: the class and its constructor's arguments, as plain values.
+"""Hyper-parameters of a task as plain values, with the path of its class.
 
 A checkpoint is read without pickle, so hyper-parameters are numbers, strings, lists and dicts. They come from the
 signatures of the constructors, through Lightning's own collection of arguments.
 """
 
+import inspect
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, get_type_hints
@@ -18,6 +18,7 @@ from torch import nn
 
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.lora import check_base
+from gpt_lightning.tasks.plain_values import to_plain
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
@@ -28,18 +29,42 @@ def class_path(cls: type) -> str:
     that runs is named after its file: ``__main__`` is another module tomorrow.
     """
     module = cls.__module__
-    if module == "__main__" and (file := getattr(sys.modules[module], "__file__", None)):
-        module = Path(file).stem
+    if module == "__main__":
+        main = sys.modules[module]
+        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+        module = spec.name if spec is not None else Path(file).stem if file else module
     parts = module.split(".")
     packages = (".".join(parts[:length]) for length in range(1, len(parts)))
     exported = (each for each in packages if getattr(sys.modules.get(each), cls.__qualname__, None) is cls)
     return f"{next(exported, module)}.{cls.__qualname__}"
 
 
-def constructor_arguments(frame: FrameType) -> dict[str, Any]:
-    """Return the arguments of the constructors that lead to ``frame``, the base class's, by name."""
-    collected = collect_init_args(frame, [], classes=(LightningModule,))
-    return {name: value for arguments in collected for name, value in arguments.items()}
+def constructor_arguments(task: LightningModule, frame: FrameType) -> dict[str, Any]:
+    """Return the arguments of a task's constructors, by name.
+
+    Args:
+        task: the task.
+        frame: of the base class's constructor.
+
+    Raises:
+        TypeError: a constructor was not reached through ``super().__init__(...)``, so its arguments are unknown.
+    """
+    # Constructors of other modules, inside of which the task is built, are not instances of its class.
+    collected = collect_init_args(frame, [], classes=(type(task),))
+    arguments = {name: value for each in collected for name, value in each.items()}
+    if missing := own_arguments(type(task)) - set(arguments):
+        raise TypeError(
+            f"{type(task).__name__}: the arguments {', '.join(sorted(missing))} would be in no checkpoint. "
+            "Call the base class's constructor by super().__init__(**settings)"
+        )
+    return arguments
+
+
+def own_arguments(task_class: type) -> set[str]:
+    """Return the names of the arguments that a class's constructor declares itself."""
+    parameters = list(inspect.signature(vars(task_class).get("__init__", object.__init__)).parameters.values())
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {parameter.name for parameter in parameters[1:] if parameter.kind not in variable}
 
 
 def accepted_arguments(task_class: type) -> set[str]:
@@ -53,12 +78,13 @@ def accepted_arguments(task_class: type) -> set[str]:
 
 
 def argument_types(task_class: type) -> dict[str, Any]:
-    """Return the types of all arguments that the constructors of a class and of its bases declare."""
+    """Return the types of all arguments that the constructors of a class and of its bases declare, else ``Any``."""
     types: dict[str, Any] = {}
     for each in reversed(task_class.__mro__):
         if "__init__" in vars(each) and each.__module__.partition(".")[0] not in ("builtins", "torch", "lightning"):
-            types |= get_type_hints(vars(each)["__init__"])
-    return {name: kind for name, kind in types.items() if name not in ("return", "settings")}
+            hints = get_type_hints(vars(each)["__init__"])
+            types |= {name: hints.get(name, Any) for name in own_arguments(each)}
+    return types
 
 
 def plain_hparams(
@@ -77,26 +103,11 @@ def plain_hparams(
     """
     left_out = {"vocab_size"} if has_frozen else {"vocab_size", "init_from"}
     plain = {
-        name: _plain(value, f"{task_class.__name__}({name}=...)")
+        name: to_plain(value, f"{task_class.__name__}({name}=...)")
         for name, value in {**arguments, "backbone": backbone}.items()
         if name not in left_out
     }
     return {"task": class_path(task_class), **plain}
-
-
-def _plain(value: Any, where: str) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value), where)
-    if isinstance(value, dict):
-        return {key: _plain(each, where) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each, where) for each in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(
-        f"{where} is a {type(value).__name__}, which a checkpoint cannot hold: take numbers, strings, lists, dicts or "
-        "a dataclass of these, and build the object from them in the constructor"
-    )
 
 
 def describe_data(datamodule: object) -> dict[str, str]:

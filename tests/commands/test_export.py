@@ -157,7 +157,7 @@ def test_bad_input(run: CommandLine, smol: Path) -> None:
         assert "Traceback" not in run.err
         assert len(run.err.strip().splitlines()) <= 2
 
-    refused("is a model, not a run to go on with", "fit", f"--ckpt_path={smol}")
+    refused("is a model folder, and not a run that can be resumed or tested", "fit", f"--ckpt_path={smol}")
     refused("there is a model already", "export", str(smol), str(smol))
     refused("--dtype int8: choose one of float32", "export", str(smol), "new", "--dtype=int8")
     refused("bytes is bytes (257), but", "fit", "-c", "topics.yaml", f"--model.init_from={smol}")

@@ -111,7 +111,7 @@ def test_labels_come_with_the_checkpoint(run: CommandLine, tmp_path: Path) -> No
         assert set(record["scores"]) == {"sport", "weather", "<b>odd</b>|[red]"}
         assert sum(record["scores"].values()) == pytest.approx(1.0)
     assert run("test", "-c", "topics.yaml", f"--ckpt_path={head}", "--data.labels=[a,b]") == 2
-    assert "--data.labels are ['a', 'b'], but" in run.err
+    assert "--data.labels is ['a', 'b'], but" in run.err
 
 
 def test_tags_of_raw_text_are_predicted(run: CommandLine, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from gpt_lightning.checkpoints.run_folder import (
     resumed_run,
     sweep_killed,
 )
+from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
 from gpt_lightning.commands.guard.config_guard import TRUSTED, check
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
 from gpt_lightning.commands.run.command_line import CommandLine, read_predict_shorthand
@@ -53,6 +54,8 @@ class CLI(LightningCLI):
             InputError: the options, or the files and the data that they name, are invalid.
         """
         self.overrides = from_flags(overrides or {})
+        if (ckpt_path := (overrides or {}).get("ckpt_path")) is not None:
+            refuse_class_of_checkpoint(Path(ckpt_path))  # the guard sees arguments only
         self.interruption = training.Interruption()
         self.model_folder: Path | None = None  # in place of a checkpoint
         checked = check(arguments)
@@ -159,7 +162,7 @@ class CLI(LightningCLI):
         if INIT_FROM in said and said[INIT_FROM].value is not None:
             return with_backbone(said, self.allowed)
         if subcommand != "fit":
-            raise InputError("nothing to measure: give --ckpt_path=CHECKPOINT, or the folder of a run")
+            raise InputError("no checkpoint to evaluate: give --ckpt_path=CHECKPOINT, or the folder of a run")
         return said
 
     def instantiate_classes(self) -> None:

@@ -9,7 +9,7 @@ from gpt_lightning.checkpoints.read import find_base
 from gpt_lightning.checkpoints.run_folder import newest_good, newest_run
 from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
-from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flatten, merge, overlay
+from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flag_key, flatten, merge, overlay
 from gpt_lightning.data.find import data_modules_for, named_data_module
 from gpt_lightning.data.labels import read_labels
 from gpt_lightning.errors import InputError
@@ -38,7 +38,9 @@ class Saved(NamedTuple):
     """Class path of the model, and of the data where it is known."""
     arguments: Values
     """The model's arguments."""
-    labels: list[str] | None
+    follow_data: Values
+    """Arguments of the data module that decided the model's, such as ``labels``; they stay what they were."""
+    takes_init_from: bool
     init_from: str | None
     """The weights that its adapters were trained on; None without adapters."""
     tokenizer: Tokenizer | None
@@ -63,11 +65,15 @@ class Saved(NamedTuple):
         hparams = {"lora": asdict(LoRA()), **checkpoint["hyper_parameters"]}
         if path.is_dir() and (subcommand == "fit" or "task" not in hparams):
             raise InputError(
-                f"{path} is a model, not a run to go on with or to measure; start with --model.init_from={path}"
+                f"{path} is a model folder, and not a run that can be resumed or tested. "
+                f"Start a run from it with --model.init_from={path}"
             )
-        task, labels, init_from = (hparams.pop(name, None) for name in ("task", "labels", "init_from"))
+        task, init_from = (hparams.pop(name, None) for name in ("task", "init_from"))
         origin = Origin("checkpoint", str(path))
         accepted = accepted_arguments(class_at(task))
+        links = class_at(task).takes_from_data.items()
+        linked = {f"data.init_args.{name}": hparams.pop(key) for key, name in links if key in hparams}
+        follow_data = {key: Value(value, origin) for key, value in linked.items()}
         taken = {name: value for name, value in hparams.items() if name in accepted}
         model = parser.parse_values({"model": {"class_path": task, "init_args": taken}})
         arguments = flatten(model, origin)
@@ -78,7 +84,9 @@ class Saved(NamedTuple):
         named = str(checkpoint.get("data", ""))
         is_ours = named.rpartition(".")[0].partition(".")[0] in ("", "gpt_lightning")
         data_not_allowed = named if module is None and not is_ours else None
-        return cls(path, classes, arguments, labels, init_from, _tokenizer(checkpoint), data_not_allowed)
+        takes_init_from = "init_from" in accepted
+        tokenizer = _tokenizer(checkpoint)
+        return cls(path, classes, arguments, follow_data, takes_init_from, init_from, tokenizer, data_not_allowed)
 
     def check_data(self, is_named: bool) -> None:
         """Refuse a data module of the user's own that may not be imported, unless the user names one.
@@ -120,14 +128,18 @@ class Saved(NamedTuple):
     def _fixed(self, said: Values, defaults: Values) -> Values:
         """Return the values that no file and no flag changes."""
         origin = Origin("checkpoint", str(self.path))
-        fixed: dict[str, Any] = {"ckpt_path": str(self.path), INIT_FROM: self._base(said.get(INIT_FROM))}
-        if self.labels is not None and LABELS in defaults:
-            given = said[LABELS].value if LABELS in said else None
-            if given is not None and list(read_labels(given)) != self.labels:
+        fixed: dict[str, Any] = {"ckpt_path": str(self.path)}
+        if self.takes_init_from:
+            fixed[INIT_FROM] = self._base(said.get(INIT_FROM))
+        for key, saved in self.follow_data.items():
+            given = said[key].value if key in said else None
+            asked = list(read_labels(given)) if key == LABELS and given is not None else given
+            if asked not in (None, saved.value):
                 raise InputError(
-                    f"--data.labels are {given}, but {self.path} was trained with {self.labels}; leave them out"
+                    f"--{flag_key(key)} is {given}, but {self.path} was trained with {saved.value}. Leave it out"
                 )
-            fixed[LABELS] = self.labels
+            if key in defaults:
+                fixed[key] = saved.value
         if self.tokenizer is not None and TOKENIZER in defaults:
             asked = said[TOKENIZER].value if TOKENIZER in said else None
             if asked is None or _is_built(asked):
@@ -165,7 +177,7 @@ def resumable(parser: RunParser, said: Values) -> str | None:
     if run is None:
         return None
     checkpoint = newest_good(run)
-    print(f"resumed from {checkpoint}" if checkpoint else f"{run} ended before its first checkpoint: starting anew")
+    print(f"resumed from {checkpoint}" if checkpoint else f"{run} ended before its first checkpoint: starting again")
     return None if checkpoint is None else str(checkpoint)
 
 

@@ -64,7 +64,9 @@ def load_weights(module: nn.Module, pretrained: Pretrained) -> None:
 def _check_head(module: nn.Module, pretrained: Pretrained) -> None:
     """Refuse a folder of Hugging Face's with another head than ``module`` has."""
     family, head = pretrained.family, pretrained.head
-    if family is not None and (head is None or head is not getattr(type(module), "huggingface_head", None)):
+    # A subclass starts without a head of Hugging Face's, but its layer may be its base's: shapes are compared later.
+    heads = [vars(each).get("huggingface_head") for each in type(module).__mro__]
+    if family is not None and (head is None or head not in heads):
         held = "backbone alone" if head is None else family.architecture(head)
         raise InputError(f"{pretrained.folder}: holds a {held}, not a {type(module).__name__}")
 

@@ -242,7 +242,10 @@ def test_another_shape_than_the_checkpoint(run: Run) -> None:
         (["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"], "absent.ckpt: no such checkpoint"),
         (["fit", "-c", "config.yaml", "--ckpt_path=text.txt"], "text.txt: "),
         (["fit", "-c", "config.yaml", "--ckpt_path=http://127.0.0.1/x.ckpt"], "read from local files only"),
-        (["test", "-c", "config.yaml"], "nothing to measure: give --ckpt_path=CHECKPOINT, or the folder of a run"),
+        (
+            ["test", "-c", "config.yaml"],
+            "no checkpoint to evaluate: give --ckpt_path=CHECKPOINT",
+        ),
         (["fit", "-c", "config.yaml", "--checkpoints.monitor=val/los"], "choose one of "),
         (["fit", "-c", "config.yaml", "--trainer.devices=0"], "is not a valid input"),
         (["fit", "-c", "config.yaml", "--trainer.precision=64-mixed"], "precision"),

@@ -88,7 +88,10 @@ class Gemma3(LlamaLike):
         given = options.get("rope_parameters", {})
         if not isinstance(given, dict) or not all(isinstance(value, dict) for value in given.values()):
             raise options.refuse(f"rope_parameters={given!r}", "must be an object for each type of layers")
-        full = {"rope_theta": options.get("rope_theta", self.default_theta)} | (options.get("rope_scaling") or {})
+        scaling = options.get("rope_scaling", {})
+        if not isinstance(scaling, dict):
+            raise options.refuse(f"rope_scaling={scaling!r}", "must be an object")
+        full = {"rope_theta": options.get("rope_theta", self.default_theta)} | scaling
         local = {"rope_theta": options.get("rope_local_base_freq", 10_000.0)}
         local_theta = self.read_rope(options, local | given.get(_LOCAL, {}), 10_000.0)["rope_theta"]
         result = self.read_rope(options, full | given.get(_GLOBAL, {}), self.default_theta)
