@@ -21,6 +21,7 @@ from gpt_lightning.data.sources.row_formats import without_surrogates
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.text_scores import TextScore, score_texts
 from gpt_lightning.models.device import device_of
+from gpt_lightning.models.generation.batched import padded
 from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.tasks.continuation import continuation
@@ -234,16 +235,14 @@ class Model:
 
     def _pooled(self, rows: list[list[int]], pooling: Literal["mean", "last"]) -> Tensor:
         """(B, C) float32 on the CPU."""
-        lengths = torch.tensor([len(row) for row in rows])
-        ids_BT = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-        mask_BT = torch.arange(ids_BT.size(1)) < lengths.unsqueeze(1)
-        device = self.task.device
-        hidden_BTC = self.task.backbone(ids_BT.to(device), attention_mask=mask_BT.to(device)).float().cpu()
+        ids_BT, lengths_B = padded(rows, self.task.device)
+        mask_BT = torch.arange(ids_BT.size(1), device=self.task.device) < lengths_B.unsqueeze(1)
+        hidden_BTC = self.task.backbone(ids_BT, attention_mask=mask_BT).float()
         if pooling == "last":
-            last_BC: Tensor = hidden_BTC[torch.arange(len(rows)), lengths - 1]
-            return last_BC
-        mean_BC: Tensor = (hidden_BTC * mask_BT.unsqueeze(-1)).sum(1) / lengths.unsqueeze(1)
-        return mean_BC
+            last_BC: Tensor = hidden_BTC[torch.arange(len(rows)), lengths_B - 1]
+            return last_BC.cpu()
+        mean_BC: Tensor = (hidden_BTC * mask_BT.unsqueeze(-1)).sum(1) / lengths_B.unsqueeze(1)
+        return mean_BC.cpu()
 
 
 def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The tree of the package that ``docs/architecture.md`` shows: every file with the first line of its docstring.
 
-``python -m tests.tree`` writes it anew after a file was added, moved or renamed.
+``python -m tests.tree`` writes it again after a file was added, moved or renamed.
 """
 
 import ast

@@ -135,7 +135,7 @@ class DataModule(L.LightningDataModule, ABC):
 
     @property
     def stage(self) -> str | None:
-        """What the running Trainer does (``fit``, ``validate``, ``test``, ``predict``), else the stage of ``setup``."""
+        """Function of the running Trainer (``fit``, ``validate``, ``test``, ``predict``) or the stage of ``setup``."""
         trainer = self.running_trainer
         if trainer is None:
             return self._stage

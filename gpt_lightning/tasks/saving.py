@@ -72,9 +72,14 @@ def accepted_arguments(task_class: type) -> set[str]:
 
     jsonargparse follows ``super().__init__(**settings)``, so the names are those of the command line.
     """
+    return set(vars(arguments_of(task_class).get_defaults(skip_validation=True)))
+
+
+def arguments_of(owner: type, key: str | None = None) -> ArgumentParser:
+    """Return a parser of the arguments that a class's constructor takes, below ``key`` if there is one."""
     parser = ArgumentParser()
-    parser.add_class_arguments(task_class, fail_untyped=False, sub_configs=True)
-    return set(vars(parser.get_defaults(skip_validation=True)))
+    parser.add_class_arguments(owner, key, fail_untyped=False, sub_configs=True)
+    return parser
 
 
 def argument_types(task_class: type) -> dict[str, Any]:

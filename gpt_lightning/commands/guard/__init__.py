@@ -1,1 +1,1 @@
-"""What a YAML or a checkpoint may import."""
+"""Guards: the imports that a YAML or a checkpoint may cause."""

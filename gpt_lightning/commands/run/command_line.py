@@ -32,7 +32,7 @@ class CommandLine(NamedTuple):
 
     @property
     def may_name_data(self) -> bool:
-        """Whether the options can name the class of the data module: a file may, and so does ``--data``."""
+        """Return whether the options can name the class of the data module: a file may, and so does ``--data``."""
         return bool(self.files) or any(key in ("data", "data.class_path") for key, _ in _flag_keys(self.flags))
 
     def read(self, parser: RunParser, classes: Values) -> Values:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NoReturn
 
 import lightning.pytorch as L
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from gpt_lightning.commands.guard.config_guard import TRUSTED
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.tasks import Task
+from gpt_lightning.tasks.saving import arguments_of
 
 _DENIED: Final = re.compile(r"Importing '(([^'.]+)[^']*)' is not allowed")
 """How jsonargparse says what ``importing_only`` makes it refuse."""
@@ -71,13 +72,7 @@ class RunParser(Parser, LightningArgumentParser):
 
 def defaults_of(owner: type[Any]) -> Namespace:
     """Return the default of each argument of a class, one namespace for each dataclass among them."""
-    return _arguments_of(owner).get_defaults(skip_validation=True)
-
-
-def _arguments_of(owner: type[Any], key: str | None = None) -> ArgumentParser:
-    parser = ArgumentParser()
-    parser.add_class_arguments(owner, key, fail_untyped=False, sub_configs=True)
-    return parser
+    return arguments_of(owner).get_defaults(skip_validation=True)
 
 
 @contextlib.contextmanager
@@ -103,5 +98,5 @@ def _class_keys(prefix: str, base: type[Any]) -> Iterator[str]:
     """Yield every argument of the classes below ``base``, as on the command line: ``model.backbone.n_layer``."""
     for subclass in base.__subclasses__():
         if subclass.__module__.startswith("gpt_lightning."):
-            yield from (action.dest for action in _arguments_of(subclass, prefix)._actions if "." in action.dest)
+            yield from (action.dest for action in arguments_of(subclass, prefix)._actions if "." in action.dest)
         yield from _class_keys(prefix, subclass)

@@ -255,7 +255,7 @@ def _tokenizer(checkpoint: dict[str, Any]) -> Tokenizer | None:
 
 
 def _is_built(tokenizer: str) -> bool:
-    """Whether a tokenizer is built from the training text: with a checkpoint it exists and is not built again."""
+    """Return whether a tokenizer is built from the training text; with a checkpoint it exists already."""
     return tokenizer == "characters" or tokenizer.startswith("bpe:")
 
 

@@ -25,7 +25,7 @@ from gpt_lightning.errors import InputError
 
 
 class Origin(NamedTuple):
-    """Where a value came from."""
+    """Origin of a value."""
 
     kind: Literal["default", "checkpoint", "file", "flag"]
     name: str

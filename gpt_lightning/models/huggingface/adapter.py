@@ -19,7 +19,7 @@ from gpt_lightning.models.lora import ADAPTER_CONFIG, LoRA, factors, import_peft
 
 WEIGHTS: Final = "adapter_model.safetensors"
 _PREFIX: Final = "base_model.model."
-"""What the names in peft's files begin with."""
+"""Prefix of the names in peft's files."""
 
 
 def save_adapter(

@@ -1,4 +1,4 @@
-"""What a model folder says of its model, apart from the weights."""
+"""Configuration of the model in a model folder, without its weights."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How likely tokens are, beside the whole table of log-probabilities."""
+"""Log-probabilities of tokens, compared with the whole table."""
 
 from typing import Any
 

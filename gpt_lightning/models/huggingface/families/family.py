@@ -77,7 +77,7 @@ class Family(ABC):
     prefixes: ClassVar[Mapping[HuggingFaceHead, str]] = {QUESTION_ANSWERING: "transformer."}
     """Heads with another prefix."""
     transposes_linears: ClassVar[bool] = False
-    """Whether linear layers are stored transposed (transformers' ``Conv1D``)."""
+    """True if linear layers are stored transposed (transformers' ``Conv1D``)."""
 
     # --- names
 
