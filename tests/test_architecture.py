@@ -14,7 +14,7 @@ PACKAGE = Path(gpt_lightning.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"batch", "errors", "atomic_files", "unpack", "toy_world"},
-    {"models", "optim", "metrics"},
+    {"models", "optim", "metrics", "named_classes"},
     {"checkpoints", "tokenizers"},
     {"tasks", "data"},
     {"evaluation"},

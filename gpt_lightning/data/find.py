@@ -1,6 +1,5 @@
 """Find the data modules for a task, and the one that a checkpoint names."""
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ import lightning.pytorch as L
 
 from gpt_lightning import data
 from gpt_lightning.data.base import DataModule
-from gpt_lightning.errors import InputError
+from gpt_lightning.named_classes import import_named, is_allowed, is_ours
 
 
 def data_modules_for(task: type[Any]) -> list[type[DataModule]]:
@@ -34,17 +33,11 @@ def named_data_module(path: str, allow_import: Sequence[str] = ()) -> type[L.Lig
     Raises:
         InputError: it is allowed, but cannot be imported.
     """
-    package, _, name = path.rpartition(".")
-    if package.partition(".")[0] in ("", data.__name__.partition(".")[0]):
+    if is_ours(path):
+        name = path.rpartition(".")[2]
         ours: type[DataModule] | None = getattr(data, name) if name in data.__all__ else None
         return ours
-    if not any(f"{package}.".startswith(f"{each}.") for each in allow_import):
+    if not is_allowed(path, allow_import):
         return None
-    try:
-        found = getattr(importlib.import_module(package), name, None)
-    except ImportError as error:
-        raise InputError(
-            f"the data module is {path}, which cannot be imported: {error}. "
-            f"Run where {package.partition('.')[0]} is found"
-        ) from error
+    found = import_named(path, "data module")
     return found if isinstance(found, type) and issubclass(found, L.LightningDataModule) else None

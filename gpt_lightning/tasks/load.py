@@ -1,6 +1,5 @@
 """Loading a task from a checkpoint or a model folder, and finding its class."""
 
-import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from gpt_lightning.checkpoints import read
 from gpt_lightning.checkpoints.read import find_base, find_checkpoint, first_line
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
+from gpt_lightning.named_classes import import_named, is_allowed, is_ours
 from gpt_lightning.tasks.base import Task
 from gpt_lightning.tasks.plain_values import fits
 from gpt_lightning.tasks.restore import build_task, restore_task
@@ -37,27 +37,21 @@ def task_class(name: object, allow_import: Sequence[str] = ()) -> type[Task]:
         raise InputError(f"allow_import={allow_import!r} must be a list of packages")
     if not isinstance(name, str):
         raise InputError(f"the checkpoint names no task, but {name!r}")
-    module, _, attribute = name.rpartition(".")
-    package = module.partition(".")[0]
-    if package in ("", "gpt_lightning"):
-        found = getattr(tasks, attribute, None)
-        if not (isinstance(found, type) and issubclass(found, Task)) or found is Task:
+    if is_ours(name):
+        attribute = name.rpartition(".")[2]
+        ours = getattr(tasks, attribute, None)
+        if not (isinstance(ours, type) and issubclass(ours, Task)) or ours is Task:
             raise InputError(f"this version of gpt-lightning has no task {attribute}")
-        return found
+        return ours
     known = {class_path(each): each for each in _subclasses(Task)}  # type: ignore[type-abstract]
     if name in known:
         return known[name]
-    if not any(module == allowed or module.startswith(f"{allowed}.") for allowed in allow_import):
+    if not is_allowed(name, allow_import):
         raise InputError(
             f"the task is {name}, which is not part of gpt-lightning. "
-            f"If you trust its code, add --allow_import {package}"
+            f"If you trust its code, add --allow_import {name.partition('.')[0]}"
         )
-    try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except ImportError as error:
-        raise InputError(
-            f"the task is {name}, which cannot be imported: {error}. Run where {package} is found"
-        ) from error
+    found = import_named(name, "task")
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise InputError(f"{name} is not a task: it must be a subclass of {class_path(Task)}")
     return found

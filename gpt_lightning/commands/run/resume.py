@@ -15,6 +15,7 @@ from gpt_lightning.data.labels import read_labels
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.models.lora import LoRA
+from gpt_lightning.named_classes import is_ours
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from gpt_lightning.tasks.saving import accepted_arguments, class_path
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
@@ -82,8 +83,7 @@ class Saved(NamedTuple):
         if module is not None:
             classes |= flatten(parser.parse_values({"data": {"class_path": module}}), origin)
         named = str(checkpoint.get("data", ""))
-        is_ours = named.rpartition(".")[0].partition(".")[0] in ("", "gpt_lightning")
-        data_not_allowed = named if module is None and not is_ours else None
+        data_not_allowed = named if module is None and not is_ours(named) else None
         takes_init_from = "init_from" in accepted
         tokenizer = _tokenizer(checkpoint)
         return cls(path, classes, arguments, follow_data, takes_init_from, init_from, tokenizer, data_not_allowed)
