@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -62,6 +62,16 @@ def _data_module_of(checkpoint: Mapping[str, Any], allow_import: Sequence[str]) 
     return found if found is not None and issubclass(found, DataModule) else None
 
 
+class GenerationSettings(TypedDict, total=False):
+    """Arguments of ``Model.stream``, which documents them, for the type checker."""
+
+    max_new_tokens: int
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    seed: int
+
+
 class Model:
     """A task and its tokenizer.
 
@@ -87,7 +97,7 @@ class Model:
         size = sum(parameter.numel() for parameter in self.task.parameters())
         return f"Model({type(self.task).__name__}, {size:,} parameters, {str(self.path)!r})"
 
-    def generate(self, prompt: str = "", **settings: Any) -> str:
+    def generate(self, prompt: str = "", **settings: Unpack[GenerationSettings]) -> str:
         """Return the continuation of ``prompt``, without the prompt; arguments as in ``stream``."""
         return "".join(self.stream(prompt, **settings))
 

@@ -1,12 +1,13 @@
 """The Python API, against the commands and against plain formulas."""
 
+import inspect
 import json
 import math
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import get_type_hints
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from safetensors.torch import load_file
 
 import gpt_lightning as gl
+from gpt_lightning.api import GenerationSettings, Model
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.text_scores import rolling_windows
 from gpt_lightning.tasks.load import find_checkpoint
@@ -44,7 +46,7 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_generate_is_the_command(language_model: Path, run: CommandLine) -> None:
     model = gl.load(language_model, device="cpu")
-    settings: dict[str, Any] = {"max_new_tokens": 20, "seed": 3, "temperature": 0.7, "top_k": 5, "top_p": 0.9}
+    settings: GenerationSettings = {"max_new_tokens": 20, "seed": 3, "temperature": 0.7, "top_k": 5, "top_p": 0.9}
     text = model.generate("9 bottles", **settings)
     flags = [f"--{name}={value}" for name, value in settings.items()]
     assert run("generate", str(language_model), "--prompt=9 bottles", "--device=cpu", *flags) == 0
@@ -52,7 +54,8 @@ def test_generate_is_the_command(language_model: Path, run: CommandLine) -> None
     pieces = list(model.stream("9 bottles", **settings))
     assert "".join(pieces) == text
     assert len(pieces) > 1
-    assert text != model.generate("9 bottles", **settings | {"seed": 4})
+    settings["seed"] = 4
+    assert text != model.generate("9 bottles", **settings)
 
 
 def test_scores_are_those_of_a_plain_formula(language_model: Path) -> None:
@@ -132,6 +135,13 @@ def test_a_run_and_a_checkpoint_are_the_same_model(run: CommandLine) -> None:
     assert repr(gl.load(folder)).startswith("Model(SequenceClassification, ")
 
 
+def test_generate_takes_the_arguments_of_stream() -> None:
+    parameters = inspect.signature(Model.stream).parameters.values()
+    keywords = {each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
+    hints = get_type_hints(Model.stream)
+    assert get_type_hints(GenerationSettings) == {name: hints[name] for name in keywords}
+
+
 # --- what is refused
 
 
@@ -161,13 +171,14 @@ def test_what_a_model_cannot_do_is_said(language_model: Path, run: CommandLine) 
 
 
 def test_public_names_are_there_and_lazy() -> None:
-    script = "import sys; import gpt_lightning as gl; print(*sys.modules); [getattr(gl, name) for name in gl.__all__]"
+    script = "import sys; before = {*sys.modules}; import gpt_lightning as gl; print(*{*sys.modules} - before); "
+    script += "[getattr(gl, name) for name in gl.__all__]"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not set(result.stdout.split()) & {"torch", "lightning", "numpy", "tokenizers", "datasets"}
+    assert not set(result.stdout.split()) & {"torch", "lightning", "numpy", "tokenizers", "datasets", "typing"}
     assert {name for names in gl._HOMES.values() for name in names} == set(gl.__all__)
     assert set(gl.__all__) <= set(dir(gl))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        gl.nothing  # noqa: B018
+        gl.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_the_readme_runs(language_model: Path, run: CommandLine, capsys: pytest.CaptureFixture[str]) -> None:
