@@ -4,34 +4,25 @@ import importlib
 
 TYPE_CHECKING = False  # True to type checkers; importing typing takes a tenth of the time of --help
 if TYPE_CHECKING:
-    from gpt_lightning.api import Model, load
-    from gpt_lightning.data import LanguageModeling, ReadingComprehension, SequenceTagging, TextClassification
-    from gpt_lightning.models import GPT, GPTConfig
-    from gpt_lightning.models.lora import LoRA
-    from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
-    from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
+    from gpt_lightning.api import Model as Model
+    from gpt_lightning.api import load as load
+    from gpt_lightning.data import LanguageModeling as LanguageModeling
+    from gpt_lightning.data import ReadingComprehension as ReadingComprehension
+    from gpt_lightning.data import SequenceTagging as SequenceTagging
+    from gpt_lightning.data import TextClassification as TextClassification
+    from gpt_lightning.models import GPT as GPT
+    from gpt_lightning.models import GPTConfig as GPTConfig
+    from gpt_lightning.models.lora import LoRA as LoRA
+    from gpt_lightning.optim import FineTuning as FineTuning
+    from gpt_lightning.optim import OptimizerConfig as OptimizerConfig
+    from gpt_lightning.optim import Schedule as Schedule
+    from gpt_lightning.tasks import CausalLM as CausalLM
+    from gpt_lightning.tasks import QuestionAnswering as QuestionAnswering
+    from gpt_lightning.tasks import SequenceClassification as SequenceClassification
+    from gpt_lightning.tasks import Task as Task
+    from gpt_lightning.tasks import TokenClassification as TokenClassification
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "GPT",
-    "CausalLM",
-    "FineTuning",
-    "GPTConfig",
-    "LanguageModeling",
-    "LoRA",
-    "Model",
-    "OptimizerConfig",
-    "QuestionAnswering",
-    "ReadingComprehension",
-    "Schedule",
-    "SequenceClassification",
-    "SequenceTagging",
-    "Task",
-    "TextClassification",
-    "TokenClassification",
-    "load",
-]
 
 _HOMES = {
     "api": ("Model", "load"),
@@ -44,6 +35,8 @@ _HOMES = {
 """Module -> the public names that it defines; it is imported when one of them is first used."""
 
 
+__all__ = [name for names in _HOMES.values() for name in names]
+
 if not TYPE_CHECKING:  # so that type checkers report names that do not exist
 
     def __getattr__(name):
@@ -54,4 +47,4 @@ if not TYPE_CHECKING:  # so that type checkers report names that do not exist
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return sorted({*globals(), *__all__})
