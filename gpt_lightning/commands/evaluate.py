@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,28 +108,25 @@ def check_testable(run: Path) -> None:
     Raises:
         InputError: its configuration is damaged, or names no test data.
     """
-    import yaml
-
     file = run / CONFIG
     if not file.is_file():
         raise InputError(f"{run}: a model's folder without a {CONFIG} names no test data; give it with --test FILE")
-    try:
-        given = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["init_args"].get("test")
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
-        raise InputError(f"{file}: not the configuration of a run") from None
-    if not given:
+    arguments = _data_arguments(file)
+    if arguments is None:
+        raise InputError(f"{file}: not the configuration of a run")
+    if not arguments.get("test"):
         raise InputError(f"{run}: no test data; give it with --test FILE, or as data.init_args.test in {file}")
 
 
-def _data_arguments(run: Path) -> Collection[str]:
-    """Return the names of the data module's arguments in a run's ``config.yaml``."""
+def _data_arguments(file: Path) -> dict[str, Any] | None:
+    """Return the data module's arguments in a ``config.yaml``; None if it is not the configuration of a run."""
     import yaml
 
-    file = run / CONFIG
-    content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
-    for key in ("data", "init_args"):
-        content = content.get(key) if isinstance(content, dict) else None
-    return content if isinstance(content, dict) else {}
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["init_args"]
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _arguments(run: Path, allowed: Sequence[str]) -> list[str]:
@@ -156,7 +153,7 @@ def measure(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str]
     trainer = {"devices": 1, "num_nodes": 1, "strategy": "auto", "fast_dev_run": False, "limit_test_batches": 1.0}
     whole = {f"trainer.{name}": value for name, value in trainer.items()} | {"ckpt_path": str(run)}
     tokenizer = run / "tokenizer.json"
-    if tokenizer.is_file() and "tokenizer" in _data_arguments(run):
+    if tokenizer.is_file() and "tokenizer" in (_data_arguments(run / CONFIG) or {}):
         whole["data.tokenizer"] = str(tokenizer)  # the run's own, even if the one in its config.yaml has moved
     try:
         with contextlib.redirect_stdout(sys.stderr):
