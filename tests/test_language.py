@@ -12,17 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PLACES = (
-    "gpt_lightning",
-    "tests",
-    "benchmarks",
-    "examples",
-    "configs",
-    "docs",
-    "README.md",
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
-)
+PLACES = ("gpt_lightning", "tests", "benchmarks", "examples", "configs", "docs", "README.md", "CHANGELOG.md")
 """The log of experiments is history and keeps its words."""
 
 INSTEAD_OF = {
@@ -45,32 +35,13 @@ INSTEAD_OF = {
     r"no such(?! file)": "missing, unknown, unsupported",
     r"what cannot be": "invalid, unsupported",
     r"whatsoever|hitherto|hence|thereof|therein|withal": "a plain word",
-    r"(token|normal|optim|quant|initial|serial|recogn|util|organ|summar|general|minim|maxim|penal|orthogonal)is(e|es|ed|er|ers"
-    r"|ing|ation|ations)|labell(ed|ing)|(col|behavi|neighb|fav)our\w*|licence|modelled|cancelled|centre[sd]?": "the American spelling",
+    r"(token|normal|optim|quant|initial|serial|recogn|util|organ|summar|general|minim|maxim|penal|orthogonal)"
+    r"is(e|es|ed|er|ers|ing|ation|ations)": "the American spelling",
+    r"labell(ed|ing)|(col|behavi|neighb|fav)our\w*|licence|modelled|cancelled|centre[sd]?": "the American spelling",
 }
 """Regular expression (whole words, any case, underscores are spaces) -> what to write."""
 
-OPENINGS = frozenset(
-    [
-        "What",
-        "Of",
-        "Whether",
-        "How",
-        "Who",
-        "Which",
-        "So",
-        "As",
-        "In",
-        "From",
-        "For",
-        "With",
-        "By",
-        "At",
-        "To",
-        "Where",
-        "While",
-    ]
-)
+OPENINGS = {*"What Of Whether How Who Which So As In From For With By At To Where While".split()}  # noqa: SIM905
 """First words that make a docstring's first line a fragment or an inverted sentence."""
 
 
