@@ -52,7 +52,7 @@ def trained(task: Task) -> set[str]:
     return {name for name, parameter in task.named_parameters() if parameter.requires_grad}
 
 
-def randomise_trained(task: Task) -> None:
+def randomize_trained(task: Task) -> None:
     torch.manual_seed(3)
     for parameter in task.parameters():
         if parameter.requires_grad:
@@ -87,7 +87,7 @@ def test_a_language_models_output_layer_stays_and_is_not_kept(tmp_path: Path, ti
     assert all(".lora_" in name for name in trained(task))
     assert task.flops_per_token() == task.backbone.flops_per_token() + 4 * 40 * 16
     assert set(task.frozen_sha256) == ({"backbone"} if tied else {"backbone", "head"})
-    randomise_trained(task)
+    randomize_trained(task)
     checkpoint = read_checkpoint(Path(save(task, tmp_path / "adapted.ckpt")))
     assert set(checkpoint["state_dict"]) == trained(task)
     again = restore_task(CausalLM, checkpoint)
@@ -126,7 +126,7 @@ def test_other_weights_are_refused(tmp_path: Path, tied: bool) -> None:
 
 def test_it_is_restored_bit_for_bit(tmp_path: Path) -> None:
     task = tagger(tmp_path)
-    randomise_trained(task)
+    randomize_trained(task)
     path = save(task, tmp_path / "adapted.ckpt")
     again = tagger(tmp_path, init_from=str(tmp_path / "base0.ckpt"))
     fit = trainer(tmp_path)

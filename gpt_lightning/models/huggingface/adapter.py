@@ -53,7 +53,7 @@ def save_adapter(
     check_adapter(folder, backbone.config, head, hparams, base)
     assert base.family is not None
     assert head is not None
-    family, lora = base.family, LoRA.of(hparams)
+    family, lora = base.family, LoRA.from_hparams(hparams)
     adapters = _adapters(backbone, family, state, lora)
     prefix = f"{_PREFIX}{family.prefix_of(head)}"
     tensors: dict[str, Parts] = {}

@@ -128,7 +128,7 @@ def _check_size(config: GPTConfig, folder: Path) -> None:
         InputError: it is; or the files are no weights.
     """
     assert config.vocab_size is not None
-    rows = config.vocab_size + config.n_layer * (config.inner + config.n_head * config.head_width)
+    rows = config.vocab_size + config.n_layer * (config.mlp_width + config.n_head * config.head_width)
     if config.position == "learned":
         rows += config.block_size
     held = sum(math.prod(stored.shape) for stored in stored_tensors(folder).values())
@@ -141,7 +141,7 @@ def _check_size(config: GPTConfig, folder: Path) -> None:
 
 def effective(config: GPTConfig) -> dict[str, Any]:
     """Return the shape with None filled in, without fields that have no effect."""
-    shape = asdict(config) | {"n_kv_head": config.kv_heads, "head_dim": config.head_width, "n_inner": config.inner}
+    shape = asdict(config) | {"n_kv_head": config.kv_heads, "head_dim": config.head_width, "n_inner": config.mlp_width}
     shape["query_pre_attn_scalar"] = config.query_pre_attn_scalar or config.head_width
     if config.nope_interval is not None and config.nope_interval > config.n_layer:
         shape["nope_interval"] = None  # there is no such layer

@@ -4,7 +4,7 @@ from torch import nn
 
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.tensor_files import Parts
-from gpt_lightning.models.lora import plain_parameters
+from gpt_lightning.models.lora import base_parameters
 
 
 def head_views(name: str, head: nn.Module, backbone: GPT) -> dict[str, Parts]:
@@ -15,5 +15,5 @@ def head_views(name: str, head: nn.Module, backbone: GPT) -> dict[str, Parts]:
 
 def our_views(backbone: GPT, head: nn.Module | None) -> dict[str, Parts]:
     """Map the tensors of a folder in our own format, which have our names."""
-    views: dict[str, Parts] = {f"backbone.{name}": (parameter,) for name, parameter in plain_parameters(backbone)}
+    views: dict[str, Parts] = {f"backbone.{name}": (parameter,) for name, parameter in base_parameters(backbone)}
     return views | ({} if head is None else head_views("head", head, backbone))

@@ -14,7 +14,7 @@ from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.huggingface import Pretrained, load_weights, save
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
 from gpt_lightning.tasks.load import task_class
-from tests.models.test_gpt import randomise
+from tests.models.test_gpt import randomize
 
 VOCAB_SIZE = 61
 BLOCK_SIZE = 16
@@ -107,7 +107,7 @@ def their_model(name: str, task: str = "CausalLM", **options: Any) -> Any:
         }
     )
     theirs = getattr(transformers, names.get(task, f"{family}For{task}"))(config)
-    randomise(theirs)
+    randomize(theirs)
     return theirs.eval()
 
 
@@ -170,7 +170,7 @@ def random_task(name: str, shape: dict[str, Any], **arguments: Any) -> Task:
         arguments = {"pooling": "last", **arguments}
     config = GPTConfig(**({"vocab_size": VOCAB_SIZE, "block_size": BLOCK_SIZE, "n_layer": 2} | shape))
     task: Task = TASKS[name](backbone=config, **arguments)
-    randomise(task)
+    randomize(task)
     return task.eval()
 
 

@@ -12,7 +12,7 @@ from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.layers import rotary_angles
 from gpt_lightning.tasks import CausalLM
-from tests.models.test_gpt import randomise
+from tests.models.test_gpt import randomize
 
 VOCAB_SIZE = 61
 BLOCK_SIZE = 16
@@ -120,7 +120,7 @@ def gpt2_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
             eos_token_id=None,
         )
     )
-    randomise(theirs)
+    randomize(theirs)
     source = theirs.state_dict()
     weights = {
         "backbone.token_embedding.weight": source["transformer.wte.weight"],
@@ -175,7 +175,7 @@ def llama_pair(shape: dict[str, Any], family: str = "Llama", **options: Any) -> 
         getattr(transformers, "Gemma3TextConfig" if family == "Gemma3" else f"{family}Config")(
             vocab_size=VOCAB_SIZE,
             hidden_size=config.n_embd,
-            intermediate_size=config.inner,
+            intermediate_size=config.mlp_width,
             num_hidden_layers=config.n_layer,
             num_attention_heads=config.n_head,
             num_key_value_heads=config.kv_heads,
@@ -191,7 +191,7 @@ def llama_pair(shape: dict[str, Any], family: str = "Llama", **options: Any) -> 
             **options,
         )
     )
-    randomise(theirs)
+    randomize(theirs)
     source = theirs.state_dict()
     weights = {
         "backbone.token_embedding.weight": source["model.embed_tokens.weight"],

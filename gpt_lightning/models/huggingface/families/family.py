@@ -13,7 +13,7 @@ from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.heads import HEADS, QUESTION_ANSWERING, HuggingFaceHead
 from gpt_lightning.models.huggingface.options import Options
 from gpt_lightning.models.huggingface.tensor_files import Parts
-from gpt_lightning.models.lora import plain_parameters
+from gpt_lightning.models.lora import base_parameters
 
 
 class _Anything(Container[Any]):
@@ -103,7 +103,7 @@ class Family(ABC):
     def tensors(self, backbone: GPT, prefix: str) -> dict[str, Parts]:
         """Map the family's tensors to views of our parameters: reading fills them, writing copies them."""
         found: dict[str, Parts] = {}
-        for name, parameter in plain_parameters(backbone):
+        for name, parameter in base_parameters(backbone):
             module, _, kind = name.rpartition(".")
             transposes = self.transposes_linears and parameter.ndim == 2 and module.startswith("blocks.")
             stored = parameter.mT if transposes else parameter

@@ -74,7 +74,7 @@ class GPT2(Family):
             "n_layer": config.n_layer,
             "n_head": config.n_head,
             "n_embd": config.n_embd,
-            "n_inner": config.inner,
+            "n_inner": config.mlp_width,
             "activation_function": "gelu_new",
             "layer_norm_epsilon": config.norm_eps,
             "resid_pdrop": config.dropout,

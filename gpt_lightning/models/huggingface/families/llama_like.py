@@ -84,7 +84,7 @@ class LlamaLike(Family):
             "num_key_value_heads": config.kv_heads,
             "head_dim": config.head_width,
             "hidden_size": config.n_embd,
-            "intermediate_size": config.inner,
+            "intermediate_size": config.mlp_width,
             self.activation_key: self.activations[0],
             "rms_norm_eps": config.norm_eps,
             "attention_dropout": config.attention_dropout,
