@@ -127,7 +127,9 @@ def linear_cross_entropy(
             for chunk in _chunks(hidden_NC, weight.to(dtype), labels_N, needs_scratch=True):
                 scores_KV = softcap(chunk.logits.to(losses_N.dtype), logit_softcap)
                 log_p_KV = torch.log_softmax(scores_KV, dim=-1, out=chunk.scratch)
-                losses_N[chunk.index] = -chunk.zero_ignored(log_p_KV.gather(1, chunk.labels.unsqueeze(1))).squeeze(1)
+                losses_N[chunk.selection] = -chunk.zero_ignored(log_p_KV.gather(1, chunk.labels.unsqueeze(1))).squeeze(
+                    1
+                )
         return losses_N.sum() if reduction == "sum" else losses_N.view_as(labels)
 
 
@@ -157,11 +159,11 @@ class _SummedCrossEntropy(torch.autograd.Function):
             log_p_K, d_logits_KV, d_label_K = (compiled or loss_and_gradients)(
                 chunk.logits, chunk.labels, logit_softcap, product_dtype, chunk.scratch
             )
-            losses_N[chunk.index] = -chunk.zero_ignored(log_p_K.unsqueeze(1)).squeeze(1)
+            losses_N[chunk.selection] = -chunk.zero_ignored(log_p_K.unsqueeze(1)).squeeze(1)
             d_logits_KV.scatter_(1, chunk.labels.unsqueeze(1), d_label_K.to(product_dtype).unsqueeze(1))
             if d_hidden_NC is not None:
                 d_hidden_KC = (d_logits_KV @ factor_VC).to(d_hidden_NC.dtype)
-                d_hidden_NC[chunk.index] = chunk.zero_ignored(d_hidden_KC)
+                d_hidden_NC[chunk.selection] = chunk.zero_ignored(d_hidden_KC)
             if d_weight_VC is None:
                 continue
             hidden_KC = chunk.hidden.to(product_dtype)
@@ -183,8 +185,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
 class _Chunk(NamedTuple):
     """Chunk of tokens with their logits, valid until the next chunk."""
 
-    index: Tensor | slice
-    """Index of the tokens among all N."""
+    selection: Tensor | slice
+    """Indices of the tokens among all N."""
     hidden: Tensor
     """(K, C) hidden states in the weight's dtype; 0 for ignored tokens, which keeps them out of its gradient."""
     logits: Tensor

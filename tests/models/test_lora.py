@@ -21,7 +21,7 @@ from gpt_lightning.models.huggingface.adapter import save_adapter
 from gpt_lightning.models.lora import LoRA, add_adapters, merge_adapters, weights_sha256
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.restore import restore_task
-from tests.models.huggingface.families import LABELS, PAD, PAIRS, TASKS, our_logits, saved, their_logits
+from tests.models.huggingface.families import LABELS, PAD, PAIRS, TASKS, our_logits, reference_logits, save_reference
 from tests.models.test_gpt import BLOCK_SIZE, GEMMA3, LLAMA, OLMO2, model, random_ids
 from tests.runs import trainer
 
@@ -204,7 +204,7 @@ def export_adapter(folder: Path, name: str, **arguments: Any) -> Task:
     [pair for pair in PAIRS if pair[0] not in ("llama_attention_bias", "mistral_window", "qwen3", "smollm2")],
 )
 def test_peft_reads_adapters_and_head(tmp_path: Path, family: str, task: str) -> None:
-    saved(tmp_path, family)
+    save_reference(tmp_path, family)
     if task == "QuestionAnswering" and family not in ("gpt2", "gpt2_untied", "mistral"):
         with pytest.raises(InputError, match=r"gpt-lightning only: \w+ does not find the backbone"):
             export_adapter(tmp_path, task)
@@ -214,9 +214,9 @@ def test_peft_reads_adapters_and_head(tmp_path: Path, family: str, task: str) ->
     base = getattr(transformers, f"AutoModelFor{task}").from_pretrained(tmp_path, pad_token_id=PAD, **options)
     reference = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
     expected = our_logits(ours)
-    assert_close(their_logits(reference), expected)
+    assert_close(reference_logits(reference), expected)
     with reference.disable_adapter():
-        assert not torch.allclose(their_logits(reference), expected, rtol=1e-2), "the adapters have no effect"
+        assert not torch.allclose(reference_logits(reference), expected, rtol=1e-2), "the adapters have no effect"
     settings = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
     assert (settings["r"], settings["lora_alpha"], settings["base_model_name_or_path"]) == (3, 5, str(tmp_path))
 
@@ -229,7 +229,7 @@ def test_peft_reads_adapters_and_head(tmp_path: Path, family: str, task: str) ->
     ],
 )
 def test_adapters_that_peft_cannot_use_are_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
-    saved(tmp_path, "llama")
+    save_reference(tmp_path, "llama")
     if not arguments:
         export_adapter(tmp_path, "SequenceClassification")
         (tmp_path / "adapter").rename(tmp_path / "kept")

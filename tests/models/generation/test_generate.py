@@ -11,7 +11,7 @@ from torch import Tensor
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig, KVCache
 from gpt_lightning.models.generation.generate import Sampling, generate
-from tests.models.huggingface.test_parity import KIN, STRETCHED, pair, random_ids
+from tests.models.huggingface.test_parity import OTHER_FAMILIES, ROPE_SCALING, pair, random_ids
 from tests.models.test_gpt import GEMMA3, OLMO2, randomize
 
 VOCAB_SIZE = 61
@@ -25,7 +25,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "gpt2_one_kv": {"n_kv_head": 1},
     "olmo2": OLMO2,
     "gemma3": GEMMA3,
-    "wide_heads": {"position": "rotary", "head_dim": 10, "bias": "qkv", "nope_interval": 2, **STRETCHED},
+    "wide_heads": {"position": "rotary", "head_dim": 10, "bias": "qkv", "nope_interval": 2, **ROPE_SCALING},
 }
 ALL = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
@@ -117,7 +117,7 @@ def test_rows_of_different_lengths_match_full_forward_passes(shape: dict[str, An
 # --- generation
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt2_untied", "llama", "llama_grouped", "llama_theta", *KIN])
+@pytest.mark.parametrize("name", ["gpt2", "gpt2_untied", "llama", "llama_grouped", "llama_theta", *OTHER_FAMILIES])
 def test_greedy_generation_matches_hugging_face(name: str) -> None:
     task, reference = pair(name)
     prompts = random_ids(4, 3)
