@@ -250,7 +250,7 @@ def test_what_is_ours_alone_is_not_handed_on_as_adapters(run: CommandLine) -> No
     head = run.fit("topics", "--model.init_from=base", *LORA)
     assert run("export", str(head), "adapter", "--adapter") == 2
     assert "these adapters are for gpt-lightning only: Hugging Face's classifiers look at the last token" in run.err
-    assert "leave --adapter out to merge them" in run.err
+    assert "Leave --adapter out to merge them" in run.err
     assert not Path("adapter").exists()
 
 

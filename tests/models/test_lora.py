@@ -224,7 +224,7 @@ def test_peft_reads_adapters_and_head(tmp_path: Path, family: str, task: str) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pooling": "mean"}, "only: .* at the mean"),
+        ({"pooling": "mean"}, "only: .* has pooling=mean"),
         ({}, r"adapter_config.json: there are adapters already"),
     ],
 )

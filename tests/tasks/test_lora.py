@@ -110,7 +110,7 @@ def test_other_weights_are_refused(tmp_path: Path, tied: bool) -> None:
         content["state_dict"]["head.weight"] = content["state_dict"]["head.weight"] + 1.0
         torch.save(content, second)
     part = "backbone" if tied else "head"
-    message = rf"base1.ckpt: these are not the weights that the adapters were trained beside: the sha256 of the {part}"
+    message = rf"base1.ckpt: the adapters were trained with other weights: the sha256 of the {part}"
     checkpoint["hyper_parameters"]["init_from"] = second
     with pytest.raises(InputError, match=message):
         restore_task(CausalLM, checkpoint)
@@ -141,7 +141,7 @@ def test_frozen_weights_in_a_checkpoint_are_not_taken(tmp_path: Path) -> None:
     task = tagger(tmp_path)
     checkpoint = read_checkpoint(Path(save(task, tmp_path / "adapted.ckpt")))
     checkpoint["state_dict"]["backbone.norm.weight"] = torch.zeros(16)
-    with pytest.raises(RuntimeError, match=r"backbone.norm.weight is no adapter"):
+    with pytest.raises(RuntimeError, match=r"backbone.norm.weight is not an adapter"):
         restore_task(TokenClassification, checkpoint)
     torch.save(checkpoint, tmp_path / "more.ckpt")
     fit = trainer(tmp_path)
