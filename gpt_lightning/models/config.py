@@ -133,7 +133,7 @@ class GPTConfig:
         if self.n_head % self.kv_heads:
             raise InputError(
                 f"backbone.n_head={self.n_head} is not divisible by backbone.n_kv_head={self.n_kv_head}. "
-                "Each key/value head serves the same number of query heads, so set a divisor"
+                "Set backbone.n_kv_head to a divisor of backbone.n_head"
             )
         if self.position == "rotary":
             self._check_rotary()

@@ -61,7 +61,7 @@ class Schedule:
             run_steps: length of the run in optimizer steps.
         """
         total = self.total_steps or run_steps
-        # Short test runs should get past the warmup too.
+        # The warmup takes at most half of the run, so that short test runs get past it.
         warmup = min(self.warmup_steps, total // 2)
         if step < warmup:
             return (step + 1) / (warmup + 1)

@@ -131,8 +131,8 @@ def _check_names(
     ]
     if surplus:
         raise InputError(
-            f"{stored[surplus[0]].file}: unexpected {_list_tensors(surplus)}: {model} with this configuration does not "
-            "have them. Check that the configuration belongs to these weights"
+            f"{stored[surplus[0]].file}: unexpected {_list_tensors(surplus)}: not part of {model} with this "
+            "configuration. Check that the configuration belongs to these weights"
         )
     if tied and output in stored and not _is_equal(output, embedding, stored):
         raise InputError(
