@@ -30,21 +30,21 @@ class GPTConfig:
     """Shape and options of the backbone; the defaults are those of GPT-2 124M.
 
     Attributes:
-        vocab_size: number of rows of the token embedding; None takes the size of the tokenizer's vocabulary. A larger
+        vocab_size: number of rows of the token embedding; null takes the size of the tokenizer's vocabulary. A larger
             value pads the embedding, which is faster on GPUs if it is a multiple of 64. A smaller value is an error.
         block_size: maximum sequence length in tokens. Attention takes time in proportion to its square.
         n_layer: number of transformer blocks.
         n_head: number of query heads of each attention layer.
-        n_kv_head: number of key/value heads, a divisor of ``n_head``; None means ``n_head``. Fewer heads make the
+        n_kv_head: number of key/value heads, a divisor of ``n_head``; null means ``n_head``. Fewer heads make the
             key/value cache smaller and generation faster (grouped-query attention, Ainslie et al. 2023,
             arXiv:2305.13245).
-        head_dim: channels of each head; None means ``n_embd / n_head``.
+        head_dim: channels of each head; null means ``n_embd / n_head``.
         n_embd: channels of the residual stream.
-        n_inner: hidden channels of the MLP; None means ``4 * n_embd``. For a gated MLP it means two thirds of that,
+        n_inner: hidden channels of the MLP; null means ``4 * n_embd``. For a gated MLP it means two thirds of that,
             rounded up to a multiple of 64, which gives about as many parameters.
         position: ``learned`` absolute position embeddings (GPT-2) or ``rotary`` position embeddings (RoPE, Su et al.
             2021, arXiv:2104.09864).
-        rope_theta: base of the rotary frequencies. Models for long contexts have a larger one, Llama 3 has 500,000.
+        rope_theta: base of the rotary frequencies. Use a larger one for long contexts, such as 500,000 (Llama 3).
         rope_factor: Llama 3.1's RoPE scaling, for contexts longer than those of pretraining (Grattafiori et al. 2024,
             arXiv:2407.21783). Low frequencies are divided by this factor, and high ones are not; 1 turns it off.
         rope_low_freq_factor: frequencies of at most this many rotations in ``rope_original_block_size`` tokens are low.
@@ -52,17 +52,17 @@ class GPTConfig:
             high. The scaling of those between low and high is interpolated.
         rope_original_block_size: context length of pretraining, in tokens; required if ``rope_factor`` is not 1.
         rope_global_interval: every n-th layer is global, with the rotary base ``rope_theta``. The others are local,
-            with ``rope_local_theta`` and without RoPE scaling (Gemma 3, arXiv:2503.19786). None makes all layers
+            with ``rope_local_theta`` and without RoPE scaling (Gemma 3, arXiv:2503.19786). null makes all layers
             global.
         rope_local_theta: base of the rotary frequencies of local layers.
-        nope_interval: every n-th layer has no rotary positions (NoPE, Yang et al. 2025, arXiv:2501.18795). None gives
+        nope_interval: every n-th layer has no rotary positions (NoPE, Yang et al. 2025, arXiv:2501.18795). null gives
             rotary positions to all layers.
         norm: ``layernorm``, ``rmsnorm`` (Zhang & Sennrich 2019, arXiv:1910.07467), or ``rmsnorm_zero_centered``, whose
             gain is 1 + weight, so that weight decay pulls the gain towards 1 (Gemma, arXiv:2403.08295).
         norm_eps: added to the variance for numerical stability.
-        norm_placement: norms of attention and of the MLP. ``before`` normalizes their input (pre-norm, Xiong et al.
-            2020, arXiv:2002.04745), ``after`` their output, before it is added to the residual stream (OLMo 2,
-            arXiv:2501.00656), and ``both`` both (Gemma 2, arXiv:2408.00118).
+        norm_placement: norms of attention and MLP. ``before`` normalizes their inputs (pre-norm, Xiong et al. 2020,
+            arXiv:2002.04745). ``after`` normalizes their outputs, which are then added to the residual stream (OLMo 2,
+            arXiv:2501.00656). ``both`` normalizes inputs and outputs (Gemma 2, arXiv:2408.00118).
         mlp: activation of the MLP: ``gelu`` (with the tanh approximation, as in GPT-2), ``relu2`` (squared ReLU, So et
             al. 2021, arXiv:2109.08668), or the gated ``swiglu`` or ``geglu`` (Shazeer 2020, arXiv:2002.05202).
         bias: ``true`` gives biases to all linear layers and LayerNorms, ``false`` to none, ``attention`` to the linear
@@ -70,15 +70,15 @@ class GPTConfig:
         qk_norm: ``true`` applies RMSNorm to the queries and keys of each head (Henry et al. 2020, arXiv:2010.04245),
             ``projection`` to those of all heads as one vector (OLMo 2, arXiv:2501.00656). It makes training with high
             learning rates more stable.
-        query_pre_attn_scalar: attention scores are divided by its square root; None means ``head_dim`` (Gemma 2,
+        query_pre_attn_scalar: attention scores are divided by its square root; null means ``head_dim`` (Gemma 2,
             arXiv:2408.00118).
-        attention: ``causal`` attends to a token and those before it (a decoder, which can generate),
-            ``bidirectional`` to all tokens (an encoder).
+        attention: ``causal`` lets each token attend to itself and to earlier tokens (a decoder); generation needs it.
+            ``bidirectional`` lets each token attend to all tokens (an encoder).
         scale_embeddings: multiply token embeddings by the square root of ``n_embd`` (Vaswani et al. 2017,
             arXiv:1706.03762, 3.4).
         tie_embeddings: share the weights of the token embedding with the output layer of a language model.
         logit_softcap: the logits of a language model become ``cap * tanh(logit / cap)`` (Gemma 2, arXiv:2408.00118).
-            None turns it off. Other heads ignore it.
+            null turns it off. Other heads ignore it.
         zero_init_proj: initialize the output projections of attention and MLP with zeros, so that each block starts as
             the identity (Zhang et al. 2019, arXiv:1901.09321).
         dropout: dropout probability of embeddings and of the outputs of attention and MLP. Raise it (0.1 to 0.2) if

@@ -58,7 +58,7 @@ class LMHead(Linear):
 def loss_and_gradients(
     logits_KV: Tensor, labels_K: Tensor, logit_softcap: float | None, dtype: torch.dtype, scratch_KV: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the log-probabilities p of labels, and the gradient of -log p with respect to the logits.
+    """Return log p and the gradient of -log p with respect to the logits, where p is the probability of the label.
 
     Args:
         logits_KV: (K, V) logits, which may be overwritten.

@@ -28,7 +28,7 @@ class LoRA:
     Attributes:
         r: rank of the adapters; 0 trains the backbone itself, without adapters. 8 or 16 is usual. A higher rank can
             learn more and takes more memory.
-        alpha: scale of the adapters, which are multiplied by ``alpha / r``; None means ``2 * r``.
+        alpha: scale of the adapters, which are multiplied by ``alpha / r``; null means ``2 * r``.
         dropout: dropout probability of the adapters' inputs. Raise it (0.05 to 0.1) if the model overfits.
         targets: linear layers with adapters: those of ``attention``, those of the ``mlp``, or ``all``.
     """

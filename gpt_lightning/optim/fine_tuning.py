@@ -22,7 +22,7 @@ class FineTuning:
         layer_lr_decay: layer-wise learning-rate decay (Howard & Ruder 2018, arXiv:1801.06146): the rate of each layer
             is this fraction of the rate of the layer above it, so the embeddings learn most slowly. The final norm has
             the rate of the head. The default, 1, turns it off; 0.8 to 0.95 is usual for pretrained models.
-        head_lr: peak learning rate of the head; None takes ``optimizer.lr``. A new head on a pretrained backbone often
+        head_lr: peak learning rate of the head; null takes ``optimizer.lr``. A new head on a pretrained backbone often
             learns better with a higher rate.
     """
 

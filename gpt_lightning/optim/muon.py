@@ -161,7 +161,7 @@ def _iterate(x_NRC: Tensor) -> Tensor:
 
 
 def _factor(gram_NRR: Tensor) -> Tensor:
-    """Return the product of all iterations as a factor F, so that F X is the result, from the Gram matrix X X^T.
+    """Return the matrix F for which F X is the result of all iterations, computed from the Gram matrix X X^T.
 
     For wide matrices the Gram matrix is small: with four times as many columns as rows, this halves the computation.
     It needs more precision than bfloat16 has, because the Gram matrix has the squares of the singular values.

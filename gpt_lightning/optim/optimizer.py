@@ -21,14 +21,15 @@ class OptimizerConfig:
             et al. 2024, https://kellerjordan.github.io/posts/muon/) trains the weight matrices of the transformer
             blocks with Muon and all other parameters with AdamW: embeddings, output layer, heads, norms, biases and
             adapters.
-        lr: peak learning rate. Small models take more (1e-3), large models and fine-tuning less (1e-5 to 1e-4).
+        lr: peak learning rate. Raise it for small models (1e-3); lower it for large models and fine-tuning (1e-5 to
+            1e-4).
         beta1: AdamW's decay rate of the running mean of gradients.
         beta2: AdamW's decay rate of the running mean of squared gradients. Use 0.99 or more for small batches.
         eps: AdamW's epsilon, added to the denominator for numerical stability.
         weight_decay: decoupled weight decay of matrices and embeddings. Biases and norms never decay.
         max_skipped_steps: maximum number of optimizer steps that a run may skip because their loss or gradients are not
             finite. One more ends the run; the default, 0, ends it at the first.
-        muon_lr: peak learning rate of Muon; None takes ``lr``, since Muon's updates are scaled to the size of AdamW's
+        muon_lr: peak learning rate of Muon; null takes ``lr``, since Muon's updates are scaled to the size of AdamW's
             (Liu et al. 2025, arXiv:2502.16982).
         muon_momentum: Muon's decay rate of the running mean of gradients.
     """

@@ -23,10 +23,10 @@ class Schedule:
             arXiv:2404.06395).
         warmup_steps: number of optimizer steps over which the rate rises linearly to its peak. At most half of the
             schedule is warmup. Use more steps if the loss spikes early.
-        decay_steps: for ``wsd``: number of optimizer steps of the final decay; None takes ``decay_ratio``.
+        decay_steps: for ``wsd``: number of optimizer steps of the final decay; null takes ``decay_ratio``.
         decay_ratio: for ``wsd``: fraction of the schedule that is decay, in [0, 1].
         min_ratio: final learning rate as a fraction of the peak rate, in [0, 1].
-        total_steps: optimizer step at which the decay ends; None takes the length of the run. Set it to keep the
+        total_steps: optimizer step at which the decay ends; null takes the length of the run. Set it to keep the
             schedule when you change the length of the run.
     """
 

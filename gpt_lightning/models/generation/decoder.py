@@ -28,7 +28,7 @@ _SUPPORTED: Final = (
     *(GPT, Block, Attention, MLP, GatedMLP, Linear, RMSNorm, ZeroCenteredRMSNorm, Int8Linear, Int8GatedMLP),
     *(nn.ModuleList, nn.Embedding, nn.LayerNorm, nn.Identity),
 )
-"""Modules that this file has functions for."""
+"""Types of modules that ``Decoder`` replaces with functions."""
 
 
 class Decoder:
