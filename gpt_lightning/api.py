@@ -21,7 +21,7 @@ from gpt_lightning.data.sources.row_formats import without_surrogates
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.text_scores import TextScore, score_texts
 from gpt_lightning.models.device import device_of
-from gpt_lightning.models.generation.batched import padded
+from gpt_lightning.models.generation.batched import pad_rows
 from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.tasks.continuation import continuation
@@ -245,7 +245,7 @@ class Model:
 
     def _pooled(self, rows: list[list[int]], pooling: Literal["mean", "last"]) -> Tensor:
         """(B, C) float32 on the CPU."""
-        ids_BT, lengths_B = padded(rows, self.task.device)
+        ids_BT, lengths_B = pad_rows(rows, self.task.device)
         mask_BT = torch.arange(ids_BT.size(1), device=self.task.device) < lengths_B.unsqueeze(1)
         hidden_BTC = self.task.backbone(ids_BT, attention_mask=mask_BT).float()
         if pooling == "last":

@@ -15,7 +15,7 @@ from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tokenizers.build import bytes_tokenizer
-from tests.models.huggingface.families import saved
+from tests.models.huggingface.families import save_reference
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 WAYS = ["encoder", "decoder"]
@@ -106,7 +106,7 @@ def test_head_is_trained_and_tested(
 
 def publish(folder: Path) -> None:
     """Write a tiny model of SmolLM2's family in Hugging Face's format."""
-    saved(folder, "smollm2", vocab_size=257, max_position_embeddings=512)
+    save_reference(folder, "smollm2", vocab_size=257, max_position_embeddings=512)
     bytes_tokenizer().save(folder / "tokenizer.json")
 
 

@@ -119,7 +119,7 @@ def load_backbone(backbone: GPT, source: str, through: tuple[Path, ...] = ()) ->
         if mine != theirs and field.name not in PER_TASK:
             raise InputError(f"--model.init_from={source}: backbone.{field.name} is {theirs} there, but {mine} here")
     try:
-        lora = LoRA.of(hparams)
+        lora = LoRA.from_hparams(hparams)
         if lora.r:
             _load_base(backbone, path, checkpoint, through)
             merge_adapters(backbone, checkpoint["state_dict"], lora)

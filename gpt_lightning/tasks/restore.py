@@ -31,7 +31,7 @@ def restore_task(task_class: type[T], checkpoint: Mapping[str, Any]) -> T:
         InputError: the weights that its adapters were trained on are gone, or differ.
     """
     hparams, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
-    lora = LoRA.of(hparams)
+    lora = LoRA.from_hparams(hparams)
     task = build_task(task_class, {name: value for name, value in hparams.items() if name != "lora"})
     if lora.r:
         saved = checkpoint.get("frozen_sha256", {})

@@ -151,7 +151,7 @@ def test_weights_that_have_moved_or_changed(run: CommandLine) -> None:
     pretrain(run, "--seed_everything=1")
     for command in (*commands, ("export", str(head), "other")):
         assert run(*command) == 2
-        assert "logs/lm/version_0: these are not the weights that the adapters were trained beside" in run.err
+        assert "logs/lm/version_0: the adapters were trained with other weights" in run.err
         assert len(run.err.strip().splitlines()) == 1
     assert not Path("other").exists()
     assert run("export", "elsewhere/version_0", "other", "--init_from=as_folder") == 2
@@ -207,7 +207,7 @@ def test_what_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> N
     Path("adapter/adapter_config.json").write_text("{}")
     refused("adapter: holds peft's adapters alone", "--model.init_from=adapter")
     monkeypatch.setitem(sys.modules, "peft", None)
-    refused("adapters (model.lora) need peft: pip install 'gpt-lightning[lora]'", started, "--model.lora.r=4")
+    refused("adapters (model.lora) need peft. Install it: pip install 'gpt-lightning[lora]'", started, "--model.lora.r=4")
     assert not Path("logs/topics").exists()
 
 
@@ -250,7 +250,7 @@ def test_what_is_ours_alone_is_not_handed_on_as_adapters(run: CommandLine) -> No
     head = run.fit("topics", "--model.init_from=base", *LORA)
     assert run("export", str(head), "adapter", "--adapter") == 2
     assert "these adapters are for gpt-lightning only: Hugging Face's classifiers look at the last token" in run.err
-    assert "leave --adapter out to merge them" in run.err
+    assert "Leave --adapter out to merge them" in run.err
     assert not Path("adapter").exists()
 
 
@@ -294,8 +294,8 @@ print(*sys.modules)
         ({"init_from": ["logs"]}, "does not say what they were trained beside"),
         ({"init_from": None}, "does not say what they were trained beside"),
         ({"lora": {"r": "four"}}, "'<' not supported"),
-        ({"lora": {"r": 4, "targets": "mlp"}}, "is no adapter of lora.targets=mlp"),
-        ({"lora": {"r": 3}}, "with lora.r=3 they are [3, 24]"),
+        ({"lora": {"r": 4, "targets": "mlp"}}, "is not an adapter of lora.targets=mlp"),
+        ({"lora": {"r": 3}}, "with lora.r=3 they must be [3, 24]"),
     ],
 )
 def test_a_checkpoint_with_wrong_hyper_parameters(run: CommandLine, hparams: dict[str, Any], message: str) -> None:

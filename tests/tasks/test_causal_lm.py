@@ -224,7 +224,7 @@ def test_masked_labels_never_move_the_loss() -> None:
 
 @pytest.mark.parametrize("tie", [True, False])
 def test_the_logits_of_all_tokens_are_never_in_memory(monkeypatch: pytest.MonkeyPatch, tie: bool) -> None:
-    monkeypatch.setattr(lm_head, "_rows_at_once", lambda _: 5)
+    monkeypatch.setattr(lm_head, "_chunk_size", lambda _: 5)
     item = batch(16, 8, 0.9, seed=7)
     for cap in (None, 1.5):
         module = task(vocab_size=1000, tie_embeddings=tie, logit_softcap=cap)
@@ -416,7 +416,7 @@ def test_the_vocabulary_is_the_tokenizers_or_larger() -> None:
     assert CausalLM(backbone=roomy, vocab_size=9).head.out_features == 64
     with pytest.raises(InputError, match=r"the tokenizer has 65 ids but model\.backbone\.vocab_size=64. Raise it"):
         CausalLM(backbone=roomy, vocab_size=65)
-    with pytest.raises(InputError, match=r"backbone\.vocab_size is not known"):
+    with pytest.raises(InputError, match=r"backbone\.vocab_size is missing"):
         CausalLM(backbone=shape)
 
 

@@ -12,7 +12,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.load import load_task, read_checkpoint
 from gpt_lightning.tokenizers.build import bytes_tokenizer
-from tests.models.huggingface.families import PAD, TASKS, random_task, save_task, saved
+from tests.models.huggingface.families import PAD, TASKS, random_task, save_reference, save_task
 from tests.models.huggingface.test_strict import change_json
 
 ALL_TASKS = pytest.mark.parametrize("task", TASKS)
@@ -28,7 +28,7 @@ def folder_of(folder: Path, task: str, **arguments: Any) -> Path:
 
 @ALL_TASKS
 def test_a_folder_of_hugging_face_is_the_task_with_its_head(tmp_path: Path, task: str) -> None:
-    saved(tmp_path, "llama", task, vocab_size=300)
+    save_reference(tmp_path, "llama", task, vocab_size=300)
     bytes_tokenizer().save(tmp_path / "tokenizer.json")
     loaded, _ = load_task(tmp_path)
     assert type(loaded) is TASKS[task]
@@ -42,7 +42,7 @@ def test_a_folder_of_ours_names_its_task(tmp_path: Path, task: str) -> None:
 
 
 def test_a_backbone_alone_is_no_task(tmp_path: Path) -> None:
-    saved(tmp_path, "llama", vocab_size=300).base_model.save_pretrained(tmp_path / "bare")
+    save_reference(tmp_path, "llama", vocab_size=300).base_model.save_pretrained(tmp_path / "bare")
     bytes_tokenizer().save(tmp_path / "bare" / "tokenizer.json")
     assert "task" not in read_checkpoint(tmp_path / "bare")["hyper_parameters"]
     with pytest.raises(InputError, match=r"holds a backbone without a head. Start from it with --model\.init_from"):
@@ -57,7 +57,7 @@ def test_a_task_without_a_head_of_hugging_face_is_in_no_such_folder(
 
     monkeypatch.setattr(tasks, "Own", Own, raising=False)
     monkeypatch.setattr(tasks, "__all__", ["Own", *tasks.__all__])
-    saved(tmp_path, "llama", vocab_size=300).base_model.save_pretrained(tmp_path / "bare")
+    save_reference(tmp_path, "llama", vocab_size=300).base_model.save_pretrained(tmp_path / "bare")
     bytes_tokenizer().save(tmp_path / "bare" / "tokenizer.json")
     assert "task" not in read_checkpoint(tmp_path / "bare")["hyper_parameters"]
 

@@ -52,7 +52,7 @@ def trained(task: Task) -> set[str]:
     return {name for name, parameter in task.named_parameters() if parameter.requires_grad}
 
 
-def randomise_trained(task: Task) -> None:
+def randomize_trained(task: Task) -> None:
     torch.manual_seed(3)
     for parameter in task.parameters():
         if parameter.requires_grad:
@@ -87,7 +87,7 @@ def test_a_language_models_output_layer_stays_and_is_not_kept(tmp_path: Path, ti
     assert all(".lora_" in name for name in trained(task))
     assert task.flops_per_token() == task.backbone.flops_per_token() + 4 * 40 * 16
     assert set(task.frozen_sha256) == ({"backbone"} if tied else {"backbone", "head"})
-    randomise_trained(task)
+    randomize_trained(task)
     checkpoint = read_checkpoint(Path(save(task, tmp_path / "adapted.ckpt")))
     assert set(checkpoint["state_dict"]) == trained(task)
     again = restore_task(CausalLM, checkpoint)
@@ -110,7 +110,7 @@ def test_other_weights_are_refused(tmp_path: Path, tied: bool) -> None:
         content["state_dict"]["head.weight"] = content["state_dict"]["head.weight"] + 1.0
         torch.save(content, second)
     part = "backbone" if tied else "head"
-    message = rf"base1.ckpt: these are not the weights that the adapters were trained beside: the sha256 of the {part}"
+    message = rf"base1.ckpt: the adapters were trained with other weights: the sha256 of the {part}"
     checkpoint["hyper_parameters"]["init_from"] = second
     with pytest.raises(InputError, match=message):
         restore_task(CausalLM, checkpoint)
@@ -126,7 +126,7 @@ def test_other_weights_are_refused(tmp_path: Path, tied: bool) -> None:
 
 def test_it_is_restored_bit_for_bit(tmp_path: Path) -> None:
     task = tagger(tmp_path)
-    randomise_trained(task)
+    randomize_trained(task)
     path = save(task, tmp_path / "adapted.ckpt")
     again = tagger(tmp_path, init_from=str(tmp_path / "base0.ckpt"))
     fit = trainer(tmp_path)
@@ -141,7 +141,7 @@ def test_frozen_weights_in_a_checkpoint_are_not_taken(tmp_path: Path) -> None:
     task = tagger(tmp_path)
     checkpoint = read_checkpoint(Path(save(task, tmp_path / "adapted.ckpt")))
     checkpoint["state_dict"]["backbone.norm.weight"] = torch.zeros(16)
-    with pytest.raises(RuntimeError, match=r"backbone.norm.weight is no adapter"):
+    with pytest.raises(RuntimeError, match=r"backbone.norm.weight is not an adapter"):
         restore_task(TokenClassification, checkpoint)
     torch.save(checkpoint, tmp_path / "more.ckpt")
     fit = trainer(tmp_path)

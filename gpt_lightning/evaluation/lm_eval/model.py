@@ -225,7 +225,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
                 [prompts[number] for number in batch],
                 max_new_tokens=new_tokens,
                 sampling=sampling,
-                ended=ended,
+                is_finished=ended,
                 generator=self._generator,
             )
             for number, tokens in zip(batch, continuations, strict=True):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.evaluation.lm_eval.batching import Row, batches, shared_rows
-from gpt_lightning.models.generation.batched import padded
+from gpt_lightning.models.generation.batched import pad_rows
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.tasks import CausalLM
 
@@ -54,11 +54,11 @@ def score(task: CausalLM, continuations: Sequence[Continuation], max_tokens: int
 @torch.inference_mode()
 def _score_rows(task: CausalLM, rows: Sequence[Row], continuations: Sequence[Continuation]) -> list[tuple[int, Score]]:
     device = task.device
-    ids_BT, _ = padded([row.tokens for row in rows], device)
+    ids_BT, _ = pad_rows([row.tokens for row in rows], device)
     forked = any(row.is_forked for row in rows)
     if forked:
         hidden_BTC = hidden_states_of_branches(
-            task.backbone, ids_BT, padded([row.positions for row in rows], device)[0]
+            task.backbone, ids_BT, pad_rows([row.positions for row in rows], device)[0]
         )
     else:
         hidden_BTC = task.backbone.forward(ids_BT)  # ``forward``, because a compiled call would compile for each shape

@@ -18,7 +18,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors,
 from gpt_lightning.evaluation.lm_eval.model import HarnessLM
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.load import load_task
-from tests.models.test_gpt import randomise
+from tests.models.test_gpt import randomize
 
 BLOCK_SIZE = 40
 TEXT = "".join(
@@ -69,7 +69,7 @@ def write_folder(folder: Path, *, begins: bool) -> Path:
         tie_word_embeddings=True,
     )
     theirs = transformers.LlamaForCausalLM(config)
-    randomise(theirs)
+    randomize(theirs)
     theirs.save_pretrained(folder)
     return folder
 
