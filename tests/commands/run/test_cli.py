@@ -236,7 +236,7 @@ def test_another_shape_than_the_checkpoint(run: Run) -> None:
         (["fit", "-c", "config.yaml", "--data.train=columns.jsonl"], "the columns are 'id', 'body'"),
         (["fit", "-c", "config.yaml", "--data.train=latin1.txt"], "latin1.txt:2"),
         (["fit", "-c", "config.yaml", "--data.train=short.txt"], "less than one block of 8"),
-        (["fit", "-c", "config.yaml", "--data.tokenizer=absent.json"], "'absent.json' is no tokenizer"),
+        (["fit", "-c", "config.yaml", "--data.tokenizer=absent.json"], "'absent.json' is not a tokenizer"),
         (["fit", "-c", "config.yaml", "--log_dir=text.txt"], "cannot write to text.txt/beer"),
         (["fit", "-c", "config.yaml", "--trainer.limit_train_batches=0"], "no step was taken"),
         (["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"], "absent.ckpt: no such checkpoint"),
