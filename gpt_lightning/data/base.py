@@ -54,7 +54,7 @@ class DataModule(L.LightningDataModule, ABC):
             memory runs out, and raise ``trainer.accumulate_grad_batches`` to keep the same global batch.
         num_workers: processes that prepare batches in advance; 0 uses the main process. Raise it if the GPU waits for
             batches.
-        seed: seed of the shuffled order; None uses ``seed_everything``.
+        seed: seed of the shuffled order; by default, the value of ``seed_everything``.
         cache_dir: folder for trained tokenizers and tokenized text. It needs two or four bytes per token.
     """
 

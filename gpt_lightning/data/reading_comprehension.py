@@ -40,7 +40,7 @@ class _Window(NamedTuple):
 
 
 class ReadingComprehension(Labeled[Question]):
-    """Questions about contexts that contain the answer or no answer.
+    """Questions about contexts, for extractive question answering.
 
     Files are SQuAD's nested ``.json``, or rows with a question, a context and answers. Answers are a list of
     ``{"text", "answer_start"}``, or ``{"text": [...], "answer_start": [...]}``. If the context has no answer, they are
@@ -113,7 +113,7 @@ class ReadingComprehension(Labeled[Question]):
         def collate(rows: list[int], num_padding: int) -> QuestionAnsweringBatch:
             windows = [window for row in rows for window in units[row]] + [padding] * num_padding
             lengths = [len(window.input_ids) for window in windows]
-            places = [place for place, row in enumerate(rows) for _ in units[row]]
+            indices = [index for index, row in enumerate(rows) for _ in units[row]]
             batch = QuestionAnsweringBatch(
                 input_ids=pad([window.input_ids for window in windows], end_of_text),
                 attention_mask=mask(lengths),
@@ -121,7 +121,7 @@ class ReadingComprehension(Labeled[Question]):
                 end_positions=torch.tensor([window.end for window in windows]),
                 context_mask=pad([window.context_mask for window in windows], False),
                 null_positions=torch.tensor(lengths) - 1,
-                examples=torch.tensor(places + [-1] * num_padding),
+                examples=torch.tensor(indices + [-1] * num_padding),
                 ids=[str(examples[owners[row]].id) for row in rows],
             )
             if not is_training:

@@ -56,9 +56,10 @@ class SequenceTagging(Labeled[TaggedText]):
         tags_column: column with the list of tags, one per word.
         text_column: column with the text, for rows without words and rows with spans.
         spans_column: column with a list of ``{"start", "end", "label"}`` in characters; an optional ``"text"`` must
-            equal that part of the text. None reads words and tags.
-        labels: all tags in the order of their numbers: a list, or a file with a JSON list or one tag per line. None
-            uses O and the sorted types of the training rows. Set it if the rows contain numbers instead of tags.
+            equal that part of the text. Set it if the rows have spans; by default, they have words and tags.
+        labels: all tags in the order of their numbers: a list, or a file with a JSON list or one tag per line. By
+            default, O and the tags of the sorted types in the training rows. Set it if the rows contain numbers instead
+            of tags.
         scheme: tagging scheme of the model. Rows in either scheme are converted to it. If ``labels`` are set or come
             from a checkpoint, their scheme is used instead.
         pooling: token of each word that is labeled, the ``first`` or the ``last``. It follows the model's
@@ -132,7 +133,8 @@ class SequenceTagging(Labeled[TaggedText]):
         for number, token in enumerate(tokens):
             if not isinstance(token, str) or not token or token.isspace():
                 raise InputError(
-                    f"{row.where}: word {number} is {short_repr(token)}, not a word; fix or remove this row"
+                    f"{row.where}: word {number + 1} (index {number}) is {short_repr(token)}, not a non-blank string; "
+                    "fix or remove this row"
                 )
             words.append((start, start + len(token)))
             start += len(token) + 1
@@ -187,14 +189,14 @@ class SequenceTagging(Labeled[TaggedText]):
         padding = _Window(np.array([end_of_text]), np.array([IGNORE_INDEX]), np.array([False]))
 
         def collate(rows: list[int], num_padding: int) -> TokenClassificationBatch:
-            places = [place for place, row in enumerate(rows) for _ in units[row]]
+            indices = [index for index, row in enumerate(rows) for _ in units[row]]
             windows = [window for row in rows for _, window in units[row]] + [padding] * num_padding
             batch = TokenClassificationBatch(
                 input_ids=pad([window.input_ids for window in windows], end_of_text),
                 attention_mask=mask([len(window.input_ids) for window in windows]),
                 labels=pad([window.labels for window in windows], IGNORE_INDEX),
                 scored=pad([window.scored for window in windows], False),
-                examples=torch.tensor(places + [-1] * num_padding),
+                examples=torch.tensor(indices + [-1] * num_padding),
                 ids=[examples[units[row][0][0]].id for row in rows],
             )
             if not is_training:
@@ -239,12 +241,12 @@ class SequenceTagging(Labeled[TaggedText]):
             inside = slice(window.first_word, window.stop_word)
             tokens = np.concatenate(([self.tokenizer.end_of_text_id], *words[inside]))
             ends = np.cumsum([0, *lengths[inside]])
-            places = ends[1:] if self.pooling == "last" else 1 + ends[:-1]
-            places = places[window.first_scored - window.first_word : window.stop_scored - window.first_word]
+            positions = ends[1:] if self.pooling == "last" else 1 + ends[:-1]
+            positions = positions[window.first_scored - window.first_word : window.stop_scored - window.first_word]
             targets = np.full(len(tokens), IGNORE_INDEX)
-            targets[places] = labels[window.first_scored : window.stop_scored]
+            targets[positions] = labels[window.first_scored : window.stop_scored]
             scored = np.zeros(len(tokens), dtype=np.bool_)
-            scored[places] = True
+            scored[positions] = True
             result.append(_Window(tokens, targets, scored))
         return result
 

@@ -39,8 +39,8 @@ class TextClassification(Labeled[LabeledText]):
         text_column: column with the text. Texts longer than ``block_size`` are truncated.
         label_column: column with the label, a string or a whole number; with ``multi_label``, a list of labels or a
             string of labels separated by ``|``.
-        labels: label names in the order of their numbers: a list, or a file with a JSON list or one name per line. None
-            uses the sorted labels of the training rows. Set it if the rows contain numbers instead of names.
+        labels: label names in the order of their numbers: a list, or a file with a JSON list or one name per line. By
+            default, the sorted labels of the training rows. Set it if the rows contain numbers instead of names.
         multi_label: whether a text may have several labels or none. It follows the model's (``model.multi_label``): set
             it there.
     """

@@ -175,9 +175,9 @@ BAD: dict[str, tuple[object, str]] = {
         {"tokens": ["a"], "tags": [0]},
         r"the tags are numbers; name them in the order of .* with --data\.labels=",
     ),
-    "empty word": ({"tokens": ["a", ""], "tags": ["O", "O"]}, r"word 1 is '', not a word; fix or remove this row"),
-    "blank word": ({"tokens": [" \u00a0"], "tags": ["O"]}, r"word 0 is ' \\xa0', not a word"),
-    "null word": ({"tokens": [None], "tags": ["O"]}, r"word 0 is None, not a word"),
+    "empty word": ({"tokens": ["a", ""], "tags": ["O", "O"]}, r"word 2 \(index 1\) is '', not a non-blank string"),
+    "blank word": ({"tokens": [" \u00a0"], "tags": ["O"]}, r"word 1 \(index 0\) is ' \\xa0', not a non-blank"),
+    "null word": ({"tokens": [None], "tags": ["O"]}, r"word 1 \(index 0\) is None, not a non-blank"),
     "no words": ({"tokens": [], "tags": []}, r"column 'tokens' is \[\], not a list of words; fix this row"),
     "text": ({"tokens": "a b", "tags": ["O", "O"]}, r"column 'tokens' is 'a b', not a list of words"),
     "no column": (
