@@ -116,7 +116,7 @@ def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     """
     end, known = tokenizer.end_of_text_id, tokenizer.config
     named = {"bos_token_id": known.bos_token, "eos_token_id": None, "pad_token_id": known.pad_token}
-    return {key: end if name is None else tokenizer.id_of(name, end) for key, name in named.items()}
+    return {key: end if name is None else tokenizer.token_id(name, end) for key, name in named.items()}
 
 
 def _tokenizer_config(tokenizer: Tokenizer, ids: dict[str, int], block_size: int) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _tokenizer_config(tokenizer: Tokenizer, ids: dict[str, int], block_size: int
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": block_size,
         "padding_side": "right",
-        **tokenizer.config.said(),
+        **tokenizer.config.to_dict(),
         **{key.removesuffix("_id"): tokenizer.token(number) for key, number in ids.items()},
     }
 

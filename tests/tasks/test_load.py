@@ -128,5 +128,5 @@ def test_a_class_of_the_users_own_is_imported_where_that_is_allowed(
     with pytest.raises(InputError, match=r"own_heads\.other is not a task: .* subclass of gpt_lightning\.Task"):
         load_task(folder, allow_import=["own_heads"])
     rename_task(folder, "own_tails.Mine")
-    with pytest.raises(InputError, match=r"own_tails\.Mine, which cannot be imported: .*Run where own_tails is found"):
+    with pytest.raises(InputError, match=r"own_tails\.Mine, cannot be imported: .*Install own_tails"):
         load_task(folder, allow_import=["own_tails"])

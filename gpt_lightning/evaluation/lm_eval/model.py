@@ -48,7 +48,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         self.task = task
         self.batch_tokens = batch_tokens
         self._ours = tokenizer
-        self._published = tokenizer.as_published()
+        self._published = tokenizer.published_copy()
         self._generator = torch.Generator(task.device).manual_seed(0)
         if dist.is_initialized():
             self._rank, self._world_size = dist.get_rank(), dist.get_world_size()
@@ -123,12 +123,12 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         """The text of a chat; what the system says is left out where the template has no place for it."""
         config = self._ours.config
         try:
-            return chat_text(config, chat_history, answer=add_generation_prompt)
+            return chat_text(config, chat_history, add_generation_prompt=add_generation_prompt)
         except InputError:
             rest = [message for message in chat_history if message["role"] != "system"]
             if len(rest) == len(chat_history):
                 raise
-            return chat_text(config, rest, answer=add_generation_prompt)
+            return chat_text(config, rest, add_generation_prompt=add_generation_prompt)
 
     # --- how likely
 
