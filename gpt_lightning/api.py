@@ -26,7 +26,7 @@ from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.tasks.export import export_task
-from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, task_of
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, task_from_checkpoint
 from gpt_lightning.tasks.saving import accepted_arguments
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -49,7 +49,7 @@ def load(
     """
     found = find_checkpoint(str(path))
     checkpoint = read_checkpoint(found, allow_import)
-    task, tokenizer = task_of(found, checkpoint, init_from, allow_import)
+    task, tokenizer = task_from_checkpoint(found, checkpoint, init_from, allow_import)
     data_module = _data_module_of(checkpoint, allow_import)
     return Model(task.to(device_of(device)), tokenizer, found, data_module)
 
