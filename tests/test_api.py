@@ -185,7 +185,9 @@ def test_public_names_are_imported_lazily() -> None:
         gl.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
-def test_python_block_of_the_readme_runs(language_model: Path, run: CommandLine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_block_of_the_readme_runs(
+    language_model: Path, run: CommandLine, capsys: pytest.CaptureFixture[str]
+) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
     paths = {
