@@ -85,7 +85,7 @@ class Manifest:
         return next(name for name in names if self.named(name) is None)
 
     def with_entry(self, entry: Entry, is_best: bool, keep: int) -> Self:
-        """Return a manifest with ``entry`` added, and only the ``keep`` newest checkpoints and the best one kept.
+        """Return the manifest of the ``keep`` newest checkpoints, of which ``entry`` is one, and the best checkpoint.
 
         An entry of the same step is replaced, because it has the same weights.
 
@@ -94,8 +94,8 @@ class Manifest:
             is_best: if True, ``entry`` is the best checkpoint.
             keep: number of newest checkpoints to keep.
         """
-        before = self.named(self.best)
-        best = entry.file if is_best or (before is not None and before.step == entry.step) else self.best
+        previous_best = self.named(self.best)
+        best = entry.file if is_best or (previous_best is not None and previous_best.step == entry.step) else self.best
         others = [each for each in self.checkpoints if each.step != entry.step]
         newest = [*others, entry][-keep:]
         return replace(
@@ -116,7 +116,7 @@ def parse_name(path: Path) -> tuple[int, int]:
 
 
 def verify(path: Path) -> None:
-    """Compare a checkpoint with its digest in the manifest, or if it is not listed, with the checksums inside it.
+    """Compare a checkpoint with its digest in the manifest; if it is not listed, check the checksums inside it.
 
     An unchanged file is read only once per process.
 

@@ -75,9 +75,9 @@ def _download(model: str) -> Path:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return the content of a checkpoint, with tensors on the CPU; of a model folder, everything but the weights.
+    """Return the content of a checkpoint with tensors on the CPU, or the hyper-parameters of a model folder.
 
-    The checkpoint is verified first, and no code in it is run.
+    A checkpoint is verified first, and no code in it is run.
 
     Raises:
         InputError: it is not a checkpoint of gpt-lightning, is damaged, or holds objects other than plain values.
@@ -96,7 +96,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if not isinstance(hparams, dict) or "state_dict" not in checkpoint:
         raise InputError(
-            f"{path}: a torch file, but not a checkpoint of gpt-lightning. Export such weights as a Hugging Face folder"
+            f"{path}: a torch file, but not a checkpoint of gpt-lightning. Use one, or a Hugging Face model folder"
         )
     return dict(checkpoint)
 

@@ -22,7 +22,7 @@ def make_folder(folder: Path) -> None:
     """Create ``folder`` and check that it is writable.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not writable.
     """
     probe = folder / f".{os.getpid()}.writable"  # one name per process, as several may start at the same time
     try:
@@ -36,7 +36,7 @@ def make_folder(folder: Path) -> None:
 def new_run(root: Path) -> Path:
     """Create and return a new folder ``version_N``; two processes that start at the same time get different ones."""
     if rank_zero_only.rank:  # type: ignore[attr-defined]
-        return root / "version_0"  # a placeholder, as only rank 0 writes, and it broadcasts its folder
+        return root / "version_0"  # placeholder: only rank 0 creates the folder, and it broadcasts the path
     make_folder(root)
     number = 0
     while True:

@@ -75,7 +75,8 @@ class EntityMetrics(MeanLoss):
         if not self.types:
             raise InputError(f"the tags {list(tags)} contain no entity type. Name tags like B-PER and I-PER")
         index = {kind: number for number, kind in enumerate(self.types)}
-        # The rules as tables over pairs of tags. Row K of ``opening`` and column K of ``closing`` stand for no word.
+        # The rules as tables over pairs of tags. Row K of ``opening`` means no previous word, and column K of
+        # ``closing`` no following word.
         self._table("opening", [[starts_entity(previous, tag) for tag in parsed] for previous in [*parsed, OUTSIDE]])
         self._table("closing", [[ends_entity(tag, following) for following in [*parsed, OUTSIDE]] for tag in parsed])
         self._table("type_of_tag", [index.get(kind, 0) for _, kind in parsed])  # O has no type, so its entry is unused

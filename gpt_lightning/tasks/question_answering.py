@@ -49,9 +49,9 @@ class Answers(NamedTuple):
 class QuestionAnswering(Task):
     """Extractive question answering (Devlin et al. 2018, arXiv:1810.04805, 4.2 and 4.3).
 
-    A window that does not contain the answer is trained to point at its last token, the null position. The model
-    predicts no answer if the null score exceeds the best span's score by a threshold. Each validation chooses the
-    threshold with the best F1, and checkpoints save it.
+    In windows without the answer, the target of both logits is the last token, called the null position. The model
+    predicts no answer if the score of that position exceeds the best span's score by a threshold. Each validation
+    chooses the threshold with the best F1, and checkpoints save it.
 
     Args:
         max_answer_tokens: maximum length of a predicted answer in tokens. Raise it if the answers in your data are
@@ -130,7 +130,7 @@ class QuestionAnswering(Task):
         no_answer_scores = torch.tensor([answers.no_answer_score for answers in found])
         self.metrics(stage).update(loss, weight, texts, no_answer_scores, batch["answers"])
         if stage == "val":
-            self._note_errors(batch, found)
+            self._record_errors(batch, found)
         return loss
 
     def on_test_epoch_start(self) -> None:
@@ -209,7 +209,7 @@ class QuestionAnswering(Task):
             return ""
         return _best_text(answers, context)
 
-    def _note_errors(self, batch: Mapping[str, Any], found: list[Answers]) -> None:
+    def _record_errors(self, batch: Mapping[str, Any], found: list[Answers]) -> None:
         """Keep the questions whose answers have the lowest F1; among equals, the most confident answers."""
         for row, answers in enumerate(found):
             predicted, golds = self._answer_text(answers, batch["contexts"][row]), batch["answers"][row]

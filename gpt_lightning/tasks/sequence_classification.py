@@ -109,7 +109,7 @@ class SequenceClassification(Task):
         predictions = logits_BL.sigmoid() if self.multi_label else logits_BL.argmax(1)
         self.metrics(stage).update(loss, weight, predictions, batch["labels"])
         if stage == "val":
-            self._note_errors(batch, batch["labels"].cpu(), logits_BL.detach().cpu(), losses_B.detach().cpu())
+            self._record_errors(batch, batch["labels"].cpu(), logits_BL.detach().cpu(), losses_B.detach().cpu())
         return loss
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ class SequenceClassification(Task):
         )
         return losses_BL.where(labeled_BL, 0.0).sum(1)
 
-    def _note_errors(self, batch: Mapping[str, Any], labels: Tensor, logits_BL: Tensor, losses_B: Tensor) -> None:
+    def _record_errors(self, batch: Mapping[str, Any], labels: Tensor, logits_BL: Tensor, losses_B: Tensor) -> None:
         """Keep the misclassified rows with the highest losses."""
         if self.multi_label:
             predicted_BL = logits_BL > 0.0

@@ -83,7 +83,7 @@ class TokenClassification(Task):
         predicted_W, rows_W = logits_WL.argmax(1), _text_indices(batch)
         self.metrics(stage).update(loss, weight, predicted_W, labels_W, rows_W)
         if stage == "val":
-            self._note_errors(batch, rows_W.cpu(), predicted_W.cpu(), labels_W.cpu(), losses_W.detach().cpu())
+            self._record_errors(batch, rows_W.cpu(), predicted_W.cpu(), labels_W.cpu(), losses_W.detach().cpu())
         return loss
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ class TokenClassification(Task):
     def _tag_names(self, tags: Tensor) -> list[str]:
         return [self.labels[tag] for tag in tags.tolist()]
 
-    def _note_errors(
+    def _record_errors(
         self, batch: Mapping[str, Any], rows_W: Tensor, predicted_W: Tensor, labels_W: Tensor, losses_W: Tensor
     ) -> None:
         """Keep the texts with wrong tags whose summed losses are the highest."""

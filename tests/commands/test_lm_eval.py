@@ -111,7 +111,7 @@ def test_bad_input(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
         assert message in run.err
         assert "Traceback" not in run.err
     assert run("lm-eval", str(head), "--tasks=beer", "--include_path=absent") == 2
-    assert "--include_path absent is no folder" in run.err
+    assert "--include_path=absent is not a folder" in run.err
     (folder / "beer.jsonl").unlink()
     assert run("lm-eval", str(head), "--tasks=beer", f"--include_path={folder}") == 2
     assert "tasks beer: cannot be loaded" in run.err

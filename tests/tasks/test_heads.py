@@ -83,9 +83,9 @@ def dense_losses(task: Task, batch: dict[str, Any]) -> tuple[Tensor, float]:
                 total = total - (probability if label else 1.0 - probability).log()
             weight += 1.0
         elif isinstance(task, SequenceClassification):
-            mine = float(task.class_weights[batch["labels"][row]])
-            total = total - mine * values.log_softmax(0)[batch["labels"][row]]
-            weight += mine
+            class_weight = float(task.class_weights[batch["labels"][row]])
+            total = total - class_weight * values.log_softmax(0)[batch["labels"][row]]
+            weight += class_weight
         elif isinstance(task, TokenClassification):
             tags = batch["labels"][row][batch["scored"][row]]
             for word, tag in zip(values, tags, strict=True):
