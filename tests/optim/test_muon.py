@@ -369,7 +369,7 @@ def test_sharding_strategies_are_refused(strategy: Strategy) -> None:
             module.setup("fit")
             continue
         module.setup("test")
-        message = rf"{type(strategy).__name__} shards every matrix, .*kind=muon needs whole matrices. Use ddp, or kind="
+        message = rf"{type(strategy).__name__} shards every matrix, .*kind=muon needs unsharded matrices. Use ddp, or "
         with pytest.raises(InputError, match=message):
             module.setup("fit")
 
@@ -418,6 +418,6 @@ def test_new_settings_override_the_saved_ones(tmp_path: Path) -> None:
 def test_resuming_with_another_kind_is_refused(tmp_path: Path, kind: str, other: str) -> None:
     run(tmp_path / "first", kind, 1)
     saved = find_checkpoint(str(tmp_path / "first"), "last")
-    message = rf"the run has model\.optimizer\.kind={kind}, but you ask for {other}, .* Leave the option out to resume"
+    message = rf"the run was trained with model\.optimizer\.kind={kind}, so {other} cannot .* Leave out the option to"
     with pytest.raises(InputError, match=message):
         run(tmp_path / "second", other, 2, saved)

@@ -239,7 +239,7 @@ def test_another_shape_than_the_checkpoint(run: Run) -> None:
         (["fit", "-c", "config.yaml", "--data.tokenizer=absent.json"], "'absent.json' is not a tokenizer"),
         (["fit", "-c", "config.yaml", "--log_dir=text.txt"], "cannot write to text.txt/beer"),
         (["fit", "-c", "config.yaml", "--trainer.limit_train_batches=0"], "no step was taken"),
-        (["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"], "absent.ckpt: no such checkpoint"),
+        (["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"], "absent.ckpt: there is no checkpoint"),
         (["fit", "-c", "config.yaml", "--ckpt_path=text.txt"], "text.txt: "),
         (["fit", "-c", "config.yaml", "--ckpt_path=http://127.0.0.1/x.ckpt"], "read from local files only"),
         (
