@@ -207,7 +207,9 @@ def test_what_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> N
     Path("adapter/adapter_config.json").write_text("{}")
     refused("adapter: holds peft's adapters alone", "--model.init_from=adapter")
     monkeypatch.setitem(sys.modules, "peft", None)
-    refused("adapters (model.lora) need peft. Install it: pip install 'gpt-lightning[lora]'", started, "--model.lora.r=4")
+    refused(
+        "adapters (model.lora) need peft. Install it: pip install 'gpt-lightning[lora]'", started, "--model.lora.r=4"
+    )
     assert not Path("logs/topics").exists()
 
 
