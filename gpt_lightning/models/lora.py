@@ -175,6 +175,6 @@ def check_base(saved: object, parts: Mapping[str, str], init_from: str | None, f
         if expected.get(name) != digest:
             raise InputError(
                 f"{init_from}: the adapters were trained with other weights: the sha256 of the {name} is "
-                f"{digest[:12]}…, but the checkpoint expects {str(expected.get(name))[:12]}…. "
+                f"{digest[:12]}…, but the checkpoint has {str(expected.get(name))[:12]}…. "
                 f"Give the model that the run started from with {flag}"
             )
