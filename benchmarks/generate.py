@@ -84,7 +84,7 @@ def ours(folder: Path, options: argparse.Namespace) -> float:
             prompt_ids(tokenizer.encode(prompt), options.batch, options.context),
             max_new_tokens=options.tokens + 1,
             sampling=Sampling(temperature=0.0),
-            guess=options.guess,
+            use_prompt_lookup=options.guess,
         )
         next(made)  # reads the prompt
         start = time.perf_counter()

@@ -106,7 +106,7 @@ def test_bad_input_gets_one_clear_message(cli: CommandLine) -> None:
     Path("empty/config.yaml").touch()
     refused("absent: not a run's folder: it has no config.yaml; give logs/<experiment>/version_N", "absent")
     refused("logs/topics: not a run's folder", str(run), "logs/topics")
-    refused("empty: no run with checkpoints: empty/checkpoints/manifest.json lists none", "empty")
+    refused("empty: not a run with checkpoints, as empty/checkpoints/manifest.json lists none", "empty")
     refused("--output table.csv must end in .md or .json", str(run), "--output=table.csv")
     (run / "metrics.json").write_text('{"metrics": 3')
     refused("metrics.json: damaged; --again measures anew", str(run))

@@ -206,7 +206,9 @@ def test_nothing_that_a_checkpoint_names_is_imported(
         ("fit", "-c", "topics.yaml", f"--model.init_from={evil}"),
     ):
         assert run(*command) == 2
-        assert f"its hyper-parameter '{name}' does not belong to gpt_lightning.SequenceClassification" in run.err
+        assert (
+            f"hyper-parameter '{name}' does not fit the constructor of gpt_lightning.SequenceClassification" in run.err
+        )
     assert not (tmp_path / "ran").exists()
 
 

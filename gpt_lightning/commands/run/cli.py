@@ -19,10 +19,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from gpt_lightning import training
 from gpt_lightning.checkpoints.run_folder import (
     claim,
+    delete_unfinished_checkpoints,
     new_run,
     release_empty,
     resumed_run,
-    sweep_killed,
 )
 from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
 from gpt_lightning.commands.guard.config_guard import TRUSTED, check
@@ -234,7 +234,7 @@ class CLI(LightningCLI):
 
     def _logger(self, config: Namespace) -> TensorBoardLogger:
         root = Path(config.log_dir) / config.experiment
-        sweep_killed(root)
+        delete_unfinished_checkpoints(root)
         run = resumed_run(config.ckpt_path, root) or new_run(root)
         return TensorBoardLogger(
             config.log_dir, config.experiment, version=int(run.name.removeprefix("version_")), default_hp_metric=False
@@ -263,7 +263,7 @@ class CLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return contextlib.nullcontext()
         run = Path(logger.log_dir)
-        return claim(run, goes_on=resumed_run(self.config.fit.ckpt_path, run.parent) == run.resolve())
+        return claim(run, is_resumed=resumed_run(self.config.fit.ckpt_path, run.parent) == run.resolve())
 
     def after_fit(self) -> None:
         """A run without a single step has not finished: it has failed."""

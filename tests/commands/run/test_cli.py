@@ -231,15 +231,15 @@ def test_another_shape_than_the_checkpoint(run: Run) -> None:
         (["fit", "-c", "config.yaml", "--model.backbone.vocab_size=5"], "ids but model.backbone.vocab_size=5"),
         (["fit", "-c", "config.yaml", "--data.train=absent.txt"], "absent.txt does not exist"),
         (["fit", "-c", "config.yaml", "--data.train=empty.txt"], "empty.txt"),
-        (["fit", "-c", "config.yaml", "--data.train=null"], "no train data: give it with --data.train=FILE"),
+        (["fit", "-c", "config.yaml", "--data.train=null"], "there is no train data; set it with --data.train=FILE"),
         (["fit", "-c", "config.yaml", "--data.train=bad.jsonl"], "bad.jsonl:2"),
         (["fit", "-c", "config.yaml", "--data.train=columns.jsonl"], "the columns are 'id', 'body'"),
         (["fit", "-c", "config.yaml", "--data.train=latin1.txt"], "latin1.txt:2"),
         (["fit", "-c", "config.yaml", "--data.train=short.txt"], "less than one block of 8"),
-        (["fit", "-c", "config.yaml", "--data.tokenizer=absent.json"], "'absent.json' is no tokenizer"),
+        (["fit", "-c", "config.yaml", "--data.tokenizer=absent.json"], "'absent.json' is not a tokenizer"),
         (["fit", "-c", "config.yaml", "--log_dir=text.txt"], "cannot write to text.txt/beer"),
         (["fit", "-c", "config.yaml", "--trainer.limit_train_batches=0"], "no step was taken"),
-        (["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"], "absent.ckpt: no such checkpoint"),
+        (["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"], "absent.ckpt: there is no checkpoint"),
         (["fit", "-c", "config.yaml", "--ckpt_path=text.txt"], "text.txt: "),
         (["fit", "-c", "config.yaml", "--ckpt_path=http://127.0.0.1/x.ckpt"], "read from local files only"),
         (
@@ -285,7 +285,7 @@ def test_a_text_that_is_not_given(run: Run) -> None:
     fit(run)
     code, _, err = run("test", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", "--data.test=null")
     assert code == 2
-    assert "no test data: give it with --data.test=FILE" in err
+    assert "there is no test data; set it with --data.test=FILE" in err
 
 
 def test_without_logger_or_checkpoints_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
