@@ -13,13 +13,13 @@ _SPLITS: Final = {"": "train", "_held_out": "validation", "_test": "test"}
 """End of a file's name -> split of the toy world."""
 
 
-def write_files(folder: Path, world: Path, page: str) -> None:
+def write_files(folder: Path, world: Path, commands: str) -> None:
     """Write the files into ``folder``.
 
     Args:
         folder: where the page's commands run.
         world: the toy world, whose rows the files hold.
-        page: the page's text; a published model is made only if the page names it.
+        commands: the page's blocks that run; a published model is made only if they name it.
     """
     text = [row["text"] for row in _rows(world / "text" / "train.jsonl")]
     (folder / "my_texts").mkdir()
@@ -32,7 +32,7 @@ def write_files(folder: Path, world: Path, page: str) -> None:
         _write_entities(folder / f"entities{end}.conll", _rows(world / "ner" / f"{split}.jsonl"))
         _write_questions(folder / f"questions{end}.json", _rows(world / "qa" / f"{split}.jsonl"))
     _write_table(folder / "reviews_new.csv", ["review"], [[row] for row in text[:4]])
-    if "smollm2" in page:
+    if "smollm2" in commands:
         _publish(folder / "smollm2")
 
 
@@ -68,7 +68,7 @@ def _write_questions(file: Path, rows: list[dict[str, Any]]) -> None:
 def _publish(folder: Path) -> None:
     """Write a tiny model of SmolLM2's family, as a published one is laid out."""
     from gpt_lightning.tokenizers.build import bytes_tokenizer
-    from tests.models.huggingface.families import saved
+    from tests.models.huggingface.families import save_reference
 
-    saved(folder, "smollm2", vocab_size=257, max_position_embeddings=512)
+    save_reference(folder, "smollm2", vocab_size=257, max_position_embeddings=512)
     bytes_tokenizer().save(folder / "tokenizer.json")
