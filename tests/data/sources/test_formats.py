@@ -32,6 +32,21 @@ def test_tsv_splits_at_tabs_and_takes_quotes_as_they_are(tmp_path: Path, compres
     ]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("compressed", ["", ".gz"])
+def test_csv_takes_the_delimiter_of_its_header(tmp_path: Path, delimiter: str, compressed: str) -> None:
+    text = '\ufeff\ntext~"label; or | so"\n"a, b; c|d"~yes\n"two\nlines"~no\n'.replace("~", delimiter)
+    assert read(tmp_path / f"a.csv{compressed}", text) == [
+        ("3", {"text": "a, b; c|d", "label; or | so": "yes"}),
+        ("4", {"text": "two\nlines", "label; or | so": "no"}),
+    ]
+
+
+def test_csv_prefers_the_comma(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.csv", "a;b,c\n1,2\n") == [("2", {"a;b": "1", "c": "2"})]
+    assert read(tmp_path / "b.csv", "text\na;b\n") == [("2", {"text": "a;b"})]
+
+
 RECORDS = [{"text": HARD, "n": 1}, {"text": "b", "list": [1, {"x": None}]}]
 
 
@@ -111,6 +126,11 @@ def test_streaming_kinds_do_not_read_ahead(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[str, str, str]] = {
+    "csv fields": (
+        "a.csv",
+        "a;b\n1;2;3\n",
+        r"a\.csv:2: 3 fields where the header has 2; quote fields that contain ';'",
+    ),
     "tsv short": ("a.tsv", "a\tb\n\n1\n", r"a\.tsv:3: 1 fields where the header has 2; a field cannot hold a tab"),
     "tsv twice": ("a.tsv", "a\ta\n", r"a\.tsv:1: the header names a column twice: 'a'; rename one"),
     "json lines": ("a.json", '{"a": 1}\n{"a": 2}\n', r"a\.json:2: not JSON \(Extra data at column 1\); .*\.jsonl if"),
