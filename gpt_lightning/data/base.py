@@ -43,6 +43,8 @@ class DataModule(L.LightningDataModule, ABC):
         train: source of the training split: a file, a folder, a glob, ``hub:NAME[:CONFIG][@SPLIT]``, or a list.
         validation: source of the split that is evaluated during training.
         test: source of the split for ``test`` and ``predict``; ``predict`` needs no labels.
+        validation_fraction: part of the training rows to hold out for validation, in [0, 1), if ``validation`` has no
+            source; of text for language modeling the last tokens. 0 trains on all rows.
         tokenizer: ``characters``, ``bytes``, ``bpe:SIZE`` (the first and the last are trained on the training text), a
             ``tokenizer.json``, a folder that holds one or GPT-2's vocabulary files, or ``hub:NAME``.
         block_size: length of the longest sequence in tokens; follows the model's. Longer texts are truncated or split
@@ -64,6 +66,7 @@ class DataModule(L.LightningDataModule, ABC):
         train: Source | None = None,
         validation: Source | None = None,
         test: Source | None = None,
+        validation_fraction: float = 0.0,
         tokenizer: str = "bpe:4096",
         block_size: int = 1024,
         batch_size: int = 16,
@@ -74,7 +77,10 @@ class DataModule(L.LightningDataModule, ABC):
         super().__init__()
         if batch_size < 1:
             raise InputError(f"--data.batch_size={batch_size} must be at least 1")
+        if not 0.0 <= validation_fraction < 1.0:
+            raise InputError(f"--data.validation_fraction={validation_fraction} must be in [0, 1), such as 0.1")
         self.sources: dict[Split, Source | None] = {"train": train, "validation": validation, "test": test}
+        self.validation_fraction = validation_fraction
         self.tokenizer_name = tokenizer
         self.block_size = block_size
         self.batch_size = batch_size
@@ -115,6 +121,15 @@ class DataModule(L.LightningDataModule, ABC):
         return result.hexdigest()
 
     # --- For subclasses
+
+    @property
+    def holds_out_validation(self) -> bool:
+        """Whether the validation rows are a part of the training source."""
+        return not self.sources["validation"] and self.validation_fraction > 0.0
+
+    def source_split(self, split: Split) -> Split:
+        """Return the split whose source holds the rows of ``split``."""
+        return "train" if split == "validation" and self.holds_out_validation else split
 
     def source(self, split: Split) -> Source:
         """Return the source of a split.
@@ -208,7 +223,8 @@ class DataModule(L.LightningDataModule, ABC):
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
         """Return a loader of the validation rows; an empty list if they have no source."""
-        return self._loader("validation", "fit", "validate") if self.sources["validation"] else []
+        has_validation = self.sources["validation"] or self.holds_out_validation
+        return self._loader("validation", "fit", "validate") if has_validation else []
 
     def test_dataloader(self) -> ResumableLoader:
         """Return a loader of the test rows."""
@@ -227,8 +243,8 @@ class DataModule(L.LightningDataModule, ABC):
 
     def _splits_of(self, stage: str) -> list[Split]:
         """Return the splits that a stage reads; ``fit`` needs no validation split."""
-        is_without_validation = stage == "fit" and not self.sources["validation"]
-        return ["train"] if is_without_validation else list(_SPLITS[stage])
+        has_validation = self.sources["validation"] or self.holds_out_validation
+        return list(_SPLITS[stage]) if stage != "fit" or has_validation else ["train"]
 
     def _loader(self, split: Split, *stages: str) -> ResumableLoader:
         if self.stage not in stages:

@@ -98,12 +98,16 @@ class TokenStream:
     Opening reads the headers only. Each 256 KiB is checked when it is first touched. Pickles as its folder's name, so
     each data loader worker maps the files for itself.
 
+    Args:
+        folder: the shards, as made by ``tokenize``.
+        start: the first token of the stream.
+        stop: the token after the last; None takes all.
+
     Raises:
         InputError: a shard is missing, truncated, foreign or damaged.
     """
 
-    def __init__(self, folder: Path | str) -> None:
-        """Open the shards in ``folder``, as made by ``tokenize``."""
+    def __init__(self, folder: Path | str, start: int = 0, stop: int | None = None) -> None:
         self.folder = Path(folder)
         paths = sorted(self.folder.glob("*.tokens"))
         if not paths:
@@ -121,17 +125,20 @@ class TokenStream:
         self.num_documents: int = last["totals"]["num_documents"]
         self.num_bytes: int = last["totals"]["num_bytes"]
         """UTF-8 bytes of all documents."""
-        parts = "".join(shard.header["sha256"] for shard in self._shards)
-        self.checksum: str = hashlib.sha256(parts.encode()).hexdigest()
+        self._start, self._stop = start, self._starts[-1] if stop is None else stop
+        parts = [shard.header["sha256"] for shard in self._shards]
+        if len(self) < self._starts[-1]:
+            parts.append(f" {self._start} {self._stop}")
+        self.checksum: str = hashlib.sha256("".join(parts).encode()).hexdigest()
         """The identity of the data: a digest over the shards' digests."""
 
-    def __reduce__(self) -> tuple[type["TokenStream"], tuple[Path]]:
-        """Pickle as the folder's name."""
-        return TokenStream, (self.folder,)
+    def __reduce__(self) -> tuple[type["TokenStream"], tuple[Path, int, int]]:
+        """Pickle as the folder's name and the range of tokens."""
+        return TokenStream, (self.folder, self._start, self._stop)
 
     def __len__(self) -> int:
         """Return the number of tokens."""
-        return self._starts[-1]
+        return self._stop - self._start
 
     def slice(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return tokens ``start`` to ``stop`` (which must exist) as a new array, across shard borders.
@@ -141,6 +148,7 @@ class TokenStream:
         """
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"tokens {start} to {stop} of a stream of {len(self)}")
+        start, stop = start + self._start, stop + self._start
         parts = [
             shard.read(max(start - first, 0), min(stop - first, len(shard)))
             for shard, first in zip(self._shards, self._starts, strict=False)
