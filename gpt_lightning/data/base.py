@@ -124,7 +124,7 @@ class DataModule(L.LightningDataModule, ABC):
 
     @property
     def holds_out_validation(self) -> bool:
-        """Whether the validation rows are a part of the training source."""
+        """True if the validation rows are a part of the training source."""
         return not self.sources["validation"] and self.validation_fraction > 0.0
 
     def source_split(self, split: Split) -> Split:

@@ -56,7 +56,7 @@ def read_rows(source: Source, *, split: str, key: str | None = None) -> Iterator
         InputError: something is missing, empty, unreadable or malformed.
     """
     key = key or f"--data.{split}"
-    for item in _resolve(source, key):
+    for item in resolve(source, key):
         yield from _item_rows(item, split, key, column=None)
 
 
@@ -72,7 +72,7 @@ def read_texts(source: Source, *, split: str, text_column: str = "text", key: st
     """
     key = key or f"--data.{split}"
     found = False
-    for item in _resolve(source, key):
+    for item in resolve(source, key):
         if not item.startswith(_HUB) and suffix(Path(item)) == ".txt":
             pieces = _cut(text_blocks(Path(item)))
         else:
@@ -137,7 +137,7 @@ def fingerprint(source: Source, *, split: str, key: str | None = None) -> str:
         InputError: something is missing, or a ``hub:`` data set cannot be loaded.
     """
     digest = hashlib.sha256()
-    for item in _resolve(source, key or f"--data.{split}"):
+    for item in resolve(source, key or f"--data.{split}"):
         if item.startswith(_HUB):
             state = [item, split, _load_hub(item, split, key or f"--data.{split}")._fingerprint]
         else:
@@ -147,7 +147,7 @@ def fingerprint(source: Source, *, split: str, key: str | None = None) -> str:
     return digest.hexdigest()
 
 
-def _resolve(source: Source, key: str) -> list[str]:
+def resolve(source: Source, key: str) -> list[str]:
     """Turn ``source`` into paths of files that exist and ``hub:`` names, in a fixed order."""
     items = [source] if isinstance(source, str) else source
     if not items or not all(items):
