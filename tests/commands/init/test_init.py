@@ -284,7 +284,7 @@ def test_columns_are_recognized_by_content(init: Init) -> None:
 def test_nothing_in_the_file_escapes_its_comment(init: Init) -> None:
     hostile = "x\n\u2028\x85trainer: {callbacks: evilmod.X}"
     rows = [{"text": text(n), "label": hostile if n % 2 else "no"} for n in range(20)]
-    name = write("r\nlog_dir: evil # .jsonl", jsonl(rows))
+    name = write("r\n\u2028log_dir: evil # .jsonl", jsonl(rows))
     config = init("classification", "--train", name)
     parsed = yaml.safe_load(config)
     assert set(parsed) == {"experiment", "trainer", "model", "data", "checkpoints"}
