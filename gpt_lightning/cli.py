@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 COMMANDS = {
+    "init": ("init.command", "look at a file and print a configuration that trains on it"),
     "fit": ("run.cli", "train a model: gpt-lightning fit -c configs/pretrain_toy_world.yaml"),
     "validate": ("run.cli", "measure a checkpoint on the validation data"),
     "test": ("run.cli", "measure a checkpoint on the test data"),

@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gpt_lightning.commands import shipped_configs
 from gpt_lightning.commands.parser import Parser
 
 if TYPE_CHECKING:
     from gpt_lightning.commands.run.cli import CLI
 
-CONFIGS: Final = Path(__file__).parents[2] / "configs"
+CONFIGS: Final = shipped_configs.folder()
 DATA: Final = Path("data/toy_world")
 TASKS: Final = {"classification": "accuracy", "sentiment": "accuracy", "ner": "f1", "qa": "f1"}
 """What is fine-tuned (``configs/toy_world_<name>.yaml``), and the metric that counts."""
@@ -23,18 +24,15 @@ def main(argv: list[str]) -> int:
         prog="gpt-lightning quickstart",
         description="Write the toy world to data/toy_world, pretrain a nano model on it, and fine-tune four heads on a "
         "few hundred labeled rows each, from scratch and from the pretrained backbone: about five minutes on two "
-        "cores. Run it in a checkout of the project.",
+        "cores.",
     )
     p.add_argument("--max_steps", type=int | None, help="optimizer steps of pretraining; fewer to try it out")
     p.add_argument("--max_epochs", type=int, default=8, help="epochs of each fine-tuning; fewer to try it out")
     options = p.parse_args(argv)
 
     from gpt_lightning.commands.run.cli import quiet
-    from gpt_lightning.errors import InputError
     from gpt_lightning.toy_world.write import write
 
-    if not CONFIGS.is_dir():
-        raise InputError(f"{CONFIGS} is not there: the quickstart runs in a checkout of the project")
     write(DATA)
     quiet()
     backbone = pretrain(options.max_steps)
