@@ -40,10 +40,10 @@ EXPERIMENTS = (
         "smollm2_ner",
         "wnut17",
         None,
-        "f1",
+        "entity_f1",
         ("--model.optimizer.lr=1.5e-4", "--model.fine_tuning.head_lr=1e-3"),
     ),
-    Experiment("smollm2_qa", "squadshifts_wiki", 1000, "f1", ()),
+    Experiment("smollm2_qa", "squadshifts_wiki", 1000, "answer_f1", ()),
 )
 LORA = ("--model.lora.r=16", "--model.optimizer.lr=5e-4")
 VARIANTS = ("full", "lora", "best")

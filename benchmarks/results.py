@@ -34,10 +34,10 @@ EXPERIMENTS = (
     Experiment("sentiment_rt_polarity", "rt_polarity", "accuracy"),
     Experiment("intents_banking77", "banking77", "accuracy"),
     Experiment("intents_snips", "snips", "accuracy"),
-    Experiment("slots_snips", "snips", "f1"),
-    Experiment("ner_wnut17", "wnut17", "f1"),
-    Experiment("qa_squadshifts", "squadshifts_wiki", "f1"),
-    Experiment("qa_squad2", "squad2_sample", "f1"),
+    Experiment("slots_snips", "snips", "entity_f1"),
+    Experiment("ner_wnut17", "wnut17", "entity_f1"),
+    Experiment("qa_squadshifts", "squadshifts_wiki", "answer_f1"),
+    Experiment("qa_squad2", "squad2_sample", "answer_f1"),
 )
 STARTS = ("scratch", "backbone")
 ATTENTIONS = ("causal", "bidirectional")

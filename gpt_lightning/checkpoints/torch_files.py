@@ -74,8 +74,11 @@ class _File:
 
 
 def _not_finite(value: Any, name: str = "") -> str | None:
-    """The name of the first tensor that holds nan or infinity, other than settings, such as a threshold."""
-    if name.endswith("_extra_state"):
+    """Return the name of the first weight or optimizer moment that is NaN or infinite, or None.
+
+    Settings such as a threshold may be infinite, and so may the best score of ``EarlyStopping`` before it has one.
+    """
+    if name == "callbacks" or name.endswith("_extra_state"):
         return None
     if isinstance(value, Tensor):
         if not value.is_floating_point() or not value.numel():

@@ -129,7 +129,7 @@ class SpanMetrics(MeanLoss):
     def compute(self) -> dict[str, Tensor]:
         """() float32 each; ``answerable_*`` and ``unanswerable_*`` only where there are such questions.
 
-        ``loss``, ``exact_match`` and ``f1`` of all, ``answerable_exact_match``, ``answerable_f1``,
+        ``loss``, ``exact_match`` and ``answer_f1`` of all, ``answerable_exact_match``, ``answerable_f1``,
         ``unanswerable_accuracy`` (answered with ""), in [0, 1], and the ``no_answer_threshold`` they hold for.
         """
         histogram = self.histogram.cpu().numpy()
@@ -145,7 +145,7 @@ class SpanMetrics(MeanLoss):
         values = {
             "loss": self.mean_loss(),
             "exact_match": _mean(sums[:, EXACT].sum(), questions.sum()),
-            "f1": _mean(sums[:, F1].sum(), questions.sum() * F1_UNIT),
+            "answer_f1": _mean(sums[:, F1].sum(), questions.sum() * F1_UNIT),
             "no_answer_threshold": torch.tensor(float(thresholds[chosen])),
         }
         if questions[ANSWERABLE]:

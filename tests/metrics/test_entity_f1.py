@@ -81,11 +81,11 @@ def by_seqeval(gold: list[Text], guess: list[Text]) -> dict[str, float]:
         warnings.simplefilter("ignore")  # of tags that belong to no scheme, and of divisions by 0
         return {
             "loss": sum(len(text) ** 2 for text in gold) / sum(len(text) for text in gold),
-            "precision": precision_score(gold, guess),
-            "recall": recall_score(gold, guess),
-            "f1": f1_score(gold, guess),
-            "macro_f1": f1_score(gold, guess, average="macro"),
-            "accuracy": accuracy_score(gold, guess),
+            "entity_precision": precision_score(gold, guess),
+            "entity_recall": recall_score(gold, guess),
+            "entity_f1": f1_score(gold, guess),
+            "entity_macro_f1": f1_score(gold, guess, average="macro"),
+            "token_accuracy": accuracy_score(gold, guess),
         }
 
 
@@ -154,7 +154,7 @@ def test_scores_of_valid_texts_equal_seqeval(bioes: bool) -> None:
     rng = random.Random(1)
     guess = [[tag if rng.random() < 0.9 else rng.choice(used) for tag in text] for text in gold]
     assert numbers(fed(tags, gold, guess, 11)) == pytest.approx(by_seqeval(gold, guess), rel=1e-6)
-    assert numbers(fed(tags, gold, gold, 11))["f1"] == 1.0
+    assert numbers(fed(tags, gold, gold, 11))["entity_f1"] == 1.0
 
 
 @pytest.mark.parametrize("tags", [BIO, BIOES, ANY])
@@ -207,11 +207,12 @@ def test_of_no_words_and_no_entities() -> None:
     metric.update(torch.tensor(math.nan), torch.tensor(0), empty, empty, empty)
     values = numbers(metric)
     assert math.isnan(values["loss"])
-    assert math.isnan(values["accuracy"])
-    assert values["f1"] == values["macro_f1"] == 0.0
+    assert math.isnan(values["token_accuracy"])
+    assert values["entity_f1"] == values["entity_macro_f1"] == 0.0
     outside = torch.zeros(3, dtype=torch.int64)
     metric.update(torch.tensor(2.0), torch.tensor(3), outside, outside, outside)
-    assert numbers(metric) == {"loss": 2.0, "precision": 0, "recall": 0, "f1": 0, "macro_f1": 0, "accuracy": 1}
+    zeros = dict.fromkeys(("entity_precision", "entity_recall", "entity_f1", "entity_macro_f1"), 0)
+    assert numbers(metric) == {"loss": 2.0, **zeros, "token_accuracy": 1}
 
 
 def test_tags_without_entities_are_refused() -> None:

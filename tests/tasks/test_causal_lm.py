@@ -176,7 +176,7 @@ def test_the_gradient_is_that_of_the_mean_over_all_labels(
         # The loss itself is float32.
         torch.testing.assert_close(gradients, expected, rtol=1e-5, atol=1e-8)
         assert logged["train/loss"] == pytest.approx(loss.item(), rel=1e-5)
-        assert logged["train/gradient_norm"] == pytest.approx(norm.item(), rel=1e-5)
+        assert logged["weight_update/gradient_norm"] == pytest.approx(norm.item(), rel=1e-5)
 
 
 def test_a_step_without_any_label_moves_nothing_but_decay(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_each_step_has_the_schedules_rate(tmp_path: Path, accumulate: int, sched
     steps = 2 * -(-len(RAGGED) // accumulate)
     expected = [1e-2 * schedule.ratio(step, steps) for step in range(steps)]
     assert recorder.rates == [pytest.approx([rate, rate]) for rate in expected]
-    assert [line["train/learning_rate"] for line in log.lines] == pytest.approx(expected)
+    assert [line["weight_update/learning_rate"] for line in log.lines] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("kind", ["constant", "cosine"])
@@ -462,7 +462,7 @@ def test_float16_scales_and_clips_as_float32_does(tmp_path: Path, kind: Any) -> 
         fit.fit(module, batches(RAGGED))
         logs.append(log.lines)
         states.append(dict(module.state_dict()))
-    for name in ("train/loss", "train/gradient_norm"):
+    for name in ("train/loss", "weight_update/gradient_norm"):
         plain, scaled = ([line[name] for line in lines] for lines in logs)
         assert len(plain) == 3
         assert scaled == pytest.approx(plain, rel=0.02)

@@ -55,7 +55,7 @@ def test_a_question_is_judged_once_over_all_of_its_windows() -> None:
         expected[span[1:]] = max(span.score, expected.get(span[1:], -1e30))
     assert {span[1:]: span.score for span in joined.spans} == expected, "a span that both show counts once"
     task.step(together | {"answers": [["b"]]}, "val")
-    assert task.val_metrics.compute()["f1"].numel() == 1
+    assert task.val_metrics.compute()["answer_f1"].numel() == 1
 
 
 @torch.no_grad()
@@ -89,7 +89,7 @@ def test_the_threshold_is_chosen_on_validation_and_used_in_the_test() -> None:
     task.step(batch, "test")
     tested = task.test_metrics.compute()
     assert float(tested["no_answer_threshold"]) == chosen
-    for name in ("f1", "exact_match", "unanswerable_accuracy"):
+    for name in ("answer_f1", "exact_match", "unanswerable_accuracy"):
         assert tested[name] == values[name]
     # What the metric counts as unanswered is what predict leaves unanswered.
     records = task.predict_step(batch, 0)

@@ -100,20 +100,20 @@ def test_what_tensorboard_shows(run: Run, tmp_path: Path) -> None:
     events.Reload()
     tags = events.Tags()
     assert set(tags["scalars"]) == {
-        "epoch",
-        "train/gradient_norm",
-        "train/learning_rate",
         "train/loss",
-        "train/mfu",
-        "train/peak_memory_gb",
-        "train/tokens",
-        "train/tokens_per_second",
         "val/bits_per_byte",
         "val/loss",
         "val/perplexity",
+        "weight_update/gradient_norm",
+        "weight_update/learning_rate",
+        "workload/mfu",
+        "workload/peak_memory_gb",
+        "workload/tokens_per_second",
+        "x_axis/epoch",
+        "x_axis/tokens",
     }
-    assert set(tags["tensors"]) == {"config/text_summary", "sample/0/text_summary"}
-    assert [event.value for event in events.Scalars("train/tokens")] == [32.0, 64.0, 96.0, 128.0]
+    assert set(tags["tensors"]) == {"yaml/config/text_summary", "sample/0/text_summary"}
+    assert [event.value for event in events.Scalars("x_axis/tokens")] == [32.0, 64.0, 96.0, 128.0]
     loss, bits = (events.Scalars(f"val/{name}")[-1].value for name in ("loss", "bits_per_byte"))
     assert bits == pytest.approx(loss / 0.6931472, rel=0.02), "one character is one byte, but for the end of text"
 
