@@ -9,9 +9,9 @@ import torch
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.tasks.load import find_checkpoint, load_task, read_checkpoint
+from gpt_lightning.tasks.tags import MFU, TOKENS
 from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Throughput, Validations
 from gpt_lightning.training.progress import Bar
-from gpt_lightning.training.throughput import measured_flops
 from tests.runs import causal_lm, language_modeling, trainer
 
 
@@ -72,7 +72,7 @@ def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
     fit(tmp_path, Checkpoints(), max_steps=2)
     other = trainer(tmp_path, callbacks=[Checkpoints()], max_steps=3)
     last = find_checkpoint(str(tmp_path), "last")
-    with pytest.raises(InputError, match=r"its tokenizer is bytes \(257\), the data's is another: bpe \(260\)\. L"):
+    with pytest.raises(InputError, match=r"its tokenizer is bytes \(257\), but the data uses bpe \(260\)\. Restore"):
         other.fit(
             causal_lm(), datamodule=language_modeling(tmp_path, tokenizer="bpe:260"), ckpt_path=last, weights_only=True
         )
@@ -96,23 +96,10 @@ def test_tokens_are_counted_and_go_on_after_a_resume(tmp_path: Path) -> None:
     again = trainer(tmp_path, callbacks=[Throughput(), Checkpoints()], max_steps=4, accumulate_grad_batches=2)
     last = find_checkpoint(str(tmp_path), "last")
     again.fit(causal_lm(), datamodule=language_modeling(tmp_path), ckpt_path=last, weights_only=True)
-    tokens = float(again.callback_metrics["train/tokens"])
+    tokens = float(again.callback_metrics[TOKENS])
     # An epoch has 19 blocks of 8 tokens, in micro-batches of 4, 4, 4, 4 and 3: 3 steps, and one more of 2 batches.
     assert tokens == (19 + 8) * 8
-    assert 0.0 < float(again.callback_metrics["train/mfu"]) < 1.0
-
-
-def test_measured_flops_is_of_the_right_size() -> None:
-    """Within a factor of ten of counting a product ourselves."""
-    import time
-
-    a = torch.randn(512, 512)
-    a @ a
-    start = time.perf_counter()
-    for _ in range(20):
-        a @ a
-    rate = 20 * 2 * 512**3 / (time.perf_counter() - start)
-    assert rate / 10 < measured_flops(torch.device("cpu"), torch.float32) < rate * 10
+    assert 0.0 < float(again.callback_metrics[MFU]) <= 1.0
 
 
 def test_what_the_bar_shows(tmp_path: Path) -> None:
