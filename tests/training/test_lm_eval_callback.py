@@ -106,7 +106,7 @@ def test_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch
 def test_what_is_wrong_stops_before_the_first_step(tmp_path: Path) -> None:
     task, data = head(tmp_path, "classification")
     loop = trainer(tmp_path, callbacks=[LMEval("beer", include_path=str(write_task(tmp_path / "tasks")))], max_steps=1)
-    with pytest.raises(InputError, match=r"--lm_eval\.tasks: only a CausalLM can be measured, not a SequenceClass"):
+    with pytest.raises(InputError, match=r"--lm_eval\.tasks: only a CausalLM can be evaluated, not a SequenceClass"):
         loop.fit(task, datamodule=data)
     with pytest.raises(InputError, match=r"--lm_eval\.every_n_steps=0 must be at least 1"):
         LMEval("beer", every_n_steps=0)

@@ -1,8 +1,10 @@
 """Text and images in every logger of a run."""
 
 import csv
+import html
 import inspect
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,12 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
 
 from gpt_lightning.training import Reports, Samples
-from gpt_lightning.training.show import show_image, show_text, shows_images, shows_text
+from gpt_lightning.training.show import show_image, show_text, shows_images, shows_text, wrapped
 from tests.commands.run.test_cli import CONFIG
-from tests.heads import CommandLine
+from tests.heads import HOSTILE, CommandLine
 from tests.runs import causal_lm, head, language_modeling, trainer, write_text
 from tests.training.loggers import MLflowClientLike, MLflowLike, OtherSignature, Silent, Unreachable, WandbLike
-from tests.training.test_reports import cli, events_of
+from tests.training.test_reports import cli, events_of, rendered_by_tensorboard, visible
 
 __all__ = ["cli"]
 
@@ -94,8 +96,8 @@ def assert_same_images(one: Shown, other: Shown) -> None:
 @pytest.mark.parametrize(
     ("name", "tags", "images"),
     [
-        ("topics", {"val/per_class", "val/worst_errors"}, {"val/confusion_matrix"}),
-        ("tags", {"val/per_class", "val/worst_errors"}, set()),
+        ("topics", {"val/per_class", "val/hardest_examples"}, {"val/confusion_matrix"}),
+        ("tags", {"val/per_class", "val/hardest_examples"}, set()),
         ("language", {"sample/0"}, set()),
     ],
 )
@@ -104,14 +106,14 @@ def assert_same_images(one: Shown, other: Shown) -> None:
 def test_two_loggers_get_everything(cli: CommandLine, name: str, tags: set[str], images: set[str], order: int) -> None:
     fit(cli, name, FILES[::order])
     board, table = in_tensorboard(BOARD), in_files(TABLE)
-    assert board[0].keys() == {("config", 0)} | {(tag, step) for tag in tags for step in (2, 4)}
+    assert board[0].keys() == {("yaml/config", 0)} | {(tag, step) for tag in tags for step in (2, 4)}
     assert board[1].keys() == {(tag, step) for tag in images for step in (2, 4)}
     assert table[0] == board[0]
     assert_same_images(table[1], board[1])
 
     first = (BOARD, TABLE)[::order][0]
     config = "".join(f"    {line}\n" for line in (first / "config.yaml").read_text().splitlines())
-    assert board[0]["config", 0] == config
+    assert board[0]["yaml/config", 0] == config
 
     with (TABLE / "metrics.csv").open() as file:
         scalars = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
@@ -143,7 +145,10 @@ def test_other_loggers_get_the_same(cli: CommandLine) -> None:
 
 def test_a_logger_without_local_files_gets_the_configuration(cli: CommandLine) -> None:
     fit(cli, "topics", [("tests.training.loggers.MLflowLike", {})])
-    assert "class_path: gpt_lightning.SequenceClassification" in MLflowLike.client.artifacts["run", "config/step_0.md"]
+    assert (
+        "class_path: gpt_lightning.SequenceClassification"
+        in MLflowLike.client.artifacts["run", "yaml/config/step_0.md"]
+    )
     assert not Path("config.yaml").exists()
 
 
@@ -166,7 +171,7 @@ def test_a_resumed_run_overwrites_what_it_repeats(cli: CommandLine) -> None:
 
 
 def test_only_rank_zero_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tags = {"val/confusion_matrix", "val/per_class", "val/worst_errors", "sample/0"}
+    tags = {"val/confusion_matrix", "val/per_class", "val/hardest_examples", "sample/0"}
     for is_first, expected in ((False, set()), (True, tags)):
         monkeypatch.setattr(L.Trainer, "is_global_zero", is_first)
         for task, data in (head(tmp_path, "classification"), (causal_lm(), language_modeling(tmp_path))):
@@ -202,3 +207,27 @@ def test_wandb_is_recognized_by_its_signature() -> None:
 def test_loggers_that_show_nothing(logger: Logger) -> None:
     assert not shows_text(logger)
     assert not shows_images(logger)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a plain line",
+        "two\nlines\n\nand a paragraph",
+        "# no heading\n+ no list\n- none\n1. none\n2) none\n=====\n~~~\n| no | table |",
+        "  - indented\n    def code():\n\treturn 1  # two  spaces",
+        HOSTILE,
+        "*a* _b_ `c` [d](e) <b>f</b> &amp; \\",
+        "long " * 1000,
+    ],
+)
+def test_wrapped_text_is_shown_unchanged_and_wraps(text: str) -> None:
+    rendered = rendered_by_tensorboard(wrapped(text))
+    assert not re.search("<(a|b|script|h1|h2|code|pre|del|em|strong|ul|ol|table|hr)[ >]", rendered)
+    assert visible(rendered) == "".join(text.split())
+    assert rendered.count("<br") + rendered.count("<p>") == sum(bool(line.strip()) for line in text.split("\n"))
+
+
+def test_wrapped_text_keeps_indentation() -> None:
+    rendered = html.unescape(rendered_by_tensorboard(wrapped("def f():\n    return 1  # one")))
+    assert rendered == "<p>def f():<br>\n\xa0\xa0\xa0\xa0return 1 \xa0# one</p>"
