@@ -32,18 +32,18 @@ FILES = ("TensorBoardLogger", {"save_dir": "board", "name": "run"}), ("CSVLogger
 PIXELS = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
 
 Shown = dict[tuple[str, int], Any]
-"""Tag and step of each text or image -> the text or the pixels."""
+"""Tag and step of a text or an image -> the text or the pixels."""
 
 
 @pytest.fixture(autouse=True)
-def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clear_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WandbLike, "texts", [])
     monkeypatch.setattr(WandbLike, "images", [])
     monkeypatch.setattr(MLflowLike, "client", MLflowClientLike())
 
 
 def fit(cli: CommandLine, name: str, loggers: Any, *arguments: str) -> None:
-    """Train ``topics``, ``tags`` or a language model with these loggers: class paths with their arguments."""
+    """Train ``topics``, ``tags`` or a language model with loggers, given as class paths with arguments."""
     listed = [{"class_path": path, "init_args": settings} for path, settings in loggers]
     Path("loggers.yaml").write_text(yaml.safe_dump({"trainer": {"logger": listed}}))
     flags = ("-c", "loggers.yaml", "--allow_import=tests", *arguments)
@@ -56,7 +56,7 @@ def fit(cli: CommandLine, name: str, loggers: Any, *arguments: str) -> None:
 
 
 def in_tensorboard(run: Path) -> tuple[Shown, Shown]:
-    """Texts and images of a run."""
+    """Return the texts and images in the event files of a run."""
     events = events_of(run)
     tags = events.Tags()
     texts = {
@@ -73,7 +73,7 @@ def in_tensorboard(run: Path) -> tuple[Shown, Shown]:
 
 
 def in_files(run: Path) -> tuple[Shown, Shown]:
-    """Texts and images of a run with a ``CSVLogger``."""
+    """Return the texts and images in the media folder of a ``CSVLogger``."""
     media = run / "media"
 
     def found(pattern: str, read: Callable[[Path], Any]) -> Shown:
@@ -83,7 +83,9 @@ def in_files(run: Path) -> tuple[Shown, Shown]:
         }
 
     shown = found("*.md", lambda path: path.read_bytes().decode()), found("*.png", lambda path: Image.open(path))
-    assert sum(map(len, shown)) == sum(path.is_file() for path in media.rglob("*")), "nothing else, nothing unfinished"
+    assert sum(map(len, shown)) == sum(path.is_file() for path in media.rglob("*")), (
+        "the folder contains no other files"
+    )
     return shown[0], {key: np.asarray(image) for key, image in shown[1].items()}
 
 
@@ -102,8 +104,10 @@ def assert_same_images(one: Shown, other: Shown) -> None:
     ],
 )
 @pytest.mark.parametrize("order", [1, -1])
-@pytest.mark.filterwarnings("ignore:Experiment logs directory")  # the lock file is in it
-def test_two_loggers_get_everything(cli: CommandLine, name: str, tags: set[str], images: set[str], order: int) -> None:
+@pytest.mark.filterwarnings("ignore:Experiment logs directory")  # it contains the lock file
+def test_two_loggers_receive_the_same(
+    cli: CommandLine, name: str, tags: set[str], images: set[str], order: int
+) -> None:
     fit(cli, name, FILES[::order])
     board, table = in_tensorboard(BOARD), in_files(TABLE)
     assert board[0].keys() == {("yaml/config", 0)} | {(tag, step) for tag in tags for step in (2, 4)}
@@ -120,7 +124,7 @@ def test_two_loggers_get_everything(cli: CommandLine, name: str, tags: set[str],
     assert scalars == pytest.approx([event.value for event in events_of(BOARD).Scalars("val/loss")])
 
 
-def test_other_loggers_get_the_same(cli: CommandLine) -> None:
+def test_other_loggers_receive_the_same(cli: CommandLine) -> None:
     fakes: list[tuple[str, dict[str, str]]] = [
         (f"tests.training.loggers.{each.__name__}", {}) for each in (WandbLike, MLflowLike, OtherSignature)
     ]
@@ -143,7 +147,7 @@ def test_other_loggers_get_the_same(cli: CommandLine) -> None:
     assert "OtherSignature cannot show text or images; among those that can are TensorBoardLogger" in cli.out
 
 
-def test_a_logger_without_local_files_gets_the_configuration(cli: CommandLine) -> None:
+def test_a_logger_without_local_files_receives_the_configuration(cli: CommandLine) -> None:
     fit(cli, "topics", [("tests.training.loggers.MLflowLike", {})])
     assert (
         "class_path: gpt_lightning.SequenceClassification"
@@ -159,9 +163,9 @@ def test_a_dry_run_writes_nothing(cli: CommandLine) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Experiment logs directory")
-def test_a_resumed_run_overwrites_what_it_repeats(cli: CommandLine) -> None:
+def test_a_resumed_run_overwrites_repeated_files(cli: CommandLine) -> None:
     fit(cli, "topics", FILES[1:])
-    assert "curves: " not in cli.out, "TensorBoard has none of this run"
+    assert "curves: " not in cli.out, "the run has no TensorBoard files"
     before = {path: path.stat().st_mtime_ns for path in TABLE.glob("media/val/*/*")}
     again = [("CSVLogger", {"save_dir": "table", "name": "run", "version": 0})]
     fit(cli, "topics", again, f"--ckpt_path={TABLE}/checkpoints/step_2.ckpt", "--trainer.max_steps=6")
@@ -181,7 +185,7 @@ def test_only_rank_zero_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert {key for key, _, _ in WandbLike.texts + WandbLike.images} == expected
 
 
-def test_the_errors_of_a_logger_are_raised(tmp_path: Path) -> None:
+def test_errors_of_a_logger_are_raised(tmp_path: Path) -> None:
     loop = trainer(tmp_path, logger=Unreachable())
     with pytest.raises(ConnectionError, match="sample/0"):
         show_text(loop, "sample/0", "text")
@@ -190,7 +194,7 @@ def test_the_errors_of_a_logger_are_raised(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["log_text", "log_image", "log_metrics"])
-def test_the_fake_has_the_signature_of_lightnings_logger(method: str) -> None:
+def test_the_fake_has_the_signatures_of_lightnings_logger(method: str) -> None:
     def arguments(logger: type) -> list[tuple[Any, ...]]:
         parameters = inspect.signature(getattr(logger, method)).parameters.values()
         return [(each.name, each.kind, each.default) for each in parameters]
@@ -199,7 +203,7 @@ def test_the_fake_has_the_signature_of_lightnings_logger(method: str) -> None:
 
 
 def test_wandb_is_recognized_by_its_signature() -> None:
-    assert shows_text(WandbLogger.__new__(WandbLogger)), "without its constructor, which needs W&B"
+    assert shows_text(WandbLogger.__new__(WandbLogger)), "the constructor needs W&B"
     assert shows_images(WandbLogger.__new__(WandbLogger))
 
 
