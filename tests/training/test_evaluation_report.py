@@ -36,7 +36,7 @@ def evaluated(cli: CommandLine, name: str) -> tuple[dict[str, Any], list[dict[st
 
 def test_topics_equal_scikit_learn(cli: CommandLine) -> None:
     record, rows = evaluated(cli, "topics")
-    gold, guess = [label for _, label in TOPICS], [row["label"] for row in rows]
+    gold, predicted = [label for _, label in TOPICS], [row["label"] for row in rows]
     labels = sorted(set(gold))
     assert {key: record[key] for key in ("task", "checkpoint", "data")} == {
         "task": "SequenceClassification",
@@ -45,11 +45,11 @@ def test_topics_equal_scikit_learn(cli: CommandLine) -> None:
     }
     assert record["step"] in (2, 4)
     assert set(record["metrics"]) == {"loss", "accuracy", "macro_f1", "weighted_f1"}
-    assert record["metrics"]["accuracy"] == pytest.approx(accuracy_score(gold, guess))
-    assert record["metrics"]["macro_f1"] == pytest.approx(sklearn_f1(gold, guess, average="macro"))
+    assert record["metrics"]["accuracy"] == pytest.approx(accuracy_score(gold, predicted))
+    assert record["metrics"]["macro_f1"] == pytest.approx(sklearn_f1(gold, predicted, average="macro"))
     assert record["confusion_matrix"]["labels"] == labels
-    assert record["confusion_matrix"]["rows"] == confusion_matrix(gold, guess, labels=labels).tolist()
-    reference = precision_recall_fscore_support(gold, guess, labels=labels, zero_division=0)
+    assert record["confusion_matrix"]["rows"] == confusion_matrix(gold, predicted, labels=labels).tolist()
+    reference = precision_recall_fscore_support(gold, predicted, labels=labels, zero_division=0)
     for label, *scores in zip(labels, *reference, strict=True):
         assert list(record["per_class"][label]) == ["precision", "recall", "f1", "support"]
         assert list(record["per_class"][label].values()) == pytest.approx(scores)
@@ -62,10 +62,10 @@ def test_topics_equal_scikit_learn(cli: CommandLine) -> None:
 
 def test_tags_equal_seqeval(cli: CommandLine) -> None:
     record, rows = evaluated(cli, "tags")
-    gold, guess = [tags for _, tags in TAGS], [row["tags"] for row in rows]
-    report = classification_report(gold, guess, output_dict=True, zero_division=0)
+    gold, predicted = [tags for _, tags in TAGS], [row["tags"] for row in rows]
+    report = classification_report(gold, predicted, output_dict=True, zero_division=0)
     assert record["task"] == "TokenClassification"
-    assert record["metrics"]["entity_f1"] == pytest.approx(f1_score(gold, guess, zero_division=0))
+    assert record["metrics"]["entity_f1"] == pytest.approx(f1_score(gold, predicted, zero_division=0))
     assert "confusion_matrix" not in record
     assert set(record["per_class"]) == {"LOC", "PER"}
     for kind, scores in record["per_class"].items():

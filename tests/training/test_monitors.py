@@ -152,7 +152,7 @@ def test_without_the_callback_the_error_names_the_new_name(tmp_path: Path) -> No
 
 
 def test_early_stopping_has_no_best_score_at_the_first_checkpoint(tmp_path: Path) -> None:
-    """With one validation per epoch, ``EarlyStopping`` looks at the metric after the checkpoint is written."""
+    """``EarlyStopping`` reads the metric after the checkpoint is written if each epoch has one validation."""
     task, data = head(tmp_path, "ner")
     callbacks = [Checkpoints(), EarlyStopping("val/loss")]
     trainer(tmp_path, callbacks=callbacks, max_epochs=1, limit_val_batches=1).fit(task, datamodule=data)

@@ -21,7 +21,7 @@ Batches = list[tuple[int, int, list[list[int]]]]
 
 
 class Recorder(L.Callback):
-    """Callback that records each training batch, and saves a checkpoint after each step and validation."""
+    """Callback that records batches, and saves a checkpoint after each step and validation."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.batches: Batches = []
@@ -38,7 +38,7 @@ class Recorder(L.Callback):
             self.stepped = len(self.batches)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save, also between two micro-batches of a step, whose gradients are lost then, so that the step is repeated."""
+        """Save, also in the middle of a step, which a resumed run must repeat because its gradients are lost."""
         self._save(trainer, self.stepped)
 
     def _save(self, trainer: L.Trainer, done: int) -> None:
