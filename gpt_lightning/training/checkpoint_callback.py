@@ -99,9 +99,10 @@ class Checkpoints(Checkpoint):
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         if self.monitor not in trainer.callback_metrics:
+            names = sorted(trainer.callback_metrics, key=lambda name: not name.startswith("val/"))
             raise InputError(
                 f"--checkpoints.monitor={self.monitor} is not computed by this validation. "
-                f"Choose one of {', '.join(trainer.callback_metrics)}"
+                f"Choose one of {', '.join(names)}"
             )
         score = float(trainer.callback_metrics[self.monitor])
         is_best = self._is_best(score)

@@ -18,7 +18,7 @@ MAX_LABELS: Final = 30
 MATRIX_PIXELS: Final = 900
 """Largest side of the matrix itself."""
 
-CELL_PIXELS: Final = (30, 48)
+CELL_PIXELS: Final = (30, 40)
 """Smallest and largest side of a cell."""
 
 MAX_NAME_LENGTH: Final = 28
@@ -50,12 +50,13 @@ def draw(matrix: Tensor, names: Sequence[str]) -> NDArray[np.uint8]:
     counts, shades = matrix[chosen][:, chosen], _shades(matrix)[chosen][:, chosen]
     labels = [_one_line(names[index]) for index in chosen.tolist()]
     font, small = ImageFont.load_default(size=12), ImageFont.load_default(size=10)
-    lines = [title(matrix, len(labels)), "rows: true label, columns: predicted label, shade: share of the row"]
+    # Short lines: TensorBoard scales images above 350 pixels without smoothing, which makes text hard to read.
+    lines = [*title(matrix, len(labels)), "rows: true, columns: predicted label", "shade: share of the row"]
 
     cell = min(max(MATRIX_PIXELS // len(labels), CELL_PIXELS[0]), CELL_PIXELS[1])
     side = cell * len(labels)
     corner = max(int(font.getlength(label)) for label in labels) + 2 * MARGIN
-    top = corner + 5 * MARGIN  # below two lines of text and the upright names
+    top = corner + 2 * MARGIN * len(lines) + MARGIN  # below the lines and the upright names
     width = max(corner + side, *(int(font.getlength(line)) + MARGIN for line in lines)) + MARGIN
     picture = Image.new("RGB", (width, top + side + MARGIN), PAPER)
     pen = ImageDraw.Draw(picture)
@@ -85,11 +86,11 @@ def most_confused(matrix: Tensor) -> Tensor:
     return errors.argsort(descending=True, stable=True)[:MAX_LABELS].sort().values
 
 
-def title(matrix: Tensor, num_shown: int) -> str:
-    """Return the title of an image of ``num_shown`` of the (L, L) labels."""
+def title(matrix: Tensor, num_shown: int) -> list[str]:
+    """Return the lines of the title for an image of ``num_shown`` of the (L, L) labels."""
     total, errors = int(matrix.sum()), int(matrix.sum() - matrix.trace())
-    shown = "" if num_shown == len(matrix) else f"; the {num_shown} of {len(matrix)} labels with the most errors"
-    return f"{errors:,} of {total:,} rows misclassified{shown}"
+    shown = [] if num_shown == len(matrix) else [f"the {num_shown} of {len(matrix)} labels with the most errors"]
+    return [f"{errors:,} of {total:,} rows misclassified", *shown]
 
 
 def _shades(counts: Tensor) -> Tensor:

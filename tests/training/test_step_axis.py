@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from lightning.pytorch.loggers import Logger
 
 from gpt_lightning.tasks import tags
@@ -55,8 +56,9 @@ def test_a_second_fit_and_a_step_of_the_users_own(tmp_path: Path) -> None:
     loop.fit_loop.epoch_loop.max_steps = 3
     loop.fit(task, datamodule=data)
     assert list(kept.values["train/loss"]) == [1, 2, 3]
-    loop._logger_connector.log_metrics({"mine": 1.0, "step": 77})
-    loop._logger_connector.log_metrics({"mine": 1.0}, step=78)
+    one = torch.ones(())
+    loop._logger_connector.log_metrics({"mine": one, "step": 77 * one})
+    loop._logger_connector.log_metrics({"mine": one}, step=78)
     assert list(kept.values["mine"]) == [77, 78]
 
 

@@ -246,7 +246,7 @@ def test_another_shape_than_the_checkpoint(run: Run) -> None:
             ["test", "-c", "config.yaml"],
             "no checkpoint to evaluate: give --ckpt_path=CHECKPOINT",
         ),
-        (["fit", "-c", "config.yaml", "--checkpoints.monitor=val/los"], "choose one of "),
+        (["fit", "-c", "config.yaml", "--checkpoints.monitor=val/los"], "Choose one of val/loss, "),
         (["fit", "-c", "config.yaml", "--trainer.devices=0"], "is not a valid input"),
         (["fit", "-c", "config.yaml", "--trainer.precision=64-mixed"], "precision"),
     ],
@@ -265,7 +265,7 @@ def test_bad_input_gets_one_clear_message(run: Run, tmp_path: Path, arguments: l
     assert len(err.strip().splitlines()) <= 5
     assert "Traceback" not in err
     assert not list(tmp_path.glob("logs/*/*/checkpoints/*.ckpt"))
-    if message not in ("no step was taken", "choose one of "):
+    if message not in ("no step was taken", "Choose one of val/loss, "):
         assert not list(tmp_path.glob("logs/*/version_*/events*"))
 
 
