@@ -81,6 +81,7 @@ def measured(run: Path, test: str | None = None) -> dict[str, Any] | None:
         run: its folder, or a model's.
         test: the rows that must have been measured; None takes any.
     """
+    from gpt_lightning import tasks
     from gpt_lightning.checkpoints.read import find_checkpoint
     from gpt_lightning.models.huggingface.folder import is_model_folder
     from gpt_lightning.models.huggingface.tensor_files import weight_files
@@ -98,6 +99,8 @@ def measured(run: Path, test: str | None = None) -> dict[str, Any] | None:
             raise ValueError
     except (ValueError, TypeError):
         raise InputError(f"{file}: damaged; --again measures anew") from None
+    former_names = getattr(getattr(tasks, str(record["task"]), None), "former_names", {})
+    record["metrics"] = {former_names.get(name, name): value for name, value in record["metrics"].items()}
     is_this = record["checkpoint"] == checkpoint.name and test in (None, record["data"])
     return dict(record) if is_this else None
 

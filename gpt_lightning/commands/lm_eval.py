@@ -68,9 +68,9 @@ def main(argv: list[str]) -> int:
     if output is not None and not output.parent.is_dir():
         raise InputError(f"--output {output}: there is no folder {output.parent}")
 
-    from gpt_lightning.training.lm_eval_callback import need_harness
+    from gpt_lightning.training.lm_eval_callback import check_harness
 
-    need_harness()
+    check_harness()
 
     from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
     from gpt_lightning.evaluation.lm_eval.model import HarnessLM

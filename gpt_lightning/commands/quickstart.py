@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 CONFIGS: Final = shipped_configs.folder()
 DATA: Final = Path("data/toy_world")
-TASKS: Final = {"classification": "accuracy", "sentiment": "accuracy", "ner": "f1", "qa": "f1"}
+TASKS: Final = {"classification": "accuracy", "sentiment": "accuracy", "ner": "entity_f1", "qa": "answer_f1"}
 """What is fine-tuned (``configs/toy_world_<name>.yaml``), and the metric that counts."""
 
 

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
 from gpt_lightning.checkpoints.manifest import Manifest
+from gpt_lightning.tasks.tags import TOKENS_PER_SECOND
 from gpt_lightning.training.checkpoint_callback import Checkpoints
 
 
@@ -27,7 +28,7 @@ class Bar(RichProgressBar):
     ) -> dict[str, int | str | float | dict[str, float]]:
         """What is logged for the bar; not the version, which the run's folder shows."""
         metrics = super().get_metrics(trainer, pl_module)
-        return {name.removeprefix("train/"): value for name, value in metrics.items() if name != "v_num"}
+        return {name.rpartition("/")[2]: value for name, value in metrics.items() if name != "v_num"}
 
     def _get_train_description(self, current_epoch: int) -> str:
         # Lightning's says "0/-2" where max_steps ends the run. As wide as the other bar's, or both would flicker.
@@ -52,7 +53,7 @@ class ProgressLines(L.Callback):
         if "train/loss" not in metrics:
             return
         self._last = now
-        speed = float(metrics.get("train/tokens_per_second", 0.0))
+        speed = float(metrics.get(TOKENS_PER_SECOND, 0.0))
         print(
             f"step {trainer.global_step}: train/loss {float(metrics['train/loss']):.4f}, {speed:,.0f} tokens/s",
             flush=True,

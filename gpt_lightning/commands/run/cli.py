@@ -188,6 +188,8 @@ class CLI(LightningCLI):
         bar = [] if trainer.enable_progress_bar is False else [progress_bar()]
         ours = [
             training.RandomnessByPosition(),
+            training.StepAxis(),
+            training.Monitors(),
             training.Validations(),
             training.Throughput(),
             training.Reports(),
@@ -270,7 +272,7 @@ class CLI(LightningCLI):
         config, step = self.config[self.config.subcommand], self.trainer.global_step
         if self.model.first_step is not None and step > self.model.first_step:
             return
-        if any(isinstance(each, training.Validations) and each.made_good for each in self.trainer.callbacks):  # type: ignore[attr-defined]
+        if any(isinstance(each, training.Validations) and each.has_repeated for each in self.trainer.callbacks):  # type: ignore[attr-defined]
             return
         if config.resume == "auto" and step > 0:
             print(f"nothing was left to do: the run stands at step {step}")

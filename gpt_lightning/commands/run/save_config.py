@@ -6,6 +6,7 @@ import lightning.pytorch as L
 from lightning.pytorch.cli import SaveConfigCallback
 
 from gpt_lightning.atomic_files import atomic_write
+from gpt_lightning.tasks.tags import CONFIG
 from gpt_lightning.training.show import name_gaps, show_text, verbatim
 
 
@@ -28,5 +29,5 @@ class SaveConfig(SaveConfigCallback):
             Path(log_dir).mkdir(parents=True, exist_ok=True)
             with atomic_write(Path(log_dir) / self.config_filename) as file:
                 file.write(text.encode())
-        show_text(trainer, "config", verbatim(text))
+        show_text(trainer, CONFIG, verbatim(text))
         name_gaps(trainer)
