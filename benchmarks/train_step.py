@@ -30,7 +30,8 @@ import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
 
 from gpt_lightning.commands.run.cli import CLI, quiet
-from gpt_lightning.training.throughput import measured_flops, peak_memory_gb
+from gpt_lightning.training.peak_memory import peak_memory_gb
+from gpt_lightning.training.throughput import measured_flops
 
 SKIP = 3  # steps of warm-up that are not counted
 SHAPE = ("n_layer", "n_head", "n_embd", "tokens", "batch", "vocab", "steps")

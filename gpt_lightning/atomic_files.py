@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and checksums that show whether they still are complete."""
+"""Atomic file writes, and checksums that detect damage."""
 
 import hashlib
 import json
@@ -10,13 +10,16 @@ from typing import Any, BinaryIO, Final
 
 _UNFINISHED: Final = ".unfinished"
 
+_CAN_SYNC_FOLDERS: Final = os.name == "posix"
+"""Windows cannot open a folder to sync it."""
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that becomes ``path``, in one step and on the disk, when the block ends without an exception.
+    """Open a file that replaces ``path`` atomically when the block ends without an exception.
 
-    The bytes go to a file next to ``path``, because renaming works within one filesystem only. A killed process leaves
-    that file behind; ``delete_unfinished`` deletes it.
+    The bytes go to a temporary file next to ``path``, because renaming works within one filesystem only. They are on
+    the disk before the rename. A killed process leaves the temporary file behind; ``delete_unfinished`` deletes it.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
     try:
@@ -32,7 +35,9 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write the folder's list of names to the disk, so that it survives a power cut."""
+    """Write the folder's list of names to the disk, so that it survives a power cut. Does nothing on Windows."""
+    if not _CAN_SYNC_FOLDERS:
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,5 @@
-"""Run folders: one per run, locked by one process, and the newest good checkpoint in them."""
+"""Run folders: creation, a lock against other processes, and the newest undamaged checkpoint."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning.atomic_files import delete_unfinished
@@ -19,8 +19,12 @@ LOCK: Final = ".lock"
 
 
 def make_folder(folder: Path) -> None:
-    """Create ``folder`` and check that it can be written."""
-    probe = folder / f".{os.getpid()}.writable"  # its own, as two may start at once
+    """Create ``folder`` and check that files can be written to it.
+
+    Raises:
+        InputError: the folder cannot be created or written to.
+    """
+    probe = folder / f".{os.getpid()}.writable"  # one per process, because two may start at once
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
@@ -30,9 +34,9 @@ def make_folder(folder: Path) -> None:
 
 
 def new_run(root: Path) -> Path:
-    """A folder ``version_N`` that nobody had before; two that start at once get two."""
+    """Create and return the first free ``version_N`` below ``root``. Two processes that start at once get two."""
     if rank_zero_only.rank:  # type: ignore[attr-defined]
-        return root / "version_0"  # only rank zero writes, and tells the others where
+        return root / "version_0"  # Only rank zero writes. It broadcasts the real folder later.
     make_folder(root)
     number = 0
     while True:
@@ -46,7 +50,7 @@ def new_run(root: Path) -> Path:
 
 
 def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
-    """The run below ``root`` that the checkpoint belongs to, or None."""
+    """Return the run below ``root`` that a checkpoint belongs to, or None."""
     if ckpt_path is None:
         return None
     run = Path(ckpt_path).resolve().parent.parent
@@ -54,26 +58,26 @@ def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
 
 
 def newest_run(root: Path) -> Path | None:
-    """The last run that was begun below ``root``."""
+    """Return the ``version_N`` below ``root`` that was started last, or None."""
     runs = [run for run in root.glob("version_*") if _number(run) is not None and (run / "config.yaml").exists()]
     return max(runs, key=lambda run: _number(run) or 0, default=None)
 
 
 def newest_good(run: Path) -> Path | None:
-    """The newest checkpoint of ``run`` that is not damaged, or None where there never was one.
+    """Return the newest undamaged checkpoint of ``run``, or None if the run has no checkpoint.
 
-    Prints which ones are damaged. Where the list of them is, it is made anew from those that are not.
+    Prints the damaged checkpoints that it skips. A damaged manifest is rebuilt from the undamaged checkpoints.
 
     Raises:
-        InputError: all are damaged.
+        InputError: every checkpoint is damaged.
     """
     folder = run / "checkpoints"
-    # Those that nobody listed were complete too: they are renamed first and listed then.
+    # A file gets its final name before it is listed, so unlisted checkpoints are complete too.
     newest = sorted(folder.glob("step_*.ckpt"), key=place, reverse=True)
     try:
         listed = Manifest.read(folder).checkpoints
     except InputError as error:
-        print(f"{error}; a new one is made", flush=True)
+        print(f"{error}; rebuilding it from the checkpoints", flush=True)
         (folder / FILE).unlink()
         Manifest(tuple(entry_of(path) for path in reversed(newest) if _is_good(path))).write(folder)
         listed = Manifest.read(folder).checkpoints
@@ -82,44 +86,53 @@ def newest_good(run: Path) -> Path | None:
         if _is_good(path):
             return path
     if candidates or newest:
-        raise InputError(f"{folder}: every checkpoint is damaged; without --resume a new run starts from the beginning")
+        raise InputError(f"{folder}: every checkpoint is damaged. Start a new run without --resume")
     return None
 
 
 @contextmanager
-def claim(run: Path, goes_on: bool) -> Iterator[None]:
-    """Make ``run`` this process's own while the block runs, however the process ends.
+def claim(run: Path, resumes: bool) -> Iterator[None]:
+    """Lock ``run`` against other processes while the block runs. A killed process releases its lock.
+
+    Args:
+        run: the folder of the run.
+        resumes: whether this process continues the run in the folder.
 
     Raises:
-        InputError: another process trains there, or, unless this is a run that ``goes_on``, another run is in it.
+        InputError: another process trains in the folder, or it holds a run that this process does not continue.
     """
-    if not goes_on and run.is_dir() and any(run.iterdir()):
+    if not resumes and run.is_dir() and any(run.iterdir()):
         raise InputError(
-            f"{run} holds a run already, which would be mixed with this one; choose another folder or version, "
-            f"or go on with that run: --ckpt_path={run}"
+            f"{run} already holds a run. Choose another folder or version, or resume that run with --ckpt_path={run}"
         )
     make_folder(run)
-    # Unlike flock's, this lock is not inherited by worker processes, which live a little longer than a killed parent.
-    with (run / LOCK).open("a") as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{run}: another process is training in it; wait for it, or start a run of its own"
-            ) from None
+    # filelock closes the file in forked children, so worker processes that outlive a killed parent hold no lock.
+    # The fallback, a lock file that exists or not, would survive a kill.
+    lock = FileLock(run / LOCK, blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{run}: another process is training in it. Wait for it, or start a new run") from None
+    except OSError as error:
+        raise InputError(
+            f"{run}: cannot lock the folder: {error.strerror}. Choose a folder on another file system with --log_dir"
+        ) from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def release_empty(run: Path) -> None:
-    """Take a folder away in which nothing has been written yet."""
+    """Delete the folder of a run in which nothing has been written yet."""
     if run.is_dir() and all(path.name == LOCK for path in run.iterdir()):
         shutil.rmtree(run, ignore_errors=True)
 
 
 def sweep_killed(root: Path) -> None:
-    """Delete what killed processes left unfinished in the runs below ``root``, other than those that still train."""
+    """Delete the unfinished files of killed processes in the runs below ``root``; skip runs that still train."""
     for folder in {path.parent for path in root.glob("version_*/checkpoints/.*.unfinished")}:
-        with suppress(InputError), claim(folder.parent, goes_on=True):
+        with suppress(InputError), claim(folder.parent, resumes=True):
             delete_unfinished(folder)
 
 
@@ -127,7 +140,7 @@ def _is_good(path: Path) -> bool:
     try:
         read_checkpoint(path)
     except InputError as error:
-        print(f"{error}; the one before it is tried", flush=True)
+        print(f"{error}; trying the checkpoint before it", flush=True)
         return False
     return True
 

@@ -1,7 +1,5 @@
 """Callback that measures tokens per second, model FLOPs utilization and memory."""
 
-import resource
-import sys
 import time
 from typing import Any
 
@@ -10,6 +8,7 @@ import torch
 from lightning.fabric.utilities.throughput import get_available_flops
 
 from gpt_lightning.tasks import Task
+from gpt_lightning.training.peak_memory import peak_memory_gb
 
 DTYPES = {
     "bf16-mixed": torch.bfloat16,
@@ -40,14 +39,6 @@ def peak_flops(device: torch.device, precision: str) -> float:
     dtype = DTYPES.get(precision, torch.float32)
     known = get_available_flops(device, dtype) if device.type == "cuda" else None
     return float(known) if known else measured_flops(device, dtype)
-
-
-def peak_memory_gb(device: torch.device) -> float:
-    """The most memory used so far, in GB: of the device, or on a processor of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 class Throughput(L.Callback):

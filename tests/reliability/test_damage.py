@@ -132,7 +132,7 @@ def test_no_good_one_is_left(run: Run, tmp_path: Path) -> None:
     for path in checkpoints.glob("step_*"):
         flip(path)
     code, _, err = run("fit", "-c", "config.yaml", "--resume=auto")
-    assert "every checkpoint is damaged; without --resume a new run starts from the beginning" in err
+    assert "every checkpoint is damaged. Start a new run without --resume" in err
     tally("R6", code == 2 and not (tmp_path / "logs/beer/version_1").exists())
 
 

@@ -2,11 +2,14 @@
 
 import multiprocessing
 import os
+import signal
+import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from gpt_lightning.checkpoints.run_folder import make_folder
+from gpt_lightning.checkpoints.run_folder import claim, make_folder
 from gpt_lightning.errors import InputError
 from gpt_lightning.training.checkpoint_callback import check_room
 from tests.commands.run.test_cli import Run, fit, run
@@ -34,7 +37,7 @@ def test_a_rerun_into_the_same_version_is_refused(run: Run, tmp_path: Path, logg
     (folder,) = tmp_path.glob("mine/*/version_0")
     before = contents(folder)
     code, _, err = run("fit", "-c", "config.yaml", *flags)
-    assert f"{folder.relative_to(tmp_path)} holds a run already" in err
+    assert f"{folder.relative_to(tmp_path)} already holds a run" in err
     after = contents(folder)
     assert after == before, [name for name in after if after[name] != before.get(name)]
     tally("R11", code == 2)
@@ -67,6 +70,32 @@ def test_a_run_goes_on_in_one_process_at_a_time(tmp_path: Path) -> None:
     tally("R11", all(after[name] == data for name, data in kept.items()))
     last = processes.steps(folder / "logs/run/version_0")[-1]
     processes.finish(folder, "--resume=auto", f"--trainer.max_steps={last + 3}")
+
+
+def test_a_killed_process_releases_its_lock_before_its_workers_end(tmp_path: Path) -> None:
+    """R11: forked workers live a little longer than their killed parent."""
+    context = multiprocessing.get_context("fork")
+    parent_end, child_end = context.Pipe()
+    process = context.Process(target=hold_with_worker, args=(tmp_path / "run", child_end))
+    process.start()
+    worker = parent_end.recv()
+    with pytest.raises(InputError, match="another process is training in it"), claim(tmp_path / "run", resumes=True):
+        pass
+    process.kill()
+    process.join()
+    with claim(tmp_path / "run", resumes=True):
+        os.kill(worker, 0)  # still alive
+    os.kill(worker, signal.SIGKILL)
+    tally("R11", True)
+
+
+def hold_with_worker(folder: Path, connection: Connection) -> None:
+    """Claim a folder, and start a worker that outlives this process."""
+    with claim(folder, resumes=False):
+        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60.0,))
+        worker.start()
+        connection.send(worker.pid)
+        time.sleep(60.0)
 
 
 @pytest.mark.parametrize("where", ["file", "/proc/none", "read-only"])

@@ -263,7 +263,7 @@ class CLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return contextlib.nullcontext()
         run = Path(logger.log_dir)
-        return claim(run, goes_on=resumed_run(self.config.fit.ckpt_path, run.parent) == run.resolve())
+        return claim(run, resumes=resumed_run(self.config.fit.ckpt_path, run.parent) == run.resolve())
 
     def after_fit(self) -> None:
         """A run without a single step has not finished: it has failed."""
