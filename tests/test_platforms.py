@@ -1,5 +1,6 @@
 """Imports and calls that must work on every platform, not only on POSIX ones."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_every_module_imports_without_posix_modules() -> None:
 def test_folders_are_not_synced_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows cannot open a folder as a file."""
     monkeypatch.setattr(atomic_files, "_CAN_SYNC_FOLDERS", False)
-    monkeypatch.setattr(atomic_files.os, "open", None)
+    monkeypatch.setattr(os, "open", None)
     atomic_files.sync_folder(tmp_path)
 
 

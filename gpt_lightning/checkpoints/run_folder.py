@@ -1,6 +1,7 @@
 """Run folders: creation, a lock against other processes, and the newest undamaged checkpoint."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,8 @@ from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import InputError
 
 LOCK: Final = ".lock"
+_CONFIG: Final = "config.yaml"
+_NAME: Final = re.compile(r"\w[\w.-]*")
 
 
 def make_folder(folder: Path) -> None:
@@ -49,17 +52,47 @@ def new_run(root: Path) -> Path:
             return run
 
 
+def named_run(root: Path, name: str, resumes: bool) -> Path:
+    """Create and return the folder ``name`` below ``root``.
+
+    Args:
+        root: the folder of the experiment.
+        name: the name of the run.
+        resumes: whether the folder may hold a run already, which then continues.
+
+    Raises:
+        InputError: the name is invalid or taken, or the folder cannot be written to.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"--name={name}: use letters, digits, '_', '-' and '.' only, and start with a letter, a digit or '_'"
+        )
+    run = root / name
+    if rank_zero_only.rank:  # type: ignore[attr-defined]
+        return run
+    if not resumes and run.is_dir() and any(run.iterdir()):
+        raise InputError(f"--name={name}: {run} already holds a run. Choose another name, or resume with --resume=auto")
+    make_folder(run)
+    return run
+
+
 def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
     """Return the run below ``root`` that a checkpoint belongs to, or None."""
     if ckpt_path is None:
         return None
-    run = Path(ckpt_path).resolve().parent.parent
-    return run if _number(run) is not None and run.parent == root.resolve() else None
+    folder = Path(ckpt_path).resolve().parent
+    return folder.parent if folder.name == "checkpoints" and folder.parent.parent == root.resolve() else None
 
 
-def newest_run(root: Path) -> Path | None:
-    """Return the ``version_N`` below ``root`` that was started last, or None."""
-    runs = [run for run in root.glob("version_*") if _number(run) is not None and (run / "config.yaml").exists()]
+def newest_run(root: Path, name: str | None = None) -> Path | None:
+    """Return the run ``name`` below ``root``, or without a name the ``version_N`` that was started last.
+
+    Returns:
+        The folder of the run. None if the run was never started.
+    """
+    if name is not None:
+        return root / name if (root / name / _CONFIG).exists() else None
+    runs = [run for run in root.glob("version_*") if _number(run) is not None and (run / _CONFIG).exists()]
     return max(runs, key=lambda run: _number(run) or 0, default=None)
 
 
@@ -131,7 +164,7 @@ def release_empty(run: Path) -> None:
 
 def sweep_killed(root: Path) -> None:
     """Delete the unfinished files of killed processes in the runs below ``root``; skip runs that still train."""
-    for folder in {path.parent for path in root.glob("version_*/checkpoints/.*.unfinished")}:
+    for folder in {path.parent for path in root.glob("*/checkpoints/.*.unfinished")}:
         with suppress(InputError), claim(folder.parent, resumes=True):
             delete_unfinished(folder)
 

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from gpt_lightning import training
 from gpt_lightning.checkpoints.run_folder import (
     claim,
+    named_run,
     new_run,
     release_empty,
     resumed_run,
@@ -93,13 +94,20 @@ class CLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add where a run lives, and what is kept of it."""
         parser.add_argument("--experiment", type=str, default="default", help="name of the run's folder in log_dir")
+        parser.add_argument(
+            "--name",
+            type=str | None,
+            default=None,
+            help="name of the run: its folder is log_dir/experiment/name, and TensorBoard shows it by this name. A name "
+            "that is taken is refused, unless --resume=auto continues that run; null takes version_0, version_1, ...",
+        )
         parser.add_argument("--log_dir", type=str, default="logs", help="folder of all experiments")
         parser.add_argument(
             "--resume",
             type=Literal["never", "auto"],
             default="never",
-            help="auto: fit goes on with the experiment's newest run, from its newest checkpoint that is not damaged; "
-            "the same command then starts a run and takes it up again, however often it is stopped",
+            help="auto: fit continues the run called --name, or else the experiment's newest run without a name, from its "
+            "newest undamaged checkpoint. The same command then starts the run and resumes it each time it was stopped",
         )
         parser.add_argument(
             "--activation_checkpointing",
@@ -181,6 +189,8 @@ class CLI(LightningCLI):
         """Our callbacks, what suits the device and, unless the configuration names another, our logger."""
         config = self.config[self.config.subcommand]
         kwargs |= self._for_device(config)
+        if config.trainer.logger not in (None, True) and config.name is not None and self.config.subcommand == "fit":
+            raise InputError("--name names the run of the default logger. Name it in trainer.logger, or leave one out")
         if config.trainer.logger in (None, True):
             new = self.config.subcommand == "fit" and not config.trainer.fast_dev_run
             kwargs["logger"] = self._logger(config) if new else False
@@ -235,10 +245,12 @@ class CLI(LightningCLI):
     def _logger(self, config: Namespace) -> TensorBoardLogger:
         root = Path(config.log_dir) / config.experiment
         sweep_killed(root)
-        run = resumed_run(config.ckpt_path, root) or new_run(root)
-        return TensorBoardLogger(
-            config.log_dir, config.experiment, version=int(run.name.removeprefix("version_")), default_hp_metric=False
-        )
+        run = resumed_run(config.ckpt_path, root)
+        if config.name is not None and (run is None or run.name != config.name):
+            run = named_run(root, config.name, resumes=config.resume == "auto")
+        elif run is None:
+            run = new_run(root)
+        return TensorBoardLogger(config.log_dir, config.experiment, version=run.name, default_hp_metric=False)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Checkpoints are read without pickle, wherever they are."""
@@ -262,8 +274,11 @@ class CLI(LightningCLI):
             return contextlib.nullcontext()
         if not self.trainer.is_global_zero:
             return contextlib.nullcontext()
-        run = Path(logger.log_dir)
-        return claim(run, resumes=resumed_run(self.config.fit.ckpt_path, run.parent) == run.resolve())
+        run, config = Path(logger.log_dir), self.config.fit
+        # A named run that was killed before its first checkpoint starts again in its folder.
+        is_named = config.name == run.name and config.resume == "auto"
+        resumes = is_named or resumed_run(config.ckpt_path, run.parent) == run.resolve()
+        return claim(run, resumes)
 
     def after_fit(self) -> None:
         """A run without a single step has not finished: it has failed."""
