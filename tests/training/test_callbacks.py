@@ -9,8 +9,7 @@ import torch
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.tasks.load import find_checkpoint, load_task, read_checkpoint
-from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Throughput, Validations
-from gpt_lightning.training.progress import Bar
+from gpt_lightning.training import Checkpoints, Throughput, Validations
 from gpt_lightning.training.throughput import measured_flops
 from tests.runs import causal_lm, language_modeling, trainer
 
@@ -113,18 +112,3 @@ def test_measured_flops_is_of_the_right_size() -> None:
         a @ a
     rate = 20 * 2 * 512**3 / (time.perf_counter() - start)
     assert rate / 10 < measured_flops(torch.device("cpu"), torch.float32) < rate * 10
-
-
-def test_what_the_bar_shows(tmp_path: Path) -> None:
-    bar = Bar()
-    run = trainer(tmp_path, callbacks=[Throughput(), bar], max_steps=2, enable_progress_bar=True)
-    run.fit(causal_lm(), datamodule=language_modeling(tmp_path))
-    assert set(bar.get_metrics(run, run.lightning_module)) == {"loss", "tokens_per_second"}
-    assert bar._get_train_description(3).strip() == "Epoch 3"
-
-
-def test_lines_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit(tmp_path, Throughput(), ProgressLines(seconds=0.0), Checkpoints(), Summary(), max_steps=2)
-    out = capsys.readouterr().out
-    assert "step 2: train/loss" in out
-    assert f"last: {tmp_path}/checkpoints/step_2.ckpt" in out

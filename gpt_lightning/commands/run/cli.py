@@ -11,7 +11,6 @@ from typing import Any, Literal
 import lightning.pytorch as L
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -38,7 +37,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.tasks import Task
-from gpt_lightning.training.progress import progress_bar
+from gpt_lightning.training.progress_bar import progress_display
 
 
 class CLI(LightningCLI):
@@ -195,20 +194,20 @@ class CLI(LightningCLI):
             new = self.config.subcommand == "fit" and not config.trainer.fast_dev_run
             kwargs["logger"] = self._logger(config) if new else False
         trainer = self.config_init[self.config_init.subcommand].trainer
-        bar = [] if trainer.enable_progress_bar is False else [progress_bar()]
+        progress = [] if trainer.enable_progress_bar is False else [progress_display()]
         ours = [
             training.RandomnessByPosition(),
             training.Validations(),
             training.Throughput(),
             training.Reports(),
+            *progress,
             training.Evaluation(self.model_folder),
             training.Summary(),
-            *bar,
             self.interruption,
         ]
         theirs = [trainer.callbacks] if isinstance(trainer.callbacks, L.Callback) else trainer.callbacks or []
         trainer.callbacks = [*theirs, *ours]
-        kwargs["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in bar)
+        kwargs["enable_progress_bar"] = False  # of Lightning
         with no_empty_folder(kwargs.get("logger")):
             return super().instantiate_trainer(**kwargs)
 
