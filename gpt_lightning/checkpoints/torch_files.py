@@ -29,7 +29,8 @@ class CheckpointFiles(CheckpointIO):
             RunError: it holds a number that is not finite, or it cannot be written.
         """
         path, step = Path(path), int(checkpoint["global_step"])
-        if (name := _not_finite(checkpoint)) is not None:
+        # Callbacks such as EarlyStopping start with an infinite best score, which is no sign of divergence.
+        if (name := _not_finite({key: value for key, value in checkpoint.items() if key != "callbacks"})) is not None:
             raise RunError(
                 f"step {step}: {name} is no longer finite, so nothing was saved; "
                 "resume from the last checkpoint with a lower model.optimizer.lr"

@@ -16,7 +16,7 @@ class Status(NamedTuple):
     """Optimizer steps of the whole run; None if nothing limits them."""
     epoch: str
     """Epoch and number of epochs, such as ``epoch 2/8``; empty if only the steps are limited."""
-    loss: float
+    loss: float | None
     """Mean training loss on this rank since it was last logged."""
     tokens_per_second: float | None
     seconds_left: float | None
@@ -28,9 +28,10 @@ class Status(NamedTuple):
 
     @property
     def measurements(self) -> str:
-        """Loss and throughput."""
-        speed = "" if self.tokens_per_second is None else f", {self.tokens_per_second:,.0f} tokens/s"
-        return f"loss {self.loss:.4f}{speed}"
+        """Loss and throughput, as far as they are known."""
+        loss = None if self.loss is None else f"loss {self.loss:.4f}"
+        speed = None if self.tokens_per_second is None else f"{self.tokens_per_second:,.0f} tokens/s"
+        return ", ".join(filter(None, (loss, speed)))
 
 
 class Pace:
@@ -54,7 +55,7 @@ class Pace:
 
     @property
     def is_known(self) -> bool:
-        """Whether a step has been measured."""
+        """``True`` once a step has been measured."""
         return self._start is not None and self._tokens > 0
 
     def add_tokens(self, tokens: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning.pytorch as L
 
+from gpt_lightning.metrics.loss import MeanLoss
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.checkpoint_callback import Checkpoints
 from gpt_lightning.training.pace import Pace, Status, epoch_of, position, total_steps
@@ -78,7 +79,7 @@ class ProgressDisplay(L.Callback):
             return
         self._pace.finish_step()
         if self._pace.is_known and self._is_time("training"):
-            self.show_training(self._status(trainer, self._pace, float(pl_module.metrics("train").mean_loss())))
+            self.show_training(self._status(trainer, self._pace, _loss(trainer, pl_module)))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop."""
@@ -174,7 +175,7 @@ class ProgressDisplay(L.Callback):
             before = total_batches(batches[:dataloader_idx]) or 0
             self.show_batches(stage, before + batch_idx + 1, total_batches(batches))
 
-    def _status(self, trainer: L.Trainer, pace: Pace, loss: float) -> Status:
+    def _status(self, trainer: L.Trainer, pace: Pace, loss: float | None) -> Status:
         step = trainer.global_step
         return Status(step, pace.total, epoch_of(trainer), loss, pace.tokens_per_second(), pace.seconds_left(step))
 
@@ -195,6 +196,15 @@ def monitor_of(trainer: L.Trainer) -> str:
     """Return the metric that decides which checkpoint is the best."""
     monitors = (each.monitor for each in trainer.checkpoint_callbacks if isinstance(each, Checkpoints))
     return next(monitors, "val/loss")
+
+
+def _loss(trainer: L.Trainer, task: Task) -> float | None:
+    """Return the mean loss since it was last logged; of a user's own metric, the loss that was last logged."""
+    metric = task.metrics("train")
+    if isinstance(metric, MeanLoss):
+        return float(metric.mean_loss())  # of this rank: the others are not asked
+    logged = trainer.callback_metrics.get("train/loss")
+    return None if logged is None else float(logged)
 
 
 def _is_shown(trainer: L.Trainer) -> bool:

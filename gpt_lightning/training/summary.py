@@ -1,10 +1,11 @@
-"""Lines at the start and at the end of training: what is trained, and where the result is."""
+"""Lines at the start and at the end of training: what is trained, why it stopped, and where the result is."""
 
 import lightning.pytorch as L
 from rich.console import Console
 
 from gpt_lightning.checkpoints.manifest import Manifest
 from gpt_lightning.training.checkpoint_callback import Checkpoints
+from gpt_lightning.training.stop_reason import stop_reason
 
 
 class Summary(L.Callback):
@@ -24,7 +25,8 @@ class Summary(L.Callback):
         log_dir = trainer.log_dir
         if not trainer.is_global_zero or log_dir is None or trainer.global_step == 0:
             return
-        lines = [f"{trainer.global_step:,} steps"]
+        steps = "1 step" if trainer.global_step == 1 else f"{trainer.global_step:,} steps"
+        lines = [f"Stopped after {steps}: {stop_reason(trainer)}"]
         for checkpoints in trainer.checkpoint_callbacks:
             if not isinstance(checkpoints, Checkpoints) or checkpoints.folder is None:
                 continue

@@ -44,7 +44,7 @@ def test_a_line_has_step_total_loss_throughput_and_remaining_time(
     for line in lines:
         assert re.fullmatch(r"step ./4: loss [0-9.]{6}, [0-9,]+ tokens/s, 0:0[0-9] left", line), line
     assert re.search(r"^step 4/4: val/loss [0-9.]{6}, val/perplexity ", out, re.MULTILINE)
-    assert f"4 steps\nbest: {tmp_path}/checkpoints/step_4.ckpt" in out
+    assert f"Stopped after 4 steps: trainer.max_steps=4 is reached\nbest: {tmp_path}/checkpoints/step_4.ckpt" in out
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,11 +30,12 @@ from gpt_lightning.commands.guard.config_guard import TRUSTED, check
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
 from gpt_lightning.commands.run.command_line import CommandLine, read_predict_shorthand
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
+from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
 from gpt_lightning.commands.run.parser import RunParser, importing_only
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
-from gpt_lightning.errors import InputError
+from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.tasks import Task
@@ -53,7 +55,8 @@ class CLI(LightningCLI):
         Raises:
             InputError: the options, or the files and the data that they name, are invalid.
         """
-        self.overrides = from_flags(overrides or {})
+        self.arguments, self.given = arguments, dict(overrides or {})
+        self.overrides = from_flags(self.given)
         if (ckpt_path := (overrides or {}).get("ckpt_path")) is not None:
             refuse_class_of_checkpoint(Path(ckpt_path))  # the guard sees arguments only
         self.interruption = training.Interruption()
@@ -263,8 +266,14 @@ class CLI(LightningCLI):
         return kwargs | {"weights_only": True}
 
     def _run_subcommand(self, subcommand: str) -> None:
-        with no_empty_folder(self.trainer.logger), self._claim(subcommand), self.interruption.handling():
-            super()._run_subcommand(subcommand)
+        try:
+            with no_empty_folder(self.trainer.logger), self._claim(subcommand), self.interruption.handling():
+                super()._run_subcommand(subcommand)
+        except Interrupted as interruption:
+            if subcommand == "fit" and self.trainer.is_global_zero:
+                message = how_to_resume(self.trainer, interruption, self.arguments, self.given)
+                print(message, file=sys.stderr, flush=True)
+            raise
 
     def _claim(self, subcommand: str) -> contextlib.AbstractContextManager[None]:
         """Keep other processes and other runs out of the folder that training writes to."""
@@ -326,7 +335,9 @@ def main(arguments: list[str]) -> int:
     quiet()
     try:
         with contextlib.ExitStack() as stack:
-            CLI(*(read_predict_shorthand(arguments, stack) if arguments[0] == "predict" else (arguments, {})))
+            cli = CLI(*(read_predict_shorthand(arguments, stack) if arguments[0] == "predict" else (arguments, {})))
+            if arguments[0] == "fit" and cli.trainer.is_global_zero and (steps := next_steps(cli.trainer, cli.allowed)):
+                print(steps, flush=True)
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     return 0
