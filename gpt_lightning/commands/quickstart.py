@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.status import status
 
 if TYPE_CHECKING:
     from gpt_lightning.commands.run.cli import CLI
@@ -32,7 +33,8 @@ def main(argv: list[str]) -> int:
     p.add_argument("--max_epochs", type=int, default=8, help="epochs of each fine-tuning; fewer to try it out")
     options = p.parse_args(argv)
 
-    from gpt_lightning.commands.run.cli import quiet
+    with status("Loading PyTorch and Lightning"):
+        from gpt_lightning.commands.run.cli import quiet
     from gpt_lightning.errors import InputError
     from gpt_lightning.toy_world.write import write
 

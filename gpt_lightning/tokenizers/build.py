@@ -13,6 +13,7 @@ from filelock import FileLock
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.status import status
 from gpt_lightning.tokenizers.config import TEMPLATE, TokenizerConfig
 from gpt_lightning.tokenizers.tokenizer import END_OF_TEXT, Tokenizer, one_line
 
@@ -156,7 +157,8 @@ def _cached(spec: str, train: Callable[[], Tokenizer], cache_dir: Path, text_fin
                 return Tokenizer.from_json(path.read_text(encoding="utf-8"))
             except (FileNotFoundError, UnicodeDecodeError, InputError):
                 pass  # never made, or damaged since
-            tokenizer = train()
+            with status("Training the tokenizer"):
+                tokenizer = train()
             tokenizer.save(path)
             return tokenizer
     except OSError as error:

@@ -38,6 +38,7 @@ from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, ov
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead
+from gpt_lightning.status import status
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.progress_bar import progress_display
 
@@ -100,16 +101,18 @@ class CLI(LightningCLI):
             "--name",
             type=str | None,
             default=None,
-            help="name of the run: its folder is log_dir/experiment/name, and TensorBoard shows it by this name. A name "
-            "that is taken is refused, unless --resume=auto continues that run; null takes version_0, version_1, ...",
+            help="name of the run: its folder is log_dir/experiment/name, and TensorBoard shows it by this name. A "
+            "name that is taken is refused, unless --resume=auto continues that run; null takes version_0, version_1, "
+            "and so on",
         )
         parser.add_argument("--log_dir", type=str, default="logs", help="folder of all experiments")
         parser.add_argument(
             "--resume",
             type=Literal["never", "auto"],
             default="never",
-            help="auto: fit continues the run called --name, or else the experiment's newest run without a name, from its "
-            "newest undamaged checkpoint. The same command then starts the run and resumes it each time it was stopped",
+            help="auto: fit continues the run called --name, or else the experiment's newest run without a name, from "
+            "its newest undamaged checkpoint. The same command then starts the run and resumes it each time it was "
+            "stopped",
         )
         parser.add_argument(
             "--activation_checkpointing",
@@ -179,7 +182,8 @@ class CLI(LightningCLI):
         """Build everything, once it is clear that the data makes what the model reads."""
         config = self.config[self.config.subcommand]
         refuse_mismatch(*(class_at(config[part].class_path) for part in ("model", "data")))
-        super().instantiate_classes()
+        with status("Reading the data and building the model"):
+            super().instantiate_classes()
         self.model.backbone.checkpoint_activations(config.activation_checkpointing)
         if self.model_folder is not None:
             huggingface.load_weights(self.model, huggingface.read_config(self.model_folder))
