@@ -31,7 +31,7 @@ from lightning.pytorch.accelerators import CUDAAccelerator
 
 from gpt_lightning.commands.run.cli import CLI, quiet
 from gpt_lightning.training.peak_flops import measured_flops
-from gpt_lightning.training.throughput import peak_memory_gb
+from gpt_lightning.training.peak_memory import peak_memory_gb
 
 SKIP = 3  # warm-up steps
 SHAPE = ("n_layer", "n_head", "n_embd", "tokens", "batch", "vocab", "steps")

@@ -11,6 +11,7 @@ from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkp
 from gpt_lightning.commands.guard.config_guard import check
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
+from gpt_lightning.status import status
 
 CONFIG: Final = "config.yaml"
 
@@ -146,6 +147,9 @@ def measure(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str]
         overrides: values that win over the run's configuration, by the keys of flags.
         allowed: packages that the run may import.
     """
+    with status("Loading PyTorch and Lightning"):
+        import gpt_lightning.commands.run.cli  # noqa: F401
+
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from gpt_lightning.commands.run.cli import CLI, quiet

@@ -16,6 +16,7 @@ from torch import Tensor
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
 from gpt_lightning.data.sources.source import Source
 from gpt_lightning.errors import InputError
+from gpt_lightning.status import status
 from gpt_lightning.tokenizers.build import build_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -204,7 +205,7 @@ class DataModule(L.LightningDataModule, ABC):
         if self.running_trainer is None:
             _ = self.tokenizer
             return
-        self._prepared = {(self.stage, split): self.open_split(split) for split in self.splits_to_prepare()}
+        self._prepared = {(self.stage, split): self._open(split) for split in self.splits_to_prepare()}
 
     def setup(self, stage: str) -> None:
         """Open the splits of a stage, and close those of an earlier stage.
@@ -220,7 +221,7 @@ class DataModule(L.LightningDataModule, ABC):
             raise InputError(f"setup(stage={stage!r}): the stage is unknown; choose one of {', '.join(_SPLITS)}")
         prepared, self._prepared = self._prepared, {}
         self._stage = stage
-        self._rows = {split: prepared.get((stage, split)) or self.open_split(split) for split in self._splits_of(stage)}
+        self._rows = {split: prepared.get((stage, split)) or self._open(split) for split in self._splits_of(stage)}
 
     def train_dataloader(self) -> ResumableLoader:
         """Return a loader of the shuffled training rows that starts at the running Trainer's position."""
@@ -245,6 +246,10 @@ class DataModule(L.LightningDataModule, ABC):
             name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
             for name, value in batch.items()
         }
+
+    def _open(self, split: Split) -> Rows:
+        with status(f"Reading the {split} data"):
+            return self.open_split(split)
 
     def _splits_of(self, stage: str) -> list[Split]:
         """Return the splits that a stage reads; ``fit`` needs no validation split."""

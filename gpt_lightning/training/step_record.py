@@ -13,6 +13,9 @@ from torch import Tensor
 
 from gpt_lightning.tasks import Task
 
+KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
+"""The signal that ends a process at once; on Windows that is SIGTERM."""
+
 PARTS: Final = ("batch", "RNG", "weights", "optimizer")
 """Hashed parts, in the order in which a difference spreads from one to the next."""
 
@@ -41,7 +44,7 @@ class StepRecord(L.Callback):
     ) -> None:
         """Kill the process if this is step ``kill_in``."""
         if trainer.global_step + 1 == self.kill_in:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), KILL)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -1,7 +1,5 @@
 """Callback that measures tokens per second, model FLOPs utilization and memory."""
 
-import resource
-import sys
 import time
 from typing import Any
 
@@ -11,14 +9,7 @@ import torch
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.tags import MFU, PEAK_MEMORY_GB, TOKENS, TOKENS_PER_SECOND
 from gpt_lightning.training.peak_flops import peak_flops
-
-
-def peak_memory_gb(device: torch.device) -> float:
-    """The most memory used so far, in GB: of the device, or on a processor of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+from gpt_lightning.training.peak_memory import peak_memory_gb
 
 
 class Throughput(L.Callback):

@@ -10,8 +10,7 @@ import torch
 from gpt_lightning.errors import InputError
 from gpt_lightning.tasks.load import find_checkpoint, load_task, read_checkpoint
 from gpt_lightning.tasks.tags import MFU, TOKENS
-from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Throughput, Validations
-from gpt_lightning.training.progress import Bar
+from gpt_lightning.training import Checkpoints, Throughput, Validations
 from tests.runs import causal_lm, language_modeling, trainer
 
 
@@ -100,18 +99,3 @@ def test_the_token_count_continues_after_a_resume(tmp_path: Path) -> None:
     # The first epoch has 3 steps: 19 blocks of 8 tokens in micro-batches of 4, 4, 4, 4 and 3. Step 4 has 8 blocks.
     assert tokens == (19 + 8) * 8
     assert 0.0 < float(again.callback_metrics[MFU]) <= 1.0
-
-
-def test_the_bar_shows_loss_and_throughput(tmp_path: Path) -> None:
-    bar = Bar()
-    run = trainer(tmp_path, callbacks=[Throughput(), bar], max_steps=2, enable_progress_bar=True)
-    run.fit(causal_lm(), datamodule=language_modeling(tmp_path))
-    assert set(bar.get_metrics(run, run.lightning_module)) == {"loss", "tokens_per_second"}
-    assert bar._get_train_description(3).strip() == "Epoch 3"
-
-
-def test_lines_are_printed_without_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit(tmp_path, Throughput(), ProgressLines(seconds=0.0), Checkpoints(), Summary(), max_steps=2)
-    out = capsys.readouterr().out
-    assert "step 2: train/loss" in out
-    assert f"last: {tmp_path}/checkpoints/step_2.ckpt" in out

@@ -23,7 +23,7 @@ class SaveConfig(SaveConfigCallback):
             return
         # The file starts a new run with the same settings. It does not resume this one.
         config = self.config.clone()
-        config.ckpt_path, config.resume = None, "never"
+        config.ckpt_path, config.resume, config.name = None, "never", None
         text = self.parser.dump(config, skip_none=False)
         if log_dir is not None:  # None for loggers without local files, such as MLflow on a server
             Path(log_dir).mkdir(parents=True, exist_ok=True)
