@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gpt_lightning.tasks import Task as Task
     from gpt_lightning.tasks import TokenClassification as TokenClassification
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "api": ("Model", "load"),

@@ -10,6 +10,9 @@ from typing import Any, BinaryIO, Final
 
 _UNFINISHED: Final = ".unfinished"
 
+_CAN_SYNC_FOLDERS: Final = os.name == "posix"
+"""Windows cannot open a folder to sync it."""
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
@@ -32,7 +35,12 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the entries of a folder to disk, so that created and renamed files survive a power failure."""
+    """Flush the entries of a folder to disk, so that created and renamed files survive a power failure.
+
+    It does nothing on Windows, where folders cannot be opened.
+    """
+    if not _CAN_SYNC_FOLDERS:
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -95,8 +95,8 @@ def test_head_is_trained_and_tested(
     assert main(["test", *common, data[2], few[1], f"--ckpt_path={run}"]) == 0
     os.environ.pop("PL_GLOBAL_SEED", None)
     out = capsys.readouterr().out
-    assert f"2 steps\nbest: {run}/checkpoints/step_2.ckpt" in out
-    assert re.search(r"loss\W+\d", out.split("curves:")[1]), "the test's table"
+    assert f"Stopped after 2 steps: trainer.max_steps=2 is reached\nbest: {run}/checkpoints/step_2.ckpt" in out
+    assert re.search(r"loss\W+\d", out.split("is reached\n")[1]), "the test's table"
     opening = (CONFIGS / name).read_text()
     assert f"gpt-lightning fit -c configs/{name}" in opening, (
         "the first comment of a YAML shows the command that runs it"

@@ -1,13 +1,14 @@
 """Run folders: creation, locking by one process, and the search for the newest intact checkpoint."""
 
-import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning.atomic_files import delete_unfinished
@@ -16,6 +17,8 @@ from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import InputError
 
 LOCK: Final = ".lock"
+_CONFIG: Final = "config.yaml"
+_NAME: Final = re.compile(r"\w[\w.-]*")
 
 
 def make_folder(folder: Path) -> None:
@@ -49,17 +52,47 @@ def new_run(root: Path) -> Path:
             return run
 
 
+def named_run(root: Path, name: str, is_resumed: bool) -> Path:
+    """Create and return the folder ``name`` below ``root``.
+
+    Args:
+        root: folder of the experiment.
+        name: name of the run.
+        is_resumed: if True, the folder may already hold this run.
+
+    Raises:
+        InputError: the name is invalid or taken, or the folder cannot be written to.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"--name={name}: use letters, digits, '_', '-' and '.' only, and start with a letter, a digit or '_'"
+        )
+    run = root / name
+    if rank_zero_only.rank:  # type: ignore[attr-defined]
+        return run
+    if not is_resumed and run.is_dir() and any(run.iterdir()):
+        raise InputError(f"--name={name}: {run} already holds a run. Choose another name, or resume with --resume=auto")
+    make_folder(run)
+    return run
+
+
 def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
     """Return the run below ``root`` that a checkpoint belongs to, or None."""
     if ckpt_path is None:
         return None
-    run = Path(ckpt_path).resolve().parent.parent
-    return run if _number(run) is not None and run.parent == root.resolve() else None
+    folder = Path(ckpt_path).resolve().parent
+    return folder.parent if folder.name == "checkpoints" and folder.parent.parent == root.resolve() else None
 
 
-def newest_run(root: Path) -> Path | None:
-    """Return the run below ``root`` that started last, or None."""
-    runs = [run for run in root.glob("version_*") if _number(run) is not None and (run / "config.yaml").exists()]
+def newest_run(root: Path, name: str | None = None) -> Path | None:
+    """Return the run ``name`` below ``root``, or without a name the ``version_N`` that was started last.
+
+    Returns:
+        The folder of the run. None if the run was never started.
+    """
+    if name is not None:
+        return root / name if (root / name / _CONFIG).exists() else None
+    runs = [run for run in root.glob("version_*") if _number(run) is not None and (run / _CONFIG).exists()]
     return max(runs, key=lambda run: _number(run) or 0, default=None)
 
 
@@ -106,15 +139,21 @@ def claim(run: Path, is_resumed: bool) -> Iterator[None]:
             f"{run} already holds a run. Choose another folder or version, or resume that run with --ckpt_path={run}"
         )
     make_folder(run)
-    # Unlike flock's, this lock is not inherited by worker processes, which live a little longer than a killed parent.
-    with (run / LOCK).open("a") as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{run}: another process is training in it. Wait until it ends, or start a new run"
-            ) from None
+    # filelock closes the file in forked children, so worker processes that outlive a killed parent hold no lock.
+    # The fallback, a lock file that exists or not, would survive a kill.
+    lock = FileLock(run / LOCK, blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{run}: another process is training in it. Wait until it ends, or start a new run") from None
+    except OSError as error:
+        raise InputError(
+            f"{run}: cannot lock the folder: {error.strerror}. Choose a folder on another file system with --log_dir"
+        ) from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def release_empty(run: Path) -> None:
@@ -125,7 +164,7 @@ def release_empty(run: Path) -> None:
 
 def delete_unfinished_checkpoints(root: Path) -> None:
     """Delete the unfinished checkpoints that killed processes left in runs below ``root``; skip runs in progress."""
-    for folder in {path.parent for path in root.glob("version_*/checkpoints/.*.unfinished")}:
+    for folder in {path.parent for path in root.glob("*/checkpoints/.*.unfinished")}:
         with suppress(InputError), claim(folder.parent, is_resumed=True):
             delete_unfinished(folder)
 

@@ -74,8 +74,11 @@ class _RecordingFile:
 
 
 def _non_finite_tensor(value: Any, name: str = "") -> str | None:
-    """Return the dotted name of the first tensor that holds NaN or infinity, or None."""
-    if name.endswith("_extra_state"):  # settings, such as a threshold, may be infinite
+    """Return the dotted name of the first weight or optimizer moment that holds NaN or infinity, or None.
+
+    Settings such as a threshold may be infinite, and so may the best score of ``EarlyStopping`` before it has one.
+    """
+    if name == "callbacks" or name.endswith("_extra_state"):
         return None
     if isinstance(value, Tensor):
         if not value.is_floating_point() or not value.numel():

@@ -16,6 +16,7 @@ from torch import Tensor
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
 from gpt_lightning.data.sources.source import Source
 from gpt_lightning.errors import InputError
+from gpt_lightning.status import status
 from gpt_lightning.tokenizers.build import build_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -45,6 +46,8 @@ class DataModule(L.LightningDataModule, ABC):
             these.
         validation: source of the validation split, which ``fit`` evaluates during training; same forms as ``train``.
         test: source of the split for ``test`` and ``predict``, same forms as ``train``; ``predict`` needs no labels.
+        validation_fraction: part of the training rows to hold out for validation, in [0, 1), if ``validation`` has no
+            source. For language modeling it is the last part of the text. 0 trains on all rows.
         tokenizer: ``characters``, ``bytes``, ``bpe:SIZE``, a ``tokenizer.json``, a folder with one or with GPT-2's
             vocabulary files, or ``hub:NAME``. ``characters`` and ``bpe:SIZE`` are trained on the training text. With
             ``model.init_from`` or a checkpoint, leave it out: the tokenizer of the checkpoint is used.
@@ -69,6 +72,7 @@ class DataModule(L.LightningDataModule, ABC):
         train: Source | None = None,
         validation: Source | None = None,
         test: Source | None = None,
+        validation_fraction: float = 0.0,
         tokenizer: str = "bpe:4096",
         block_size: int = 1024,
         batch_size: int = 16,
@@ -79,7 +83,10 @@ class DataModule(L.LightningDataModule, ABC):
         super().__init__()
         if batch_size < 1:
             raise InputError(f"--data.batch_size={batch_size} must be at least 1")
+        if not 0.0 <= validation_fraction < 1.0:
+            raise InputError(f"--data.validation_fraction={validation_fraction} must be in [0, 1), such as 0.1")
         self.sources: dict[Split, Source | None] = {"train": train, "validation": validation, "test": test}
+        self.validation_fraction = validation_fraction
         self.tokenizer_name = tokenizer
         self.block_size = block_size
         self.batch_size = batch_size
@@ -120,6 +127,15 @@ class DataModule(L.LightningDataModule, ABC):
         return result.hexdigest()
 
     # --- For subclasses
+
+    @property
+    def holds_out_validation(self) -> bool:
+        """True if the validation rows are a part of the training source."""
+        return not self.sources["validation"] and self.validation_fraction > 0.0
+
+    def source_split(self, split: Split) -> Split:
+        """Return the split whose source holds the rows of ``split``."""
+        return "train" if split == "validation" and self.holds_out_validation else split
 
     def source(self, split: Split) -> Source:
         """Return the source of a split.
@@ -189,7 +205,7 @@ class DataModule(L.LightningDataModule, ABC):
         if self.running_trainer is None:
             _ = self.tokenizer
             return
-        self._prepared = {(self.stage, split): self.open_split(split) for split in self.splits_to_prepare()}
+        self._prepared = {(self.stage, split): self._open(split) for split in self.splits_to_prepare()}
 
     def setup(self, stage: str) -> None:
         """Open the splits of a stage, and close those of an earlier stage.
@@ -205,15 +221,16 @@ class DataModule(L.LightningDataModule, ABC):
             raise InputError(f"setup(stage={stage!r}): the stage is unknown; choose one of {', '.join(_SPLITS)}")
         prepared, self._prepared = self._prepared, {}
         self._stage = stage
-        self._rows = {split: prepared.get((stage, split)) or self.open_split(split) for split in self._splits_of(stage)}
+        self._rows = {split: prepared.get((stage, split)) or self._open(split) for split in self._splits_of(stage)}
 
     def train_dataloader(self) -> ResumableLoader:
         """Return a loader of the shuffled training rows that starts at the running Trainer's position."""
         return self._loader("train", "fit")
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
-        """Return a loader of the validation rows, or an empty list if there is no validation source."""
-        return self._loader("validation", "fit", "validate") if self.sources["validation"] else []
+        """Return a loader of the validation rows; an empty list if they have no source."""
+        has_validation = self.sources["validation"] or self.holds_out_validation
+        return self._loader("validation", "fit", "validate") if has_validation else []
 
     def test_dataloader(self) -> ResumableLoader:
         """Return a loader of the test rows."""
@@ -230,10 +247,14 @@ class DataModule(L.LightningDataModule, ABC):
             for name, value in batch.items()
         }
 
+    def _open(self, split: Split) -> Rows:
+        with status(f"Reading the {split} data"):
+            return self.open_split(split)
+
     def _splits_of(self, stage: str) -> list[Split]:
-        """Return the splits that a stage reads; for ``fit`` the validation split is optional."""
-        has_only_train = stage == "fit" and not self.sources["validation"]
-        return ["train"] if has_only_train else list(_SPLITS[stage])
+        """Return the splits that a stage reads; ``fit`` needs no validation split."""
+        has_validation = self.sources["validation"] or self.holds_out_validation
+        return list(_SPLITS[stage]) if stage != "fit" or has_validation else ["train"]
 
     def _loader(self, split: Split, *stages: str) -> ResumableLoader:
         if self.stage not in stages:

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning.data.base import DataModule, Split
+from gpt_lightning.data.hold_out import hold_out
 from gpt_lightning.data.length_batching import LengthGroupedOrder, LongestFirstOrder, Order, SequentialOrder
 from gpt_lightning.data.settings import DataSettings, OnBadRow
 from gpt_lightning.data.sources.formats import Row
@@ -52,6 +53,7 @@ class Labeled(DataModule, Generic[E]):
         self.id_column = id_column
         self.on_bad_row = on_bad_row
         self._examples: dict[tuple[Split, bool], list[E]] = {}
+        self._held_out: set[str] | None = None
         self._reported: set[tuple[str, str]] = set()
 
     @abstractmethod
@@ -64,12 +66,31 @@ class Labeled(DataModule, Generic[E]):
             has_labels: False for ``predict``: then ignore the label column, which may be missing.
         """
 
+    def hold_out_group(self, example: E) -> str:
+        """Return the group of an example for ``validation_fraction``: a group is held out as a whole."""
+        return str(example.id)
+
     def examples(self, split: Split) -> list[E]:
         """Return the valid examples of a split, with labels unless the stage is ``predict``.
 
         Raises:
             InputError: the source cannot be read, a row is invalid and ``on_bad_row`` is ``stop``, or no row is valid.
         """
+        found = self.source_examples(self.source_split(split))
+        if split == "test" or not self.holds_out_validation:
+            return found
+        if self._held_out is None:
+            self._held_out = hold_out(map(self.hold_out_group, found), self.validation_fraction)
+        chosen = [each for each in found if (self.hold_out_group(each) in self._held_out) == (split == "validation")]
+        if not chosen:
+            raise InputError(
+                f"--data.validation_fraction={self.validation_fraction}: --data.train has too few rows to hold one "
+                "out. Add rows, or set the fraction to 0"
+            )
+        return chosen
+
+    def source_examples(self, split: Split) -> list[E]:
+        """Return the valid examples in the source of a split, held out or not."""
         has_labels = split == "train" or self.stage != "predict"
         if (split, has_labels) not in self._examples:
             rows = read_rows(self.source(split), split=split)

@@ -72,13 +72,19 @@ class LanguageModeling(DataModule):
         )
 
     def _tokenize(self, split: Split, progress: bool = False) -> TokenStream:
-        """Return the tokens of a split, from the cache if it has them."""
+        """Return the tokens of a split from the cache, after tokenizing it if needed."""
+        source_split = self.source_split(split)
         folder = tokenize(
-            self.source(split),
-            split=split,
+            self.source(source_split),
+            split=source_split,
             text_column=self.text_column,
             tokenizer=self.tokenizer,
             cache_dir=self.cache_dir,
             progress=progress,
         )
-        return TokenStream(folder)
+        stream = TokenStream(folder)
+        if split == "test" or not self.holds_out_validation:
+            return stream
+        # Validation predicts all of its tokens but the first, so it needs two.
+        border = max(0, len(stream) - max(2, round(self.validation_fraction * len(stream))))
+        return TokenStream(folder, start=border) if split == "validation" else TokenStream(folder, stop=border)

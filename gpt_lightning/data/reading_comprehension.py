@@ -73,6 +73,10 @@ class ReadingComprehension(Labeled[Question]):
         self.max_question_tokens = max_question_tokens
         self.stride = stride
 
+    def hold_out_group(self, example: Question) -> str:
+        """Return the context, so that no question about a training context is held out."""
+        return example.context
+
     def training_texts(self) -> Iterator[str]:
         """Yield each training context once, and then all questions."""
         contexts = dict.fromkeys(example.context for example in self.examples("train"))

@@ -98,7 +98,7 @@ class SequenceTagging(Labeled[TaggedText]):
         """Tags in the order of their numbers."""
         if self.given_labels is not None:
             return list(read_labels(self.given_labels))
-        types = {tag[2:] for example in self.examples("train") for tag in example.tags if tag != "O"}
+        types = {tag[2:] for example in self.source_examples("train") for tag in example.tags if tag != "O"}
         return tag_names(sorted(types), self.scheme)
 
     def training_texts(self) -> Iterator[str]:

@@ -16,6 +16,7 @@ class CommonSettings(TypedDict, total=False):
     train: Source | None
     validation: Source | None
     test: Source | None
+    validation_fraction: float
     tokenizer: str
     block_size: int
     num_workers: int

@@ -108,12 +108,14 @@ class TokenStream:
 
     Args:
         folder: folder that ``tokenize`` returned.
+        start: index of the first token of the stream.
+        stop: index after its last token; None takes all tokens.
 
     Raises:
         InputError: a shard is missing, truncated, damaged, or from another stream.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, start: int = 0, stop: int | None = None) -> None:
         self.folder = Path(folder)
         paths = sorted(self.folder.glob("*.tokens"))
         if not paths:
@@ -131,17 +133,20 @@ class TokenStream:
         self.num_documents: int = last["totals"]["num_documents"]
         self.num_bytes: int = last["totals"]["num_bytes"]
         """UTF-8 bytes of all documents."""
-        parts = "".join(shard.header["sha256"] for shard in self._shards)
-        self.checksum: str = hashlib.sha256(parts.encode()).hexdigest()
+        self._start, self._stop = start, self._starts[-1] if stop is None else stop
+        parts = [shard.header["sha256"] for shard in self._shards]
+        if len(self) < self._starts[-1]:
+            parts.append(f" {self._start} {self._stop}")
+        self.checksum: str = hashlib.sha256("".join(parts).encode()).hexdigest()
         """Digest of all tokens, computed from the digests of the shards."""
 
-    def __reduce__(self) -> tuple[type["TokenStream"], tuple[Path]]:
-        """Pickle as the path of the folder."""
-        return TokenStream, (self.folder,)
+    def __reduce__(self) -> tuple[type["TokenStream"], tuple[Path, int, int]]:
+        """Pickle as the path of the folder and the range of tokens."""
+        return TokenStream, (self.folder, self._start, self._stop)
 
     def __len__(self) -> int:
         """Return the number of tokens."""
-        return self._starts[-1]
+        return self._stop - self._start
 
     def slice(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the tokens [start, stop) as a new array, also across shards.
@@ -152,6 +157,7 @@ class TokenStream:
         """
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"tokens {start} to {stop} of a stream of {len(self)}")
+        start, stop = start + self._start, stop + self._start
         parts = [
             shard.read(max(start - first, 0), min(stop - first, len(shard)))
             for shard, first in zip(self._shards, self._starts, strict=False)

@@ -67,7 +67,7 @@ class TextClassification(Labeled[LabeledText]):
         """Label names in the order of their numbers."""
         if self.given_labels is not None:
             return list(read_labels(self.given_labels))
-        names = {label for example in self.examples("train") for label in example.labels}
+        names = {label for example in self.source_examples("train") for label in example.labels}
         return sorted(names, key=lambda name: (0, int(name), name) if is_number(name) else (1, 0, name))
 
     def training_texts(self) -> Iterator[str]:

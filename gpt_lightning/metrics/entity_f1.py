@@ -136,8 +136,9 @@ class EntityMetrics(MeanLoss):
         """Return scalars and a table per entity type.
 
         Returns:
-            ``loss``, ``precision``, ``recall`` and ``f1`` over all entities, ``macro_f1`` over the types that occur or
-            were predicted, and ``accuracy`` of words: (), float32; scores without entities are 0, as in seqeval.
+            ``loss``, ``entity_precision``, ``entity_recall`` and ``entity_f1`` over all entities, ``entity_macro_f1``
+            over the types that occur or were predicted, and ``token_accuracy``, the share of words with the right tag:
+            (), float32. Scores without entities are 0, as in seqeval.
             ``per_class``: (C, 4), precision, recall, F1 and support of each of ``types``.
         """
         correct, predicted, gold = self.counts.cpu()
@@ -145,12 +146,12 @@ class EntityMetrics(MeanLoss):
         per_class = scores_per_class(correct, predicted, gold)
         values = {
             "loss": self.mean_loss(),
-            "precision": ratio(correct.sum(), predicted.sum()),
-            "recall": ratio(correct.sum(), gold.sum()),
-            "f1": ratio(2 * correct.sum(), (predicted + gold).sum()),
+            "entity_precision": ratio(correct.sum(), predicted.sum()),
+            "entity_recall": ratio(correct.sum(), gold.sum()),
+            "entity_f1": ratio(2 * correct.sum(), (predicted + gold).sum()),
             # Types that neither occur nor were predicted have F1 0, so only the divisor must exclude them.
-            "macro_f1": ratio(per_class[:, 2].sum(), (predicted + gold > 0).sum()),
-            "accuracy": words[0].double() / words[1],
+            "entity_macro_f1": ratio(per_class[:, 2].sum(), (predicted + gold > 0).sum()),
+            "token_accuracy": words[0].double() / words[1],
             "per_class": per_class,
         }
         return self.to_float32(values)

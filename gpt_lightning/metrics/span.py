@@ -132,9 +132,9 @@ class SpanMetrics(MeanLoss):
         """Return scalars; shape (), float32.
 
         Returns:
-            ``loss``; ``exact_match`` and ``f1`` over all questions, in [0, 1]; ``no_answer_threshold``, for which all
-            of them hold. If there are answerable questions, ``answerable_exact_match`` and ``answerable_f1``. If there
-            are unanswerable ones, ``unanswerable_accuracy``, the share that is answered with "".
+            ``loss``; ``exact_match`` and ``answer_f1`` over all questions, in [0, 1]; ``no_answer_threshold``, for
+            which all of them hold. If there are answerable questions, ``answerable_exact_match`` and ``answerable_f1``. If
+            there are unanswerable ones, ``unanswerable_accuracy``, the share that is answered with "".
         """
         histogram = self.histogram.cpu().numpy()
         sums_at_thresholds = _sums_at_thresholds(histogram)
@@ -149,7 +149,7 @@ class SpanMetrics(MeanLoss):
         values = {
             "loss": self.mean_loss(),
             "exact_match": _mean(sums[:, EXACT].sum(), questions.sum()),
-            "f1": _mean(sums[:, F1].sum(), questions.sum() * F1_UNIT),
+            "answer_f1": _mean(sums[:, F1].sum(), questions.sum() * F1_UNIT),
             "no_answer_threshold": torch.tensor(float(thresholds[chosen])),
         }
         if questions[ANSWERABLE]:

@@ -33,6 +33,7 @@ from gpt_lightning.tasks.saving import (
     plain_hparams,
 )
 from gpt_lightning.tasks.settings import check_adapters, check_strategy, why_not_resumed
+from gpt_lightning.tasks.tags import GRADIENT_NORM, LEARNING_RATE, rename_callback_states
 
 Stage = Literal["train", "val", "test"]
 
@@ -74,13 +75,17 @@ class Task(L.LightningModule, ABC):
     takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size"}
     """Constructor arguments that follow the data module: argument -> attribute of the data module."""
 
+    former_names: ClassVar[Mapping[str, str]] = {}
+    """Names of metrics before version 0.2 -> names now. Subclasses start without any."""
+
     first_step: int | None = None
     """Optimizer step at which training started or resumed; None before training."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Set ``huggingface_head`` to None unless the class declares it."""
+        """Reset the attributes that hold for one class only, unless the subclass declares them."""
         super().__init_subclass__(**kwargs)
         cls.huggingface_head = vars(cls).get("huggingface_head")
+        cls.former_names = vars(cls).get("former_names", {})
 
     def __init__(
         self,
@@ -175,6 +180,7 @@ class Task(L.LightningModule, ABC):
         if reason is not None and self.trainer.state.fn == "fit":
             raise InputError(reason)
         self.gradients.load_checkpoint(checkpoint)
+        rename_callback_states(checkpoint.get("callbacks", {}), self.former_names)
 
     # --- one step
 
@@ -275,8 +281,8 @@ class Task(L.LightningModule, ABC):
         self.log("train/loss", metric.compute()["loss"], prog_bar=True)
         metric.reset()
         ratio = self.schedule.ratio(self.trainer.global_step - 1, self._run_steps)
-        self.log("train/learning_rate", self.optimizer_config.lr * ratio)
-        self.log("train/gradient_norm", self.gradients.norm)
+        self.log(LEARNING_RATE, self.optimizer_config.lr * ratio)
+        self.log(GRADIENT_NORM, self.gradients.norm)
 
     def on_train_epoch_end(self) -> None:
         """Refuse training data without labels.

@@ -10,6 +10,7 @@ from gpt_lightning.checkpoints.read import find_base, find_checkpoint, first_lin
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.named_classes import import_named, is_allowed, is_ours
+from gpt_lightning.status import status
 from gpt_lightning.tasks.base import Task
 from gpt_lightning.tasks.plain_values import fits
 from gpt_lightning.tasks.restore import build_task, restore_task
@@ -126,7 +127,8 @@ def load_task(path: Path, init_from: str | None = None, allow_import: Sequence[s
     Raises:
         InputError: it is damaged, its task is unknown, or the base model of its adapters is missing or differs.
     """
-    return task_from_checkpoint(path, read_checkpoint(path, allow_import), init_from, allow_import)
+    with status(f"Loading {path}"):
+        return task_from_checkpoint(path, read_checkpoint(path, allow_import), init_from, allow_import)
 
 
 def task_from_checkpoint(

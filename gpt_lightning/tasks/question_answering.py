@@ -61,6 +61,7 @@ class QuestionAnswering(Task):
 
     batch: ClassVar[type] = QuestionAnsweringBatch
     huggingface_head: ClassVar[HuggingFaceHead | None] = QUESTION_ANSWERING
+    former_names: ClassVar[Mapping[str, str]] = {"f1": "answer_f1"}
 
     def __init__(
         self,

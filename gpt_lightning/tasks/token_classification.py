@@ -33,6 +33,13 @@ class TokenClassification(Task):
     batch: ClassVar[type] = TokenClassificationBatch
     takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "labels": "labels"}
     huggingface_head: ClassVar[HuggingFaceHead | None] = TOKEN_CLASSIFICATION
+    former_names: ClassVar[Mapping[str, str]] = {
+        "accuracy": "token_accuracy",
+        "precision": "entity_precision",
+        "recall": "entity_recall",
+        "f1": "entity_f1",
+        "macro_f1": "entity_macro_f1",
+    }
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from filelock import FileLock
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.status import status
 from gpt_lightning.tokenizers.config import TEMPLATE_FILE, TokenizerConfig
 from gpt_lightning.tokenizers.tokenizer import END_OF_TEXT, Tokenizer, one_line
 
@@ -173,7 +174,8 @@ def _from_cache(spec: str, train: Callable[[], Tokenizer], cache_dir: Path, text
                 return Tokenizer.from_json(path.read_text(encoding="utf-8"))
             except (FileNotFoundError, UnicodeDecodeError, InputError):
                 pass  # missing or damaged: train it
-            tokenizer = train()
+            with status("Training the tokenizer"):
+                tokenizer = train()
             tokenizer.save(path)
             return tokenizer
     except OSError as error:

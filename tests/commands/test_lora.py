@@ -37,7 +37,7 @@ def state_of(run: Path) -> dict[str, Any]:
 
 def test_a_checkpoint_holds_adapters_and_the_head_alone(run: CommandLine) -> None:
     head = adapted(run)
-    assert "of them trained" in run.out
+    assert "of them trainable" in run.out
     checkpoint = state_of(head)
     layers = ("attention.qkv", "attention.proj", "mlp.up", "mlp.proj")
     adapters = {f"backbone.blocks.0.{layer}.lora_{letter}.default.weight" for layer in layers for letter in "AB"}

@@ -19,6 +19,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "train": (Strings, None),
     "validation": (Strings, None),
     "test": (Strings, None),
+    "validation_fraction": (float, 0.0),
     "tokenizer": (str, "bpe:4096"),
     "block_size": (int, 1024),
     "batch_size": (int, 16),
@@ -116,7 +117,7 @@ def test_settings_are_the_arguments_of_the_constructors() -> None:
     assert get_type_hints(DataSettings) == shared
     assert get_type_hints(CommonSettings) == {name: hint for name, hint in shared.items() if name != "batch_size"}
     assert get_type_hints(LabeledSettings) == shared | own_types(Labeled.__init__)
-    assert len(shared) == 9
+    assert len(shared) == 10
 
 
 @pytest.mark.parametrize("name", LINKS)

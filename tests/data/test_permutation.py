@@ -55,7 +55,7 @@ def test_it_passes_tests_of_randomness(key: int) -> None:
     assert abs(np.corrcoef(result, order(size, key + 1))[0, 1]) < 4 * uncertainty  # two epochs
     assert (result == np.arange(size)).sum() < 8  # one is expected
     assert abs((np.diff(result) > 0).mean() - 0.5) < 4 * uncertainty
-    low_bits = result[: size // 2] % 2  # the first half of an epoch has as many odd as even blocks
+    low_bits = result[: size // 2] % 2  # the first half of an epoch has about as many odd as even blocks
     assert abs(low_bits.mean() - 0.5) < 4 * uncertainty
 
 

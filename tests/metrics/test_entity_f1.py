@@ -100,11 +100,11 @@ def by_seqeval(gold: list[Text], predicted: list[Text]) -> dict[str, float]:
         warnings.simplefilter("ignore")  # about tags outside of any scheme, and divisions by 0
         return {
             "loss": sum(len(text) ** 2 for text in gold) / sum(len(text) for text in gold),
-            "precision": precision_score(gold, predicted),
-            "recall": recall_score(gold, predicted),
-            "f1": f1_score(gold, predicted),
-            "macro_f1": f1_score(gold, predicted, average="macro"),
-            "accuracy": accuracy_score(gold, predicted),
+            "entity_precision": precision_score(gold, predicted),
+            "entity_recall": recall_score(gold, predicted),
+            "entity_f1": f1_score(gold, predicted),
+            "entity_macro_f1": f1_score(gold, predicted, average="macro"),
+            "token_accuracy": accuracy_score(gold, predicted),
         }
 
 
@@ -173,7 +173,7 @@ def test_scores_of_valid_texts_match_seqeval(bioes: bool) -> None:
     rng = random.Random(1)
     predicted = [[tag if rng.random() < 0.9 else rng.choice(tags_in_use) for tag in text] for text in gold]
     assert scalars(build(tags, gold, predicted, 11)) == pytest.approx(by_seqeval(gold, predicted), rel=1e-6)
-    assert scalars(build(tags, gold, gold, 11))["f1"] == 1.0
+    assert scalars(build(tags, gold, gold, 11))["entity_f1"] == 1.0
 
 
 @pytest.mark.parametrize("tags", [BIO, BIOES, ARBITRARY])
@@ -226,11 +226,12 @@ def test_scores_without_words_or_entities() -> None:
     metric.update(torch.tensor(math.nan), torch.tensor(0), empty, empty, empty)
     values = scalars(metric)
     assert math.isnan(values["loss"])
-    assert math.isnan(values["accuracy"])
-    assert values["f1"] == values["macro_f1"] == 0.0
+    assert math.isnan(values["token_accuracy"])
+    assert values["entity_f1"] == values["entity_macro_f1"] == 0.0
     outside = torch.zeros(3, dtype=torch.int64)
     metric.update(torch.tensor(2.0), torch.tensor(3), outside, outside, outside)
-    assert scalars(metric) == {"loss": 2.0, "precision": 0, "recall": 0, "f1": 0, "macro_f1": 0, "accuracy": 1}
+    zeros = dict.fromkeys(("entity_precision", "entity_recall", "entity_f1", "entity_macro_f1"), 0)
+    assert scalars(metric) == {"loss": 2.0, **zeros, "token_accuracy": 1}
 
 
 def test_tags_without_entities_are_refused() -> None:

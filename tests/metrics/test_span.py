@@ -68,7 +68,7 @@ def reference_values(questions: list[Question], threshold: float) -> dict[str, f
 
     values = {
         "exact_match": mean(exact[True] + exact[False]),
-        "f1": mean(f1[True] + f1[False]),
+        "answer_f1": mean(f1[True] + f1[False]),
         "no_answer_threshold": threshold,
     }
     if exact[True]:
@@ -82,7 +82,7 @@ def reference_best(questions: list[Question]) -> float:
     """Return the threshold with the best F1, the largest one of several."""
     best, best_f1 = math.nan, -1.0
     for threshold in THRESHOLDS:
-        f1 = reference_values(questions, threshold)["f1"]
+        f1 = reference_values(questions, threshold)["answer_f1"]
         if f1 > best_f1 + 1e-12 or f1 >= best_f1 - 1e-12:
             best, best_f1 = threshold, max(f1, best_f1)
     return best
@@ -203,7 +203,7 @@ def test_score_equal_to_the_threshold_means_no_answer() -> None:
 def test_ties_take_the_largest_threshold() -> None:
     questions = [Question("red", -1.0, ("red",)), Question("red", 2.0, ())]
     values = scalars(build(questions, 2))
-    assert values["f1"] == values["unanswerable_accuracy"] == 1.0
+    assert values["answer_f1"] == values["unanswerable_accuracy"] == 1.0
     assert values["no_answer_threshold"] == 2.0
     # Three F1 of 1/3 must sum to exactly 1. F1 is 1/3 if texts of 1 and 5 words share one word.
     thirds = [Question("red", 1.0, ("red b c d e",)) for _ in range(3)]
@@ -263,8 +263,8 @@ def test_scores_without_questions_are_nan() -> None:
     metric = SpanMetrics(0.0)
     metric.update(torch.tensor(math.nan), torch.tensor(0), [], torch.zeros(0), [])
     values = scalars(metric)
-    assert set(values) == {"loss", "exact_match", "f1", "no_answer_threshold"}
-    assert all(math.isnan(values[name]) for name in ("loss", "exact_match", "f1"))
+    assert set(values) == {"loss", "exact_match", "answer_f1", "no_answer_threshold"}
+    assert all(math.isnan(values[name]) for name in ("loss", "exact_match", "answer_f1"))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

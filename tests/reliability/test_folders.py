@@ -2,11 +2,14 @@
 
 import multiprocessing
 import os
+import signal
+import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from gpt_lightning.checkpoints.run_folder import make_folder
+from gpt_lightning.checkpoints.run_folder import claim, make_folder
 from gpt_lightning.errors import InputError
 from gpt_lightning.training.checkpoint_callback import check_room
 from tests.commands.run.test_cli import Run, fit, run
@@ -69,6 +72,32 @@ def test_run_is_locked_by_one_process(tmp_path: Path) -> None:
     processes.finish(folder, "--resume=auto", f"--trainer.max_steps={last + 3}")
 
 
+def test_a_killed_process_releases_its_lock_before_its_workers_end(tmp_path: Path) -> None:
+    """R11: forked workers live a little longer than their killed parent."""
+    context = multiprocessing.get_context("fork")
+    parent_end, child_end = context.Pipe()
+    process = context.Process(target=hold_with_worker, args=(tmp_path / "run", child_end))
+    process.start()
+    worker = parent_end.recv()
+    with pytest.raises(InputError, match="another process is training in it"), claim(tmp_path / "run", is_resumed=True):
+        pass
+    process.kill()
+    process.join()
+    with claim(tmp_path / "run", is_resumed=True):
+        os.kill(worker, 0)  # still alive
+    os.kill(worker, signal.SIGKILL)
+    tally("R11", True)
+
+
+def hold_with_worker(folder: Path, connection: Connection) -> None:
+    """Claim a folder, and start a worker that outlives this process."""
+    with claim(folder, is_resumed=False):
+        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60.0,))
+        worker.start()
+        connection.send(worker.pid)
+        time.sleep(60.0)
+
+
 @pytest.mark.parametrize("where", ["file", "/proc/none", "read-only"])
 def test_folder_without_write_permission_is_refused(run: Run, tmp_path: Path, where: str) -> None:
     """Test R12."""
@@ -93,7 +122,7 @@ def test_disk_without_space_for_two_checkpoints_is_refused(tmp_path: Path, monke
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2 * size))
     check_room(tmp_path, module)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2 * size - 1))
-    with pytest.raises(InputError, match="MB are free, but 2 checkpoints of 0 MB must fit; make room, or choose"):
+    with pytest.raises(InputError, match=r"MB are free, but 2 checkpoints of 0 MB must fit\. Free some space, or"):
         check_room(tmp_path, module)
     tally("R12", True)
 

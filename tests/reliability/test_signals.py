@@ -2,6 +2,7 @@
 
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,6 +34,12 @@ def interrupt(run: Run, signum: int) -> tuple[int, float]:
     return run.end(30.0), time.monotonic() - begin
 
 
+def pasted(said: str) -> list[str]:
+    """Return the arguments of the command that an interrupted run printed."""
+    words = shlex.split(said.splitlines()[-1])
+    return words[words.index("fit") + 1 :]
+
+
 @pytest.mark.parametrize(("signum", "code"), SIGNALS)
 def test_signal_in_a_step(tmp_path: Path, signum: int, code: int) -> None:
     uninterrupted = prepare(tmp_path, "uninterrupted")
@@ -44,12 +51,15 @@ def test_signal_in_a_step(tmp_path: Path, signum: int, code: int) -> None:
         moment = rng.randrange(1, 50)
         assert run.wait_for_rows(moment), run.err.read_text()
         exit_code, seconds = interrupt(run, signum)
-        assert f"{signal.Signals(signum).name}: the step is finished, then saved" in run.err.read_text()
+        assert f"{signal.Signals(signum).name}: finishing the current step, then saving." in run.err.read_text()
         assert "Traceback" not in run.err.read_text()
         listed = steps(folder / "logs/run/version_0")
         done = len((folder / "rows.log").read_text().splitlines())
         assert listed[-1] == done, "the last step must be saved"
-        finish(folder, "--resume=auto")
+        message = run.err.read_text()
+        saved = f"logs/run/version_0/checkpoints/step_{done}.ckpt"
+        assert f"Stopped after step {done}. Saved {saved}\nResume with:\n" in message
+        finish(folder, *pasted(message), config="")
         assert len((folder / "rows.log").read_text().splitlines()) == 60, "no step may be repeated"
         same = state(folder / "logs/run/version_0") == state(uninterrupted / "logs/run/version_0")
         tally("R7", (exit_code, same, rows(folder)) == (code, True, rows(uninterrupted)) and seconds < 10.0)
@@ -102,11 +112,12 @@ def test_second_ctrl_c_ends_the_run_immediately(tmp_path: Path) -> None:
     run = Run(folder, "--data.batch_size=1", "--trainer.accumulate_grad_batches=1000000", "--trainer.max_epochs=100000")
     assert run.wait_for_rows(5), run.err.read_text()
     run.send(signal.SIGINT)
-    assert run.wait_for(lambda: "the step is finished" in run.err.read_text())
+    assert run.wait_for(lambda: "finishing the current step" in run.err.read_text())
     time.sleep(0.2)
     assert run.process.is_alive(), "the step must take a whole epoch"
     assert interrupt(run, signal.SIGINT)[0] == 130
     assert "Traceback" not in run.err.read_text()
+    assert "Stopped at step 0. Nothing was saved" in run.err.read_text()
 
 
 @pytest.mark.parametrize("command", ["test", "predict"])

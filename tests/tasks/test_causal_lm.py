@@ -176,7 +176,7 @@ def test_gradient_is_the_mean_over_all_labels_of_a_step(
         # The loss is float32 even in 64-true precision.
         torch.testing.assert_close(gradients, expected, rtol=1e-5, atol=1e-8)
         assert logged["train/loss"] == pytest.approx(loss.item(), rel=1e-5)
-        assert logged["train/gradient_norm"] == pytest.approx(norm.item(), rel=1e-5)
+        assert logged["weight_update/gradient_norm"] == pytest.approx(norm.item(), rel=1e-5)
 
 
 def test_step_without_labels_changes_no_weight(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_each_step_has_the_learning_rate_of_the_schedule(tmp_path: Path, accumul
     steps = 2 * -(-len(RAGGED_BATCHES) // accumulate)
     expected = [1e-2 * schedule.ratio(step, steps) for step in range(steps)]
     assert recorder.rates == [pytest.approx([rate, rate]) for rate in expected]
-    assert [line["train/learning_rate"] for line in log.lines] == pytest.approx(expected)
+    assert [line["weight_update/learning_rate"] for line in log.lines] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("kind", ["constant", "cosine"])
@@ -463,7 +463,7 @@ def test_float16_clips_like_float32(tmp_path: Path, kind: Any) -> None:
         fit.fit(module, batches(RAGGED_BATCHES))
         logs.append(log.lines)
         states.append(dict(module.state_dict()))
-    for name in ("train/loss", "train/gradient_norm"):
+    for name in ("train/loss", "weight_update/gradient_norm"):
         plain, scaled = ([line[name] for line in lines] for lines in logs)
         assert len(plain) == 3
         assert scaled == pytest.approx(plain, rel=0.02)

@@ -55,7 +55,7 @@ def test_windows_of_a_question_are_merged() -> None:
         expected[span[1:]] = max(span.score, expected.get(span[1:], -1e30))
     assert {span[1:]: span.score for span in merged.spans} == expected, "a span in both windows counts once"
     task.step(one_question | {"answers": [["b"]]}, "val")
-    assert task.val_metrics.compute()["f1"].numel() == 1
+    assert task.val_metrics.compute()["answer_f1"].numel() == 1
 
 
 @torch.no_grad()
@@ -90,7 +90,7 @@ def test_threshold_is_chosen_in_validation_and_used_in_the_test() -> None:
     task.step(batch, "test")
     tested = task.test_metrics.compute()
     assert float(tested["no_answer_threshold"]) == chosen
-    for name in ("f1", "exact_match", "unanswerable_accuracy"):
+    for name in ("answer_f1", "exact_match", "unanswerable_accuracy"):
         assert tested[name] == values[name]
     # The metric and ``predict_step`` leave the same questions unanswered.
     records = task.predict_step(batch, 0)

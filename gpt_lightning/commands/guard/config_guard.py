@@ -21,6 +21,7 @@ from gpt_lightning.commands.guard.plain_yaml import (
     compose,
     refuse_duplicates,
 )
+from gpt_lightning.commands.shipped_configs import with_paths
 from gpt_lightning.errors import InputError
 
 TRUSTED: Final = ("gpt_lightning", "lightning", "torch", "torchmetrics")
@@ -42,7 +43,7 @@ class Checked:
     """A command line that imports nothing which was not allowed."""
 
     arguments: list[str]
-    """Without ``--allow_import``: it is no part of a configuration, so that no YAML can hold it."""
+    """Without ``--allow_import``, which no YAML can hold; names of shipped configurations are paths."""
     allowed: tuple[str, ...]
     """What may be imported, and what is below it; names of files among them that cannot be."""
 
@@ -56,6 +57,7 @@ def check(arguments: Sequence[str]) -> Checked:
     Raises:
         InputError: they would import what is not allowed, or a file is not plain YAML.
     """
+    arguments = with_paths(arguments)
     options = list(_options(arguments))
     allowed = [name for key, value, _ in options if key == (ALLOW,) and value is not None for name in _allowed(value)]
     if not allowed and any(key == (ALLOW,) for key, _, _ in options):

@@ -167,13 +167,14 @@ class Saved(NamedTuple):
 
 
 def resumable(parser: RunParser, said: Values) -> str | None:
-    """Return the newest good checkpoint of the experiment where the user asks for ``--resume=auto``."""
-    resume, log_dir, experiment = (
-        said[key].value if key in said else parser.get_default(key) for key in ("resume", "log_dir", "experiment")
+    """Return the newest undamaged checkpoint of the named or newest run if the user sets ``--resume=auto``."""
+    resume, log_dir, experiment, name = (
+        said[key].value if key in said else parser.get_default(key)
+        for key in ("resume", "log_dir", "experiment", "name")
     )
     if resume != "auto":
         return None
-    run = newest_run(Path(log_dir) / experiment)
+    run = newest_run(Path(log_dir) / experiment, name)
     if run is None:
         return None
     checkpoint = newest_intact_checkpoint(run)

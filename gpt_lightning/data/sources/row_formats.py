@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -21,6 +21,7 @@ Lines = Iterable[tuple[int, str]]
 # If a closing quote is missing, the csv module collects the rest of the file into one field. This limit stops it before
 # memory runs out.
 _MAX_CSV_FIELD: Final = 1 << 28
+_DELIMITERS: Final = ",;\t|"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_REPR: Final = 60
 _MAX_NAMES: Final = 12
@@ -79,8 +80,15 @@ def json_rows(path: Path, text: str) -> Iterator[Row]:
 
 
 def csv_rows(path: Path, lines: Lines) -> Iterator[Row]:
-    """Yield the records below the header. Quoted fields may contain commas and line ends."""
-    return _table(path, _csv_records(path, lines), "quote fields that contain commas")
+    """Yield the records below the header. Quoted fields may contain delimiters and line ends.
+
+    The delimiter is the most frequent of comma, semicolon, tab and vertical bar in the header.
+    """
+    lines = iter(lines)
+    opening = list(_through_first_text(lines))
+    delimiter = _delimiter(opening[-1][1] if opening else "")
+    records = _csv_records(path, chain(opening, lines), delimiter)
+    yield from _table(path, records, f"quote fields that contain {delimiter!r}")
 
 
 def tsv_rows(path: Path, lines: Lines) -> Iterator[Row]:
@@ -172,10 +180,23 @@ def _records(path: Path, document: Any) -> list[Any]:
     )
 
 
-def _csv_records(path: Path, lines: Lines) -> Iterator[tuple[int, list[str]]]:
+def _through_first_text(lines: Lines) -> Iterator[tuple[int, str]]:
+    """Yield lines up to and including the first that is not blank."""
+    for number, line in lines:
+        yield number, line
+        if line and not line.isspace():
+            return
+
+
+def _delimiter(header: str) -> str:
+    """Return the most frequent delimiter outside of quotes; the comma if none occurs or two occur equally often."""
+    return max(_DELIMITERS, key=re.sub('"[^"]*"?', "", header).count)
+
+
+def _csv_records(path: Path, lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(max(csv.field_size_limit(), _MAX_CSV_FIELD))
     # Without strict=True, a quote that is never closed silently includes the rest of the file.
-    reader = csv.reader((line for _, line in lines), strict=True)
+    reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
     while True:
         number = reader.line_num + 1
         try:

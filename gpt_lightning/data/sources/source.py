@@ -59,7 +59,7 @@ def read_rows(source: Source, *, split: str, key: str | None = None) -> Iterator
         InputError: a file is missing, empty, unreadable or malformed, or a dataset cannot be loaded.
     """
     key = key or f"--data.{split}"
-    for item in _resolve(source, key):
+    for item in resolve(source, key):
         yield from _item_rows(item, split, key, column=None)
 
 
@@ -82,7 +82,7 @@ def read_texts(source: Source, *, split: str, text_column: str = "text", key: st
     """
     key = key or f"--data.{split}"
     has_text = False
-    for item in _resolve(source, key):
+    for item in resolve(source, key):
         if not item.startswith(_HUB) and suffix(Path(item)) == ".txt":
             pieces = _split_document(text_blocks(Path(item)))
         else:
@@ -169,7 +169,7 @@ def fingerprint(source: Source, *, split: str, key: str | None = None) -> str:
         InputError: a file is missing, or a dataset cannot be loaded.
     """
     digest = hashlib.sha256()
-    for item in _resolve(source, key or f"--data.{split}"):
+    for item in resolve(source, key or f"--data.{split}"):
         if item.startswith(_HUB):
             state = [item, split, _load_hub(item, split, key or f"--data.{split}")._fingerprint]
         else:
@@ -179,7 +179,7 @@ def fingerprint(source: Source, *, split: str, key: str | None = None) -> str:
     return digest.hexdigest()
 
 
-def _resolve(source: Source, key: str) -> list[str]:
+def resolve(source: Source, key: str) -> list[str]:
     """Return the existing files and the ``hub:`` names of a source, in a fixed order."""
     items = [source] if isinstance(source, str) else source
     if not items or not all(items):

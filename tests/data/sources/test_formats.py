@@ -32,6 +32,21 @@ def test_tsv_splits_at_tabs_and_keeps_quotes(tmp_path: Path, compressed: str, en
     ]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("compressed", ["", ".gz"])
+def test_csv_takes_the_delimiter_of_its_header(tmp_path: Path, delimiter: str, compressed: str) -> None:
+    text = '\ufeff\ntext~"label; or | so"\n"a, b; c|d"~yes\n"two\nlines"~no\n'.replace("~", delimiter)
+    assert read(tmp_path / f"a.csv{compressed}", text) == [
+        ("3", {"text": "a, b; c|d", "label; or | so": "yes"}),
+        ("4", {"text": "two\nlines", "label; or | so": "no"}),
+    ]
+
+
+def test_csv_prefers_the_comma(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.csv", "a;b,c\n1,2\n") == [("2", {"a;b": "1", "c": "2"})]
+    assert read(tmp_path / "b.csv", "text\na;b\n") == [("2", {"text": "a;b"})]
+
+
 RECORDS = [{"text": HARD, "n": 1}, {"text": "b", "list": [1, {"x": None}]}]
 
 
@@ -111,6 +126,11 @@ def test_streaming_formats_do_not_read_ahead(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[str, str, str]] = {
+    "csv fields": (
+        "a.csv",
+        "a;b\n1;2;3\n",
+        r"a\.csv:2: 3 fields, but the header has 2; quote fields that contain ';'",
+    ),
     "tsv short": ("a.tsv", "a\tb\n\n1\n", r"a\.tsv:3: 1 fields, but the header has 2; .* a field cannot contain a tab"),
     "tsv duplicate": ("a.tsv", "a\ta\n", r"a\.tsv:1: the header has two columns named 'a'; rename one"),
     "json lines": (

@@ -1,0 +1,75 @@
+"""``gpt-lightning init``: look at a file and print a configuration that trains on it."""
+
+from typing import Any, Final, Literal
+
+from gpt_lightning.commands import shipped_configs
+from gpt_lightning.commands.parser import Parser
+from gpt_lightning.errors import InputError
+
+TaskName = Literal["classification", "sentiment", "ner", "qa", "pretrain"]
+_ROLES: Final = ("text", "label", "tokens", "tags", "spans", "question", "context", "answers")
+
+
+def main(argv: list[str]) -> int:
+    """Print the configuration for a file to standard output.
+
+    Raises:
+        InputError: the file cannot be read, its columns are not recognized, or it holds nothing to learn.
+    """
+    options = _parser().parse_args(argv)
+    if options.list:
+        print(shipped_configs.listing())
+        return 0
+    if options.task is None or not options.train:
+        raise InputError("give a task and a file, as in gpt-lightning init classification --train reviews.csv")
+    if any(name.startswith("hub:") for name in options.train):
+        raise InputError("--train: init looks at local files only. Download the dataset, or start from a shipped YAML")
+    print(_configuration(options), end="")
+    return 0
+
+
+def _parser() -> Parser:
+    p = Parser(
+        prog="gpt-lightning init",
+        description="Look at a file and print a short YAML that trains on it: columns, batch size, block size and "
+        "epochs are chosen from what the file holds, and comments say why. Nothing is downloaded. Example: "
+        "gpt-lightning init classification --train reviews.csv > my.yaml; gpt-lightning fit -c my.yaml",
+    )
+    p.add_argument("task", type=TaskName | None, nargs="?", help="classification (or sentiment), ner, qa or pretrain")
+    p.add_argument(
+        "--train",
+        type=str,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files, folders or globs: .txt, .jsonl, .json, .csv, .tsv, .parquet or .conll, each also with .gz",
+    )
+    p.add_argument("--validation", type=str | None, metavar="FILE", help="without it, training rows are held out")
+    p.add_argument("--model", type=str | None, help="model folder or run to start from; without it, train from scratch")
+    for role in _ROLES:
+        p.add_argument(f"--{role}_column", type=str | None, metavar="NAME", help=f"column with the {role}")
+    p.add_argument("--list", action="store_true", help="list the shipped configurations, which -c takes by name")
+    return p
+
+
+def _configuration(options: Any) -> str:
+    """Return the YAML for the user's options."""
+    from gpt_lightning.commands.init import heads, pretrain
+    from gpt_lightning.commands.init.base_model import BaseModel
+    from gpt_lightning.commands.init.document import write
+    from gpt_lightning.data.sources.source import resolve
+
+    flags = {role: options[f"{role}_column"] for role in _ROLES if options[f"{role}_column"] is not None}
+    roles = pretrain.ROLES if options.task == "pretrain" else heads.FINDERS[options.task].ROLES
+    if unused := sorted(flags.keys() - set(roles)):
+        raise InputError(f"--{unused[0]}_column has no effect on {options.task}. Leave it out")
+    resolve(options.train, "--train")
+    has_validation = options.validation is not None
+    if has_validation:
+        resolve(options.validation, "--validation")
+    base = None if options.model is None else BaseModel.read(options.model)
+    if options.task == "pretrain":
+        draft = pretrain.draft(options.train, flags.get("text"), base, has_validation)
+    else:
+        draft = heads.draft(heads.FINDERS[options.task], options.train, flags, base, has_validation)
+    return write(draft, options.task, options.train, options.validation)

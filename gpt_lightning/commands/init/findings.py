@@ -1,0 +1,109 @@
+"""Facts about a file of labeled rows that its configuration depends on."""
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from gpt_lightning.commands.init.choice import Choice
+from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.labeled import Example, Labeled
+from gpt_lightning.data.sources.formats import Row
+from gpt_lightning.data.sources.row_formats import short_repr
+from gpt_lightning.errors import InputError
+from gpt_lightning.tasks import Task
+
+_SHOWN_LABELS: Final = 8
+
+E = TypeVar("E", bound=Example)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Facts about a file of labeled rows.
+
+    Attributes:
+        task: the task to train.
+        module: the data module that reads the rows.
+        arguments: arguments of the data module that differ from its defaults, such as columns.
+        model: arguments of the task that differ from its defaults.
+        texts: the text of each valid row.
+        extra_tokens: number of tokens that the model reads besides the text, such as those of a question.
+        summary: sentences about rows and labels.
+        monitor: the metric that chooses the best checkpoint.
+        attention: attention of a backbone that is trained from scratch.
+        min_block_size: length of the shortest block that always works, in tokens.
+    """
+
+    task: type[Task]
+    module: type[DataModule]
+    arguments: Mapping[str, Any]
+    model: Mapping[str, Any] = field(default_factory=dict)
+    texts: Sequence[str]
+    extra_tokens: int = 1
+    summary: str
+    monitor: Any
+    attention: str = "bidirectional"
+    min_block_size: int = 32
+
+
+def parse(make: Callable[..., Labeled[E]], rows: Sequence[Row]) -> tuple[list[E], dict[str, Choice]]:
+    """Return the valid examples among some rows, and the arguments of the data module that the others call for.
+
+    Args:
+        make: constructor of the data module, with its columns; it takes ``id_column``.
+        rows: the rows.
+
+    Raises:
+        InputError: no row is valid.
+    """
+    examples, errors = _valid(make(), rows)
+    arguments: dict[str, Choice] = {}
+    if any("is taken by" in error for error in errors):
+        renumbered, others = _valid(make(id_column=""), rows)
+        if len(others) < len(errors):
+            examples, errors = renumbered, others
+            arguments["id_column"] = Choice("", "the ids in the file are not unique, so rows are numbered")
+    if not examples:
+        raise InputError(errors[0])
+    if errors:
+        why = f"{len(errors):,} of {len(errors) + len(examples):,} rows are invalid, the first is {errors[0]}"
+        arguments["on_bad_row"] = Choice("skip", why)
+    return examples, arguments
+
+
+def _valid(module: Labeled[E], rows: Sequence[Row]) -> tuple[list[E], list[str]]:
+    """Return the valid examples and the errors of the other rows."""
+    examples: list[E] = []
+    errors: list[str] = []
+    places: dict[str | None, str] = {}
+    for example in module.parse_rows(iter(rows), "train", has_labels=True):
+        if isinstance(example, InputError):
+            errors.append(str(example))
+        elif example.id in places:
+            errors.append(f"{example.where}: the id {short_repr(example.id)} is taken by {places[example.id]}")
+        else:
+            places[example.id] = example.where
+            examples.append(example)
+    return examples, errors
+
+
+def lengths(texts: Sequence[str], name: str = "Texts") -> str:
+    """Return a sentence about the lengths of texts, in words and characters; ``name`` is what they are."""
+    words, characters = ([measure(text) for text in texts] for measure in (lambda text: len(text.split()), len))
+    return (
+        f"{name} have a median of {statistics.median_low(words):,} words ({statistics.median_low(characters):,} "
+        f"characters), the longest has {max(words):,} ({max(characters):,})."
+    )
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural unless it is 1."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def counts(labels: Counter[str], noun: str) -> str:
+    """Return the number of labels and how often each occurs, the most frequent first."""
+    shown = ", ".join(f"{short_repr(name)} {count:,}" for name, count in labels.most_common(_SHOWN_LABELS))
+    return f"{count(len(labels), noun)}: {shown}{', …' * (len(labels) > _SHOWN_LABELS)}."

@@ -1,0 +1,113 @@
+"""Configuration of a task head for a file of labeled rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import yaml
+
+from gpt_lightning.commands import shipped_configs
+from gpt_lightning.commands.init import classification, ner, qa, sizes
+from gpt_lightning.commands.init.base_model import BaseModel
+from gpt_lightning.commands.init.choice import Choice
+from gpt_lightning.commands.init.columns import Columns
+from gpt_lightning.commands.init.document import Draft
+from gpt_lightning.commands.init.findings import Findings
+from gpt_lightning.data.sources.source import read_rows
+from gpt_lightning.tasks import SequenceClassification
+from gpt_lightning.tokenizers.build import train_bpe
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
+
+FINDERS: Final = {"classification": classification, "sentiment": classification, "ner": ner, "qa": qa}
+"""Name of a task -> the module that finds the facts for it."""
+
+_SAMPLE: Final = 2000
+_BACKBONES: Final = {"bidirectional": "llama_nano_encoder", "causal": "llama_nano_decoder"}
+
+
+def draft(
+    finder: Any, train: list[str], flags: Mapping[str, str], base: BaseModel | None, has_validation: bool
+) -> Draft:
+    """Return the configuration for labeled rows.
+
+    Args:
+        finder: the module that finds the facts for a task, one of ``FINDERS``.
+        train: files, folders or globs.
+        flags: role of a column -> its name, where the user gives it.
+        base: the pretrained model to start from; None trains from scratch.
+        has_validation: a file of validation rows was given.
+
+    Raises:
+        InputError: the rows cannot be read or recognized, or hold nothing to learn.
+    """
+    rows = list(read_rows(train, split="train", key="--train"))
+    found: Findings = finder.find(rows, Columns(rows, flags))
+    tokenizer = sizes.tokenizer(sum(map(len, found.texts)))
+    lengths = token_lengths(found.texts, tokenizer.value, base)
+    most = None if base is None else base.block_size
+    is_cut = found.task is SequenceClassification
+    block = sizes.block_size(lengths, found.extra_tokens, found.min_block_size, most, is_cut)
+    fraction = sizes.validation_fraction(len(found.texts))
+    num_rows = len(found.texts) if has_validation else round(len(found.texts) * (1 - fraction.value))
+    is_pretrained = base is not None and not base.is_small
+    batch = sizes.batch_size(num_rows, block.value, is_pretrained)
+    epochs = sizes.epochs(num_rows, batch.value, is_pretrained)
+    warmup = min(50, epochs.value * -(-num_rows // batch.value) // 10)
+    return Draft(
+        task=found.task,
+        module=found.module,
+        summary=found.summary,
+        trainer={"max_epochs": epochs},
+        model={
+            **(_from_scratch(found, block) if base is None else _from_base(found, base, block)),
+            **found.model,
+            "optimizer": _optimizer(base),
+            "schedule": {"kind": "linear", "warmup_steps": warmup, "min_ratio": 0.0},
+        },
+        data={
+            **({} if has_validation else {"validation_fraction": fraction}),
+            **found.arguments,
+            **({} if base is not None else {"tokenizer": tokenizer}),
+            "batch_size": batch,
+        },
+        others={"checkpoints": {"monitor": found.monitor, "mode": "max"}},
+    )
+
+
+def token_lengths(texts: Sequence[str], tokenizer: str, base: BaseModel | None) -> list[int]:
+    """Return the lengths of a sample of texts, by the model's tokenizer or by one that is trained on the sample."""
+    sample = texts[:: max(1, len(texts) // _SAMPLE)]
+    chosen: Tokenizer = train_bpe(sample, int(tokenizer.removeprefix("bpe:"))) if base is None else base.tokenizer
+    return [len(ids) for ids in chosen.encode_batch(list(sample))]
+
+
+def _from_scratch(findings: Findings, block: Choice) -> dict[str, Any]:
+    name = _BACKBONES[findings.attention]
+    shape = yaml.safe_load((shipped_configs.folder() / "backbone" / f"{name}.yaml").read_text(encoding="utf-8"))
+    why = "0.8M weights and the embeddings; with few rows a pretrained model is better: init --model"
+    return {"backbone": Choice({**shape, "block_size": block}, why)}
+
+
+def _from_base(findings: Findings, base: BaseModel, block: Choice) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "init_from": Choice(base.path, f"{base.num_parameters:,} parameters; shape and tokenizer are the model's")
+    }
+    if not base.may_shorten:
+        if findings.attention == "bidirectional":
+            why = "every token reads the whole text; pretraining was causal"
+            result["backbone"] = {"attention": Choice(findings.attention, why)}
+        return result
+    result["backbone"] = {"block_size": block}
+    if findings.attention == "bidirectional":
+        result["pooling"] = Choice("last", "in a causal model the last token has read all others")
+    if base.is_large:
+        why = "adapters in a frozen backbone save memory; needs pip install 'gpt-lightning[lora]'"
+        result["lora"] = Choice({"r": 16}, why)
+    return result
+
+
+def _optimizer(base: BaseModel | None) -> dict[str, Any]:
+    if base is None or base.is_small:
+        return {"lr": 1.0e-3}
+    if base.is_large:
+        return {"lr": Choice(5.0e-4, "adapters learn at ten times the rate of all weights")}
+    return {"lr": Choice(5.0e-5, "low, so that pretraining is not forgotten"), "beta2": 0.999, "weight_decay": 0.01}

@@ -1,0 +1,17 @@
+"""Choice of the training rows that are held out for validation."""
+
+import hashlib
+from collections.abc import Iterable
+
+
+def hold_out(groups: Iterable[str], fraction: float) -> set[str]:
+    """Return the groups to hold out: ``fraction`` of the distinct ones, at least one if there are two.
+
+    The choice is random, but a function of the groups alone: seed and order of the rows do not change it.
+
+    Args:
+        groups: the group of each row; rows of one group stay together.
+        fraction: the part to hold out, in (0, 1).
+    """
+    order = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode(errors="surrogatepass")).digest())
+    return set(order[: min(max(1, round(fraction * len(order))), len(order) - 1)])
