@@ -121,7 +121,6 @@ def redirection(command: str) -> tuple[list[str], str]:
 def shortened(arguments: list[str], extra: str = "") -> list[str]:
     """Return a command's arguments with flags that keep it short; those that it has already stay."""
     name = arguments[0]
-    arguments = [_temp(argument) for argument in arguments]
     if any(argument in ("-h", "--print_config") or argument.endswith("help") for argument in arguments):
         return arguments
     flags = shlex.split(_SHORT.get(name, ""))
@@ -141,10 +140,3 @@ def assert_shows(said: str, shown: str, where: str) -> None:
         found = flat.find(part.strip(), place)
         assert found >= 0, f"{where}: the page shows {part.strip()!r}, but the command says\n{said[-2000:]}"
         place = found + len(part.strip())
-
-
-def _temp(argument: str) -> str:
-    for folder in ("configs", "configs/backbone"):
-        if (file := ROOT / folder / f"{argument}.yaml").is_file():
-            return str(file)
-    return argument
