@@ -17,8 +17,8 @@ TASKS: Final = {"classification": "accuracy", "sentiment": "accuracy", "ner": "f
 """What is fine-tuned (``configs/toy_world_<name>.yaml``), and the metric that counts."""
 
 
-def main(argv: list[str]) -> int:
-    """Write the toy world, pretrain, print a sample, fine-tune with and without the backbone, print the table."""
+def parser() -> Parser:
+    """Return the command's options."""
     p = Parser(
         prog="gpt-lightning quickstart",
         description="Write the toy world to data/toy_world, pretrain a nano model on it, and fine-tune four heads on a "
@@ -27,7 +27,12 @@ def main(argv: list[str]) -> int:
     )
     p.add_argument("--max_steps", type=int | None, help="optimizer steps of pretraining; fewer to try it out")
     p.add_argument("--max_epochs", type=int, default=8, help="epochs of each fine-tuning; fewer to try it out")
-    options = p.parse_args(argv)
+    return p
+
+
+def main(argv: list[str]) -> int:
+    """Write the toy world, pretrain, print a sample, fine-tune with and without the backbone, print the table."""
+    options = parser().parse_args(argv)
 
     from gpt_lightning.commands.run.cli import quiet
     from gpt_lightning.errors import InputError

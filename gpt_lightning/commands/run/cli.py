@@ -29,6 +29,8 @@ from gpt_lightning.commands.guard.config_guard import TRUSTED, check
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
 from gpt_lightning.commands.run.command_line import CommandLine, read_predict_shorthand
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
+from gpt_lightning.commands.run.full_help import describe, print_full_help
+from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser, importing_only
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
@@ -74,6 +76,7 @@ class CLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
+            parser_kwargs={"prog": "gpt-lightning"},
             trainer_defaults={
                 # Ours: every rank draws its own rows.
                 "use_distributed_sampler": False,
@@ -89,6 +92,13 @@ class CLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """The Trainer's, without the options that are ours to decide."""
         return {name: skipped | {"verbose", "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Explain the options in the words of the short help."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        assert isinstance(parser, RunParser)
+        describe(parser, subcommand)
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add where a run lives, and what is kept of it."""
@@ -131,9 +141,12 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Read the command line into values, put a checkpoint's values underneath, and complete them with defaults."""
-        subcommand, line = args[0], CommandLine.split(args[1:])
+        subcommand = args[0]
         run = self._subcommand_parsers[subcommand]
         assert isinstance(run, RunParser)
+        if wants_all(args):
+            print_full_help(run, subcommand, args[1:])
+        line = CommandLine.split(args[1:])
         given = self.overrides.get("ckpt_path")
         ckpt_path = line.ckpt_path if given is None else given.value
         saved = None if ckpt_path is None else Saved.read(run, ckpt_path, subcommand, self.allowed)
@@ -279,6 +292,25 @@ class CLI(LightningCLI):
             f"no step was taken, the run stands at step {step}: "
             "look at trainer.max_steps, trainer.max_epochs and trainer.limit_train_batches"
         )
+
+
+class _ParsersOnly(CLI):
+    """Parsers of the subcommands; nothing is parsed, built or run."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = Namespace(subcommand=None)  # type: ignore[no-untyped-call]
+
+    def _set_seed(self) -> None:
+        pass
+
+    def instantiate_classes(self) -> None:
+        pass
+
+
+def subcommand_parsers() -> dict[str, RunParser]:
+    """Return the parser of each subcommand."""
+    parsers = _ParsersOnly(["fit"])._subcommand_parsers
+    return {name: parser for name, parser in parsers.items() if isinstance(parser, RunParser)}
 
 
 @contextlib.contextmanager

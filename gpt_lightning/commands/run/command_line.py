@@ -93,6 +93,18 @@ def _flag_keys(flags: list[str]) -> Iterator[tuple[str, str]]:
             yield full_key(flag.removeprefix("--")), flag
 
 
+def predict_shorthand() -> argparse.ArgumentParser:
+    """Return the parser of the options that stand for a longer one of ``predict``."""
+    p = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    group = p.add_argument_group("Short form")
+    group.add_argument(
+        "--model", help="with --input: a checkpoint, a run folder (its best checkpoint) or a model folder"
+    )
+    group.add_argument("--input", metavar="FILE", help="rows to predict; - reads JSON lines from standard input")
+    group.add_argument("--output", metavar="FILE", help="file to write")
+    return p
+
+
 def read_predict_shorthand(arguments: list[str], stack: ExitStack) -> tuple[list[str], dict[str, Any]]:
     """Read ``--model MODEL --input FILE [--output FILE]`` of ``predict``.
 
@@ -101,10 +113,7 @@ def read_predict_shorthand(arguments: list[str], stack: ExitStack) -> tuple[list
     Returns:
         The other arguments, and the values that these stand for.
     """
-    p = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("--model", "--input", "--output"):
-        p.add_argument(name)
-    options, others = _parse_known(p, arguments)
+    options, others = _parse_known(predict_shorthand(), arguments)
     if options.input is None:
         return arguments, {}
     if options.input == "-":
