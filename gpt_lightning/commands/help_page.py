@@ -6,7 +6,8 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
-from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
+from types import UnionType
+from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 
 MAX_WIDTH: Final = 100
 """Longest line on a wide terminal; longer lines are hard to read."""
@@ -124,7 +125,7 @@ def _kinds(hint: Any) -> Iterator[str]:
         yield "true|false"
     elif get_origin(hint) is Literal:
         yield from map(str, get_args(hint))
-    elif type(None) in get_args(hint) or (get_args(hint) and get_origin(hint) is not list):
+    elif get_origin(hint) in (Union, UnionType):
         for each in get_args(hint):
             if each is not type(None):
                 yield from _kinds(each)

@@ -92,9 +92,9 @@ def test_heads_do_not_either(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--trainer.limit_train_batches=0"], "no step was taken, the run stands at step 0"),
-        (["--trainer.max_steps=0"], "no step was taken, the run stands at step 0"),
-        (["--trainer.max_epochs=0", "--trainer.max_steps=-1"], "no step was taken, the run stands at step 0"),
+        (["--trainer.limit_train_batches=0"], "no step was taken: the run is at step 0"),
+        (["--trainer.max_steps=0"], "no step was taken: the run is at step 0"),
+        (["--trainer.max_epochs=0", "--trainer.max_steps=-1"], "no step was taken: the run is at step 0"),
         (["--data.train=empty.txt"], "empty.txt"),
         (["--data.train=short.txt"], "less than one block of 8"),
     ],
@@ -111,6 +111,6 @@ def test_zero_steps_is_an_error(run: Run, tmp_path: Path, flags: list[str], said
 def test_a_finished_run_has_nothing_left_to_do(run: Run) -> None:
     fit(run)
     code, _, err = run("fit", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0")
-    assert "no step was taken, the run stands at step 4" in err
+    assert "no step was taken: the run is at step 4" in err
     tally("R13", code == 2)
-    assert "nothing was left to do: the run stands at step 4" in fit(run, "--resume=auto")
+    assert "nothing to do: the run has reached step 4 already" in fit(run, "--resume=auto")

@@ -73,8 +73,8 @@ def describe(parser: RunParser, subcommand: str) -> None:
 def print_full_help(parser: RunParser, subcommand: str, arguments: list[str]) -> None:
     """Print every option of a subcommand, with those of the task and the data module that the arguments name."""
     line = CommandLine.split([each for each in arguments if each not in ("-h", "--help", "--help=all", "all")])
-    said = line.read(parser, {})
-    named = [said.get(f"{part}.class_path") for part in ("model", "data")]
+    user = line.read(parser, {})
+    named = [user.get(f"{part}.class_path") for part in ("model", "data")]
     task, module = (None if each is None else class_at(each.value) for each in named)
     sections = sections_of(parser)
     if subcommand == "predict":
