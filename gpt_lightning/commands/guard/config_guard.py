@@ -43,7 +43,7 @@ class Checked:
     """Command line that imports only what is allowed."""
 
     arguments: list[str]
-    """The arguments without ``--allow_import``, which no YAML may contain, and with paths for shipped configurations."""
+    """The arguments without ``--allow_import``, which no YAML may contain; shipped configurations became paths."""
     allowed: tuple[str, ...]
     """Packages that may be imported, and dotted values that no installed package could be imported for."""
 
