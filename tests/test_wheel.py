@@ -125,4 +125,6 @@ def test_shipped_configurations_have_names(installed: Path, tmp_path: Path) -> N
     listed = {line.split()[0] for line in call(program, "init", "--list", folder=tmp_path).splitlines()}
     assert listed == {Path(name).stem for name in CONFIGS if name.count("/") == 1}
     printed = call(program, "fit", "-c", "qa_squad2", "--data.train=a", "--print_config", folder=tmp_path)
-    assert yaml.safe_load(printed)["model"]["init_args"]["backbone"]["n_embd"] == 128, "backbone/llama_nano_decoder.yaml"
+    assert yaml.safe_load(printed)["model"]["init_args"]["backbone"]["n_embd"] == 128, (
+        "backbone/llama_nano_decoder.yaml"
+    )
