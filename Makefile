@@ -31,8 +31,9 @@ real-weights: .venv
 	$(BIN)/python benchmarks/fine_tune.py qa $(DATA)/squadshifts_wiki --model $(MODEL) --examples 96 --batch_size 8 --peer $(PEER)
 	$(BIN)/python benchmarks/published.py $(MODEL) $(DATA)
 
+# One process for each core; a file's tests stay in one process, since they share what is expensive to make.
 test: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 # Every promise of README's table, broken on purpose, hundreds of times: eleven minutes on two cores.
 # make soak DATA=folder_of_data_sets adds texts that are not ours to ship.

@@ -1,0 +1,1 @@
+"""Benchmarks of speed, memory and quality, with the scripts that compare other libraries."""

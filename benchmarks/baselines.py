@@ -1,4 +1,4 @@
-"""What is reached without a network: the majority, a dictionary, shared words; a linear model of bags of words."""
+"""Baselines without a neural network: majority label, dictionary, shared words, TF-IDF with logistic regression."""
 
 import json
 from collections import Counter, defaultdict
@@ -15,12 +15,12 @@ Rows = list[dict[str, Any]]
 
 
 def read(folder: Path, split: str) -> Rows:
-    """The rows of a split."""
+    """Read the rows of a split."""
     return [json.loads(line) for line in (folder / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def trivial(folder: Path, config: str) -> float:
-    """The trivial baseline of a configuration's task, on the test rows."""
+    """Return the test score of the trivial baseline for a configuration's task."""
     train, test = read(folder, "train"), read(folder, "test")
     if config.startswith(("slots", "ner")):
         return dictionary(train, test)
@@ -31,7 +31,7 @@ def trivial(folder: Path, config: str) -> float:
 
 
 def dictionary(train: Rows, test: Rows) -> float:
-    """Entity F1 of giving each word the tag that it mostly has in training, and ``O`` to unknown ones."""
+    """Return the entity F1 of giving each word its most frequent training tag, and ``O`` to unknown words."""
     from seqeval.metrics import f1_score  # type: ignore[import-untyped]
 
     seen: dict[str, Counter[str]] = defaultdict(Counter)
@@ -44,7 +44,10 @@ def dictionary(train: Rows, test: Rows) -> float:
 
 
 def nearest_sentence(train: Rows, test: Rows) -> float:
-    """F1 of the sentence that shares most words with the question; of no answer, where that is mostly right."""
+    """Return the F1 of the sentence that shares most words with the question.
+
+    If some training questions have no answer, return the score of never answering, which is higher.
+    """
     if any(row["is_impossible"] for row in train):
         return float(sum(row["is_impossible"] for row in test) / len(test))
     total = 0.0
@@ -57,8 +60,10 @@ def nearest_sentence(train: Rows, test: Rows) -> float:
 
 
 def bag_of_words(folder: Path) -> float:
-    """Accuracy of logistic regression on TF-IDF of words and pairs of words; how strongly it is regularised is chosen
-    on the validation rows."""
+    """Return the test accuracy of logistic regression on TF-IDF features of words and word pairs.
+
+    The validation rows select the regularization.
+    """
     train, validation, test = (read(folder, split) for split in ("train", "validation", "test"))
 
     def fit(strength: float) -> Any:

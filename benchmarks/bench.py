@@ -1,12 +1,12 @@
-"""Every claim about speed, measured anew, in one table.
+"""Run all performance benchmarks and write their results as one table.
 
     python benchmarks/bench.py DATA PEERS [--model MODEL] [--bare PYTHON] [--output benchmarks/RESULTS.md]
         [--only generate,start]
 
-DATA is the folder of data sets, PEERS that of the scripts which measure others, MODEL that of a published model (as
-``smollm2.py`` makes one), which texts are generated from, and PYTHON the interpreter of an environment with nothing
-but the package, whose start is measured beside that of this one. Each program prints rows of the table. One after the
-other, on an otherwise idle machine.
+DATA is the folder of the datasets. PEERS is the folder of the scripts that measure other libraries. MODEL is the folder
+of a pretrained model for text generation, such as ``smollm2.py`` makes. PYTHON is the interpreter of an environment
+that contains only this package; its start-up time is compared with that of the current environment. The programs run
+one after the other and print rows of the table. Nothing else should run on the machine.
 """
 
 import argparse
@@ -23,22 +23,22 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "configs"
 PACKAGES = ("torch", "lightning", "tokenizers", "transformers", "accelerate", "litgpt")
-HEAD = "| what | ours | beside | ratio (above 1: ours is ahead) |\n|---|---:|---:|---:|"
+HEAD = "| benchmark | ours | compared with | ratio (above 1: ours is better) |\n|---|---:|---:|---:|"
 
 
 def shape(*numbers: int) -> list[str]:
-    """Layers, heads, width, T, B, vocabulary and steps, as ``train_step.py`` takes them."""
+    """Return layers, heads, width, T, B, vocabulary and steps as arguments of ``train_step.py``."""
     return [str(number) for number in numbers]
 
 
 def programs(data: Path, peers: Path, model: Path | None, bare: Path | None, folder: Path) -> dict[str, list[str]]:
-    """Name -> a program and its arguments."""
+    """Return name -> a program and its arguments."""
     step, tune = ["--peers", str(peers / "train_step.py")], ["--peer", str(peers / "hf_finetune.py")]
     shakespeare, books = data / "tinyshakespeare", data / "standardebooks"
     recipes = [str(CONFIGS / f"pretrain_shakespeare_char{name}.yaml") for name in ("", "_fast")]
     texts = [f"--{split}={shakespeare}/{split}.txt" for split in ("train", "validation")]
     pythons = [] if bare is None else [str(bare.absolute()), sys.executable]
-    written = [] if model is None else [str(model.resolve()), "--text", str(books / "test.jsonl")]
+    generation = [] if model is None else [str(model.resolve()), "--text", str(books / "test.jsonl")]
     return {
         "time_to_loss": ["time_to_loss.py", *recipes, *texts, "--every", "27", "--rounds", "1"],
         "train_step": ["train_step.py", *shape(6, 6, 384, 256, 8, 4096, 12), *step],
@@ -48,8 +48,8 @@ def programs(data: Path, peers: Path, model: Path | None, bare: Path | None, fol
         "fine_tune_rt_polarity": ["fine_tune.py", "sentiment", str(data / "rt_polarity"), *tune],
         "fine_tune_wnut17": ["fine_tune.py", "ner", str(data / "wnut17"), *tune],
         "fine_tune_banking77": ["fine_tune.py", "sentiment", str(data / "banking77"), *tune],
-        "generate": ["generate.py", *written],
-        "tokenise": ["tokenise.py", str(books / "train.jsonl"), str(folder / "bpe.json")],
+        "generate": ["generate.py", *generation],
+        "tokenization": ["tokenization.py", str(books / "train.jsonl"), str(folder / "bpe.json")],
         "data": ["data.py"],
         "start": ["start.py", *pythons, "--rounds", "3"],
         "growth": ["growth.py"],
@@ -57,21 +57,21 @@ def programs(data: Path, peers: Path, model: Path | None, bare: Path | None, fol
 
 
 def environment() -> str:
-    """What the figures depend on."""
+    """Return one line about the CPU and the versions that the results depend on."""
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    processor = names[0].partition(": ")[2] if names else platform.processor()
-    there = [name for name in PACKAGES if importlib.util.find_spec(name)]
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in there)
-    return f"{processor}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}."
+    cpu = names[0].partition(": ")[2] if names else platform.machine()
+    installed = [name for name in PACKAGES if importlib.util.find_spec(name)]
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in installed)
+    return f"{cpu}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}."
 
 
 def main() -> None:
-    """Run them all; write the table as it grows."""
+    """Run the programs, and write the table after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("peers", type=Path)
-    parser.add_argument("--model", type=Path, help="a published model; random weights of its shape otherwise")
-    parser.add_argument("--bare", type=Path, help="of an environment without what the tests need")
+    parser.add_argument("--model", type=Path, help="folder of a pretrained model; default: random weights")
+    parser.add_argument("--bare", type=Path, help="interpreter of an environment that contains only this package")
     parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
     parser.add_argument("--only", help="names of programs, separated by commas")
     options = parser.parse_args()
@@ -82,8 +82,9 @@ def main() -> None:
         chosen = programs(options.data.resolve(), options.peers.resolve(), options.model, options.bare, folder)
         if options.only:
             chosen = {each: chosen[each] for each in options.only.split(",")}
-        if "tokenise" in chosen:
-            train = ["--train", chosen["tokenise"][1], "--vocab_size", "4096", "--output", chosen["tokenise"][2]]
+        if "tokenization" in chosen:
+            train = ["--train", chosen["tokenization"][1], "--vocab_size", "4096"]
+            train += ["--output", chosen["tokenization"][2]]
             subprocess.run([sys.executable, "-m", "gpt_lightning", "tokenizer", "train", *train], check=True)
         for each, (program, *arguments) in chosen.items():
             start = time.perf_counter()

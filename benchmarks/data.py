@@ -1,9 +1,9 @@
-"""What data costs: opening shards, taking batches beside a training step, and shuffling.
+"""Cost of data loading: opening shards, making a batch compared with a training step, and shuffling.
 
     python benchmarks/data.py
 
-Ten gigabytes of shards are files with headers and holes: opening reads no more of them. Batches are those of the shapes
-that ``train_step.py`` is quoted for, and so are the steps.
+The ten gigabytes of shards are sparse files with headers, as opening a shard reads only its header. Batches and steps
+have the shapes for which the results page quotes ``train_step.py``.
 """
 
 import argparse
@@ -30,11 +30,11 @@ from gpt_lightning.tokenizers.build import train_characters
 GIGABYTES = 10
 BATCHES = 200
 SHAPES = ((6, 6, 384, 256, 8, 4096, 12), (4, 4, 128, 64, 12, 65, 12))
-"""What ``SHAPE`` names, the steps included."""
+"""Values of the fields in ``SHAPE``."""
 
 
 def write(folder: Path, shards: int, tokens: int) -> None:
-    """Shards of so many random tokens each."""
+    """Write shards of ``tokens`` random tokens each."""
     tokenizer = train_characters(["abcdefghijklmnopqrstuvwxyz"])
     writer = ShardWriter(folder, tokenizer, tokens)
     writer.write(np.random.default_rng(0).integers(2, 28, shards * tokens))
@@ -42,7 +42,7 @@ def write(folder: Path, shards: int, tokens: int) -> None:
 
 
 def stretch(path: Path) -> None:
-    """Make a shard as long as they get, with nothing in it."""
+    """Extend a shard to the maximum size with a hole in the file."""
     header = json.loads(path.read_bytes()[12:_HEADER_BYTES])
     header["count"] = SHARD_TOKENS
     size = SHARD_TOKENS * np.dtype(header["dtype"]).itemsize
@@ -52,7 +52,7 @@ def stretch(path: Path) -> None:
 
 
 def opening() -> tuple[float, int]:
-    """Seconds to open many shards, and how many bytes they have."""
+    """Return the seconds to open many shards, and their size in bytes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder, GIGABYTES * 10**9 // (2 * SHARD_TOKENS) + 1, 1)
@@ -67,7 +67,7 @@ def opening() -> tuple[float, int]:
 
 
 def batch_seconds(block_size: int, batch_size: int) -> float:
-    """The median time to take one batch, in this process, without workers."""
+    """Return the median time to make one batch in this process, without workers."""
     with tempfile.TemporaryDirectory() as name:
         write(Path(name), 1, block_size * batch_size * (BATCHES + 1) + 1)
         stream = TokenStream(Path(name))
@@ -78,24 +78,24 @@ def batch_seconds(block_size: int, batch_size: int) -> float:
 
 
 def step_seconds(shape: tuple[int, ...]) -> float:
-    """The median training step of that shape, through the whole stack."""
+    """Return the median time of a complete training step of a shape."""
     options = argparse.Namespace(**dict(zip(SHAPE, shape, strict=True)))
     options.activation_checkpointing = options.muon = options.gpu = False
     return ours(options)[0] / 1000
 
 
 def main() -> None:
-    """Rows of a table."""
+    """Print rows of a table."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     seconds, size = opening()
     print(f"| opening {size / 1e9:.1f} GB of shards, ms | {1000 * seconds:.1f} | | |", flush=True)
-    held = [len(pickle.dumps(Permutation(size, 0))) for size in (10**6, 10**12)]
-    print(f"| bytes of an order of 10^6 rows, and of 10^12 | {held[0]} | {held[1]} | {held[1] / held[0]:.2f} |")
+    sizes = [len(pickle.dumps(Permutation(size, 0))) for size in (10**6, 10**12)]
+    print(f"| bytes of a permutation of 10^6 and of 10^12 rows | {sizes[0]} | {sizes[1]} | {sizes[1] / sizes[0]:.2f} |")
     for shape in SHAPES:
         layers, _, width, block_size, batch_size, *_ = shape
         batch, step = batch_seconds(block_size, batch_size), step_seconds(shape)
-        what = f"a batch of {batch_size} x {block_size}, ms (step: {layers} layers, {width} wide)"
-        print(f"| {what} | {1000 * batch:.3f} | {1000 * step:.1f} | {batch / step:.4f} |", flush=True)
+        row = f"a batch of {batch_size} x {block_size}, ms (step: {layers} layers, {width} wide)"
+        print(f"| {row} | {1000 * batch:.3f} | {1000 * step:.1f} | {batch / step:.4f} |", flush=True)
 
 
 if __name__ == "__main__":

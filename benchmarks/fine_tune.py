@@ -1,11 +1,11 @@
-"""Examples a second of fine-tuning through the whole stack, beside Hugging Face's Trainer with dynamic padding.
+"""Examples per second of fine-tuning, compared with Hugging Face's Trainer with dynamic padding.
 
     python benchmarks/fine_tune.py sentiment|ner|qa DATA --peer ../shared/bench/hf_finetune.py [--examples 1024]
         [--model FOLDER] [--batch_size 16] [--turns 3]
 
-DATA is the folder of rt_polarity, wnut17 or squadshifts_wiki. Both train the same model with the same tokenizer on as
-many of its rows, one epoch, several times in turn; medians and the ratio. The model is that of FOLDER, or a small
-random Llama shape. Time is that of the training loop; memory is the process's peak.
+DATA is the folder of rt_polarity, wnut17 or squadshifts_wiki. Both train the same model with the same tokenizer for one
+epoch on the same rows, several times in turn. The model is that of FOLDER, or a small random Llama. The results are
+medians of the time of the training loop and of the process's peak memory.
 """
 
 import argparse
@@ -31,21 +31,23 @@ TASKS = {
     "ner": ("TokenClassification", "SequenceTagging", 256),
     "qa": ("QuestionAnswering", "ReadingComprehension", 384),
 }
-"""What the peer calls a task -> its class, that of its data, and the longest text in tokens, as the peer has it."""
+"""Task name of the peer -> task class, data module class, and the peer's maximum number of tokens."""
 
 
 class Clock(L.Callback):
-    """Seconds from the first batch to the last."""
+    """Callback that measures the time of the training loop."""
 
     def on_train_start(self, *_: Any) -> None:
+        """Start the clock."""
         self.start = time.perf_counter()
 
     def on_train_end(self, *_: Any) -> None:
+        """Stop the clock."""
         self.seconds = time.perf_counter() - self.start
 
 
 def ours(task: str, folder: Path, batch_size: int, model_folder: Path | None) -> dict[str, float]:
-    """Train through the command line's class; examples a second and the peak memory in MB."""
+    """Train through the command line; return the examples per second and the peak memory in MB."""
     from gpt_lightning.commands.run.cli import CLI, quiet
 
     class TimedCLI(CLI):
@@ -69,7 +71,7 @@ def ours(task: str, folder: Path, batch_size: int, model_folder: Path | None) ->
             *("fit", f"--model={model}", f"--data={data}", *shape),
             *(f"--data.train={folder}/train.jsonl", f"--data.batch_size={batch_size}"),
             *(f"--log_dir={folder}/logs", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.devices=1"),
-            # As in the peer, nothing is saved: that is a matter of the disk.
+            # As in the peer, no checkpoint is saved, because its time depends on the disk.
             *("--trainer.enable_progress_bar=false", "--trainer.enable_checkpointing=false"),
         ]
     )
@@ -81,7 +83,7 @@ def ours(task: str, folder: Path, batch_size: int, model_folder: Path | None) ->
 
 
 def draw_rows(data: Path, folder: Path, examples: int) -> None:
-    """As many rows for both sides, and a few that the peer is measured on."""
+    """Write the training rows for both sides, and a few test rows that the peer needs."""
     lines = (data / "train.jsonl").read_text(encoding="utf-8").splitlines()
     random.Random(0).shuffle(lines)
     (folder / "train.jsonl").write_text("\n".join(lines[:examples]) + "\n", encoding="utf-8")
@@ -89,7 +91,7 @@ def draw_rows(data: Path, folder: Path, examples: int) -> None:
 
 
 def make_model(data: Path, folder: Path) -> None:
-    """A tokenizer, and a Hugging Face folder of the small shape, without weights."""
+    """Write a tokenizer and the Hugging Face configuration of the small model, without weights."""
     from gpt_lightning.tokenizers.build import train_bpe
 
     rows = map(json.loads, (data / "train.jsonl").read_text(encoding="utf-8").splitlines())
@@ -111,23 +113,23 @@ def make_model(data: Path, folder: Path) -> None:
 
 
 def measure(command: list[str], cwd: Path) -> dict[str, float]:
-    """Run one side in a process of its own; what its last line with numbers says."""
+    """Run one side in a process of its own, and return the numbers that it prints."""
     output = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, check=True).stdout
     found = dict(re.findall(r"'(examples_per_s|peak_mb)': ([\d.]+)", output))
     return {name: float(value) for name, value in found.items()}
 
 
 def main() -> None:
-    """Three of each in turn."""
+    """Run the sides in turn, and print rows of the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("data", type=Path)
     parser.add_argument("--peer", type=Path, help="the peer's script")
     parser.add_argument("--examples", type=int, default=1024)
-    parser.add_argument("--model", type=Path, help="a Hugging Face folder; without it, a small random shape")
+    parser.add_argument("--model", type=Path, help="a Hugging Face folder; default: a small random model")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--ours", action="store_true", help="only train, in this process, on a prepared folder")
+    parser.add_argument("--ours", action="store_true", help="only train ours, in this process, on a prepared folder")
     options = parser.parse_args()
     model = None if options.model is None else options.model.resolve()
     if options.ours:
@@ -151,11 +153,11 @@ def main() -> None:
             for side, command in sides.items():
                 found[side].append(measure(command, folder))
                 print(f"{turn + 1}. {side}: {found[side][-1]}", flush=True)
-        for value, what in (("examples_per_s", "examples/s"), ("peak_mb", "peak memory, MB")):
+        for value, unit in (("examples_per_s", "examples/s"), ("peak_mb", "peak memory, MB")):
             medians = [statistics.median(each[value] for each in runs) for runs in found.values()]
             for other in medians[1:]:
                 ratio = medians[0] / other if value == "examples_per_s" else other / medians[0]
-                row = f"fine-tuning on {options.data.name}, {what}"
+                row = f"fine-tuning on {options.data.name}, {unit}"
                 print(f"| {row} | {medians[0]:,.1f} | HF Trainer {other:,.1f} | {ratio:.2f} |")
 
 

@@ -1,13 +1,14 @@
-"""Tokens a second of greedy text, ours beside Hugging Face's ``generate``, and what reading the weights allows.
+"""Tokens per second of greedy decoding, compared with Hugging Face's ``generate`` and with the memory bandwidth.
 
     python benchmarks/generate.py [MODEL] [--text FILE] [--tokens 64] [--rounds 3]
 
-MODEL is a folder of a language model; without one, random weights of SmolLM2-135M's shape, which take the same time.
-Both sides are float32 and keep keys and values; each run is a process of its own that has made the text once before.
-The limit is one pass over as many bytes as the weights a token, or, for a batch, a row of tokens.
-With MODEL, a single stream is also measured as it is by default, guessed ahead where it repeats itself, over the texts
-that follow ten prompts, each 200 tokens long: how much that gains depends on the text, and random weights say nothing.
-With FILE, a .jsonl with texts, there is the perplexity of its first 16,384 tokens beside weights of eight bits.
+MODEL is the folder of a language model. The default is random weights of SmolLM2-135M's shape, which take the same
+time. Both sides use float32 and a key/value cache. Each run is a process of its own, with a warm-up. The limit is one
+pass over the weights in memory for each decode step.
+
+With MODEL, single-stream decoding is also measured with prompt-lookup speculative decoding, the default, on the
+continuations of ten prompts, each 200 tokens long. Its gain depends on the text, so random weights show nothing. With
+FILE, a .jsonl with texts, the perplexity of its first 16,384 tokens is compared between float32 and int8 weights.
 """
 
 import argparse
@@ -42,7 +43,7 @@ PROMPTS = (
     "It was a dark and stormy night, and",
 )
 TEXT = 200
-"""Tokens of each text."""
+"""Number of tokens in each text."""
 SHAPE = {
     "vocab_size": 49152,
     "hidden_size": 576,
@@ -55,7 +56,7 @@ SHAPE = {
 
 
 def make_model(folder: Path) -> None:
-    """A folder of random weights, with a tokenizer that it does not need more of."""
+    """Write a model folder with random weights, and a tokenizer that can encode ``PROMPT``."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from gpt_lightning.tokenizers.build import train_characters
@@ -66,7 +67,7 @@ def make_model(folder: Path) -> None:
 
 
 def ours(folder: Path, options: argparse.Namespace) -> float:
-    """Seconds that ``tokens`` tokens of each row take, once each prompt is read."""
+    """Return the seconds for ``tokens`` decode steps after the prefill, summed over the prompts."""
     from gpt_lightning.models.generation.generate import Sampling, generate
     from gpt_lightning.models.generation.int8 import quantize
     from gpt_lightning.tasks import CausalLM
@@ -78,17 +79,17 @@ def ours(folder: Path, options: argparse.Namespace) -> float:
         task.head = quantize(task.backbone, task.head)
 
     def run(prompt: str) -> float:
-        made = generate(
+        tokens = generate(
             task.backbone,
             task.head,
             prompt_ids(tokenizer.encode(prompt), options.batch, options.context),
             max_new_tokens=options.tokens + 1,
             sampling=Sampling(temperature=0.0),
-            guess=options.guess,
+            use_prompt_lookup=options.prompt_lookup,
         )
-        next(made)  # reads the prompt
+        next(tokens)  # prefill
         start = time.perf_counter()
-        assert sum(1 for _ in made) == options.tokens
+        assert sum(1 for _ in tokens) == options.tokens
         return time.perf_counter() - start
 
     run(PROMPT)
@@ -97,7 +98,7 @@ def ours(folder: Path, options: argparse.Namespace) -> float:
 
 @torch.inference_mode()
 def perplexities(folder: Path, text: Path) -> tuple[float, float]:
-    """Of a text's first tokens, 1,024 at a time, with all bits of the weights and with eight."""
+    """Return the perplexity of a text's first tokens, in blocks of 1,024, with float32 and with int8 weights."""
     from gpt_lightning.models.generation.int8 import quantize
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.load import load_task
@@ -117,8 +118,8 @@ def perplexities(folder: Path, text: Path) -> tuple[float, float]:
     return exact, perplexity()
 
 
-def theirs(folder: Path, options: argparse.Namespace) -> float:
-    """The same by ``generate``; a prompt's time is that of a run for a single token."""
+def hugging_face(folder: Path, options: argparse.Namespace) -> float:
+    """Return the same for Hugging Face's ``generate``, minus the time of a run for one token, which is the prefill."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
@@ -137,13 +138,13 @@ def theirs(folder: Path, options: argparse.Namespace) -> float:
 
 
 def prompt_ids(ids: list[int], batch: int, context: int | None) -> torch.Tensor:
-    """(B, T): the prompt once a row, or as many tokens of it again and again as ``context`` says."""
+    """Return the prompt in each row, repeated to ``context`` tokens if given: (B, T)."""
     row = ids if context is None else (ids * context)[:context]
     return torch.tensor([row] * batch)
 
 
 def limit(folder: Path) -> float:
-    """Rows of tokens a second, if a row took one pass over the weights and nothing else."""
+    """Return the decode steps per second if a step were only one pass over the weights in memory."""
     from safetensors import safe_open
 
     with safe_open(folder / "model.safetensors", "pt") as file:
@@ -160,7 +161,7 @@ def limit(folder: Path) -> float:
 def measure(
     side: str, folder: Path, tokens: int, *flags: str, batch: int = 1, prompts: int = 1, context: int = 0
 ) -> float:
-    """Tokens a second, of all rows together, of one side in a process of its own."""
+    """Measure one side in a process of its own; return the tokens per second, summed over the rows."""
     command = [sys.executable, __file__, str(folder), "--side", side, f"--tokens={tokens}", f"--batch={batch}"]
     command += [f"--prompts={prompts}", *([f"--context={context}"] if context else []), *flags]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
@@ -171,46 +172,46 @@ def measure(
 
 
 def in_turn(folder: Path, tokens: int, rounds: int, *flags: str, batch: int = 1, prompts: int = 1) -> dict[str, float]:
-    """Medians of tokens a second: ours, ours with weights of eight bits, Hugging Face's, and what memory allows."""
+    """Return the median tokens per second of ours, ours with int8 weights, Hugging Face, and the memory limit."""
     sides: dict[str, list[float]] = {"ours": [], "int8": [], "hf": [], "limit": []}
     for _ in range(rounds):
         for side in ("ours", "int8", "hf"):
             sides[side].append(measure(side, folder, tokens, *flags, batch=batch, prompts=prompts))
-        sides["limit"].append(batch * limit(folder))  # it moves by a fifth within minutes
+        sides["limit"].append(batch * limit(folder))  # it varies by a fifth within minutes
     return {side: statistics.median(values) for side, values in sides.items()}
 
 
-def compare(folder: Path, text: Path | None, tokens: int, rounds: int, *, guessed: bool) -> None:
-    """Both sides in turn; rows of a table."""
+def compare(folder: Path, text: Path | None, tokens: int, rounds: int, *, has_text: bool) -> None:
+    """Run both sides in turn, and print rows of the table; ``has_text`` for a model that writes real text."""
     for batch in BATCHES:
-        show(f"{batch} at a time", in_turn(folder, tokens, rounds, batch=batch))
-    if guessed:
-        what = f"one text of {TEXT} tokens after the other, guessed ahead"
-        show(what, in_turn(folder, TEXT, min(rounds, 2), "--guess", prompts=len(PROMPTS)))
+        show(f"batch of {batch}", in_turn(folder, tokens, rounds, batch=batch))
+    if has_text:
+        row = f"single texts of {TEXT} tokens with prompt lookup"
+        show(row, in_turn(folder, TEXT, min(rounds, 2), "--prompt_lookup", prompts=len(PROMPTS)))
     if text is not None:
         exact, int8 = perplexities(folder, text)
-        print(f"| perplexity with weights of eight bits | {int8:.3f} | float32 {exact:.3f} | {exact / int8:.4f} |")
+        print(f"| perplexity with int8 weights | {int8:.3f} | float32 {exact:.3f} | {exact / int8:.4f} |")
     speeds = {
         context: [measure("ours", folder, tokens, context=context) for _ in range(rounds)] for context in CONTEXTS
     }
     costs = {context: 1000 / statistics.median(values) for context, values in speeds.items()}
     listed = ", ".join(f"{cost:.1f} ms at {context:,}" for context, cost in costs.items())
-    print(f"| a token after so many | {listed} | | {costs[CONTEXTS[-1]] / costs[CONTEXTS[0]]:.2f} |")
+    print(f"| decode step by context length | {listed} | | {costs[CONTEXTS[-1]] / costs[CONTEXTS[0]]:.2f} |")
 
 
-def show(what: str, speeds: dict[str, float]) -> None:
-    """Three rows of the table."""
+def show(row: str, speeds: dict[str, float]) -> None:
+    """Print three rows of the table."""
     mine, int8, other, allowed = (speeds[side] for side in ("ours", "int8", "hf", "limit"))
     print(
-        f"| generation, {what}, tokens/s | {mine:.1f} | Hugging Face {other:.1f} | {mine / other:.2f} |"
-        f"\n| the same, of what reading the weights allows | {mine:.1f} | limit {allowed:.1f} | {mine / allowed:.2f} |"
-        f"\n| the same, with weights of eight bits | {int8:.1f} | Hugging Face {other:.1f} | {int8 / other:.2f} |",
+        f"| generation, {row}, tokens/s | {mine:.1f} | Hugging Face {other:.1f} | {mine / other:.2f} |"
+        f"\n| the same, compared with the memory limit | {mine:.1f} | limit {allowed:.1f} | {mine / allowed:.2f} |"
+        f"\n| the same, with int8 weights | {int8:.1f} | Hugging Face {other:.1f} | {int8 / other:.2f} |",
         flush=True,
     )
 
 
 def main() -> None:
-    """One side, or both in turn."""
+    """Measure one side, or both in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--tokens", type=int, default=64)
@@ -218,22 +219,26 @@ def main() -> None:
     parser.add_argument(
         "--side",
         choices=["ours", "int8", "hf"],
-        help="one side only, in this process; int8: ours with weights of eight bits",
+        help="measure one side in this process; int8: ours with int8 weights",
     )
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--prompts", type=int, default=1, help="texts, one after the other")
-    parser.add_argument("--guess", action="store_true", help="guess ahead, ours only")
-    parser.add_argument("--text", type=Path, help="a .jsonl with texts, for perplexities")
-    parser.add_argument("--context", type=int, help="tokens of the prompt")
+    parser.add_argument("--prompts", type=int, default=1, help="number of texts, one after the other")
+    parser.add_argument("--prompt_lookup", action="store_true", help="use prompt-lookup speculative decoding in ours")
+    parser.add_argument("--text", type=Path, help=".jsonl with texts for the perplexities")
+    parser.add_argument("--context", type=int, help="number of tokens in the prompt")
     options = parser.parse_args()
     if options.side:
-        print(f"{(theirs if options.side == 'hf' else ours)(options.model, options):.4f} s")
+        print(f"{(hugging_face if options.side == 'hf' else ours)(options.model, options):.4f} s")
         return
     with tempfile.TemporaryDirectory() as name:
         if options.model is None:
             make_model(Path(name))
         compare(
-            options.model or Path(name), options.text, options.tokens, options.rounds, guessed=options.model is not None
+            options.model or Path(name),
+            options.text,
+            options.tokens,
+            options.rounds,
+            has_text=options.model is not None,
         )
 
 

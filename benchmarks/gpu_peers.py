@@ -1,9 +1,9 @@
-"""Milliseconds a training step of a GPT-2 shape on a GPU: a plain PyTorch loop, and Hugging Face's Trainer.
+"""Time of a training step of GPT-2 on a GPU: a plain PyTorch loop, and Hugging Face's Trainer.
 
     python benchmarks/gpu_peers.py raw|hf N_LAYER N_HEAD N_EMBD T B VOCAB STEPS
 
-Both as their users would run them there: bfloat16 by autocast, compiled, fused AdamW, gradients clipped. Called by
-``train_step.py --gpu``.
+Both use the usual settings on a GPU: bfloat16 autocast, compilation, fused AdamW, gradient clipping. ``train_step.py
+--gpu`` calls this script.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from benchmarks.train_step import SHAPE, SKIP, Clock
 
 
 class Block(nn.Module):
-    """GPT-2's."""
+    """Transformer block of GPT-2."""
 
     def __init__(self, n_head: int, n_embd: int) -> None:
         super().__init__()
@@ -34,6 +34,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(n_embd, 4 * n_embd), nn.GELU("tanh"), nn.Linear(4 * n_embd, n_embd))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the hidden states: (B, T, C) -> (B, T, C)."""
         heads = self.qkv(self.norm_1(x)).unflatten(-1, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(heads[0], heads[1], heads[2], is_causal=True)
         x = x + self.proj(y.transpose(1, 2).flatten(2))
@@ -41,7 +42,7 @@ class Block(nn.Module):
 
 
 class GPT2(nn.Module):
-    """Tokens to the loss, with all logits in memory."""
+    """GPT-2 with the loss, which keeps all logits in memory."""
 
     def __init__(self, shape: argparse.Namespace) -> None:
         super().__init__()
@@ -54,12 +55,13 @@ class GPT2(nn.Module):
                 nn.init.normal_(p, std=0.02)
 
     def forward(self, ids: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy: two (B, T) int64 -> ()."""
         hidden = self.norm(self.blocks(self.tokens(ids) + self.positions))
         return F.cross_entropy((hidden @ self.tokens.weight.T).flatten(0, 1), labels.flatten())
 
 
 def raw(shape: argparse.Namespace, rows: Tensor, clock: Clock) -> None:
-    """A loop as short as it gets."""
+    """Train with a minimal loop."""
     model = GPT2(shape).cuda()
     compiled = torch.compile(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
@@ -75,7 +77,7 @@ def raw(shape: argparse.Namespace, rows: Tensor, clock: Clock) -> None:
 
 
 def hf(shape: argparse.Namespace, rows: Tensor, clock: Clock) -> None:
-    """The same by the Trainer, on ``GPT2LMHeadModel``."""
+    """Train ``GPT2LMHeadModel`` with Hugging Face's Trainer."""
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
 
     class Stamp(TrainerCallback):  # type: ignore[misc]
@@ -108,7 +110,7 @@ def hf(shape: argparse.Namespace, rows: Tensor, clock: Clock) -> None:
 
 
 def main() -> None:
-    """Print one line, as ``train_step.py`` does."""
+    """Print one line in the format of ``train_step.py``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("peer", choices=("raw", "hf"))
     for name in SHAPE:

@@ -1,11 +1,12 @@
-"""How time and memory of a training step grow, beside how they should.
+"""Growth of the time and memory of a training step, compared with the expected growth.
 
     python benchmarks/growth.py
 
-One number of a small model grows at a time, the others stay. Time should grow as the floating-point operations of a
-step do (matrices, attention, output layer), memory as what is counted: weights, gradients and moments, and for each
-token as many activations in every block; either grows more slowly where a fixed part weighs. An exponent is the slope
-between the two largest points on logarithmic axes. Each point is a process of its own; time is the median of its steps.
+One dimension of a small model grows at a time. The expected time is proportional to the floating-point operations of a
+step (matrices, attention, output layer). The expected memory is that of weights, gradients, optimizer moments, and a
+constant number of activations per token and block. A large fixed part makes the growth slower. An exponent is the slope
+between the two largest points on logarithmic axes. Each point is a process of its own, and its time is the median of
+its steps.
 """
 
 import argparse
@@ -36,7 +37,7 @@ STEPS = 4
 
 
 def train(shape: dict[str, int]) -> dict[str, float]:
-    """Milliseconds a step, MB that the steps took above what was there before, and the operations of one."""
+    """Return the milliseconds per step, the MB that the steps added to the process, and the expected growth of both."""
     from gpt_lightning.models import GPT, GPTConfig
     from gpt_lightning.models.lm_head import LMHead
 
@@ -56,7 +57,7 @@ def train(shape: dict[str, int]) -> dict[str, float]:
         optimizer.zero_grad()
         times.append(time.perf_counter())
     steps = [b - a for a, b in pairwise(times[1:])]
-    # Of attention's scores half are masked, and not computed.
+    # Causal attention computes only half of its scores.
     attention = 12 * config.n_layer * width * T
     flops = backbone.flops_per_token() - attention / 2 + 6 * width * vocab_size
     weights = 16 * backbone.num_parameters()
@@ -64,13 +65,13 @@ def train(shape: dict[str, int]) -> dict[str, float]:
     return {
         "ms": 1000 * statistics.median(steps),
         "mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
-        "ms should": flops * rows * T,
-        "mb should": weights + activations,
+        "ms expected": flops * rows * T,
+        "mb expected": weights + activations,
     }
 
 
-def tokenise(megabytes: int) -> dict[str, float]:
-    """The same of text that becomes shards."""
+def tokenize(megabytes: int) -> dict[str, float]:
+    """Return the same values for turning text into shards."""
     from gpt_lightning.data.shards import tokenize as make_shards
     from gpt_lightning.tokenizers.build import train_bpe
 
@@ -91,11 +92,11 @@ def tokenise(megabytes: int) -> dict[str, float]:
         make_shards(str(file), split="train", text_column="text", tokenizer=tokenizer, cache_dir=Path(name))
         seconds = time.perf_counter() - start
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {"ms": 1000 * seconds, "mb": memory, "ms should": megabytes, "mb should": 1.0}
+    return {"ms": 1000 * seconds, "mb": memory, "ms expected": megabytes, "mb expected": 1.0}
 
 
 def point(arguments: list[str]) -> dict[str, float]:
-    """One point, in a process of its own."""
+    """Measure one point in a process of its own."""
     done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
@@ -104,27 +105,29 @@ def point(arguments: list[str]) -> dict[str, float]:
 
 
 def rows_of(axis: str, values: tuple[int, ...], points: list[dict[str, float]]) -> str:
-    """Both numbers of an axis, as rows of a table."""
+    """Return the time and the memory along an axis as rows of a table."""
     lines = []
-    for key, what in (("ms", "ms"), ("mb", "MB")):
+    for key, unit in (("ms", "ms"), ("mb", "MB")):
 
         def slope(name: str) -> float:
             a, b = points[-2][name], points[-1][name]
             return math.log(max(b, 1e-9) / max(a, 1e-9)) / math.log(values[-1] / values[-2])
 
         found = ", ".join(f"{value:,}: {each[key]:,.0f}" for value, each in zip(values, points, strict=True))
-        lines.append(f"| {what} by {axis} | {found} | exponent {slope(key + ' should'):.2f} | {slope(key):.2f} |")
+        lines.append(
+            f"| {unit} by {axis} | {found} | expected exponent {slope(key + ' expected'):.2f} | {slope(key):.2f} |"
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
-    """All axes; rows of a table."""
+    """Measure all axes, and print rows of a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--point", type=json.loads, help="measure one, in this process")
+    parser.add_argument("--point", type=json.loads, help="measure one point in this process")
     options = parser.parse_args()
     if options.point is not None:
         given: dict[str, Any] = options.point
-        print(json.dumps(tokenise(given["text"]) if "text" in given else train(BASE | given)))
+        print(json.dumps(tokenize(given["text"]) if "text" in given else train(BASE | given)))
         return
     for axis, values in AXES.items():
         points = [point(["--point", json.dumps({axis: value})]) for value in values]

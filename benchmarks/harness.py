@@ -1,11 +1,11 @@
-"""Our adapter for lm-evaluation-harness beside its own HFLM, on the same weights; rows of the README's table.
+"""Our adapter for lm-evaluation-harness compared with its own HFLM, on the same weights.
 
     python benchmarks/harness.py MODEL TASKS_DIR [--tasks blimp] [--limit N] [--threads 2]
 
-MODEL is a folder of Hugging Face's, TASKS_DIR one that ``harness_tasks.py`` wrote. Both sides are float32; time is that
-of the requests, tokenising included, data and weights loaded before. HFLM takes a fixed number of rows: each of
-``--batch_sizes`` is tried on the first rows of the first task of each group, and the fastest is taken. What has been
-measured is kept in ``TASKS_DIR/measured.json``, task by task, and not measured again.
+MODEL is a Hugging Face folder, TASKS_DIR a folder that ``harness_tasks.py`` wrote. Both sides use float32. The time is
+that of the requests with tokenization, after data and weights are loaded. HFLM needs a fixed number of rows per batch:
+each of ``--batch_sizes`` is tried on the first rows of the first task of each group, and the fastest is used. Results
+are stored after each task in ``TASKS_DIR/measured.json`` and not measured again.
 """
 
 import argparse
@@ -31,7 +31,7 @@ TRIED_ROWS = 32
 
 
 class Measured:
-    """What has been measured, in a file that grows with each task."""
+    """Results in a file that is written after each task."""
 
     def __init__(self, file: Path, settings: str) -> None:
         self.file = file
@@ -39,32 +39,32 @@ class Measured:
         self.records: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
     def get(self, side: str, task: str) -> Any:
-        """What is known of a task, or None."""
+        """Return the result of a task, or None."""
         return self.records.get(f"{side} {task} {self.settings}")
 
     def put(self, side: str, task: str, record: Any) -> None:
-        """Keep it."""
+        """Store the result of a task."""
         self.records[f"{side} {task} {self.settings}"] = record
         with atomic_write(self.file) as file:
             file.write(json.dumps(self.records, indent=1).encode())
 
 
 def ours(options: argparse.Namespace) -> LM:
-    """Our adapter."""
+    """Return our adapter."""
     task, tokenizer = load_task(options.model)
     assert isinstance(task, CausalLM)
     return HarnessLM(task.float(), tokenizer, options.batch_tokens)
 
 
-def theirs(options: argparse.Namespace) -> LM:
-    """The harness's adapter of Hugging Face's classes."""
+def hflm(options: argparse.Namespace) -> LM:
+    """Return the harness's own adapter for Hugging Face models."""
     from lm_eval.models.huggingface import HFLM
 
     return HFLM(pretrained=str(options.model), device="cpu", dtype="float32", batch_size=1)
 
 
 def measure(lm: LM, name: str, task: Any, limit: int | None) -> dict[str, Any]:
-    """Scores, answers and seconds of one task."""
+    """Return the scores, answers and seconds of one task."""
     start = time.perf_counter()
     with quiet(bars=False):
         measured = run_tasks(lm, {"tasks": {name: task}}, limit=limit, log_samples=True)
@@ -75,17 +75,17 @@ def measure(lm: LM, name: str, task: Any, limit: int | None) -> dict[str, Any]:
 
 
 def best_batch_size(lm: Any, name: str, task: Any, sizes: list[int]) -> int:
-    """With how many rows at a time their side is the fastest."""
+    """Return the number of rows per batch with which HFLM is fastest."""
     seconds = {}
     for size in sizes:
         lm.batch_size_per_gpu = size
         seconds[size] = measure(lm, name, task, TRIED_ROWS)["seconds"]
-    print(f"  HFLM, {TRIED_ROWS} rows of {name}: " + ", ".join(f"{n} at a time {s:.1f} s" for n, s in seconds.items()))
+    print(f"  HFLM, {TRIED_ROWS} rows of {name}: " + ", ".join(f"batch of {n} {s:.1f} s" for n, s in seconds.items()))
     return min(seconds, key=lambda size: seconds[size])
 
 
 def groups(loaded: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Each group and its tasks; a task outside of any is one of its own."""
+    """Yield each group with its tasks; a task outside all groups is a group of its own."""
     members: dict[str, list[str]] = loaded.get("group_map") or {}
     yield from members.items()
     inside = {name for names in members.values() for name in names}
@@ -93,11 +93,11 @@ def groups(loaded: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
 
 def run_side(side: str, loaded: dict[str, Any], known: Measured, options: argparse.Namespace) -> None:
-    """Measure what is not known yet of one side."""
+    """Measure the tasks of one side that have no result yet."""
     missing = [name for name in loaded["tasks"] if known.get(side, name) is None]
     if not missing:
         return
-    make: Callable[[argparse.Namespace], LM] = ours if side == "ours" else theirs
+    make: Callable[[argparse.Namespace], LM] = ours if side == "ours" else hflm
     with quiet(bars=False):
         lm: Any = make(options)
     for group, names in groups(loaded):
@@ -116,7 +116,7 @@ def run_side(side: str, loaded: dict[str, Any], known: Measured, options: argpar
 
 
 def table(loaded: dict[str, Any], known: Measured) -> Iterator[str]:
-    """Both sides of each task, and of all."""
+    """Yield the rows of the table: each task, and the mean of each group."""
     yield "| task | metric | ours | HFLM | equal | largest difference of an answer | ours, s | HFLM, s | ratio |"
     yield "|---|---|---:|---:|---|---:|---:|---:|---:|"
     for group, names in groups(loaded):
@@ -130,7 +130,7 @@ def table(loaded: dict[str, Any], known: Measured) -> Iterator[str]:
 
 
 def mean(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """What one side measured of several tasks, as if they were one."""
+    """Return the results of several tasks combined into one."""
     metrics = records[0]["scores"]
     return {
         "scores": {metric: sum(each["scores"][metric] for each in records) / len(records) for metric in metrics},
@@ -140,7 +140,7 @@ def mean(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def rows(name: str, mine: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
-    """The lines of one task: one a metric."""
+    """Yield a row for each metric of a task."""
     apart = max(abs(a[0] - b[0]) for a, b in zip(mine["answers"], other["answers"], strict=True))
     same_flags = all(a[1] == b[1] for a, b in zip(mine["answers"], other["answers"], strict=True))
     times = f"{mine['seconds']:.1f} | {other['seconds']:.1f} | {other['seconds'] / mine['seconds']:.2f}"
@@ -151,16 +151,18 @@ def rows(name: str, mine: dict[str, Any], other: dict[str, Any]) -> Iterator[str
 
 
 def main() -> None:
-    """Measure what is missing, print the table."""
+    """Measure the missing results, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="a model's folder")
+    parser.add_argument("model", type=Path, help="model folder")
     parser.add_argument("tasks_dir", type=Path, help="folder of task files")
-    parser.add_argument("--tasks", default="blimp,lambada_openai", help="tasks or groups in it")
+    parser.add_argument("--tasks", default="blimp,lambada_openai", help="tasks or groups in that folder")
     parser.add_argument("--side", choices=[*SIDES, "both"], default="both")
-    parser.add_argument("--limit", type=int, help="the first rows of each task only")
+    parser.add_argument("--limit", type=int, help="number of rows of each task, from the first")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch_tokens", type=int, default=BATCH_TOKENS, help="of our batches")
-    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 4, 16, 64], help="HFLM is tried with these")
+    parser.add_argument("--batch_tokens", type=int, default=BATCH_TOKENS, help="number of tokens in our batches")
+    parser.add_argument(
+        "--batch_sizes", type=int, nargs="+", default=[1, 4, 16, 64], help="batch sizes to try with HFLM"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     settings = f"{options.model.resolve().name}, limit {options.limit}, {options.threads} threads"

@@ -1,10 +1,10 @@
-"""BLiMP and LAMBADA as task files for lm-evaluation-harness that read local data, with no Python in them.
+"""BLiMP and LAMBADA as task files for lm-evaluation-harness that read local data and contain no Python.
 
     python benchmarks/harness_tasks.py DATA OUT
 
-DATA holds ``blimp/test.jsonl`` (uid, good, bad) and ``lambada_openai/test.jsonl`` (context, target). Prompts, targets
-and metrics are those of the harness's own ``blimp`` and ``lambada_openai``; the folder OUT is for ``--include_path``,
-and its files name their data by full paths: write it anew where it is moved.
+DATA contains ``blimp/test.jsonl`` (uid, good, bad) and ``lambada_openai/test.jsonl`` (context, target). Prompts,
+targets and metrics are those of the harness's own ``blimp`` and ``lambada_openai``. OUT is the folder for
+``--include_path``. Its files contain absolute paths, so write them again after moving the folder.
 """
 
 import argparse
@@ -37,7 +37,7 @@ LAMBADA: Mapping[str, Any] = {
 
 
 def rows_of(file: Path) -> list[dict[str, Any]]:
-    """The rows of a ``.jsonl``."""
+    """Read the rows of a ``.jsonl``."""
     with file.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
@@ -57,7 +57,7 @@ def write_task(folder: Path, name: str, split: str, rows: Iterable[Mapping[str, 
 
 
 def write_yaml(file: Path, content: Mapping[str, Any]) -> None:
-    """Write plain values."""
+    """Write plain values as YAML."""
     file.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
@@ -86,9 +86,9 @@ def write(data: Path, out: Path) -> None:
 
 
 def main() -> None:
-    """Write them all."""
+    """Write all tasks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the data sets")
+    parser.add_argument("data", type=Path, help="folder of the datasets")
     parser.add_argument("out", type=Path, help="folder of the task files")
     options = parser.parse_args()
     write(options.data, options.out)

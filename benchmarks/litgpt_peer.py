@@ -1,9 +1,9 @@
-"""Milliseconds a training step of litgpt's model, in GPT-2's shape but for learned positions, which it does not have.
+"""Time of a training step of litgpt's model in GPT-2's shape, without learned positions, which litgpt does not have.
 
     python benchmarks/litgpt_peer.py litgpt N_LAYER N_HEAD N_EMBD T B VOCAB STEPS
 
-A plain loop on a processor: fused AdamW, gradients clipped, all logits in memory. Called by ``train_step.py --peers``
-where litgpt is installed (``pip install --no-deps litgpt``).
+A plain loop on a CPU: fused AdamW, gradient clipping, all logits in memory. ``train_step.py --peers`` calls this script
+if litgpt is installed (``pip install --no-deps litgpt``).
 """
 
 import argparse
@@ -23,7 +23,7 @@ from benchmarks.train_step import SHAPE, SKIP, Clock
 
 
 def main() -> None:
-    """Train it on random tokens."""
+    """Train on random tokens."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("peer", choices=["litgpt"])
     for name in SHAPE:

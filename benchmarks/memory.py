@@ -1,9 +1,9 @@
-"""Peak memory and speed of a training step with a large vocabulary, ours through the whole stack beside others.
+"""Peak memory and time of a training step with a large vocabulary, compared with Hugging Face's Trainer.
 
     python benchmarks/memory.py N_LAYER N_HEAD N_EMBD T B VOCAB STEPS --peers ../shared/bench/train_step.py
 
-Ours runs once as it is and once with activation checkpointing, Hugging Face's Trainer as it is; each run is a process
-of its own, whose peak is that of all its memory. In turn, medians.
+Ours runs with and without activation checkpointing. Each run is a process of its own, and the peak is that of its whole
+memory. The runs alternate, and the results are medians.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from benchmarks.train_step import SHAPE, in_turn
 
 
 def main() -> None:
-    """Measure and compare."""
+    """Measure, and print rows of the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in SHAPE:
         parser.add_argument(name)
@@ -34,11 +34,11 @@ def main() -> None:
     ms, memory = (
         {name: statistics.median(run[number] for run in runs) for name, runs in results.items()} for number in (0, 1)
     )
-    what = f"{options.n_layer} layers, {options.n_embd} wide, T {options.tokens}, B {options.batch}, V {options.vocab}"
+    shape = f"{options.n_layer} layers, {options.n_embd} wide, T {options.tokens}, B {options.batch}, V {options.vocab}"
     for name in list(commands)[:2]:
-        for unit, values in (("peak memory, MB", memory), ("ms a step", ms)):
+        for unit, values in (("peak memory, MB", memory), ("ms per step", ms)):
             mine, other = values[name], values["HF Trainer"]
-            print(f"| {what}, {name}: {unit} | {mine:,.0f} | HF Trainer {other:,.0f} | {other / mine:.2f} |")
+            print(f"| {shape}, {name}: {unit} | {mine:,.0f} | HF Trainer {other:,.0f} | {other / mine:.2f} |")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What fine-tuning a published model reaches on three real data sets; rows of the README's table.
+"""Scores of fine-tuning a pretrained model on three public datasets.
 
     python benchmarks/published.py MODEL DATA
 
-MODEL is the folder of SmolLM2-135M, DATA that of the data sets. One epoch over the rows that the peer's script draws
-(2,000 of rt_polarity, all of wnut17, 1,000 of squadshifts_wiki; seed 0), measured on the whole test split: all weights
-with the peer's settings, LoRA with a rate of its own, and the best settings found. Two trainings run at a time, on one
-core each. What has been measured already is taken from --log_dir.
+MODEL is the folder of SmolLM2-135M, DATA that of the datasets. Each run trains one epoch on the rows that the peer's
+script draws (2,000 of rt_polarity, all of wnut17, 1,000 of squadshifts_wiki; seed 0), and is tested on the whole test
+split. There are three variants: all weights with the peer's settings, LoRA with its own learning rate, and the best
+settings found. Two runs train at the same time, on one core each. Runs with a result in --log_dir are not repeated.
 """
 
 import argparse
@@ -25,7 +25,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 @dataclass(frozen=True)
 class Experiment:
-    """A configuration, its data, how many rows of it (None: all), what counts, and the best settings found."""
+    """Configuration, data folder, number of rows (None for all), metric, and the flags of the best settings."""
 
     config: str
     folder: str
@@ -40,10 +40,10 @@ EXPERIMENTS = (
         "smollm2_ner",
         "wnut17",
         None,
-        "f1",
+        "entity_f1",
         ("--model.optimizer.lr=1.5e-4", "--model.fine_tuning.head_lr=1e-3"),
     ),
-    Experiment("smollm2_qa", "squadshifts_wiki", 1000, "f1", ()),
+    Experiment("smollm2_qa", "squadshifts_wiki", 1000, "answer_f1", ()),
 )
 LORA = ("--model.lora.r=16", "--model.optimizer.lr=5e-4")
 VARIANTS = ("full", "lora", "best")
@@ -51,7 +51,7 @@ VARIANTS = ("full", "lora", "best")
 
 @dataclass(frozen=True)
 class Run:
-    """One training and its test."""
+    """A training run and its test."""
 
     experiment: Experiment
     variant: str
@@ -59,22 +59,22 @@ class Run:
 
     @property
     def metric(self) -> str:
-        """What counts."""
+        """Name of the metric."""
         return self.experiment.metric
 
     @property
     def name(self) -> str:
-        """The run's folder in the log folder."""
+        """Folder of the run below the log folder."""
         return f"published/{self.experiment.config}-{self.variant}-{self.seed}"
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What sets it apart from the configuration."""
+        """Flags of the variant, in addition to the configuration."""
         return {"full": (), "lora": LORA, "best": self.experiment.best}[self.variant]
 
 
 def draw(data: Path, experiment: Experiment, folder: Path) -> Path:
-    """The training rows, as the peer's script draws them."""
+    """Write the training rows that the peer's script draws."""
     lines = (data / experiment.folder / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     if experiment.rows is not None:
         lines = random.Random(0).sample(lines, experiment.rows)
@@ -94,7 +94,7 @@ def execute(run: Run, model: Path, data: Path, log_dir: Path) -> None:
 
 
 def table(runs: list[Run], log_dir: Path) -> Iterator[str]:
-    """The rows of the README's table."""
+    """Yield the rows of the table."""
     yield "| data | metric | " + " | ".join(VARIANTS) + " |"
     yield "|---" * (2 + len(VARIANTS)) + "|"
     for experiment in EXPERIMENTS:
@@ -110,12 +110,14 @@ def table(runs: list[Run], log_dir: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Run what is missing, print the table."""
+    """Run the missing experiments, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="folder of SmolLM2-135M")
-    parser.add_argument("data", type=Path, help="folder of the data sets")
+    parser.add_argument("data", type=Path, help="folder of the datasets")
     parser.add_argument("--log_dir", type=Path, default=Path("logs"))
-    parser.add_argument("--seeds", type=int, default=2, help="of the full runs; the others have one")
+    parser.add_argument(
+        "--seeds", type=int, default=2, help="number of seeds of the full runs; the other variants have one"
+    )
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     runs = [

@@ -1,8 +1,8 @@
-"""A published model in our hands: the same logits, the same text, the same bytes as in Hugging Face's.
+"""Parity with Hugging Face on a pretrained model: logits, greedy text, and the bytes of an export.
 
     python benchmarks/real_weights.py MODEL TEXT
 
-MODEL is a Hugging Face folder, TEXT a file of real text.
+MODEL is a Hugging Face folder, TEXT a text file.
 """
 
 import argparse
@@ -36,10 +36,10 @@ NEW_TOKENS = 64
 
 
 def main() -> None:
-    """Print what was compared."""
+    """Compare, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a Hugging Face folder")
-    parser.add_argument("text", type=Path, help="a file of real text")
+    parser.add_argument("text", type=Path, help="a text file")
     options = parser.parse_args()
     begin = time.perf_counter()
     task, tokenizer = load_task(options.model)
@@ -50,10 +50,10 @@ def main() -> None:
 
     from transformers import AutoModelForCausalLM
 
-    theirs: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32).eval()
+    reference: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32).eval()
     ids = torch.tensor([tokenizer.encode(options.text.read_text(encoding="utf-8")[:20_000])[:1024]])
     with torch.inference_mode():
-        logits = theirs(ids).logits
+        logits = reference(ids).logits
         difference = (task(ids) - logits).abs().max()
     relative = difference / logits.abs().max()
     print(f"logits of {ids.size(1)} tokens of real text differ by {difference:.1e}, {relative:.1e} of the largest")
@@ -66,7 +66,7 @@ def main() -> None:
         )
         ours = [int(token) for token in greedy]
         settings = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}
-        whole = theirs.generate(tokens, attention_mask=torch.ones_like(tokens), eos_token_id=None, **settings)
+        whole = reference.generate(tokens, attention_mask=torch.ones_like(tokens), eos_token_id=None, **settings)
         equal += ours == whole[0, tokens.size(1) :].tolist()
     print(f"greedy text of {NEW_TOKENS} tokens: equal for {equal} of {len(PROMPTS)} prompts")
 

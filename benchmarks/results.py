@@ -1,9 +1,9 @@
-"""What fine-tuning reaches on seven real data sets, from scratch and from a backbone; the README's table.
+"""Scores of fine-tuning on seven public datasets, from scratch and from a pretrained backbone.
 
     python benchmarks/results.py DATA BACKBONE
 
-DATA is the folder of the data sets, BACKBONE the run of configs/pretrain_books_nano.yaml. Two trainings run at a time,
-on one core each. What has been measured already is taken from --log_dir: an interrupted call goes on where it was.
+DATA is the folder of the datasets, BACKBONE the run of configs/pretrain_books_nano.yaml. Two runs train at the same
+time, on one core each. Runs with a result in --log_dir are not repeated, so an interrupted call can be continued.
 """
 
 import argparse
@@ -23,7 +23,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 @dataclass(frozen=True)
 class Experiment:
-    """A configuration, the folder of its data, and what counts."""
+    """Configuration, data folder and metric."""
 
     config: str
     folder: str
@@ -34,10 +34,10 @@ EXPERIMENTS = (
     Experiment("sentiment_rt_polarity", "rt_polarity", "accuracy"),
     Experiment("intents_banking77", "banking77", "accuracy"),
     Experiment("intents_snips", "snips", "accuracy"),
-    Experiment("slots_snips", "snips", "f1"),
-    Experiment("ner_wnut17", "wnut17", "f1"),
-    Experiment("qa_squadshifts", "squadshifts_wiki", "f1"),
-    Experiment("qa_squad2", "squad2_sample", "f1"),
+    Experiment("slots_snips", "snips", "entity_f1"),
+    Experiment("ner_wnut17", "wnut17", "entity_f1"),
+    Experiment("qa_squadshifts", "squadshifts_wiki", "answer_f1"),
+    Experiment("qa_squad2", "squad2_sample", "answer_f1"),
 )
 STARTS = ("scratch", "backbone")
 ATTENTIONS = ("causal", "bidirectional")
@@ -45,7 +45,7 @@ ATTENTIONS = ("causal", "bidirectional")
 
 @dataclass(frozen=True)
 class Run:
-    """One training and its test."""
+    """A training run and its test."""
 
     experiment: Experiment
     start: str
@@ -54,19 +54,19 @@ class Run:
 
     @property
     def metric(self) -> str:
-        """What counts."""
+        """Name of the metric."""
         return self.experiment.metric
 
     @property
     def name(self) -> str:
-        """The run's folder in the log folder."""
+        """Folder of the run below the log folder."""
         return f"results/{self.experiment.config}-{self.start}-{self.attention}-{self.seed}"
 
 
 def execute(run: Run, data: Path, backbone: Path, log_dir: Path) -> None:
-    """Train and test in this process; only the metrics are kept."""
+    """Train and test in this process, and keep only the metrics."""
     rows = data / run.experiment.folder
-    # From scratch with the same tokenizer: the weights are all that differs.
+    # Runs from scratch use the same tokenizer, so that only the weights differ.
     start = (
         [f"--model.init_from={backbone}"]
         if run.start == "backbone"
@@ -79,7 +79,7 @@ def execute(run: Run, data: Path, backbone: Path, log_dir: Path) -> None:
 
 
 def table(runs: list[Run], data: Path, log_dir: Path) -> Iterator[str]:
-    """The rows of the README's table."""
+    """Yield the rows of the table."""
     columns = [(start, attention) for start in STARTS for attention in ATTENTIONS]
     names = [f"{start}, {attention}" for start, attention in columns]
     yield "| data | metric | trivial | TF-IDF | " + " | ".join(names) + " |"
@@ -100,9 +100,9 @@ def table(runs: list[Run], data: Path, log_dir: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Run what is missing, print the table."""
+    """Run the missing experiments, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the data sets")
+    parser.add_argument("data", type=Path, help="folder of the datasets")
     parser.add_argument("backbone", type=Path, help="run of configs/pretrain_books_nano.yaml")
     parser.add_argument("--log_dir", type=Path, default=Path("logs"))
     parser.add_argument("--seeds", type=int, default=3)
@@ -111,7 +111,7 @@ def main() -> None:
     backbone = options.backbone.resolve()
     runs = [
         Run(experiment, start, attention, seed)
-        # Seeds outermost: an interrupted call has something of everything.
+        # The seed is the outermost loop, so that an interrupted call covers all experiments.
         for seed in range(options.seeds)
         for experiment in EXPERIMENTS
         if experiment.config in options.only

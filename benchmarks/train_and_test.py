@@ -1,4 +1,4 @@
-"""Trainings and their tests through the command line, two at a time; only what was measured is kept."""
+"""Training runs and their tests through the command line, several at the same time; only the metrics are kept."""
 
 import json
 import os
@@ -13,25 +13,30 @@ from typing import Any, Protocol, TypeVar
 
 
 class Named(Protocol):
-    """A training that has a name of its own, and a metric that counts."""
+    """A run with a unique name and a main metric."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Folder of the run below the log folder."""
+        ...
+
     @property
-    def metric(self) -> str: ...
+    def metric(self) -> str:
+        """Name of the main metric."""
+        ...
 
 
 R = TypeVar("R", bound=Named)
 
 
 def measure_missing(runs: Sequence[R], log_dir: Path, execute: Callable[[R], None], processes: int = 2) -> None:
-    """Execute the runs that have no result yet, each on one core, and print the metric of each.
+    """Execute the runs that have no result yet, each on one core, and print their main metrics.
 
     Args:
-        runs: all that are wanted.
-        log_dir: of all experiments.
-        execute: one of them, in a process of its own.
-        processes: how many at a time.
+        runs: all runs.
+        log_dir: folder of all experiments.
+        execute: executes a run; called in a process of its own.
+        processes: number of runs at the same time.
     """
     missing = [run for run in runs if result(run.name, log_dir) is None]
     print(f"{len(missing)} of {len(runs)} runs are missing", flush=True)
@@ -52,13 +57,13 @@ def train_and_test(name: str, log_dir: Path, fit: Sequence[str], test: Sequence[
     """Run ``fit`` and ``test`` in this process, on one core.
 
     Args:
-        name: of the experiment below ``log_dir``; ``result.json`` and ``output.txt`` are written into its folder.
-        log_dir: of all experiments.
-        fit: the training's flags.
-        test: the test's.
+        name: experiment below ``log_dir``; its folder receives ``result.json`` and ``output.txt``.
+        log_dir: folder of all experiments.
+        fit: flags of the training.
+        test: flags of the test.
 
     Raises:
-        RuntimeError: one of them failed.
+        RuntimeError: the training or the test failed.
     """
     import torch
 
@@ -66,7 +71,7 @@ def train_and_test(name: str, log_dir: Path, fit: Sequence[str], test: Sequence[
 
     torch.set_num_threads(1)
     folder = log_dir / name
-    shutil.rmtree(folder, ignore_errors=True)  # an attempt that was interrupted
+    shutil.rmtree(folder, ignore_errors=True)  # of an interrupted attempt
     folder.mkdir(parents=True)
     here = ("--trainer.accelerator=cpu", "--trainer.devices=1")
     with (folder / "output.txt").open("w") as output, redirect_stdout(output), redirect_stderr(output):
@@ -82,7 +87,7 @@ def train_and_test(name: str, log_dir: Path, fit: Sequence[str], test: Sequence[
 
 
 def result(name: str, log_dir: Path) -> dict[str, Any] | None:
-    """What was measured, if it was: ``metrics`` and ``seconds``."""
+    """Return the ``metrics`` and ``seconds`` of a run, or None if it has not finished."""
     file = log_dir / name / "result.json"
     found: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
     return found

@@ -1,12 +1,12 @@
-"""Milliseconds a training step through the whole stack: text file, shards, loader, task, callbacks, TensorBoard.
+"""Time of a complete training step: text file, shards, loader, task, callbacks and TensorBoard.
 
     python benchmarks/train_step.py N_LAYER N_HEAD N_EMBD T B VOCAB STEPS
 
-Beside Muon and the peers in turn, three times; rows of a table:
+Compare AdamW, Muon and the peers, three times in turn, as rows of a table:
 
     python benchmarks/train_step.py N_LAYER N_HEAD N_EMBD T B VOCAB STEPS --peers ../shared/bench/train_step.py
 
-On a GPU, with what a run takes there by itself (bfloat16, a compiled backbone):
+On a GPU, with the default precision and compilation of a run (bfloat16, a compiled backbone):
 
     python benchmarks/train_step.py 12 12 768 1024 16 50304 60 --gpu --peers benchmarks/gpu_peers.py
 """
@@ -30,14 +30,15 @@ import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
 
 from gpt_lightning.commands.run.cli import CLI, quiet
-from gpt_lightning.training.throughput import measured_flops, peak_memory_gb
+from gpt_lightning.training.peak_flops import measured_flops
+from gpt_lightning.training.peak_memory import peak_memory_gb
 
-SKIP = 3  # steps of warm-up that are not counted
+SKIP = 3  # warm-up steps
 SHAPE = ("n_layer", "n_head", "n_embd", "tokens", "batch", "vocab", "steps")
 
 
 class Clock:
-    """Seconds a step: of each or, on a GPU, which runs behind the program, of ten at a time."""
+    """Times of steps: of each step on a CPU, of ten steps on a GPU, which works asynchronously."""
 
     def __init__(self, *, is_gpu: bool) -> None:
         self.every = 10 if is_gpu else 1
@@ -45,7 +46,7 @@ class Clock:
         self.times: list[float] = []
 
     def tick(self) -> None:
-        """A step has ended, or a GPU was asked for it."""
+        """Record the end of a step."""
         self.steps += 1
         if self.steps % self.every:
             return
@@ -54,25 +55,27 @@ class Clock:
         self.times.append(time.perf_counter())
 
     def median(self) -> float:
-        """Without the first steps."""
+        """Return the median time of a step in seconds, without the warm-up."""
         times = self.times[max(SKIP // self.every, 1) :]
         return statistics.median(b - a for a, b in pairwise(times)) / self.every
 
 
 class Stamps(L.Callback):
-    """The time at which each step ended."""
+    """Callback that records the end of each step."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
     def on_train_batch_end(self, *_: Any) -> None:
+        """Record the end of the step."""
         self.clock.tick()
 
 
 class TimedCLI(CLI):
-    """The command line, with a clock."""
+    """Command line that measures its steps."""
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Add the clock to the callbacks."""
         trainer = super().instantiate_trainer(**kwargs)
         self.clock = Clock(is_gpu=isinstance(trainer.accelerator, CUDAAccelerator))
         trainer.callbacks.append(Stamps(self.clock))  # type: ignore[attr-defined]
@@ -80,17 +83,17 @@ class TimedCLI(CLI):
 
 
 def ours(shape: argparse.Namespace) -> tuple[float, int, float]:
-    """Train on random characters, as many kinds of them as the vocabulary holds.
+    """Train on random characters that fill the vocabulary.
 
     Returns:
-        The median step in milliseconds, MB at the peak, and what part of the device's rate of matrix products that is:
-        the operations of all matrices, of attention and of the output layer are counted.
+        The median step in milliseconds, the peak memory in MB, and the model FLOPs utilization (MFU), which counts all
+        matrices, attention and the output layer.
     """
     quiet()
-    left_out = {*range(0xD800, 0xE000), 0xFFFD}  # surrogates are no characters, and this one stands for the unknown
+    excluded = {*range(0xD800, 0xE000), 0xFFFD}  # surrogates, and the replacement character
     with tempfile.TemporaryDirectory() as folder:
-        # Two ids are the end of text and the unknown character.
-        codes = (code for code in range(0x4E00, 0x110000) if code not in left_out)
+        # Two ids are reserved for the end of text and the unknown character.
+        codes = (code for code in range(0x4E00, 0x110000) if code not in excluded)
         characters = [chr(code) for code in itertools.islice(codes, shape.vocab - 2)]
         count = shape.batch * shape.tokens * (shape.steps + SKIP + 1) + 1
         text = "".join(characters) + "".join(random.Random(0).choices(characters, k=count))
@@ -111,13 +114,13 @@ def ours(shape: argparse.Namespace) -> tuple[float, int, float]:
     seconds = cli.clock.median()
     flops = cli.model.backbone.flops_per_token() + 6 * shape.vocab * shape.n_embd
     device = torch.device("cuda" if shape.gpu else "cpu")
-    memory = int(peak_memory_gb(device) * 1e9) >> 20  # as the peers count
+    memory = int(peak_memory_gb(device) * 1e9) >> 20  # in MiB, as the peers count
     peak = measured_flops(device, torch.bfloat16 if shape.gpu else torch.float32)
     return 1000 * seconds, memory, shape.batch * shape.tokens * flops / seconds / peak
 
 
 def compare(shape: argparse.Namespace, peers: str, rounds: int) -> None:
-    """Run ours, with AdamW and with Muon, the raw loop and Hugging Face's Trainer in turn; rows of a table."""
+    """Run ours with AdamW and with Muon, the raw loop and Hugging Face's Trainer in turn, and print rows of a table."""
     numbers = [str(getattr(shape, name)) for name in SHAPE]
     command = [sys.executable, __file__, *numbers, *["--gpu"] * shape.gpu]
     commands = {
@@ -132,27 +135,24 @@ def compare(shape: argparse.Namespace, peers: str, rounds: int) -> None:
     ms, memory = (
         {name: statistics.median(run[number] for run in runs) for name, runs in results.items()} for number in (0, 1)
     )
-    share = statistics.median(run[2] for run in results["ours"])
-    what = (
-        f"step of {shape.n_layer} layers, {shape.n_embd} wide, T {shape.tokens}, B {shape.batch}, V {shape.vocab}, ms"
-    )
-    print(f"| {what} | {ms['ours']:.1f} | raw loop {ms['raw']:.1f} | {ms['raw'] / ms['ours']:.3f} |")
+    utilization = statistics.median(run[2] for run in results["ours"])
+    row = f"step of {shape.n_layer} layers, {shape.n_embd} wide, T {shape.tokens}, B {shape.batch}, V {shape.vocab}, ms"
+    print(f"| {row} | {ms['ours']:.1f} | raw loop {ms['raw']:.1f} | {ms['raw'] / ms['ours']:.3f} |")
     print(f"| | {ms['ours']:.1f} | HF Trainer {ms['hf']:.1f} | {ms['hf'] / ms['ours']:.3f} |")
     if "litgpt" in ms:
         print(f"| | {ms['ours']:.1f} | litgpt's model, raw loop {ms['litgpt']:.1f} | {ms['litgpt'] / ms['ours']:.3f} |")
     print(f"| with Muon | {ms['Muon']:.1f} | AdamW {ms['ours']:.1f} | {ms['ours'] / ms['Muon']:.3f} |")
-    print(f"| of the rate of matrix products | | | {share:.3f} |")
+    print(f"| model FLOPs utilization | | | {utilization:.3f} |")
     mine, loop, other = (memory[name] for name in ("ours", "raw", "hf"))
     print(f"| peak memory, MB | {mine:.0f} | raw loop {loop:.0f} | {loop / mine:.2f} |")
     print(f"| | {mine:.0f} | HF Trainer {other:.0f} | {other / mine:.2f} |")
 
 
 def in_turn(commands: dict[str, list[str]], rounds: int) -> dict[str, list[tuple[float, int, float]]]:
-    """Run each command in a process of its own, one after the other, again and again.
+    """Run each command in a process of its own, for several rounds.
 
     Returns:
-        Milliseconds a step, MB at the peak and, of ours, the part of the processor's rate, for each round, as the
-        scripts print them.
+        Name -> milliseconds per step, peak memory in MB and, for ours, MFU, for each round, as the scripts print them.
     """
     results: dict[str, list[tuple[float, int, float]]] = {name: [] for name in commands}
     with tempfile.TemporaryDirectory() as folder:
@@ -160,7 +160,7 @@ def in_turn(commands: dict[str, list[str]], rounds: int) -> dict[str, list[tuple
             for name, command in commands.items():
                 command = [command[0], str(Path(command[1]).resolve()), *command[2:]]
                 out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder).stdout
-                found = re.search(r"([\d.]+) ms/step.* peak (\d+) MB(?:, ([\d.]+) of the rate)?", out)
+                found = re.search(r"([\d.]+) ms/step.* peak (\d+) MB(?:, MFU ([\d.]+))?", out)
                 assert found, out
                 results[name].append((float(found[1]), int(found[2]), float(found[3] or "nan")))
                 print(f"{name}: {found[0]}", flush=True)
@@ -168,22 +168,22 @@ def in_turn(commands: dict[str, list[str]], rounds: int) -> dict[str, list[tuple
 
 
 def main() -> None:
-    """Measure ours, or compare."""
+    """Measure ours, or compare it with the peers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in SHAPE:
         parser.add_argument(name, type=int)
     parser.add_argument("--peers", help="path of the peers' train_step.py")
-    parser.add_argument("--rounds", type=int, default=3, help="of all in turn")
-    parser.add_argument("--activation_checkpointing", action="store_true", help="for ours")
-    parser.add_argument("--muon", action="store_true", help="for ours")
-    parser.add_argument("--gpu", action="store_true", help="in place of the processor")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds")
+    parser.add_argument("--activation_checkpointing", action="store_true", help="use activation checkpointing in ours")
+    parser.add_argument("--muon", action="store_true", help="use Muon in ours")
+    parser.add_argument("--gpu", action="store_true", help="measure on a GPU")
     shape = parser.parse_args()
     if shape.peers:
         compare(shape, shape.peers, shape.rounds)
         return
-    median, memory, share = ours(shape)
+    median, memory, utilization = ours(shape)
     tokens = 1000 * shape.batch * shape.tokens / median
-    print(f"ours: {median:.1f} ms/step, {tokens:.0f} tokens/s, peak {memory} MB, {share:.3f} of the rate")
+    print(f"ours: {median:.1f} ms/step, {tokens:.0f} tokens/s, peak {memory} MB, MFU {utilization:.3f}")
 
 
 if __name__ == "__main__":

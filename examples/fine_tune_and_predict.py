@@ -1,6 +1,8 @@
 """Fine-tune a classifier from a pretrained backbone, test it, predict, and write a model folder.
 
-python examples/fine_tune_and_predict.py [BACKBONE], such as toy_world.ckpt of train_from_python.py
+    python examples/fine_tune_and_predict.py [BACKBONE]
+
+BACKBONE is a checkpoint, such as toy_world.ckpt, which train_from_python.py writes.
 """
 
 import argparse
@@ -13,9 +15,11 @@ from gpt_lightning.toy_world.write import write
 
 
 def main() -> None:
-    """Train a sentiment classifier on 400 rows."""
+    """Train a sentiment classifier on 400 rows, and use it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("backbone", nargs="?", default="toy_world.ckpt", help="a checkpoint, run or model folder")
+    parser.add_argument(
+        "backbone", nargs="?", default="toy_world.ckpt", help="a checkpoint, run folder or model folder"
+    )
     parser.add_argument("--max_epochs", type=int, default=8)
     options = parser.parse_args()
 
@@ -47,7 +51,7 @@ def main() -> None:
         print(record["label"], record["scores"])
     print(model.embed(["The soup was wonderful."], pooling="mean").shape)
     reason = model.save("sentiment_model")
-    print("sentiment_model is written" + (f"; for gpt-lightning only: {reason}" if reason else ""))
+    print("wrote sentiment_model" + (f", which only gpt-lightning can load: {reason}" if reason else ""))
 
 
 if __name__ == "__main__":

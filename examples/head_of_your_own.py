@@ -1,9 +1,9 @@
-"""A task head of your own, in one file: attention pooling over the tokens of a text.
+r"""A task head of your own, in one file: attention pooling over the tokens of a text.
 
-It reads an existing batch, so an existing data module feeds it, here and on the command line:
+It uses the batches of an existing data module, here and on the command line:
 
     cd examples
-    gpt-lightning fit --model head_of_your_own.AttentionPooling --data TextClassification \\
+    gpt-lightning fit --model head_of_your_own.AttentionPooling --data TextClassification \
         --data.train ROWS.jsonl --data.validation ROWS.jsonl --allow_import head_of_your_own
 """
 
@@ -26,11 +26,11 @@ from gpt_lightning.unpack import Unpack
 
 
 class AttentionPooling(gl.Task):
-    """Classification of the tokens' average, weighted by a learned query (Lin et al. 2017, arXiv:1703.03130).
+    """Text classification with attention pooling by a learned query (Lin et al. 2017, arXiv:1703.03130).
 
     Args:
-        labels: the labels' names; follow the data.
-        temperature: divides the scores of the tokens; lower looks at fewer tokens.
+        labels: names of the labels, taken from the data.
+        temperature: divisor of the tokens' scores; a lower one concentrates on fewer tokens.
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
@@ -68,7 +68,7 @@ class AttentionPooling(gl.Task):
         return loss
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
-        """Return each row's ``id`` and ``label``."""
+        """Return the ``id`` and the ``label`` of each row."""
         best = self(batch["input_ids"], batch["attention_mask"]).argmax(1).tolist()
         return [{"id": name, "label": self.classes[row]} for name, row in zip(batch["ids"], best, strict=False)]
 

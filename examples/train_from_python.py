@@ -13,12 +13,12 @@ from gpt_lightning.toy_world.write import write
 
 
 def main() -> None:
-    """Train, save one checkpoint, load it again and use it."""
+    """Train, save a checkpoint, load it and use it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--max_steps", type=int, default=200)
     options = parser.parse_args()
 
-    write(Path("data/toy_world"))  # a generated corpus, so that nothing is downloaded
+    write(Path("data/toy_world"))  # a generated corpus, which needs no download
     L.seed_everything(0)
     data = gl.LanguageModeling(
         train="data/toy_world/text/train.jsonl",

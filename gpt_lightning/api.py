@@ -1,4 +1,4 @@
-"""The Python API: a trained model with its tokenizer, ready to use.
+"""Python API: a trained model with its tokenizer, ready to use.
 
 >>> import gpt_lightning as gl
 >>> model = gl.load("logs/pretrain_books/version_0")
@@ -21,12 +21,12 @@ from gpt_lightning.data.sources.row_formats import without_surrogates
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.text_scores import TextScore, score_texts
 from gpt_lightning.models.device import device_of
-from gpt_lightning.models.generation.batched import padded
+from gpt_lightning.models.generation.batched import pad_rows
 from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.tasks.export import export_task
-from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, task_of
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, task_from_checkpoint
 from gpt_lightning.tasks.saving import accepted_arguments
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -37,25 +37,25 @@ def load(
     """Load a trained model.
 
     Args:
-        path: a run's folder (its best checkpoint), a checkpoint, a model folder (ours or Hugging Face's), or
-            ``hub:NAME``.
-        device: ``cpu``, ``cuda``, ``mps``, or ``auto`` for the accelerator where there is one.
-        init_from: where the weights are that its LoRA adapters were trained on, if they have moved.
-        allow_import: packages of your own that the task's class may be imported from. A class that your program has
-            imported already needs no permission.
+        path: run folder (its best checkpoint is loaded), checkpoint file, model folder (exported or from Hugging
+            Face), or ``hub:OWNER/NAME``.
+        device: ``cpu``, ``cuda``, ``mps``, or ``auto`` for an accelerator if there is one.
+        init_from: new location of the base model of its LoRA adapters, if it has moved.
+        allow_import: your packages that the task's class may be imported from. A class that your program has already
+            imported needs no permission.
 
     Raises:
-        InputError: there is no such model, it is damaged, or its class may not be imported.
+        InputError: the model does not exist, is damaged, or its class may not be imported.
     """
-    found = find_checkpoint(str(path))
-    checkpoint = read_checkpoint(found, allow_import)
-    task, tokenizer = task_of(found, checkpoint, init_from, allow_import)
+    checkpoint_path = find_checkpoint(str(path))
+    checkpoint = read_checkpoint(checkpoint_path, allow_import)
+    task, tokenizer = task_from_checkpoint(checkpoint_path, checkpoint, init_from, allow_import)
     data_module = _data_module_of(checkpoint, allow_import)
-    return Model(task.to(device_of(device)), tokenizer, found, data_module)
+    return Model(task.to(device_of(device)), tokenizer, checkpoint_path, data_module)
 
 
 def _data_module_of(checkpoint: Mapping[str, Any], allow_import: Sequence[str]) -> type[DataModule] | None:
-    """Return the data module that a checkpoint names, if it may be imported or is imported already."""
+    """Return the data module that a checkpoint names if it may be imported or is already imported, else None."""
     path = str(checkpoint.get("data", ""))
     package = path.rpartition(".")[0]
     found = named_data_module(path, [*allow_import, *([package] if package in sys.modules else [])])
@@ -63,7 +63,7 @@ def _data_module_of(checkpoint: Mapping[str, Any], allow_import: Sequence[str]) 
 
 
 class GenerationSettings(TypedDict, total=False):
-    """Arguments of ``Model.stream``, which documents them, for the type checker."""
+    """Types of the arguments of ``Model.generate``, which are those of ``Model.stream``."""
 
     max_new_tokens: int
     temperature: float
@@ -73,15 +73,15 @@ class GenerationSettings(TypedDict, total=False):
 
 
 class Model:
-    """A task and its tokenizer.
+    """Trained task with its tokenizer; ``load`` returns one.
 
     Attributes:
-        task: the LightningModule, in ``eval`` mode.
-        tokenizer: its tokenizer.
-        path: the checkpoint or model folder that it was loaded from.
-        data_module: the class of the data module that ``predict`` reads rows with. It is the one that the checkpoint
-            names or, in model folders and where that one may not be imported, the first of this package that goes with
-            the task. Set it to use another.
+        task: LightningModule in ``eval`` mode.
+        tokenizer: tokenizer of the task.
+        path: checkpoint or model folder that it was loaded from.
+        data_module: class of the data module with which ``predict`` reads rows. By default it is the one that the
+            checkpoint names. For model folders, and if that class may not be imported, it is the first data module of
+            this package that fits the task. Set it to use another one.
     """
 
     def __init__(
@@ -93,12 +93,17 @@ class Model:
         self.data_module = data_module or next(iter(data_modules_for(type(task))), None)
 
     def __repr__(self) -> str:
-        """Return the task's name, its size and where it came from."""
+        """Return the name of the task, its number of parameters, and its path."""
         size = sum(parameter.numel() for parameter in self.task.parameters())
         return f"Model({type(self.task).__name__}, {size:,} parameters, {str(self.path)!r})"
 
     def generate(self, prompt: str = "", **settings: Unpack[GenerationSettings]) -> str:
-        """Return the continuation of ``prompt``, without the prompt; arguments as in ``stream``."""
+        """Return the continuation of ``prompt``, without the prompt.
+
+        Args:
+            prompt: text to continue; an empty one starts a new document.
+            **settings: arguments of ``stream``.
+        """
         return "".join(self.stream(prompt, **settings))
 
     def stream(
@@ -115,11 +120,11 @@ class Model:
 
         Args:
             prompt: text to continue; an empty one starts a new document.
-            max_new_tokens: the largest number of new tokens.
-            temperature: divides the logits; 0 always takes the likeliest token.
-            top_k: draw among the k likeliest tokens only.
-            top_p: draw among the likeliest tokens that together hold this probability.
-            seed: the same seed gives the same text.
+            max_new_tokens: maximum number of new tokens.
+            temperature: divisor of the logits. Higher values give more varied text; 0 is greedy decoding.
+            top_k: sample from the k most probable tokens only.
+            top_p: sample from the smallest set of most probable tokens with at least this total probability.
+            seed: random seed; the same seed gives the same text.
 
         Raises:
             InputError: the model is not a language model, or a value is out of range.
@@ -136,11 +141,11 @@ class Model:
         )
 
     def score(self, texts: Sequence[str], *, batch_tokens: int = 2048) -> list[TextScore]:
-        """Return each text's negative log-likelihood (nats), tokens, bytes, and bits per byte.
+        """Return the negative log-likelihood (nats), number of tokens, bytes, and bits per byte of each text.
 
         Args:
-            texts: texts of any length, each a document of its own.
-            batch_tokens: tokens of a batch, padding included.
+            texts: texts of any length, each a separate document.
+            batch_tokens: maximum number of tokens in a batch, including padding.
 
         Raises:
             InputError: the model is not a language model.
@@ -148,10 +153,10 @@ class Model:
         return score_texts(self._language_model("scores texts"), self.tokenizer, _list_of(texts), batch_tokens)
 
     def predict(self, rows: Iterable[Mapping[str, Any]], **settings: Any) -> list[dict[str, Any]]:
-        """Return a record for each row, the same as ``gpt-lightning predict`` writes.
+        """Return a prediction for each row, in the format of ``gpt-lightning predict``.
 
         Args:
-            rows: rows as a file would hold them, such as ``{"text": "great film"}``; labels are not needed.
+            rows: rows with the columns of a data file, such as ``{"text": "great film"}``; labels are not needed.
             **settings: arguments of the data module, such as ``text_column`` or ``batch_size``.
 
         Raises:
@@ -161,7 +166,7 @@ class Model:
             raise InputError("a CausalLM has no labels to predict. Use generate or score")
         rows = list(rows)
         if not all(isinstance(row, Mapping) for row in rows):
-            raise InputError('give a list of rows, such as [{"text": "great film"}]')
+            raise InputError('rows must be dicts, such as [{"text": "great film"}]')
         if not rows:
             return []
         with TemporaryDirectory() as folder:
@@ -173,12 +178,12 @@ class Model:
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], *, pooling: Literal["mean", "last"] = "mean", batch_size: int = 16) -> Tensor:
-        """Return a vector for each text, from the backbone's hidden states after the last norm.
+        """Return an embedding of each text, pooled from the backbone's hidden states after the final norm.
 
         Args:
-            texts: texts; what exceeds ``block_size`` tokens is cut.
-            pooling: the ``mean`` over all tokens, or the ``last`` token's, which has seen all others.
-            batch_size: texts that are computed at the same time.
+            texts: texts; they are truncated to ``block_size`` tokens.
+            pooling: ``mean`` over all tokens, or the hidden state of the ``last`` token, which attends to all others.
+            batch_size: number of texts per forward pass.
 
         Returns:
             (N, C) float32, on the CPU.
@@ -188,50 +193,50 @@ class Model:
         """
         if pooling not in ("mean", "last"):
             raise InputError(f"pooling={pooling!r} must be mean or last")
-        room = self.task.backbone.config.block_size - 1
-        # As the classifiers see texts: after the token that separates documents.
+        max_tokens = self.task.backbone.config.block_size - 1
+        # Texts start with the end-of-text token, as in classification.
         encoded = self.tokenizer.encode_batch(_list_of(texts))
-        rows = [[self.tokenizer.end_of_text_id, *ids[:room]] for ids in encoded]
-        parts = [self._pooled(rows[start : start + batch_size], pooling) for start in range(0, len(rows), batch_size)]
+        rows = [[self.tokenizer.end_of_text_id, *ids[:max_tokens]] for ids in encoded]
+        parts = [self._pool(rows[start : start + batch_size], pooling) for start in range(0, len(rows), batch_size)]
         return torch.cat([torch.empty(0, self.task.backbone.config.n_embd), *parts])
 
     def save(self, folder: str | Path, *, dtype: str = "float32") -> str | None:
-        """Write a model folder, which Hugging Face's classes read too where they have such a model.
+        """Write a model folder, which Hugging Face's classes can load too if they have a corresponding model.
 
         Args:
-            folder: a new folder, or an empty one.
-            dtype: of the weights: float32, bfloat16 or float16.
+            folder: new or empty folder.
+            dtype: data type of the weights: float32, bfloat16 or float16.
 
         Returns:
-            Why Hugging Face has no such model, or None where it has.
+            The reason why Hugging Face's classes cannot load the folder, or None if they can.
 
         Raises:
-            InputError: the folder holds a model, or cannot be written.
+            InputError: the folder already holds a model, or cannot be written.
         """
         return export_task(self.task, self.tokenizer, self.path, Path(folder), dtype)
 
     def _language_model(self, ability: str) -> CausalLM:
         if not isinstance(self.task, CausalLM):
-            raise InputError(f"{self.path} holds a {type(self.task).__name__}; only a CausalLM {ability}")
+            raise InputError(f"{self.path} holds a {type(self.task).__name__}. Only a CausalLM {ability}")
         return self.task
 
     def _build_data_module(self, settings: Mapping[str, Any]) -> DataModule:
-        """Return the data module with these settings, and those that follow the task's.
+        """Build the data module from ``settings`` and the arguments that it takes from the task.
 
         Raises:
-            InputError: no data module is known.
+            InputError: there is no data module for the task.
         """
         if self.data_module is None:
             raise InputError(
-                f"no data module of gpt_lightning makes the batches of {type(self.task).__name__}. "
+                f"gpt_lightning has no data module for the batches of {type(self.task).__name__}. "
                 "Set model.data_module to your own class"
             )
-        arguments = _flattened(dict(self.task.hparams))
+        arguments = _flatten(dict(self.task.hparams))
         links = self.data_module.takes_from_model.items()
-        follows = {name: arguments[key] for name, key in links if key in arguments}
+        linked = {name: arguments[key] for name, key in links if key in arguments}
         names, accepted = self.task.takes_from_data.items(), accepted_arguments(self.data_module)
-        follows |= {name: arguments[key] for key, name in names if key in arguments and name in accepted}
-        return self.data_module(**{**follows, **settings})
+        linked |= {name: arguments[key] for key, name in names if key in arguments and name in accepted}
+        return self.data_module(**{**linked, **settings})
 
     @torch.inference_mode()
     def _predict(self, module: DataModule) -> list[dict[str, Any]]:
@@ -239,13 +244,13 @@ class Model:
         module.setup("predict")
         records: list[dict[str, Any]] = []
         for number, batch in enumerate(module.predict_dataloader()):
-            there = module.transfer_batch_to_device(batch, self.task.device, 0)
-            records += self.task.predict_step(there, number)
+            batch_on_device = module.transfer_batch_to_device(batch, self.task.device, 0)
+            records += self.task.predict_step(batch_on_device, number)
         return records
 
-    def _pooled(self, rows: list[list[int]], pooling: Literal["mean", "last"]) -> Tensor:
-        """(B, C) float32 on the CPU."""
-        ids_BT, lengths_B = padded(rows, self.task.device)
+    def _pool(self, rows: list[list[int]], pooling: Literal["mean", "last"]) -> Tensor:
+        """Return the pooled hidden states of rows of token ids, (B, C) float32 on the CPU."""
+        ids_BT, lengths_B = pad_rows(rows, self.task.device)
         mask_BT = torch.arange(ids_BT.size(1), device=self.task.device) < lengths_B.unsqueeze(1)
         hidden_BTC = self.task.backbone(ids_BT, attention_mask=mask_BT).float()
         if pooling == "last":
@@ -255,16 +260,16 @@ class Model:
         return mean_BC.cpu()
 
 
-def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values by dotted names, such as ``backbone.block_size``."""
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted name, such as ``backbone.block_size``, and each group by its own name."""
     flat = {f"{prefix}{name}": value for name, value in values.items()}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flattened(value, f"{prefix}{name}.")
+            flat |= _flatten(value, f"{prefix}{name}.")
     return flat
 
 
 def _list_of(texts: Sequence[str]) -> list[str]:
     if isinstance(texts, str):
-        raise InputError("give a list of texts, not a single one: [text]")
+        raise InputError("give a list of texts, not a string: [text]")
     return [without_surrogates(text) for text in texts]

@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and checksums that show whether they still are complete."""
+"""Atomic file writes, and checksums that detect damaged files."""
 
 import hashlib
 import json
@@ -10,13 +10,16 @@ from typing import Any, BinaryIO, Final
 
 _UNFINISHED: Final = ".unfinished"
 
+_CAN_SYNC_FOLDERS: Final = os.name == "posix"
+"""Windows cannot open a folder to sync it."""
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that becomes ``path``, in one step and on the disk, when the block ends without an exception.
+    """Open a temporary file that replaces ``path`` atomically when the block ends without an exception.
 
-    The bytes go to a file next to ``path``, because renaming works within one filesystem only. A killed process leaves
-    that file behind; ``delete_unfinished`` deletes it.
+    The contents are flushed to disk first. The temporary file is in the folder of ``path``, because a rename is atomic
+    only within one filesystem. A killed process leaves it behind; ``delete_unfinished`` deletes it.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
     try:
@@ -32,7 +35,12 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write the folder's list of names to the disk, so that it survives a power cut."""
+    """Flush the entries of a folder to disk, so that created and renamed files survive a power failure.
+
+    It does nothing on Windows, where folders cannot be opened.
+    """
+    if not _CAN_SYNC_FOLDERS:
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -41,7 +49,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def delete_unfinished(folder: Path) -> None:
-    """Delete the files that killed processes left unfinished in ``folder``; no other process may be writing there."""
+    """Delete the temporary files of killed processes in ``folder``. No other process may be writing there."""
     for path in folder.glob(f".*{_UNFINISHED}"):
         path.unlink(missing_ok=True)
 
@@ -53,5 +61,5 @@ def sha256(path: Path) -> str:
 
 
 def json_sha256(content: Any) -> str:
-    """Return the SHA-256 hex digest of plain values, independent of the order of their keys."""
+    """Return the SHA-256 hex digest of a JSON-serializable value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

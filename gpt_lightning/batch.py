@@ -1,8 +1,8 @@
-"""The contract between data and tasks: the keys and shapes of a batch.
+"""Batch formats: the keys and shapes that data modules produce and tasks consume.
 
-B rows, T tokens. Data modules make these, tasks read them, and neither imports the other. ``ids`` are what the user
-calls the rows, in training too, so that a row that does harm can be named; they are fewer than B where the last are
-padding.
+B is the number of rows and T the number of tokens per row. Data modules and tasks both import this module, and neither
+imports the other. ``ids`` are the user's row ids, in training too, so that messages can name the rows. There are fewer
+than B ids if the batch ends with padding rows.
 """
 
 from typing import Final, NotRequired, TypedDict
@@ -10,7 +10,7 @@ from typing import Final, NotRequired, TypedDict
 from torch import Tensor
 
 IGNORE_INDEX: Final = -100
-"""A label that neither the loss nor any metric sees (the default ``ignore_index`` of torch)."""
+"""Label that the loss and all metrics ignore: torch's default ``ignore_index``."""
 
 
 class LanguageModelingBatch(TypedDict):
@@ -19,70 +19,70 @@ class LanguageModelingBatch(TypedDict):
     input_ids: Tensor
     """(B, T) int64."""
     labels: Tensor
-    """(B, T) int64: the token that follows each position (already shifted), or ``IGNORE_INDEX``."""
+    """(B, T) int64: the next token at each position (already shifted), or ``IGNORE_INDEX``."""
     num_bytes: Tensor
-    """(B,) int64: UTF-8 bytes spelt by the labeled tokens of a row, for bits per byte."""
+    """(B,) int64: UTF-8 bytes of the labeled tokens of each row, for bits per byte."""
     ids: NotRequired[list[str]]
-    """Where in the split's tokens each block lies."""
+    """Range of each block in the tokens of its split, such as ``tokens 0-1024``."""
     document_ids: NotRequired[Tensor]
-    """(B, T) int64, non-decreasing along a row: present when attention must not cross documents."""
+    """(B, T) int64, non-decreasing along a row: present only if attention must not cross documents."""
 
 
 class SequenceClassificationBatch(TypedDict):
-    """Texts, each with a label or with several. Texts themselves are absent while training."""
+    """Texts with one label each or, in multi-label classification, any number. In training, ``texts`` is absent."""
 
     input_ids: Tensor
     """(B, T) int64, padded on the right."""
     attention_mask: Tensor
     """(B, T) bool: False for padding."""
     labels: Tensor
-    """(B,) int64, or (B, L) int64 of 0 and 1 where a text may have several; ``IGNORE_INDEX`` where there is none."""
+    """(B,) int64 or, if multi-label, (B, L) int64 of 0 and 1; ``IGNORE_INDEX`` for unlabeled and padding rows."""
     ids: NotRequired[list[str]]
     texts: NotRequired[list[str]]
 
 
 class TokenClassificationBatch(TypedDict):
-    """Windows of texts, in order; each word is labeled at one of its tokens, the first or the last."""
+    """Windows of texts, in order. Each word is labeled at one of its tokens, the first or the last."""
 
     input_ids: Tensor
     """(B, T) int64, padded on the right."""
     attention_mask: Tensor
     """(B, T) bool: False for padding."""
     labels: Tensor
-    """(B, T) int64, or ``IGNORE_INDEX`` for all but the tokens of the words that this window answers for."""
+    """(B, T) int64: the tag at one token of each scored word of the window, ``IGNORE_INDEX`` at all other tokens."""
     scored: Tensor
-    """(B, T) bool: those tokens, labeled or not. Read row by row they are the words of each text, in order."""
+    """(B, T) bool: True at those tokens, also without labels. Row by row, they are the words of each text in order."""
     examples: Tensor
-    """(B,) int64: which text of the batch a window is of; -1 for padding."""
+    """(B,) int64: index in the batch of the text that the window belongs to; -1 for padding."""
     ids: NotRequired[list[str]]
-    """Of each text; while training, of each window the text that it is of."""
+    """Ids of the texts; in training, one id per window."""
     texts: NotRequired[list[str]]
     words: NotRequired[list[list[tuple[int, int]]]]
-    """Where in its text each word starts and ends, in characters."""
+    """Start and end of each word of each text, in characters."""
 
 
 class QuestionAnsweringBatch(TypedDict):
-    """A question and a window of its context a row: end of text, question, context, end of text."""
+    """Rows of end-of-text token, question, line end, a window of the context, end-of-text token."""
 
     input_ids: Tensor
     """(B, T) int64, padded on the right."""
     attention_mask: Tensor
     """(B, T) bool: False for padding."""
     start_positions: Tensor
-    """(B,) int64: the answer's first token, the null position if it is not in this window, or ``IGNORE_INDEX``."""
+    """(B,) int64: first token of the answer, the null position if the window has no answer, or ``IGNORE_INDEX``."""
     end_positions: Tensor
-    """(B,) int64: its last token, likewise."""
+    """(B,) int64: last token of the answer, with the same exceptions."""
     context_mask: Tensor
-    """(B, T) bool: where an answer may start and end."""
+    """(B, T) bool: True for tokens at which an answer may start or end."""
     null_positions: Tensor
-    """(B,) int64: the last token, which stands for "no answer here" and, being last, sees all of it."""
+    """(B,) int64: position of the last token, which means "no answer in this window" and attends to the whole row."""
     examples: Tensor
-    """(B,) int64: which question of the batch a window is of; -1 for padding."""
+    """(B,) int64: index in the batch of the question that the window belongs to; -1 for padding."""
     offsets: NotRequired[Tensor]
-    """(B, T, 2) int64: where in the context each token starts and ends, in characters."""
+    """(B, T, 2) int64: start and end of each token in its context, in characters."""
     ids: NotRequired[list[str]]
-    """Of each question; while training, of each window the question that it is for."""
+    """Ids of the questions; in training, one id per window."""
     questions: NotRequired[list[str]]
     contexts: NotRequired[list[str]]
     answers: NotRequired[list[list[str]]]
-    """The right answers to each question; none where it has none."""
+    """Correct answers to each question; an empty list if it has no answer."""

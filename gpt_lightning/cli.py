@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         return _unknown_command(name)
     from gpt_lightning.errors import Interrupted, input_error, run_error
+    from gpt_lightning.status import shown, status
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -58,8 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from gpt_lightning.commands.guard.config_guard import check
 
             check(arguments)  # again by the command, but before anything heavy is imported
-        module = importlib.import_module(f"gpt_lightning.commands.{COMMANDS[name][0]}")
-        code: int = module.main([name, *rest] if COMMANDS[name][0] == "run.cli" else rest)
+        with shown(not _asks_for_text(rest)):
+            with status("Loading PyTorch and Lightning"):
+                module = importlib.import_module(f"gpt_lightning.commands.{COMMANDS[name][0]}")
+            code: int = module.main([name, *rest] if COMMANDS[name][0] == "run.cli" else rest)
     except KeyboardInterrupt:
         return 130
     except Interrupted as interruption:
@@ -79,6 +82,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gpt-lightning {name}: {str(reason).split('errors.InputError: ')[-1].strip()}", file=sys.stderr)
         return 2
     return code
+
+
+def _asks_for_text(arguments: Sequence[str]) -> bool:
+    """Return whether a command only prints its help or its configuration."""
+    options = [argument.partition("=")[0] for argument in arguments]
+    return any(option in ("-h", "--print_config") or option.endswith(("--help", ".help")) for option in options)
 
 
 def _help() -> str:

@@ -1,44 +1,51 @@
-"""Exceptions with a message for the user: invalid input, a run that cannot continue, an interruption."""
+"""Exceptions with messages for the user: invalid input, a failed run, an interruption."""
 
 
 class InputError(ValueError):
-    """A file, a key or a value of the user's is wrong.
+    """Invalid file, argument or configuration value of the user.
 
-    The message says what, where (``path:line`` or the YAML key) and how to mend it. The command line prints it
-    without a traceback and exits with 2; any other exception is a defect of ours and keeps its traceback.
+    The message says what is wrong, where (``path:line`` or the YAML key) and how to fix it. The command line prints it
+    without a traceback and exits with status 2. Any other exception is a bug in this package and keeps its traceback.
     """
 
 
 class RunError(RuntimeError):
-    """Training cannot go on: the disk is full, a number is no longer finite, a process has died.
+    """Failure that ends a run: a full disk, a value that is not finite, or a dead process.
 
-    The message says what and at which step. The command line prints it without a traceback and exits with 1. What was
-    saved before is as good as it was.
+    The message says what failed and at which step. The command line prints it without a traceback and exits with
+    status 1. Checkpoints saved before the failure stay valid.
     """
 
 
 class Interrupted(BaseException):
-    """A signal has asked the run to end; the command line exits with 128 + ``signum``, as shells expect.
+    """Signal that ends the run; the command line exits with status 128 + ``signum``, as shells expect.
 
-    Like KeyboardInterrupt it comes anywhere, also inside of what turns every Exception into another.
+    It derives from BaseException, as KeyboardInterrupt does, because it may be raised inside code that catches or
+    converts every Exception.
     """
 
     def __init__(self, signum: int, between_steps: bool) -> None:
         super().__init__(signum)
         self.signum = signum
-        self.between_steps = between_steps  # the weights are those of a whole number of steps
+        self.between_steps = between_steps  # True if no optimizer step was under way
 
 
 def run_error(error: Exception) -> RunError | None:
-    """The RunError that ``error`` is, or that it should have been: torch raises what it can where a worker dies."""
+    """Return ``error`` as a RunError, or None if it is another kind of error.
+
+    torch reports a dead data loader worker as a plain RuntimeError, which is converted.
+    """
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
         reason = str(error).splitlines()[0].removeprefix("DataLoader worker ")
-        return RunError(f"a worker process of the data loader has died: {reason} The checkpoints are as they were")
+        return RunError(
+            f"a worker process of the data loader has died: {reason} All saved checkpoints are intact. Resume with "
+            "--resume=auto; if workers die again, lower --data.num_workers"
+        )
     return error if isinstance(error, RunError) else None
 
 
 def input_error(error: BaseException | None) -> InputError | None:
-    """The InputError that ``error`` is, or that it was raised from: jsonargparse wraps what constructors raise."""
+    """Return the InputError that is ``error`` or its cause, or None: jsonargparse wraps the errors of constructors."""
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__
     return error

@@ -1,4 +1,4 @@
-"""Classes that a checkpoint names by their paths: whose they are, whether they may be imported, and importing them."""
+"""Import of the classes that a checkpoint names, limited to this package and the packages that the user allows."""
 
 import importlib
 from collections.abc import Sequence
@@ -7,22 +7,25 @@ from gpt_lightning.errors import InputError
 
 
 def is_ours(path: str) -> bool:
-    """Return whether a class path leads into this package; version 0.1 wrote the bare names of its classes."""
+    """Return whether a class path belongs to this package. Version 0.1 wrote bare class names."""
     return path.rpartition(".")[0].partition(".")[0] in ("", "gpt_lightning")
 
 
 def is_allowed(path: str, allow_import: Sequence[str]) -> bool:
-    """Return whether the module of a class path is one of the packages that the user allows, or inside of one."""
+    """Return whether the module of a class path is one of the allowed packages or inside one."""
     module = path.rpartition(".")[0]
     return any(f"{module}.".startswith(f"{allowed}.") for allowed in allow_import)
 
 
 def import_named(path: str, what: str) -> object:
-    """Import what a path that is allowed leads to; None if its module has no such name.
+    """Import the object at a class path that the user allows.
 
     Args:
         path: the class path.
-        what: the part of the checkpoint that it is, for messages.
+        what: name of this part of the checkpoint, for messages.
+
+    Returns:
+        The object, or None if the module does not define it.
 
     Raises:
         InputError: the module cannot be imported.
@@ -32,5 +35,6 @@ def import_named(path: str, what: str) -> object:
         return getattr(importlib.import_module(module), name, None)
     except ImportError as error:
         raise InputError(
-            f"the {what} is {path}, which cannot be imported: {error}. Run where {module.partition('.')[0]} is found"
+            f"the {what} of the checkpoint, {path}, cannot be imported: {error}. Install {module.partition('.')[0]}, "
+            "or run in the folder that contains it"
         ) from error

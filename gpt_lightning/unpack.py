@@ -1,8 +1,8 @@
-"""PEP 692's ``Unpack`` for keyword arguments that a constructor relays to its base class.
+"""PEP 692's ``Unpack`` for keyword arguments that a constructor passes on to its base class.
 
-Type checkers see ``typing.Unpack`` and check every call. At run time ``Unpack[Settings]`` is ``Any``. jsonargparse then
-follows ``super().__init__(**settings)`` and takes names, types, defaults and docs from the constructor that declares
-the arguments. For ``typing.Unpack`` it would list the keys of the TypedDict, which have no defaults.
+Type checkers see ``typing.Unpack`` and check every call. At run time ``Unpack[Settings]`` is ``Any``, so jsonargparse
+follows ``super().__init__(**settings)`` to the constructor that declares the arguments, with their defaults and docs.
+With ``typing.Unpack`` it would list the keys of the TypedDict, which have no defaults.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What the tests share."""
+"""Fixtures and settings that all tests share."""
 
 import os
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-# Before torch starts its threads: tiny tensors gain nothing from them, and test processes run beside each other.
+# Tiny tensors gain nothing from threads, and several test processes share the cores. Set before torch starts them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
 def one_process() -> Iterator[Any]:
-    """A device mesh of this process alone, for FSDP."""
+    """Yield a device mesh of one process, for FSDP."""
     import torch.distributed as dist
     from torch.distributed.device_mesh import init_device_mesh
 

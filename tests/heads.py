@@ -1,4 +1,4 @@
-"""Small real runs of heads through the command line, for tests."""
+"""Small training runs of heads through the command line."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ CLASSES = {
 
 
 def write_config(folder: Path, name: str) -> Path:
-    """A configuration of the task ``topics`` or ``tags`` with its data: 4 steps, a validation every 2."""
+    """Write the data and a YAML of the task ``topics`` or ``tags``, and return the YAML: 4 steps, 2 validations."""
     rows: list[dict[str, Any]] = (
         [{"id": f"t{number}", "text": text, "label": label} for number, (text, label) in enumerate(TOPICS)]
         if name == "topics"
@@ -77,17 +77,22 @@ def write_config(folder: Path, name: str) -> Path:
 
 
 class CommandLine:
-    """Calls ``gpt-lightning`` in a folder; keeps what was printed last."""
+    """Runner of ``gpt-lightning`` commands in a folder.
+
+    Attributes:
+        out: standard output of the last command.
+        err: standard error of the last command.
+    """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.chdir(folder)
-        monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # undone afterwards, whatever a run sets it to
+        monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # monkeypatch then restores it, as runs change it
         self._capsys = capsys
         self.folder = folder
         self.out = self.err = ""
 
     def __call__(self, *arguments: str) -> int:
-        """The exit code."""
+        """Run a command and return its exit code."""
         self._capsys.readouterr()
         try:
             code = main(arguments)
@@ -97,7 +102,7 @@ class CommandLine:
         return code
 
     def fit(self, name: str, *arguments: str) -> Path:
-        """Train ``topics`` or ``tags``; the run's folder, relative to the working folder."""
+        """Train ``topics`` or ``tags``, and return the run's folder, relative to the working directory."""
         write_config(self.folder, name)
         assert self("fit", "-c", f"{name}.yaml", *arguments) == 0, self.err
         return Path("logs") / name / "version_0"

@@ -1,6 +1,6 @@
-"""The recipes of ``docs/extending.md``: their blocks, applied to a folder.
+"""Parser of the recipes in ``docs/extending.md``, which applies their edits to a folder.
 
-A line that starts with a path in bold says what to do with the file; the fenced block below it is the text::
+A line that starts with a path in bold describes an edit; the fenced block below it holds the text::
 
     **`path`** (new file)
     **`path`** (copy of `other`)
@@ -24,33 +24,33 @@ _FENCE = re.compile(r"```(?P<language>\w+)\n(?P<text>.*?)```\n", re.DOTALL)
 
 @dataclass(frozen=True)
 class Edit:
-    """A change of one file."""
+    """Change of one file."""
 
     path: str
     kind: Literal["new file", "copy of", "after", "in place of"]
     text: str = ""
-    """The fenced block."""
+    """Text of the fenced block."""
     anchor: str = ""
-    """The line below which the block goes or which it replaces, or the file to copy."""
+    """Line before the inserted block, line that the block replaces, or path of the file to copy."""
 
     def apply(self, folder: Path) -> None:
-        """Change the file in ``folder``; the line must be there once, and a new file must not be there."""
+        """Apply the edit in ``folder``; the anchor must occur exactly once, and a new file must not exist."""
         file = folder / self.path
         if self.kind in ("new file", "copy of"):
-            assert not file.exists(), f"{self.path} is there already"
+            assert not file.exists(), f"{self.path} already exists"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(self.text if self.kind == "new file" else (folder / self.anchor).read_text())
             return
         lines = file.read_text().splitlines(keepends=True)
-        assert lines.count(f"{self.anchor}\n") == 1, f"{self.path} must have this line once: {self.anchor}"
-        place = lines.index(f"{self.anchor}\n")
-        lines[place : place + 1] = [lines[place], self.text] if self.kind == "after" else [self.text]
+        assert lines.count(f"{self.anchor}\n") == 1, f"{self.path} must contain this line exactly once: {self.anchor}"
+        index = lines.index(f"{self.anchor}\n")
+        lines[index : index + 1] = [lines[index], self.text] if self.kind == "after" else [self.text]
         file.write_text("".join(lines))
 
 
 @dataclass
 class Recipe:
-    """A section of the document."""
+    """Section of the document, with its edits and shell commands."""
 
     title: str
     edits: list[Edit] = field(default_factory=list)
@@ -58,22 +58,22 @@ class Recipe:
 
     @property
     def new(self) -> set[str]:
-        """The files that it creates."""
+        """Paths of the files that the recipe creates."""
         return {edit.path for edit in self.edits if edit.kind in ("new file", "copy of")}
 
     @property
     def changed(self) -> set[str]:
-        """The files that it changes."""
+        """Paths of the existing files that the recipe changes."""
         return {edit.path for edit in self.edits} - self.new
 
     def apply(self, folder: Path) -> None:
-        """Make all changes in ``folder``."""
+        """Apply all edits in ``folder``."""
         for edit in self.edits:
             edit.apply(folder)
 
 
 def recipes() -> dict[str, Recipe]:
-    """Return the recipes of the document by their titles."""
+    """Return the recipes of the document, by title."""
     sections = re.split(r"^## (.+)\n", DOCUMENT.read_text(), flags=re.MULTILINE)[1:]
     return {title: _recipe(title, text) for title, text in zip(sections[::2], sections[1::2], strict=True)}
 

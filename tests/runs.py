@@ -1,4 +1,4 @@
-"""Small real training runs, for tests."""
+"""Small models, data modules and trainers for training runs in tests."""
 
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ TINY = GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, dropout=0.1)
 
 
 def write_text(folder: Path, repeats: int = 3) -> Path:
-    """A little text with some order in it."""
+    """Write a short, repetitive text to ``folder`` and return its path."""
     path = folder / "text.txt"
     path.write_text("".join(f"{n} bottles of beer on the wall, {n} bottles of beer.\n" for n in range(repeats)))
     return path
 
 
 def language_modeling(folder: Path, **arguments: Any) -> LanguageModeling:
-    """A data module over ``write_text``'s file, cached below ``folder``."""
+    """Return a data module for the file of ``write_text``, with its cache in ``folder``."""
     text = str(write_text(folder))
     defaults: dict[str, Any] = {
         "train": text,
@@ -40,7 +40,7 @@ def language_modeling(folder: Path, **arguments: Any) -> LanguageModeling:
 
 
 def causal_lm(vocab_size: int = 257, **shape: Any) -> CausalLM:
-    """A tiny model, the same one each time."""
+    """Return a tiny language model with fixed initial weights."""
     L.seed_everything(0, verbose=False)
     backbone = GPTConfig(**({"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 8, "dropout": 0.1} | shape))
     return CausalLM(
@@ -56,11 +56,14 @@ HEADS: dict[str, tuple[Any, Any]] = {
     "ner": (TokenClassification, SequenceTagging),
     "qa": (QuestionAnswering, ReadingComprehension),
 }
-"""Rows of the toy world -> the task and the data module for them."""
+"""Dataset of the toy world -> its task and data module."""
 
 
 def head(folder: Path, kind: str, rows: int = 30, batch_size: int = 4, **shape: Any) -> tuple[Task, DataModule]:
-    """A tiny bidirectional head, the same one each time, and rows of the toy world, some of them longer than it."""
+    """Return a tiny bidirectional head with fixed initial weights, and rows of the toy world.
+
+    Some rows are longer than the block size.
+    """
     source = folder / f"{kind}-{rows}.jsonl"
     if not source.exists():
         write(folder / "world")
@@ -97,7 +100,7 @@ def head(folder: Path, kind: str, rows: int = 30, batch_size: int = 4, **shape: 
 
 
 def trainer(folder: Path, **arguments: Any) -> L.Trainer:
-    """A quiet trainer on the CPU, without a logger."""
+    """Return a trainer on the CPU, without a logger or console output."""
     callbacks: list[L.Callback] = [RandomnessByPosition(), *arguments.pop("callbacks", [])]
     defaults: dict[str, Any] = {
         "accelerator": "cpu",

@@ -1,4 +1,4 @@
-"""What a piece of code computes and how much memory that takes, told from its tensors."""
+"""Measurement of the largest tensor and the matrix products of a piece of code."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 _FACTORS = {"mm": slice(0, 2), "addmm": slice(1, 3), "addmm_": slice(1, 3)}
-"""Which arguments are multiplied."""
+"""Operator -> positions of the two matrices among its arguments."""
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Watches what runs inside it, forward and backward."""
+    """Context manager that records all torch operations inside it, forward and backward."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.largest = 0
-        """Bytes of the largest tensor that was made."""
+        """Size of the largest result in bytes."""
         self.products = 0
         """Floating-point operations of all matrix products."""
 
@@ -34,7 +34,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def distance(actual: Tensor | None, expected: Tensor) -> float:
-    """The norm of the difference relative to the norm of what is expected."""
+    """Return the norm of the difference, relative to the norm of the expected tensor."""
     assert actual is not None
     difference = actual.detach().double() - expected.detach()
     return float(torch.linalg.vector_norm(difference) / torch.linalg.vector_norm(expected.detach()))

@@ -1,4 +1,4 @@
-"""The Python API, against the commands and against plain formulas."""
+"""Python API, compared with the commands and with plain formulas."""
 
 import ast
 import inspect
@@ -34,7 +34,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 @pytest.fixture(scope="module")
 def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint that plain Lightning has written: neither our callbacks nor a logger."""
+    """Return a checkpoint that Lightning wrote without our callbacks or a logger."""
     folder = tmp_path_factory.mktemp("language_model")
     fit = trainer(folder, max_steps=3, callbacks=[])
     fit.fit(causal_lm(block_size=BLOCK_SIZE), datamodule=language_modeling(folder))
@@ -45,7 +45,7 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- language models
 
 
-def test_generate_is_the_command(language_model: Path, run: CommandLine) -> None:
+def test_generate_matches_the_command(language_model: Path, run: CommandLine) -> None:
     model = gl.load(language_model, device="cpu")
     settings: GenerationSettings = {"max_new_tokens": 20, "seed": 3, "temperature": 0.7, "top_k": 5, "top_p": 0.9}
     text = model.generate("9 bottles", **settings)
@@ -59,8 +59,8 @@ def test_generate_is_the_command(language_model: Path, run: CommandLine) -> None
     assert text != model.generate("9 bottles", **settings)
 
 
-def test_scores_are_those_of_a_plain_formula(language_model: Path) -> None:
-    """A text of one window: the sum of cross-entropies after the token that separates documents."""
+def test_scores_match_a_plain_formula(language_model: Path) -> None:
+    """Compare texts of one window with the sum of cross-entropies after the end-of-text token."""
     model = gl.load(language_model, device="cpu")
     task, end = model.task, model.tokenizer.end_of_text_id
     assert isinstance(task, gl.CausalLM)
@@ -78,14 +78,14 @@ def test_scores_are_those_of_a_plain_formula(language_model: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 16, 17, 29])
-def test_long_texts_are_cut_as_the_harness_cuts_them(length: int) -> None:
+def test_windows_of_long_texts_match_the_harness(length: int) -> None:
     ids = list(range(1, length + 1))
-    theirs = map(make_disjoint_window, get_rolling_token_windows(ids, 0, BLOCK_SIZE, context_len=1))
+    reference = map(make_disjoint_window, get_rolling_token_windows(ids, 0, BLOCK_SIZE, context_len=1))
     ours = [(list(each.context), list(each.tokens)) for each in rolling_windows(ids, 0, BLOCK_SIZE)]
-    assert ours == list(theirs)
+    assert ours == list(reference)
 
 
-def test_embeddings_are_averages_of_hidden_states(language_model: Path) -> None:
+def test_embeddings_are_pooled_hidden_states(language_model: Path) -> None:
     model = gl.load(language_model, device="cpu")
     texts = ["5", "5 beer", "a text that is longer than the context"]
     mean, last = model.embed(texts, batch_size=2), model.embed(texts, pooling="last")
@@ -98,11 +98,11 @@ def test_embeddings_are_averages_of_hidden_states(language_model: Path) -> None:
     assert model.embed([]).shape == (0, 16)
 
 
-def test_a_saved_folder_is_the_same_model(language_model: Path, tmp_path: Path) -> None:
+def test_saved_folder_loads_as_the_same_model(language_model: Path, tmp_path: Path) -> None:
     model = gl.load(language_model, device="cpu")
     assert model.save(tmp_path / "folder") is None
-    again = gl.load(tmp_path / "folder", device="cpu")
-    assert again.generate("9", max_new_tokens=9) == model.generate("9", max_new_tokens=9)
+    loaded = gl.load(tmp_path / "folder", device="cpu")
+    assert loaded.generate("9", max_new_tokens=9) == model.generate("9", max_new_tokens=9)
     model.save(tmp_path / "half", dtype="float16")
     weights = load_file(tmp_path / "half" / "model.safetensors")
     assert {weight.dtype for weight in weights.values()} == {torch.float16}
@@ -112,7 +112,7 @@ def test_a_saved_folder_is_the_same_model(language_model: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["topics", "tags"])
-def test_predictions_are_those_of_the_command(run: CommandLine, name: str) -> None:
+def test_predictions_match_the_command(run: CommandLine, name: str) -> None:
     folder = run.fit(name)
     rows = [json.loads(line) for line in Path(f"{name}.jsonl").read_text().splitlines()]
     unlabeled = [{key: row[key] for key in ("id", "text", "tokens") if key in row} for row in rows]
@@ -124,11 +124,11 @@ def test_predictions_are_those_of_the_command(run: CommandLine, name: str) -> No
     assert model.predict(iter([{"body": row.get("text", ""), **row} for row in unlabeled]), batch_size=3)
     if name == "topics":
         renamed = [{"body": row["text"]} for row in unlabeled]
-        answers = model.predict(renamed, text_column="body")
-        assert [row["label"] for row in answers] == [row["label"] for row in expected]
+        predictions = model.predict(renamed, text_column="body")
+        assert [row["label"] for row in predictions] == [row["label"] for row in expected]
 
 
-def test_a_run_and_a_checkpoint_are_the_same_model(run: CommandLine) -> None:
+def test_run_folder_and_its_best_checkpoint_load_as_the_same_model(run: CommandLine) -> None:
     folder = run.fit("topics")
     best = find_checkpoint(str(folder))
     row = [{"text": "rain"}]
@@ -136,24 +136,24 @@ def test_a_run_and_a_checkpoint_are_the_same_model(run: CommandLine) -> None:
     assert repr(gl.load(folder)).startswith("Model(SequenceClassification, ")
 
 
-def test_generate_takes_the_arguments_of_stream() -> None:
+def test_generate_has_the_arguments_of_stream() -> None:
     parameters = inspect.signature(Model.stream).parameters.values()
     keywords = {each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
     hints = get_type_hints(Model.stream)
     assert get_type_hints(GenerationSettings) == {name: hints[name] for name in keywords}
 
 
-# --- what is refused
+# --- invalid use
 
 
-def test_what_a_model_cannot_do_is_said(language_model: Path, run: CommandLine) -> None:
+def test_invalid_calls_are_refused(language_model: Path, run: CommandLine) -> None:
     model, head = gl.load(language_model, device="cpu"), gl.load(run.fit("topics"), device="cpu")
     with pytest.raises(InputError, match="a CausalLM has no labels to predict"):
         model.predict([{"text": "x"}])
     for call in (head.generate, lambda: head.score(["x"])):
-        with pytest.raises(InputError, match="holds a SequenceClassification; only a CausalLM"):
+        with pytest.raises(InputError, match=r"holds a SequenceClassification\. Only a CausalLM"):
             call()
-    with pytest.raises(InputError, match="give a list of texts, not a single one"):
+    with pytest.raises(InputError, match="give a list of texts, not a string"):
         model.score("x")
     with pytest.raises(InputError, match="pooling='max' must be mean or last"):
         model.embed(["x"], pooling="max")  # type: ignore[arg-type]
@@ -164,14 +164,14 @@ def test_what_a_model_cannot_do_is_said(language_model: Path, run: CommandLine) 
     with pytest.raises(InputError, match="--dtype int8: choose one of float32"):
         model.save("folder", dtype="int8")
     assert not Path("folder").exists()
-    with pytest.raises(InputError, match="no such checkpoint"):
+    with pytest.raises(InputError, match="there is no checkpoint"):
         gl.load("nowhere")
 
 
 # --- the package
 
 
-def test_public_names_are_there_and_lazy() -> None:
+def test_public_names_are_imported_lazily() -> None:
     script = "import sys; before = {*sys.modules}; import gpt_lightning as gl; print(*{*sys.modules} - before); "
     script += "[getattr(gl, name) for name in gl.__all__]"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -185,16 +185,18 @@ def test_public_names_are_there_and_lazy() -> None:
         gl.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
-def test_the_readme_runs(language_model: Path, run: CommandLine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_block_of_the_readme_runs(
+    language_model: Path, run: CommandLine, capsys: pytest.CaptureFixture[str]
+) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
-    places = {
+    paths = {
         "logs/pretrain_books/version_0": str(language_model),
         "logs/sentiment_rt_polarity/version_0": str(run.fit("topics")),
     }
-    for shown, there in places.items():
-        assert shown in block
-        block = block.replace(shown, there)
+    for path_in_readme, path in paths.items():
+        assert path_in_readme in block
+        block = block.replace(path_in_readme, path)
     exec(compile(block, "README.md", "exec"), {})
     out = capsys.readouterr().out
     assert "torch.Size([1, 16])" in out

@@ -1,4 +1,4 @@
-"""Imports point one way: from what sees much to what sees little."""
+"""Tests of the layout: imports point one way, and the architecture page shows every file."""
 
 import ast
 import difflib
@@ -13,7 +13,7 @@ from tests.tree import BEGIN, DOCUMENT, END, tree
 PACKAGE = Path(gpt_lightning.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"batch", "errors", "atomic_files", "unpack", "toy_world"},
+    {"batch", "errors", "atomic_files", "status", "unpack", "toy_world"},
     {"models", "optim", "metrics", "named_classes"},
     {"checkpoints", "tokenizers"},
     {"tasks", "data"},
@@ -23,18 +23,18 @@ LAYERS: list[set[str]] = [
     {"cli"},
     {"__main__"},
 ]
-"""The rooms of the package, from those that see least. A room imports itself and rooms of the layers before its own."""
+"""Rooms of the package, lowest layer first. A room imports only itself and rooms of lower layers."""
 
 
 def imported_modules(file: Path) -> set[str]:
-    """The modules of the package that a file imports, inside functions too."""
+    """Return the modules of the package that a file imports, including imports inside functions."""
     modules = set()
     for node in ast.walk(ast.parse(file.read_text())):
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{file}: relative import"
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            # Either may be the module: "from package import name" imports the name's, if it is one.
+            # In "from package import name", the name may be a module itself.
             submodules = {f"{node.module}.{alias.name}" for alias in node.names}
             found = {name for name in submodules if is_module(name)}
             modules |= found if len(found) == len(submodules) else {*found, str(node.module)}
@@ -42,18 +42,18 @@ def imported_modules(file: Path) -> set[str]:
 
 
 def is_module(name: str) -> bool:
-    """Whether there is a file or a folder of the package by this name."""
+    """Return whether ``name`` is a module or a sub-package of the package."""
     path = PACKAGE.parent.joinpath(*name.split("."))
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def imported(file: Path) -> set[str]:
-    """The rooms that a file imports."""
+    """Return the rooms that a file imports."""
     return {name.split(".")[1] if "." in name else "" for name in imported_modules(file)}
 
 
 def room_of(file: Path) -> str:
-    """The room that a file belongs to; "" for the package's own ``__init__``."""
+    """Return the room of a file, or "" for the package's own ``__init__``."""
     parts = file.relative_to(PACKAGE).with_suffix("").parts
     return "" if parts == ("__init__",) else parts[0]
 
@@ -65,21 +65,21 @@ def test_imports_point_one_way() -> None:
     wrong = [
         f"{file.relative_to(PACKAGE)} imports {other}"
         for file in files
-        if room_of(file)  # the package's own __init__ names what is public, and imports it when it is used
+        if room_of(file)  # the package's own __init__ imports public names lazily
         for other in imported(file) - {room_of(file)}
         if layer[other] >= layer[room_of(file)]
     ]
     assert not wrong
 
 
-def test_no_imports_go_in_a_circle() -> None:
+def test_imports_have_no_cycle() -> None:
     modules = {
         ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): file
         for file in PACKAGE.rglob("*.py")
     }
     graph = {name: imported_modules(file) & (modules.keys() - {name}) for name, file in modules.items()}
     assert sum(map(len, graph.values())) > 300
-    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises a CycleError that names the circle
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises a CycleError that names the cycle
 
 
 def test_models_do_not_know_lightning() -> None:
@@ -89,7 +89,7 @@ def test_models_do_not_know_lightning() -> None:
 
 
 def test_no_task_is_named_by_a_string() -> None:
-    """Models and commands ask a class what it declares; a class of the user's own has any name."""
+    """Models and commands use attributes that a task class declares, because users name their own classes freely."""
     names = {name for name in tasks.__all__ if name != "Task"}
     files = [file for room in ("models", "commands") for file in (PACKAGE / room).rglob("*.py")]
     assert len(files) > 50
@@ -103,7 +103,7 @@ def test_no_task_is_named_by_a_string() -> None:
 
 
 def test_no_two_constructors_share_six_lines() -> None:
-    """Shared arguments are declared once, in the base class, and relayed."""
+    """Shared arguments are declared once, in the base class, and passed on."""
     constructors = {
         f"{file.stem}.{owner.name}": [line.strip() for line in ast.unparse(node).splitlines()]
         for room in ("tasks", "data")
@@ -124,7 +124,7 @@ def test_no_two_constructors_share_six_lines() -> None:
 
 
 def longest_common_run(one: list[str], other: list[str]) -> int:
-    """The number of lines of the longest piece that both have."""
+    """Return the length of the longest run of lines that both contain."""
     return difflib.SequenceMatcher(None, one, other, autojunk=False).find_longest_match().size
 
 
@@ -139,8 +139,7 @@ def test_architecture_page_shows_every_file() -> None:
     assert tree().count(".py ") > 100
 
 
-def test_help_answers_at_once() -> None:
-    """Nothing heavy is imported before it is known what for."""
+def test_help_imports_nothing_heavy() -> None:
     import subprocess
     import sys
 

@@ -1,4 +1,4 @@
-"""Every shipped YAML runs."""
+"""Tests that run every shipped YAML."""
 
 import os
 import re
@@ -15,17 +15,17 @@ from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tokenizers.build import bytes_tokenizer
-from tests.models.huggingface.families import saved
+from tests.models.huggingface.families import save_reference
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 WAYS = ["encoder", "decoder"]
-"""A nano shape for fine-tuning: looking both ways, or back only."""
+"""Attention of a nano backbone for fine-tuning: bidirectional or causal."""
 ROWS = {"TextClassification": "classification", "SequenceTagging": "ner", "ReadingComprehension": "qa"}
-"""Data module -> rows of the toy world that it reads."""
+"""Data module -> folder of the toy world with rows for it."""
 
 
 def data_module(path: Path) -> str:
-    """The data module of a configuration."""
+    """Return the class path of the data module in a configuration."""
     return str(yaml.safe_load(path.read_text())["data"]["class_path"])
 
 
@@ -33,9 +33,9 @@ MODULES = {path.name: data_module(path) for path in sorted(CONFIGS.glob("*.yaml"
 HUB_ONLY = "pretrain_fineweb_edu_gpt2_124m.yaml"
 LANGUAGE_MODELS = [name for name, module in MODULES.items() if module == "LanguageModeling" and name != HUB_ONLY]
 HEADS = {name: ROWS[module] for name, module in MODULES.items() if module in ROWS}
-"""Configuration -> rows of the toy world for it."""
+"""Configuration -> folder of the toy world with rows for it."""
 ON_PUBLISHED = [name for name in HEADS if name.startswith("smollm2_")]
-"""Configurations that start from the folder of a published model in the working directory."""
+"""Configurations that start from a published model in the working directory."""
 
 
 def test_the_sweep_sees_every_configuration() -> None:
@@ -51,7 +51,7 @@ def test_the_sweep_sees_every_configuration() -> None:
 def test_configuration_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two steps of the real thing, on text of the toy world."""
+    """Train two steps on text of the toy world."""
     assert main(["toy-world", str(tmp_path / "world")]) == 0
     text = tmp_path / "world" / "text"
     monkeypatch.chdir(tmp_path)
@@ -72,14 +72,16 @@ def test_configuration_runs(
     assert code == 0
     assert "2 steps\nbest: logs/" in out
     opening = (CONFIGS / name).read_text()
-    assert f"gpt-lightning fit -c configs/{name}" in opening, "a YAML opens with the command that runs it"
+    assert f"gpt-lightning fit -c configs/{name}" in opening, (
+        "the first comment of a YAML shows the command that runs it"
+    )
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_head_is_trained_and_tested(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two steps, then the test of the best checkpoint, on rows of the toy world given by flags alone."""
+    """Train two steps and test the best checkpoint on rows of the toy world, which flags name."""
     assert main(["toy-world", str(tmp_path / "world")]) == 0
     if name in ON_PUBLISHED:
         publish(tmp_path / "smollm2")
@@ -93,21 +95,23 @@ def test_head_is_trained_and_tested(
     assert main(["test", *common, data[2], few[1], f"--ckpt_path={run}"]) == 0
     os.environ.pop("PL_GLOBAL_SEED", None)
     out = capsys.readouterr().out
-    assert f"2 steps\nbest: {run}/checkpoints/step_2.ckpt" in out
-    assert re.search(r"loss\W+\d", out.split("curves:")[1]), "the test's table"
+    assert f"Stopped after 2 steps: trainer.max_steps=2 is reached\nbest: {run}/checkpoints/step_2.ckpt" in out
+    assert re.search(r"loss\W+\d", out.split("is reached\n")[1]), "the test's table"
     opening = (CONFIGS / name).read_text()
-    assert f"gpt-lightning fit -c configs/{name}" in opening, "a YAML opens with the command that runs it"
+    assert f"gpt-lightning fit -c configs/{name}" in opening, (
+        "the first comment of a YAML shows the command that runs it"
+    )
     assert f"gpt-lightning test -c configs/{name}" in opening
 
 
 def publish(folder: Path) -> None:
-    """A tiny model of SmolLM2's family, as others publish theirs."""
-    saved(folder, "smollm2", vocab_size=257, max_position_embeddings=512)
+    """Write a tiny model of SmolLM2's family in Hugging Face's format."""
+    save_reference(folder, "smollm2", vocab_size=257, max_position_embeddings=512)
     bytes_tokenizer().save(folder / "tokenizer.json")
 
 
 def test_gpt2_124m_on_fineweb_edu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As far as a processor without a network gets: it parses, and the model has GPT-2's number of parameters."""
+    """The file parses, and the model has GPT-2's number of parameters; training needs the network and a GPU."""
     monkeypatch.setattr(CLI, "instantiate_classes", Mock())
     monkeypatch.setattr(CLI, "_run_subcommand", Mock())
     cli = CLI(["fit", "-c", str(CONFIGS / HUB_ONLY)])
@@ -124,7 +128,7 @@ def test_gpt2_124m_on_fineweb_edu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "backbone").glob("*.yaml")), ids=lambda path: path.stem)
-def test_backbone_is_of_its_size(path: Path) -> None:
+def test_backbone_has_the_size_in_its_name(path: Path) -> None:
     shape = GPTConfig(vocab_size=50_257, **yaml.safe_load(path.read_text()))
     with torch.device("meta"):
         parameters = GPT(shape).num_parameters()
@@ -140,7 +144,7 @@ def test_there_are_three_shapes_in_three_sizes() -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("shape", ["llama_nano", "qwen3_nano"])
-def test_a_shape_for_fine_tuning_has_the_weights_of_pretraining(shape: str, way: str) -> None:
+def test_fine_tuning_shapes_differ_in_task_fields_only(shape: str, way: str) -> None:
     tuned, pretrained = (
         yaml.safe_load((CONFIGS / "backbone" / f"{each}.yaml").read_text()) for each in (f"{shape}_{way}", shape)
     )

@@ -1,4 +1,4 @@
-"""The programs in ``examples/``, run as a user would, with fewer steps."""
+"""Tests that run the programs in ``examples/`` with few steps."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def run(folder: Path, name: str, *arguments: str) -> str:
-    """The standard output of an example that runs in ``folder``."""
+    """Run an example in ``folder`` and return its standard output."""
     command = [sys.executable, str(EXAMPLES / name), *arguments]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)

@@ -1,4 +1,4 @@
-"""The recipes of ``docs/extending.md``, followed literally in copies of the repository."""
+"""Tests that apply the recipes of ``docs/extending.md`` to copies of the repository."""
 
 import os
 import shlex
@@ -17,7 +17,7 @@ from tests.recipes import Recipe, recipes
 ROOT = Path(__file__).parents[1]
 RECIPES = recipes()
 TREE = "docs/architecture.md"
-"""The only file that a command of a recipe may write."""
+"""The only existing file that a recipe's commands may rewrite."""
 
 HOUSE = {
     # title -> new files (besides a YAML and a test), YAMLs, changed files, lines added to each of these
@@ -31,13 +31,13 @@ HOUSE = {
     "A file format": (1, 0, 1, 2),
     "A decoding strategy": (1, 0, 0, 0),
 }
-"""What each change may touch."""
+"""Limits on the files and lines that each change may touch."""
 OWN = {"A task head in your own package", "A data module in your own package"}
-"""Recipes outside of the repository: ``test_own_package.py`` follows them."""
+"""Recipes for code outside the repository; ``test_own_package.py`` applies them."""
 
 
 def copy_repository(folder: Path) -> Path:
-    """Copy the files of the repository that git tracks, or would."""
+    """Copy the files of the repository that git tracks or would add."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     for name in listed:
@@ -48,13 +48,13 @@ def copy_repository(folder: Path) -> Path:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the digest of each file, without caches."""
+    """Return the SHA-256 digest of each file outside caches."""
     files = (path for path in folder.rglob("*") if path.is_file() and "cache" not in str(path.relative_to(folder)))
     return {str(path.relative_to(folder)): sha256(path) for path in files}
 
 
 def run(folder: Path, command: str) -> None:
-    """Run a command of a recipe in a copy of the repository; it must succeed."""
+    """Run a recipe's command in a copy of the repository and assert that it succeeds."""
     words = shlex.split(command)
     assert words[0] == "python"
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -65,7 +65,7 @@ def run(folder: Path, command: str) -> None:
 
 
 def follow(recipe: Recipe, folder: Path) -> set[str]:
-    """Follow a recipe in a copy of the repository; return the files that differ afterwards."""
+    """Apply a recipe to a copy of the repository and return the files that changed."""
     before = digests(copy_repository(folder))
     recipe.apply(folder)
     for command in recipe.commands:
@@ -109,7 +109,7 @@ def test_recipes_touch_the_files_that_they_name_and_no_others(tmp_path: Path) ->
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository with all recipes in it."""
+    """Return a copy of the repository with all recipes applied."""
     folder = copy_repository(tmp_path_factory.mktemp("extended"))
     for title in HOUSE:
         RECIPES[title].apply(folder)
@@ -117,7 +117,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_their_code_is_clean(extended: Path) -> None:
+def test_code_of_all_recipes_is_clean(extended: Path) -> None:
     files = set.union(*(RECIPES[title].new | RECIPES[title].changed for title in HOUSE))
     python = " ".join(sorted(name for name in files if name.endswith(".py")))
     run(extended, f"python -m ruff check {python}")
@@ -128,8 +128,8 @@ def test_their_code_is_clean(extended: Path) -> None:
 
 
 @pytest.mark.slow
-def test_all_of_them_together_break_no_list(extended: Path) -> None:
-    """Tests that go through all tasks, data modules, families, fields or configurations."""
+def test_all_recipes_applied_at_once_pass_the_sweeps(extended: Path) -> None:
+    """The sweeps are tests over all tasks, data modules, families, fields or configurations."""
     data = "tests/data/test_arguments.py tests/data/test_text_pairs.py tests/data/test_own_data_module.py"
     lists = f"{data} tests/tasks/test_load.py tests/models/huggingface/test_families.py"
     run(extended, f"python -m pytest {lists} tests/test_configs.py::test_the_sweep_sees_every_configuration")

@@ -1,7 +1,7 @@
-"""What 20 steps reach, stored: a change that is no change in computation must leave these numbers alone.
+"""Stored losses of 20 steps, which only an intended change of the computation may alter.
 
-If a change in computation is meant, run this file as a script (``python -m tests.test_golden_losses``), paste what it
-prints, and say why in the commit.
+After an intended change, run ``python -m tests.test_golden_losses``, paste its output below, and give the reason in the
+commit message.
 """
 
 import tempfile
@@ -63,7 +63,7 @@ GOLDEN: dict[str, list[float]] = {
 
 
 class Losses(L.Callback):
-    """Keeps ``train/loss`` of each step, which is logged after the callbacks' hooks."""
+    """Record of ``train/loss`` at each step; Lightning logs it after the callbacks' hooks."""
 
     def __init__(self) -> None:
         self.values: list[float] = []
@@ -79,10 +79,10 @@ class Losses(L.Callback):
 
 
 def fit(folder: Path, task: Task, data: DataModule) -> list[float]:
-    """The loss of each step, and that of the validation at the end.
+    """Return the training loss of each step and the final validation loss.
 
-    The rate is one at which the last digits of a step, which differ between processors, stay the last digits of the
-    20th: at 1e-2 the loss of ``qa`` jumps, and the jumps make 1e-2 of 1e-7.
+    The learning rate keeps rounding differences between CPUs small: at 1e-2 the loss of ``qa`` is so unstable that
+    differences of 1e-7 grow to 1e-2 within 20 steps.
     """
     task.optimizer_config = replace(task.optimizer_config, lr=2e-3)
     losses = Losses()
@@ -92,25 +92,25 @@ def fit(folder: Path, task: Task, data: DataModule) -> list[float]:
 
 
 def run(folder: Path, shape: dict[str, Any]) -> list[float]:
-    """Of pretraining."""
+    """Return the losses of pretraining."""
     return fit(folder, causal_lm(dropout=0.0, **shape), language_modeling(folder, block_size=16, batch_size=3))
 
 
 def run_head(folder: Path, name: str) -> list[float]:
-    """Of a head on the toy world's rows."""
+    """Return the losses of a head on rows of the toy world."""
     shape = {key: value for key, value in SHAPES["llama"].items() if key != "block_size"}
     return fit(folder, *head(folder, name, dropout=0.0, **shape))
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_losses_of_heads_are_as_they_were(tmp_path: Path, name: str) -> None:
+def test_losses_of_heads_are_unchanged(tmp_path: Path, name: str) -> None:
     losses = run_head(tmp_path, name)
     assert len(losses) == 21
     assert losses == pytest.approx(GOLDEN[name], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_losses_are_as_they_were(tmp_path: Path, name: str) -> None:
+def test_losses_of_pretraining_are_unchanged(tmp_path: Path, name: str) -> None:
     losses = run(tmp_path, SHAPES[name])
     assert len(losses) == 21
     assert losses == pytest.approx(GOLDEN[name], rel=1e-4)

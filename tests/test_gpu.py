@@ -1,4 +1,4 @@
-"""On a GPU, beside the same on the processor: ``pytest tests/test_gpu.py`` on a machine that has one."""
+"""Tests that compare a GPU with the CPU: ``pytest tests/test_gpu.py`` on a machine with a GPU."""
 
 import os
 import subprocess
@@ -29,8 +29,8 @@ from tests.test_golden_losses import SHAPES, Losses
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
-    pytest.mark.filterwarnings("ignore:GPU available but not used"),  # what is beside it
-    pytest.mark.filterwarnings("ignore:.*TensorFloat32 tensor cores"),  # float32 is meant
+    pytest.mark.filterwarnings("ignore:GPU available but not used"),  # the CPU runs are the reference
+    pytest.mark.filterwarnings("ignore:.*TensorFloat32 tensor cores"),  # float32 is intended
 ]
 has_bfloat16 = pytest.mark.skipif(
     not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0), reason="no GPU with bfloat16"
@@ -40,7 +40,7 @@ ON_GPU = CONFIG.replace("accelerator: cpu", "accelerator: gpu")
 
 
 def losses_of(folder: Path, parts: Callable[[], tuple[Task, DataModule]], **arguments: Any) -> list[float]:
-    """Of 20 steps."""
+    """Return the training losses of 20 steps."""
     module, data = parts()
     losses = Losses()
     trainer(folder, callbacks=[losses], max_steps=20, limit_val_batches=0, **arguments).fit(module, datamodule=data)
@@ -50,7 +50,7 @@ def losses_of(folder: Path, parts: Callable[[], tuple[Task, DataModule]], **argu
 def pretraining(
     folder: Path, name: str = "llama", kind: Literal["adamw", "muon"] = "adamw"
 ) -> tuple[CausalLM, DataModule]:
-    """A tiny language model without dropout, whose random numbers are others on a GPU."""
+    """Return a tiny language model and its data, without dropout, whose random numbers differ on a GPU."""
     module = causal_lm(**SHAPES[name], dropout=0.0)
     module.optimizer_config = OptimizerConfig(lr=2e-3, kind=kind)
     return module, language_modeling(folder, block_size=16)
@@ -60,26 +60,26 @@ def pretraining(
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_pretraining_is_that_of_the_processor(tmp_path: Path, name: str) -> None:
+def test_pretraining_matches_the_cpu(tmp_path: Path, name: str) -> None:
     expected = losses_of(tmp_path, lambda: pretraining(tmp_path, name))
     found = losses_of(tmp_path, lambda: pretraining(tmp_path, name), **GPU)
     assert found == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_heads_are_those_of_the_processor(tmp_path: Path, name: str) -> None:
+def test_heads_match_the_cpu(tmp_path: Path, name: str) -> None:
     shape = {key: value for key, value in SHAPES["llama"].items() if key != "block_size"}
 
     def parts() -> tuple[Task, DataModule]:
         module, data = head(tmp_path, name, dropout=0.0, **shape)
-        module.optimizer_config = OptimizerConfig(lr=2e-3)  # at 1e-2 the loss of questions jumps
+        module.optimizer_config = OptimizerConfig(lr=2e-3)  # at 1e-2 the loss of qa is unstable
         return module, data
 
     assert losses_of(tmp_path, parts, **GPU) == pytest.approx(losses_of(tmp_path, parts), rel=1e-3)
 
 
 @has_bfloat16
-def test_bfloat16_stays_near(tmp_path: Path) -> None:
+def test_bfloat16_is_close_to_float32(tmp_path: Path) -> None:
     exact = losses_of(tmp_path, lambda: pretraining(tmp_path), **GPU)
     mixed = losses_of(tmp_path, lambda: pretraining(tmp_path), **GPU, precision="bf16-mixed")
     assert mixed != exact
@@ -87,15 +87,15 @@ def test_bfloat16_stays_near(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
-def test_optimizers_are_those_of_the_processor(tmp_path: Path, kind: Literal["adamw", "muon"]) -> None:
+def test_optimizers_match_the_cpu(tmp_path: Path, kind: Literal["adamw", "muon"]) -> None:
     expected = losses_of(tmp_path, lambda: pretraining(tmp_path, kind=kind))
     found = losses_of(tmp_path, lambda: pretraining(tmp_path, kind=kind), **GPU)
-    # Muon multiplies in bfloat16 here.
+    # On a GPU, Muon multiplies matrices in bfloat16.
     assert found == pytest.approx(expected, rel=1e-4 if kind == "adamw" else 2e-2)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_gradients_by_hand_are_exact(name: str) -> None:
+def test_hand_written_gradients_match_float64(name: str) -> None:
     actual, plain, shapes = CASES[name]
     if name == "rotate":
         actual = partial(rotate, cos=COS.cuda(), signed_sin=SIGNED_SIN.cuda())
@@ -109,7 +109,7 @@ def test_gradients_by_hand_are_exact(name: str) -> None:
         torch.testing.assert_close(mine.detach().cpu().double(), true.detach(), rtol=1e-4, atol=1e-5)
 
 
-def test_the_loss_without_all_logits_is_exact() -> None:
+def test_chunked_loss_matches_the_dense_formula() -> None:
     hidden = torch.randn(3000, 64, device="cuda", requires_grad=True)
     weight = torch.randn(5003, 64, device="cuda", requires_grad=True)
     labels = torch.randint(5003, (3000,), device="cuda").masked_fill(
@@ -125,7 +125,7 @@ def test_the_loss_without_all_logits_is_exact() -> None:
         assert (mine - true).norm() < 1e-5 * true.norm()
 
 
-def test_greedy_text_is_that_of_the_processor() -> None:
+def test_greedy_text_matches_the_cpu() -> None:
     module = causal_lm(n_layer=2, n_embd=32, block_size=32).eval()
     prompt = torch.tensor([[1, 2, 3], [4, 5, 6]])
 
@@ -143,7 +143,7 @@ def test_greedy_text_is_that_of_the_processor() -> None:
 
 @has_bfloat16
 def test_attention_is_flash_attention() -> None:
-    """As the future alone is masked, and the heads have 64 channels or more, in groups or not."""
+    """Flash attention applies to causal masks and heads of 64 channels or more, grouped or not."""
     for n_kv_head in (4, 2):
         config = GPTConfig(
             vocab_size=99, n_layer=2, n_head=4, n_kv_head=n_kv_head, n_embd=256, block_size=128, position="rotary"
@@ -151,7 +151,7 @@ def test_attention_is_flash_attention() -> None:
         backbone = GPT(config).cuda()
         input_ids = torch.randint(99, (2, 128), device="cuda")
         with torch.autocast("cuda", torch.bfloat16), sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-            hidden = backbone(input_ids)  # raises where that kernel cannot
+            hidden = backbone(input_ids)  # raises if the kernel does not support the inputs
             hidden.sum().backward()
         with sdpa_kernel(SDPBackend.MATH):
             exact = backbone(input_ids)
@@ -159,9 +159,9 @@ def test_attention_is_flash_attention() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of torch's parts by each other
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # torch's own
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_compiled_backbone_learns_the_same(tmp_path: Path, name: str) -> None:
+def test_a_compiled_backbone_has_the_same_losses(tmp_path: Path, name: str) -> None:
     def compiled() -> tuple[CausalLM, DataModule]:
         module, data = pretraining(tmp_path, name)
         module.backbone.compile()
@@ -176,7 +176,7 @@ def test_a_compiled_backbone_learns_the_same(tmp_path: Path, name: str) -> None:
 
 
 def command(folder: Path, *arguments: str) -> str:
-    """In a process of its own, as a user calls it."""
+    """Run a command in a process of its own and return its standard output."""
     write_text(folder)
     (folder / "config.yaml").write_text(ON_GPU)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -188,14 +188,14 @@ def command(folder: Path, *arguments: str) -> str:
 
 @pytest.mark.slow
 @has_bfloat16
-def test_a_run_takes_what_the_gpu_offers(tmp_path: Path) -> None:
+def test_defaults_on_a_gpu_are_fast(tmp_path: Path) -> None:
     out = command(tmp_path, "fit", "-c", "config.yaml")
     assert "gets precision bf16-mixed, flash attention" in out
     assert "a compiled backbone, fused AdamW" in out
     checkpoint = read_checkpoint(find_checkpoint(str(tmp_path / "logs/beer/version_0"), "last"))
     assert checkpoint["state_dict"]["head.weight"].dtype == torch.float32
     assert "loss" in command(tmp_path, "test", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0")
-    # What was trained here is read anywhere.
+    # A model trained on a GPU generates on every device.
     for device in ("cpu", "cuda"):
         text = command(tmp_path, "generate", "logs/beer/version_0", "--prompt=1 bottles", f"--device={device}")
         assert "1 bottles" in text
@@ -203,7 +203,7 @@ def test_a_run_takes_what_the_gpu_offers(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
-def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, kind: str) -> None:
+def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path, kind: str) -> None:
     out = command(
         tmp_path,
         *("verify-resume", "-c", "config.yaml", "--steps=6", "--save_at=3", "--compile=false"),
@@ -214,8 +214,8 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_strategies_of_several_gpus_run_on_one(tmp_path: Path, strategy: str) -> None:
-    """And leave the weights that a run without any leaves."""
+def test_multi_gpu_strategies_run_on_one_gpu(tmp_path: Path, strategy: str) -> None:
+    """The weights equal those of a run without a strategy."""
     steady = ("--model.backbone.dropout=0", "--model.optimizer.eps=1e-3", "--trainer.precision=32", "--compile=false")
     command(tmp_path, "fit", "-c", "config.yaml", *steady)
     command(tmp_path, "fit", "-c", "config.yaml", *steady, f"--trainer.strategy={strategy}")

@@ -1,4 +1,4 @@
-"""A package of the user's own, written as ``docs/extending.md`` shows it, through every command and the Python API."""
+"""User-defined package from ``docs/extending.md``, used through every command and the Python API."""
 
 import json
 import multiprocessing
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 HEAD, DATA = (recipes()[f"A {part} in your own package"] for part in ("task head", "data module"))
 ALLOW = "--allow_import my_package"
 TRACE = '\nfrom pathlib import Path\n\nPath("imported.txt").touch()\n'
-"""Code that shows that somebody has imported the package."""
+"""Code for the package that leaves a file when it is imported."""
 
 STARS = [{"text": f"{'good ' * stars}{number}", "label": str(stars)} for number in range(8) for stars in (1, 2, 3)]
 PAIRS = [
@@ -29,7 +29,7 @@ PAIRS = [
     for kind in ("a", "no")
 ]
 ROWS = {"stars": STARS, "pairs": PAIRS, "both": PAIRS}
-"""A head of the user's own on our data module, our head on a data module of the user's own, and both theirs."""
+"""Rows for a user-defined head (stars), a user-defined data module (pairs), and both together."""
 
 COMMANDS = {
     "stars": HEAD.commands,
@@ -40,7 +40,7 @@ ALL = pytest.mark.parametrize("name", ROWS)
 
 
 def prepare(folder: Path, name: str) -> None:
-    """Write the package, the rows and the configuration into ``folder``."""
+    """Write the package, the rows and the configuration to ``folder``."""
     for recipe in (HEAD, DATA):
         for edit in recipe.edits:
             file = folder / edit.path
@@ -56,27 +56,27 @@ def prepare(folder: Path, name: str) -> None:
 
 
 def source(path: str) -> str:
-    """The text of a file that another recipe makes."""
+    """Return the text of a file that another recipe creates."""
     (text,) = (edit.text for recipe in recipes().values() for edit in recipe.edits if edit.path == path)
     return text
 
 
 def call(folder: Path, command: str) -> tuple[int, str]:
-    """Run a command in a process of its own; its exit code and all that it printed."""
+    """Run a command in a separate process, and return its exit code and output."""
     words = shlex.split(command)
     assert words[0] == "gpt-lightning"
     run = Run(folder, *words[2:], command=words[1], config="")
     code = run.end()
-    said = run.out.read_text() + run.err.read_text()
+    output = run.out.read_text() + run.err.read_text()
     run.out.unlink()
     run.err.unlink()
-    return code, said
+    return code, output
 
 
 def succeed(folder: Path, command: str) -> str:
-    code, said = call(folder, command)
-    assert code == 0, f"{command}\n{said}"
-    return said
+    code, output = call(folder, command)
+    assert code == 0, f"{command}\n{output}"
+    return output
 
 
 def predictions(file: Path) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ def predictions(file: Path) -> list[dict[str, Any]]:
 
 
 def in_process(target: Callable[..., None], *arguments: Any) -> None:
-    """Call a function in a process of its own, which has imported no package of the user's."""
+    """Call a function in a separate process, which has not imported the user-defined package."""
     process = multiprocessing.get_context("forkserver").Process(target=target, args=arguments)
     process.start()
     process.join(120)
@@ -97,11 +97,11 @@ def test_every_command(tmp_path: Path, name: str) -> None:
     commands = [command for command in COMMANDS[name] if "verify-resume" not in command]
     assert len(commands) == 7
     for command in commands:
-        said = succeed(tmp_path, command)
+        output = succeed(tmp_path, command)
         if " test " in command or " evaluate " in command:
-            assert "accuracy" in said
+            assert "accuracy" in output
         if " export " in command and name != "pairs":
-            assert "for gpt-lightning only: Hugging Face has no head for this task" in said
+            assert "for gpt-lightning only: Hugging Face has no head for this task" in output
     expected = predictions(tmp_path / "predictions.jsonl")
     assert [row["id"] for row in expected] == [str(number) for number in range(len(ROWS[name]))]
     assert predictions(tmp_path / "again.jsonl") == expected
@@ -128,36 +128,36 @@ def use_from_python(folder: Path, name: str, expected: list[dict[str, Any]]) -> 
     model.save("saved")
     for path in (exported, "saved"):
         model = gl.load(path, allow_import=["my_package"])
-        if name != "stars":  # a folder does not name the data module
+        if name != "stars":  # a model folder does not name its data module
             from my_package.text_pairs import TextPairs  # type: ignore[import-not-found]
 
             model.data_module = TextPairs
         assert model.predict(ROWS[name]) == expected
-    assert type(gl.load(run).task) is type(model.task)  # the program has imported the class
+    assert type(gl.load(run).task) is type(model.task)  # an imported class needs no permission
 
 
 @ALL
-def test_killed_and_resumed(tmp_path: Path, name: str) -> None:
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, name: str) -> None:
     states = []
-    for kills in (False, True):
-        folder = tmp_path / f"{kills}"
+    for is_killed in (False, True):
+        folder = tmp_path / f"{is_killed}"
         folder.mkdir()
         prepare(folder, name)
         command = f"{COMMANDS[name][0]} --trainer.max_steps 60 --trainer.enable_progress_bar false"
         run = folder / f"logs/{name}/version_0"
-        if kills:
+        if is_killed:
             words = shlex.split(command)
             process = Run(folder, *words[2:], command=words[1], config="")
             assert process.wait_for(lambda run=run: (run / "checkpoints/step_6.ckpt").exists())  # type: ignore[misc]
             process.kill()
             assert process.process.exitcode == -9
-        said = succeed(folder, command)
-        assert ("resumed from" in said) == kills
+        output = succeed(folder, command)
+        assert ("resumed from" in output) == is_killed
         states.append(torch.load(run / "checkpoints/step_60.ckpt", weights_only=True))
-    straight, resumed = states
+    uninterrupted, resumed = states
     assert resumed["global_step"] == 60
     for part in ("state_dict", "optimizer_states"):
-        torch.testing.assert_close(resumed[part], straight[part], rtol=0.0, atol=0.0)
+        torch.testing.assert_close(resumed[part], uninterrupted[part], rtol=0.0, atol=0.0)
 
 
 @pytest.mark.slow
@@ -168,22 +168,22 @@ def test_verify_resume(tmp_path: Path) -> None:
 
 
 @ALL
-def test_nothing_is_imported_without_permission(tmp_path: Path, name: str) -> None:
+def test_package_is_not_imported_without_permission(tmp_path: Path, name: str) -> None:
     prepare(tmp_path, name)
     commands = [command for command in COMMANDS[name] if "verify-resume" not in command]
     for command in commands:
         (tmp_path / "imported.txt").unlink(missing_ok=True)
-        code, said = call(tmp_path, command.replace(ALLOW, ""))
+        code, output = call(tmp_path, command.replace(ALLOW, ""))
         assert not (tmp_path / "imported.txt").exists(), command
         if " export " in command and name == "pairs":
-            assert code == 0  # our head: the data module is not needed
+            assert code == 0  # export needs only the head, which is ours
             continue
-        assert code == 2, f"{command}\n{said}"
-        assert ALLOW in said, f"{command}\n{said}"
+        assert code == 2, f"{command}\n{output}"
+        assert ALLOW in output, f"{command}\n{output}"
         succeed(tmp_path, command)
 
 
-def test_a_module_in_the_working_directory(tmp_path: Path) -> None:
+def test_module_in_the_working_directory(tmp_path: Path) -> None:
     prepare(tmp_path, "stars")
     (tmp_path / "my_heads.py").write_text(source(HEAD.edits[1].anchor))
     config = (tmp_path / "stars.yaml").read_text().replace("my_package.ordinal_classification", "my_heads")

@@ -1,6 +1,6 @@
-"""The tree of the package that ``docs/architecture.md`` shows: every file with the first line of its docstring.
+"""Tree of the package for ``docs/architecture.md``: every file with the first line of its docstring.
 
-``python -m tests.tree`` writes it again after a file was added, moved or renamed.
+Run ``python -m tests.tree`` after you add, move or rename a file.
 """
 
 import ast

@@ -1,1 +1,1 @@
-"""Checkpoints on the disk: the manifest, safe reading, atomic writing, run folders."""
+"""Checkpoints on disk: manifest, safe reading, atomic writing, run folders."""

@@ -1,4 +1,4 @@
-"""Safe reading of checkpoints and of the weights in them: no pickle, no code."""
+"""Safe reading of checkpoints and their weights, without unpickling objects or running code."""
 
 import pickle
 import zipfile
@@ -22,58 +22,65 @@ HUB: Final = "hub:"
 
 
 def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path:
-    """The checkpoint that MODEL means.
+    """Return the path of the checkpoint or model folder that ``model`` names.
 
-    A file; of a run's folder its best, or its last; the last where none is best; the folder itself of a model that was
-    exported or comes from Hugging Face, also as ``hub:NAME``.
+    Args:
+        model: checkpoint file, run folder, model folder (exported or from Hugging Face), or ``hub:OWNER/NAME``.
+        which: checkpoint of a run folder to return. ``best`` returns the last one if no checkpoint is marked as best.
 
     Raises:
-        InputError: there is none.
+        InputError: the model does not exist, or cannot be downloaded.
     """
     if model.startswith(HUB):
         return _download(model)
     if "://" in model:
-        raise InputError(f"{model}: checkpoints are read from local files only; download it first")
+        raise InputError(f"{model}: checkpoints are read from local files only. Download it, and give its path")
     path = Path(model)
     if path.is_file():
         return path
     if not path.is_dir():
-        raise InputError(f"{model}: no such checkpoint, run folder or model folder; from the hub: {HUB}OWNER/NAME")
+        raise InputError(
+            f"{model}: there is no checkpoint, run folder or model folder of this name. Check the path; models from "
+            f"the Hugging Face hub are called {HUB}OWNER/NAME"
+        )
     if is_model_folder(path):
         return path
     if (path / ADAPTER_CONFIG).is_file():
         raise InputError(
-            f"{model}: holds peft's adapters alone; merge them into their model with peft (merge_and_unload, then "
-            "save_pretrained), or give the run that they were exported from"
+            f"{model}: holds only adapters in peft's format. Merge them into their base model with peft "
+            "(merge_and_unload, then save_pretrained), or give the run that they were exported from"
         )
     manifest = Manifest.read(path / "checkpoints")
     if not manifest.checkpoints:
-        raise InputError(f"{model}: no run with checkpoints: {path / 'checkpoints' / FILE} lists none")
+        raise InputError(
+            f"{model}: not a run with checkpoints, as {path / 'checkpoints' / FILE} lists none. "
+            "Give the folder of a run (LOG_DIR/EXPERIMENT/version_N) or a checkpoint file"
+        )
     best = manifest.named(manifest.best)
     return path / "checkpoints" / (best if best and which == "best" else manifest.checkpoints[-1]).file
 
 
 def _download(model: str) -> Path:
-    """The folder of a model of the hub: configuration, safetensors and tokenizer, no pickle and no code."""
+    """Download a model's configuration, safetensors and tokenizer from the hub, and return its folder."""
     from huggingface_hub import snapshot_download
 
     name = model.removeprefix(HUB)
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "merges.txt"]))
-    except Exception as error:  # whatever is wrong, name or network, the way out is the same
+    except Exception as error:  # for any failure, of the name or the network, the remedy is the same
         raise InputError(
-            f"{model}: cannot be fetched ({first_line(error)}); check the name and the network, "
-            "or download the model elsewhere and give its folder"
+            f"{model}: cannot be downloaded ({first_line(error)}). Check the name and the network, "
+            "or download the model by other means and give its folder"
         ) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, tensors on the CPU; it is refused if its bytes are not those that were written.
+    """Return the content of a checkpoint with tensors on the CPU, or the hyper-parameters of a model folder.
 
-    Nothing in it is run. Of a model's folder it is what stands beside the weights.
+    A checkpoint is verified first, and no code in it is run.
 
     Raises:
-        InputError: it is no checkpoint of this project, is damaged, or holds anything but plain values.
+        InputError: it is not a checkpoint of gpt-lightning, is damaged, or holds objects other than plain values.
     """
     if path.is_dir():
         return _folder_as_checkpoint(path)
@@ -81,12 +88,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: not a checkpoint that can be read safely: {first_line(error)}") from None
+        raise InputError(
+            f"{path}: not a checkpoint that can be read safely: {first_line(error)}. Use a checkpoint of gpt-lightning"
+        ) from None
     except (RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: truncated or damaged, or not a checkpoint: {first_line(error)}") from None
+        raise InputError(f"{path}: damaged or not a checkpoint: {first_line(error)}. Use another checkpoint") from None
     hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if not isinstance(hparams, dict) or "state_dict" not in checkpoint:
-        raise InputError(f"{path}: a torch file, but not a checkpoint of gpt-lightning")
+        raise InputError(
+            f"{path}: a torch file, but not a checkpoint of gpt-lightning. Use one, or a Hugging Face model folder"
+        )
     return dict(checkpoint)
 
 
@@ -94,17 +105,17 @@ def _folder_as_checkpoint(folder: Path) -> dict[str, Any]:
     return {"hyper_parameters": dict(huggingface.read_config(folder).hparams)}
 
 
-def load_backbone(backbone: GPT, source: str, through: tuple[Path, ...] = ()) -> None:
-    """Take over the weights of the backbone in a checkpoint, whichever task it was trained for; adapters are merged.
+def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) -> None:
+    """Load the backbone's weights from a checkpoint of any task, with adapters merged.
 
     Args:
-        backbone: of the same shape; what its attention sees and its dropout may differ.
-        source: as ``find_checkpoint`` takes it.
-        through: the checkpoints with adapters beside these weights.
+        backbone: backbone to fill. Its configuration must equal the saved one, except for the fields ``PER_TASK``.
+        source: model, as for ``find_checkpoint``.
+        visited: checkpoints with adapters that lead to ``source``, to detect cycles.
 
     Raises:
-        InputError: there is no checkpoint, or its backbone has another shape; or what its adapters were trained beside
-            is gone, or other weights.
+        InputError: there is no checkpoint, its backbone has another configuration, or the base model of its adapters
+            is missing or differs.
     """
     path = find_checkpoint(source)
     if path.is_dir():
@@ -114,64 +125,69 @@ def load_backbone(backbone: GPT, source: str, through: tuple[Path, ...] = ()) ->
     hparams = checkpoint["hyper_parameters"]
     saved = hparams.get("backbone", {})
     for field in fields(GPTConfig):
-        # A field that is younger than the checkpoint is what it was before there was a choice.
-        mine, theirs = getattr(backbone.config, field.name), saved.get(field.name, field.default)
-        if mine != theirs and field.name not in PER_TASK:
-            raise InputError(f"--model.init_from={source}: backbone.{field.name} is {theirs} there, but {mine} here")
+        # Fields added after the checkpoint was written take their defaults, which keep the old behavior.
+        current, pretrained = getattr(backbone.config, field.name), saved.get(field.name, field.default)
+        if current != pretrained and field.name not in PER_TASK:
+            raise InputError(
+                f"--model.init_from={source}: backbone.{field.name} is {pretrained} there, but {current} here. "
+                f"Set model.backbone.{field.name}={pretrained}"
+            )
     try:
-        lora = LoRA.of(hparams)
+        lora = LoRA.from_hparams(hparams)
         if lora.r:
-            _load_base(backbone, path, checkpoint, through)
+            _load_base(backbone, path, checkpoint, visited)
             merge_adapters(backbone, checkpoint["state_dict"], lora)
         else:
             load_weights(backbone, "backbone.", path)
     except (TypeError, RuntimeError) as error:
-        raise InputError(f"{path}: its adapters do not fit: {first_line(error)}") from None
+        raise InputError(
+            f"{path}: the adapters do not fit the backbone ({first_line(error)}). Use another checkpoint"
+        ) from None
 
 
-def _load_base(backbone: GPT, path: Path, checkpoint: Mapping[str, Any], through: tuple[Path, ...]) -> None:
-    """Take over the weights that the adapters of a checkpoint were trained beside."""
+def _load_base(backbone: GPT, path: Path, checkpoint: Mapping[str, Any], visited: tuple[Path, ...]) -> None:
+    """Load the weights of the base model that the adapters of a checkpoint were trained on."""
     init_from = checkpoint["hyper_parameters"].get("init_from")
-    if path in through:
-        raise InputError(f"{path}: it starts from itself: its model.init_from is {init_from}")
+    if path in visited:
+        raise InputError(f"{path}: its model.init_from leads back to itself ({init_from}). Use another checkpoint")
     export = f"gpt-lightning export {path} DIR --init_from WHERE"
-    base = find_base(path, init_from, f"write it as one model, {export}, and start from that")
-    load_backbone(backbone, base, (*through, path))
+    base = find_base(path, init_from, f"merge adapters and base by {export}, and start from DIR")
+    load_backbone(backbone, base, (*visited, path))
     parts = {"backbone": weights_sha256(backbone)}
     check_base(checkpoint.get("frozen_sha256"), parts, base, f"{export}, and start from that")
 
 
 def find_base(path: Path, init_from: object, remedy: str) -> str:
-    """``init_from``, once it is clear that there is something.
+    """Check that the base model of a checkpoint's adapters exists, and return ``init_from``.
 
     Args:
-        path: the checkpoint whose adapters need it.
-        init_from: where it should be.
-        remedy: what to do where it is not.
+        path: checkpoint with adapters.
+        init_from: base model, as for ``find_checkpoint``.
+        remedy: advice for the error if the base model is missing.
 
     Raises:
-        InputError: there is nothing.
+        InputError: the base model is missing.
     """
     if not isinstance(init_from, str):
-        raise InputError(f"{path} holds adapters, but does not say what they were trained beside: damaged")
+        raise InputError(f"{path}: damaged, as it holds adapters but does not name their base model. Use another one")
     try:
         find_checkpoint(init_from)
     except InputError as error:
         raise InputError(
-            f"{path} holds adapters, and what they were trained beside is gone: {error}. If it has moved, {remedy}"
+            f"{path}: the base model of its adapters is missing: {error}. If it has moved, {remedy}"
         ) from None
     return init_from
 
 
 def load_head(task: nn.Module, source: str) -> None:
-    """Take over the head of a checkpoint of the same task; of a language model with adapters it is that of its base.
+    """Load the head from a checkpoint of the same task; of a language model with adapters, from its base model.
 
     Args:
-        task: with a ``backbone`` and a ``head`` of the same shape.
-        source: as ``find_checkpoint`` takes it.
+        task: module with a ``backbone`` and a ``head`` of the same shape.
+        source: model, as for ``find_checkpoint``.
 
     Raises:
-        InputError: there is no checkpoint, or it has no such head.
+        InputError: there is no checkpoint, or its head has another shape.
     """
     path = find_checkpoint(source)
     if path.is_dir():
@@ -187,18 +203,20 @@ def load_head(task: nn.Module, source: str) -> None:
 
 
 def load_weights(module: nn.Module, prefix: str, path: Path) -> None:
-    """Take over the weights whose names begin with ``prefix`` from the checkpoint in a file.
+    """Load the weights whose names begin with ``prefix`` from a checkpoint file into ``module``.
 
     Raises:
-        InputError: its weights are not those of ``module``.
+        InputError: the weights do not fit ``module``.
     """
     state = read_checkpoint(path)["state_dict"].items()
     try:
         module.load_state_dict({name.removeprefix(prefix): value for name, value in state if name.startswith(prefix)})
     except RuntimeError as error:
-        raise InputError(f"{path}: its weights named {prefix}* do not fit: {first_line(error)}") from None
+        raise InputError(
+            f"{path}: its weights {prefix}* do not fit ({first_line(error)}). Use a checkpoint of the same shape"
+        ) from None
 
 
 def first_line(error: Exception) -> str:
-    """What went wrong, in short."""
+    """Return the first line of an error's message, cut to 200 characters."""
     return str(error).strip().split("\n")[0][:200]

@@ -1,38 +1,45 @@
-"""Run folders: one per run, locked by one process, and the newest good checkpoint in them."""
+"""Run folders: creation, locking by one process, and the search for the newest intact checkpoint."""
 
-import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning.atomic_files import delete_unfinished
-from gpt_lightning.checkpoints.manifest import FILE, Manifest, entry_of, place
+from gpt_lightning.checkpoints.manifest import FILE, Manifest, entry_of, parse_name
 from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import InputError
 
 LOCK: Final = ".lock"
+_CONFIG: Final = "config.yaml"
+_NAME: Final = re.compile(r"\w[\w.-]*")
 
 
 def make_folder(folder: Path) -> None:
-    """Create ``folder`` and check that it can be written."""
-    probe = folder / f".{os.getpid()}.writable"  # its own, as two may start at once
+    """Create ``folder`` and check that it is writable.
+
+    Raises:
+        InputError: it is not writable.
+    """
+    probe = folder / f".{os.getpid()}.writable"  # one name per process, as several may start at the same time
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
+        raise InputError(f"cannot write to {folder}: {error.strerror}. Choose another folder") from None
 
 
 def new_run(root: Path) -> Path:
-    """A folder ``version_N`` that nobody had before; two that start at once get two."""
+    """Create and return a new folder ``version_N``; two processes that start at the same time get different ones."""
     if rank_zero_only.rank:  # type: ignore[attr-defined]
-        return root / "version_0"  # only rank zero writes, and tells the others where
+        return root / "version_0"  # placeholder: only rank 0 creates the folder, and it broadcasts the path
     make_folder(root)
     number = 0
     while True:
@@ -45,89 +52,128 @@ def new_run(root: Path) -> Path:
             return run
 
 
+def named_run(root: Path, name: str, is_resumed: bool) -> Path:
+    """Create and return the folder ``name`` below ``root``.
+
+    Args:
+        root: folder of the experiment.
+        name: name of the run.
+        is_resumed: if True, the folder may already hold this run.
+
+    Raises:
+        InputError: the name is invalid or taken, or the folder cannot be written to.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"--name={name}: use letters, digits, '_', '-' and '.' only, and start with a letter, a digit or '_'"
+        )
+    run = root / name
+    if rank_zero_only.rank:  # type: ignore[attr-defined]
+        return run
+    if not is_resumed and run.is_dir() and any(run.iterdir()):
+        raise InputError(f"--name={name}: {run} already holds a run. Choose another name, or resume with --resume=auto")
+    make_folder(run)
+    return run
+
+
 def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
-    """The run below ``root`` that the checkpoint belongs to, or None."""
+    """Return the run below ``root`` that a checkpoint belongs to, or None."""
     if ckpt_path is None:
         return None
-    run = Path(ckpt_path).resolve().parent.parent
-    return run if _number(run) is not None and run.parent == root.resolve() else None
+    folder = Path(ckpt_path).resolve().parent
+    return folder.parent if folder.name == "checkpoints" and folder.parent.parent == root.resolve() else None
 
 
-def newest_run(root: Path) -> Path | None:
-    """The last run that was begun below ``root``."""
-    runs = [run for run in root.glob("version_*") if _number(run) is not None and (run / "config.yaml").exists()]
+def newest_run(root: Path, name: str | None = None) -> Path | None:
+    """Return the run ``name`` below ``root``, or without a name the ``version_N`` that was started last.
+
+    Returns:
+        The folder of the run. None if the run was never started.
+    """
+    if name is not None:
+        return root / name if (root / name / _CONFIG).exists() else None
+    runs = [run for run in root.glob("version_*") if _number(run) is not None and (run / _CONFIG).exists()]
     return max(runs, key=lambda run: _number(run) or 0, default=None)
 
 
-def newest_good(run: Path) -> Path | None:
-    """The newest checkpoint of ``run`` that is not damaged, or None where there never was one.
+def newest_intact_checkpoint(run: Path) -> Path | None:
+    """Return the newest intact checkpoint of ``run``, or None if the run has no checkpoints.
 
-    Prints which ones are damaged. Where the list of them is, it is made anew from those that are not.
+    Damaged checkpoints are reported and skipped. A damaged manifest is rebuilt from the intact checkpoints.
 
     Raises:
-        InputError: all are damaged.
+        InputError: all checkpoints are damaged.
     """
     folder = run / "checkpoints"
-    # Those that nobody listed were complete too: they are renamed first and listed then.
-    newest = sorted(folder.glob("step_*.ckpt"), key=place, reverse=True)
+    # Unlisted checkpoints are complete too, because a file gets its final name only after it is written.
+    newest_first = sorted(folder.glob("step_*.ckpt"), key=parse_name, reverse=True)
     try:
         listed = Manifest.read(folder).checkpoints
-    except InputError as error:
-        print(f"{error}; a new one is made", flush=True)
+    except InputError:
+        print(f"{folder / FILE}: damaged; rebuilding it from the checkpoints", flush=True)
         (folder / FILE).unlink()
-        Manifest(tuple(entry_of(path) for path in reversed(newest) if _is_good(path))).write(folder)
+        Manifest(tuple(entry_of(path) for path in reversed(newest_first) if _is_intact(path))).write(folder)
         listed = Manifest.read(folder).checkpoints
-    candidates = [folder / entry.file for entry in reversed(listed)] or newest
+    candidates = [folder / entry.file for entry in reversed(listed)] or newest_first
     for path in candidates:
-        if _is_good(path):
+        if _is_intact(path):
             return path
-    if candidates or newest:
-        raise InputError(f"{folder}: every checkpoint is damaged; without --resume a new run starts from the beginning")
+    if candidates or newest_first:
+        raise InputError(f"{folder}: every checkpoint is damaged. Leave out --resume to start a new run")
     return None
 
 
 @contextmanager
-def claim(run: Path, goes_on: bool) -> Iterator[None]:
-    """Make ``run`` this process's own while the block runs, however the process ends.
+def claim(run: Path, is_resumed: bool) -> Iterator[None]:
+    """Create ``run`` if needed and lock it for this process during the block; a killed process releases the lock too.
+
+    Args:
+        run: folder of the run.
+        is_resumed: if True, the folder may already hold this run.
 
     Raises:
-        InputError: another process trains there, or, unless this is a run that ``goes_on``, another run is in it.
+        InputError: another process trains in the folder, or it already holds another run.
     """
-    if not goes_on and run.is_dir() and any(run.iterdir()):
+    if not is_resumed and run.is_dir() and any(run.iterdir()):
         raise InputError(
-            f"{run} holds a run already, which would be mixed with this one; choose another folder or version, "
-            f"or go on with that run: --ckpt_path={run}"
+            f"{run} already holds a run. Choose another folder or version, or resume that run with --ckpt_path={run}"
         )
     make_folder(run)
-    # Unlike flock's, this lock is not inherited by worker processes, which live a little longer than a killed parent.
-    with (run / LOCK).open("a") as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{run}: another process is training in it; wait for it, or start a run of its own"
-            ) from None
+    # filelock closes the file in forked children, so worker processes that outlive a killed parent hold no lock.
+    # The fallback, a lock file that exists or not, would survive a kill.
+    lock = FileLock(run / LOCK, blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{run}: another process is training in it. Wait until it ends, or start a new run") from None
+    except OSError as error:
+        raise InputError(
+            f"{run}: cannot lock the folder: {error.strerror}. Choose a folder on another file system with --log_dir"
+        ) from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def release_empty(run: Path) -> None:
-    """Take a folder away in which nothing has been written yet."""
+    """Delete a run folder to which nothing has been written."""
     if run.is_dir() and all(path.name == LOCK for path in run.iterdir()):
         shutil.rmtree(run, ignore_errors=True)
 
 
-def sweep_killed(root: Path) -> None:
-    """Delete what killed processes left unfinished in the runs below ``root``, other than those that still train."""
-    for folder in {path.parent for path in root.glob("version_*/checkpoints/.*.unfinished")}:
-        with suppress(InputError), claim(folder.parent, goes_on=True):
+def delete_unfinished_checkpoints(root: Path) -> None:
+    """Delete the unfinished checkpoints that killed processes left in runs below ``root``; skip runs in progress."""
+    for folder in {path.parent for path in root.glob("*/checkpoints/.*.unfinished")}:
+        with suppress(InputError), claim(folder.parent, is_resumed=True):
             delete_unfinished(folder)
 
 
-def _is_good(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     try:
         read_checkpoint(path)
     except InputError as error:
-        print(f"{error}; the one before it is tried", flush=True)
+        print(f"{error}. Trying the previous one", flush=True)
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Lightning's ``CheckpointIO``: atomic writing, finite numbers only, safe reading."""
+"""``CheckpointIO`` for Lightning with atomic writes, a check for finite numbers, and safe reads."""
 
 import errno
 import math
@@ -16,29 +16,29 @@ from gpt_lightning.errors import RunError
 
 
 class CheckpointFiles(CheckpointIO):
-    """Writes a checkpoint whole or not at all, finite or not at all; reads it without running anything.
+    """Checkpoint files that are complete and finite, or not written at all, and that are read without running code.
 
-    Lightning's own goes through the folder of temporary files, from where it is copied over the target: a kill or a
-    full disk then costs the checkpoint that was there.
+    Lightning's own implementation copies a temporary file over the target. If the process is killed or the disk is
+    full, the previous checkpoint is lost.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write ``path``.
+        """Write a checkpoint to ``path`` atomically.
 
         Raises:
             RunError: it holds a number that is not finite, or it cannot be written.
         """
         path, step = Path(path), int(checkpoint["global_step"])
-        if (name := _not_finite(checkpoint)) is not None:
+        if (name := _non_finite_tensor(checkpoint)) is not None:
             raise RunError(
-                f"step {step}: {name} is no longer finite, so nothing was saved; "
-                "resume from the last checkpoint with a lower model.optimizer.lr"
+                f"step {step}: {name} is no longer finite, so nothing was saved. "
+                "Resume from the last checkpoint with a lower model.optimizer.lr"
             )
         file = None
         try:
             with atomic_write(path) as target:
-                file = _File(target)
-                torch.save(checkpoint, file)  # type: ignore[arg-type]  # it needs no more of a file
+                file = _RecordingFile(target)
+                torch.save(checkpoint, file)  # type: ignore[arg-type]  # torch calls only write and flush
         except (OSError, RuntimeError) as error:
             cause = error if isinstance(error, OSError) else file and file.error
             if not isinstance(cause, OSError):
@@ -46,23 +46,23 @@ class CheckpointFiles(CheckpointIO):
             raise cannot_write(path, cause) from error
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
-        """Read ``path``; the tensors are on the CPU, and copied from there."""
+        """Read the checkpoint ``path``, with all tensors on the CPU."""
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Delete ``path``."""
+        """Delete the checkpoint ``path``."""
         Path(path).unlink(missing_ok=True)
 
 
-class _File:
-    """A file that keeps the error of a write: torch makes another exception of it."""
+class _RecordingFile:
+    """File wrapper that records the OSError of a write, which torch replaces by a RuntimeError."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write."""
+        """Write ``data``, and record an OSError."""
         try:
             return self._file.write(data)
         except OSError as error:
@@ -70,17 +70,20 @@ class _File:
             raise
 
     def flush(self) -> None:
-        """Part of what torch asks of a file."""
+        """Do nothing; torch requires the method."""
 
 
-def _not_finite(value: Any, name: str = "") -> str | None:
-    """The name of the first tensor that holds nan or infinity, other than settings, such as a threshold."""
-    if name.endswith("_extra_state"):
+def _non_finite_tensor(value: Any, name: str = "") -> str | None:
+    """Return the dotted name of the first weight or optimizer moment that holds NaN or infinity, or None.
+
+    Settings such as a threshold may be infinite, and so may the best score of ``EarlyStopping`` before it has one.
+    """
+    if name == "callbacks" or name.endswith("_extra_state"):
         return None
     if isinstance(value, Tensor):
         if not value.is_floating_point() or not value.numel():
             return None
-        # In one pass and without another tensor; nan is the least and the greatest of all.
+        # aminmax needs one pass and no temporary tensor. It returns NaN if any entry is NaN.
         return None if all(map(math.isfinite, (float(bound) for bound in value.aminmax()))) else name
     if isinstance(value, dict):
         items: Any = value.items()
@@ -88,13 +91,15 @@ def _not_finite(value: Any, name: str = "") -> str | None:
         items = enumerate(value)
     else:
         return None
-    return next((found for key, item in items if (found := _not_finite(item, f"{name}.{key}".lstrip(".")))), None)
+    return next(
+        (found for key, item in items if (found := _non_finite_tensor(item, f"{name}.{key}".lstrip(".")))), None
+    )
 
 
 def cannot_write(path: Path, error: OSError) -> RunError:
-    """What to tell the user: a full disk is the usual reason."""
+    """Return the error for a failed write, with the remedy for the most likely cause, a full disk."""
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
     return RunError(
-        f"cannot write {path}: {os.strerror(error.errno or 0)} ({name}); "
-        "the checkpoints before it are as they were; make room, then resume"
+        f"cannot write {path}: {os.strerror(error.errno or 0)} ({name}). "
+        "Earlier checkpoints are intact. Free some space, then resume"
     )

@@ -11,6 +11,7 @@ from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkp
 from gpt_lightning.commands.guard.config_guard import check
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
+from gpt_lightning.status import status
 
 CONFIG: Final = "config.yaml"
 
@@ -81,6 +82,7 @@ def measured(run: Path, test: str | None = None) -> dict[str, Any] | None:
         run: its folder, or a model's.
         test: the rows that must have been measured; None takes any.
     """
+    from gpt_lightning import tasks
     from gpt_lightning.checkpoints.read import find_checkpoint
     from gpt_lightning.models.huggingface.folder import is_model_folder
     from gpt_lightning.models.huggingface.tensor_files import weight_files
@@ -98,6 +100,8 @@ def measured(run: Path, test: str | None = None) -> dict[str, Any] | None:
             raise ValueError
     except (ValueError, TypeError):
         raise InputError(f"{file}: damaged; --again measures anew") from None
+    former_names = getattr(getattr(tasks, str(record["task"]), None), "former_names", {})
+    record["metrics"] = {former_names.get(name, name): value for name, value in record["metrics"].items()}
     is_this = record["checkpoint"] == checkpoint.name and test in (None, record["data"])
     return dict(record) if is_this else None
 
@@ -143,6 +147,9 @@ def measure(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str]
         overrides: values that win over the run's configuration, by the keys of flags.
         allowed: packages that the run may import.
     """
+    with status("Loading PyTorch and Lightning"):
+        import gpt_lightning.commands.run.cli  # noqa: F401
+
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from gpt_lightning.commands.run.cli import CLI, quiet

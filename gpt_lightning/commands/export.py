@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.status import status
 
 
 def parser() -> Parser:
@@ -30,6 +31,9 @@ def main(argv: list[str]) -> int:
     """Write the folder, and print why Hugging Face's classes cannot read it, where they cannot."""
     options = parser().parse_args(argv)
 
+    with status("Loading PyTorch and Lightning"):
+        import gpt_lightning.tasks.load  # noqa: F401
+
     from gpt_lightning.tasks.export import dtype_of, export_adapter, export_task
     from gpt_lightning.tasks.load import find_checkpoint, load_task
 
@@ -40,7 +44,8 @@ def main(argv: list[str]) -> int:
         print(f"adapters of a {type(task).__name__} for {base}: {folder}")
         return 0
     task, tokenizer = load_task(path, options.init_from, options.allow_import)
-    reason = export_task(task, tokenizer, path, folder, options.dtype)
+    with status(f"Writing {folder}"):
+        reason = export_task(task, tokenizer, path, folder, options.dtype)
     print(f"{type(task).__name__}, {sum(p.numel() for p in task.parameters()):,} parameters: {folder}")
     if reason is not None:
         print(f"for gpt-lightning only: {reason}")

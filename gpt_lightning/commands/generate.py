@@ -2,7 +2,9 @@
 
 import sys
 
+from gpt_lightning.commands.counter import counter
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.status import status
 
 
 def parser() -> Parser:
@@ -32,6 +34,9 @@ def parser() -> Parser:
 def main(argv: list[str]) -> int:
     """Print the prompt and its continuation as it is made."""
     options = parser().parse_args(argv)
+
+    with status("Loading PyTorch and Lightning"):
+        import gpt_lightning.tasks.load  # noqa: F401
 
     from gpt_lightning.data.sources.row_formats import without_surrogates
     from gpt_lightning.errors import InputError
@@ -68,7 +73,9 @@ def main(argv: list[str]) -> int:
         task, tokenizer, prompt_ids, max_new_tokens=options.max_new_tokens, sampling=sampling, seed=options.seed
     )
     print(prompt, end="", flush=True)
-    for text in pieces:
-        print(text, end="", flush=True)
+    with counter("generating", "characters") as advance:
+        for text in pieces:
+            print(text, end="", flush=True)
+            advance(len(text))
     print()
     return 0

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
+from gpt_lightning.status import status
 
 _DRAWS: Final = 1000
 """For the standard error of a metric without a formula for it; it is then known to 2 %."""
@@ -68,9 +69,12 @@ def main(argv: list[str]) -> int:
     if output is not None and not output.parent.is_dir():
         raise InputError(f"--output {output}: there is no folder {output.parent}")
 
-    from gpt_lightning.training.lm_eval_callback import need_harness
+    with status("Loading PyTorch and Lightning"):
+        import gpt_lightning.training.lm_eval_callback  # noqa: F401
 
-    need_harness()
+    from gpt_lightning.training.lm_eval_callback import check_harness
+
+    check_harness()
 
     from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
     from gpt_lightning.evaluation.lm_eval.model import HarnessLM

@@ -2,20 +2,24 @@
 
 import contextlib
 import io
+import itertools
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpt_lightning.commands import shipped_configs
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.status import status
 
 if TYPE_CHECKING:
     from gpt_lightning.commands.run.cli import CLI
 
 CONFIGS: Final = shipped_configs.folder()
 DATA: Final = Path("data/toy_world")
-TASKS: Final = {"classification": "accuracy", "sentiment": "accuracy", "ner": "f1", "qa": "f1"}
-"""What is fine-tuned (``configs/toy_world_<name>.yaml``), and the metric that counts."""
+LOGS: Final = Path("logs")
+TASKS: Final = {"classification": "accuracy", "sentiment": "accuracy", "ner": "entity_f1", "qa": "answer_f1"}
+"""Each head's name in ``configs/toy_world_<name>.yaml``, and the metric that the table shows."""
 
 
 def main(argv: list[str]) -> int:
@@ -30,7 +34,8 @@ def main(argv: list[str]) -> int:
     p.add_argument("--max_epochs", type=int, default=8, help="epochs of each fine-tuning; fewer to try it out")
     options = p.parse_args(argv)
 
-    from gpt_lightning.commands.run.cli import quiet
+    with status("Loading PyTorch and Lightning"):
+        from gpt_lightning.commands.run.cli import quiet
     from gpt_lightning.toy_world.write import write
 
     write(DATA)
@@ -38,19 +43,24 @@ def main(argv: list[str]) -> int:
     backbone = pretrain(options.max_steps)
     print("\nFine-tuning on 400 rows each:", flush=True)
     scores = {
-        (name, pretrained): fine_tune(name, backbone, pretrained, options.max_epochs)
+        (name, is_pretrained): fine_tune(name, backbone, is_pretrained, options.max_epochs)
         for name in TASKS
-        for pretrained in (False, True)
+        for is_pretrained in (False, True)
     }
-    print("\n| task | metric | from scratch | from the backbone |\n|---|---|---|---|")
+    print("\n| task | metric | from scratch | pretrained |\n|---|---|---|---|")
     for name, metric in TASKS.items():
         print(f"| {name} | {metric} | {scores[name, False]:.3f} | {scores[name, True]:.3f} |")
-    print(f"\nMore: gpt-lightning generate {backbone} --prompt 'Last summer'\n      tensorboard --logdir logs")
+    generate = shlex.join(["gpt-lightning", "generate", str(backbone), "--prompt", "Last summer"])
+    print(f"\nNext:\n  {generate}\n  {shlex.join(['tensorboard', '--logdir', str(LOGS)])}")
     return 0
 
 
 def pretrain(max_steps: int | None) -> Path:
-    """The run's folder; prints its loss, a unigram model's, and a sample."""
+    """Pretrain the backbone; print its loss, the loss of a unigram model, and a sample.
+
+    Returns:
+        The folder of the run.
+    """
     import torch
 
     from gpt_lightning.commands.run.cli import CLI
@@ -61,8 +71,14 @@ def pretrain(max_steps: int | None) -> Path:
     from gpt_lightning.tasks.continuation import continuation
     from gpt_lightning.tasks.load import find_checkpoint, load_task
 
-    shorter = {} if max_steps is None else {"trainer.max_steps": max_steps}
-    cli = CLI(["fit", "-c", str(CONFIGS / "pretrain_toy_world.yaml")], {"trainer.devices": 1, **shorter})
+    values: dict[str, Any] = {
+        "trainer.devices": 1,
+        "log_dir": str(LOGS),
+        "name": free_name("pretrain_toy_world", "pretrain"),
+    }
+    if max_steps is not None:
+        values["trainer.max_steps"] = max_steps
+    cli = CLI(["fit", "-c", str(CONFIGS / "pretrain_toy_world.yaml")], values)
     data = cli.datamodule
     assert isinstance(data, LanguageModeling)
     train, validation = (
@@ -70,7 +86,7 @@ def pretrain(max_steps: int | None) -> Path:
     )
     unigram = unigram_cross_entropy(train, validation[1:], data.vocab_size)
     loss = float(cli.trainer.callback_metrics["val/loss"])
-    print(f"\nvalidation loss {loss:.3f} nats a token; a unigram model reaches {unigram:.3f}")
+    print(f"\nvalidation loss {loss:.3f} nats per token; a unigram model reaches {unigram:.3f}")
     run = Path(str(cli.trainer.log_dir))
     task, tokenizer = load_task(find_checkpoint(str(run)))
     assert isinstance(task, CausalLM)
@@ -79,25 +95,38 @@ def pretrain(max_steps: int | None) -> Path:
     return run
 
 
-def fine_tune(name: str, backbone: Path, pretrained: bool, max_epochs: int) -> float:
-    """What a head reaches on the test rows, in its own metric; prints it in one line.
+def fine_tune(name: str, backbone: Path, is_pretrained: bool, max_epochs: int) -> float:
+    """Fine-tune and test one head; print a line with its score.
 
-    From scratch it has the backbone's shape and tokenizer too: the weights are all that differs.
+    The run from scratch uses the backbone's shape and tokenizer too, so that only the weights differ.
+
+    Returns:
+        The head's own metric on the test rows.
     """
     start = time.perf_counter()
-    config = f"{CONFIGS}/toy_world_{name}.yaml"
-    start_from = {"model.init_from": str(backbone)} if pretrained else {"data.tokenizer": f"{backbone}/tokenizer.json"}
-    run = _silently("fit", config, {"trainer.max_epochs": max_epochs, **start_from}).trainer.log_dir
+    config, origin = f"{CONFIGS}/toy_world_{name}.yaml", "pretrained" if is_pretrained else "from_scratch"
+    values = {
+        "trainer.max_epochs": max_epochs,
+        "log_dir": str(LOGS),
+        "name": free_name(f"toy_world_{name}", origin),
+        **({"model.init_from": str(backbone)} if is_pretrained else {"data.tokenizer": f"{backbone}/tokenizer.json"}),
+    }
+    run = _silently("fit", config, values).trainer.log_dir
     tested = _silently("test", config, {"ckpt_path": run})
     score = float(tested.trainer.callback_metrics[f"test/{TASKS[name]}"])
-    origin = "from the backbone" if pretrained else "from scratch"
     seconds = time.perf_counter() - start
-    print(f"  {name} {origin}: {TASKS[name]} {score:.3f} ({seconds:.0f} s, in {run})", flush=True)
+    print(f"  {name} {origin.replace('_', ' ')}: {TASKS[name]} {score:.3f} ({seconds:.0f} s, in {run})", flush=True)
     return score
 
 
+def free_name(experiment: str, name: str) -> str:
+    """Return ``name``, or if a quickstart before this one has taken it, ``name_2``, ``name_3`` and so on."""
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(each for each in names if not (LOGS / experiment / each).exists())
+
+
 def _silently(subcommand: str, config: str, values: dict[str, Any]) -> "CLI":
-    """Run a subcommand without its output, which matters for one run but not for eight."""
+    """Run a subcommand without its output, which would be repeated for eight runs."""
     from gpt_lightning.commands.run.cli import CLI
 
     with contextlib.redirect_stdout(io.StringIO()):

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -59,12 +58,14 @@ def main(argv: list[str]) -> int:
 def fit(arguments: list[str], record: Path, kill_in: int | None = None) -> None:
     """Train in a process of its own, which is killed in the step ``kill_in``."""
     from gpt_lightning.errors import RunError
+    from gpt_lightning.training.step_record import KILL
 
     settings = {"path": str(record), "kill_in": kill_in}
     recorder = json.dumps({"class_path": "gpt_lightning.training.StepRecord", "init_args": settings})
     command = [sys.executable, "-m", "gpt_lightning", "fit", *arguments, f"--trainer.callbacks+={recorder}"]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode != (0 if kill_in is None else -signal.SIGKILL):
+    # POSIX gives the signal of a killed process as a negative number, Windows as the exit code.
+    if abs(done.returncode) != (0 if kill_in is None else KILL):
         said = done.stderr.strip()[-2000:]
         raise RunError(f"this run did not end as it should (exit code {done.returncode}):\n{said}")
 

@@ -1,4 +1,4 @@
-"""LightningDataModules: from files or the hub to batches."""
+"""LightningDataModules, which turn files or hub datasets into batches."""
 
 from gpt_lightning.data.language_modeling import LanguageModeling as LanguageModeling
 from gpt_lightning.data.reading_comprehension import ReadingComprehension as ReadingComprehension

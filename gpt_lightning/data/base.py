@@ -1,4 +1,4 @@
-"""Base class of the data modules: sources of three splits, one tokenizer, resumable loaders."""
+"""Base class of the data modules: three splits, a tokenizer and resumable loaders."""
 
 import hashlib
 import os
@@ -16,6 +16,7 @@ from torch import Tensor
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
 from gpt_lightning.data.sources.source import Source
 from gpt_lightning.errors import InputError
+from gpt_lightning.status import status
 from gpt_lightning.tokenizers.build import build_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -27,39 +28,44 @@ _SPLITS: Final[dict[str, tuple[Split, ...]]] = {
     "test": ("test",),
     "predict": ("test",),
 }
-"""Stage -> the splits that it reads."""
+"""Stage -> splits that it reads."""
 
 
 class DataModule(L.LightningDataModule, ABC):
-    """Base class of the data modules: from sources to batches.
+    """Base class of the data modules.
 
-    A subclass sets ``batch`` and implements ``open_split`` and ``training_texts``. Its constructor takes arguments of
-    its own and relays the others: ``super().__init__(**settings)``.
+    A subclass sets ``batch`` and implements ``open_split`` and ``training_texts``. Its constructor declares its own
+    arguments and passes all others on: ``super().__init__(**settings)``.
 
-    While a Trainer runs, loaders follow its rank, its world size and its position. Without one, after ``setup(stage)``,
-    there is one process, and each iteration over ``train_dataloader()`` yields epoch 0 from its first batch.
+    While a Trainer runs, the loaders use its rank, its world size and its position. Without a Trainer, call
+    ``setup(stage)`` first: there is one process, and each iteration over ``train_dataloader()`` yields epoch 0 from its
+    first batch.
 
     Args:
-        train: source of the training split: a file, a folder, a glob, ``hub:NAME[:CONFIG][@SPLIT]``, or a list.
-        validation: source of the split that is evaluated during training.
-        test: source of the split for ``test`` and ``predict``; ``predict`` needs no labels.
+        train: source of the training split: a file, a folder, a glob, ``hub:NAME[:CONFIG][@SPLIT]``, or a list of
+            these.
+        validation: source of the validation split, which ``fit`` evaluates during training; same forms as ``train``.
+        test: source of the split for ``test`` and ``predict``, same forms as ``train``; ``predict`` needs no labels.
         validation_fraction: part of the training rows to hold out for validation, in [0, 1), if ``validation`` has no
-            source; of text for language modeling the last tokens. 0 trains on all rows.
-        tokenizer: ``characters``, ``bytes``, ``bpe:SIZE`` (the first and the last are trained on the training text), a
-            ``tokenizer.json``, a folder that holds one or GPT-2's vocabulary files, or ``hub:NAME``.
-        block_size: length of the longest sequence in tokens; follows the model's. Longer texts are truncated or split
-            into overlapping windows.
-        batch_size: sequences per batch on each device: texts, questions or, in training, their windows.
-        num_workers: processes that prepare batches in advance; 0 uses the main process.
-        seed: seed of the shuffled order; None takes ``seed_everything``.
-        cache_dir: folder for trained tokenizers and tokenized text.
+            source. For language modeling it is the last part of the text. 0 trains on all rows.
+        tokenizer: ``characters``, ``bytes``, ``bpe:SIZE``, a ``tokenizer.json``, a folder with one or with GPT-2's
+            vocabulary files, or ``hub:NAME``. ``characters`` and ``bpe:SIZE`` are trained on the training text. With
+            ``model.init_from`` or a checkpoint, leave it out: the tokenizer of the checkpoint is used.
+        block_size: maximum sequence length in tokens. It follows the model's (``model.backbone.block_size``): set it
+            there. Longer texts are truncated or split into overlapping windows.
+        batch_size: sequences per batch on each device: texts, questions or, in training, their windows. Lower it if
+            memory runs out, and raise ``trainer.accumulate_grad_batches`` to keep the same global batch.
+        num_workers: processes that prepare batches in advance; 0 uses the main process. Raise it if the GPU waits for
+            batches.
+        seed: seed of the shuffled order; by default, the value of ``seed_everything``.
+        cache_dir: folder for trained tokenizers and tokenized text. It needs two or four bytes per token.
     """
 
     batch: ClassVar[type]
-    """The TypedDict of ``batch.py`` that this module produces; the task must read the same one."""
+    """TypedDict of ``batch.py`` that this module produces; the task must consume the same one."""
 
     takes_from_model: ClassVar[Mapping[str, str]] = {"block_size": "backbone.block_size"}
-    """Argument of the data module -> argument of the task, with dots, whose value it takes."""
+    """Argument of the data module -> dotted argument of the task whose value it takes."""
 
     def __init__(
         self,
@@ -95,14 +101,14 @@ class DataModule(L.LightningDataModule, ABC):
 
     @abstractmethod
     def open_split(self, split: Split) -> Rows:
-        """Return the rows of a split: their number, their digest, and a batch for any indices of any epoch.
+        """Return the rows of a split, which give their number, their digest, and the batch at any position.
 
-        ``setup`` calls this once per split of the stage, and under a Trainer ``prepare_data`` does so before. When
-        ``stage`` is ``predict``, the split is ``test``, labels may be missing, and the order is that of the source.
-        ``length_batching.InMemoryRows`` suits rows that fit in memory.
+        ``setup`` calls this once per split of the stage; under a Trainer, ``prepare_data`` calls it before. If
+        ``stage`` is ``predict``, the split is ``test``, labels may be missing, and the order must be that of the
+        source. ``length_batching.InMemoryRows`` suits rows that fit in memory.
 
         Raises:
-            InputError: the user can fix something in the source or the arguments.
+            InputError: the source or an argument is invalid.
         """
 
     @abstractmethod
@@ -110,9 +116,9 @@ class DataModule(L.LightningDataModule, ABC):
         """Yield the texts of the training split that ``characters`` and ``bpe:SIZE`` train a tokenizer on."""
 
     def training_texts_digest(self) -> str:
-        """Return a string that changes whenever ``training_texts`` does: trained tokenizers are cached under it.
+        """Return a string that changes with ``training_texts``: the cache key of trained tokenizers.
 
-        This one hashes the texts. Override it where that takes long.
+        This implementation hashes the texts. Override it if that takes too long.
         """
         result = hashlib.sha256()
         for text in self.training_texts():
@@ -139,12 +145,12 @@ class DataModule(L.LightningDataModule, ABC):
         """
         source = self.sources[split]
         if not source:
-            raise InputError(f"no {split} data: give it with --data.{split}=FILE")
+            raise InputError(f"there is no {split} data; set it with --data.{split}=FILE")
         return source
 
     @property
     def running_trainer(self) -> L.Trainer | None:
-        """The Trainer while it runs; None without one and after its run."""
+        """The Trainer during its run; None before and after, and without a Trainer."""
         trainer = self.trainer
         return trainer if trainer is not None and trainer.state.status == TrainerStatus.RUNNING else None
 
@@ -158,13 +164,13 @@ class DataModule(L.LightningDataModule, ABC):
         return trainer.state.fn.value
 
     def splits_to_prepare(self) -> list[Split]:
-        """Return the splits that the running Trainer reads or, without one, all that have a source."""
+        """Return the splits that the running Trainer reads or, without a Trainer, all splits with a source."""
         if self.running_trainer is None:
             return [split for split, source in self.sources.items() if source]
         assert self.stage is not None
         return self._splits_of(self.stage)
 
-    # --- What tasks and callbacks ask for
+    # --- For tasks and callbacks
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -177,7 +183,7 @@ class DataModule(L.LightningDataModule, ABC):
         return self.tokenizer.vocab_size
 
     def identity(self) -> dict[str, str | int]:
-        """Return what decides the rows of training and their order: configuration key -> value.
+        """Return the values that determine the training rows and their order, by configuration key.
 
         Call it after ``setup("fit")``.
         """
@@ -191,18 +197,18 @@ class DataModule(L.LightningDataModule, ABC):
     # --- Lightning's hooks
 
     def prepare_data(self) -> None:
-        """Prepare, on one process, what ``setup`` reads.
+        """Prepare the data in one process, before ``setup`` runs in all.
 
-        Under a Trainer, open the splits of its stage, so that invalid input ends the run before it has a folder.
-        Without one the stage is unknown: only load or train the tokenizer.
+        Under a Trainer, open the splits of its stage, so that invalid input ends the run before its folder is created.
+        Without a Trainer the stage is unknown, so only load or train the tokenizer.
         """
         if self.running_trainer is None:
             _ = self.tokenizer
             return
-        self._prepared = {(self.stage, split): self.open_split(split) for split in self.splits_to_prepare()}
+        self._prepared = {(self.stage, split): self._open(split) for split in self.splits_to_prepare()}
 
     def setup(self, stage: str) -> None:
-        """Open the splits of a stage; those of an earlier stage are closed.
+        """Open the splits of a stage, and close those of an earlier stage.
 
         Args:
             stage: ``fit`` (training and, if it has a source, validation), ``validate``, ``test`` or ``predict`` (both
@@ -215,7 +221,7 @@ class DataModule(L.LightningDataModule, ABC):
             raise InputError(f"setup(stage={stage!r}): the stage is unknown; choose one of {', '.join(_SPLITS)}")
         prepared, self._prepared = self._prepared, {}
         self._stage = stage
-        self._rows = {split: prepared.get((stage, split)) or self.open_split(split) for split in self._splits_of(stage)}
+        self._rows = {split: prepared.get((stage, split)) or self._open(split) for split in self._splits_of(stage)}
 
     def train_dataloader(self) -> ResumableLoader:
         """Return a loader of the shuffled training rows that starts at the running Trainer's position."""
@@ -235,11 +241,15 @@ class DataModule(L.LightningDataModule, ABC):
         return self._loader("test", "predict")
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move the tensors of a batch to ``device``; Lightning's version would search every string for tensors."""
+        """Move the tensors of a batch to ``device``; Lightning's implementation would also traverse every string."""
         return {
             name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
             for name, value in batch.items()
         }
+
+    def _open(self, split: Split) -> Rows:
+        with status(f"Reading the {split} data"):
+            return self.open_split(split)
 
     def _splits_of(self, stage: str) -> list[Split]:
         """Return the splits that a stage reads; ``fit`` needs no validation split."""
@@ -261,7 +271,7 @@ class DataModule(L.LightningDataModule, ABC):
         )
 
     def _training_position(self) -> Position:
-        """Return the running Trainer's count of completed epochs and batches, which a checkpoint holds."""
+        """Return the running Trainer's epoch and batch, which checkpoints contain."""
         trainer = self.running_trainer
         if trainer is None:
             return 0, 0

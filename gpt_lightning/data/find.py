@@ -1,4 +1,4 @@
-"""Find the data modules for a task, and the one that a checkpoint names."""
+"""Search for the data modules of a task and for the one that a checkpoint names."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,32 +11,32 @@ from gpt_lightning.named_classes import import_named, is_allowed, is_ours
 
 
 def data_modules_for(task: type[Any]) -> list[type[DataModule]]:
-    """Return the data modules of this package that go with a task, in the order of ``gpt_lightning.data``."""
+    """Return the data modules of this package that fit a task, in the order of ``gpt_lightning.data``."""
     return [module for module in (getattr(data, name) for name in data.__all__) if goes_with(task, module)]
 
 
 def goes_with(task: type[Any], module: type[Any]) -> bool:
-    """Return whether a data module makes the batches that a task reads; unknown batches may fit."""
+    """Return whether a data module produces the batches that a task consumes; an undeclared batch may fit."""
     batches = [getattr(each, "batch", None) for each in (task, module)]
     return None in batches or batches[0] is batches[1]
 
 
 def named_data_module(path: str, allow_import: Sequence[str] = ()) -> type[L.LightningDataModule] | None:
-    """Return the class of the data module that a checkpoint names; None if it is unknown or not allowed.
+    """Return the data module class that a checkpoint names, or None if it is unknown or its import is not allowed.
 
-    Nothing is lost without it: another data module can be given. So this is no error.
+    A missing class is not an error, because the user can choose another data module.
 
     Args:
-        path: its class path, or in checkpoints of version 0.1 the bare name of a class of this package.
-        allow_import: packages of the user's own that may be imported.
+        path: its class path; in checkpoints of version 0.1, the bare name of a class of this package.
+        allow_import: packages of the user that may be imported.
 
     Raises:
-        InputError: it is allowed, but cannot be imported.
+        InputError: the class is allowed but cannot be imported.
     """
     if is_ours(path):
         name = path.rpartition(".")[2]
-        ours: type[DataModule] | None = getattr(data, name) if name in data.__all__ else None
-        return ours
+        module: type[DataModule] | None = getattr(data, name) if name in data.__all__ else None
+        return module
     if not is_allowed(path, allow_import):
         return None
     found = import_named(path, "data module")

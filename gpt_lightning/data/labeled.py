@@ -1,4 +1,4 @@
-"""Base class of the data modules whose rows have labels and fit in memory; invalid rows stop the run or are skipped."""
+"""Base class of the data modules whose rows have labels and fit in memory."""
 
 import re
 from abc import abstractmethod
@@ -20,15 +20,15 @@ from gpt_lightning.unpack import Unpack
 
 
 class Example(Protocol):
-    """A parsed row."""
+    """Parsed row."""
 
     @property
     def id(self) -> str | None:
-        """The row's id, unique in its split."""
+        """Id of the row, unique in its split."""
 
     @property
     def where(self) -> str:
-        """The row's place for messages: ``path:line``."""
+        """Location of the row for messages, such as ``path:line``."""
 
 
 E = TypeVar("E", bound=Example)
@@ -40,12 +40,12 @@ class Labeled(DataModule, Generic[E]):
     A subclass implements ``parse_rows`` and the hooks of ``DataModule``. Its ``open_split`` turns ``examples(split)``
     into ``InMemoryRows`` in the order of ``epoch_order``. Each split is read once.
 
-    A subclass whose task has label names provides them as ``labels``, a list in the order of their numbers, and takes
-    an argument ``labels``, which ``test`` and ``predict`` set to those of the checkpoint.
+    If the task has label names, the subclass provides them as ``labels``, a list in the order of their numbers. It also
+    takes an argument ``labels``, which ``test`` and ``predict`` set to the labels of the checkpoint.
 
     Args:
-        id_column: column with the id of each row; rows without one are numbered from 0.
-        on_bad_row: ``stop`` at an invalid row, or ``skip`` invalid rows and print their number and the reasons.
+        id_column: column with the id of each row, which predictions repeat; rows without an id are numbered from 0.
+        on_bad_row: ``stop`` at the first invalid row, or ``skip`` invalid rows and print their number by cause.
     """
 
     def __init__(self, id_column: str = "id", on_bad_row: OnBadRow = "stop", **settings: Unpack[DataSettings]) -> None:
@@ -58,12 +58,12 @@ class Labeled(DataModule, Generic[E]):
 
     @abstractmethod
     def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[E | InputError]:
-        """Yield for each row its example or, if the row is invalid, an InputError that starts with ``row.where``.
+        """Yield the example of each row or, if the row is invalid, an InputError that starts with ``row.where``.
 
         Args:
-            rows: rows of the split's files, in order. One row may become several examples.
-            split: the split that is read.
-            has_labels: False when rows are read for ``predict``: then ignore the label column, which may be missing.
+            rows: rows of the split in order. One row may become several examples.
+            split: the split.
+            has_labels: False for ``predict``: then ignore the label column, which may be missing.
         """
 
     def hold_out_group(self, example: E) -> str:
@@ -74,7 +74,7 @@ class Labeled(DataModule, Generic[E]):
         """Return the valid examples of a split, with labels unless the stage is ``predict``.
 
         Raises:
-            InputError: the source cannot be read, a row is invalid and ``on_bad_row`` is ``stop``, or none is valid.
+            InputError: the source cannot be read, a row is invalid and ``on_bad_row`` is ``stop``, or no row is valid.
         """
         found = self.source_examples(self.source_split(split))
         if split == "test" or not self.holds_out_validation:
@@ -100,19 +100,23 @@ class Labeled(DataModule, Generic[E]):
                 reasons = "".join(f"\n  {count:,} x {cause}" for cause, count in causes.most_common())
                 self.report(split, f"skipped {skipped:,} of {len(examples) + skipped:,} rows{reasons}")
             if not examples:
-                raise InputError(f"--data.{split}: no row is left")
+                raise InputError(f"--data.{split}: no row is valid; fix the file, or set another one")
             self._examples[split, has_labels] = examples
         return self._examples[split, has_labels]
 
     def epoch_order(self, split: Split, lengths: Sequence[int]) -> Order:
-        """Return the order in which rows of these ``lengths`` (in tokens) are read.
+        """Return the order in which a split is read.
 
-        Training rows are shuffled and grouped by length, evaluation rows are sorted by length, and rows to predict
-        stay in the order of their source.
+        Training rows are shuffled and grouped by length, evaluation rows are sorted by length, and rows for ``predict``
+        keep the order of their source.
+
+        Args:
+            split: the split.
+            lengths: number of tokens of each row.
         """
         trainer = self.running_trainer
         limits = (1.0, 1.0) if trainer is None else (trainer.limit_val_batches, trainer.limit_test_batches)
-        # A limited evaluation reads the first batches: sorted by length they would not be representative.
+        # A limited evaluation reads only the first batches, which would not be representative if sorted by length.
         if self.stage == "predict" or (split != "train" and limits != (1.0, 1.0)):
             return SequentialOrder(len(lengths))
         if split != "train":
@@ -120,42 +124,42 @@ class Labeled(DataModule, Generic[E]):
         return LengthGroupedOrder(lengths, self.batch_size * (1 if trainer is None else trainer.world_size), self.seed)
 
     def report(self, split: Split, message: str) -> None:
-        """Print a message about a split once, on rank 0, however often the split is opened."""
+        """Print a message about a split on rank 0, once even if the split is opened again."""
         trainer = self.running_trainer
-        is_first = rank_zero_only.rank == 0 if trainer is None else trainer.is_global_zero  # type: ignore[attr-defined]
-        if (split, message) not in self._reported and is_first:
+        is_rank_0 = rank_zero_only.rank == 0 if trainer is None else trainer.is_global_zero  # type: ignore[attr-defined]
+        if (split, message) not in self._reported and is_rank_0:
             self._reported.add((split, message))
             print(f"{split}: {message}", flush=True)
 
 
 def valid_examples(examples: Iterable[E | InputError], on_bad_row: OnBadRow) -> tuple[list[E], Counter[str]]:
-    """Return the examples without the invalid ones, and the number of invalid ones by cause.
+    """Return the valid examples, and the number of invalid ones by cause.
 
     Raises:
         InputError: a row is invalid, or two rows have the same id, and ``on_bad_row`` is ``stop``.
     """
     valid: list[E] = []
-    places: dict[str, str] = {}
+    locations: dict[str, str] = {}
     causes: Counter[str] = Counter()
     for example in examples:
         error = example if isinstance(example, InputError) else None
         if not isinstance(example, InputError):
-            first = places.setdefault(str(example.id), example.where)
+            first = locations.setdefault(str(example.id), example.where)
             if first is not example.where:
                 error = InputError(
-                    f"{example.where}: the id {short_repr(example.id)} is taken by {first}; give each row its own, "
-                    "or name another column with --data.id_column"
+                    f"{example.where}: the id {short_repr(example.id)} is already used by {first}; give each row a "
+                    "unique id, or choose another column with --data.id_column=COLUMN"
                 )
             else:
                 valid.append(example)
         if error is not None and on_bad_row == "stop":
-            raise InputError(f"{error} (--data.on_bad_row=skip leaves such rows out)") from error
+            raise InputError(f"{error} (--data.on_bad_row=skip skips invalid rows)") from error
         if error is not None:
             causes[_cause(str(error))] += 1
     return valid, causes
 
 
 def _cause(message: str) -> str:
-    """Return a message without its place and values: the part that errors of one kind have in common."""
-    reason = message.partition(": ")[2]  # every message begins with its place
+    """Return a message without its location and values, so that errors of the same kind have equal causes."""
+    reason = message.partition(": ")[2]  # every message starts with its location
     return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "…", reason)[:160]

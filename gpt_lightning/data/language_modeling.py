@@ -1,4 +1,4 @@
-"""Data module for causal language modeling: text packed into blocks."""
+"""Data module for causal language modeling on packed blocks of text."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -13,16 +13,18 @@ from gpt_lightning.unpack import Unpack
 
 
 class LanguageModeling(DataModule):
-    """Blocks of packed text for causal language modeling.
+    """Packed blocks of text for causal language modeling.
 
-    A source is a file, a folder, a glob or a list of them (``.txt``, ``.jsonl``, ``.csv``, ``.parquet``, each also
-    ``.gz``), or ``hub:NAME[:CONFIG][@SPLIT]`` for a dataset of the Hugging Face hub. The text is tokenized once into
-    ``cache_dir``. An epoch reads every block once, in an order that is a function of (seed, epoch).
+    Sources are ``.txt``, ``.jsonl``, ``.csv`` or ``.parquet`` files, each also compressed as ``.gz``, or datasets of
+    the Hugging Face hub. The text is tokenized once, into ``cache_dir``. An epoch reads every block once, in an order
+    that depends only on the seed and the epoch.
 
     Args:
-        text_column: column with the text, in sources with columns.
-        batch_size: blocks per batch on each device.
-        mask_documents: restrict attention to the document of each token and restart positions with each document.
+        text_column: column with the text, in files and datasets with columns.
+        batch_size: blocks per batch on each device. Lower it if memory runs out, and raise
+            ``trainer.accumulate_grad_batches`` to keep the same global batch.
+        mask_documents: restrict attention to the document of each token, and restart positions with each document.
+            Without it, tokens also attend to the earlier documents of their block.
     """
 
     batch: ClassVar[type] = LanguageModelingBatch
@@ -39,13 +41,13 @@ class LanguageModeling(DataModule):
         self.mask_documents = mask_documents
 
     def prepare_data(self) -> None:
-        """Tokenize, on one process, the splits of the running Trainer or, without one, all that have a source."""
+        """Tokenize, in one process, the splits of the running Trainer or, without one, all splits with a source."""
         for split in self.splits_to_prepare():
             self._tokenize(split, progress=True)
         super().prepare_data()
 
     def stream(self, split: Split) -> TokenStream:
-        """Return the tokens of a split that ``setup`` has opened."""
+        """Return the tokens of a split that ``setup`` opened."""
         rows = self._rows[split]
         assert isinstance(rows, PackedBlocks)
         return rows.stream
@@ -55,7 +57,7 @@ class LanguageModeling(DataModule):
         return (piece.text for piece in read_texts(self.source("train"), split="train", text_column=self.text_column))
 
     def training_texts_digest(self) -> str:
-        """Return the fingerprint of the training files and the text column: hashing all text would take long."""
+        """Return the fingerprint of the training files and the text column, because hashing all text takes long."""
         return fingerprint(self.source("train"), split="train") + self.text_column
 
     def open_split(self, split: Split) -> PackedBlocks:

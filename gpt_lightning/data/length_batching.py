@@ -1,4 +1,4 @@
-"""Rows in memory: the order in which an epoch reads them, and padding."""
+"""Rows in memory, orders that group rows of similar length, and padding."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -12,14 +12,14 @@ from torch import Tensor
 from gpt_lightning.data.permutation import Permutation
 
 BATCHES_PER_SORT: Final = 50
-"""Training rows are sorted by length within chunks of this many batches: little padding, yet random batches."""
+"""Number of batches whose training rows are sorted by length together: little padding, but still random batches."""
 
 Order = Callable[[int], NDArray[np.int64]]
-"""Epoch -> the row numbers in the order of that epoch."""
+"""Function of an epoch that returns the row numbers in the order of that epoch."""
 
 
 class SequentialOrder:
-    """The order of the source."""
+    """Order of the source."""
 
     def __init__(self, size: int) -> None:
         self.order = np.arange(size)
@@ -30,7 +30,7 @@ class SequentialOrder:
 
 
 class LongestFirstOrder:
-    """Sorted by length for little padding, longest first so that running out of memory shows in the first batch."""
+    """Order by decreasing length: little padding, and the first batch shows whether memory suffices."""
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.order = np.argsort(-np.asarray(lengths), kind="stable")
@@ -41,10 +41,10 @@ class LongestFirstOrder:
 
 
 class LengthGroupedOrder:
-    """A shuffled order whose batches hold rows of similar length; a function of (seed, epoch).
+    """Shuffled order whose batches contain rows of similar length. It depends only on the seed and the epoch.
 
     Args:
-        lengths: tokens of each row.
+        lengths: number of tokens of each row.
         batch: rows per global batch, over all ranks.
         seed: seed of the order.
     """
@@ -53,22 +53,22 @@ class LengthGroupedOrder:
         self.lengths = np.asarray(lengths)
         self.batch = batch
         self.seed = seed
-        self._kept: tuple[int, NDArray[np.int64]] | None = None
+        self._cache: tuple[int, NDArray[np.int64]] | None = None
 
     def __call__(self, epoch: int) -> NDArray[np.int64]:
         """Return every row number once."""
-        if self._kept is None or self._kept[0] != epoch:
-            self._kept = (epoch, self._make(epoch))
-        return self._kept[1]
+        if self._cache is None or self._cache[0] != epoch:
+            self._cache = (epoch, self._compute(epoch))
+        return self._cache[1]
 
-    def _make(self, epoch: int) -> NDArray[np.int64]:
+    def _compute(self, epoch: int) -> NDArray[np.int64]:
         size = len(self.lengths)
         order = Permutation(size, self.seed, epoch)[np.arange(size)]
         chunk = self.batch * BATCHES_PER_SORT
         for start in range(0, size, chunk):
             part = order[start : start + chunk]
             order[start : start + chunk] = part[np.argsort(self.lengths[part], kind="stable")]
-        # The last batch may be smaller and stays last.
+        # The last batch may be smaller, so it stays last.
         num_full = size // self.batch
         batches = Permutation(num_full, self.seed, epoch, 1)[np.arange(num_full)]
         rows = num_full * self.batch
@@ -77,14 +77,14 @@ class LengthGroupedOrder:
 
 
 class InMemoryRows:
-    """Rows in memory that implement ``loader.Rows`` with an ``Order`` and a collate function.
+    """Implementation of ``loader.Rows`` for rows in memory.
 
     Args:
         size: number of rows.
         order: function of the epoch that returns its order.
-        collate: function of (row numbers, number of padding rows to append) that returns a batch. The loss and the
-            metrics must ignore padding rows.
-        digest: string that differs for different rows, such as ``digest`` of their arrays.
+        collate: function of the row numbers and the number of padding rows to append that returns a batch. The loss and
+            the metrics must ignore padding rows.
+        digest: string that differs for different rows, such as the ``digest`` of their arrays.
     """
 
     def __init__(self, size: int, order: Order, collate: Callable[[list[int], int], Any], digest: str) -> None:
@@ -95,7 +95,7 @@ class InMemoryRows:
         return self.size
 
     def batch(self, epoch: int, indices: NDArray[np.int64], num_padding: int) -> Any:
-        """Return the batch of the rows at ``indices`` of the epoch's order and ``num_padding`` padding rows."""
+        """Return the batch of the rows at ``indices`` in the order of the epoch, with ``num_padding`` padding rows."""
         return self.collate(self.order(epoch)[indices].tolist(), num_padding)
 
 
@@ -108,7 +108,7 @@ def digest(arrays: Iterable[NDArray[Any]]) -> str:
 
 
 def pad(rows: Sequence[NDArray[Any]], fill: int) -> Tensor:
-    """Stack rows of shape (length, ...) to (B, T, ...), padded on the right with ``fill``."""
+    """Stack rows of shape (length, ...) into (B, T, ...), padded on the right with ``fill``."""
     width = max(len(row) for row in rows)
     result = np.full((len(rows), width, *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
     for number, row in enumerate(rows):

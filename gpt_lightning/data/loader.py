@@ -1,4 +1,4 @@
-"""Data loader that resumes at any batch of any epoch."""
+"""Data loader that can start at any batch of any epoch."""
 
 from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Any, Protocol
@@ -8,41 +8,41 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 Position = tuple[int, int]
-"""(epoch, batch of that epoch), both from 0."""
+"""(epoch, batch in that epoch), both counted from 0."""
 
 
 class Rows(Sized, Protocol):
-    """The rows of a split. An epoch reads each row once, in an order that is a function of the epoch."""
+    """Rows of a split. An epoch reads each row once, in an order that depends only on the epoch."""
 
     @property
     def digest(self) -> str:
-        """A string that differs for different rows."""
+        """String that differs for different rows."""
 
     def batch(self, epoch: int, indices: NDArray[np.int64], num_padding: int) -> Any:
-        """Return the batch of the rows at ``indices`` of the epoch's order, and ``num_padding`` padding rows.
+        """Return the batch of the rows at ``indices`` in the order of the epoch, with ``num_padding`` padding rows.
 
-        Padding rows make the batches of all ranks equally large; the loss and the metrics must ignore them.
+        Padding rows give the batches of all ranks the same size. The loss and the metrics must ignore them.
         """
 
 
 class ResumableLoader:
-    """Loader that distributes the rows of each epoch over the ranks and starts at any position.
+    """Data loader that shares the rows of each epoch among the ranks and starts at any position.
 
-    It keeps no count: each iteration asks ``position`` where to start. Batches that workers have prefetched, or that
-    were lost to an exception, therefore cannot shift the order.
+    The loader has no state: each iteration calls ``position`` to know where to start. Batches that workers prefetched,
+    or that an exception lost, therefore cannot shift the order.
 
-    A global batch is ``batch_size * world_size`` consecutive rows of the epoch's order. The last one may be smaller:
-    each rank gets an equal share, filled up with padding rows. No row is lost or read twice, and every rank has the
-    same number of batches.
+    A global batch is ``batch_size * world_size`` consecutive rows in the order of the epoch. The last one may be
+    smaller: each rank gets an equal share, filled up with padding rows. No row is lost or read twice, and all ranks
+    have the same number of batches.
 
     Args:
         rows: rows to read.
         batch_size: rows per batch on one rank.
-        position: function that returns the (epoch, batch) to start at; called at the start of each iteration.
+        position: function that returns the (epoch, batch) to start at; each iteration calls it once.
         rank: rank of this process.
         world_size: number of processes that share the rows.
         num_workers: processes that prefetch batches; 0 uses this process.
-        pin_memory: return batches in pinned memory.
+        pin_memory: whether batches are in pinned memory.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ResumableLoader:
         self._batches = _Batches(rows, batch_size, rank, world_size)
         self._position = position
         self._sampler = _Positions()
-        # Workers end with their epoch: the garbage collector would wait five seconds for each persistent worker.
+        # Workers are not persistent: the garbage collector would wait five seconds for each.
         self._loader: DataLoader[Any] = DataLoader(
             self._batches,
             batch_size=None,
@@ -74,21 +74,21 @@ class ResumableLoader:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the batches of the epoch from the position on."""
+        """Yield the batches of the epoch, starting at the position."""
         epoch, start = self._position()
         self._sampler.positions = [(epoch, index) for index in range(start, len(self))]
         yield from self._loader
 
     def state_dict(self) -> dict[str, Any]:
-        """Return an empty state; that the method exists tells Lightning that the loader can resume."""
+        """Return an empty state. Lightning resumes loaders that have this method."""
         return {}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Do nothing: there is no state."""
+        """Do nothing, because the loader has no state."""
 
 
 class _Batches(Dataset[Any]):
-    """Map-style dataset: position -> the batch of this rank."""
+    """Map-style dataset from a position to the batch of this rank."""
 
     def __init__(self, rows: Rows, batch_size: int, rank: int, world_size: int) -> None:
         self.rows, self.batch_size, self.rank, self.world_size = rows, batch_size, rank, world_size
@@ -106,12 +106,12 @@ class _Batches(Dataset[Any]):
 
 
 def _identity(batch: Any) -> Any:
-    """Return the batch unchanged: torch's default conversion would turn tuples into lists."""
+    """Return the batch unchanged; torch's default conversion would replace tuples by lists."""
     return batch
 
 
 class _Positions(Sampler[Position]):
-    """The positions of one iteration."""
+    """Sampler of the positions of one iteration."""
 
     def __init__(self) -> None:
         self.positions: list[Position] = []

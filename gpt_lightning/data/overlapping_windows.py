@@ -1,7 +1,4 @@
-"""Overlapping windows over texts that are longer than the context.
-
-A piece is what a model counts (a token); a word is one or more pieces that stay together.
-"""
+"""Overlapping windows over texts that are longer than the context of the model."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -12,28 +9,30 @@ from gpt_lightning.errors import InputError
 
 
 class Window(NamedTuple):
-    """Consecutive words of a text, as half-open ranges of their indices."""
+    """Window over a text, as half-open ranges of word indices."""
 
     first_word: int
     stop_word: int
     first_scored: int
-    """From here to ``stop_scored`` are the words that this window answers for, as it sees most around them."""
+    """First of the words that are scored in this window, because it has the most context around them."""
     stop_scored: int
 
 
 def word_windows(lengths: Sequence[int], size: int, stride: int) -> list[Window]:
-    """Cut a text into windows of whole words that each hold at most ``size`` pieces.
+    """Split a text into windows of complete words with at most ``size`` tokens each.
 
-    Neighbours share at least ``stride`` pieces, in whole words, or as many as leave room for the next word. A word
-    longer than ``size`` stands alone. Each word is scored in one window: where it has the most context, which is the
-    smaller of the pieces to its left and to its right, an edge of the text counting as infinitely far (of equals, the
-    later window). So the scored ranges follow each other; with words of very different lengths one may be empty. A
-    text that fits is one window, and a text of no words is none.
+    Neighboring windows share at least ``stride`` tokens, in complete words, or fewer if the next word needs the room. A
+    word longer than ``size`` is a window of its own. A text that fits is one window, and a text without words has none.
+
+    Each word is scored in one window, the one with the most context around it. The context of a word is the smaller
+    number of tokens on either side in the window; an edge of the text counts as infinitely far. If two windows have the
+    same context, the later one scores the word. The scored ranges are therefore consecutive, and may be empty if words
+    have very different lengths.
 
     Args:
-        lengths: pieces of each word.
-        size: most pieces in a window, positive.
-        stride: pieces that neighbours share, from 0 to ``size`` - 1.
+        lengths: number of tokens of each word.
+        size: maximum number of tokens in a window, positive.
+        stride: number of tokens that neighboring windows share, from 0 to ``size`` - 1.
 
     Raises:
         InputError: ``size`` or ``stride`` is out of range.
@@ -42,14 +41,15 @@ def word_windows(lengths: Sequence[int], size: int, stride: int) -> list[Window]
         raise InputError(f"windows of {size} tokens leave no room for text; raise --model.backbone.block_size")
     if not 0 <= stride < size:
         raise InputError(
-            f"--data.stride: {stride} tokens cannot be shared by windows of {size}; choose from 0 to {size - 1}"
+            f"--data.stride={stride} must be from 0 to {size - 1}, because windows have {size} tokens; lower it, or "
+            "raise --model.backbone.block_size"
         )
-    ends = [0, *accumulate(lengths)]  # ends[i]: pieces before word i
+    ends = [0, *accumulate(lengths)]  # ends[i] is the number of tokens before word i
     ranges = _ranges(ends, size, stride)
-    scored = [0] * len(ranges) + [len(lengths)]  # where each window's scored words start
+    scored = [0] * len(ranges) + [len(lengths)]  # first scored word of each window
     window = 0
     for word in range(len(lengths)):
-        # Of windows in order, left context only falls and right context only grows: the best never moves back.
+        # From window to window, left context only shrinks and right context only grows: the best never moves back.
         while window + 1 < len(ranges) and (
             _context(ends, ranges[window + 1], word) >= _context(ends, ranges[window], word)
         ):
@@ -59,7 +59,7 @@ def word_windows(lengths: Sequence[int], size: int, stride: int) -> list[Window]
 
 
 def token_windows(num_tokens: int, size: int, stride: int) -> list[Window]:
-    """Cut ``num_tokens`` tokens as ``word_windows`` does words of one piece each.
+    """Split tokens into windows, as ``word_windows`` does for words of one token each.
 
     Raises:
         InputError: ``size`` or ``stride`` is out of range.
@@ -77,15 +77,18 @@ def _ranges(ends: list[int], size: int, stride: int) -> list[tuple[int, int]]:
         ranges.append((first, stop))
         if stop < num_words:
             shared = bisect_right(ends, ends[stop] - stride) - 1
-            room = bisect_left(ends, ends[stop + 1] - size)  # from here on, the next word still fits
-            first = min(max(shared, room), stop)
+            min_first = bisect_left(
+                ends, ends[stop + 1] - size
+            )  # with an earlier first word, the next word would not fit
+            first = min(max(shared, min_first), stop)
     return ranges
 
 
 def _context(ends: list[int], words: tuple[int, int], word: int) -> int:
-    """Return the pieces around ``word`` on its poorer side, or -1 where it is outside.
+    """Return the smaller number of tokens on either side of a word in a window, or -1 if the word is outside.
 
-    The text's edges need no care: only the first window is near the left one, and no other has more left of a word.
+    The edges of the text need no special case: no window has more context on the left than the first one, nor more on
+    the right than the last one.
     """
     first, stop = words
     if not first <= word < stop:

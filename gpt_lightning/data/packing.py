@@ -1,6 +1,6 @@
 """Packed blocks of text for language modeling.
 
-N tokens of the split, T tokens of a block, B rows.
+T is the block size, B the number of rows, V the size of the vocabulary.
 """
 
 import hashlib
@@ -16,28 +16,30 @@ from gpt_lightning.data.permutation import Permutation
 from gpt_lightning.data.shards import TokenStream
 from gpt_lightning.errors import InputError
 
-_TOGETHER: Final = 1024
-"""Places of a shuffled order that are computed at a time: that takes hardly longer than those of one batch."""
+_ORDER_CHUNK: Final = 1024
+"""Entries of a shuffled order that are computed together, which takes hardly longer than the entries of one batch."""
 
 
 class PackedBlocks:
-    """A token stream cut into blocks of ``block_size`` inputs, each with the token that follows as its label.
+    """Token stream that is split into blocks of ``block_size`` inputs, with the next token as the label of each.
 
-    With a seed, an epoch's blocks are shuffled and cut at an offset of its own, so that their borders move; order and
-    offset are functions of (seed, epoch). The text is read as a ring: an epoch leaves out fewer than ``block_size``
-    tokens. Without a seed, blocks come in order and the last is filled up with ignored labels, so that every token but
-    the very first is predicted exactly once.
+    With a seed, the blocks of an epoch are shuffled. They start at an offset that differs between epochs, so that block
+    borders move. Order and offset depend only on the seed and the epoch. The stream is read as a ring: an epoch omits
+    fewer than ``block_size`` tokens.
+
+    Without a seed, blocks are in order, and the last one is filled up with ignored labels. Every token except the first
+    is predicted exactly once.
 
     Args:
-        stream: the split's tokens.
+        stream: tokens of the split.
         block_size: T.
-        token_bytes: (V,) UTF-8 bytes that each id spells.
-        end_of_text_id: the token that starts each document.
-        mask_documents: send ``document_ids`` along, so that attention stays inside documents.
-        seed: of the order, or None.
+        token_bytes: (V,) UTF-8 bytes per id.
+        end_of_text_id: id of the token before each document.
+        mask_documents: whether batches have ``document_ids``, which restrict attention to documents.
+        seed: seed of the order; None keeps the order of the stream.
 
     Raises:
-        InputError: a shuffled split holds less than one block.
+        InputError: a shuffled split has less than one block.
     """
 
     def __init__(
@@ -60,17 +62,17 @@ class PackedBlocks:
         if seed is not None and len(stream) <= block_size:
             raise InputError(
                 f"the training text has {len(stream):,} tokens, less than one block of {block_size} and its labels; "
-                "give more text or lower --model.backbone.block_size"
+                "add text to --data.train, or lower --model.backbone.block_size"
             )
 
     def __len__(self) -> int:
-        """Blocks of one epoch."""
+        """Return the number of blocks of an epoch."""
         if self.seed is None:
             return -(-(len(self.stream) - 1) // self.block_size)
         return len(self.stream) // self.block_size
 
     def batch(self, epoch: int, indices: NDArray[np.int64], num_padding: int = 0) -> LanguageModelingBatch:
-        """The blocks at ``indices`` of ``epoch``'s order, and ``num_padding`` rows whose labels are all ignored."""
+        """Return the blocks at ``indices`` in the order of the epoch, with ``num_padding`` rows of ignored labels."""
         offset = 0
         if self.seed is not None and len(indices):
             digest = hashlib.sha256(f"offset {self.seed} {epoch}".encode()).digest()
@@ -96,14 +98,14 @@ class PackedBlocks:
         return batch
 
     def _shuffled(self, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The blocks at these places of the epoch's order."""
+        """Return the block numbers at ``indices`` of the shuffled order."""
         assert self.seed is not None
-        first, last = int(indices.min()) // _TOGETHER, int(indices.max()) // _TOGETHER
-        parts = [_order(len(self), self.seed, epoch, part) for part in range(first, last + 1)]
-        return np.concatenate(parts)[indices - first * _TOGETHER]
+        first, last = int(indices.min()) // _ORDER_CHUNK, int(indices.max()) // _ORDER_CHUNK
+        chunks = [_order_chunk(len(self), self.seed, epoch, chunk) for chunk in range(first, last + 1)]
+        return np.concatenate(chunks)[indices - first * _ORDER_CHUNK]
 
     def _block(self, start: int) -> NDArray[np.int64]:
-        """T + 1 tokens from ``start``; past the end it goes on at the beginning if shuffled, else there are fewer."""
+        """Return T + 1 tokens from ``start``; at the end of the stream, wrap around if shuffled, else return fewer."""
         stop = start + self.block_size + 1
         block = self.stream.slice(start, min(stop, len(self.stream)))
         if self.seed is None or stop <= len(self.stream):
@@ -112,7 +114,7 @@ class PackedBlocks:
 
 
 @lru_cache(maxsize=2)
-def _order(size: int, seed: int, epoch: int, part: int) -> NDArray[np.int64]:
-    """What stands at the places of one part of an epoch's order of ``size`` blocks."""
-    places = np.arange(part * _TOGETHER, min((part + 1) * _TOGETHER, size))
-    return Permutation(size, seed, epoch)[places]
+def _order_chunk(size: int, seed: int, epoch: int, chunk: int) -> NDArray[np.int64]:
+    """Return one chunk of the shuffled order of ``size`` blocks."""
+    indices = np.arange(chunk * _ORDER_CHUNK, min((chunk + 1) * _ORDER_CHUNK, size))
+    return Permutation(size, seed, epoch)[indices]

@@ -1,4 +1,4 @@
-"""A shuffled order that is computed instead of stored."""
+"""Pseudo-random permutations that are computed instead of stored."""
 
 import hashlib
 
@@ -6,15 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROUNDS = 8
-"""Four would do for long words; of the orders of a handful of blocks they make some clearly too often."""
+"""Rounds of the Feistel network. Four suffice for large sizes, but bias the orders of a handful of blocks."""
 
 
 class Permutation:
-    """A pseudo-random permutation of ``range(size)``, a function of its key and nothing else.
+    """Pseudo-random permutation of ``range(size)`` that depends only on its key.
 
-    A Feistel network over pairs of half-words permutes the next power of four; what falls outside ``range(size)`` is
-    sent through again until it falls inside (Black & Rogaway 2002, "Ciphers with arbitrary finite domains"). So the
-    i-th row of any epoch is known at once, in constant memory, however long the text.
+    A Feistel network permutes ``range(n)``, where n is the next power of four. Results outside ``range(size)`` are
+    encrypted again until they are inside (Black & Rogaway 2002, "Ciphers with arbitrary finite domains"). Any entry is
+    therefore computed directly, in constant memory for any size.
+
+    Args:
+        size: number of entries.
+        key: integers that determine the permutation, such as seed and epoch.
     """
 
     def __init__(self, size: int, *key: int) -> None:
@@ -25,7 +29,7 @@ class Permutation:
         self._round_keys = np.frombuffer(digest, dtype="<u8")[:ROUNDS]
 
     def __getitem__(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The permuted ``indices``, all in ``range(size)``."""
+        """Return the entries at ``indices``, which must be in ``range(size)``."""
         values = self._encrypt(indices.astype(np.uint64))
         while (outside := values >= self.size).any():
             values[outside] = self._encrypt(values[outside])
@@ -39,7 +43,7 @@ class Permutation:
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64: every bit of the input moves every bit of the output."""
+    """Apply the finalizer of splitmix64, in which every input bit affects every output bit."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

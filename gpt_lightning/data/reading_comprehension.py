@@ -1,4 +1,4 @@
-"""Data module for extractive question answering: questions about contexts that contain the answer or none."""
+"""Data module for extractive question answering."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,18 +15,18 @@ from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
 from gpt_lightning.data.overlapping_windows import Window, token_windows
 from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.formats import Row
-from gpt_lightning.data.sources.squad import Question, answer_tokens, questions
+from gpt_lightning.data.sources.squad import Question, answer_tokens, parse_questions
 from gpt_lightning.errors import InputError
 from gpt_lightning.unpack import Unpack
 
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """A tokenized context: (N,) ids, (N, 2) offsets without whitespace, (N,) False for whitespace tokens."""
+    """Tokenized context: (N,) ids, (N, 2) offsets without whitespace, (N,) False for whitespace tokens."""
 
     ids: NDArray[np.int64]
     offsets: NDArray[np.int64]
-    solid: NDArray[np.bool_]
+    has_text: NDArray[np.bool_]
 
 
 class _Window(NamedTuple):
@@ -40,17 +40,19 @@ class _Window(NamedTuple):
 
 
 class ReadingComprehension(Labeled[Question]):
-    """Questions with a context that contains the answer, or no answer.
+    """Questions about contexts, for extractive question answering.
 
-    Rows are flat (``context``, ``question``, ``answers`` as ``{"text": [...], "answer_start": [...]}`` or as a list of
-    ``{"text", "answer_start"}``; empty, or with ``is_impossible``, if there is no answer) or SQuAD's nested ``.json``.
+    Files are SQuAD's nested ``.json``, or rows with a question, a context and answers. Answers are a list of
+    ``{"text", "answer_start"}``, or ``{"text": [...], "answer_start": [...]}``. If the context has no answer, they are
+    empty, or ``is_impossible`` is true.
 
     Args:
         question_column: column with the question.
         context_column: column with the context.
-        answers_column: column with the answers; training uses the first.
-        max_question_tokens: longer questions are truncated to this number of tokens.
-        stride: number of tokens that neighboring windows of a long context share.
+        answers_column: column with the answers. Training uses the first one.
+        max_question_tokens: maximum length of a question in tokens. Longer questions are truncated.
+        stride: number of tokens that neighboring windows of a long context share. An answer that is longer may be in no
+            window, so raise it for long answers. More overlap takes longer.
     """
 
     batch: ClassVar[type] = QuestionAnsweringBatch
@@ -76,16 +78,16 @@ class ReadingComprehension(Labeled[Question]):
         return example.context
 
     def training_texts(self) -> Iterator[str]:
-        """Yield each training context once, then the questions."""
+        """Yield each training context once, and then all questions."""
         contexts = dict.fromkeys(example.context for example in self.examples("train"))
         yield from contexts
         yield from (example.question for example in self.examples("train"))
 
     def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[Question | InputError]:
         """Yield the questions of each row and, with ``has_labels``, their answers."""
-        parsed = questions(
+        parsed = parse_questions(
             rows,
-            labeled=has_labels,
+            has_labels=has_labels,
             id_column=self.id_column,
             question_column=self.question_column,
             context_column=self.context_column,
@@ -95,14 +97,16 @@ class ReadingComprehension(Labeled[Question]):
             yield replace(item, id=str(number)) if isinstance(item, Question) and item.id is None else item
 
     def open_split(self, split: Split) -> InMemoryRows:
-        """Return the questions of a split with the windows of their contexts; in training each window is a row."""
+        """Return the questions of a split with the windows of their contexts.
+
+        In training each window is a row. In evaluation all windows of a question are one row.
+        """
         examples = self.examples(split)
         has_labels = self.stage != "predict"
         encoded = self._windows(split, examples, has_labels)
         is_training = split == "train"
-        # In training each window is a row of its own; in evaluation all windows of a question are one row.
         units = [[window] for windows in encoded for window in windows] if is_training else encoded
-        owners = [place for place, windows in enumerate(encoded) for _ in (windows if is_training else [None])]
+        owners = [number for number, windows in enumerate(encoded) for _ in (windows if is_training else [None])]
         if is_training:  # only predictions need offsets
             units = [[window._replace(offsets=window.offsets[:0])] for (window,) in units]
         end_of_text = self.tokenizer.end_of_text_id
@@ -113,7 +117,7 @@ class ReadingComprehension(Labeled[Question]):
         def collate(rows: list[int], num_padding: int) -> QuestionAnsweringBatch:
             windows = [window for row in rows for window in units[row]] + [padding] * num_padding
             lengths = [len(window.input_ids) for window in windows]
-            places = [place for place, row in enumerate(rows) for _ in units[row]]
+            indices = [index for index, row in enumerate(rows) for _ in units[row]]
             batch = QuestionAnsweringBatch(
                 input_ids=pad([window.input_ids for window in windows], end_of_text),
                 attention_mask=mask(lengths),
@@ -121,7 +125,7 @@ class ReadingComprehension(Labeled[Question]):
                 end_positions=torch.tensor([window.end for window in windows]),
                 context_mask=pad([window.context_mask for window in windows], False),
                 null_positions=torch.tensor(lengths) - 1,
-                examples=torch.tensor(places + [-1] * num_padding),
+                examples=torch.tensor(indices + [-1] * num_padding),
                 ids=[str(examples[owners[row]].id) for row in rows],
             )
             if not is_training:
@@ -153,67 +157,67 @@ class ReadingComprehension(Labeled[Question]):
             )
         contexts = self._contexts(examples)
         line_end = self.tokenizer.encode("\n")
-        windows = []
+        encoded = []
         for example, question in zip(examples, question_ids, strict=True):
             prompt = np.array(
                 [self.tokenizer.end_of_text_id, *question[: self.max_question_tokens], *line_end], dtype=np.int64
             )
-            windows.append(self._cut_context(prompt, contexts[example.context], example, has_labels))
-        in_no_window = sum(
-            bool(example.answers) and all(window.start == len(window.input_ids) - 1 for window in mine)
-            for example, mine in zip(examples, windows, strict=True)
+            encoded.append(self._cut_context(prompt, contexts[example.context], example, has_labels))
+        num_lost = sum(
+            bool(example.answers) and all(window.start == len(window.input_ids) - 1 for window in windows)
+            for example, windows in zip(examples, encoded, strict=True)
         )
-        if in_no_window:
+        if num_lost:
             self.report(
                 split,
-                f"{in_no_window:,} of {len(examples):,} questions have an answer that is longer than the overlap "
-                "of two windows and in none of them; raise --data.stride",
+                f"{num_lost:,} of {len(examples):,} questions have an answer that no window contains, because it is "
+                f"longer than the overlap of windows; raise --data.stride above {self.stride}",
             )
-        return windows
+        return encoded
 
     def _contexts(self, examples: list[Question]) -> dict[str, _Context]:
-        """Tokenize each context once, even if it has several questions."""
+        """Return each context tokenized; a context with several questions is tokenized once."""
         texts = list(dict.fromkeys(example.context for example in examples))
         result = {}
         for text, (ids, offsets) in zip(texts, self.tokenizer.encode_with_offsets(texts), strict=True):
             pieces = [text[start:end] for start, end in offsets]
             before = np.array([len(piece) - len(piece.lstrip()) for piece in pieces], dtype=np.int64)
             after = np.array([len(piece) - len(piece.rstrip()) for piece in pieces], dtype=np.int64)
-            solid = np.array([bool(piece.strip()) for piece in pieces], dtype=np.bool_)
-            stripped = offsets + np.where(solid[:, None], np.stack((before, -after), axis=1), 0)
-            result[text] = _Context(ids, stripped, solid)
+            has_text = np.array([bool(piece.strip()) for piece in pieces], dtype=np.bool_)
+            stripped = offsets + np.where(has_text[:, None], np.stack((before, -after), axis=1), 0)
+            result[text] = _Context(ids, stripped, has_text)
         return result
 
     def _cut_context(
         self, prompt: NDArray[np.int64], context: _Context, example: Question, has_labels: bool
     ) -> list[_Window]:
-        """Return the windows of one context, each after ``prompt``: end of text, question, line end."""
+        """Return the windows of a context, each after ``prompt`` (end-of-text token, question, line end)."""
         room = self.block_size - len(prompt) - 1
         if room <= self.stride and len(context.ids) > room:
             raise InputError(
                 f"{example.where}: with a question of {len(prompt)} tokens, block_size={self.block_size} leaves {room} "
-                f"tokens for the context, not more than --data.stride={self.stride}; raise --model.backbone.block_size "
-                "or lower --data.stride or --data.max_question_tokens"
+                f"tokens for the context, not more than --data.stride={self.stride}; raise "
+                "--model.backbone.block_size, or lower --data.stride or --data.max_question_tokens"
             )
         answer = None
         if has_labels and example.answers:
-            text, start = example.answers[0]
-            answer = answer_tokens(start, start + len(text), context.offsets)
+            text, answer_start = example.answers[0]
+            answer = answer_tokens(answer_start, answer_start + len(text), context.offsets)
         stride = self.stride if len(context.ids) > room else 0
         result = []
         for window in token_windows(len(context.ids), room, stride) or [Window(0, 0, 0, 0)]:
             first, stop = window.first_word, window.stop_word
-            null = len(prompt) + stop - first
-            begin = end = null if has_labels else IGNORE_INDEX
+            null_position = len(prompt) + stop - first
+            start = end = null_position if has_labels else IGNORE_INDEX
             if answer is not None and first <= answer[0] and answer[1] < stop:
-                begin, end = (len(prompt) + token - first for token in answer)
-            around = (len(prompt), 1)
+                start, end = (len(prompt) + token - first for token in answer)
+            pad_width = (len(prompt), 1)
             result.append(
                 _Window(
                     np.concatenate((prompt, context.ids[first:stop], [self.tokenizer.end_of_text_id])),
-                    np.pad(context.solid[first:stop], around),
-                    np.pad(context.offsets[first:stop], (around, (0, 0))),
-                    begin,
+                    np.pad(context.has_text[first:stop], pad_width),
+                    np.pad(context.offsets[first:stop], (pad_width, (0, 0))),
+                    start,
                     end,
                 )
             )

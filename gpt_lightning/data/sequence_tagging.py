@@ -1,4 +1,4 @@
-"""Data module for token classification: words with tags, such as named entities."""
+"""Data module for token classification, such as named entity recognition."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from gpt_lightning.unpack import Unpack
 
 @dataclass(frozen=True, slots=True)
 class TaggedText:
-    """A text, the (start, stop) characters of its words, and their tags (empty for ``predict``)."""
+    """Text with the (start, stop) characters of its words and their tags, which are empty for ``predict``."""
 
     id: str
     text: str
@@ -47,23 +47,25 @@ class _Window(NamedTuple):
 class SequenceTagging(Labeled[TaggedText]):
     """Words with one tag each, such as named entities or slots.
 
-    Rows hold words and tags (JSONL, Parquet, the hub, or CoNLL columns in ``.conll`` files: first the word, last the
-    tag, a blank line between texts), or texts and spans. Each word is tokenized on its own and labeled at one of its
-    tokens, so tags and words stay aligned.
+    Rows contain either words and tags, or a text and its spans. Words and tags are columns of JSONL, Parquet or hub
+    rows, or CoNLL files (``.conll``) with the word first, the tag last, and a blank line between texts. Each word is
+    tokenized separately and labeled at one of its tokens, which keeps words and tags aligned.
 
     Args:
         tokens_column: column with the list of words.
-        tags_column: column with the list of their tags.
-        text_column: column with the text of rows that have no words.
-        spans_column: column with a list of ``{"start", "end", "label"}`` in characters (and ``"text"``, which is
-            checked); None reads words and tags.
-        labels: all tags in the order of their numbers: a list, or a file with one tag per line; None takes the sorted
-            types of the training rows.
-        scheme: tagging scheme of the model; rows in either scheme are converted to it. ``labels``, such as those of a
-            checkpoint, take precedence.
-        pooling: the token of a word that is labeled, its ``first`` or its ``last``; follows the model's.
-        stride: least number of tokens that neighboring windows of a long text share. Each word is evaluated once, in
-            the window with the most context around it.
+        tags_column: column with the list of tags, one per word.
+        text_column: column with the text, for rows without words and rows with spans.
+        spans_column: column with a list of ``{"start", "end", "label"}`` in characters; an optional ``"text"`` must
+            equal that part of the text. Set it if the rows have spans; by default, they have words and tags.
+        labels: all tags in the order of their numbers: a list, or a file with a JSON list or one tag per line. By
+            default, O and the tags of the sorted types in the training rows. Set it if the rows contain numbers instead
+            of tags.
+        scheme: tagging scheme of the model. Rows in either scheme are converted to it. If ``labels`` are set or come
+            from a checkpoint, their scheme is used instead.
+        pooling: token of each word that is labeled, the ``first`` or the ``last``. It follows the model's
+            (``model.pooling``): set it there.
+        stride: minimum number of tokens that neighboring windows of a long text share. Each word is evaluated once, in
+            the window with the most context around it. More overlap gives more context and takes longer.
     """
 
     batch: ClassVar[type] = TokenClassificationBatch
@@ -93,7 +95,7 @@ class SequenceTagging(Labeled[TaggedText]):
 
     @cached_property
     def labels(self) -> list[str]:
-        """The tags in the order of their numbers."""
+        """Tags in the order of their numbers."""
         if self.given_labels is not None:
             return list(read_labels(self.given_labels))
         types = {tag[2:] for example in self.source_examples("train") for tag in example.tags if tag != "O"}
@@ -103,7 +105,7 @@ class SequenceTagging(Labeled[TaggedText]):
         """Yield the training texts."""
         return (example.text for example in self.examples("train"))
 
-    # --- rows
+    # --- Rows
 
     def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[TaggedText | InputError]:
         """Yield the text and the words of each row and, with ``has_labels``, their tags."""
@@ -125,13 +127,14 @@ class SequenceTagging(Labeled[TaggedText]):
         tokens = row_value(row, self.tokens_column, "--data.tokens_column")
         if not isinstance(tokens, list) or not tokens:
             raise InputError(
-                f"{row.where}: {self.tokens_column!r} is {short_repr(tokens)}, not a list of words; fix this row"
+                f"{row.where}: column {self.tokens_column!r} is {short_repr(tokens)}, not a list of words; fix this row"
             )
         words, start = [], 0
         for number, token in enumerate(tokens):
             if not isinstance(token, str) or not token or token.isspace():
                 raise InputError(
-                    f"{row.where}: word {number} is {short_repr(token)}, not a word; fix or remove this row"
+                    f"{row.where}: word {number + 1} (index {number}) is {short_repr(token)}, not a non-blank string; "
+                    "fix or remove this row"
                 )
             words.append((start, start + len(token)))
             start += len(token) + 1
@@ -144,14 +147,14 @@ class SequenceTagging(Labeled[TaggedText]):
             spans = row_value(row, self.spans_column, "--data.spans_column")
             if not isinstance(spans, list):
                 raise InputError(
-                    f"{row.where}: {self.spans_column!r} is {short_repr(spans)}, not a list of spans; fix it"
+                    f"{row.where}: column {self.spans_column!r} is {short_repr(spans)}, not a list of spans; fix it"
                 )
             tags = spans_to_tags([_span(span, text, row.where) for span in spans], words, self.scheme, row.where)
         else:
             values = row_value(row, self.tags_column, "--data.tags_column")
             if not isinstance(values, list) or len(values) != len(words):
                 found = f"{len(values)} tags" if isinstance(values, list) else short_repr(values)
-                raise InputError(f"{row.where}: {len(words)} words, but {found}; each word needs one tag")
+                raise InputError(f"{row.where}: {len(words)} words, but {found}; give each word one tag")
             if any(isinstance(value, int) for value in values):
                 values = [self._tag_by_number(value, row.where) for value in values]
             check_tags(values, row.where)
@@ -161,17 +164,22 @@ class SequenceTagging(Labeled[TaggedText]):
     def _tag_by_number(self, value: Any, where: str) -> str:
         """Return the tag with a number."""
         if self.given_labels is None:
-            raise InputError(f"{where}: tags are numbers; name them in their order with --data.labels=[O,B-PER,...]")
+            raise InputError(
+                f"{where}: the tags are numbers; name them in the order of the numbers with "
+                "--data.labels=[O,B-PER,I-PER]"
+            )
         return label_name(value, self.labels, where, self.tags_column)
 
-    # --- batches
+    # --- Batches
 
     def open_split(self, split: Split) -> InMemoryRows:
-        """Return the texts of a split as windows; in training each window is a row."""
+        """Return the windows of the texts of a split.
+
+        In training each window is a row. In evaluation all windows of a text are one row.
+        """
         examples = self.examples(split)
         encoded = self._windows(examples)
         is_training = split == "train"
-        # In training each window is a row of its own; in evaluation all windows of a text are one row.
         units = (
             [[(number, window)] for number, windows in enumerate(encoded) for window in windows]
             if is_training
@@ -181,14 +189,14 @@ class SequenceTagging(Labeled[TaggedText]):
         padding = _Window(np.array([end_of_text]), np.array([IGNORE_INDEX]), np.array([False]))
 
         def collate(rows: list[int], num_padding: int) -> TokenClassificationBatch:
-            places = [place for place, row in enumerate(rows) for _ in units[row]]
+            indices = [index for index, row in enumerate(rows) for _ in units[row]]
             windows = [window for row in rows for _, window in units[row]] + [padding] * num_padding
             batch = TokenClassificationBatch(
                 input_ids=pad([window.input_ids for window in windows], end_of_text),
                 attention_mask=mask([len(window.input_ids) for window in windows]),
                 labels=pad([window.labels for window in windows], IGNORE_INDEX),
                 scored=pad([window.scored for window in windows], False),
-                examples=torch.tensor(places + [-1] * num_padding),
+                examples=torch.tensor(indices + [-1] * num_padding),
                 ids=[examples[units[row][0][0]].id for row in rows],
             )
             if not is_training:
@@ -205,7 +213,7 @@ class SequenceTagging(Labeled[TaggedText]):
         """Return the windows of each text."""
         room = self.block_size - 1  # each window begins with the end-of-text token, as in pretraining
         ids = {name: number for number, name in enumerate(self.labels)}
-        # Each piece is a word with the whitespace before it, so the pieces of a text join to the text.
+        # Each piece is a word with the whitespace before it, so that the pieces of a text join to the text.
         pieces = iter(
             self.tokenizer.encode_batch(
                 [
@@ -218,14 +226,14 @@ class SequenceTagging(Labeled[TaggedText]):
         windows = []
         for example in examples:
             words = [next(pieces)[:room] for _ in example.words]
-            # A word that the tokenizer drops still needs a token for its tag.
+            # A word that the tokenizer normalizes to nothing still needs a token for its tag.
             words = [word if len(word) else np.array([self.tokenizer.end_of_text_id]) for word in words]
             labels = np.array([ids[tag] for tag in example.tags] or [IGNORE_INDEX] * len(words))
             windows.append(self._cut_words(words, labels, room))
         return windows
 
     def _cut_words(self, words: list[NDArray[np.int64]], labels: NDArray[np.int64], room: int) -> list[_Window]:
-        """Return the windows of one text of at most ``room`` tokens each."""
+        """Return the windows of a text, with at most ``room`` tokens each."""
         lengths = [len(word) for word in words]
         stride = self.stride if sum(lengths) > room else 0
         result = []
@@ -233,32 +241,36 @@ class SequenceTagging(Labeled[TaggedText]):
             inside = slice(window.first_word, window.stop_word)
             tokens = np.concatenate(([self.tokenizer.end_of_text_id], *words[inside]))
             ends = np.cumsum([0, *lengths[inside]])
-            places = ends[1:] if self.pooling == "last" else 1 + ends[:-1]
-            places = places[window.first_scored - window.first_word : window.stop_scored - window.first_word]
+            positions = ends[1:] if self.pooling == "last" else 1 + ends[:-1]
+            positions = positions[window.first_scored - window.first_word : window.stop_scored - window.first_word]
             targets = np.full(len(tokens), IGNORE_INDEX)
-            targets[places] = labels[window.first_scored : window.stop_scored]
+            targets[positions] = labels[window.first_scored : window.stop_scored]
             scored = np.zeros(len(tokens), dtype=np.bool_)
-            scored[places] = True
+            scored[positions] = True
             result.append(_Window(tokens, targets, scored))
         return result
 
 
 def _span(span: Any, text: str, where: str) -> tuple[int, int, str]:
-    """Return a span that the row gives as a mapping, after checking it against the text."""
+    """Return a span of a row as (start, end, label), after checking it against the text."""
     if not isinstance(span, dict) or not {"start", "end", "label"} <= set(span):
         raise InputError(
             f"{where}: the span {short_repr(span)} is not like {{'start': 0, 'end': 5, 'label': 'PER'}}; fix it"
         )
     start, end, label = span["start"], span["end"], span["label"]
     if not isinstance(start, int) or not isinstance(end, int):
-        raise InputError(f"{where}: the span {short_repr(span)} does not start and end at numbers; fix it")
+        raise InputError(f"{where}: the start and end of the span {short_repr(span)} are not whole numbers; fix them")
     if not 0 <= start < end <= len(text):
-        raise InputError(f"{where}: the span {start}-{end} lies outside the text of {len(text)} characters; fix it")
+        raise InputError(
+            f"{where}: the span {start}-{end} is empty or outside the text of {len(text)} characters; fix it"
+        )
     if not isinstance(label, str) or not label:
-        raise InputError(f"{where}: the span {start}-{end} has the invalid label {short_repr(label)}; fix it")
+        raise InputError(
+            f"{where}: the label of the span {start}-{end} is {short_repr(label)}, not a non-empty string; fix it"
+        )
     if span.get("text") not in (None, text[start:end]):
         raise InputError(
-            f"{where}: the span {start}-{end} is {short_repr(text[start:end])} in the text, "
-            f"but {short_repr(span['text'])} in the row"
+            f'{where}: the span {start}-{end} is {short_repr(text[start:end])} in the text, but its "text" is '
+            f"{short_repr(span['text'])}; fix one of them"
         )
     return start, end, label

@@ -1,6 +1,6 @@
-"""Arguments that the constructors of data modules relay to their base classes, for type checkers.
+"""Types of the arguments that constructors of data modules pass on to their base classes, for type checkers.
 
-``DataModule`` and ``Labeled`` declare and document the arguments and their defaults.
+``DataModule`` and ``Labeled`` declare and document these arguments and their defaults.
 """
 
 from typing import Literal, TypedDict
@@ -11,7 +11,7 @@ OnBadRow = Literal["stop", "skip"]
 
 
 class CommonSettings(TypedDict, total=False):
-    """Arguments of ``DataModule`` without ``batch_size``, for a data module that has a default of its own for that."""
+    """Arguments of ``DataModule`` without ``batch_size``, for data modules with another default batch size."""
 
     train: Source | None
     validation: Source | None

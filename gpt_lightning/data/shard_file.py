@@ -1,7 +1,7 @@
-"""Reading and writing one shard of token ids, with a check for damage.
+"""File format of a shard of token ids, with checksums that detect damage.
 
-A header of 4096 bytes (magic, crc32 of the rest, JSON), the tokens, and a crc32 of every 256 KiB of them, so that a
-flipped bit is found before it is trained on, and opening costs no more than reading the header.
+A shard is a header of 4096 bytes (magic number, CRC-32 of the rest, JSON), the tokens, and a CRC-32 per 256 KiB of
+tokens. Opening a shard reads only the header. Damage is detected before damaged tokens are used.
 """
 
 import hashlib
@@ -18,35 +18,39 @@ from numpy.typing import NDArray
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
-# Raise it whenever the same text would give another file: the layout here, or how ``read_texts`` cuts documents.
+# Raise it if the same text would give another file: with another layout, or if ``read_texts`` splits differently.
 VERSION: Final = 1
 _MAGIC: Final = b"GPTLTOKS"
 _HEADER_BYTES: Final = 4096
 _CHUNK_BYTES: Final = 256 << 10
-REMAKE: Final = "delete its folder and it is made again"
+REMEDY: Final = "delete its folder, and the next run tokenizes the text again"
 
 
 class Shard:
-    """One file of tokens: its header read and checked, the rest mapped when it is first read."""
+    """Reader of a file of tokens. Opening checks the header; the first read maps the tokens into memory."""
 
     def __init__(self, path: Path, index: int) -> None:
         self.path = path
         self.header = _read_header(path)
         if self.header["index"] != index:
-            raise InputError(f"{path}: this is shard {self.header['index']}, not {index}; {REMAKE}")
+            raise InputError(f"{path}: this is shard {self.header['index']}, not {index}; {REMEDY}")
         self._dtype = np.dtype(self.header["dtype"])
         data_bytes = len(self) * self._dtype.itemsize
         self._num_chunks = -(-data_bytes // _CHUNK_BYTES)
         size, expected = path.stat().st_size, _HEADER_BYTES + data_bytes + 4 * self._num_chunks
         if size != expected:
-            raise InputError(f"{path}: {size} bytes where its header says {expected}; {REMAKE}")
+            raise InputError(f"{path}: the file has {size} bytes, but its header says {expected}; {REMEDY}")
         self._tokens: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return int(self.header["count"])
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return tokens ``start`` to ``stop`` as a view of the file, checked."""
+        """Return the tokens [start, stop) as a view of the file, after checking them.
+
+        Raises:
+            InputError: the tokens are damaged.
+        """
         if self._tokens is None:
             self._tokens = np.memmap(self.path, self._dtype, mode="r", offset=_HEADER_BYTES, shape=(len(self),))
             offset = _HEADER_BYTES + self._tokens.nbytes
@@ -58,7 +62,7 @@ class Shard:
                 tokens = self._tokens[chunk * per_chunk : (chunk + 1) * per_chunk]
                 if zlib.crc32(tokens.data) != self._crcs[chunk]:
                     raise InputError(
-                        f"{self.path}: damaged near token {chunk * per_chunk} (its checksum differs); {REMAKE}"
+                        f"{self.path}: damaged near token {chunk * per_chunk} (its checksum differs); {REMEDY}"
                     )
                 self._checked[chunk] = True
         return self._tokens[start:stop]
@@ -71,12 +75,12 @@ def _read_header(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
     if not block.startswith(_MAGIC):
-        raise InputError(f"{path}: not a file of tokens; {REMAKE}")
+        raise InputError(f"{path}: not a file of tokens; {REMEDY}")
     if len(block) < _HEADER_BYTES or zlib.crc32(block[12:]) != int.from_bytes(block[8:12], "little"):
-        raise InputError(f"{path}: its header is damaged; {REMAKE}")
+        raise InputError(f"{path}: its header is damaged; {REMEDY}")
     header: dict[str, Any] = json.loads(block[12:])
     if header["version"] != VERSION:
-        raise InputError(f"{path}: version {header['version']} of the format, not {VERSION}; {REMAKE}")
+        raise InputError(f"{path}: its format has version {header['version']}, not {VERSION}; {REMEDY}")
     return header
 
 
@@ -86,7 +90,13 @@ def _pack_header(header: Mapping[str, Any]) -> bytes:
 
 
 class ShardWriter:
-    """Writes one stream of tokens as shards, with everything that readers check."""
+    """Writer of a stream of tokens as shards.
+
+    Args:
+        folder: folder for the shards.
+        tokenizer: tokenizer of the tokens.
+        shard_tokens: maximum number of tokens per shard.
+    """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer, shard_tokens: int) -> None:
         self._folder = folder
@@ -99,20 +109,20 @@ class ShardWriter:
             "tokenizer": tokenizer.hash,
         }
         self._index = 0
-        self._begin()
+        self._open_shard()
 
-    def _begin(self) -> None:
+    def _open_shard(self) -> None:
         self._file = (self._folder / f"{self._index:05}.tokens").open("wb")
         self._file.write(bytes(_HEADER_BYTES))
-        self._count, self._sha256, self._crcs, self._pending = 0, hashlib.sha256(), [0], 0
+        self._count, self._sha256, self._crcs, self._chunk_size = 0, hashlib.sha256(), [0], 0
 
     def write(self, tokens: NDArray[np.int64]) -> None:
-        """Append ``tokens``, beginning new shards as the old ones fill."""
+        """Append tokens, and open a new shard after each full one."""
         while len(tokens):
             if self._count == self._shard_tokens:
-                self._end(totals=None)
+                self._finish_shard(totals=None)
                 self._index += 1
-                self._begin()
+                self._open_shard()
             part = tokens[: self._shard_tokens - self._count]
             tokens = tokens[len(part) :]
             self._write_bytes(part.astype(self._dtype).tobytes())
@@ -123,16 +133,16 @@ class ShardWriter:
         self._sha256.update(data)
         view = memoryview(data)
         while view:
-            if self._pending == _CHUNK_BYTES:
+            if self._chunk_size == _CHUNK_BYTES:
                 self._crcs.append(0)
-                self._pending = 0
-            part = view[: _CHUNK_BYTES - self._pending]
+                self._chunk_size = 0
+            part = view[: _CHUNK_BYTES - self._chunk_size]
             self._crcs[-1] = zlib.crc32(part, self._crcs[-1])
-            self._pending += len(part)
+            self._chunk_size += len(part)
             view = view[len(part) :]
 
-    def _end(self, totals: Mapping[str, int] | None) -> None:
-        """Finish a shard; only the last one has ``totals``, so a reader sees whether shards are missing."""
+    def _finish_shard(self, totals: Mapping[str, int] | None) -> None:
+        """Write the checksums and the header. Only the last shard has ``totals``, which shows if shards are missing."""
         self._file.write(np.array(self._crcs, dtype="<u4").tobytes())
         self._file.seek(0)
         shard = {"index": self._index, "count": self._count, "sha256": self._sha256.hexdigest(), "totals": totals}
@@ -142,9 +152,9 @@ class ShardWriter:
         self._file.close()
 
     def finish(self, num_documents: int, num_bytes: int) -> None:
-        """End the last shard, with the totals of the stream."""
-        self._end({"num_documents": num_documents, "num_bytes": num_bytes})
+        """Finish the last shard, with the totals of the stream."""
+        self._finish_shard({"num_documents": num_documents, "num_bytes": num_bytes})
 
     def close(self) -> None:
-        """Let go of the file, finished or not."""
+        """Close the current file, finished or not."""
         self._file.close()

@@ -1,7 +1,7 @@
-"""Text tokenized once into shards, which are read as one array.
+"""Tokenization of text into shards, and a reader of all shards as one array.
 
-A split is one stream of tokens: every document is preceded by the end of text, and one more ends the split. The stream
-is cut into shards, ``00000.tokens`` and on.
+A split is a stream of tokens with the end-of-text token before each document and at the end. The stream is divided into
+the shards ``00000.tokens``, ``00001.tokens`` and so on.
 """
 
 import hashlib
@@ -23,15 +23,15 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from gpt_lightning.atomic_files import sync_folder
-from gpt_lightning.data.shard_file import REMAKE, VERSION, Shard, ShardWriter
+from gpt_lightning.data.shard_file import REMEDY, VERSION, Shard, ShardWriter
 from gpt_lightning.data.sources.source import PIECE_CHARACTERS, Piece, Source, fingerprint, read_texts
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 SHARD_TOKENS: Final = 128 << 20
-"""Most tokens of one shard: 256 MiB of a vocabulary of up to 65536."""
+"""Maximum number of tokens per shard: 256 MiB if the vocabulary has at most 65,536 ids."""
 
-# Enough pieces for every core; two such batches are encoded at once, so that no core waits at the end of one.
+# A batch has pieces for every core. Two batches are encoded concurrently, so that no core idles at the end of one.
 _BATCH_CHARACTERS: Final = PIECE_CHARACTERS * max(8, os.cpu_count() or 1)
 _ENCODERS: Final = 2
 
@@ -50,15 +50,23 @@ def tokenize(
     key: str | None = None,
     shard_tokens: int = SHARD_TOKENS,
 ) -> Path:
-    """Return the folder of shards of ``source``, made now where ``cache_dir`` has none of the same text and tokenizer.
+    """Return the folder with the shards of a source, after tokenizing it if the cache does not have them.
 
-    Reading, encoding (all cores) and writing overlap, in constant memory. The folder appears whole or not at all, and
-    processes that want the same one wait for the first. ``progress`` draws a bar where stderr is a terminal; ``key`` is
-    the option to blame (default ``--data.<split>``); ``shard_tokens`` is the most tokens of a shard made now.
+    Reading, encoding (on all cores) and writing overlap, in constant memory. The folder is created atomically. Other
+    processes that request the same shards wait for the first.
+
+    Args:
+        source: the source.
+        split: split (train, validation or test) of a ``hub:`` dataset that names none.
+        text_column: column with the text.
+        tokenizer: the tokenizer.
+        cache_dir: folder of the cache.
+        progress: whether to draw a progress bar if stderr is a terminal.
+        key: option that sets the source, for messages; by default ``--data.<split>``.
+        shard_tokens: maximum number of tokens per new shard.
 
     Raises:
-        InputError: whatever ``read_texts`` finds wrong, a source that changes meanwhile, or a cache that cannot be
-            written.
+        InputError: the source cannot be read or changes meanwhile, or the cache is not writable.
     """
     key = key or f"--data.{split}"
     state = fingerprint(source, split=split, key=key)
@@ -69,56 +77,56 @@ def tokenize(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
-            if folder.exists():  # made by another process while this one waited
+            if folder.exists():  # another process created it while this one waited for the lock
                 return folder
             unfinished = folder.with_suffix(".unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed: the lock is ours
+            shutil.rmtree(unfinished, ignore_errors=True)  # a killed process left it, because this one has the lock
             unfinished.mkdir()
             try:
                 pieces = read_texts(source, split=split, text_column=text_column, key=key)
-                with _bar(split, show=progress) as advance:
+                with _progress_bar(split, show=progress) as advance:
                     _write_stream(unfinished, pieces, tokenizer, shard_tokens, advance)
                 if fingerprint(source, split=split, key=key) != state:
-                    raise InputError(f"{key}: {source!r} changed while it was read; start again")
+                    raise InputError(f"{key}: {source!r} changed while it was read; run the command again")
                 unfinished.rename(folder)
                 sync_folder(folder.parent)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot be written ({error.strerror or error}); free space or choose another folder "
-            "with --data.cache_dir"
+            f"{folder}: cannot be written ({error.strerror or error}); free space, or choose another folder "
+            "with --data.cache_dir=FOLDER"
         ) from error
     return folder
 
 
 class TokenStream:
-    """All tokens of one split, read from the shards in ``folder`` as if they were one array.
+    """Tokens of a split, read from all its shards as one array.
 
-    Opening reads the headers only. Each 256 KiB is checked when it is first touched. Pickles as its folder's name, so
-    each data loader worker maps the files for itself.
+    Opening reads only the headers. Each 256 KiB of tokens is checked on first use. A stream is pickled as the path of
+    its folder, so that each data loader worker maps the files itself.
 
     Args:
-        folder: the shards, as made by ``tokenize``.
-        start: the first token of the stream.
-        stop: the token after the last; None takes all.
+        folder: folder that ``tokenize`` returned.
+        start: index of the first token of the stream.
+        stop: index after its last token; None takes all tokens.
 
     Raises:
-        InputError: a shard is missing, truncated, foreign or damaged.
+        InputError: a shard is missing, truncated, damaged, or from another stream.
     """
 
     def __init__(self, folder: Path | str, start: int = 0, stop: int | None = None) -> None:
         self.folder = Path(folder)
         paths = sorted(self.folder.glob("*.tokens"))
         if not paths:
-            raise InputError(f"{self.folder}: there is no shard of tokens here; {REMAKE}")
+            raise InputError(f"{self.folder}: the folder has no shards; {REMEDY}")
         self._shards = [Shard(path, index) for index, path in enumerate(paths)]
         last = self._shards[-1].header
         for shard in self._shards:
             if any(shard.header[name] != last[name] for name in ("vocab_size", "tokenizer")):
-                raise InputError(f"{shard.path}: made with another tokenizer than the shards beside it; {REMAKE}")
+                raise InputError(f"{shard.path}: tokenized with another tokenizer than the last shard; {REMEDY}")
             if (shard.header["totals"] is None) != (shard is not self._shards[-1]):
-                raise InputError(f"{shard.path}: shards that belong after it are missing or foreign; {REMAKE}")
+                raise InputError(f"{shard.path}: the next shards are missing or from another stream; {REMEDY}")
         self._starts = [0, *accumulate(len(shard) for shard in self._shards)]
         self.vocab_size: int = last["vocab_size"]
         self.tokenizer_hash: str = last["tokenizer"]
@@ -130,10 +138,10 @@ class TokenStream:
         if len(self) < self._starts[-1]:
             parts.append(f" {self._start} {self._stop}")
         self.checksum: str = hashlib.sha256("".join(parts).encode()).hexdigest()
-        """The identity of the data: a digest over the shards' digests."""
+        """Digest of all tokens, computed from the digests of the shards."""
 
     def __reduce__(self) -> tuple[type["TokenStream"], tuple[Path, int, int]]:
-        """Pickle as the folder's name and the range of tokens."""
+        """Pickle as the path of the folder and the range of tokens."""
         return TokenStream, (self.folder, self._start, self._stop)
 
     def __len__(self) -> int:
@@ -141,10 +149,11 @@ class TokenStream:
         return self._stop - self._start
 
     def slice(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return tokens ``start`` to ``stop`` (which must exist) as a new array, across shard borders.
+        """Return the tokens [start, stop) as a new array, also across shards.
 
         Raises:
-            InputError: the file was damaged since it was written.
+            IndexError: the range is not inside the stream.
+            InputError: a shard is damaged.
         """
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"tokens {start} to {stop} of a stream of {len(self)}")
@@ -164,6 +173,8 @@ def _write_stream(
     shard_tokens: int,
     advance: Callable[[int, int], None],
 ) -> None:
+    """Encode the pieces and write the stream; ``advance`` takes the numbers of bytes and tokens of each batch."""
+
     def encode(batch: list[Piece]) -> tuple[NDArray[np.int64], int, int]:
         texts = [piece.text for piece in batch]
         parts: list[NDArray[np.int64]] = []
@@ -176,10 +187,10 @@ def _write_stream(
     num_documents = num_bytes = 0
     writer = ShardWriter(folder, tokenizer, shard_tokens)
     try:
-        for tokens, documents, size in _ahead(encode, _batches(pieces), _ENCODERS):
+        for tokens, batch_documents, batch_bytes in _map_in_threads(encode, _batches(pieces), _ENCODERS):
             writer.write(tokens)
-            num_documents, num_bytes = num_documents + documents, num_bytes + size
-            advance(size, len(tokens))
+            num_documents, num_bytes = num_documents + batch_documents, num_bytes + batch_bytes
+            advance(batch_bytes, len(tokens))
         writer.write(end_of_text)
         writer.finish(num_documents, num_bytes)
     finally:
@@ -200,33 +211,33 @@ def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
         yield batch
 
 
-def _ahead(function: Callable[[_In], _Out], items: Iterable[_In], workers: int) -> Iterator[_Out]:
-    """Map in order, computing in threads; at most ``workers + 1`` results are waiting or under way."""
+def _map_in_threads(function: Callable[[_In], _Out], items: Iterable[_In], workers: int) -> Iterator[_Out]:
+    """Yield the results in the order of ``items``; at most ``workers + 1`` are pending, which bounds memory."""
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[_Out]] = deque()
+        pending: deque[Future[_Out]] = deque()
         for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 @contextmanager
-def _bar(split: str, show: bool) -> Iterator[Callable[[int, int], None]]:
-    """Draw progress on stderr where that is a terminal; give a function of the bytes and tokens just done."""
+def _progress_bar(split: str, show: bool) -> Iterator[Callable[[int, int], None]]:
+    """Draw a progress bar if stderr is a terminal; yield a function that adds numbers of bytes and tokens."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
     columns = SpinnerColumn(), TextColumn("tokenizing {task.description}: {task.fields[state]}")
     progress = Progress(*columns, console=Console(stderr=True), disable=not (show and sys.stderr.isatty()))
     task = progress.add_task(split, total=None, state="")
-    begin, num_bytes, num_tokens = time.perf_counter(), 0, 0
+    start, num_bytes, num_tokens = time.perf_counter(), 0, 0
 
     def advance(more_bytes: int, more_tokens: int) -> None:
         nonlocal num_bytes, num_tokens
         num_bytes, num_tokens = num_bytes + more_bytes, num_tokens + more_tokens
-        rate = num_tokens / (time.perf_counter() - begin)
+        rate = num_tokens / (time.perf_counter() - start)
         progress.update(task, state=f"{num_bytes / 1e6:,.0f} MB, {num_tokens:,} tokens, {rate:,.0f} tokens/s")
 
     with progress:

@@ -1,4 +1,4 @@
-"""Data module for text classification, with one label per text or several."""
+"""Data module for single-label and multi-label text classification."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from gpt_lightning.unpack import Unpack
 
 @dataclass(frozen=True, slots=True)
 class LabeledText:
-    """A text and its labels: one or, in multi-label classification, any number."""
+    """Text with its labels: one or, in multi-label classification, any number."""
 
     id: str
     text: str
@@ -33,15 +33,16 @@ class LabeledText:
 
 
 class TextClassification(Labeled[LabeledText]):
-    """Texts with one label each or, with ``multi_label``, any number.
+    """Texts with one label each or, with ``multi_label``, any number of labels.
 
     Args:
-        text_column: column with the text.
-        label_column: column with the label, a string or a number; with ``multi_label`` a list of labels, or a string
-            with ``|`` between them.
-        labels: label names in the order of their numbers: a list, or a file with one name per line; None takes the
-            sorted labels of the training rows.
-        multi_label: a text may have several labels or none; follows the model's.
+        text_column: column with the text. Texts longer than ``block_size`` are truncated.
+        label_column: column with the label, a string or a whole number; with ``multi_label``, a list of labels or a
+            string of labels separated by ``|``.
+        labels: label names in the order of their numbers: a list, or a file with a JSON list or one name per line. By
+            default, the sorted labels of the training rows. Set it if the rows contain numbers instead of names.
+        multi_label: whether a text may have several labels or none. It follows the model's (``model.multi_label``): set
+            it there.
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
@@ -63,7 +64,7 @@ class TextClassification(Labeled[LabeledText]):
 
     @cached_property
     def labels(self) -> list[str]:
-        """The label names in the order of their numbers."""
+        """Label names in the order of their numbers."""
         if self.given_labels is not None:
             return list(read_labels(self.given_labels))
         names = {label for example in self.source_examples("train") for label in example.labels}
@@ -94,12 +95,12 @@ class TextClassification(Labeled[LabeledText]):
             values = value
         else:
             raise InputError(
-                f"{row.where}: {self.label_column!r} is {short_repr(value)}, not a list of labels; fix this row"
+                f"{row.where}: column {self.label_column!r} is {short_repr(value)}, not a list of labels; fix this row"
             )
         return tuple(label_name(each, names, row.where, self.label_column) for each in values)
 
     def open_split(self, split: Split) -> InMemoryRows:
-        """Return the tokenized rows of a split; texts longer than the model are truncated."""
+        """Return the tokenized texts of a split, truncated to ``block_size``."""
         examples = self.examples(split)
         ids = {name: number for number, name in enumerate(self.labels)}
         targets = np.stack([self._target(example, ids) for example in examples])
@@ -110,8 +111,8 @@ class TextClassification(Labeled[LabeledText]):
         if too_long:
             self.report(
                 split,
-                f"{len(too_long):,} of {len(examples):,} texts were truncated to {room} tokens, the longest has "
-                f"{max(too_long):,}; raise --model.backbone.block_size to keep all of their tokens",
+                f"{len(too_long):,} of {len(examples):,} texts were truncated to {room} tokens (the longest has "
+                f"{max(too_long):,}); raise --model.backbone.block_size to keep all of their tokens",
             )
         is_training = split == "train"
 
@@ -134,7 +135,7 @@ class TextClassification(Labeled[LabeledText]):
         return InMemoryRows(len(examples), order, collate, digest([*tokens, targets]))
 
     def _target(self, example: LabeledText, ids: dict[str, int]) -> NDArray[np.int64]:
-        """Return the number of the label, shape (), or with ``multi_label`` zeros and ones, shape (L,)."""
+        """Return the number of the label, shape (), or with ``multi_label`` a 0 or 1 per label, shape (L,)."""
         if self.stage == "predict":
             return np.full(len(ids) if self.multi_label else (), IGNORE_INDEX)
         if not self.multi_label:

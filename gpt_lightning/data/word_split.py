@@ -1,15 +1,15 @@
 """Splitting of texts into words.
 
-Each character falls into a class, and a regular expression over the classes finds the words: Python's own ``re`` knows
-neither combining marks nor scripts.
+Each character is mapped to a class, and a regular expression over the classes finds the words. Python's ``re`` has no
+classes for combining marks and scripts.
 """
 
 import re
 import unicodedata
 from typing import Final
 
-# Written without spaces, so that each character (with its marks) must be a word for spans to be exact. Hangul is
-# not among them: Korean has spaces.
+# Scripts without spaces between words: each character, with its marks, is a word, so that spans can be exact. Hangul is
+# not one of them, because Korean has spaces.
 _UNSPACED: Final = (
     (0x0E01, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Myanmar
@@ -25,37 +25,42 @@ _UNSPACED: Final = (
     (0xF900, 0xFAFF),
     (0xFF66, 0xFF9D),  # halfwidth Katakana
     (0x1AFF0, 0x1B16F),  # Kana supplements
-    (0x20000, 0x3FFFF),  # Han; planes 2 and 3 hold nothing else, assigned or not
+    (0x20000, 0x3FFFF),  # Han; planes 2 and 3 are reserved for it
 )
 _JOINER: Final = 0x200D
 _ZERO_WIDTH_SPACE: Final = 0x200B
 _REGIONAL: Final = (0x1F1E6, 0x1F1FF)
 _SKIN_TONES: Final = (0x1F3FB, 0x1F3FF)
-_HALFWIDTH_VOICING: Final = (0xFF9E, 0xFF9F)  # letters by category, marks by use
-_LEFT_RIGHT_ARROW: Final = 0x2194  # the one mathematical symbol that a joiner ties to emoji (a shaking head)
-_PICTURES: Final = (0x1F000, 0x1FAFF)  # where emoji appear that this Python does not know yet
+_HALFWIDTH_VOICING: Final = (0xFF9E, 0xFF9F)  # letters by Unicode category, but used as marks
+_LEFT_RIGHT_ARROW: Final = 0x2194  # the only mathematical symbol in emoji sequences with joiners (head shaking)
+_PICTURES: Final = (0x1F000, 0x1FAFF)  # block of the emoji that are newer than Python's Unicode tables
 
-# The classes: a letter or digit, u one of an unspaced script, m mark, j zero-width joiner, e emoji or other symbol,
-# r regional indicator (two are a flag), p anything else, blank whitespace.
+# Classes: "a" letter or digit, "u" character of a script without spaces, "m" mark, "j" zero-width joiner, "e" emoji or
+# other symbol, "r" regional indicator (two make a flag), "p" punctuation and all other characters, " " whitespace.
 _WORD: Final = re.compile("a[amj]*|u[mj]*|e[mj]*(?:(?<=j)e[mj]*)*|rr?[mj]*|p[mj]*|[mj]+")
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
-    """Return the words of ``text`` as (start, stop) in characters, in order.
+    """Return the words of a text as (start, stop) in characters, in order.
 
-    A word is a run of letters and digits; or one character of Han, Kana, Thai, Lao, Khmer or Myanmar (Hangul stays in
-    runs, as Korean has spaces); or one symbol, an emoji sequence (joined, with skin tones, a flag) being one; or one
-    punctuation character, apostrophes included. Marks, variation selectors and invisible format characters belong to
-    what they follow (UAX #29, rule WB4), and stand alone only where they follow nothing.
+    A word is one of these:
 
-    Together the words are exactly the characters that are not ``str.isspace``. U+200B, the zero-width space, is not:
-    it is a word of its own and ends the one before.
+    - a run of letters and digits, Hangul included;
+    - one character of Han, Kana, Thai, Lao, Khmer or Myanmar;
+    - one symbol, or one emoji sequence (with joiners, with skin tones, or a flag);
+    - one punctuation character, such as an apostrophe.
+
+    Marks, variation selectors and invisible format characters belong to the character before them (UAX #29, rule WB4).
+    They are words only after whitespace or at the start of the text.
+
+    The words cover exactly the characters for which ``str.isspace`` is false. U+200B, the zero-width space, is such a
+    character: it is a word and ends the word before it.
     """
     return [match.span() for match in _WORD.finditer(text.translate(_CLASSES))]
 
 
 class _Classes(dict[int, str]):
-    """Code point to class, filled in as characters are met."""
+    """Table from code points to classes, computed on first use."""
 
     def __missing__(self, code: int) -> str:
         self[code] = kind = _class(code)
@@ -66,6 +71,7 @@ _CLASSES: Final = _Classes()
 
 
 def _class(code: int) -> str:
+    """Return the class of a code point."""
     character = chr(code)
     category = unicodedata.category(character)
     if character.isspace():

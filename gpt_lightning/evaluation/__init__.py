@@ -1,1 +1,1 @@
-"""Measuring a finished model."""
+"""Evaluation of trained models beyond the metrics of their task."""

@@ -32,13 +32,13 @@ class TextScore:
 def score_texts(
     task: CausalLM, tokenizer: Tokenizer, texts: Sequence[str], batch_tokens: int = 2048
 ) -> list[TextScore]:
-    """Score each text as a document of its own; every token is predicted once.
+    """Score each text as a separate document, predicting every token once.
 
     Args:
-        task: in ``eval`` mode.
-        tokenizer: the task's.
-        texts: texts of any length; one that exceeds ``block_size`` is scored in consecutive windows.
-        batch_tokens: tokens of a batch, padding included.
+        task: language model in ``eval`` mode.
+        tokenizer: tokenizer of the task.
+        texts: texts of any length; those that exceed ``block_size`` are scored in consecutive windows.
+        batch_tokens: maximum number of tokens in a batch, including padding.
     """
     encoded = tokenizer.encode_batch(list(texts))
     windows = [
@@ -47,8 +47,8 @@ def score_texts(
         for window in rolling_windows(ids.tolist(), tokenizer.end_of_text_id, task.backbone.config.block_size)
     ]
     nll = [0.0] * len(texts)
-    for place, answer in score(task, [window for _, window in windows], batch_tokens):
-        nll[windows[place][0]] -= answer.log_probability
+    for index, result in score(task, [window for _, window in windows], batch_tokens):
+        nll[windows[index][0]] -= result.log_probability
     return [TextScore(nll[number], len(encoded[number]), len(text.encode())) for number, text in enumerate(texts)]
 
 

@@ -1,4 +1,4 @@
-"""Measures of quality, each a torchmetrics metric that is exact under DDP."""
+"""Metrics of each task, built on torchmetrics and exact under DDP."""
 
 from gpt_lightning.metrics.classification import ClassificationMetrics as ClassificationMetrics
 from gpt_lightning.metrics.classification import MultiLabelMetrics as MultiLabelMetrics

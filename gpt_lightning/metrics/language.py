@@ -1,4 +1,4 @@
-"""Loss, perplexity and bits per byte, weighted by tokens."""
+"""Loss, perplexity and bits per byte of language models."""
 
 import math
 
@@ -9,9 +9,9 @@ from gpt_lightning.metrics.loss import MeanLoss
 
 
 class LanguageModelingMetrics(MeanLoss):
-    """Mean negative log-likelihood a token, perplexity, and bits a UTF-8 byte.
+    """Mean negative log-likelihood per token, perplexity, and bits per UTF-8 byte.
 
-    Sums are kept and added up over ranks; the division and the ``exp`` happen once, at the end.
+    Sums are accumulated over batches and ranks. The division and ``exp`` happen once, in ``compute``.
     """
 
     num_bytes: Tensor
@@ -24,15 +24,15 @@ class LanguageModelingMetrics(MeanLoss):
         """Add a batch.
 
         Args:
-            mean_loss: () nats, the mean over the labeled tokens.
-            num_tokens: () labeled tokens.
-            num_bytes: (B,) UTF-8 bytes that they spell.
+            mean_loss: (), mean over the labeled tokens, in nats.
+            num_tokens: (), number of labeled tokens.
+            num_bytes: (B,), UTF-8 bytes of the labeled tokens of each row.
         """
         self.add_loss(mean_loss, num_tokens)
         self.num_bytes += num_bytes.sum()
 
     def compute(self) -> dict[str, Tensor]:
-        """``loss`` in nats, ``perplexity``, and ``bits_per_byte``: () float32."""
+        """Return ``loss`` in nats, ``perplexity`` and ``bits_per_byte``; shape (), float32."""
         loss = self.mean_loss()
         bits = self.total_loss() / math.log(2.0)
         return self.to_float32(
@@ -41,12 +41,12 @@ class LanguageModelingMetrics(MeanLoss):
 
 
 def unigram_cross_entropy(train: Tensor, text: Tensor, vocab_size: int) -> float:
-    """What a model reaches that knows how often each token occurs and nothing else: nats a token of ``text``.
+    """Return the cross-entropy of a unigram model with add-one smoothing, in nats per token of ``text``.
 
     Args:
-        train: (N,) int64 tokens that are counted; every id counts as seen once more, so that none is impossible.
-        text: (M,) int64 tokens that are predicted.
-        vocab_size: number of ids.
+        train: (N,) int64, tokens whose frequencies define the model.
+        text: (M,) int64, tokens to predict.
+        vocab_size: number of token ids.
     """
     counts = torch.bincount(train, minlength=vocab_size).double() + 1.0
     return float(-(counts / counts.sum()).log()[text].mean())

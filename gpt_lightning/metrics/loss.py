@@ -1,4 +1,4 @@
-"""The mean loss that every metric of a task contains, exact for any batches, ranks and dtypes."""
+"""Mean loss, the common part of all metrics, exact for any batch sizes, ranks and dtypes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 
-def add_keeping_rounding(total: Tensor, rounding: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Add ``value`` to ``total`` and what the addition rounds away to ``rounding`` (Neumaier's sum, Knuth's two-sum).
+def compensated_add(total: Tensor, rounding: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Add ``value`` to ``total`` and the rounding error of this addition to ``rounding``; return both.
 
-    All are float32 of one shape; ``total.double() + rounding.double()`` is the sum. For devices without float64.
+    This is Neumaier's compensated summation with Knuth's two-sum, for devices without float64. All arguments are
+    float32 tensors of one shape. ``total.double() + rounding.double()`` is the sum.
     """
     new = total + value
     added = new - total
@@ -19,7 +20,7 @@ def add_keeping_rounding(total: Tensor, rounding: Tensor, value: Tensor) -> tupl
 
 
 class MeanLoss(Metric):
-    """Base of metrics: a mean of losses by weight, summed over ranks. Without any weight it is nan, not 0."""
+    """Base class of metrics: the weighted mean of losses over batches and ranks; NaN if the total weight is 0."""
 
     full_state_update = False
     loss_sums: Tensor
@@ -27,38 +28,38 @@ class MeanLoss(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        # Loss times weight, and weight: (2,) each. Weights may be counts or sums of weights of classes.
+        # Both (2,): sum of loss times weight, and sum of weights. A weight is a count or a sum of class weights.
         self.add_state("loss_sums", torch.zeros(2), dist_reduce_fx="sum")
         self.add_state("loss_rounding", torch.zeros(2), dist_reduce_fx="sum")
 
     def add_loss(self, mean_loss: Tensor, weight: Tensor) -> None:
-        """Add a batch: () its mean loss and () what it weighs. Without weight it adds nothing, be its mean nan."""
+        """Add the mean loss, (), of a batch and its weight, (). Ignore zero weights, even if the mean is NaN."""
         loss, weight = mean_loss.detach().float(), weight.detach().float()
         weighted = torch.where(weight > 0, loss * weight, torch.zeros_like(loss))
-        self.loss_sums, self.loss_rounding = add_keeping_rounding(
+        self.loss_sums, self.loss_rounding = compensated_add(
             self.loss_sums, self.loss_rounding, torch.stack([weighted, weight])
         )
 
     def mean_loss(self) -> Tensor:
-        """() float64 on the CPU."""
+        """Return the weighted mean loss; shape (), float64 on the CPU."""
         return self.total_loss() / self._total(1)
 
     def total_loss(self) -> Tensor:
-        """() float64 on the CPU: losses times weights."""
+        """Return the sum of losses times weights; shape (), float64 on the CPU."""
         return self._total(0)
 
     def _total(self, index: int) -> Tensor:
         return self.loss_sums[index].cpu().double() + self.loss_rounding[index].cpu().double()
 
     def to_float32(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What ``compute`` returns, of float64 on the CPU: float32 on the metric's device."""
+        """Return float64 results on the CPU converted to float32 on the metric's device, for ``compute``."""
         return {name: value.float().to(self.loss_sums.device) for name, value in values.items()}
 
     def _apply(self, fn: Callable[..., Any], exclude_state: Sequence[str] = "") -> nn.Module:
-        """Follow the module to its device but stay float32: torchmetrics makes sums bfloat16 with a bfloat16 model."""
-        kept = {"loss_sums": self.loss_sums, "loss_rounding": self.loss_rounding}
+        """Move with the module to its device, but keep sums in float32 when the module is converted to bfloat16."""
+        sums = {"loss_sums": self.loss_sums, "loss_rounding": self.loss_rounding}
         super()._apply(fn, exclude_state)
-        for name, value in kept.items():
+        for name, value in sums.items():
             device = getattr(self, name).device
             setattr(self, name, value.to(device))
             self._defaults[name] = torch.zeros(2, device=device)
@@ -66,12 +67,12 @@ class MeanLoss(Metric):
 
 
 class TrainingLoss(MeanLoss):
-    """The loss alone, which is all that is watched while training."""
+    """Mean loss, the only metric during training."""
 
     def update(self, mean_loss: Tensor, weight: Tensor) -> None:
-        """Add a batch: () its mean loss and () what it weighs."""
+        """Add the mean loss, (), of a batch and its weight, ()."""
         self.add_loss(mean_loss, weight)
 
     def compute(self) -> dict[str, Tensor]:
-        """``loss``: () float32."""
+        """Return ``loss``; shape (), float32."""
         return self.to_float32({"loss": self.mean_loss()})

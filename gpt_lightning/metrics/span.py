@@ -23,33 +23,35 @@ NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 STEPS_PER_UNIT = 32
 LAST_EDGE = 32
 EDGES = np.arange(-LAST_EDGE * STEPS_PER_UNIT, LAST_EDGE * STEPS_PER_UNIT + 1, dtype=np.float32) / STEPS_PER_UNIT
-"""Thresholds that can be chosen. Multiples of a power of 1/2: float16, float32, float64 and decimals say the same."""
+"""Candidate thresholds: multiples of 1/32, which all float types and decimal notation represent exactly."""
 F1_UNIT = math.lcm(*range(1, 23))
-"""Sums of F1 are kept as integers of this part of 1: exact up to 22 tokens in prediction and gold, else to 3e-9."""
+"""Factor that turns F1 into an integer: exact up to 22 words in prediction and gold together, else within 3e-9."""
 COUNT, EXACT, F1 = 0, 1, 2
+"""Columns of the histogram: number of questions, exact matches, F1 times ``F1_UNIT``."""
 ANSWERABLE, UNANSWERABLE = 0, 1
+"""Rows of the histogram."""
 
 
-def normalise_answer(text: str) -> str:
-    """Lower case, without ASCII punctuation and articles, one space between words."""
+def normalize_answer(text: str) -> str:
+    """Return ``text`` in lower case, without ASCII punctuation and articles, with single spaces."""
     return " ".join(ARTICLES.sub(" ", text.lower().translate(NO_PUNCTUATION)).split())
 
 
 def exact_match(prediction: str, golds: Sequence[str]) -> float:
-    """1.0 if the prediction is one of the answers after ``normalise_answer``, else 0.0; no answers mean ""."""
+    """Return 1.0 if the normalized prediction equals one of the answers, else 0.0; no ``golds`` mean the answer ""."""
     return _best(lambda gold, answer: float(gold == answer), prediction, golds)
 
 
 def token_f1(prediction: str, golds: Sequence[str]) -> float:
-    """The best F1 of words shared with one of the answers; no answers mean "", which only "" matches."""
+    """Return the highest word-level F1 with any of the answers; no ``golds`` mean the answer ""."""
     return _best(_f1_of_words, prediction, golds)
 
 
 def _best(score: Callable[[str, str], float], prediction: str, golds: Sequence[str]) -> float:
-    # SQuAD 2.0 drops answers of which nothing is left, such as "the", as long as others remain.
-    answers = [answer for gold in golds if (answer := normalise_answer(gold))] or [""]
-    normal = normalise_answer(prediction)
-    return max(score(normal, answer) for answer in answers)
+    # As in SQuAD 2.0, answers that normalize to "", such as "the", are dropped if others remain.
+    answers = [answer for gold in golds if (answer := normalize_answer(gold))] or [""]
+    normalized = normalize_answer(prediction)
+    return max(score(normalized, answer) for answer in answers)
 
 
 def _f1_of_words(prediction: str, gold: str) -> float:
@@ -61,23 +63,23 @@ def _f1_of_words(prediction: str, gold: str) -> float:
 
 
 def nearest_edge(threshold: float) -> float:
-    """The threshold of ``EDGES`` that is nearest, or infinity, which stands for: always answer."""
+    """Return the threshold in ``EDGES`` that is nearest; infinity, which answers every question, is kept."""
     if math.isnan(threshold):
-        raise InputError("the no-answer threshold is nan; give a number, or null to choose the best one")
+        raise InputError("the no-answer threshold is NaN. Give a number, or null to choose the best one")
     if threshold == math.inf:
         return threshold
     return round(min(max(threshold, -LAST_EDGE), LAST_EDGE) * STEPS_PER_UNIT) / STEPS_PER_UNIT
 
 
 class SpanMetrics(MeanLoss):
-    """Loss, exact match and F1 of answers, where a question counts as unanswerable from a score of a threshold on.
+    """Loss, exact match and F1 of answers, with a threshold on the no-answer score.
 
-    Scores are counted between ``EDGES``, so that memory does not grow with questions and ranks add up, and yet the
-    measures at every edge are exact.
+    No-answer scores are counted in the bins between ``EDGES``. Memory does not grow with the number of questions,
+    ranks can be summed, and the metrics at every edge are exact.
 
     Args:
-        threshold: a question whose no-answer score (float32) is at least this is answered with "". None chooses the
-            best for overall F1 at ``compute``, the largest of equals; infinity always answers.
+        threshold: no-answer score from which a question is answered with "". None chooses the threshold with the best
+            overall F1 in ``compute``, the largest one if several are equal. Infinity answers every question.
     """
 
     histogram: Tensor
@@ -85,19 +87,19 @@ class SpanMetrics(MeanLoss):
     def __init__(self, threshold: float | None = None) -> None:
         super().__init__()
         self.threshold = threshold
-        # Edges at or below the score, whether it can be answered, (questions, their exact match and F1 if answered).
+        # Indexed by the number of edges at or below the score, ANSWERABLE or UNANSWERABLE, and COUNT, EXACT or F1.
         shape = (len(EDGES) + 1, 2, 3)
         self.add_state("histogram", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
     @property
     def threshold(self) -> float | None:
-        """One of ``EDGES``, infinity, or None; a number between edges is moved to the nearest."""
+        """One of ``EDGES``, infinity, or None. Other numbers are rounded to the nearest edge."""
         return self._threshold
 
     @threshold.setter
     def threshold(self, threshold: float | None) -> None:
         self._threshold = None if threshold is None else nearest_edge(threshold)
-        self._computed = None  # else torchmetrics would return what it computed with the old one
+        self._computed = None  # clears the result that torchmetrics caches
 
     def update(
         self,
@@ -110,16 +112,16 @@ class SpanMetrics(MeanLoss):
         """Add a batch of N questions.
 
         Args:
-            mean_loss: () the mean over the questions or windows.
-            weight: () how many.
-            predictions: the best answer of each question that is not "".
-            no_answer_scores: (N,) float, the score of no answer less that of the best one.
-            golds: the answers of each question, all equally right; none if it cannot be answered.
+            mean_loss: (), mean over the questions or windows.
+            weight: (), number of questions or windows.
+            predictions: best answer to each question, regardless of the threshold.
+            no_answer_scores: (N,) float, null score minus the score of the best answer.
+            golds: accepted answers to each question; none if it cannot be answered.
         """
         self.add_loss(mean_loss, weight)
         scores = no_answer_scores.detach().float().cpu().numpy()
         batch = np.zeros(self.histogram.shape, dtype=np.int64)
-        # side="right" counts the edges <= score. Both are float32, as is a score that is compared with a threshold.
+        # side="right" counts the edges <= score. Both are float32, as in the comparison with the threshold.
         edges_below = np.searchsorted(EDGES, scores, side="right")
         for below, prediction, answers in zip(edges_below, predictions, golds, strict=True):
             exact, f1 = exact_match(prediction, answers), token_f1(prediction, answers)
@@ -127,25 +129,27 @@ class SpanMetrics(MeanLoss):
         self.histogram = self.histogram + torch.from_numpy(batch).to(self.histogram.device)
 
     def compute(self) -> dict[str, Tensor]:
-        """() float32 each; ``answerable_*`` and ``unanswerable_*`` only where there are such questions.
+        """Return scalars; shape (), float32.
 
-        ``loss``, ``exact_match`` and ``f1`` of all, ``answerable_exact_match``, ``answerable_f1``,
-        ``unanswerable_accuracy`` (answered with ""), in [0, 1], and the ``no_answer_threshold`` they hold for.
+        Returns:
+            ``loss``; ``exact_match`` and ``answer_f1`` over all questions, in [0, 1]; ``no_answer_threshold``, for
+            which all of them hold. If there are answerable questions, ``answerable_exact_match`` and ``answerable_f1``. If
+            there are unanswerable ones, ``unanswerable_accuracy``, the share that is answered with "".
         """
         histogram = self.histogram.cpu().numpy()
-        at_edges = _at_edges(histogram)
-        # The last entry of each is without a threshold: always answer.
+        sums_at_thresholds = _sums_at_thresholds(histogram)
+        # The last entry of both arrays is the threshold infinity, which answers every question.
         thresholds = np.append(EDGES, np.float32(np.inf))
         if self.threshold is None:
-            overall = at_edges[:, :, F1].sum(axis=1)
+            overall = sums_at_thresholds[:, :, F1].sum(axis=1)
             chosen = len(overall) - 1 - int(overall[::-1].argmax())
         else:
             chosen = int(np.searchsorted(thresholds, np.float32(self.threshold)))
-        questions, sums = histogram.sum(axis=0)[:, COUNT], at_edges[chosen]
+        questions, sums = histogram.sum(axis=0)[:, COUNT], sums_at_thresholds[chosen]
         values = {
             "loss": self.mean_loss(),
             "exact_match": _mean(sums[:, EXACT].sum(), questions.sum()),
-            "f1": _mean(sums[:, F1].sum(), questions.sum() * F1_UNIT),
+            "answer_f1": _mean(sums[:, F1].sum(), questions.sum() * F1_UNIT),
             "no_answer_threshold": torch.tensor(float(thresholds[chosen])),
         }
         if questions[ANSWERABLE]:
@@ -156,11 +160,11 @@ class SpanMetrics(MeanLoss):
         return self.to_float32(values)
 
 
-def _at_edges(histogram: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """What ``histogram`` adds up to if each edge, or none, were the threshold: same shape and units."""
+def _sums_at_thresholds(histogram: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the sums over all questions for each threshold in ``EDGES`` and infinity: same shape and units."""
     answered = histogram.cumsum(axis=0)
     unanswered = answered[-1] - answered
-    # "" is wrong for a question with answers, and right in full for one without.
+    # The answer "" scores 0 for an answerable question and 1 for an unanswerable one.
     credit = np.zeros_like(histogram)
     credit[:, UNANSWERABLE, EXACT] = unanswered[:, UNANSWERABLE, COUNT]
     credit[:, UNANSWERABLE, F1] = unanswered[:, UNANSWERABLE, COUNT] * F1_UNIT
@@ -168,5 +172,5 @@ def _at_edges(histogram: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _mean(total: np.int64, number: np.int64) -> Tensor:
-    """() float64, nan for none of none."""
+    """Return the quotient; shape (), float64, NaN for 0 / 0."""
     return torch.tensor(int(total), dtype=torch.float64) / int(number)

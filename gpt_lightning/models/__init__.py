@@ -1,4 +1,4 @@
-"""The transformer in plain torch: no Lightning, no data, no tasks."""
+"""Transformer backbone in plain PyTorch, without Lightning, data or tasks."""
 
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.gpt import GPT

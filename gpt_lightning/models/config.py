@@ -1,4 +1,4 @@
-"""``GPTConfig``, the configuration of the backbone."""
+"""Configuration of the backbone."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final, Literal
 from gpt_lightning.errors import InputError
 
 PER_TASK: Final = ("attention", "dropout", "attention_dropout", "zero_init_proj")
-"""What of the shape no weight that was trained depends on: each task decides anew."""
+"""Fields that no trained weight depends on; each task may set its own value."""
 
 _COUNTS: Final = (
     "vocab_size",
@@ -27,56 +27,64 @@ _COUNTS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class GPTConfig:
-    """Everything that shapes the backbone; the defaults are GPT-2's 124M.
+    """Shape and options of the backbone; the defaults are those of GPT-2 124M.
 
     Attributes:
-        vocab_size: rows of the token embedding; None takes the tokenizer's size. More rows than the tokenizer has ids
-            are allowed (padding to a multiple of 64 is faster on GPUs), fewer are refused.
-        block_size: the longest sequence, in tokens.
-        n_layer: transformer blocks.
-        n_head: query heads.
-        n_kv_head: key/value heads, each shared by ``n_head / n_kv_head`` query heads (Ainslie et al. 2023,
-            arXiv:2305.13245); None means ``n_head``.
-        head_dim: channels of one head; None means ``n_embd / n_head``.
-        n_embd: width of the residual stream.
-        n_inner: width inside the MLP; None means 4 x ``n_embd``, or for gated MLPs two thirds of that rounded up to a
-            multiple of 64, which has about as many parameters.
-        position: learned absolute positions (GPT-2), or rotary ones (Su et al. 2021, arXiv:2104.09864).
-        rope_theta: base of the rotary frequencies.
-        rope_factor: Llama 3.1's stretch of the rotary positions for contexts longer than those trained on (Grattafiori
-            et al. 2024, arXiv:2407.21783): slow turns become so much slower, fast ones stay; 1 stretches nothing.
-        rope_low_freq_factor: slow turns go round at most so often in ``rope_original_block_size`` tokens.
-        rope_high_freq_factor: fast turns go round at least so often in them; what lies between is interpolated.
-        rope_original_block_size: the context before the stretch, in tokens; needed where ``rope_factor`` is not 1.
-        rope_global_interval: the last of every so many layers has the rotary base ``rope_theta``; the others have
-            ``rope_local_theta`` and no stretch (Gemma 3, arXiv:2503.19786). None means that all have ``rope_theta``.
-        rope_local_theta: base of the rotary frequencies in these other layers.
-        nope_interval: every so many layers one does without rotary positions (Yang et al. 2025, arXiv:2501.18795);
-            None means no layer does.
-        norm: LayerNorm, or RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467), also with weights that are added to 1
-            (``rmsnorm_zero_centered``), so that weight decay pulls towards 1 (Gemma, arXiv:2403.08295).
-        norm_eps: added to the variance.
-        norm_placement: whether attention and MLP each have a norm ``before`` them (Xiong et al. 2020,
-            arXiv:2002.04745), ``after`` them, inside the residual branch (OLMo 2, arXiv:2501.00656), or ``both``
-            (Gemma 2, arXiv:2408.00118).
-        mlp: GELU (GPT-2's tanh form), squared ReLU (So et al. 2021, arXiv:2109.08668), or the gated SwiGLU or GeGLU
-            (Shazeer 2020, arXiv:2002.05202).
-        bias: biases in every linear layer and LayerNorm, or in none, or in attention's layers only (``attention``), or
-            only in those that make queries, keys and values (``qkv``).
-        qk_norm: RMSNorm on each head's queries and keys (Henry et al. 2020, arXiv:2010.04245), or on those of all heads
-            together (``projection``; OLMo 2, arXiv:2501.00656).
-        query_pre_attn_scalar: attention scores are divided by the square root of this (Gemma 2, arXiv:2408.00118); None
-            means ``head_dim``.
-        attention: ``causal`` sees the past and itself (a decoder), ``bidirectional`` the whole text (an encoder).
-        scale_embeddings: token embeddings are multiplied by the square root of ``n_embd`` (Vaswani et al. 2017,
+        vocab_size: number of rows of the token embedding; null takes the size of the tokenizer's vocabulary. A larger
+            value pads the embedding, which is faster on GPUs if it is a multiple of 64. A smaller value is an error.
+        block_size: maximum sequence length in tokens. Attention takes time in proportion to its square.
+        n_layer: number of transformer blocks.
+        n_head: number of query heads of each attention layer.
+        n_kv_head: number of key/value heads, a divisor of ``n_head``; null means ``n_head``. Fewer heads make the
+            key/value cache smaller and generation faster (grouped-query attention, Ainslie et al. 2023,
+            arXiv:2305.13245).
+        head_dim: channels of each head; null means ``n_embd / n_head``.
+        n_embd: channels of the residual stream.
+        n_inner: hidden channels of the MLP; null means ``4 * n_embd``. For a gated MLP it means two thirds of that,
+            rounded up to a multiple of 64, which gives about as many parameters.
+        position: ``learned`` absolute position embeddings (GPT-2) or ``rotary`` position embeddings (RoPE, Su et al.
+            2021, arXiv:2104.09864).
+        rope_theta: base of the rotary frequencies. Use a larger one for long contexts, such as 500,000 (Llama 3).
+        rope_factor: Llama 3.1's RoPE scaling, for contexts longer than those of pretraining (Grattafiori et al. 2024,
+            arXiv:2407.21783). Low frequencies are divided by this factor, and high ones are not; 1 turns it off.
+        rope_low_freq_factor: frequencies of at most this many rotations in ``rope_original_block_size`` tokens are low.
+        rope_high_freq_factor: frequencies of at least this many rotations in ``rope_original_block_size`` tokens are
+            high. The scaling of those between low and high is interpolated.
+        rope_original_block_size: context length of pretraining, in tokens; required if ``rope_factor`` is not 1.
+        rope_global_interval: every n-th layer is global, with the rotary base ``rope_theta``. The others are local,
+            with ``rope_local_theta`` and without RoPE scaling (Gemma 3, arXiv:2503.19786). null makes all layers
+            global.
+        rope_local_theta: base of the rotary frequencies of local layers.
+        nope_interval: every n-th layer has no rotary positions (NoPE, Yang et al. 2025, arXiv:2501.18795). null gives
+            rotary positions to all layers.
+        norm: ``layernorm``, ``rmsnorm`` (Zhang & Sennrich 2019, arXiv:1910.07467), or ``rmsnorm_zero_centered``, whose
+            gain is 1 + weight, so that weight decay pulls the gain towards 1 (Gemma, arXiv:2403.08295).
+        norm_eps: added to the variance for numerical stability.
+        norm_placement: norms of attention and MLP. ``before`` normalizes their inputs (pre-norm, Xiong et al. 2020,
+            arXiv:2002.04745). ``after`` normalizes their outputs, which are then added to the residual stream (OLMo 2,
+            arXiv:2501.00656). ``both`` normalizes inputs and outputs (Gemma 2, arXiv:2408.00118).
+        mlp: activation of the MLP: ``gelu`` (with the tanh approximation, as in GPT-2), ``relu2`` (squared ReLU, So et
+            al. 2021, arXiv:2109.08668), or the gated ``swiglu`` or ``geglu`` (Shazeer 2020, arXiv:2002.05202).
+        bias: ``true`` gives biases to all linear layers and LayerNorms, ``false`` to none, ``attention`` to the linear
+            layers of attention, and ``qkv`` to the projections of queries, keys and values.
+        qk_norm: ``true`` applies RMSNorm to the queries and keys of each head (Henry et al. 2020, arXiv:2010.04245),
+            ``projection`` to those of all heads as one vector (OLMo 2, arXiv:2501.00656). It makes training with high
+            learning rates more stable.
+        query_pre_attn_scalar: attention scores are divided by its square root; null means ``head_dim`` (Gemma 2,
+            arXiv:2408.00118).
+        attention: ``causal`` lets each token attend to itself and to earlier tokens (a decoder); generation needs it.
+            ``bidirectional`` lets each token attend to all tokens (an encoder).
+        scale_embeddings: multiply token embeddings by the square root of ``n_embd`` (Vaswani et al. 2017,
             arXiv:1706.03762, 3.4).
-        tie_embeddings: the output layer shares the token embedding's weights.
-        logit_softcap: a language model's logits become ``cap * tanh(logit / cap)`` (Gemma 2, arXiv:2408.00118); None
-            leaves them as they are. Other heads do without.
-        zero_init_proj: the layers that write into the residual stream start at zero, so that each block does nothing at
-            first (Zhang et al. 2019, arXiv:1901.09321).
-        dropout: on embeddings and both residual branches.
-        attention_dropout: on attention weights; processors have no fast kernels for it, and take three times as long.
+        tie_embeddings: share the weights of the token embedding with the output layer of a language model.
+        logit_softcap: the logits of a language model become ``cap * tanh(logit / cap)`` (Gemma 2, arXiv:2408.00118).
+            null turns it off. Other heads ignore it.
+        zero_init_proj: initialize the output projections of attention and MLP with zeros, so that each block starts as
+            the identity (Zhang et al. 2019, arXiv:1901.09321).
+        dropout: dropout probability of embeddings and of the outputs of attention and MLP. Raise it (0.1 to 0.2) if
+            the model overfits.
+        attention_dropout: dropout probability of attention weights. On CPUs, attention takes three times as long with
+            it, because there is no fast kernel.
     """
 
     vocab_size: int | None = None
@@ -118,18 +126,19 @@ class GPTConfig:
                 raise InputError(f"backbone.{name}={value} must be at least 1")
         if self.head_dim is None and self.n_embd % self.n_head:
             raise InputError(
-                f"backbone.n_embd={self.n_embd} is not divisible by backbone.n_head={self.n_head}; "
-                f"the nearest width that fits is {max(1, round(self.n_embd / self.n_head)) * self.n_head}"
+                f"backbone.n_embd={self.n_embd} is not divisible by backbone.n_head={self.n_head}. "
+                "Set backbone.head_dim, or change backbone.n_embd; the nearest multiple is "
+                f"{max(1, round(self.n_embd / self.n_head)) * self.n_head}"
             )
         if self.n_head % self.kv_heads:
             raise InputError(
-                f"backbone.n_head={self.n_head} is not divisible by backbone.n_kv_head={self.n_kv_head}; "
-                "each key/value head serves the same number of query heads"
+                f"backbone.n_head={self.n_head} is not divisible by backbone.n_kv_head={self.n_kv_head}. "
+                "Set backbone.n_kv_head to a divisor of backbone.n_head"
             )
         if self.position == "rotary":
             self._check_rotary()
         if self.logit_softcap is not None and not 0.0 < self.logit_softcap < math.inf:
-            raise InputError(f"backbone.logit_softcap={self.logit_softcap} must be positive; null caps nothing")
+            raise InputError(f"backbone.logit_softcap={self.logit_softcap} must be positive; null turns it off")
         for name in ("dropout", "attention_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"backbone.{name}={getattr(self, name)} must lie in [0, 1)")
@@ -138,8 +147,8 @@ class GPTConfig:
         if self.head_width % 2:
             what = "n_embd / n_head" if self.head_dim is None else "head_dim"
             raise InputError(
-                f"rotary positions turn pairs of channels, but {what} = {self.head_width} is odd; "
-                f"change backbone.{'n_embd or backbone.n_head' if self.head_dim is None else 'head_dim'}"
+                f"rotary positions rotate pairs of channels, but {what} = {self.head_width} is odd. "
+                f"Change backbone.{'n_embd or backbone.n_head' if self.head_dim is None else 'head_dim'}"
             )
         for name in ("rope_theta", "rope_local_theta"):
             if not 0.0 < getattr(self, name) < math.inf:
@@ -147,27 +156,30 @@ class GPTConfig:
         if self.rope_factor == 1.0:
             return
         if self.rope_original_block_size is None:
-            raise InputError(f"backbone.rope_factor={self.rope_factor} needs backbone.rope_original_block_size")
+            raise InputError(
+                f"backbone.rope_factor={self.rope_factor} needs backbone.rope_original_block_size: "
+                "the context length before scaling, in tokens"
+            )
         if self.rope_factor <= 0.0 or not 0.0 < self.rope_low_freq_factor < self.rope_high_freq_factor:
             raise InputError(
-                f"backbone.rope_factor={self.rope_factor} must be more than 0, "
-                f"backbone.rope_low_freq_factor={self.rope_low_freq_factor} too, and "
-                f"backbone.rope_high_freq_factor={self.rope_high_freq_factor} more than that"
+                f"backbone.rope_factor={self.rope_factor} and "
+                f"backbone.rope_low_freq_factor={self.rope_low_freq_factor} must be positive, and "
+                f"backbone.rope_high_freq_factor={self.rope_high_freq_factor} must be greater than the latter"
             )
 
     @property
     def head_width(self) -> int:
-        """Channels of one head, with None filled in."""
+        """Channels of each head: ``head_dim``, or its default."""
         return self.head_dim or self.n_embd // self.n_head
 
     @property
     def kv_heads(self) -> int:
-        """Key/value heads, with None filled in."""
+        """Number of key/value heads: ``n_kv_head``, or its default."""
         return self.n_kv_head or self.n_head
 
     @property
-    def inner(self) -> int:
-        """Width inside the MLP, with None filled in."""
+    def mlp_width(self) -> int:
+        """Hidden channels of the MLP: ``n_inner``, or its default."""
         if self.n_inner is not None:
             return self.n_inner
         if self.mlp in ("swiglu", "geglu"):

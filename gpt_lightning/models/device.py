@@ -1,4 +1,4 @@
-"""The device that a model runs on."""
+"""Selection of the device that a model runs on."""
 
 import torch
 
@@ -6,10 +6,10 @@ from gpt_lightning.errors import InputError
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device called ``name``; ``auto`` is the accelerator, or the CPU where there is none.
+    """Return the device called ``name``; ``auto`` selects the accelerator, or the CPU if there is none.
 
     Raises:
-        InputError: this machine has no such device.
+        InputError: the device does not exist on this machine.
     """
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

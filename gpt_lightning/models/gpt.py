@@ -1,4 +1,4 @@
-"""The backbone that every task shares: token ids in, hidden states out.
+"""Transformer backbone of all tasks, from token ids to hidden states.
 
 B batch, T tokens, C channels.
 """
@@ -19,15 +19,21 @@ INIT_STD = 0.02
 
 
 class GPT(nn.Module):
-    """A pre-norm transformer (Radford et al. 2019; Touvron et al. 2023, arXiv:2302.13971).
+    """Transformer in the style of GPT-2 (Radford et al. 2019) or Llama (Touvron et al. 2023, arXiv:2302.13971).
 
     It returns hidden states; the output layer belongs to the task.
+
+    Args:
+        config: shape and options, with a ``vocab_size``.
+
+    Raises:
+        InputError: ``vocab_size`` is missing.
     """
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         if config.vocab_size is None:
-            raise InputError("backbone.vocab_size is not known: set it, or give the tokenizer's size")
+            raise InputError("backbone.vocab_size is missing. Set it, or take the size of a tokenizer's vocabulary")
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
         self.embedding_scale = config.n_embd**0.5 if config.scale_embeddings else None
@@ -37,7 +43,7 @@ class GPT(nn.Module):
         self.norm = make_norm(config)
         self.apply(self._init_weights)
         for name, parameter in self.named_parameters():
-            # 2 * n_layer branches add up in the residual stream; scaled so, its variance stays put (GPT-2, 2.3).
+            # The residual stream sums 2 * n_layer outputs; this scale keeps its variance constant (GPT-2, 2.3).
             if name.endswith("proj.weight"):
                 std = 0.0 if config.zero_init_proj else INIT_STD / math.sqrt(2 * config.n_layer)
                 nn.init.normal_(parameter, std=std)
@@ -57,21 +63,21 @@ class GPT(nn.Module):
         document_ids: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """Return the hidden states of every token, after the last norm.
+        """Return the hidden states of all tokens, after the final norm.
 
         Args:
             input_ids: (B, T) int64.
-            attention_mask: (B, T), nonzero for real tokens; padding is on the right.
-            document_ids: (B, T) int64, non-decreasing along a row. A token attends to its own document only, and each
-                document starts at position 0, so that packed documents give the same numbers as separate ones. Not
-                supported with a cache.
-            cache: keys and values of earlier tokens. The keys and values of these tokens are appended to it.
+            attention_mask: (B, T), nonzero for tokens, 0 for padding, which must be on the right.
+            document_ids: (B, T) int64, non-decreasing in each row. Tokens attend to their own document only, and
+                positions start at 0 in each, so that packed documents give the same hidden states as separate ones.
+                Not supported with a cache.
+            cache: keys and values of earlier tokens, to which those of ``input_ids`` are appended.
 
         Returns:
             (B, T, C) hidden states.
 
         Raises:
-            InputError: the tokens and the cached ones do not fit ``block_size``.
+            InputError: the cached and the new tokens together exceed ``block_size``.
         """
         x_BTC, inputs = self.prepare(input_ids, attention_mask=attention_mask, document_ids=document_ids, cache=cache)
         x_BTC = self.run_blocks(x_BTC, inputs)
@@ -80,7 +86,7 @@ class GPT(nn.Module):
         hidden_BTC: Tensor = self.norm(x_BTC)
         return hidden_BTC
 
-    # The steps of ``forward``, for callers that replace one of them.
+    # The steps of ``forward`` are public for callers that replace one of them.
 
     def prepare(
         self,
@@ -90,11 +96,14 @@ class GPT(nn.Module):
         document_ids: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> tuple[Tensor, AttentionInputs]:
-        """Return the input of the first block, (B, T, C), and what all blocks share; arguments as in ``forward``."""
+        """Return the input of the first block, (B, T, C), and the inputs that all blocks share.
+
+        The arguments are those of ``forward``.
+        """
         num_tokens, past = input_ids.size(1), 0 if cache is None else cache.length
         self.check_length(past + num_tokens)
         if cache is not None and document_ids is not None:
-            raise InputError("a key/value cache holds one document a row; give no document_ids with it")
+            raise InputError("document_ids are not supported with a key/value cache, which holds one document per row")
         is_causal, mask = False, None
         if cache is not None and cache.lengths_B is not None:
             positions = cache.lengths_B.unsqueeze(1) + torch.arange(num_tokens, device=input_ids.device)
@@ -114,19 +123,19 @@ class GPT(nn.Module):
         return self.embed(input_ids, positions), self.attention_inputs(positions, is_causal, mask, cache)
 
     def check_length(self, num_tokens: int) -> None:
-        """Refuse sequences that are longer than ``block_size``.
+        """Check that a sequence fits ``block_size``.
 
         Raises:
-            InputError: ``num_tokens`` do not fit.
+            InputError: ``num_tokens`` exceeds ``block_size``.
         """
         if num_tokens > self.config.block_size:
             raise InputError(
-                f"sequence of {num_tokens} tokens is longer than block_size={self.config.block_size}; "
-                "raise --model.backbone.block_size or cut the text in the data module"
+                f"sequence of {num_tokens} tokens is longer than block_size={self.config.block_size}. "
+                "Raise --model.backbone.block_size, or truncate the text in the data module"
             )
 
     def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
-        """Embed tokens.
+        """Return the embeddings of tokens and positions.
 
         Args:
             input_ids: (B, T) int64.
@@ -137,7 +146,7 @@ class GPT(nn.Module):
         """
         x_BTC: Tensor = self.token_embedding(input_ids)
         if self.embedding_scale is not None:
-            # Rounded to the model's precision, as in the published implementations.
+            # The published implementations round the factor to the model's precision.
             x_BTC = x_BTC * torch.full((), self.embedding_scale, dtype=x_BTC.dtype, device=x_BTC.device)
         if self.position_embedding is not None:
             x_BTC = x_BTC + self.position_embedding(positions)
@@ -146,7 +155,14 @@ class GPT(nn.Module):
     def attention_inputs(
         self, positions: Tensor, is_causal: bool, mask: Tensor | None, cache: KVCache | None
     ) -> AttentionInputs:
-        """Return what all blocks share; ``positions`` as in ``embed``, the rest as in ``AttentionInputs``."""
+        """Return the inputs that all blocks share.
+
+        Args:
+            positions: (T,) or (B, T) int64.
+            is_causal: see ``AttentionInputs``.
+            mask: see ``AttentionInputs``.
+            cache: see ``AttentionInputs``.
+        """
         rotary, local = None, None
         if self.config.position == "rotary":
             rotary = _for_heads(rotary_angles(positions, self.config))
@@ -155,28 +171,30 @@ class GPT(nn.Module):
         return AttentionInputs(is_causal, mask, rotary, cache, local)
 
     def run_blocks(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
-        """Run all blocks: (B, T, C) -> (B, T, C)."""
+        """Apply all blocks: (B, T, C) -> (B, T, C)."""
         for block in self.blocks:
             x_BTC = block(x_BTC, inputs)
         return x_BTC
 
-    def checkpoint_activations(self, on: bool = True) -> None:
-        """Keep of each block only what goes in, and compute the rest anew in the backward pass (Chen et al. 2016,
-        arXiv:1604.06174): a third more computation, a fraction of the memory, the same numbers bit for bit.
+    def checkpoint_activations(self, is_enabled: bool = True) -> None:
+        """Turn activation checkpointing on or off (Chen et al. 2016, arXiv:1604.06174).
+
+        With it, each block keeps only its input for the backward pass, which recomputes the rest. Training takes a
+        third more computation and a fraction of the memory. Results are the same, bit for bit.
         """
         for block in self.blocks:
             assert isinstance(block, Block)
-            block.recomputes = on
+            block.is_checkpointed = is_enabled
 
     def num_parameters(self) -> int:
-        """Weights that are learned; shared ones count once."""
+        """Return the number of parameters; tied ones count once."""
         return sum(p.numel() for p in self.parameters())
 
     def matrices(self) -> dict[Tensor, tuple[int, ...]]:
-        """The matrices inside the blocks, and how many rows each of those has that lie in one weight.
+        """Return the weights of the linear layers of all blocks, each with the row counts of the matrices in it.
 
-        Queries, keys and values come from one product, but are three matrices, one on top of the other. A layer that
-        something was put around or beside is none of them.
+        The weight of the fused projection of queries, keys and values holds three matrices, one below the other. Layers
+        wrapped by another module, such as those with LoRA adapters, are left out.
         """
         rows: dict[Tensor, tuple[int, ...]] = {}
         for part in self.modules():
@@ -188,11 +206,11 @@ class GPT(nn.Module):
         return rows
 
     def flops_per_token(self) -> int:
-        """Floating-point operations of one training step (forward and backward) a token, without the output layer.
+        """Return the floating-point operations per token of forward and backward pass, without the output layer.
 
-        6 for every weight of a matrix (4 for a frozen one, which gradients only pass through), and 12 * n_layer *
-        n_head * D * block_size, D the width of a head, for the attention scores and sums (Chowdhery et al. 2022,
-        arXiv:2204.02311, appendix B): the causal half is not discounted, as is customary.
+        Each weight of a matrix takes 6 operations, or 4 if it is frozen and has no gradient. Attention takes 12 *
+        n_layer * n_head * D * block_size for heads of D channels (Chowdhery et al. 2022, arXiv:2204.02311, appendix B).
+        By convention, causal attention counts like full attention.
         """
         config = self.config
         weights = (p for block in self.blocks for p in block.parameters() if p.ndim == 2)
@@ -201,13 +219,13 @@ class GPT(nn.Module):
 
 
 def _for_heads(angles: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Let the same angles broadcast to all heads."""
+    """Add a dimension so that the angles broadcast to all heads."""
     cos, sin = angles
     return cos.unsqueeze(-2), sin.unsqueeze(-2)
 
 
 def _positions_in_documents(positions_T: Tensor, document_ids: Tensor) -> Tensor:
-    """Return the positions of tokens in their own documents, (B, T)."""
+    """Return the positions of tokens within their documents, (B, T)."""
     starts = torch.ones_like(document_ids, dtype=torch.bool)
     starts[:, 1:] = document_ids[:, 1:] != document_ids[:, :-1]
     return positions_T - torch.where(starts, positions_T, 0).cummax(dim=1).values

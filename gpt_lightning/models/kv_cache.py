@@ -5,13 +5,21 @@ from torch import Tensor
 
 from gpt_lightning.models.config import GPTConfig
 
-# B batch, L layers, G key/value heads, T tokens, D width of a head
+# B batch, L layers, G key/value heads, T tokens, D channels of a head
 
 
 class KVCache:
-    """Room for ``capacity`` tokens of every layer, allocated once and filled from the left.
+    """Keys and values of earlier tokens, for all layers.
 
-    Rows may hold different numbers of tokens, each without holes.
+    Memory for ``capacity`` tokens is allocated once and filled from the left. Rows may hold different numbers of
+    tokens.
+
+    Args:
+        config: the configuration of the backbone.
+        batch_size: number of rows.
+        capacity: maximum number of tokens per row; None takes ``block_size``.
+        device: device of the model.
+        dtype: dtype of keys and values.
     """
 
     def __init__(
@@ -23,32 +31,26 @@ class KVCache:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Allocate it.
-
-        Args:
-            config: the model's shape.
-            batch_size: rows.
-            capacity: the most tokens that a row can hold; None takes ``block_size``.
-            device: where the model is.
-            dtype: of the keys and values.
-        """
         size = config.block_size if capacity is None else capacity
         shape = (config.n_layer, batch_size, config.kv_heads, size, config.head_width)
-        # Zeros, not what happens to be in memory: what a mask hides must still be finite, as 0 * nan is nan.
+        # Masked slots must be finite, because 0 * nan is nan, so the memory starts with zeros.
         self._keys_LBGTD = torch.zeros(shape, device=device, dtype=dtype)
         self._values_LBGTD = torch.zeros(shape, device=device, dtype=dtype)
         self.length = 0
-        """Tokens that every layer holds, of the longest row."""
+        """Number of cached tokens of the longest row."""
         self.lengths_B: Tensor | None = None
-        """(B,) int64: tokens of each row; None while all hold ``length``."""
+        """(B,) int64, the number of cached tokens of each row; None if all rows hold ``length``."""
 
     @property
     def capacity(self) -> int:
-        """The most tokens it can hold."""
+        """Maximum number of tokens per row."""
         return self._keys_LBGTD.size(3)
 
     def append(self, layer: int, k_BGTD: Tensor, v_BGTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values of ``layer``, each row's after its own; return all of that layer's, old and new."""
+        """Append keys and values of new tokens to a layer, and return all of the layer's, (B, G, length + T, D) each.
+
+        ``advance`` must follow after all layers have appended.
+        """
         num_tokens = k_BGTD.size(2)
         end = self.length + num_tokens
         keys, values = self._keys_LBGTD[layer], self._values_LBGTD[layer]
@@ -57,33 +59,33 @@ class KVCache:
             values.narrow(2, self.length, num_tokens).copy_(v_BGTD)
         else:
             rows_B1 = torch.arange(len(self.lengths_B), device=self.lengths_B.device).unsqueeze(1)
-            places_BT = self.lengths_B.unsqueeze(1) + torch.arange(num_tokens, device=self.lengths_B.device)
-            keys[rows_B1, :, places_BT] = k_BGTD.transpose(1, 2)
-            values[rows_B1, :, places_BT] = v_BGTD.transpose(1, 2)
+            slots_BT = self.lengths_B.unsqueeze(1) + torch.arange(num_tokens, device=self.lengths_B.device)
+            keys[rows_B1, :, slots_BT] = k_BGTD.transpose(1, 2)
+            values[rows_B1, :, slots_BT] = v_BGTD.transpose(1, 2)
         return keys.narrow(2, 0, end), values.narrow(2, 0, end)
 
     def advance(self, num_tokens: int, attention_mask: Tensor | None = None) -> None:
-        """Count new tokens as held, once every layer has appended them.
+        """Update the lengths after all layers have appended their keys and values.
 
         Args:
-            num_tokens: T, how many were appended to each row.
-            attention_mask: (B, T), nonzero for real tokens. The padding behind them is overwritten later.
+            num_tokens: T, the number of tokens that were appended to each row.
+            attention_mask: (B, T), nonzero for tokens, 0 for padding, which later tokens overwrite.
         """
         if attention_mask is not None:
-            held = self.length if self.lengths_B is None else self.lengths_B
-            self.lengths_B = held + attention_mask.bool().sum(1)
+            previous = self.length if self.lengths_B is None else self.lengths_B
+            self.lengths_B = previous + attention_mask.bool().sum(1)
             self.length = int(self.lengths_B.max())
         else:
             self.length += num_tokens
             self.lengths_B = None if self.lengths_B is None else self.lengths_B + num_tokens
 
-    def forget(self, num_tokens: int) -> None:
-        """Forget the last tokens of each row, where all hold as many."""
+    def drop_last(self, num_tokens: int) -> None:
+        """Remove the last tokens of each row; all rows must have the same length."""
         assert self.lengths_B is None
         self.length -= num_tokens
 
-    def keep(self, rows: Tensor) -> None:
-        """Forget all rows but these, (K,) int64, which are numbered anew."""
+    def select_rows(self, rows: Tensor) -> None:
+        """Keep only the rows with the indices ``rows``, (K,) int64, in this order."""
         self._keys_LBGTD = self._keys_LBGTD[:, rows]
         self._values_LBGTD = self._values_LBGTD[:, rows]
         if self.lengths_B is not None:
@@ -91,5 +93,5 @@ class KVCache:
             self.length = int(self.lengths_B.max())
 
     def clear(self) -> None:
-        """Forget everything; the memory is kept."""
+        """Remove all tokens; the memory stays allocated."""
         self.length, self.lengths_B = 0, None

@@ -1,4 +1,4 @@
-"""LoRA adapters on a frozen backbone, and merging them."""
+"""LoRA adapters for a frozen backbone."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -12,23 +12,25 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models.gpt import GPT
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
-"""What peft's folders have."""
-_PARTS: Final = {"attention": ("attention",), "mlp": ("mlp",), "all": ("attention", "mlp")}
+"""Configuration file in a folder of adapters in peft's format."""
+_TARGETS: Final = {"attention": ("attention",), "mlp": ("mlp",), "all": ("attention", "mlp")}
 _FACTOR: Final = "backbone.{layer}.lora_{letter}.default.weight"
-"""What a task calls the factors of a layer's adapter; peft's own name for the adapter is ``default``."""
+"""Name of a factor in the state of a task; peft calls the only adapter of a layer ``default``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoRA:
-    """Adapters of low rank beside the linear layers of a frozen backbone (Hu et al. 2021, arXiv:2106.09685).
+    """LoRA: low-rank adapters for the linear layers of a frozen backbone (Hu et al. 2021, arXiv:2106.09685).
 
-    A layer W becomes W + alpha / r * B A, and only A and B learn. B starts at 0: nothing has changed yet.
+    A weight W becomes W + alpha / r * B A, and only A and B are trained. B starts at zero, so training starts from the
+    frozen model.
 
     Attributes:
-        r: the rank; 0 trains the backbone itself, without adapters.
-        alpha: how much an adapter counts, as a multiple of 1 / r; None is 2 r.
-        dropout: on what an adapter reads.
-        targets: which linear layers have one: those of ``attention``, those of the ``mlp``, or ``all``.
+        r: rank of the adapters; 0 trains the backbone itself, without adapters. 8 or 16 is usual. A higher rank can
+            learn more and takes more memory.
+        alpha: scale of the adapters, which are multiplied by ``alpha / r``; null means ``2 * r``.
+        dropout: dropout probability of the adapters' inputs. Raise it (0.05 to 0.1) if the model overfits.
+        targets: linear layers with adapters: those of ``attention``, those of the ``mlp``, or ``all``.
     """
 
     r: int = 0
@@ -43,32 +45,32 @@ class LoRA:
             raise InputError(f"model.lora.alpha={self.alpha} must be at least 1")
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"model.lora.dropout={self.dropout} must lie in [0, 1)")
-        if self.targets not in _PARTS:
-            raise InputError(f"model.lora.targets={self.targets} must be one of {', '.join(_PARTS)}")
+        if self.targets not in _TARGETS:
+            raise InputError(f"model.lora.targets={self.targets} must be one of {', '.join(_TARGETS)}")
 
     @classmethod
-    def of(cls, hparams: Mapping[str, Any]) -> Self:
-        """The settings among a task's hyper-parameters; those of a checkpoint from before there were any are off.
+    def from_hparams(cls, hparams: Mapping[str, Any]) -> Self:
+        """Return the settings among a task's hyper-parameters, or no adapters for checkpoints without such settings.
 
         Raises:
-            TypeError: they are not these.
+            TypeError: the settings have unknown names.
         """
         return cls(**hparams.get("lora", {}))
 
     @property
     def effective_alpha(self) -> int:
-        """``alpha``, with None filled in."""
+        """Scale of the adapters: ``alpha``, or its default."""
         return 2 * self.r if self.alpha is None else self.alpha
 
     def layers(self, backbone: GPT) -> Iterator[tuple[str, nn.Linear]]:
-        """The layers of a plain ``backbone`` that have an adapter, and their names."""
+        """Yield the names and layers of a ``backbone`` without adapters that these settings give adapters to."""
         for name, module in backbone.named_modules():
-            if isinstance(module, nn.Linear) and name.split(".")[2] in _PARTS[self.targets]:
+            if isinstance(module, nn.Linear) and name.split(".")[2] in _TARGETS[self.targets]:
                 yield name, module
 
 
 def add_adapters(backbone: GPT, lora: LoRA) -> None:
-    """Freeze ``backbone`` and put adapters beside its layers, in place.
+    """Freeze ``backbone`` and add adapters to its layers, in place.
 
     Raises:
         InputError: peft is not installed.
@@ -84,39 +86,39 @@ def add_adapters(backbone: GPT, lora: LoRA) -> None:
     peft.inject_adapter_in_model(config, backbone)
 
 
-def plain_parameters(backbone: GPT) -> Iterator[tuple[str, nn.Parameter]]:
-    """The weights of a backbone without those of its adapters, by the names that they have where there are none."""
+def base_parameters(backbone: GPT) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the parameters of a backbone without its adapters, under their names without adapters."""
     for name, parameter in backbone.named_parameters():
         if ".lora_" not in name:
             yield name.replace(".base_layer.", "."), parameter
 
 
 def import_peft() -> Any:
-    """The library, which nothing else here needs.
+    """Return the module ``peft``, which is an optional dependency.
 
     Raises:
-        InputError: it is not installed.
+        InputError: peft is not installed.
     """
     try:
         import peft
     except ImportError:
-        raise InputError("adapters (model.lora) need peft: pip install 'gpt-lightning[lora]'") from None
+        raise InputError("adapters (model.lora) need peft. Install it: pip install 'gpt-lightning[lora]'") from None
     return peft
 
 
 @torch.no_grad()
 def merge_adapters(backbone: GPT, state: Mapping[str, Tensor], lora: LoRA) -> None:
-    """Add the adapters of a checkpoint to the weights that they were trained beside, in place.
+    """Add the adapters of a checkpoint to the frozen weights that they were trained with, in place.
 
-    In float64, rounded once: what comes out is the same wherever it is computed, as far as that goes.
+    The sum is computed in float64 and rounded once, so that it hardly depends on the machine.
 
     Args:
-        backbone: plain, with those weights.
-        state: a checkpoint's ``state_dict``, of which the rest of the task is passed over.
-        lora: the adapters' settings.
+        backbone: the backbone with the frozen weights, without adapters.
+        state: the ``state_dict`` of the task's checkpoint. Only its adapters are read.
+        lora: the settings of the adapters.
 
     Raises:
-        RuntimeError: they are not the adapters of these layers; then none of them is merged.
+        RuntimeError: the adapters do not fit the backbone and the settings. The backbone is unchanged.
     """
     layers = dict(lora.layers(backbone))
     for name, layer in layers.items():
@@ -124,30 +126,30 @@ def merge_adapters(backbone: GPT, state: Mapping[str, Tensor], lora: LoRA) -> No
         if a.shape != (lora.r, layer.in_features) or b.shape != (layer.out_features, lora.r):
             raise RuntimeError(
                 f"the adapter of {name} has factors of shape {list(a.shape)} and {list(b.shape)}; "
-                f"with lora.r={lora.r} they are {[lora.r, layer.in_features]} and {[layer.out_features, lora.r]}"
+                f"with lora.r={lora.r} they must be {[lora.r, layer.in_features]} and {[layer.out_features, lora.r]}"
             )
     expected = {_FACTOR.format(layer=name, letter=letter) for name in layers for letter in "AB"}
     if surplus := sorted(name for name in state if name.startswith("backbone.") and name not in expected):
-        raise RuntimeError(f"{surplus[0]} is no adapter of lora.targets={lora.targets}")
+        raise RuntimeError(f"{surplus[0]} is not an adapter of lora.targets={lora.targets}")
     for name, layer in layers.items():
         a, b = factors(state, name)
         layer.weight.copy_(layer.weight.double() + lora.effective_alpha / lora.r * (b.double() @ a.double()))
 
 
 def factors(state: Mapping[str, Tensor], layer: str) -> tuple[Tensor, Tensor]:
-    """A (r, in) and B (out, r) of the adapter of a layer of the backbone.
+    """Return the factors A (r, in) and B (out, r) of the adapter of a layer of the backbone.
 
     Raises:
-        RuntimeError: there is none.
+        RuntimeError: the layer has no adapter in ``state``.
     """
     names = [_FACTOR.format(layer=layer, letter=letter) for letter in "AB"]
     if missing := [name for name in names if name not in state]:
-        raise RuntimeError(f"{missing[0]} is missing")
+        raise RuntimeError(f"{missing[0]} is missing in the checkpoint")
     return state[names[0]], state[names[1]]
 
 
 def weights_sha256(module: nn.Module) -> str:
-    """Of the weights of a module, by name, whatever file they came from."""
+    """Return the SHA-256 hex digest of the names, dtypes, shapes and values of a module's parameters."""
     digest = hashlib.sha256()
     for name, parameter in sorted(module.named_parameters()):
         weight = parameter.detach().cpu().contiguous()
@@ -157,22 +159,22 @@ def weights_sha256(module: nn.Module) -> str:
 
 
 def check_base(saved: object, parts: Mapping[str, str], init_from: str | None, flag: str) -> None:
-    """Compare frozen weights with those that adapters were trained beside.
+    """Check that the frozen weights are those that the adapters were trained with.
 
     Args:
-        saved: what their checkpoint says: the sha256 of each part of the model that is not in it.
-        parts: what the parts at hand have.
-        init_from: where these are from.
-        flag: the option that names another place.
+        saved: the sha256 of each frozen part of the model, as the checkpoint of the adapters has it.
+        parts: the sha256 of each frozen part of the loaded model.
+        init_from: where the frozen weights were loaded from.
+        flag: the option that sets it, for the error.
 
     Raises:
-        InputError: they differ.
+        InputError: a sha256 differs.
     """
-    said = saved if isinstance(saved, dict) else {}
+    expected = saved if isinstance(saved, dict) else {}
     for name, digest in parts.items():
-        if said.get(name) != digest:
+        if expected.get(name) != digest:
             raise InputError(
-                f"{init_from}: these are not the weights that the adapters were trained beside: the sha256 of the "
-                f"{name} is {digest[:12]}…, the checkpoint has {str(said.get(name))[:12]}…; "
-                f"give the model that the run started from with {flag}"
+                f"{init_from}: the adapters were trained with other weights: the sha256 of the {name} is "
+                f"{digest[:12]}…, but the checkpoint has {str(expected.get(name))[:12]}…. "
+                f"Give the model that the run started from with {flag}"
             )

@@ -1,6 +1,6 @@
 """Attention masks.
 
-B batch, T tokens, S tokens attended to (cached ones first).
+B batch, T tokens, S tokens attended to, the cached ones first.
 """
 
 import torch
@@ -16,42 +16,41 @@ def dense_mask(
     document_ids: Tensor | None,
     device: torch.device,
 ) -> tuple[bool, Tensor | None]:
-    """Return the mask of rows that all have the same number of cached tokens.
+    """Return the attention mask of rows with equal numbers of cached tokens.
 
     Args:
-        num_tokens: T.
-        past: cached tokens of every row.
-        causal: whether a token attends to itself and earlier tokens only.
-        attention_mask: (B, T), nonzero for real tokens; padding is on the right.
-        document_ids: (B, T) int64; a token attends to its own document only.
-        device: the device of the mask.
+        num_tokens: T, the number of new tokens.
+        past: number of cached tokens of each row.
+        causal: True if a token attends only to itself and to earlier tokens.
+        attention_mask: (B, T), nonzero for tokens, 0 for padding, which must be on the right.
+        document_ids: (B, T) int64; a token attends only to its own document.
+        device: device of the mask.
 
     Returns:
-        Whether plain causal attention is enough, and otherwise the mask: (B or 1, 1, T, S) bool, or None where every
-        token attends to all others.
+        ``is_causal`` and ``mask``, as in ``AttentionInputs``. If ``is_causal`` is True, the mask is None.
     """
     mask: Tensor | None = None
-    # Padding is on the right, so causal attention never reaches it from a real token.
+    # With padding on the right, causal attention from a token never reaches it.
     if attention_mask is not None and not causal:
         mask = attention_mask.bool()[:, None, None, :]
     if document_ids is not None:
-        same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
-        mask = same if mask is None else mask & same
+        same_document = document_ids[:, None, :, None] == document_ids[:, None, None, :]
+        mask = same_document if mask is None else mask & same_document
     if not causal or num_tokens == 1:  # a single new token attends to everything before it
         return False, mask
     if mask is None and past == 0:
         return True, None
     total = past + num_tokens
-    triangle = torch.ones(num_tokens, total, dtype=torch.bool, device=device).tril(past)
-    return False, triangle if mask is None else mask & triangle
+    causal_mask = torch.ones(num_tokens, total, dtype=torch.bool, device=device).tril(past)
+    return False, causal_mask if mask is None else mask & causal_mask
 
 
 def ragged_mask(positions_BT: Tensor, total: int) -> Tensor:
-    """Return the mask of rows with different numbers of cached tokens: (B, 1, T, S) bool.
+    """Return the causal mask of rows with different numbers of cached tokens, (B, 1, T, S) bool.
 
     Args:
-        positions_BT: each token's position, which is its place in the cache too.
-        total: S, the places of the cache that are in use.
+        positions_BT: position of each token, which is also its slot in the cache.
+        total: S, the number of cache slots in use.
     """
-    places_S = torch.arange(total, device=positions_BT.device)
-    return (places_S <= positions_BT.unsqueeze(-1)).unsqueeze(1)
+    slots_S = torch.arange(total, device=positions_BT.device)
+    return (slots_S <= positions_BT.unsqueeze(-1)).unsqueeze(1)

@@ -12,20 +12,25 @@ def parameter_groups(
     layer: Callable[[str], tuple[int, float]] | None = None,
     matrices: Mapping[Tensor, Sequence[int]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Matrices and embeddings decay; biases and the gains of norms do not.
+    """Return parameter groups in which matrices and embeddings decay, but biases and norms do not.
 
-    Pulling a norm's gain to zero would scale its layer away, and a bias has no scale to regularise. Which is which is
-    told by the modules, not by the number of dimensions: sharded parameters (FSDP) are all flat.
+    Weight decay would pull the gain of a norm to zero, and a bias has no scale to regularize. The type of the module
+    decides, not the number of dimensions, because FSDP flattens its parameters.
 
     Args:
-        module: whose parameters, as far as they require gradients.
-        weight_decay: of those that decay.
-        layer: from a parameter's name to the number of its layer and to its learning rate, as a part of the peak. None
-            is one layer for all. Groups follow the layers, whatever the rates: a checkpoint counts on their order.
-        matrices: those that have groups of their own, with ``rows``, their values here. None of them is spared.
+        module: the module that is trained. Parameters without gradients are left out.
+        weight_decay: weight decay of matrices and embeddings.
+        layer: maps a parameter's name to the index of its layer and to the ratio of its learning rate to the peak rate.
+            None puts all parameters into one layer. Layers with equal ratios keep separate groups, because optimizer
+            states in checkpoints depend on the order of the groups.
+        matrices: parameters for Muon -> the row counts of the matrices that each stacks. They get groups of their own
+            with the additional key ``rows``.
+
+    Returns:
+        Groups for a torch optimizer, with the additional key ``lr_ratio``, from the last layer to the first.
     """
     matrices = {} if matrices is None else matrices
-    spared = {
+    no_decay_ids = {
         id(parameter)
         for part in module.modules()
         for name, parameter in part.named_parameters(recurse=False)
@@ -37,7 +42,7 @@ def parameter_groups(
         if parameter.requires_grad:
             depth, ratio = (0, 1.0) if layer is None else layer(name)
             ratios[depth] = ratio
-            key = (depth, parameter in matrices, id(parameter) not in spared)
+            key = (depth, parameter in matrices, id(parameter) not in no_decay_ids)
             groups.setdefault(key, []).append(parameter)
     return [
         {"params": parameters, "weight_decay": weight_decay if decays else 0.0, "lr_ratio": ratios[depth]}

@@ -17,29 +17,30 @@ COEFFICIENTS: Final = (
     (3.4735, -2.5057, 0.4810),
     (2.5044, -1.7907, 0.4071),
 )
-"""Of x, x**3 and x**5, one iteration after the other: each takes what the last has left of [0.003, 1] as near to 1 as
-such a polynomial can, and so do all of them together (Amsel et al. 2025, arXiv:2505.16932). Each bears 2 % more than
-the last leaves, as bfloat16 rounds: beyond its range a polynomial explodes."""
+"""Coefficients of x, x**3 and x**5 for each Newton-Schulz iteration, from Polar Express (Amsel et al. 2025,
+arXiv:2505.16932). Their composition is the best approximation of 1 on [0.003, 1]. Each polynomial accepts values 2 %
+above the maximum of the previous one, because bfloat16 rounds and the polynomials diverge outside of their range."""
 
-MATCHING: Final = 0.2
-"""How far AdamW moves a weight, a step at rate 1, as a root mean square."""
+ADAMW_RMS: Final = 0.2
+"""Typical root mean square of AdamW's update at learning rate 1; Muon's update is scaled to it."""
 
 
 class Muon(torch.optim.Optimizer):
-    """One optimizer with one state, where Lightning wants one: what a group's ``rows`` say is moved by Muon.
+    """Muon for groups with ``rows``, AdamW for all other groups.
 
-    Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/): the momentum of a matrix's gradient, with
-    Nesterov's look ahead, made nearly orthogonal, so that all of its directions move alike. The step is scaled by
-    0.2 * sqrt(max(R, C)), which moves weights as far as AdamW does (Liu et al. 2025, arXiv:2502.16982): one rate and
-    one weight decay serve both. The other groups are moved by torch's fused AdamW, bit for bit.
+    Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) orthogonalizes the Nesterov momentum of each
+    matrix. The update is scaled by 0.2 * sqrt(max(R, C)) to the size of AdamW's (Liu et al. 2025, arXiv:2502.16982), so
+    both can share a learning rate and a weight decay. The other groups give the same result as
+    ``torch.optim.AdamW(fused=True)``, bit for bit. Both are one optimizer because Lightning's automatic optimization
+    supports only one.
 
     Args:
-        groups: of parameters, as torch's optimizers take them. A group of matrices has ``rows``: for each of them the
-            numbers of rows that are matrices of their own, on top of one another.
-        lr: the learning rate.
-        betas: of AdamW: decay of the gradient's and of the squared gradient's mean, a step.
-        eps: of AdamW: added to the root of the latter.
-        momentum: of Muon: decay of the gradient's mean, a step.
+        groups: parameter groups, as for torch's optimizers. In a group for Muon, ``rows`` lists for each parameter the
+            row counts of the matrices that it stacks, such as those of queries, keys and values.
+        lr: learning rate.
+        betas: AdamW's decay rates of the running means of gradients and of squared gradients.
+        eps: AdamW's epsilon, added to the denominator.
+        momentum: Muon's decay rate of the running mean of gradients.
     """
 
     def __init__(
@@ -51,12 +52,12 @@ class Muon(torch.optim.Optimizer):
         momentum: float,
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0, "momentum": momentum, "rows": None}
-        # That it is fused tells torch to load AdamW's counts of steps onto the parameters' device.
+        # With fused=True, load_state_dict puts AdamW's step counts on the parameters' device.
         super().__init__(groups, defaults | {"fused": True})
         for group in self.param_groups:
             if group["rows"] is not None:
                 sizes = [(p.ndim, p.size(0)) for p in group["params"]]
-                assert sizes == [(2, sum(rows)) for rows in group["rows"]], "rows are those of the parameters"
+                assert sizes == [(2, sum(rows)) for rows in group["rows"]], "rows must sum to those of their parameter"
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -66,26 +67,26 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        moved: list[tuple[Tensor, float]] = []  # with its rate
+        updates: list[tuple[Tensor, float]] = []  # matrix and learning rate
         directions: list[Tensor] = []
         for group in self.param_groups:
             if group["rows"] is None:
                 self._step_adamw(group)
                 continue
-            matrices, group_directions = self._average(group)
-            moved += [(matrix, group["lr"]) for matrix in matrices]
+            matrices, group_directions = self._momentum(group)
+            updates += [(matrix, group["lr"]) for matrix in matrices]
             directions += group_directions
-        for (matrix, lr), direction in zip(moved, orthogonalise(directions), strict=True):
-            matrix.add_(direction, alpha=-lr * MATCHING * math.sqrt(max(matrix.shape)))
+        for (matrix, lr), direction in zip(updates, orthogonalize(directions), strict=True):
+            matrix.add_(direction, alpha=-lr * ADAMW_RMS * math.sqrt(max(matrix.shape)))
         return loss
 
-    def _average(self, group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
-        """The matrices of ``group``, decayed, and the directions in which their gradients would have them go."""
+    def _momentum(self, group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
+        """Apply weight decay to the matrices of ``group``; return them and their Nesterov momentum."""
         used = [(p, rows) for p, rows in zip(group["params"], group["rows"], strict=True) if p.grad is not None]
         if not used:
             return [], []
@@ -95,13 +96,14 @@ class Muon(torch.optim.Optimizer):
                 self.state[p]["momentum_buffer"] = torch.zeros_like(p)
         means = [self.state[p]["momentum_buffer"] for p in parameters]
         torch._foreach_lerp_(means, gradients, 1.0 - group["momentum"])
-        ahead = torch._foreach_lerp(gradients, means, group["momentum"])
+        nesterov = torch._foreach_lerp(gradients, means, group["momentum"])
         torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
         matrices = [part for p, rows in used for part in torch.split(p, rows)]
-        return matrices, [part for each, (_, rows) in zip(ahead, used, strict=True) for part in torch.split(each, rows)]
+        split = [part for each, (_, rows) in zip(nesterov, used, strict=True) for part in torch.split(each, rows)]
+        return matrices, split
 
     def _step_adamw(self, group: dict[str, Any]) -> None:
-        """As ``torch.optim.AdamW(fused=True)`` does it: by its own kernel, on the same state."""
+        """Update ``group`` with the kernel and the state of ``torch.optim.AdamW(fused=True)``."""
         parameters = [p for p in group["params"] if p.grad is not None]
         for p in parameters:
             if not self.state[p]:
@@ -127,27 +129,28 @@ class Muon(torch.optim.Optimizer):
         )
 
 
-def orthogonalise(matrices: Sequence[Tensor]) -> list[Tensor]:
-    """Each of ``matrices`` (R, C) with its singular values brought near 1; all of one shape, or lying down, in one go.
+def orthogonalize(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Return ``matrices`` (R, C) with singular values close to 1.
 
-    A matrix USV^T becomes US'V^T. S' lies in [0.77, 1.23] wherever S is at least 0.003 of the matrix's norm: for the
-    direction of a step that is as good as 1, and takes few iterations. Zeros stay zeros.
+    U S V^T becomes U S' V^T. S' lies in [0.77, 1.23] wherever S is at least 0.003 of the matrix's norm. An update needs
+    no more precision, so few iterations suffice. Zeros stay zeros. Matrices of one shape, transposed or not, are
+    computed as one batch.
     """
-    lying = [matrix if matrix.size(0) <= matrix.size(1) else matrix.mT for matrix in matrices]
-    alike: dict[tuple[torch.Size, torch.device, torch.dtype], list[int]] = {}
-    for number, matrix in enumerate(lying):
-        alike.setdefault((matrix.shape, matrix.device, matrix.dtype), []).append(number)
+    wide = [matrix if matrix.size(0) <= matrix.size(1) else matrix.mT for matrix in matrices]
+    batches: dict[tuple[torch.Size, torch.device, torch.dtype], list[int]] = {}
+    for number, matrix in enumerate(wide):
+        batches.setdefault((matrix.shape, matrix.device, matrix.dtype), []).append(number)
     results = list(matrices)
-    for (_, device, dtype), numbers in alike.items():
-        x_NRC = torch.stack([lying[number] for number in numbers]).to(product_dtype(device, dtype))
+    for (_, device, dtype), numbers in batches.items():
+        x_NRC = torch.stack([wide[number] for number in numbers]).to(product_dtype(device, dtype))
         for number, result in zip(numbers, _iterate(x_NRC), strict=True):
-            results[number] = result if lying[number] is matrices[number] else result.mT
+            results[number] = result if wide[number] is matrices[number] else result.mT
     return results
 
 
 def _iterate(x_NRC: Tensor) -> Tensor:
-    """Newton-Schulz: an odd polynomial of the matrices is that polynomial of their singular values."""
-    # No singular value is larger than the norm, the root of their squares' sum; up to 1 the polynomials stay in bounds.
+    """Apply the Newton-Schulz iterations, odd polynomials that act on the singular values alone."""
+    # Divided by the Frobenius norm, no singular value exceeds 1, the upper bound of the first polynomial.
     x_NRC = x_NRC / torch.linalg.matrix_norm(x_NRC, keepdim=True).clamp(min=1e-7)
     if x_NRC.size(2) >= 2 * x_NRC.size(1) and x_NRC.dtype != torch.bfloat16:
         return _factor(x_NRC @ x_NRC.mT) @ x_NRC
@@ -158,10 +161,10 @@ def _iterate(x_NRC: Tensor) -> Tensor:
 
 
 def _factor(gram_NRR: Tensor) -> Tensor:
-    """What the iterations multiply matrices with, from XX^T alone: of wide matrices, that is a small square.
+    """Return the matrix F for which F X is the result of all iterations, computed from the Gram matrix X X^T.
 
-    Half of the products of four times as many columns as rows. Squares of singular values need more digits than
-    bfloat16 has.
+    For wide matrices the Gram matrix is small: with four times as many columns as rows, this halves the computation.
+    It needs more precision than bfloat16 has, because the Gram matrix has the squares of the singular values.
     """
     total_NRR = factor_NRR = None
     for a, b, c in COEFFICIENTS:
@@ -175,9 +178,10 @@ def _factor(gram_NRR: Tensor) -> Tensor:
 
 
 def product_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """What matrices of ``dtype`` are multiplied in: bfloat16 on GPUs that have it, which is exact enough and fast.
+    """Return the dtype in which matrices of ``dtype`` are orthogonalized.
 
-    Processors mostly emulate it, at a hundredth of the speed.
+    It is bfloat16 on GPUs that support it, and at least float32 elsewhere. Most CPUs emulate bfloat16, which is a
+    hundred times slower.
     """
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16

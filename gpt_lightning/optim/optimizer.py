@@ -1,4 +1,4 @@
-"""``OptimizerConfig``: the optimizer's settings, and building it from them."""
+"""Configuration of the optimizer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,24 @@ from gpt_lightning.optim.muon import Muon
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW (Loshchilov & Hutter 2017, arXiv:1711.05101), with GPT-3's settings; or Muon beside it.
+    """AdamW with the settings of GPT-3, or Muon combined with AdamW.
 
     Attributes:
-        kind: ``adamw`` for all parameters; or ``muon``, which moves the matrices inside the blocks by Muon (Jordan et
-            al. 2024, https://kellerjordan.github.io/posts/muon/) and everything else, such as embeddings, the output
-            layer, norms, biases, heads and adapters, by AdamW.
-        lr: the peak learning rate.
-        beta1: of AdamW: decay of the gradient's mean, a step.
-        beta2: of AdamW: decay of the squared gradient's mean, a step.
-        eps: of AdamW: added to the root of the latter.
-        weight_decay: decoupled decay of matrices and embeddings; biases and norms never decay.
-        max_skipped_steps: how many steps of a run are left out, rather than end it, as their loss or gradients are not
-            finite.
-        muon_lr: of Muon: the peak learning rate; None takes ``lr``. Its steps are as long as AdamW's at the same rate
+        kind: ``adamw`` (Loshchilov & Hutter 2017, arXiv:1711.05101) trains all parameters with AdamW. ``muon`` (Jordan
+            et al. 2024, https://kellerjordan.github.io/posts/muon/) trains the weight matrices of the transformer
+            blocks with Muon and all other parameters with AdamW: embeddings, output layer, heads, norms, biases and
+            adapters.
+        lr: peak learning rate. Raise it for small models (1e-3); lower it for large models and fine-tuning (1e-5 to
+            1e-4).
+        beta1: AdamW's decay rate of the running mean of gradients.
+        beta2: AdamW's decay rate of the running mean of squared gradients. Use 0.99 or more for small batches.
+        eps: AdamW's epsilon, added to the denominator for numerical stability.
+        weight_decay: decoupled weight decay of matrices and embeddings. Biases and norms never decay.
+        max_skipped_steps: maximum number of optimizer steps that a run may skip because their loss or gradients are not
+            finite. One more ends the run; the default, 0, ends it at the first.
+        muon_lr: peak learning rate of Muon; null takes ``lr``, since Muon's updates are scaled to the size of AdamW's
             (Liu et al. 2025, arXiv:2502.16982).
-        muon_momentum: of Muon: decay of the gradient's mean, a step.
+        muon_momentum: Muon's decay rate of the running mean of gradients.
     """
 
     kind: Literal["adamw", "muon"] = "adamw"
@@ -60,17 +62,17 @@ class OptimizerConfig:
         layer: Callable[[str], tuple[int, float]] | None = None,
         matrices: Mapping[Tensor, Sequence[int]] | None = None,
     ) -> torch.optim.Optimizer:
-        """The optimizer over the parameters of ``module`` that require gradients.
+        """Return the optimizer of all parameters of ``module`` that require gradients.
 
         Args:
-            module: whose parameters.
-            layer: of a parameter; see ``parameter_groups``.
-            matrices: what Muon moves, if it is asked for, and the rows of what is one matrix within each.
+            module: the module that is trained.
+            layer: layer index and learning-rate ratio of a parameter; see ``parameter_groups``.
+            matrices: the parameters for Muon; see ``parameter_groups``. AdamW ignores it.
         """
         betas = (self.beta1, self.beta2)
         if self.kind == "adamw":
             groups = parameter_groups(module, self.weight_decay, layer)
-            # Fused: one pass over each parameter, on processors as on GPUs.
+            # The fused kernel reads each parameter once, on CPUs too.
             return torch.optim.AdamW(groups, lr=self.lr, betas=betas, eps=self.eps, fused=True)
         groups = parameter_groups(module, self.weight_decay, layer, matrices)
         for group in groups:

@@ -12,17 +12,22 @@ _ENDLESS: Final = ("constant",)
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Warmup, then a decay. Without state: a resumed run continues where the step says, with the rates given now.
+    """Learning-rate schedule: a linear warmup, then a decay.
+
+    The rate depends only on the optimizer step and on these settings, so a resumed run follows the settings given now.
 
     Attributes:
-        kind: ``constant``; ``linear`` or ``cosine`` (Loshchilov & Hutter 2016, arXiv:1608.03983) from the end of the
-            warmup to the end of the run; ``wsd``: warmup, stable, then a linear decay (Hu et al. 2024,
+        kind: shape after the warmup. ``cosine`` (Loshchilov & Hutter 2016, arXiv:1608.03983) and ``linear`` decay until
+            the end of the run; ``constant`` does not decay; ``wsd`` is warmup-stable-decay, which holds the peak and
+            then decays linearly, for runs that may be extended later (Hu et al. 2024,
             arXiv:2404.06395).
-        warmup_steps: optimizer steps over which the rate rises linearly to its peak.
-        decay_steps: ``wsd`` only: optimizer steps of the final decay; None takes ``decay_ratio``.
-        decay_ratio: ``wsd`` only: the final decay as a part of the run, in [0, 1].
-        min_ratio: the final rate, as a part of the peak.
-        total_steps: the step at which the decay ends; None takes the length of the run.
+        warmup_steps: number of optimizer steps over which the rate rises linearly to its peak. At most half of the
+            schedule is warmup. Use more steps if the loss spikes early.
+        decay_steps: for ``wsd``: number of optimizer steps of the final decay; null takes ``decay_ratio``.
+        decay_ratio: for ``wsd``: fraction of the schedule that is decay, in [0, 1].
+        min_ratio: final learning rate as a fraction of the peak rate, in [0, 1].
+        total_steps: optimizer step at which the decay ends; null takes the length of the run. Set it to keep the
+            schedule when you change the length of the run.
     """
 
     kind: Literal["constant", "linear", "cosine", "wsd"] = "cosine"
@@ -36,20 +41,27 @@ class Schedule:
         if self.warmup_steps < 0 or (self.decay_steps is not None and self.decay_steps < 0):
             raise InputError("schedule.warmup_steps and schedule.decay_steps must be 0 or more")
         if self.total_steps is not None and self.total_steps < 1:
-            raise InputError(f"schedule.total_steps={self.total_steps} must be at least 1; null takes the run's length")
+            raise InputError(
+                f"schedule.total_steps={self.total_steps} must be at least 1, or null for the run's length"
+            )
         for name in ("decay_ratio", "min_ratio"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"schedule.{name}={getattr(self, name)} must lie in [0, 1]")
 
     @property
     def needs_end(self) -> bool:
-        """Whether the run must have an end, because nothing else says when the decay ends."""
+        """True if the schedule depends on the length of the run."""
         return self.kind not in _ENDLESS and self.total_steps is None
 
     def ratio(self, step: int, run_steps: int) -> float:
-        """What the peak rate is multiplied with at ``step`` (from 0) of a run of ``run_steps`` optimizer steps."""
+        """Return the ratio of the learning rate to its peak.
+
+        Args:
+            step: optimizer step, counted from 0.
+            run_steps: length of the run in optimizer steps.
+        """
         total = self.total_steps or run_steps
-        # A run that was shortened to try something out should still leave its warmup.
+        # The warmup takes at most half of the run, so that short test runs get past it.
         warmup = min(self.warmup_steps, total // 2)
         if step < warmup:
             return (step + 1) / (warmup + 1)

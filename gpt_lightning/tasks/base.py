@@ -33,51 +33,59 @@ from gpt_lightning.tasks.saving import (
     plain_hparams,
 )
 from gpt_lightning.tasks.settings import check_adapters, check_strategy, why_not_resumed
+from gpt_lightning.tasks.tags import GRADIENT_NORM, LEARNING_RATE, rename_callback_states
 
 Stage = Literal["train", "val", "test"]
 
-ROWS_AT_ONCE = 64
-"""Windows of a long text that go through the backbone at the same time during evaluation."""
+EVAL_CHUNK_ROWS = 64
+"""Rows per forward pass during evaluation, where one long text may be cut into any number of windows."""
 
 
 class Task(L.LightningModule, ABC):
-    """Backbone + head + loss + metrics. A subclass defines how a batch becomes a loss; the rest is here.
+    """Backbone, head, loss and metrics of one task.
 
-    A subclass declares its own constructor arguments and relays the others, and sets ``head`` and the three metrics::
+    A subclass implements ``step``, which turns a batch into a loss. Its constructor declares its own arguments, passes
+    the others to ``super().__init__``, and sets ``head`` and the three metrics::
 
         def __init__(self, labels: list[str] | None = None, **settings: Unpack[TaskSettings]) -> None:
             super().__init__(**settings)
             self.head = linear_head(self.backbone.config.n_embd, len(labels))
 
-    All arguments are saved with every checkpoint, from the signatures; do not change them before ``super().__init__``.
-    Gradients are those of the mean over all labeled tokens of an optimizer step (``mean_gradients.py``).
+    Every checkpoint saves the constructor arguments, which are read from the call of ``super().__init__``. Do not
+    reassign an argument before that call. The loss is averaged over all labels of an optimizer step, across
+    micro-batches and ranks (``mean_gradients.py``).
 
     Args:
-        backbone: the transformer's configuration.
-        vocab_size: number of the tokenizer's ids; follows the data.
-        optimizer: the optimizer and its settings.
-        schedule: the learning rate over time.
-        init_from: checkpoint, run folder or model folder whose backbone training starts from; null starts from random
-            weights.
-        fine_tuning: parts of the backbone that are frozen or learn more slowly.
-        lora: adapters that are trained in place of the backbone.
+        backbone: architecture of the transformer.
+        vocab_size: number of token ids. It follows the tokenizer of the data module, so it is rarely set by hand.
+        optimizer: optimizer and its settings.
+        schedule: learning rate over the course of training.
+        init_from: checkpoint, run folder, model folder or ``hub:OWNER/NAME`` whose backbone weights training starts
+            from. The default, null, starts from random weights.
+        fine_tuning: layers of the backbone that are frozen or learn more slowly. By default all layers train alike.
+        lora: LoRA adapters, which are trained instead of the backbone. Off by default (``r: 0``); they need
+            ``init_from``.
     """
 
     batch: ClassVar[type]
-    """The TypedDict of ``batch.py`` that the task reads."""
+    """TypedDict of ``batch.py`` that the task reads."""
     huggingface_head: ClassVar[HuggingFaceHead | None] = None
-    """The Hugging Face head that this class corresponds to, or None. Subclasses start at None."""
+    """Hugging Face head that this class corresponds to, or None. Subclasses do not inherit it."""
 
     takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size"}
     """Constructor arguments that follow the data module: argument -> attribute of the data module."""
 
+    former_names: ClassVar[Mapping[str, str]] = {}
+    """Names of metrics before version 0.2 -> names now. Subclasses start without any."""
+
     first_step: int | None = None
-    """Optimizer step at which training started or resumed; None before."""
+    """Optimizer step at which training started or resumed; None before training."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Reset ``huggingface_head`` unless the class declares it."""
+        """Reset the attributes that hold for one class only, unless the subclass declares them."""
         super().__init_subclass__(**kwargs)
         cls.huggingface_head = vars(cls).get("huggingface_head")
+        cls.former_names = vars(cls).get("former_names", {})
 
     def __init__(
         self,
@@ -97,7 +105,7 @@ class Task(L.LightningModule, ABC):
         elif vocab_size is not None and vocab_size > backbone.vocab_size:
             raise InputError(
                 f"the tokenizer has {vocab_size} ids but model.backbone.vocab_size={backbone.vocab_size}. "
-                "Raise it, or leave it out to take the tokenizer's"
+                "Raise vocab_size, or leave it out to use the tokenizer's size"
             )
         self.backbone = GPT(backbone)
         if init_from is not None:
@@ -105,7 +113,7 @@ class Task(L.LightningModule, ABC):
         fine_tuning.freeze_parameters(self.backbone, backbone.n_layer)
         self.init_from = init_from
         self.frozen_sha256: dict[str, str] = {}
-        """Part -> digest of weights that stay as in ``init_from``, and that no checkpoint holds."""
+        """Submodule name -> SHA-256 of its frozen weights, which checkpoints leave out and ``init_from`` provides."""
         if lora.r:
             self.frozen_sha256["backbone"] = weights_sha256(self.backbone)
             add_adapters(self.backbone, lora)
@@ -117,10 +125,10 @@ class Task(L.LightningModule, ABC):
         super().save_hyperparameters(hparams, logger=False)
         self.gradients = MeanGradients()
         self.classes: list[str] = []
-        """Names of the rows of per-class tables."""
+        """Row names of the per-class tables."""
         self.hardest_examples = HardestExamples()
         self.tables: dict[Stage, dict[str, Tensor]] = {}
-        """Results of an epoch that are not scalars, such as a confusion matrix."""
+        """Non-scalar results of the last epoch, such as a confusion matrix."""
 
     head: nn.Module
     train_metrics: Metric
@@ -132,54 +140,57 @@ class Task(L.LightningModule, ABC):
         """Return the mean loss of ``batch`` over its labels, and update the metrics of ``stage``."""
 
     def metrics(self, stage: Stage) -> Metric:
-        """Return the metric of ``stage``; its ``compute()`` returns named values."""
+        """Return the metric of ``stage``, whose ``compute()`` returns values by name."""
         metric: Metric = getattr(self, f"{stage}_metrics")
         return metric
 
     def weight(self, batch: Mapping[str, Any]) -> Tensor:
-        """Return (), the number of labels that the mean loss of ``batch`` averages, or the sum of their weights."""
+        """Return the number of labels behind the mean loss of ``batch``, or the sum of their weights; shape ()."""
         labels: Tensor = batch["labels"]
         return (labels != IGNORE_INDEX).sum()
 
     def flops_per_token(self) -> int:
-        """Return the floating-point operations of a training step (forward and backward) per token."""
+        """Return the floating-point operations per token of a training step (forward and backward)."""
         head = sum((6 if p.requires_grad else 4) * p.numel() for p in self.head.parameters())
         return self.backbone.flops_per_token() + head
 
     # --- checkpoints
 
     def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: the arguments of all constructors are saved already, as plain values."""
+        """Do nothing, as the base constructor has saved the arguments of all constructors as plain values."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out frozen weights; add the tokenizer and the micro-batches that wait for an optimizer step."""
+        """Leave out frozen weights; add the tokenizer and the state of gradient accumulation."""
         leave_out_frozen(checkpoint, self, self.frozen_sha256)
         trainer = self._trainer
         checkpoint |= describe_data(None if trainer is None else trainer.datamodule)  # type: ignore[attr-defined]
         checkpoint |= self.gradients.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Return to the last optimizer step, as no checkpoint holds the gradients of waiting micro-batches.
+        """Restore the state after the last optimizer step, and the frozen weights.
+
+        Gradients of accumulated micro-batches are not saved, so training repeats those micro-batches.
 
         Raises:
-            InputError: the optimizer's state is of another kind or of other parameter groups, or the adapters were
-                trained on other weights.
+            InputError: the optimizer or its parameter groups differ from the saved ones, or the adapters were trained
+                on other weights.
         """
         fill_in_frozen(checkpoint, self, self.frozen_sha256, self.init_from)
         reason = why_not_resumed(checkpoint["hyper_parameters"], self.optimizer_config, self.fine_tuning)
         if reason is not None and self.trainer.state.fn == "fit":
             raise InputError(reason)
         self.gradients.load_checkpoint(checkpoint)
+        rename_callback_states(checkpoint.get("callbacks", {}), self.former_names)
 
     # --- one step
 
     @property
     def is_accumulating(self) -> bool:
-        """Whether gradients wait for more micro-batches before the optimizer steps."""
+        """True between the first micro-batch of an optimizer step and the step itself."""
         return len(self.gradients) > 0
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
-        """Return the scaled sum of losses for the backward pass; ``train/loss`` is logged as the mean."""
+        """Return the scaled sum of losses for the backward pass; ``train/loss`` logs the mean."""
         loss, weight = self.step(batch, "train"), self.weight(batch)
         return self.gradients.add(loss, weight, batch.get("ids", []))
 
@@ -194,10 +205,10 @@ class Task(L.LightningModule, ABC):
     # --- the optimizer
 
     def setup(self, stage: str) -> None:
-        """Refuse strategies that are not supported.
+        """Refuse unsupported strategies.
 
         Raises:
-            InputError: the strategy bypasses gradient averaging, or shards matrices that Muon needs whole.
+            InputError: the strategy bypasses gradient averaging, or shards matrices that Muon needs unsharded.
         """
         if stage == "fit":
             check_strategy(self.trainer.strategy, self.optimizer_config)
@@ -205,14 +216,14 @@ class Task(L.LightningModule, ABC):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build the optimizer; ``on_train_batch_start`` sets the learning rate of each step."""
         if not any(parameter.requires_grad for parameter in self.parameters()):
-            raise InputError("model.fine_tuning.freeze leaves no parameter to train. Lower it")
+            raise InputError("model.fine_tuning.freeze leaves no trainable parameter. Lower it")
         lr, n_layer = self.optimizer_config.lr, self.backbone.config.n_layer
         return self.optimizer_config.build(
             self, lambda name: self.fine_tuning.layer(name, n_layer, lr), self.backbone.matrices()
         )
 
     def on_train_start(self) -> None:
-        """Let the settings given now win over the optimizer's saved ones."""
+        """Apply the current optimizer settings, which take precedence over those in the checkpoint."""
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         for group, fresh in zip(optimizer.param_groups, self.configure_optimizers().param_groups, strict=True):
@@ -221,8 +232,8 @@ class Task(L.LightningModule, ABC):
         run_steps = self.trainer.estimated_stepping_batches
         if run_steps == math.inf and self.schedule.needs_end:
             raise InputError(
-                f"schedule.kind={self.schedule.kind} decays until the end of the run, which nothing sets. "
-                "Give schedule.total_steps, trainer.max_steps or trainer.max_epochs"
+                f"model.schedule.kind={self.schedule.kind} decays until the end of the run, but the run has no end. "
+                "Set model.schedule.total_steps, trainer.max_steps or trainer.max_epochs"
             )
         self._run_steps = int(min(run_steps, sys.maxsize))
 
@@ -239,7 +250,7 @@ class Task(L.LightningModule, ABC):
         optimizer: torch.optim.Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Step, and free the gradients, which Lightning would keep through the next forward pass."""
+        """Run the optimizer step and free the gradients, which Lightning would keep through the next forward pass."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         optimizer.zero_grad()
 
@@ -249,18 +260,20 @@ class Task(L.LightningModule, ABC):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Turn the sum of gradients into the mean over the labels of all micro-batches and ranks, and clip it.
+        """Divide the summed gradients by the number of labels of all micro-batches and ranks, then clip them.
 
         Raises:
             RunError: the loss or the gradients are not finite.
         """
-        allowed = self.optimizer_config.max_skipped_steps
-        self.gradients.finish_step(self.trainer, optimizer, gradient_clip_val, gradient_clip_algorithm, allowed)
+        max_skipped_steps = self.optimizer_config.max_skipped_steps
+        self.gradients.finish_step(
+            self.trainer, optimizer, gradient_clip_val, gradient_clip_algorithm, max_skipped_steps
+        )
 
     # --- logging
 
     def on_train_batch_end(self, outputs: Any, batch: Mapping[str, Any], batch_idx: int) -> None:
-        """Every ``log_every_n_steps`` optimizer steps, log the mean over the labels since the last time."""
+        """Log the loss every ``log_every_n_steps`` optimizer steps, as the mean over all labels since the last log."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if self.is_accumulating or self.trainer.global_step % every:
             return
@@ -268,29 +281,29 @@ class Task(L.LightningModule, ABC):
         self.log("train/loss", metric.compute()["loss"], prog_bar=True)
         metric.reset()
         ratio = self.schedule.ratio(self.trainer.global_step - 1, self._run_steps)
-        self.log("train/learning_rate", self.optimizer_config.lr * ratio)
-        self.log("train/gradient_norm", self.gradients.norm)
+        self.log(LEARNING_RATE, self.optimizer_config.lr * ratio)
+        self.log(GRADIENT_NORM, self.gradients.norm)
 
     def on_train_epoch_end(self) -> None:
         """Refuse training data without labels.
 
         Raises:
-            InputError: the whole epoch had no label.
+            InputError: the epoch had no label.
         """
         if self.gradients.labels_seen == 0.0:
-            raise InputError("the training data has no labels, so an epoch changed nothing. Check --data.train")
+            raise InputError("the training data has no labels, so there is nothing to learn. Check --data.train")
         self.gradients.labels_seen = 0.0
 
     def on_validation_epoch_end(self) -> None:
-        """Log every value of the metric as ``val/name``."""
+        """Log every scalar of the metric as ``val/NAME``."""
         self._log_epoch("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log every value of the metric as ``test/name``."""
+        """Log every scalar of the metric as ``test/NAME``."""
         self._log_epoch("test")
 
     def _log_epoch(self, stage: Stage) -> dict[str, Tensor]:
-        """Log the scalars, keep the rest in ``tables`` for callbacks, and return all values."""
+        """Log the metric's scalars, keep its other values in ``tables`` for callbacks, and return all values."""
         metric = self.metrics(stage)
         values: dict[str, Tensor] = metric.compute()
         self.log_dict({f"{stage}/{name}": value for name, value in values.items() if value.ndim == 0})
@@ -299,15 +312,15 @@ class Task(L.LightningModule, ABC):
         return values
 
 
-def in_parts(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-    """Apply ``function`` to ``ROWS_AT_ONCE`` rows at a time, as a long text may have any number of windows."""
+def apply_in_chunks(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+    """Apply ``function`` to chunks of ``EVAL_CHUNK_ROWS`` rows and concatenate the results, to bound memory."""
     return torch.cat(
-        [function(*part) for part in zip(*(torch.split(each, ROWS_AT_ONCE) for each in rows), strict=True)]
+        [function(*chunk) for chunk in zip(*(torch.split(each, EVAL_CHUNK_ROWS) for each in rows), strict=True)]
     )
 
 
 def linear_head(n_embd: int, outputs: int, bias: bool = True) -> nn.Linear:
-    """Return a layer from hidden states to ``outputs`` logits, initialized near 0."""
+    """Return a linear layer from hidden states to ``outputs`` logits, initialized near 0."""
     head = nn.Linear(n_embd, outputs, bias=bias)
     nn.init.normal_(head.weight, std=INIT_STD)
     if bias:

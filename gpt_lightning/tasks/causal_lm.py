@@ -21,7 +21,7 @@ from gpt_lightning.unpack import Unpack
 
 
 class CausalLM(Task):
-    """Causal language modeling (Radford et al. 2018, 2019)."""
+    """Causal language modeling: prediction of the next token (Radford et al. 2018, 2019)."""
 
     batch: ClassVar[type] = LanguageModelingBatch
     huggingface_head: ClassVar[HuggingFaceHead | None] = CAUSAL_LM
@@ -30,7 +30,10 @@ class CausalLM(Task):
         super().__init__(**settings)
         config = self.backbone.config
         if config.attention != "causal":
-            raise InputError("model.backbone.attention: next-token prediction needs causal attention")
+            raise InputError(
+                f"model.backbone.attention={config.attention}: next-token prediction needs causal attention. "
+                "Set model.backbone.attention=causal"
+            )
         num_embeddings = self.backbone.token_embedding.num_embeddings
         self.head = LMHead(config.n_embd, num_embeddings, config.logit_softcap)
         if config.tie_embeddings:
@@ -48,12 +51,12 @@ class CausalLM(Task):
         self.test_metrics = LanguageModelingMetrics()
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """Logits: (B, T) int64 -> (B, T, V)."""
+        """Return the logits, (B, T, V), of token ids, (B, T) int64."""
         logits_BTV: Tensor = self.head(self.backbone(input_ids))
         return logits_BTV
 
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
-        """Mean cross-entropy of the labeled tokens, in nats."""
+        """Return the mean cross-entropy of the labeled tokens, in nats."""
         hidden_BTC = self.backbone(batch["input_ids"], document_ids=batch.get("document_ids"))
         num_labels = self.weight(batch)
         # A micro-batch without labels has loss 0, not 0 / 0.
@@ -62,7 +65,7 @@ class CausalLM(Task):
         return loss
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
-        """For each row that has labels: ``nll``, their sum in nats, ``num_tokens`` and ``num_bytes``."""
+        """Return a record for each row with labels: ``nll`` (sum, in nats), ``num_tokens`` and ``num_bytes``."""
         hidden_BTC = self.backbone(batch["input_ids"], document_ids=batch.get("document_ids"))
         nll_BT = self.head(hidden_BTC, batch["labels"], reduction="none")
         num_tokens = (batch["labels"] != IGNORE_INDEX).sum(1)

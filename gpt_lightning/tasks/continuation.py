@@ -1,4 +1,4 @@
-"""Continuing a prompt with a language model and its tokenizer."""
+"""Continuation of a prompt by a language model and its tokenizer."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,15 +20,15 @@ def continuation(
 ) -> Iterator[str]:
     """Yield the continuation of a prompt in pieces, as it is generated.
 
-    Torch's global random numbers are not touched.
+    The global random state of torch stays unchanged.
 
     Args:
-        task: in ``eval`` mode.
-        tokenizer: the task's.
-        prompt_ids: token ids; none start a new document.
-        max_new_tokens: the largest number of new tokens.
-        sampling: how the next token is drawn.
-        seed: the same seed gives the same text.
+        task: language model in ``eval`` mode.
+        tokenizer: tokenizer of the task.
+        prompt_ids: token ids of the prompt; an empty sequence starts a new document.
+        max_new_tokens: maximum number of new tokens.
+        sampling: temperature, top-k and top-p.
+        seed: random seed; the same seed gives the same text.
     """
     tokens = generate(
         task.backbone,

@@ -1,4 +1,4 @@
-"""The hardest examples of a validation."""
+"""Hardest examples of a validation epoch, as Markdown."""
 
 import heapq
 import itertools
@@ -11,35 +11,39 @@ _MARKS: Final = str.maketrans(
 
 
 class HardestExamples:
-    """Keeps the ``size`` worst of any number of errors, each as a piece of Markdown."""
+    """Bounded collection of the most severe errors, each a piece of Markdown.
+
+    Args:
+        size: maximum number of errors to keep.
+    """
 
     def __init__(self, size: int = 20) -> None:
         self.size = size
         self._heap: list[tuple[float, int, str]] = []
-        self._counter = itertools.count()  # between equals the first stays, and no texts are compared
+        self._counter = itertools.count()  # breaks ties: the earlier error stays, and texts are never compared
 
-    def add(self, badness: float, text: Callable[[], str]) -> None:
-        """Add an error; ``text`` is called only if it is among the worst so far."""
+    def add(self, severity: float, text: Callable[[], str]) -> None:
+        """Add an error; ``text`` is called only if the error is kept."""
         if len(self._heap) < self.size:
-            heapq.heappush(self._heap, (badness, -next(self._counter), text()))
-        elif badness > self._heap[0][0]:
-            heapq.heapreplace(self._heap, (badness, -next(self._counter), text()))
+            heapq.heappush(self._heap, (severity, -next(self._counter), text()))
+        elif severity > self._heap[0][0]:
+            heapq.heapreplace(self._heap, (severity, -next(self._counter), text()))
 
     def texts(self) -> list[str]:
-        """All that are kept, the worst first."""
+        """Return the texts of all kept errors, the most severe first."""
         return [text for _, _, text in sorted(self._heap, reverse=True)]
 
     def reset(self) -> None:
-        """Forget all."""
+        """Remove all errors."""
         self._heap.clear()
 
 
 def shorten(text: str, characters: int = 600) -> str:
-    """Text without its middle, if it is long."""
+    """Return ``text``, its middle replaced by an ellipsis if it exceeds ``characters``."""
     half = characters // 2
     return text if len(text) <= characters else f"{text[:half]} … {text[-half:]}"
 
 
 def escape(text: str) -> str:
-    """Text as it is, in Markdown: nothing in it formats, links or ends the line."""
+    """Return ``text`` with Markdown and HTML escaped, on one line."""
     return " ".join(text.translate(_MARKS).split())

@@ -1,4 +1,4 @@
-"""Exporting a task and its tokenizer as a model folder, or its adapters in peft's format."""
+"""Export of a task and its tokenizer as a model folder, or of its LoRA adapters in peft's format."""
 
 import json
 from collections.abc import Sequence
@@ -18,25 +18,25 @@ from gpt_lightning.tasks.load import find_checkpoint, load_task, read_checkpoint
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_KEPT: Final = ("config.yaml", "metrics.json")
-"""Files of a run that stay with the model."""
+_RUN_FILES: Final = ("config.yaml", "metrics.json")
+"""Files of a run that are copied into the model folder."""
 
 
 def export_task(task: Task, tokenizer: Tokenizer, source: Path, folder: Path, dtype: str = "float32") -> str | None:
     """Write a model folder: weights as safetensors, configuration, tokenizer and a model card.
 
     Args:
-        task: with its weights; adapters are merged.
-        tokenizer: the task's.
-        source: the checkpoint or model folder that the task comes from, for its configuration and metrics.
-        folder: a new folder, or an empty one.
-        dtype: of the weights: float32, bfloat16 or float16.
+        task: task with its weights, adapters merged.
+        tokenizer: tokenizer of the task.
+        source: checkpoint or model folder of the task; its run's configuration and metrics are copied.
+        folder: new or empty folder.
+        dtype: data type of the weights: float32, bfloat16 or float16.
 
     Returns:
-        Why Hugging Face's classes cannot read the folder, or None if they can.
+        The reason why Hugging Face's classes cannot read the folder, or None if they can.
 
     Raises:
-        InputError: the folder holds a model, or cannot be written.
+        InputError: the folder already holds a model, or cannot be written.
     """
     torch_dtype = dtype_of(dtype)
     make_folder(folder)
@@ -47,9 +47,9 @@ def export_task(task: Task, tokenizer: Tokenizer, source: Path, folder: Path, dt
     if isinstance(task, CausalLM):
         write_json(folder / "generation_config.json", ids)
     run = source.parent.parent if source.is_file() else source
-    for kept in _KEPT:
-        if (run / kept).is_file():
-            (folder / kept).write_bytes((run / kept).read_bytes())
+    for name in _RUN_FILES:
+        if (run / name).is_file():
+            (folder / name).write_bytes((run / name).read_bytes())
     (folder / "README.md").write_text(_model_card(task, run, reason), encoding="utf-8")
     return reason
 
@@ -64,29 +64,30 @@ def export_adapter(
     """Write the adapters of a checkpoint in peft's format.
 
     Args:
-        path: the checkpoint.
-        folder: a new folder, or an empty one.
-        init_from: where the weights are that the adapters were trained on, if they have moved.
-        dtype: of the adapters: float32, bfloat16 or float16.
-        allow_import: packages of the user's own that the task's class may come from.
+        path: checkpoint with adapters.
+        folder: new or empty folder.
+        init_from: new location of the base model, if it has moved.
+        dtype: data type of the adapters: float32, bfloat16 or float16.
+        allow_import: packages of the user that the task's class may be imported from.
 
     Returns:
-        The task with its adapters merged, and the name of the model that they need.
+        The task with its adapters merged, and the name of the base model.
 
     Raises:
-        InputError: there are no adapters, their base is not a model folder, or Hugging Face has no such model.
+        InputError: the checkpoint has no adapters, their base is not a model folder, or Hugging Face has no
+            corresponding model.
     """
     torch_dtype, checkpoint = dtype_of(dtype), read_checkpoint(path, allow_import)
     hparams = checkpoint["hyper_parameters"]
     if "init_from" not in hparams:
-        raise InputError(f"{path}: has no adapters, or they are merged. Leave --adapter out to write the whole model")
-    task, tokenizer = load_task(path, init_from, allow_import)  # refuses a base with another digest
+        raise InputError(f"{path}: has no adapters, or they are merged. Leave out --adapter to export the whole model")
+    task, tokenizer = load_task(path, init_from, allow_import)  # refuses a base with different weights
     name = init_from or hparams["init_from"]
     base = find_checkpoint(name)
     if not base.is_dir():
         raise InputError(
-            f"{name} is a run, and peft needs a model folder. Write one with gpt-lightning export {name} BASE and give "
-            "--init_from BASE, or leave --adapter out"
+            f"the base model {name} is a run, but peft needs a model folder. Write one with gpt-lightning export "
+            f"{name} BASE and add --init_from BASE, or leave out --adapter"
         )
     pretrained, name = huggingface.read_config(base), name.removeprefix("hub:")
     check_adapter(folder, task.backbone.config, task.huggingface_head, hparams, pretrained)
@@ -98,10 +99,10 @@ def export_adapter(
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """Return the dtype called ``name``.
+    """Return the torch dtype called ``name``.
 
     Raises:
-        InputError: it is not one that weights are written in.
+        InputError: weights cannot be exported in this dtype.
     """
     if name not in _DTYPES:
         raise InputError(f"--dtype {name}: choose one of {', '.join(_DTYPES)}")
@@ -111,12 +112,12 @@ def dtype_of(name: str) -> torch.dtype:
 def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     """Return the ids of the tokens that start, end and pad texts.
 
-    They are the end-of-text token, unless the tokenizer's configuration names others: the tokenizers of this package
-    have no other special token, and texts start with it too.
+    The end-of-text token has all three roles unless the tokenizer's configuration names other tokens. It is the only
+    special token of the tokenizers that this package builds.
     """
     end, known = tokenizer.end_of_text_id, tokenizer.config
     named = {"bos_token_id": known.bos_token, "eos_token_id": None, "pad_token_id": known.pad_token}
-    return {key: end if name is None else tokenizer.id_of(name, end) for key, name in named.items()}
+    return {key: end if name is None else tokenizer.token_id(name, end) for key, name in named.items()}
 
 
 def _tokenizer_config(tokenizer: Tokenizer, ids: dict[str, int], block_size: int) -> dict[str, Any]:
@@ -124,13 +125,13 @@ def _tokenizer_config(tokenizer: Tokenizer, ids: dict[str, int], block_size: int
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": block_size,
         "padding_side": "right",
-        **tokenizer.config.said(),
+        **tokenizer.config.to_dict(),
         **{key.removesuffix("_id"): tokenizer.token(number) for key, number in ids.items()},
     }
 
 
 def _model_card(task: Task, run: Path, reason: str | None) -> str:
-    """Return the model card: what the model is, its metrics, how it was trained and how to use it."""
+    """Return the model card: size, usage, metrics and training configuration."""
     name = type(task).__name__
     lines = [
         f"# {name}",
@@ -139,12 +140,12 @@ def _model_card(task: Task, run: Path, reason: str | None) -> str:
         "",
     ]
     if reason is not None:
-        lines += [f"Hugging Face's classes have no such model: {reason}.", ""]
+        lines += [f"Hugging Face's classes cannot load this model: {reason}.", ""]
     command = "generate DIR --prompt TEXT" if isinstance(task, CausalLM) else "predict --model DIR --input rows.jsonl"
     lines += ["```sh", f"gpt-lightning {command}", "```", ""]
     if (run / "metrics.json").is_file():
         measured = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-        lines += [f"## Measured on {measured['data']}", "", "| metric | value |", "|---|---:|"]
+        lines += [f"## Results on {measured['data']}", "", "| metric | value |", "|---|---:|"]
         lines += [f"| {key} | {value:.4f} |" for key, value in measured["metrics"].items() if value is not None]
         lines.append("")
     if (run / "config.yaml").is_file():
@@ -153,7 +154,7 @@ def _model_card(task: Task, run: Path, reason: str | None) -> str:
 
 
 def _adapter_card(task: Task, tokenizer: Tokenizer, base: str) -> str:
-    """Return the model card of adapters: the model that they need and how to load both."""
+    """Return the model card of adapters: their base model, and code that loads both."""
     name, options, head = type(task).__name__, f'"{base}"', task.huggingface_head
     assert head is not None
     labels: list[str] | None = task.hparams.get("labels")
@@ -162,9 +163,9 @@ def _adapter_card(task: Task, tokenizer: Tokenizer, base: str) -> str:
     if head.needs_pad_token_id:
         options += f", pad_token_id={special_ids(tokenizer)['pad_token_id']}"
     lines = [
-        f"# Adapters: {name}",
+        f"# LoRA adapters: {name}",
         "",
-        f"Trained with gpt-lightning on {base}, whose weights they need.",
+        f"Trained with gpt-lightning. They need the base model {base}.",
         "",
         "```python",
         "import peft",

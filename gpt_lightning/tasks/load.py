@@ -1,4 +1,4 @@
-"""Loading a task from a checkpoint or a model folder, and finding its class."""
+"""Loading of a task from a checkpoint or a model folder, and the search for its class."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from gpt_lightning.checkpoints.read import find_base, find_checkpoint, first_lin
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.named_classes import import_named, is_allowed, is_ours
+from gpt_lightning.status import status
 from gpt_lightning.tasks.base import Task
 from gpt_lightning.tasks.plain_values import fits
 from gpt_lightning.tasks.restore import build_task, restore_task
@@ -17,31 +18,31 @@ from gpt_lightning.tasks.saving import argument_types, class_path
 from gpt_lightning.tokenizers.build import load_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["find_checkpoint", "load_task", "read_checkpoint", "task_class", "task_of"]
+__all__ = ["find_checkpoint", "load_task", "read_checkpoint", "task_class", "task_from_checkpoint"]
 
 
 def task_class(name: object, allow_import: Sequence[str] = ()) -> type[Task]:
-    """Return the class that a checkpoint names.
+    """Return the task class that a checkpoint names.
 
     A class of this package, or one that the program has already imported, needs no permission. Any other module is
     imported only if it belongs to a package that the user allows.
 
     Args:
-        name: its dotted path, or in checkpoints of version 0.1 the bare name of a class of this package.
+        name: dotted path of the class. Checkpoints of version 0.1 hold the bare name of a class of this package.
         allow_import: packages that may be imported.
 
     Raises:
-        InputError: it is not a task, or its package is not allowed.
+        InputError: the class is not a task, or its package is not allowed.
     """
     if isinstance(allow_import, str):
-        raise InputError(f"allow_import={allow_import!r} must be a list of packages")
+        raise InputError(f"allow_import={allow_import!r} must be a list of packages, such as [{allow_import!r}]")
     if not isinstance(name, str):
-        raise InputError(f"the checkpoint names no task, but {name!r}")
+        raise InputError(f"the name of the checkpoint's task is {name!r}, not a string. Use another checkpoint")
     if is_ours(name):
         attribute = name.rpartition(".")[2]
         ours = getattr(tasks, attribute, None)
         if not (isinstance(ours, type) and issubclass(ours, Task)) or ours is Task:
-            raise InputError(f"this version of gpt-lightning has no task {attribute}")
+            raise InputError(f"this version of gpt-lightning has no task {attribute!r}. Install the one that wrote it")
         return ours
     known = {class_path(each): each for each in _subclasses(Task)}  # type: ignore[type-abstract]
     if name in known:
@@ -64,7 +65,9 @@ def _subclasses(base: type[Task]) -> Iterator[type[Task]]:
 
 
 def read_checkpoint(path: Path, allow_import: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what a checkpoint or a model folder holds, once its task is known; see ``checkpoints.read``.
+    """Return the content of a checkpoint or a model folder, after checking its task and hyper-parameters.
+
+    See ``checkpoints.read.read_checkpoint`` for the format.
 
     Raises:
         InputError: it is damaged, its task is unknown or not allowed, or a hyper-parameter does not fit the task.
@@ -76,7 +79,7 @@ def read_checkpoint(path: Path, allow_import: Sequence[str] = ()) -> dict[str, A
             checkpoint["tokenizer"] = load_tokenizer(str(path), key="its tokenizer").to_json()
             found = _task_in_folder(huggingface.read_config(path), allow_import)
             if found is None:
-                return checkpoint  # a backbone alone
+                return checkpoint  # a backbone without a head
         else:
             found = task_class(hparams.get("task"), allow_import)
     except InputError as error:
@@ -85,15 +88,18 @@ def read_checkpoint(path: Path, allow_import: Sequence[str] = ()) -> dict[str, A
     types = argument_types(found)
     for name, value in hparams.items():
         if name != "task" and not (name in types and fits(value, types[name])):
-            raise InputError(f"{path}: its hyper-parameter {name!r} does not belong to {hparams['task']}")
+            raise InputError(
+                f"{path}: the hyper-parameter {name!r} does not fit the constructor of {hparams['task']}. "
+                "Use the version that wrote the checkpoint, or another checkpoint"
+            )
     return checkpoint
 
 
 def _task_in_folder(pretrained: huggingface.Pretrained, allow_import: Sequence[str]) -> type[Task] | None:
-    """Return the class of the task in a model folder; None for a backbone alone.
+    """Return the class of the task in a model folder, or None for a backbone without a head.
 
     Raises:
-        InputError: the class is unknown or not allowed, or has another head than the folder's ``config.json`` names.
+        InputError: the class is unknown or not allowed, or its head is not the one in the folder's ``config.json``.
     """
     family, head = pretrained.family, pretrained.head
     if pretrained.task is None and head is None:
@@ -104,44 +110,55 @@ def _task_in_folder(pretrained: huggingface.Pretrained, allow_import: Sequence[s
     task = task_class(pretrained.task, allow_import)
     if family is not None and task.huggingface_head is not head:
         raise InputError(
-            f"config.json names a {family.architecture(head)}, gpt_lightning.json a {pretrained.task}; "
-            "delete gpt_lightning.json if another program has changed the folder"
+            f"config.json names a {family.architecture(head)}, but gpt_lightning.json names a {pretrained.task}. "
+            "If another program changed the folder, delete gpt_lightning.json"
         )
     return task
 
 
 def load_task(path: Path, init_from: str | None = None, allow_import: Sequence[str] = ()) -> tuple[Task, Tokenizer]:
-    """Load the task of a checkpoint, in ``eval`` mode, and its tokenizer.
+    """Load a task, in ``eval`` mode, and its tokenizer.
 
     Args:
-        path: a checkpoint or a model folder, from ``find_checkpoint``.
-        init_from: where the weights are that its adapters were trained on, if they have moved.
-        allow_import: packages of the user's own that it may name its task from.
+        path: checkpoint or model folder, from ``find_checkpoint``.
+        init_from: new location of the model that its adapters were trained on, if it has moved.
+        allow_import: packages of the user that the task's class may be imported from.
 
     Raises:
-        InputError: it is damaged or unknown, or the weights of its adapters are gone or differ.
+        InputError: it is damaged, its task is unknown, or the base model of its adapters is missing or differs.
     """
-    return task_of(path, read_checkpoint(path, allow_import), init_from, allow_import)
+    with status(f"Loading {path}"):
+        return task_from_checkpoint(path, read_checkpoint(path, allow_import), init_from, allow_import)
 
 
-def task_of(
+def task_from_checkpoint(
     path: Path, checkpoint: dict[str, Any], init_from: str | None = None, allow_import: Sequence[str] = ()
 ) -> tuple[Task, Tokenizer]:
-    """Build the task in the checkpoint or model folder ``path`` from what ``read_checkpoint`` has read.
+    """Build the task and its tokenizer from the content of the checkpoint or model folder ``path``.
 
-    Arguments and errors as in ``load_task``.
+    Args:
+        path: checkpoint or model folder.
+        checkpoint: its content, from ``read_checkpoint``.
+        init_from: as in ``load_task``.
+        allow_import: as in ``load_task``.
+
+    Raises:
+        InputError: as in ``load_task``.
     """
     if "tokenizer" not in checkpoint:
-        raise InputError(f"{path}: holds no tokenizer: its data module had none that this project knows")
+        raise InputError(
+            f"{path}: holds no tokenizer, because its data module had no gpt_lightning Tokenizer. "
+            "Load its weights with CausalLM(init_from=...) or another task"
+        )
     hparams, tokenizer = checkpoint["hyper_parameters"], Tokenizer.from_json(checkpoint["tokenizer"])
     if "task" not in hparams:
-        raise InputError(f"{path}: holds a backbone without a head. Start from it with --model.init_from")
+        raise InputError(f"{path}: holds a backbone without a head. Fine-tune it with --model.init_from")
     if "init_from" in hparams:
         base = init_from or hparams["init_from"]
-        find_base(path, base, "say where with --init_from")
+        find_base(path, base, "give its new location with --init_from")
         checkpoint["hyper_parameters"] = hparams = hparams | {"init_from": base}
     elif init_from is not None:
-        raise InputError(f"--init_from={init_from}: {path} holds all of its weights. Leave the option out")
+        raise InputError(f"--init_from={init_from}: {path} holds all of its weights. Leave out the option")
     found = task_class(hparams["task"], allow_import)
     try:
         if path.is_dir():
@@ -150,8 +167,13 @@ def task_of(
         else:
             task = restore_task(found, checkpoint)
     except (TypeError, KeyError, AttributeError, RuntimeError) as error:
-        raise InputError(f"{path}: its weights do not fit its hyper-parameters: {first_line(error)}") from None
+        raise InputError(
+            f"{path}: the weights do not fit the hyper-parameters ({first_line(error)}). Use another checkpoint"
+        ) from None
     embeddings = task.backbone.config.vocab_size
     if embeddings is not None and tokenizer.vocab_size > embeddings:
-        raise InputError(f"{path}: its tokenizer has {tokenizer.vocab_size} ids, its embedding {embeddings} rows")
+        raise InputError(
+            f"{path}: the tokenizer has {tokenizer.vocab_size} ids, but the embedding has only {embeddings} rows. "
+            "Use the tokenizer that the model was trained with"
+        )
     return task.eval(), tokenizer

@@ -1,7 +1,8 @@
 """Gradients of the mean loss over all labels of an optimizer step.
 
-Micro-batches and ranks may hold different numbers of labels, and the last window of an epoch may be shorter. So every
-micro-batch sends back the *sum* of its losses, and the sum of gradients is divided once by the number of labels.
+Micro-batches and ranks may hold different numbers of labels, and the last step of an epoch may have fewer
+micro-batches. Therefore each micro-batch backpropagates the *sum* of its losses, and the accumulated gradients are
+divided once by the total number of labels.
 """
 
 import math
@@ -19,15 +20,15 @@ from torch.distributed.tensor import DTensor
 from gpt_lightning.errors import RunError
 
 LOSS_SCALE: Final = 1.0 / 1024.0
-"""Factor of the sums of losses in the backward pass, so that float16 holds them; a power of two loses no bits."""
+"""Factor on the loss sums in the backward pass, which keeps them in float16's range; a power of two loses no bits."""
 
 
 class MeanGradients:
-    """Accumulates micro-batches and turns their gradients into those of the mean.
+    """Gradient accumulation with the mean taken over labels instead of micro-batches.
 
     Attributes:
-        norm: (), the Euclidean norm of the last step's gradients, before clipping.
-        labels_seen: labels of this epoch, over all ranks.
+        norm: Euclidean norm of the last step's gradients before clipping; shape ().
+        labels_seen: number of labels of this epoch, over all ranks.
     """
 
     def __init__(self) -> None:
@@ -38,19 +39,16 @@ class MeanGradients:
         self._ids: list[list[str]] = []
 
     def __len__(self) -> int:
-        """Return the number of micro-batches that wait for the optimizer step."""
+        """Return the number of micro-batches since the last optimizer step."""
         return len(self._ids)
 
     def add(self, loss: Tensor, weight: Tensor, ids: list[str]) -> Tensor:
-        """Add a micro-batch.
+        """Add a micro-batch and return its scaled sum of losses, for the backward pass.
 
         Args:
-            loss: (), the mean over its labels.
-            weight: (), the number of its labels, or the sum of their weights.
-            ids: the names of its rows.
-
-        Returns:
-            (), the scaled sum of losses, for the backward pass.
+            loss: (), mean over its labels.
+            weight: (), number of its labels, or the sum of their weights.
+            ids: names of its rows, for messages.
         """
         mean = loss.detach().float()
         # Ignore micro-batches without labels, even if their mean is NaN.
@@ -67,39 +65,42 @@ class MeanGradients:
         clip_algorithm: str | None,
         max_skipped_steps: int,
     ) -> None:
-        """Turn the sum of gradients into the mean over the labels of all micro-batches and ranks, and clip it.
+        """Divide the summed gradients by the number of labels of all micro-batches and ranks, then clip them.
+
+        A step whose loss or gradients are not finite is skipped: its gradients are set to None.
 
         Args:
-            trainer: the trainer, for its strategy and precision.
-            optimizer: the optimizer that is about to step.
-            clip_val: the largest norm (or, by value, entry) of the mean; None or 0 clips nothing.
-            clip_algorithm: ``value`` clips entries, anything else the norm.
-            max_skipped_steps: steps of a run that may be skipped because their loss or gradients are not finite.
+            trainer: trainer, for its strategy and precision.
+            optimizer: optimizer that is about to step.
+            clip_val: maximum norm of the mean gradient, or maximum absolute value of its entries; None or 0 disables
+                clipping.
+            clip_algorithm: ``value`` clips entries; anything else clips the norm.
+            max_skipped_steps: number of steps per run that may be skipped.
 
         Raises:
-            RunError: the loss or the gradients are not finite, more often than ``max_skipped_steps`` allows.
+            RunError: more than ``max_skipped_steps`` steps had a loss or gradients that are not finite.
         """
         precision, fused = trainer.precision_plugin, getattr(optimizer, "_step_supports_amp_scaling", False)
         if fused and isinstance(precision, MixedPrecision) and precision.scaler is not None:
-            # Lightning leaves float16's loss scale to a fused optimizer's step, which comes after clipping.
+            # A fused optimizer removes float16's loss scale in its step. Clipping comes earlier, so do it here.
             precision.scaler.unscale_(optimizer)
         total, ids = self._take()
         weight, loss = trainer.strategy.reduce(total, reduce_op="sum").unbind()
-        # Lightning divided by the micro-batches of a step, DDP by the ranks.
-        divided_by = trainer.accumulate_grad_batches * trainer.world_size
-        # Without a single label the gradients are 0 and stay 0.
-        to_mean = torch.where(weight > 0.0, divided_by / (weight * LOSS_SCALE), 0.0)
+        # Lightning has divided by the number of micro-batches, and DDP by the number of ranks.
+        divisor = trainer.accumulate_grad_batches * trainer.world_size
+        # Without labels the gradients are 0, and this avoids 0 / 0.
+        to_mean = torch.where(weight > 0.0, divisor / (weight * LOSS_SCALE), 0.0)
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         gradients = [p.grad for p in parameters]
         norm = gradient_norm(gradients, trainer.strategy) * to_mean
-        # With a loss scale, gradients overflow now and then, and the scaler skips such steps itself.
-        scaled = isinstance(precision, MixedPrecision) and precision.scaler is not None
-        finite, labels = torch.stack((loss if scaled else loss + norm, weight)).tolist()
-        if not math.isfinite(finite):
+        # With a gradient scaler, gradients overflow occasionally, and the scaler skips such steps itself.
+        has_scaler = isinstance(precision, MixedPrecision) and precision.scaler is not None
+        checked, labels = torch.stack((loss if has_scaler else loss + norm, weight)).tolist()
+        if not math.isfinite(checked):
             step = f"step {trainer.global_step + 1}: the loss is {float(loss):g}, the gradient norm {float(norm):g}"
             others = f", and those of {trainer.world_size - 1} other devices" if trainer.world_size > 1 else ""
-            what = f"{step}; the rows: {', '.join(ids)}{others}"
-            self._count_skipped(what, max_skipped_steps, trainer.is_global_zero)
+            description = f"{step}; rows: {', '.join(ids)}{others}"
+            self._count_skipped(description, max_skipped_steps, trainer.is_global_zero)
             self.norm = norm
             for parameter in parameters:
                 parameter.grad = None  # the optimizer ignores parameters without a gradient
@@ -113,7 +114,7 @@ class MeanGradients:
         self.norm = norm
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint must hold; gradients of waiting micro-batches are lost, so they are counted."""
+        """Return the state for a checkpoint, with the number of micro-batches whose gradients are not saved."""
         return {
             "waiting_batches": len(self),
             "skipped_steps": self._skipped_steps,
@@ -121,7 +122,7 @@ class MeanGradients:
         }
 
     def load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Return to the last optimizer step: subtract waiting micro-batches from the progress in ``checkpoint``."""
+        """Restore the state, and subtract unfinished micro-batches from the progress so that training repeats them."""
         self._skipped_steps = checkpoint.get("skipped_steps", 0)
         self.labels_seen = checkpoint.get("labels_seen", 0.0)
         waiting = checkpoint.get("waiting_batches", 0)
@@ -133,30 +134,31 @@ class MeanGradients:
                 counts[name] -= waiting
 
     def _take(self) -> tuple[Tensor, list[str]]:
-        """Return (2,), this rank's labels and the sum of their losses, and the rows' names, and start a new step."""
-        assert self._total is not None, "a step without a micro-batch"
+        """Return the label count and the loss sum, (2,), and the row names of this rank, then start a new step."""
+        assert self._total is not None, "finish_step before any micro-batch"
         total, ids = self._total, [name for batch in self._ids for name in batch]
         self._total, self._ids = None, []
         return total, ids
 
-    def _count_skipped(self, what: str, allowed: int, is_global_zero: bool) -> None:
-        """Count a step that is skipped, and print it.
+    def _count_skipped(self, description: str, max_skipped_steps: int, is_global_zero: bool) -> None:
+        """Count a skipped step and print its description.
 
         Raises:
-            RunError: more steps than ``allowed`` were skipped.
+            RunError: more than ``max_skipped_steps`` steps were skipped.
         """
         self._skipped_steps += 1
-        if self._skipped_steps > allowed:
+        if self._skipped_steps > max_skipped_steps:
             raise RunError(
-                f"{what}. No checkpoint holds such a number. Check these rows, lower model.optimizer.lr, or allow the "
-                f"run to skip steps with model.optimizer.max_skipped_steps (now {allowed})"
+                f"{description}. All saved checkpoints are finite. Check these rows, lower model.optimizer.lr, or let "
+                f"the run skip such steps with model.optimizer.max_skipped_steps (now {max_skipped_steps})"
             )
         if is_global_zero:
-            print(f"skipped {what} ({self._skipped_steps} of at most {allowed})", file=sys.stderr, flush=True)
+            count = f"{self._skipped_steps} of at most {max_skipped_steps}"
+            print(f"skipped {description} ({count})", file=sys.stderr, flush=True)
 
 
 def gradient_norm(gradients: Iterable[Tensor], strategy: Strategy) -> Tensor:
-    """Return the Euclidean norm of all gradients, also where each rank holds a part of them."""
+    """Return the Euclidean norm of all gradients, including those that are sharded over ranks."""
     norm = nn.utils.get_total_norm(gradients)
     if isinstance(norm, DTensor):  # ModelParallelStrategy
         return norm.full_tensor()

@@ -1,19 +1,23 @@
-"""Plain values, which checkpoints hold: numbers, strings, None, and lists and dicts of them."""
+"""Plain values, the only ones in a checkpoint's hyper-parameters: numbers, strings, None, lists and dicts."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
-_LOOKED_UP: Final = frozenset({"class_path", "_class_path", "init_args", "dict_kwargs"})
-"""Keys of a mapping that a parser would import something for."""
+_IMPORT_KEYS: Final = frozenset({"class_path", "_class_path", "init_args", "dict_kwargs"})
+"""Keys of a mapping that make jsonargparse import a class."""
 
 
 def to_plain(value: Any, where: str) -> Any:
-    """Return a constructor's argument as a plain value of exactly Python's own types.
+    """Return a constructor's argument converted to a plain value of built-in types.
+
+    Args:
+        value: argument.
+        where: name of the argument, for the error.
 
     Raises:
-        TypeError: a checkpoint cannot hold it.
+        TypeError: the value has a type that a checkpoint cannot hold.
     """
     if is_dataclass(value) and not isinstance(value, type):
         return to_plain(asdict(value), where)
@@ -23,20 +27,20 @@ def to_plain(value: Any, where: str) -> Any:
         return [to_plain(each, where) for each in value]
     if value is None or isinstance(value, bool):
         return value
-    for kind in (int, float, str):  # NumPy's scalars are subclasses, which no checkpoint can be read with
+    for kind in (int, float, str):  # converts NumPy scalars, which a safe checkpoint reader refuses
         if isinstance(value, kind):
             return kind(value)
     raise TypeError(
-        f"{where} is a {type(value).__name__}, which a checkpoint cannot hold: take numbers, strings, lists, dicts "
-        "with strings as keys, or a dataclass of these, and build the object from them in the constructor"
+        f"{where} is a {type(value).__name__}, which a checkpoint cannot hold. Accept numbers, strings, lists, dicts "
+        "with string keys, or a dataclass of these, and build the object from them in the constructor"
     )
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Return whether a value from a checkpoint is plain and of the kind of a type hint.
+    """Return True if a value from a checkpoint is plain and safe to parse as the type of ``hint``.
 
-    A parser would import a mapping with a class path, and open the file that a string names in the place of a
-    configuration or a list.
+    jsonargparse would import the class that a mapping names in ``class_path``. Where it expects a dataclass or a list,
+    it would open the file that a string names. Such values do not fit.
     """
     if not _is_plain(value):
         return False
@@ -49,7 +53,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def dataclass_of(hint: Any) -> Any:
-    """Return the dataclass in a type hint, such as ``Pool`` in ``Pool | None``; None if there is none."""
+    """Return the dataclass in a type hint, such as ``LoRA`` in ``LoRA | None``, or None if there is none."""
     return next((part for part in _parts(hint) if is_dataclass(part)), None)
 
 
@@ -59,7 +63,7 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
-        return not _LOOKED_UP & set(value) and all(map(_is_plain, _keys_and_values(value)))
+        return not _IMPORT_KEYS & set(value) and all(map(_is_plain, _keys_and_values(value)))
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return value is None or type(value) in (bool, int, float, str)

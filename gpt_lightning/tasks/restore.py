@@ -1,4 +1,4 @@
-"""Building a task from the hyper-parameters and weights of a checkpoint."""
+"""Construction of a task from the hyper-parameters and weights of a checkpoint."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -12,9 +12,9 @@ T = TypeVar("T", bound=Task)
 
 
 def build_task(task_class: type[T], hyper_parameters: Mapping[str, Any]) -> T:
-    """Build the task that hyper-parameters describe, with the weights of ``init_from`` or random ones."""
+    """Build the task that hyper-parameters describe, with the weights of ``init_from`` or random weights."""
     types, accepted = argument_types(task_class), accepted_arguments(task_class)
-    # A class that fixes the backbone in its constructor may still ask for the number of ids.
+    # A constructor without an argument ``backbone`` may still need ``vocab_size``, which was saved in the backbone.
     values = {"vocab_size": hyper_parameters["backbone"]["vocab_size"]} if "backbone" not in accepted else {}
     arguments = {
         name: kind(**value) if isinstance(value, dict) and (kind := dataclass_of(types.get(name))) else value
@@ -25,13 +25,13 @@ def build_task(task_class: type[T], hyper_parameters: Mapping[str, Any]) -> T:
 
 
 def restore_task(task_class: type[T], checkpoint: Mapping[str, Any]) -> T:
-    """Build the task that a checkpoint holds, with its weights; adapters are merged into them.
+    """Build the task of a checkpoint with its weights, adapters merged.
 
     Raises:
-        InputError: the weights that its adapters were trained on are gone, or differ.
+        InputError: the base model of its adapters is missing, or differs from the one they were trained on.
     """
     hparams, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
-    lora = LoRA.of(hparams)
+    lora = LoRA.from_hparams(hparams)
     task = build_task(task_class, {name: value for name, value in hparams.items() if name != "lora"})
     if lora.r:
         saved = checkpoint.get("frozen_sha256", {})

@@ -1,7 +1,7 @@
-"""Hyper-parameters of a task as plain values, with the path of its class.
+"""Content of a task's checkpoint: hyper-parameters as plain values, class paths, the tokenizer, trained weights.
 
-A checkpoint is read without pickle, so hyper-parameters are numbers, strings, lists and dicts. They come from the
-signatures of the constructors, through Lightning's own collection of arguments.
+Checkpoints are read without pickle, so hyper-parameters are numbers, strings, lists and dicts. Lightning collects
+them from the arguments of the constructors.
 """
 
 import inspect
@@ -23,10 +23,10 @@ from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
 def class_path(cls: type) -> str:
-    """Return the dotted name by which a checkpoint names a class: the shortest that leads to it.
+    """Return the shortest dotted path of a class, by which checkpoints name it.
 
-    ``gpt_lightning.CausalLM`` stays true when the file that defines the class is renamed. A class of the program
-    that runs is named after its file: ``__main__`` is another module tomorrow.
+    The shortest path, such as ``gpt_lightning.CausalLM``, remains valid when the defining file is renamed. A class of
+    the running script is named after the script's file, because ``__main__`` is another module in the next run.
     """
     module = cls.__module__
     if module == "__main__":
@@ -43,68 +43,68 @@ def constructor_arguments(task: LightningModule, frame: FrameType) -> dict[str, 
     """Return the arguments of a task's constructors, by name.
 
     Args:
-        task: the task.
-        frame: of the base class's constructor.
+        task: task under construction.
+        frame: stack frame of the base class's constructor.
 
     Raises:
-        TypeError: a constructor was not reached through ``super().__init__(...)``, so its arguments are unknown.
+        TypeError: a subclass did not call ``super().__init__(...)``, so its arguments are unknown.
     """
-    # Constructors of other modules, inside of which the task is built, are not instances of its class.
+    # ``classes`` excludes the constructors of other modules that build this task inside themselves.
     collected = collect_init_args(frame, [], classes=(type(task),))
     arguments = {name: value for each in collected for name, value in each.items()}
-    if missing := own_arguments(type(task)) - set(arguments):
+    if missing := declared_arguments(type(task)) - set(arguments):
         raise TypeError(
-            f"{type(task).__name__}: the arguments {', '.join(sorted(missing))} would be in no checkpoint. "
-            "Call the base class's constructor by super().__init__(**settings)"
+            f"{type(task).__name__}: checkpoints would not contain the arguments {', '.join(sorted(missing))}. "
+            "Call the constructor of the base class as super().__init__(**settings)"
         )
     return arguments
 
 
-def own_arguments(task_class: type) -> set[str]:
-    """Return the names of the arguments that a class's constructor declares itself."""
+def declared_arguments(task_class: type) -> set[str]:
+    """Return the names of the arguments that a class's own constructor declares, without ``**kwargs``."""
     parameters = list(inspect.signature(vars(task_class).get("__init__", object.__init__)).parameters.values())
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {parameter.name for parameter in parameters[1:] if parameter.kind not in variable}
 
 
 def accepted_arguments(task_class: type) -> set[str]:
-    """Return the names of the arguments that a class's constructor takes, also those that it relays to its base.
+    """Return the names of all arguments that a class's constructor accepts, including those of its base classes.
 
-    jsonargparse follows ``super().__init__(**settings)``, so the names are those of the command line.
+    jsonargparse resolves ``super().__init__(**settings)``, so these are the names of the command-line options.
     """
     return set(vars(arguments_of(task_class).get_defaults(skip_validation=True)))
 
 
 def arguments_of(owner: type, key: str | None = None) -> ArgumentParser:
-    """Return a parser of the arguments that a class's constructor takes, below ``key`` if there is one."""
+    """Return a parser of all arguments that a class's constructor accepts, nested under ``key`` if it is given."""
     parser = ArgumentParser()
     parser.add_class_arguments(owner, key, fail_untyped=False, sub_configs=True)
     return parser
 
 
 def argument_types(task_class: type) -> dict[str, Any]:
-    """Return the types of all arguments that the constructors of a class and of its bases declare, else ``Any``."""
+    """Return the types of the arguments of a class and its base classes; ``Any`` for those without annotation."""
     types: dict[str, Any] = {}
     for each in reversed(task_class.__mro__):
         if "__init__" in vars(each) and each.__module__.partition(".")[0] not in ("builtins", "torch", "lightning"):
             hints = get_type_hints(vars(each)["__init__"])
-            types |= {name: hints.get(name, Any) for name in own_arguments(each)}
+            types |= {name: hints.get(name, Any) for name in declared_arguments(each)}
     return types
 
 
 def plain_hparams(
     task_class: type, arguments: Mapping[str, Any], backbone: GPTConfig, *, has_frozen: bool
 ) -> dict[str, Any]:
-    """Return the hyper-parameters of a task as numbers, strings, lists and dicts, with the path of its class.
+    """Return the hyper-parameters of a task as plain values, with the path of its class under ``task``.
 
     Args:
-        task_class: the class.
-        arguments: what its constructors were given, from ``constructor_arguments``.
-        backbone: the configuration with the number of ids filled in, so that ``vocab_size`` is not needed.
-        has_frozen: whether checkpoints leave frozen weights to ``init_from``; otherwise it does not matter any more.
+        task_class: class of the task.
+        arguments: arguments of its constructors, from ``constructor_arguments``.
+        backbone: configuration of the backbone with ``vocab_size`` filled in, which replaces the argument of that name.
+        has_frozen: if True, checkpoints leave out frozen weights, so ``init_from`` is needed to load them.
 
     Raises:
-        TypeError: an argument is of a type that a checkpoint cannot hold.
+        TypeError: an argument has a type that a checkpoint cannot hold.
     """
     left_out = {"vocab_size"} if has_frozen else {"vocab_size", "init_from"}
     plain = {
@@ -116,7 +116,10 @@ def plain_hparams(
 
 
 def describe_data(datamodule: object) -> dict[str, str]:
-    """Return what a checkpoint says of the data: the module's class and its tokenizer, where it has one of ours."""
+    """Return the checkpoint's entries about the data: class and tokenizer of the data module.
+
+    They are missing if the data module has no ``Tokenizer`` of this package.
+    """
     tokenizer = getattr(datamodule, "tokenizer", None)
     if not isinstance(tokenizer, Tokenizer):
         return {}
@@ -124,7 +127,7 @@ def describe_data(datamodule: object) -> dict[str, str]:
 
 
 def leave_out_frozen(checkpoint: dict[str, Any], task: nn.Module, frozen_sha256: Mapping[str, str]) -> None:
-    """Leave the weights that adapters do not change to ``init_from``, and note their digests."""
+    """Remove frozen weights from a checkpoint, as ``init_from`` provides them, and add their digests."""
     if frozen_sha256:
         frozen = _frozen(task)
         state = checkpoint["state_dict"].items()
@@ -135,10 +138,10 @@ def leave_out_frozen(checkpoint: dict[str, Any], task: nn.Module, frozen_sha256:
 def fill_in_frozen(
     checkpoint: dict[str, Any], task: nn.Module, frozen_sha256: Mapping[str, str], init_from: str | None
 ) -> None:
-    """Put the weights that ``leave_out_frozen`` left out back into a checkpoint.
+    """Put the frozen weights that ``leave_out_frozen`` removed back into a checkpoint.
 
     Raises:
-        InputError: the adapters in it were trained on other weights.
+        InputError: the adapters in the checkpoint were trained on other weights.
     """
     if frozen_sha256:
         check_base(checkpoint.get("frozen_sha256"), frozen_sha256, init_from, "--model.init_from")
@@ -146,6 +149,6 @@ def fill_in_frozen(
 
 
 def _frozen(task: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that are not trained, by name."""
+    """Return the frozen parameters, by name."""
     state = task.state_dict(keep_vars=True).items()
     return {name: value for name, value in state if isinstance(value, nn.Parameter) and not value.requires_grad}

@@ -1,4 +1,4 @@
-"""Classification of texts, with one label or several."""
+"""Classification of whole texts, with one label or several."""
 
 import math
 from collections.abc import Mapping
@@ -21,15 +21,18 @@ from gpt_lightning.unpack import Unpack
 
 
 class SequenceClassification(Task):
-    """Classification of whole texts, such as topics, intents or sentiment (Radford et al. 2018).
+    """Classification of whole texts by topic, intent or sentiment, for example (Radford et al. 2018).
 
     Args:
-        labels: the labels' names; follow the data.
-        multi_label: a text may have any number of labels: each is decided by itself, at a probability of one half.
-        pooling: what the head sees: the ``last`` token, which has seen all others, or the ``mean`` of all.
-        label_smoothing: how much of a label's probability is spread over all (Szegedy et al. 2015, arXiv:1512.00567).
-        class_weights: label -> how much its rows (with ``multi_label``: its presence) weigh in the loss; 1 for labels
-            that are not named.
+        labels: names of the labels. They follow the data module, so they are rarely set by hand.
+        multi_label: set this if a text may have any number of labels. Each label is then predicted on its own, if its
+            probability is at least 0.5.
+        pooling: input of the head: the ``mean`` of all hidden states, or the hidden state of the ``last`` token. Use
+            ``last`` for models to be exported to Hugging Face, whose classifiers read the last token.
+        label_smoothing: share of the target probability that is spread evenly over all labels, in [0, 1) (Szegedy et
+            al. 2015, arXiv:1512.00567). Values near 0.1 reduce overconfidence.
+        class_weights: label -> weight of its rows in the loss, or with ``multi_label`` of its presence. Unnamed labels
+            have weight 1. Raise the weights of rare labels to trade precision for recall.
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
@@ -46,21 +49,25 @@ class SequenceClassification(Task):
         **settings: Unpack[TaskSettings],
     ) -> None:
         if not labels or len(labels) < 2 - multi_label:
-            raise InputError(f"there is nothing to tell apart: the training data has the labels {labels}")
+            raise InputError(
+                f"classification needs at least {2 - multi_label} labels: the training data has only "
+                f"{labels or 'none'}. Check --data.train"
+            )
         if not 0.0 <= label_smoothing < 1.0:
             raise InputError(f"--model.label_smoothing={label_smoothing} must lie in [0, 1)")
         if unknown := set(class_weights or ()) - set(labels):
             raise InputError(
-                f"--model.class_weights names {', '.join(sorted(map(str, unknown)))}; the labels are {labels}"
+                f"--model.class_weights has unknown labels: {', '.join(sorted(map(str, unknown)))}. "
+                f"The labels of the data are {labels}"
             )
         if bad := {label: weight for label, weight in (class_weights or {}).items() if not 0.0 <= weight < math.inf}:
-            raise InputError(f"--model.class_weights must be finite and 0 or more, not {bad}")
+            raise InputError(f"--model.class_weights={bad}: weights must be finite and 0 or more")
         super().__init__(**settings)
         self.classes = labels
         self.multi_label = multi_label
         self.pooling = pooling
         self.label_smoothing = label_smoothing
-        # The classifiers of decoders that others publish look at the last token, and have none.
+        # Hugging Face's classification heads for decoders pool the last token and have no bias.
         self.head = linear_head(self.backbone.config.n_embd, len(labels), bias=pooling == "mean")
         weights = torch.tensor([(class_weights or {}).get(label, 1.0) for label in labels])
         self.register_buffer("class_weights", weights, persistent=False)
@@ -72,7 +79,7 @@ class SequenceClassification(Task):
     class_weights: Tensor
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits: (B, T) int64 and (B, T) bool -> (B, L)."""
+        """Return the logits, (B, L), of token ids, (B, T) int64, and their attention mask, (B, T) bool."""
         hidden_BTC = self.backbone(input_ids, attention_mask=attention_mask)
         if self.pooling == "last":
             last_B = attention_mask.sum(1) - 1
@@ -85,28 +92,28 @@ class SequenceClassification(Task):
         return logits_BL
 
     def weight(self, batch: Mapping[str, Any]) -> Tensor:
-        """() float32: the weights of the labeled rows, summed; with ``multi_label`` their number."""
+        """Return the sum of the labeled rows' weights, or with ``multi_label`` their number; shape (), float32."""
         labels: Tensor = batch["labels"]
         if self.multi_label:
             return (labels[:, 0] != IGNORE_INDEX).sum().float()
         return self.class_weights.float()[labels[labels != IGNORE_INDEX]].sum()
 
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
-        """Cross-entropy in nats: the weighted mean over rows; with ``multi_label`` summed over a row's labels."""
+        """Return the weighted mean cross-entropy over rows, in nats; ``multi_label`` sums over the labels of a row."""
         logits_BL, weight = self(batch["input_ids"], batch["attention_mask"]).float(), self.weight(batch)
         losses_B = self._losses(logits_BL, batch["labels"])
         loss = losses_B.sum() / weight.clamp(min=torch.finfo(weight.dtype).tiny)
         if stage == "train":
             self.train_metrics.update(loss, weight)
             return loss
-        judged = logits_BL.sigmoid() if self.multi_label else logits_BL.argmax(1)
-        self.metrics(stage).update(loss, weight, judged, batch["labels"])
+        predictions = logits_BL.sigmoid() if self.multi_label else logits_BL.argmax(1)
+        self.metrics(stage).update(loss, weight, predictions, batch["labels"])
         if stage == "val":
-            self._note_errors(batch, batch["labels"].cpu(), logits_BL.detach().cpu(), losses_B.detach().cpu())
+            self._record_errors(batch, batch["labels"].cpu(), logits_BL.detach().cpu(), losses_B.detach().cpu())
         return loss
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
-        """For each row its ``id``, its ``label`` (or ``labels``), and the ``scores`` of all labels, in [0, 1]."""
+        """Return a record for each row: ``id``, ``label`` or ``labels``, and ``scores``, a probability per label."""
         logits_BL = self(batch["input_ids"], batch["attention_mask"]).float()
         scores_BL = logits_BL.sigmoid() if self.multi_label else logits_BL.softmax(1)
         records = []
@@ -120,7 +127,7 @@ class SequenceClassification(Task):
         return records
 
     def _losses(self, logits_BL: Tensor, labels: Tensor) -> Tensor:
-        """(B,) weighted losses, 0 where there is no label."""
+        """Return the weighted losses, (B,), which are 0 for rows without a label."""
         if not self.multi_label:
             return F.cross_entropy(
                 logits_BL,
@@ -137,8 +144,8 @@ class SequenceClassification(Task):
         )
         return losses_BL.where(labeled_BL, 0.0).sum(1)
 
-    def _note_errors(self, batch: Mapping[str, Any], labels: Tensor, logits_BL: Tensor, losses_B: Tensor) -> None:
-        """Keep the rows that were judged wrongly with the greatest loss."""
+    def _record_errors(self, batch: Mapping[str, Any], labels: Tensor, logits_BL: Tensor, losses_B: Tensor) -> None:
+        """Keep the misclassified rows with the highest losses."""
         if self.multi_label:
             predicted_BL = logits_BL > 0.0
             wrong = (predicted_BL != labels.bool()).any(1)
@@ -147,14 +154,14 @@ class SequenceClassification(Task):
             wrong = logits_BL.argmax(1) != labels
             labels = F.one_hot(labels.clamp(min=0), len(self.classes))
         for row in wrong[: len(batch["ids"])].nonzero().flatten().tolist():
-            right, said = (
-                ", ".join(label for label, is_so in zip(self.classes, one_hot[row].tolist(), strict=True) if is_so)
+            gold, predicted = (
+                ", ".join(label for label, is_set in zip(self.classes, one_hot[row].tolist(), strict=True) if is_set)
                 for one_hot in (labels, predicted_BL)
             )
             self.hardest_examples.add(
                 float(losses_B[row]),
-                lambda row=row, right=right, said=said: (  # type: ignore[misc]
-                    f"**{escape(said or 'none')}** instead of **{escape(right or 'none')}** "
+                lambda row=row, gold=gold, predicted=predicted: (  # type: ignore[misc]
+                    f"**{escape(predicted or 'none')}** instead of **{escape(gold or 'none')}** "
                     f"({escape(batch['ids'][row])}): {escape(shorten(batch['texts'][row]))}"
                 ),
             )

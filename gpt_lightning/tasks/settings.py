@@ -1,4 +1,4 @@
-"""Constructor arguments that all tasks share, and combinations of settings that are refused."""
+"""Constructor arguments that all tasks share, and checks of unsupported combinations of settings."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 
 
 class TaskSettings(TypedDict, total=False):
-    """Arguments of ``Task``'s constructor, which documents them, for the type checker."""
+    """Types of the arguments of ``Task``, for subclasses that pass them on. ``Task`` documents them."""
 
     backbone: GPTConfig
     vocab_size: int | None
@@ -31,61 +31,62 @@ class TaskSettings(TypedDict, total=False):
 
 
 def check_adapters(init_from: str | None, fine_tuning: FineTuning) -> None:
-    """Refuse adapters on a random backbone, and adapters together with frozen layers.
+    """Refuse adapters on a random backbone, and adapters combined with ``fine_tuning.freeze``.
 
     Raises:
-        InputError: the settings ask for one of these.
+        InputError: the settings contain one of these combinations.
     """
     if init_from is None:
         raise InputError(
-            "model.lora trains adapters on a frozen backbone, and this backbone would be random. "
-            "Give --model.init_from, or leave model.lora.r at 0"
+            "model.lora.r trains adapters on a frozen backbone, but without model.init_from the backbone is random. "
+            "Set model.init_from, or leave model.lora.r at 0"
         )
     if fine_tuning.freeze != 0:
         raise InputError(
-            f"model.fine_tuning.freeze={fine_tuning.freeze} and model.lora.r exclude each other: with adapters the "
-            "whole backbone is frozen. Leave one of them out"
+            f"model.fine_tuning.freeze={fine_tuning.freeze} and model.lora.r exclude each other, as adapters freeze "
+            "the whole backbone. Leave one of them out"
         )
 
 
 def check_strategy(strategy: Strategy, optimizer: OptimizerConfig) -> None:
-    """Refuse strategies that bypass ``configure_gradient_clipping``, where gradients become means.
+    """Refuse strategies that bypass ``configure_gradient_clipping``, where gradients are divided by the label count.
 
     Raises:
-        InputError: the strategy is one of these, or it shards matrices that Muon needs whole.
+        InputError: the strategy bypasses it, or shards matrices that Muon needs unsharded.
     """
     if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy | FSDPStrategy | ModelParallelStrategy):
         raise InputError(
             f"trainer.strategy {type(strategy).__name__} is not supported: "
-            "it would not weight gradients by tokens. Use ddp or fsdp"
+            "it would not average gradients over labels. Use ddp or fsdp"
         )
     if optimizer.kind == "muon" and isinstance(strategy, FSDPStrategy | ModelParallelStrategy):
         raise InputError(
             f"trainer.strategy {type(strategy).__name__} shards every matrix, but "
-            "model.optimizer.kind=muon needs whole matrices. Use ddp, or kind=adamw"
+            "model.optimizer.kind=muon needs unsharded matrices. Use ddp, or model.optimizer.kind=adamw"
         )
 
 
 def why_not_resumed(hparams: Mapping[str, Any], optimizer: OptimizerConfig, fine_tuning: FineTuning) -> str | None:
-    """Return why training cannot resume from a checkpoint, or None: its optimizer's state must fit.
+    """Return the reason why the saved optimizer state does not fit the current settings, or None if it does.
 
     Args:
-        hparams: the checkpoint's hyper-parameters.
-        optimizer: the optimizer requested now.
-        fine_tuning: the parameter groups requested now.
+        hparams: hyper-parameters of the checkpoint.
+        optimizer: current optimizer settings.
+        fine_tuning: current fine-tuning settings, which determine the parameter groups.
     """
-    # Checkpoints without this field were written by AdamW, when there was no other optimizer.
+    # Checkpoints without this field are older than the other optimizers, so AdamW wrote them.
     kind = hparams.get("optimizer", {}).get("kind", "adamw")
     if kind != optimizer.kind:
         return (
-            f"the run has model.optimizer.kind={kind}, but you ask for {optimizer.kind}, which cannot use the saved "
-            "optimizer state. Leave the option out to resume, or start a new run with --model.init_from"
+            f"the run was trained with model.optimizer.kind={kind}, so {optimizer.kind} cannot use its optimizer "
+            "state. Leave out the option to resume, or start a new run with --model.init_from"
         )
-    saved, mine = hparams.get("fine_tuning", {}), asdict(fine_tuning)
-    rates = [(each.get("layer_lr_decay", 1.0) != 1.0, each.get("head_lr") is not None) for each in (saved, mine)]
-    if saved.get("freeze", 0) != mine["freeze"] or rates[0] != rates[1]:
+    saved, current = hparams.get("fine_tuning", {}), asdict(fine_tuning)
+    rates = [(each.get("layer_lr_decay", 1.0) != 1.0, each.get("head_lr") is not None) for each in (saved, current)]
+    if saved.get("freeze", 0) != current["freeze"] or rates[0] != rates[1]:
         return (
-            f"the run has model.fine_tuning {saved}, but you ask for {mine}. Frozen layers, and whether layers or the "
-            "head have their own learning rates, cannot change on resume. Start a new run with --model.init_from"
+            f"the run was trained with model.fine_tuning={saved}, but now it is {current}. Resuming cannot change "
+            "which layers are frozen, or which have a learning rate of their own. Restore these settings, or start a "
+            "new run with --model.init_from"
         )
     return None

@@ -1,1 +1,1 @@
-"""Tokenizers: text to token ids and back."""
+"""Tokenizers, which encode text as token ids and decode ids to text."""

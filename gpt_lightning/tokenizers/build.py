@@ -1,4 +1,4 @@
-"""Building tokenizers (characters, bytes, BPE) and loading them from files, folders or the hub."""
+"""Training of tokenizers (characters, bytes, BPE), and loading from files, folders or the hub."""
 
 import hashlib
 import json
@@ -13,21 +13,23 @@ from filelock import FileLock
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.tokenizers.config import TEMPLATE, TokenizerConfig
+from gpt_lightning.status import status
+from gpt_lightning.tokenizers.config import TEMPLATE_FILE, TokenizerConfig
 from gpt_lightning.tokenizers.tokenizer import END_OF_TEXT, Tokenizer, one_line
 
 CHOICES: Final = (
-    "characters, bytes, bpe:SIZE (such as bpe:4096), a tokenizer.json, a folder that holds one "
-    "(or GPT-2's vocab.json and merges.txt), or hub:NAME"
+    "characters, bytes, bpe:SIZE (such as bpe:4096), a tokenizer.json, a folder with one "
+    "(or with GPT-2's vocab.json and merges.txt), or hub:NAME"
 )
 
-# The unknown token of a character tokenizer is this character itself: then it decodes to what it should show.
+# The unknown token of a character tokenizer. It is the replacement character itself, so it decodes to that.
 _UNKNOWN: Final = "\ufffd"
 _GPT2_FILES: Final = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-# Words keep the blank or mark before them, digits come in threes, line ends stay together: 2-3 % fewer tokens than
-# GPT-2's pattern at 4096 ids on English books. "\p" are Unicode classes: L letter, N number. Runs end at 256, which no
-# word reaches, because training takes quadratic time on a long run of one character (9 s for 64 Ki).
-_WORDS: Final = "|".join(
+# A word keeps one space or punctuation mark before it, digits are grouped by three, and line ends stay together. With
+# 4096 ids on English books, this gives 2-3 % fewer tokens than GPT-2's pattern. \p{L} is any letter, \p{N} any number.
+# Runs have at most 256 characters, more than any word: training takes quadratic time on a long run of one character
+# (9 s for 64 Ki).
+_SPLIT_PATTERN: Final = "|".join(
     [
         r"'(?i:[sdmt]|ll|ve|re)",  # he's
         r"[^\r\n\p{L}\p{N}]?\p{L}{1,256}",
@@ -38,18 +40,18 @@ _WORDS: Final = "|".join(
         r"\s{1,256}",
     ]
 )
-_BPE_SIZES: Final = (257, 1 << 24)
-_RECIPE: Final = 1  # raise it when training changes, so that tokenizers of the old recipe are not taken from the cache
+_BPE_SIZES: Final = (257, 1 << 24)  # smallest and largest vocabulary
+_RECIPE_VERSION: Final = 1  # raise it when training changes, so that tokenizers in the cache are trained again
 
 
 def train_characters(texts: Iterable[str]) -> Tokenizer:
-    """Make one id for each character of ``texts``; any other becomes an unknown token, shown as U+FFFD."""
-    found: set[str] = set()
+    """Make a tokenizer with one id per character of ``texts``; other characters become U+FFFD, the unknown token."""
+    characters: set[str] = set()
     for text in texts:
-        found.update(text)
-    tokens = [END_OF_TEXT, _UNKNOWN, *sorted(found - {_UNKNOWN})]
-    # BPE without merges: four times as fast as a WordLevel model behind a split at every character. Cutting at
-    # line ends changes no id and is faster again.
+        characters.update(text)
+    tokens = [END_OF_TEXT, _UNKNOWN, *sorted(characters - {_UNKNOWN})]
+    # BPE without merges is four times as fast as a WordLevel model after a split at every character. The split at
+    # line ends changes no id and makes it faster still.
     model = models.BPE({token: index for index, token in enumerate(tokens)}, [], unk_token=_UNKNOWN)
     inner = tokenizers.Tokenizer(model)
     inner.pre_tokenizer = pre_tokenizers.Split("\n", "merged_with_previous")
@@ -58,7 +60,7 @@ def train_characters(texts: Iterable[str]) -> Tokenizer:
 
 
 def bytes_tokenizer() -> Tokenizer:
-    """Make 257 ids: one for each byte (its own value), and the end of text."""
+    """Make a tokenizer with 257 ids: one per byte, equal to its value, and the end-of-text token."""
     vocabulary = {character: byte for byte, character in enumerate(_byte_characters())}
     inner = tokenizers.Tokenizer(models.BPE(vocabulary, []))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -67,12 +69,16 @@ def bytes_tokenizer() -> Tokenizer:
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int, key: str = "--data.tokenizer") -> Tokenizer:
-    """Train a byte-level BPE of ``vocab_size`` ids (fewer where ``texts`` have no more pairs to merge).
+    """Train a byte-level BPE tokenizer. The same texts give the same tokenizer.
 
-    ``END_OF_TEXT`` is id 0. The same texts give the same tokenizer.
+    Args:
+        texts: training texts.
+        vocab_size: number of ids; the result has fewer if ``texts`` have no more pairs to merge. Id 0 is
+            ``END_OF_TEXT``.
+        key: option that sets ``vocab_size``, for messages.
 
     Raises:
-        InputError: ``vocab_size`` leaves no room for the 256 bytes and the end of text; ``key`` is the option to blame.
+        InputError: ``vocab_size`` is out of range.
     """
     if not _BPE_SIZES[0] <= vocab_size <= _BPE_SIZES[1]:
         raise InputError(
@@ -82,7 +88,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int, key: str = "--data.tokenize
     inner = tokenizers.Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
+            pre_tokenizers.Split(Regex(_SPLIT_PATTERN), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -98,10 +104,14 @@ def train_bpe(texts: Iterable[str], vocab_size: int, key: str = "--data.tokenize
 
 
 def load_tokenizer(spec: str, key: str = "--data.tokenizer") -> Tokenizer:
-    """Load a ``tokenizer.json``, a folder that holds one or GPT-2's two files, or ``hub:NAME``.
+    """Load a tokenizer from a file, a folder or the hub.
+
+    Args:
+        spec: a ``tokenizer.json``, a folder with one or with GPT-2's two files, or ``hub:NAME``.
+        key: option that sets ``spec``, for messages.
 
     Raises:
-        InputError: ``spec`` is none of those, or is damaged; ``key`` is the option to blame.
+        InputError: ``spec`` is none of these, cannot be downloaded, or is damaged.
     """
     if spec.startswith("hub:"):
         return _from_hub(spec, key)
@@ -112,42 +122,50 @@ def load_tokenizer(spec: str, key: str = "--data.tokenizer") -> Tokenizer:
                 return _from_gpt2(path / vocabulary, path / merges)
         path /= "tokenizer.json"
     if not path.is_file():
-        raise InputError(f"{key}: {spec!r} is no tokenizer; choose one of {CHOICES}")
+        raise InputError(f"{key}: {spec!r} is not a tokenizer; choose one of {CHOICES}")
     try:
         text = path.read_text(encoding="utf-8")
-        return Tokenizer.from_json(text, TokenizerConfig.beside(path))
+        return Tokenizer.from_json(text, TokenizerConfig.load(path))
     except InputError as error:
-        raise InputError(f"{path}: {error}; save it again") from error
+        raise InputError(f"{path}: {error}; save or download it again") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({one_line(error)}); check the file") from error
+        raise InputError(
+            f"{path}: cannot be read ({one_line(error)}); check its permissions, or save it again as UTF-8"
+        ) from error
 
 
 def build_tokenizer(
     spec: str, texts: Callable[[], Iterator[str]], cache_dir: Path, text_fingerprint: Callable[[], str]
 ) -> Tokenizer:
-    """Make or load the tokenizer that ``spec`` names.
+    """Train or load the tokenizer that ``spec`` names.
 
-    ``characters`` and ``bpe:SIZE`` are trained on ``texts()`` once and kept in ``cache_dir``, under a name made of the
-    ``spec`` and ``text_fingerprint()``; the others never look at the text. Processes that want the same one wait for
-    the first.
+    ``characters`` and ``bpe:SIZE`` are trained once and cached. Other processes that request the same tokenizer wait
+    for the first. All other tokenizers call neither ``texts`` nor ``text_fingerprint``.
+
+    Args:
+        spec: one of ``CHOICES``.
+        texts: function that returns the training texts.
+        cache_dir: folder for trained tokenizers.
+        text_fingerprint: function that returns a string which changes with the training texts.
 
     Raises:
-        InputError: an unknown ``spec``, a cache that cannot be written, or whatever ``texts`` raises.
+        InputError: ``spec`` is unknown, the cache is not writable, or ``texts`` raises one.
     """
     if spec == "bytes":
         return bytes_tokenizer()
     if spec == "characters":
-        return _cached(spec, lambda: train_characters(texts()), cache_dir, text_fingerprint())
+        return _from_cache(spec, lambda: train_characters(texts()), cache_dir, text_fingerprint())
     if spec.startswith("bpe:"):
         size = spec.removeprefix("bpe:")
         if not re.fullmatch("[0-9]{1,9}", size):
-            raise InputError(f"--data.tokenizer: {spec!r} names no size; write it like bpe:4096")
-        return _cached(f"bpe:{int(size)}", lambda: train_bpe(texts(), int(size)), cache_dir, text_fingerprint())
+            raise InputError(f"--data.tokenizer: {spec!r} has no valid size; write, for example, bpe:4096")
+        return _from_cache(f"bpe:{int(size)}", lambda: train_bpe(texts(), int(size)), cache_dir, text_fingerprint())
     return load_tokenizer(spec)
 
 
-def _cached(spec: str, train: Callable[[], Tokenizer], cache_dir: Path, text_fingerprint: str) -> Tokenizer:
-    key = hashlib.sha256(json.dumps([_RECIPE, spec, text_fingerprint]).encode()).hexdigest()[:32]
+def _from_cache(spec: str, train: Callable[[], Tokenizer], cache_dir: Path, text_fingerprint: str) -> Tokenizer:
+    """Return the cached tokenizer, after training it if it is missing or damaged."""
+    key = hashlib.sha256(json.dumps([_RECIPE_VERSION, spec, text_fingerprint]).encode()).hexdigest()[:32]
     path = cache_dir / "tokenizers" / f"{key}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,13 +173,14 @@ def _cached(spec: str, train: Callable[[], Tokenizer], cache_dir: Path, text_fin
             try:
                 return Tokenizer.from_json(path.read_text(encoding="utf-8"))
             except (FileNotFoundError, UnicodeDecodeError, InputError):
-                pass  # never made, or damaged since
-            tokenizer = train()
+                pass  # missing or damaged: train it
+            with status("Training the tokenizer"):
+                tokenizer = train()
             tokenizer.save(path)
             return tokenizer
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another folder with --data.cache_dir"
+            f"{path}: cannot be written ({error.strerror or error}); choose another folder with --data.cache_dir=FOLDER"
         ) from error
 
 
@@ -169,11 +188,11 @@ def _from_hub(spec: str, key: str) -> Tokenizer:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = snapshot_download(spec.removeprefix("hub:"), allow_patterns=["tokenizer*.json", TEMPLATE])
-    except Exception as error:  # whatever is wrong, name or network, the way out is the same
+        folder = snapshot_download(spec.removeprefix("hub:"), allow_patterns=["tokenizer*.json", TEMPLATE_FILE])
+    except Exception as error:  # the remedies are the same for a wrong name and for a failing network
         raise InputError(
             f"{key}: cannot load {spec} ({one_line(error)}); check the name and the network, "
-            "or download its tokenizer.json and give that file"
+            f"or download its tokenizer.json and set {key} to that file"
         ) from error
     return load_tokenizer(folder, key)
 
@@ -182,16 +201,18 @@ def _from_gpt2(vocabulary: Path, merges: Path) -> Tokenizer:
     try:
         inner = tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
     except Exception as error:  # the library raises bare Exceptions
-        raise InputError(f"{vocabulary}, {merges}: not GPT-2's files ({one_line(error)}); fetch them again") from error
+        raise InputError(
+            f"{vocabulary}, {merges}: not GPT-2's files ({one_line(error)}); download them again"
+        ) from error
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     return Tokenizer(inner)
 
 
 def _byte_characters() -> list[str]:
-    """Return the character that stands for each byte in byte-level vocabularies.
+    """Return the character that represents each byte in byte-level vocabularies.
 
-    Printable Latin-1 stands for itself; the other bytes take the characters from U+0100 on, in order.
+    Printable Latin-1 characters represent themselves. The other bytes take the characters from U+0100 on, in order.
     """
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = iter(range(256, 512))

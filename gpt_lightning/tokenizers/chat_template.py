@@ -1,4 +1,4 @@
-"""Chat templates: a conversation as the text that its model was trained on."""
+"""Chat templates, which render a conversation as the text format of a model's training."""
 
 import json
 import re
@@ -13,44 +13,49 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.config import TokenizerConfig
 
-_HERE: Final = "\ufffdso far\ufffd "
-"""Stands where a last message is to be continued; its blank tells whether the template strips what is said."""
+_MARKER: Final = "\ufffdso far\ufffd "
+"""Appended to the message that the model continues. Its trailing space shows whether the template strips messages."""
 _GENERATION: Final = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
-"""Marks what the model said, for training; to write the text it is nothing."""
+"""Tags around the assistant's text, which compute loss masks in training. Rendering does not need them."""
 
 
-def chat_text(config: TokenizerConfig, messages: Sequence[Mapping[str, str]], *, answer: bool) -> str:
-    """The text of ``messages``, as the tokenizer's template writes it.
+def chat_text(config: TokenizerConfig, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool) -> str:
+    """Render ``messages`` with the chat template of a tokenizer.
 
-    Templates come with models of others: they run in Jinja's sandbox, where they reach the messages and nothing else.
+    Templates of pretrained models are untrusted code. They run in Jinja's sandbox and can access only the messages.
 
     Args:
-        config: of the tokenizer.
-        messages: each its ``role`` and its ``content``.
-        answer: end with what begins the model's answer; otherwise with the last message's own end, so that the model
-            goes on in it.
+        config: configuration of the tokenizer.
+        messages: mappings with ``role`` and ``content``.
+        add_generation_prompt: True to end with the start of the model's answer; False to end inside the last message,
+            so that the model continues it.
 
     Raises:
-        InputError: there is no template, or it does not take these messages.
+        InputError: the tokenizer has no chat template, or the template rejects these messages.
     """
     if config.chat_template is None:
-        raise InputError("the model's tokenizer has no chat template: it was not trained on chats")
-    said = [dict(message) for message in messages]
-    if not answer:
-        said[-1]["content"] += _HERE
-    special = {name: value for name, value in config.said().items() if name.endswith("_token")}
+        raise InputError(
+            "the tokenizer of the model has no chat template; leave out --apply_chat_template, or use a chat model"
+        )
+    copies = [dict(message) for message in messages]
+    if not add_generation_prompt:
+        copies[-1]["content"] += _MARKER
+    special_tokens = {name: value for name, value in config.to_dict().items() if name.endswith("_token")}
     try:
         text = _template(config.chat_template).render(
-            messages=said, tools=None, documents=None, add_generation_prompt=answer, **special
+            messages=copies, tools=None, documents=None, add_generation_prompt=add_generation_prompt, **special_tokens
         )
     except (jinja2.TemplateError, TypeError, KeyError, ValueError) as error:
-        raise InputError(f"the model's chat template does not take these messages: {error}") from error
-    if answer:
+        raise InputError(f"the chat template of the model rejects these messages: {error}") from error
+    if add_generation_prompt:
         return text
-    before, here, _ = text.rpartition(_HERE.strip())
-    if not here:
-        raise InputError("the model's chat template leaves out the last message, which was to be continued")
-    return before if _HERE in text else before.rstrip()
+    before, marker, _ = text.rpartition(_MARKER.strip())
+    if not marker:
+        raise InputError(
+            "the chat template of the model omits the last message, so the model cannot continue it; "
+            "leave out --apply_chat_template"
+        )
+    return before if _MARKER in text else before.rstrip()
 
 
 @cache
@@ -58,19 +63,20 @@ def _template(text: str) -> jinja2.Template:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
-    environment.filters["tojson"] = _as_json
-    environment.globals["raise_exception"] = _refuse
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment.from_string(_GENERATION.sub(_if_true, text))
+    return environment.from_string(_GENERATION.sub(_if_tag, text))
 
 
-def _if_true(tag: re.Match[str]) -> str:
+def _if_tag(tag: re.Match[str]) -> str:
+    """Return the ``if true`` or ``endif`` tag that replaces a generation tag."""
     return f"{tag[1]}{'endif' if tag[2] else 'if true'}{tag[3]}"
 
 
-def _as_json(value: Any, **settings: Any) -> str:
+def _to_json(value: Any, **settings: Any) -> str:
     return json.dumps(value, **{"ensure_ascii": False, **settings})
 
 
-def _refuse(message: str) -> NoReturn:
+def _raise_exception(message: str) -> NoReturn:
     raise jinja2.TemplateError(message)

@@ -1,4 +1,4 @@
-"""``tokenizer_config.json``: special tokens and the chat template."""
+"""Special tokens and chat template of a tokenizer: ``tokenizer_config.json`` and ``chat_template.jinja``."""
 
 import json
 from collections.abc import Mapping
@@ -9,21 +9,21 @@ from typing import Any, Self
 from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.errors import InputError
 
-TEMPLATE = "chat_template.jinja"
-"""Where younger folders of Hugging Face's have the template; it wins, as it does there."""
+TEMPLATE_FILE = "chat_template.jinja"
+"""File of the chat template in newer Hugging Face folders. It takes precedence, as in transformers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
-    """What is known of a tokenizer beside its ids; nothing of a tokenizer that was made here.
+    """Special tokens and chat template; all None for the tokenizers that this package trains.
 
     Attributes:
-        bos_token: what begins a text.
-        eos_token: what ends it.
-        pad_token: what fills up batches.
-        unk_token: what stands for text without an id.
-        chat_template: Jinja: from messages to the text that the model was trained on. It is carried along, and never
-            run by reading it.
+        bos_token: token that begins a text.
+        eos_token: token that ends a text.
+        pad_token: token that pads batches.
+        unk_token: token that replaces text outside the vocabulary.
+        chat_template: Jinja template that renders messages as the text format of the model's training. Loading does
+            not run it.
     """
 
     bos_token: str | None = None
@@ -33,49 +33,48 @@ class TokenizerConfig:
     chat_template: str | None = None
 
     @classmethod
-    def beside(cls, tokenizer_json: Path) -> Self:
-        """What stands beside ``tokenizer_json``; nothing where nothing does.
+    def load(cls, tokenizer_json: Path) -> Self:
+        """Load the configuration files in the folder of ``tokenizer_json``; missing files leave all fields None.
 
         Raises:
-            InputError: it is damaged.
+            InputError: a file is damaged.
         """
-        path, template = _beside(tokenizer_json), tokenizer_json.with_name(TEMPLATE)
+        path, template = _config_path(tokenizer_json), tokenizer_json.with_name(TEMPLATE_FILE)
         try:
-            said = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
             if template.is_file() and tokenizer_json.name == "tokenizer.json":
-                said = {**said, "chat_template": template.read_text(encoding="utf-8")}
+                values = {**values, "chat_template": template.read_text(encoding="utf-8")}
         except (OSError, ValueError, RecursionError, TypeError) as error:
-            raise InputError(f"{path}: cannot be read as JSON ({str(error)[:200]}); fetch it again") from None
-        if not isinstance(said, dict):
-            raise InputError(f"{path}: holds no JSON object; fetch it again")
-        return cls.of(said)
+            raise InputError(f"{path}: cannot be read as JSON ({str(error)[:200]}); download it again") from None
+        if not isinstance(values, dict):
+            raise InputError(f"{path}: not a JSON object; download it again")
+        return cls.from_dict(values)
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Self:
-        """What a ``tokenizer_config.json`` says, as far as we have a use for it."""
-        known = {field.name: _text(said.get(field.name)) for field in fields(cls)}
-        return cls(**known)
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make a configuration from the contents of a ``tokenizer_config.json``; other keys are ignored."""
+        return cls(**{field.name: _string(values.get(field.name)) for field in fields(cls)})
 
-    def write_beside(self, tokenizer_json: Path) -> None:
-        """Write what there is to say beside ``tokenizer_json``, whole or not at all."""
-        if said := self.said():
-            with atomic_write(_beside(tokenizer_json)) as file:
-                file.write(json.dumps(said, indent=2, ensure_ascii=False).encode() + b"\n")
+    def save(self, tokenizer_json: Path) -> None:
+        """Write the configuration file of ``tokenizer_json`` atomically; write none if all fields are None."""
+        if values := self.to_dict():
+            with atomic_write(_config_path(tokenizer_json)) as file:
+                file.write(json.dumps(values, indent=2, ensure_ascii=False).encode() + b"\n")
 
-    def said(self) -> dict[str, str]:
-        """What is not None."""
+    def to_dict(self) -> dict[str, str]:
+        """Return the fields that are not None."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def _beside(tokenizer_json: Path) -> Path:
+def _config_path(tokenizer_json: Path) -> Path:
     return tokenizer_json.with_name(f"{tokenizer_json.stem}_config.json")
 
 
-def _text(value: Any) -> str | None:
-    """A string; tokens are also mappings with their ``content``, templates lists of which one is the default."""
+def _string(value: Any) -> str | None:
+    """Return a field as a string: a token may be a mapping with ``content``, a template a list of named templates."""
     if isinstance(value, list):
-        named = [each for each in value if isinstance(each, dict)]
-        value = next((each.get("template") for each in named if each.get("name") == "default"), None)
+        templates = [each for each in value if isinstance(each, dict)]
+        value = next((each.get("template") for each in templates if each.get("name") == "default"), None)
     if isinstance(value, dict):
         value = value.get("content")
     return value if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""One tokenizer class for all kinds of tokens: text to ids and back."""
+"""Tokenizer class for every kind of vocabulary: encodes text as ids and decodes ids to text."""
 
 import hashlib
 import json
@@ -18,86 +18,91 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.config import TokenizerConfig
 
 END_OF_TEXT: Final = "<|endoftext|>"
-"""The token between documents, in every tokenizer that is made here."""
+"""Token between documents in every tokenizer that this package trains."""
 
 _END_OF_TEXT_NAMES: Final = (END_OF_TEXT, "</s>", "<|im_end|>", "<eos>", "<|end_of_text|>")
-_WITH_CONFIG: Final = '{"tokenizer_config"'  # how a tokenizer with one begins, in a checkpoint
+_CONFIG_PREFIX: Final = '{"tokenizer_config"'  # start of the JSON, in checkpoints, of a tokenizer with a configuration
 _BYTE_TOKEN: Final = re.compile(r"<0x[0-9A-Fa-f]{2}>")
-_TEXTS_AT_ONCE: Final = 1024
+_ENCODE_BATCH_SIZE: Final = 1024
 
 
 class Tokenizer:
-    """Text to ids and back, around a ``tokenizers.Tokenizer`` (which it takes over and adjusts).
+    """Wrapper of a ``tokenizers.Tokenizer`` that encodes text as ids and decodes ids to text.
 
-    Special tokens are never found inside text: ``<|endoftext|>`` in a document is text like any other. Nothing is
-    added to the ids of a text either; who needs ``end_of_text_id`` puts it there.
+    Special tokens inside text are ordinary text: ``<|endoftext|>`` in a document is split like any other word. Encoding
+    adds no tokens; callers add ``end_of_text_id`` themselves.
     """
 
     def __init__(self, inner: tokenizers.Tokenizer, config: TokenizerConfig = TokenizerConfig()) -> None:
-        """Take over ``inner``; a text ends with ``config.eos_token``, or with the first known name of such a token.
+        """Wrap and modify ``inner``.
 
-        Where it has none, ``END_OF_TEXT`` is added.
+        The end-of-text token is ``config.eos_token`` or, if the vocabulary lacks it, the first of the common names that
+        the vocabulary has. If it has none, ``END_OF_TEXT`` is added.
         """
         inner.no_truncation()
         inner.no_padding()
         inner.encode_special_tokens = True
-        known = [name for name in _END_OF_TEXT_NAMES if inner.token_to_id(name) is not None]
-        usual = known[0] if known else END_OF_TEXT
-        named = config.eos_token
-        end_of_text = usual if named is None or inner.token_to_id(named) is None else named
-        # Also when it is in the vocabulary: only a token that is marked as special stays out of user text.
+        present = [name for name in _END_OF_TEXT_NAMES if inner.token_to_id(name) is not None]
+        default = present[0] if present else END_OF_TEXT
+        configured = config.eos_token
+        end_of_text = default if configured is None or inner.token_to_id(configured) is None else configured
+        # This is needed even if the vocabulary has the token: only tokens marked as special stay out of user text.
         inner.add_special_tokens([AddedToken(end_of_text, special=True, normalized=False)])
         end_of_text_id = inner.token_to_id(end_of_text)
         assert end_of_text_id is not None
         self._inner = inner
         self.config = config
         self.end_of_text_id: int = end_of_text_id
-        self._unusual_end = None if end_of_text == usual else end_of_text
+        self._configured_end_of_text = None if end_of_text == default else end_of_text
         self.vocab_size: int = max(inner.get_vocab(with_added_tokens=True).values()) + 1
 
     def __reduce__(self) -> tuple[Callable[[str], "Tokenizer"], tuple[str]]:
-        """Pickle as JSON: the inner tokenizer's own pickle forgets that special tokens are text."""
+        """Pickle as JSON: the library's own pickle loses ``encode_special_tokens``."""
         return Tokenizer.from_json, (self.to_json(),)
 
     @classmethod
     def from_json(cls, text: str, config: TokenizerConfig = TokenizerConfig()) -> "Tokenizer":
-        """Make the tokenizer of ``to_json``, or of any ``tokenizer.json`` and the ``config`` that stands beside it.
+        """Make a tokenizer from JSON.
+
+        Args:
+            text: result of ``to_json``, or the contents of a ``tokenizer.json``.
+            config: configuration of a ``tokenizer.json``; ``to_json`` includes it.
 
         Raises:
             InputError: ``text`` is not a tokenizer.
         """
         try:
-            if text.startswith(_WITH_CONFIG):
-                both = json.loads(text)
-                config, text = TokenizerConfig.of(both["tokenizer_config"]), both["tokenizer"]
+            if text.startswith(_CONFIG_PREFIX):
+                parts = json.loads(text)
+                config, text = TokenizerConfig.from_dict(parts["tokenizer_config"]), parts["tokenizer"]
             return cls(tokenizers.Tokenizer.from_str(text), config)
         except Exception as error:  # the library raises bare Exceptions
             raise InputError(f"not a tokenizer.json ({one_line(error)})") from error
 
     def to_json(self) -> str:
-        """Return everything there is to this tokenizer: the text of a ``tokenizer.json``, and its ``config`` if any."""
+        """Return the complete tokenizer: the text of a ``tokenizer.json``, with its configuration if there is one."""
         inner = self._inner.to_str()
-        said = self.config.said()
-        return json.dumps({"tokenizer_config": said, "tokenizer": inner}) if said else inner
+        config = self.config.to_dict()
+        return json.dumps({"tokenizer_config": config, "tokenizer": inner}) if config else inner
 
     def save(self, path: Path) -> None:
-        """Write a ``tokenizer.json`` (atomically), and its ``config`` beside it."""
-        self.config.write_beside(path)
+        """Write a ``tokenizer.json`` and its configuration file atomically."""
+        self.config.save(path)
         with atomic_write(path) as file:
             file.write(self._inner.to_str(pretty=True).encode())
 
     @cached_property
     def hash(self) -> str:
-        """The sha256 hex digest of its canonical JSON: equal for tokenizers that make the same ids."""
+        """SHA-256 hex digest of the canonical JSON; tokenizers with the same digest give the same ids."""
         state = json.loads(self._inner.to_str())
-        if self._unusual_end is not None:
-            state["eos_token"] = self._unusual_end
+        if self._configured_end_of_text is not None:
+            state["eos_token"] = self._configured_end_of_text
         canonical = json.dumps(state, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @cached_property
     def name(self) -> str:
-        """A few words for people, such as ``characters (67)`` or ``bpe (4096)``."""
+        """Kind and vocabulary size for people, such as ``characters (67)`` or ``bpe (4096)``."""
         state = json.loads(self._inner.to_str())
         kind = str(state["model"]["type"]).lower()
         if kind == "bpe" and not state["model"]["merges"]:
@@ -105,38 +110,38 @@ class Tokenizer:
         return f"{kind} ({self.vocab_size})"
 
     def token(self, index: int) -> str:
-        """What an id is called in the vocabulary."""
-        name = self._inner.id_to_token(index)
-        assert name is not None
-        return name
+        """Return the token of an id."""
+        token = self._inner.id_to_token(index)
+        assert token is not None
+        return token
 
-    def id_of(self, name: str, otherwise: int) -> int:
-        """The id of what is called ``name`` in the vocabulary, or ``otherwise`` if nothing is."""
-        index = self._inner.token_to_id(name)
-        return otherwise if index is None else index
+    def token_id(self, token: str, default: int) -> int:
+        """Return the id of a token, or ``default`` if the vocabulary lacks it."""
+        index = self._inner.token_to_id(token)
+        return default if index is None else index
 
     @property
     def begin_of_text_id(self) -> int:
-        """What texts begin with where a text needs a beginning: the end of the one before, unless it says otherwise."""
-        name = self.config.bos_token
-        return self.end_of_text_id if name is None else self.id_of(name, self.end_of_text_id)
+        """Id of the token that begins a text: the configured ``bos_token``, otherwise the end-of-text token."""
+        token = self.config.bos_token
+        return self.end_of_text_id if token is None else self.token_id(token, self.end_of_text_id)
 
-    def as_published(self) -> tokenizers.Tokenizer:
-        """A copy that does with text what the library of its publishers does.
+    def published_copy(self) -> tokenizers.Tokenizer:
+        """Return a copy that encodes text as its publishers' library does.
 
-        Names of special tokens are those tokens, as in a chat's template, and ``add_special_tokens`` adds what its
-        post-processor says.
+        It splits special tokens out of the text, as rendered chat templates need, and with ``add_special_tokens`` it
+        applies the post-processor.
         """
         copy = tokenizers.Tokenizer.from_str(self._inner.to_str())
         copy.encode_special_tokens = False
         return copy
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of ``text``, with nothing added."""
+        """Return the ids of ``text``, without added tokens."""
         return self._inner.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Return the ids of each text; the work is shared by all cores and leaves the GIL free."""
+        """Return the ids of each text; the library uses all cores and releases the GIL."""
         return [
             np.fromiter(encoding.ids, dtype=np.int64)
             for part in _parts(texts)
@@ -144,9 +149,9 @@ class Tokenizer:
         ]
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Return of each text its ids (n,) and the characters [start, stop) of each, (n, 2).
+        """Return for each text its ids, (n,), and their character ranges [start, stop), (n, 2).
 
-        Tokens that share a character (its bytes, in a byte-level vocabulary) overlap. A token may hold the whitespace
+        Ranges overlap if tokens share a character, as the bytes of one character do. A token may include the whitespace
         before its word.
         """
         return [
@@ -159,32 +164,32 @@ class Tokenizer:
         ]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ``ids``, without ends of text; bytes that are not UTF-8 show as U+FFFD."""
-        shown = [int(index) for index in ids if index != self.end_of_text_id]
-        return self._inner.decode(shown, skip_special_tokens=False)
+        """Return the text of ``ids`` without end-of-text tokens; bytes that are not UTF-8 become U+FFFD."""
+        kept = [int(index) for index in ids if index != self.end_of_text_id]
+        return self._inner.decode(kept, skip_special_tokens=False)
 
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
-        """Yield the text of ``ids`` as soon as it is certain: joined, it is ``decode(ids)``.
+        """Yield pieces of text as soon as further ids cannot change them; joined, they are ``decode(ids)``.
 
-        A character may take several tokens, and what a token looks like may depend on the one before.
+        A character may take several tokens, and the text of a token may depend on the token before it.
         """
-        before: list[int] = []  # the tokens of the last text that was certain
-        waiting: list[int] = []  # those since
+        context: list[int] = []  # ids of the last piece
+        pending: list[int] = []  # ids since then
         for index in ids:
-            waiting.append(index)
-            text, shown = self.decode(before + waiting), self.decode(before)
-            if len(text) > len(shown) and not text.endswith("\ufffd"):
-                yield text[len(shown) :]
-                before, waiting = waiting, []
-        yield self.decode(before + waiting)[len(self.decode(before)) :]
+            pending.append(index)
+            text, context_text = self.decode(context + pending), self.decode(context)
+            if len(text) > len(context_text) and not text.endswith("\ufffd"):
+                yield text[len(context_text) :]
+                context, pending = pending, []
+        yield self.decode(context + pending)[len(self.decode(context)) :]
 
     @cached_property
     def token_bytes(self) -> NDArray[np.int64]:
-        """Return (V,): how many UTF-8 bytes of text each id spells.
+        """Number of UTF-8 bytes of text per id, (V,).
 
-        The sum over a text's ids is the text's length in bytes, exactly for tokenizers of characters, bytes and
-        byte-level BPE. Special tokens (and ids without a token) spell 0, and an unknown token counts as 1, the least
-        it can stand for. For other kinds it is the length of the token's own text, ``▁`` being a space.
+        For characters, bytes and byte-level BPE, the sum over the ids of a text is exactly the length of the text in
+        bytes. For other vocabularies, a token counts the bytes of its own text, with ``▁`` as a space. Special tokens
+        and ids without a token count 0. The unknown token counts 1, the least that it can represent.
         """
         state = json.loads(self._inner.to_str())
         decoder, model = _types(state["decoder"]), state["model"]
@@ -200,7 +205,7 @@ class Tokenizer:
             elif index in added:
                 sizes[index] = 0 if added[index]["special"] else len(token.encode())
             elif alphabet is not None and alphabet.issuperset(token):
-                sizes[index] = len(token)  # each character of the alphabet stands for one byte
+                sizes[index] = len(token)  # each character of the alphabet represents one byte
             elif "ByteFallback" in decoder and _BYTE_TOKEN.fullmatch(token):
                 sizes[index] = 1
             else:
@@ -210,17 +215,17 @@ class Tokenizer:
 
 
 def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield the texts in parts: the library's encodings are ten times as large as the ids that are kept of them."""
-    return (texts[start : start + _TEXTS_AT_ONCE] for start in range(0, len(texts), _TEXTS_AT_ONCE))
+    """Return the texts in parts, which bounds memory: the library's encodings take ten times as much as their ids."""
+    return (texts[start : start + _ENCODE_BATCH_SIZE] for start in range(0, len(texts), _ENCODE_BATCH_SIZE))
 
 
 def _types(part: Any) -> set[str]:
-    """Return the types of a decoder, of itself and of those in its sequence."""
+    """Return the type of a decoder and the types of its members, if it is a sequence."""
     if not part:
         return set()
     return {part["type"]}.union(*(_types(inner) for inner in part.get("decoders", [])))
 
 
 def one_line(error: Exception) -> str:
-    """What the library says, on one line."""
+    """Return the message of an error on one line."""
     return " ".join(str(error).split())

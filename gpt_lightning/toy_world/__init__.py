@@ -1,1 +1,1 @@
-"""The toy world: a generated corpus for pretraining and four tasks, available without a download."""
+"""Generator of the toy world, a corpus for pretraining and four tasks that needs no download."""

@@ -1,14 +1,19 @@
-"""The words and sentences of the toy world: data only.
+"""Vocabulary and sentence templates of the toy world.
 
-A sentence template has slots in braces. ``{a}`` and ``{b}`` are people, ``{t}`` is the thing that the passage is about,
-``{d}`` a thing of another topic, ``{p}`` some place, ``{o}`` some organisation. A person's slot may name a relation,
-which then is a fact that the passage states: ``{a.home}``, ``{a.work}``, ``{a.seat}`` (where the employer is based),
-``{a.feels}`` (a verb phrase: what ``a`` thinks of ``t``), ``{a.minds}`` (the contrary, of ``d``). ``{a.he}``,
-``{a.him}`` and ``{a.his}`` are pronouns where it is clear who is meant, ``{a.name}`` and ``{t.name}`` never are.
+A template has slots in braces:
 
-Every other slot names a word list below; ``{an x}`` puts the article before it, and a word may hold slots itself.
-``{good}``, ``{verdict}``, ``{feels}``, ``{mood}`` and ``{reaction}`` are of the passage's sentiment, ``{bad}`` and
-``{contrary}`` of the other one.
+- ``{a}`` and ``{b}`` are people, ``{t}`` is the thing that the passage is about, ``{d}`` a thing of another topic,
+  ``{p}`` a place, and ``{o}`` an organization.
+- ``{a.home}``, ``{a.work}`` and ``{a.seat}`` (where the employer is based) state a fact about a person. So do
+  ``{a.feels}``, a verb phrase with the opinion of ``a`` about ``t``, and ``{a.minds}``, the opposite opinion about
+  ``d``.
+- ``{a.he}``, ``{a.him}`` and ``{a.his}`` become pronouns if the reference is unambiguous. ``{a.name}`` and
+  ``{t.name}`` never do.
+- Every other slot names a word list below. ``{an x}`` adds the article, and a word may contain slots.
+- ``{good}``, ``{verdict}``, ``{feels}``, ``{mood}`` and ``{reaction}`` express the sentiment of the passage, ``{bad}``
+  and ``{contrary}`` the opposite sentiment.
+
+The corpus is in British English. Any change to this file changes the generated text; then raise ``write.VERSION``.
 """
 
 
@@ -32,7 +37,7 @@ FIRST_NAMES = {
         """
     ),
 }
-# Families, places and organisations are named from the same stock: only the words around a name tell what it names.
+# Families, places and organizations share the same names, so that only the context of a name shows its type.
 NAME_STEMS = _words(
     """
     Al Ash Bar Bren Cal Cor Dar Dun El Fen Gar Hal Har Hol Kel Kin Lan Mar Mel Mor Nor Os Pen Ral Sel Stan Tar Thorn
@@ -49,13 +54,13 @@ PLACE_FORMS = (
     *["{family}"] * 6,
     *("Port {family}", "Little {family}", "{family} Bay", "Saint {first}", "{family} Cross", "Upper {family}"),
 )
-ORGANISATION_FORMS = (
+ORGANIZATION_FORMS = (
     *["{family} & {other}"] * 3,
     *["{first} & {family}"] * 3,
     *["{family}"] * 4,
     *("{family} Brothers", "{family} Mills", "{family} Press", "{family} Trust", "{family} Foods", "House of {family}"),
 )
-# Things are "<modifier> <head>": the modifiers are shared by all topics, the heads are not.
+# A thing is "<modifier> <head>". All topics share the modifiers, and each has its own heads.
 THING_MODIFIERS = _words(
     """
     harvest winter river Monday midnight village summer morning northern Sunday garden island autumn lantern royal
@@ -329,7 +334,7 @@ SENTENCES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# The order of the sentences. The first one introduces a; each plan says what a, or b, feels or where they belong.
+# Orders of the sentences of a passage. The first sentence introduces a, and each plan states a fact about a or b.
 PLANS = tuple(
     plan.split()
     for plan in """
@@ -364,7 +369,7 @@ PLANS = tuple(
     """.strip().splitlines()
 )
 
-# relation: (questions about the one who stands in it, questions about the other side)
+# Relation -> (questions about the object, given the subject; questions about the subject, given the object)
 QUESTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "home": (
         ("Where does {} live?", "In which place does {} live?", "Where is the home of {}?"),

@@ -1,7 +1,7 @@
-"""Passages of the toy world: its facts, and sentence templates filled with them.
+"""Passages of the toy world: facts, and sentence templates that are filled with them.
 
-Spans, answers and facts are noted while a slot is filled; nothing is searched for in the finished text. Every draw goes
-through ``Random.random``, the one method whose sequence Python promises to keep.
+Spans, answers and facts are recorded while slots are filled, so that no search in the finished text is needed. All
+random choices use ``Random.random``, the only method whose sequence Python guarantees across versions.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ SENTIMENTS: Final = tuple(grammar.SENTIMENTS)
 ENTITY_TYPES: Final = ("PER", "LOC", "ORG")
 
 TASTES: Final = {"positive": "likes", "negative": "dislikes"}
-"""The relation, by sentiment, between the people of a passage and what it is about."""
+"""Sentiment of a passage -> relation between its people and its thing."""
 _RELATIONS: Final = ("home", "work", *TASTES.values())
 _PRONOUNS: Final = {"she": {"he": "she", "him": "her", "his": "her"}, "he": {"he": "he", "him": "him", "his": "his"}}
 
@@ -27,7 +27,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Entity:
-    """``text[start:end]`` is a name of this type."""
+    """Name of a type at ``text[start:end]``."""
 
     start: int
     end: int
@@ -36,7 +36,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class Question:
-    """``text[answer_start:][:len(answer)] == answer``; both are None where the passage does not say."""
+    """Question with its answer at ``answer_start`` in the passage; both are None if the passage has no answer."""
 
     question: str
     answer: str | None = None
@@ -45,7 +45,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Passage:
-    """A text and what is known about it. Entities are in order and do not overlap; some questions have no answer."""
+    """Text with its labels. Entities are in order and do not overlap. Some questions have no answer."""
 
     text: str
     topic: str
@@ -56,45 +56,52 @@ class Passage:
 
 @dataclass(frozen=True, eq=False)
 class Thing:
+    """Subject of a passage, such as "harvest pie" with the head "pie"."""
+
     name: str
     head: str
     topic: str
 
 
 @dataclass(frozen=True, eq=False)
-class Organisation:
+class Organization:
+    """Employer, and the place where it is based."""
+
     name: str
     seat: str
 
 
 @dataclass(frozen=True, eq=False)
 class Person:
+    """Person with the facts that passages state."""
+
     first: str
     last: str
     pronoun: str
     home: str
-    work: Organisation
+    work: Organization
     tastes: Mapping[str, Mapping[str, Thing]]
-    """What this person likes, and what not: one thing of each topic."""
+    """``likes`` and ``dislikes`` -> topic -> thing."""
 
     @property
     def name(self) -> str:
+        """Full name."""
         return f"{self.first} {self.last}"
 
-    def truth(self, relation: str) -> list[str]:
-        """Return everything that stands in ``relation`` to this person."""
+    def facts(self, relation: str) -> list[str]:
+        """Return the names of everything to which this person has a relation."""
         if relation in self.tastes:
             return [thing.name for thing in self.tastes[relation].values()]
         return [self.home if relation == "home" else self.work.name]
 
 
 def pick(rng: Random, items: Sequence[Item]) -> Item:
-    """Return an item, each as likely as the others (``Random.choice`` may change between versions)."""
+    """Return a random item. ``Random.choice`` may change between Python versions, so it is not used."""
     return items[int(rng.random() * len(items))]
 
 
 class World:
-    """Who lives where, works for whom and likes what: fixed by the seed."""
+    """People with homes, employers and tastes, all determined by the seed."""
 
     def __init__(self, seed: int) -> None:
         rng = Random(f"toy world {seed}")
@@ -107,25 +114,25 @@ class World:
             return pick(rng, forms).format(family=family, other=other, first=first)
 
         self.places = _distinct(150, lambda: name(grammar.PLACE_FORMS))
-        self.organisations = [
-            Organisation(each, pick(rng, self.places))
-            for each in _distinct(200, lambda: name(grammar.ORGANISATION_FORMS), taken=self.places)
+        self.organizations = [
+            Organization(each, pick(rng, self.places))
+            for each in _distinct(200, lambda: name(grammar.ORGANIZATION_FORMS), taken=self.places)
         ]
         self.things = {topic: self._draw_things(rng, topic) for topic in TOPICS}
         self.people = []
         for full_name in _distinct(1500, lambda: f"{pick(rng, firsts)[0]} {pick(rng, families)}"):
             first, last = full_name.split()
-            home, work = pick(rng, self.places), pick(rng, self.organisations)
+            home, work = pick(rng, self.places), pick(rng, self.organizations)
             tastes: dict[str, dict[str, Thing]] = {"likes": {}, "dislikes": {}}
             for topic, things in self.things.items():
                 tastes["likes"][topic] = liked = pick(rng, things)
                 tastes["dislikes"][topic] = pick(rng, [thing for thing in things if thing is not liked])
             self.people.append(Person(first, last, dict(firsts)[first], home, work, tastes))
         self.like_minded: dict[tuple[str, str], list[Person]] = {}
-        """The people by (sentiment, name of a thing)."""
+        """(sentiment, name of a thing) -> people with that opinion of it."""
         for person in self.people:
             for sentiment, relation in TASTES.items():
-                for thing_name in person.truth(relation):
+                for thing_name in person.facts(relation):
                     self.like_minded.setdefault((sentiment, thing_name), []).append(person)
 
     @staticmethod
@@ -136,6 +143,7 @@ class World:
 
 
 def _distinct(count: int, draw: Callable[[], str], taken: Sequence[str] = ()) -> list[str]:
+    """Draw until there are ``count`` distinct names that are not in ``taken``."""
     found: dict[str, None] = {}
     while len(found) < count:
         name = draw()
@@ -146,6 +154,7 @@ def _distinct(count: int, draw: Callable[[], str], taken: Sequence[str] = ()) ->
 
 @cache
 def _pieces(template: str) -> tuple[tuple[str, str | None], ...]:
+    """Return a template as pairs of literal text and the slot after it."""
     return tuple((literal, slot) for literal, slot, _, _ in Formatter().parse(template))
 
 
@@ -163,8 +172,16 @@ def _words(topic: str, sentiment: str, other: str) -> dict[str, tuple[str, ...]]
     }
 
 
-class Telling:
-    """A passage while it is told: what has been written and mentioned, and which facts that stated."""
+class Narrator:
+    """Writer of one passage, which keeps track of mentions, entities and stated facts.
+
+    Args:
+        world: the world.
+        rng: source of all random choices.
+        person: main person of the passage.
+        thing: thing that the passage is about.
+        sentiment: opinion of the people about the thing.
+    """
 
     def __init__(self, world: World, rng: Random, person: Person, thing: Thing, sentiment: str) -> None:
         self.world, self.rng, self.thing, self.sentiment = world, rng, thing, sentiment
@@ -175,28 +192,29 @@ class Telling:
         self.people = {"a": person, "b": self._companion(person)}
         self.things = {"t": thing, "d": person.tastes[self.relation["minds"]][other]}
         self.by_first_name = rng.random() < 0.5
-        self.names = {"p": (pick(rng, world.places), "LOC"), "o": (pick(rng, world.organisations).name, "ORG")}
+        self.names = {"p": (pick(rng, world.places), "LOC"), "o": (pick(rng, world.organizations).name, "ORG")}
 
         self.parts: list[str] = []
         self.length = 0
         self.starts_sentence = True
         self.entities: list[Entity] = []
         self.first_start: dict[str, int] = {}
-        """Where each name was first written in full."""
+        """Name -> position at which it was first written in full."""
         self.mentioned: set[Person] = set()
         self.last_person: Person | None = None
         self.last_thing: Thing | None = None
         self.last_phrase: dict[str, str] = {}
         self.facts: list[tuple[str, str, str]] = []
-        """(relation, who, what), as names."""
+        """(relation, name of the subject, name of the object)."""
 
     def passage(self) -> Passage:
-        told: set[str] = set()
+        """Write the passage and return it with its questions."""
+        used: set[str] = set()
         for role in pick(self.rng, grammar.PLANS):
             sentence = pick(self.rng, grammar.SENTENCES[role])
-            while sentence in told:
+            while sentence in used:
                 sentence = pick(self.rng, grammar.SENTENCES[role])
-            told.add(sentence)
+            used.add(sentence)
             if self.parts:
                 self._write(" ")
             self.starts_sentence = True
@@ -206,108 +224,114 @@ class Telling:
                 if slot:
                     self._fill(slot)
         text = "".join(self.parts)
-        questions = (*self._answered(), *self._unanswered(text))
+        questions = (*self._answerable_questions(), *self._unanswerable_questions(text))
         return Passage(text, self.thing.topic, self.sentiment, tuple(self.entities), questions)
 
     def _companion(self, person: Person) -> Person:
-        """Return someone of the same mind who shares no name with ``person``."""
-        minded = self.world.like_minded[self.sentiment, self.thing.name]
+        """Return a person with the same opinion who shares no name with ``person``."""
+        candidates = self.world.like_minded[self.sentiment, self.thing.name]
         while True:
-            other = pick(self.rng, minded)
+            other = pick(self.rng, candidates)
             if other.first != person.first and other.last != person.last:
                 return other
 
     def _write(self, text: str) -> None:
+        """Append text, with a capital letter at the start of a sentence."""
         if self.starts_sentence and text != " ":
             text = text[0].upper() + text[1:]
             self.starts_sentence = False
         self.parts.append(text)
         self.length += len(text)
 
-    def _write_name(self, name: str, kind: str, full: bool = True) -> None:
-        if full:
+    def _write_name(self, name: str, entity_type: str, is_full: bool = True) -> None:
+        """Append a name and record its entity."""
+        if is_full:
             self.first_start.setdefault(name, self.length)
-        self.entities.append(Entity(self.length, self.length + len(name), kind))
+        self.entities.append(Entity(self.length, self.length + len(name), entity_type))
         self._write(name)
 
     def _fill(self, slot: str) -> None:
-        who, _, what = slot.partition(".")
-        if who in self.people:
-            self._write_person(self.people[who], what)
-        elif who in self.things:
-            self._write_thing(self.things[who], what)
+        """Append the text of a slot."""
+        name, _, attribute = slot.partition(".")
+        if name in self.people:
+            self._write_person(self.people[name], attribute)
+        elif name in self.things:
+            self._write_thing(self.things[name], attribute)
         elif slot in self.names:
             self._write_name(*self.names[slot])
         else:
             self._write(self._phrase(slot))
 
     def _phrase(self, slot: str) -> str:
-        article, slot = slot.startswith("an "), slot.removeprefix("an ")
+        """Return a random phrase of a word list, with its own slots filled."""
+        has_article, slot = slot.startswith("an "), slot.removeprefix("an ")
         template = pick(self.rng, self.words[slot])
-        while template == self.last_phrase.get(slot):  # not "he yawned and yawned"
+        while template == self.last_phrase.get(slot):  # avoids "he yawned and yawned"
             template = pick(self.rng, self.words[slot])
         phrase = "".join(text + (self._phrase(inner) if inner else "") for text, inner in _pieces(template))
         self.last_phrase[slot] = phrase
-        if article:
+        if has_article:
             phrase = ("an " if phrase[0] in "aeiou" else "a ") + phrase
         return phrase
 
-    def _write_person(self, person: Person, what: str) -> None:
-        if what in ("", "name", "he", "him", "his"):
-            self._mention(person, what)
-        elif what in ("feels", "minds"):
-            thing = self.things["t" if what == "feels" else "d"]
-            self.facts.append((self.relation[what], person.name, thing.name))
-            self._write(self._phrase(what))
-        elif what == "seat":
-            self.facts.append((what, person.work.name, person.work.seat))
+    def _write_person(self, person: Person, attribute: str) -> None:
+        """Append a mention of a person, or a fact about the person, and record it."""
+        if attribute in ("", "name", "he", "him", "his"):
+            self._mention(person, attribute)
+        elif attribute in ("feels", "minds"):
+            thing = self.things["t" if attribute == "feels" else "d"]
+            self.facts.append((self.relation[attribute], person.name, thing.name))
+            self._write(self._phrase(attribute))
+        elif attribute == "seat":
+            self.facts.append((attribute, person.work.name, person.work.seat))
             self._write_name(person.work.seat, "LOC")
         else:
-            name, kind = (person.home, "LOC") if what == "home" else (person.work.name, "ORG")
-            self.facts.append((what, person.name, name))
-            self._write_name(name, kind)
+            name, entity_type = (person.home, "LOC") if attribute == "home" else (person.work.name, "ORG")
+            self.facts.append((attribute, person.name, name))
+            self._write_name(name, entity_type)
 
     def _mention(self, person: Person, case: str) -> None:
-        """Write the full name at first, later a part of it, or a pronoun where it is clear who is meant."""
-        known = person in self.mentioned
-        if known and person is self.last_person and case != "name":
-            alone = not any(each.pronoun == person.pronoun for each in self.mentioned if each is not person)
-            if case or (alone and self.rng.random() < 0.6):
+        """Append the full name at the first mention; later a part of it, or a pronoun if it is unambiguous."""
+        is_known = person in self.mentioned
+        if is_known and person is self.last_person and case != "name":
+            is_unambiguous = not any(each.pronoun == person.pronoun for each in self.mentioned if each is not person)
+            if case or (is_unambiguous and self.rng.random() < 0.6):
                 self._write(_PRONOUNS[person.pronoun][case or "he"])
                 return
         short = person.first if self.by_first_name else person.last
-        self._write_name(short if known else person.name, "PER", full=not known)
+        self._write_name(short if is_known else person.name, "PER", is_full=not is_known)
         if case == "his":
             self._write("'s")
         self.last_person = person
         self.mentioned.add(person)
 
-    def _write_thing(self, thing: Thing, what: str) -> None:
-        known = thing.name in self.first_start
-        if known and not what and thing is self.last_thing and self.rng.random() < 0.5:
+    def _write_thing(self, thing: Thing, attribute: str) -> None:
+        """Append the name of a thing at the first mention; later its head or "it"."""
+        is_known = thing.name in self.first_start
+        if is_known and not attribute and thing is self.last_thing and self.rng.random() < 0.5:
             self._write("it")
             return
         self._write("the ")
         self.first_start.setdefault(thing.name, self.length)
-        self._write(thing.head if known else thing.name)
+        self._write(thing.head if is_known else thing.name)
         self.last_thing = thing
 
-    def _answered(self) -> Iterator[Question]:
-        """Ask for both sides of every stated fact, unless it has two answers here."""
+    def _answerable_questions(self) -> Iterator[Question]:
+        """Yield a question about each side of every stated fact that has only one answer in the passage."""
         facts = dict.fromkeys(self.facts)
-        for relation, who, what in facts:
-            for side, (given, answer) in enumerate(((who, what), (what, who))):
+        for relation, subject, obj in facts:
+            for side, (given, answer) in enumerate(((subject, obj), (obj, subject))):
                 if sum(fact[0] == relation and fact[1 + side] == given for fact in facts) == 1:
                     wording = pick(self.rng, grammar.QUESTIONS[relation][side])
                     yield Question(wording.format(given), answer, self.first_start[answer])
 
-    def _unanswered(self, text: str) -> Iterator[Question]:
-        """Ask what is not said of those who are in the passage, and about one who is not."""
+    def _unanswerable_questions(self, text: str) -> Iterator[Question]:
+        """Yield questions about unstated facts of the people in the passage, and about a person who is not in it."""
         stated = {fact[:2] for fact in self.facts}
         for person in self.people.values():
             relation = pick(self.rng, _RELATIONS)
-            absent = not any(answer in text for answer in person.truth(relation))
-            if absent and person in self.mentioned and (relation, person.name) not in stated:
+            is_absent = not any(answer in text for answer in person.facts(relation))
+            if is_absent and person in self.mentioned and (relation, person.name) not in stated:
                 yield self._question(relation, person)
         stranger = self.people["a"]
         while stranger in self.mentioned:

@@ -1,9 +1,9 @@
-"""Writing the toy world: passages about invented people, places, organizations and things.
+"""Writer of the toy world: passages about invented people, places, organizations and things.
 
-A text to pretrain on and rows for four tasks (topic, sentiment, names, questions), from one generator, so that what
-pretraining reads of the world is what the tasks ask about. Names of people, places and organisations share their
-surface ("Mara Venn", "Port Venn", "Mara & Cole"), and a sentiment is spread over many words and their negations: a few
-hundred labeled rows do not show them all, the unlabeled text does.
+One generator produces a text for pretraining and labeled rows for four tasks (topic, sentiment, named entities,
+question answering). Pretraining therefore covers the knowledge that the tasks need. Names of people, places and
+organizations look alike ("Mara Venn", "Port Venn", "Mara & Cole"), and a sentiment is spread over many words and their
+negations. A few hundred labeled rows do not contain all of them, but the unlabeled text does.
 """
 
 import json
@@ -21,10 +21,10 @@ from gpt_lightning.toy_world.story import (
     TASTES,
     TOPICS,
     Entity,
+    Narrator,
     Passage,
     Person,
     Question,
-    Telling,
     Thing,
     World,
     pick,
@@ -47,31 +47,36 @@ __all__ = [
 ]
 
 VERSION: Final = 1
-"""To be raised with every change of what is generated, so that ``write`` replaces what older code wrote."""
+"""Version of the generated text. Raise it with every change, so that ``write`` replaces files of older versions."""
 
-Split = Literal["text/train", "text/validation", "text/test", "labelled/train", "labelled/validation", "labelled/test"]
+Split = Literal["text/train", "text/validation", "text/test", "labeled/train", "labeled/validation", "labeled/test"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 DEFAULT_COUNTS: Final[Mapping[Split, int]] = {
     "text/train": 11_000,
     "text/validation": 450,
     "text/test": 450,
-    "labelled/train": 400,
-    "labelled/validation": 200,
-    "labelled/test": 400,
+    "labeled/train": 400,
+    "labeled/validation": 200,
+    "labeled/test": 400,
 }
-"""Passages in each split: 3 MB of text to train on, 120 kB to validate and to test."""
+"""Passages per split: 3 MB of text for training, and 120 kB each for validation and test."""
 
 _world = cache(World)
 
 
 def passages(seed: int, split: Split, count: int) -> Iterator[Passage]:
-    """Yield the first ``count`` passages of a split of world ``seed``.
+    """Yield the first ``count`` passages of a split.
 
-    Each pair of a person and a thing is told in one split only, so no passage is in two.
+    Each pair of a person and a thing belongs to one split, so that no passage is in two splits.
+
+    Args:
+        seed: seed of the world.
+        split: the split.
+        count: number of passages.
     """
     if split not in SPLITS:
-        raise ValueError(f"split={split!r} is none of {', '.join(SPLITS)}")
-    world, rng = _world(seed), Random(f"toy world {seed} {split}")
+        raise ValueError(f"split={split!r} is unknown; choose one of {', '.join(SPLITS)}")
+    world, rng = _world(seed), Random(f"toy world {seed} {_seed_name(split)}")
     for _ in range(count):
         topic, sentiment = pick(rng, TOPICS), pick(rng, SENTIMENTS)
         while True:
@@ -79,46 +84,60 @@ def passages(seed: int, split: Split, count: int) -> Iterator[Passage]:
             thing = person.tastes[TASTES[sentiment]][topic]
             if _split_of(person, thing) == split:
                 break
-        yield Telling(world, rng, person, thing, sentiment).passage()
+        yield Narrator(world, rng, person, thing, sentiment).passage()
+
+
+def _seed_name(split: Split) -> str:
+    """Return the name of a split in seeds and ``world.json``. Its spelling determines the text and must not change."""
+    return split.replace("labeled", "labelled")
 
 
 def _split_of(person: Person, thing: Thing) -> Split:
-    """Three quarters of all pairs are for the training text, a twentieth for each other split."""
+    """Return the split of a pair: 15 of 20 pairs belong to the training text, and one to each other split."""
     return SPLITS[max(0, crc32(f"{person.name} {thing.name}".encode()) % 20 - 14)]
 
 
 def bio_tags(passage: Passage) -> tuple[list[str], list[str]]:
-    """Split the text into words and punctuation marks, and tag them O, B-PER, I-PER, B-LOC, ..."""
+    """Return the words and punctuation marks of a passage, and their tags (O, B-PER, I-PER, B-LOC, ...)."""
     tokens, tags = [], []
     for match in re.finditer(r"\w+|[^\w\s]", passage.text):
-        here = match.start()
-        entity = next((each for each in passage.entities if each.start <= here < each.end), None)
+        start = match.start()
+        entity = next((each for each in passage.entities if each.start <= start < each.end), None)
         tokens.append(match[0])
-        tags.append("O" if entity is None else f"{'B' if here == entity.start else 'I'}-{entity.type}")
+        tags.append("O" if entity is None else f"{'B' if start == entity.start else 'I'}-{entity.type}")
     return tokens, tags
 
 
 def write(folder: Path, *, seed: int = 0, counts: Mapping[Split, int] = DEFAULT_COUNTS) -> bool:
-    """Write ``text``, ``classification``, ``sentiment``, ``ner`` and ``qa``, in train, validation and test.
+    """Write the datasets ``text``, ``classification``, ``sentiment``, ``ner`` and ``qa``.
 
-    Return False, having done nothing, where ``folder/world.json`` says that the same is there already.
+    Each has a train, a validation and a test file of JSON Lines. ``world.json`` records the settings.
+
+    Args:
+        folder: folder for the datasets.
+        seed: seed of the world.
+        counts: passages per split.
+
+    Returns:
+        True, or False if ``world.json`` shows that the same files exist, which are then not written again.
     """
-    settings = {"version": VERSION, "seed": seed, "counts": {split: counts[split] for split in SPLITS}}
-    done = folder / "world.json"
-    if done.exists() and json.loads(done.read_text()) == settings:
+    settings = {"version": VERSION, "seed": seed, "counts": {_seed_name(split): counts[split] for split in SPLITS}}
+    marker = folder / "world.json"
+    if marker.exists() and json.loads(marker.read_text()) == settings:
         return False
-    done.unlink(missing_ok=True)  # an interrupted run must not look like a finished one
+    marker.unlink(missing_ok=True)  # after an interruption, the files must count as incomplete
     for split in SPLITS:
         kind, stage = split.split("/")
-        told = list(passages(seed, split, counts[split]))
+        split_passages = list(passages(seed, split, counts[split]))
         for name, row_of in _ROWS[kind].items():
-            rows = ({"id": f"{stage}-{i:05}", **row_of(i, passage)} for i, passage in enumerate(told))
-            _replace(folder / name / f"{stage}.jsonl", (json.dumps(row) + "\n" for row in rows))
-    _replace(done, [json.dumps(settings, indent=2) + "\n"])
+            rows = ({"id": f"{stage}-{i:05}", **row_of(i, passage)} for i, passage in enumerate(split_passages))
+            _write_lines(folder / name / f"{stage}.jsonl", (json.dumps(row) + "\n" for row in rows))
+    _write_lines(marker, [json.dumps(settings, indent=2) + "\n"])
     return True
 
 
-def _replace(path: Path, lines: Iterable[str]) -> None:
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a file by replacing it in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("w", encoding="utf-8", newline="\n") as file:
@@ -132,22 +151,22 @@ def _ner_row(_: int, passage: Passage) -> dict[str, Any]:
 
 
 def _qa_row(number: int, passage: Passage) -> dict[str, Any]:
-    """Ask one question about each passage, in every third row one that it does not answer."""
-    impossible = number % 3 == 2
-    choices = [each for each in passage.questions if (each.answer is None) == impossible]
-    asked = choices[number // 3 % len(choices)]
-    answers = [] if impossible else [{"text": asked.answer, "answer_start": asked.answer_start}]
+    """Return a row with one question about a passage; every third question has no answer."""
+    is_impossible = number % 3 == 2
+    choices = [each for each in passage.questions if (each.answer is None) == is_impossible]
+    chosen = choices[number // 3 % len(choices)]
+    answers = [] if is_impossible else [{"text": chosen.answer, "answer_start": chosen.answer_start}]
     return {
         "context": passage.text,
-        "question": asked.question,
+        "question": chosen.question,
         "answers": answers,
-        "is_impossible": impossible,
+        "is_impossible": is_impossible,
     }
 
 
 _ROWS: Final[dict[str, dict[str, Callable[[int, Passage], dict[str, Any]]]]] = {
     "text": {"text": lambda _, passage: {"text": passage.text}},
-    "labelled": {
+    "labeled": {
         "classification": lambda _, passage: {"text": passage.text, "label": passage.topic},
         "sentiment": lambda _, passage: {"text": passage.text, "label": passage.sentiment},
         "ner": _ner_row,

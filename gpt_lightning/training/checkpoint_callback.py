@@ -1,4 +1,4 @@
-"""Callback that writes, keeps and deletes checkpoints, and refuses to resume with other data."""
+"""Callback that writes, keeps and deletes checkpoints, and refuses to resume with different data."""
 
 import math
 import shutil
@@ -20,22 +20,22 @@ from gpt_lightning.training.data_identity import differences, identity
 from gpt_lightning.training.validation import is_last_step, validation_follows
 
 AT_ONCE = 2
-"""So many checkpoints must fit on the disk: the new one is complete before the old one goes."""
+"""Number of checkpoints that must fit on the disk, as the old one is deleted only when the new one is complete."""
 
 
 class Checkpoints(Checkpoint):
-    """Keeps the last checkpoints and the best one in the run's folder, as ``checkpoints/manifest.json`` lists them.
+    """Callback that keeps the latest checkpoints and the best one, listed in ``checkpoints/manifest.json``.
 
-    One is written every ``every_n_steps`` optimizer steps, after each validation, at the end, and when a signal asks
-    the run to end. It is listed when it is complete, and only then an older one is deleted. Each holds what decides the
-    order of the data, so that no run resumes with another order.
+    A checkpoint is written every ``every_n_steps`` optimizer steps, after each validation, at the end of training, and
+    when a signal stops the run. It is listed once it is complete, and only then an older one is deleted. Each contains
+    the settings that determine the order of the data, so that no run resumes with a different order.
 
     Args:
-        monitor: the metric that decides which is best.
-        mode: whether its ``min`` or its ``max`` is.
-        every_n_steps: optimizer steps from one to the next.
-        keep: how many of the last are kept, beside the best.
-        refuse_changes: do not go on with other data, or in another order, than the checkpoint's.
+        monitor: metric that selects the best checkpoint.
+        mode: ``min`` if a lower value is better, ``max`` if a higher one is.
+        every_n_steps: number of optimizer steps between two checkpoints.
+        keep: number of latest checkpoints to keep, in addition to the best.
+        refuse_changes: refuse to resume if the data or their order differ from those of the checkpoint.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Checkpoints(Checkpoint):
         if every_n_steps < 1:
             raise InputError(f"--checkpoints.every_n_steps={every_n_steps} must be at least 1")
         if keep < 2:
-            raise InputError(f"--checkpoints.keep={keep} must be at least 2: one may be damaged later")
+            raise InputError(f"--checkpoints.keep={keep} must be at least 2, as one checkpoint may get damaged")
         self.monitor = monitor
         self.mode = mode
         self.every_n_steps = every_n_steps
@@ -63,9 +63,9 @@ class Checkpoints(Checkpoint):
         self._listing: Future[None] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Make the folder, so that one that cannot be written stops the run before its first step."""
+        """Create the folder before the first step, so that a read-only one fails early."""
         trainer.strategy.checkpoint_io = CheckpointFiles()
-        log_dir = trainer.log_dir  # asks rank zero, so every rank must
+        log_dir = trainer.log_dir  # a broadcast from rank zero: every rank must take part
         if stage != "fit" or log_dir is None:
             return
         self.folder = Path(log_dir) / "checkpoints"
@@ -80,9 +80,9 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write one at the interval and when training is about to end, unless one follows after a validation.
+        """Save at the interval and after the last step, unless a validation follows, which saves too.
 
-        Not in ``on_train_end``: Lightning then counts the epoch as done, though it may have stopped in the middle.
+        ``on_train_end`` is too late: Lightning then counts the epoch as finished, even if it stopped in the middle.
         """
         assert isinstance(pl_module, Task)
         if pl_module.is_accumulating or validation_follows(trainer):
@@ -91,13 +91,18 @@ class Checkpoints(Checkpoint):
             self._save(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write one, and remember whether it is the best."""
+        """Save, and remember whether this checkpoint is the best.
+
+        Raises:
+            InputError: the monitored metric was not computed.
+        """
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         if self.monitor not in trainer.callback_metrics:
+            names = sorted(trainer.callback_metrics, key=lambda name: not name.startswith("val/"))
             raise InputError(
-                f"--checkpoints.monitor={self.monitor} is not measured; "
-                f"choose one of {', '.join(trainer.callback_metrics)}"
+                f"--checkpoints.monitor={self.monitor} is not computed by this validation. "
+                f"Choose one of {', '.join(names)}"
             )
         score = float(trainer.callback_metrics[self.monitor])
         is_best = self._is_best(score)
@@ -106,45 +111,56 @@ class Checkpoints(Checkpoint):
         self._save(trainer, is_best)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Let the last one be listed."""
+        """Wait until the last checkpoint is listed."""
         self.wait()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Write one if a signal has ended the run between two steps; after anything else, weights are unknown."""
+        """Save if a signal stopped the run between two steps. After other exceptions the weights may be damaged."""
         if isinstance(exception, Interrupted) and exception.between_steps and self._saved_at != _position(trainer):
             self._save(trainer)
         self.wait()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add what decides the order of the data."""
+        """Add the settings that determine the order of the data."""
         if tokenizer_of(trainer) is not None:
             checkpoint["identity"] = identity(trainer)
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with another tokenizer, as every id would mean something else, or with other data."""
+        """Refuse to continue with a different tokenizer, which gives ids other meanings, or with different data.
+
+        Raises:
+            InputError: the tokenizer, the data or their order differ.
+        """
         changed = []
         tokenizer = tokenizer_of(trainer)
         if tokenizer is not None and "tokenizer" in checkpoint:
             trained_with = Tokenizer.from_json(checkpoint["tokenizer"])
             if trained_with.hash != tokenizer.hash:
-                changed.append(f"its tokenizer is {trained_with.name}, the data's is another: {tokenizer.name}")
+                changed.append(f"its tokenizer is {trained_with.name}, but the data uses {tokenizer.name}")
         if trainer.state.fn == "fit" and "identity" in checkpoint and not changed:
             changed = differences(checkpoint["identity"], identity(trainer))
         if changed and (self.refuse_changes or trainer.state.fn != "fit"):
             raise InputError(
-                "the checkpoint was trained otherwise: "
+                "the settings differ from those of the checkpoint: "
                 + "; ".join(changed)
-                + ". Leave the option out or give what it was"
-                + (", or go on all the same with --checkpoints.refuse_changes=false" if self.refuse_changes else "")
+                + ". Restore the old values or leave the options out"
+                + (", or continue anyway with --checkpoints.refuse_changes=false" if self.refuse_changes else "")
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """The best so far."""
-        return {"best_score": self.best_score, "best_step": self.best_step}
+        """Return the best score so far, and the metric that it is of."""
+        return {
+            "best_score": self.best_score,
+            "best_step": self.best_step,
+            "monitor": self.monitor,
+            "mode": self.mode,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the best so far."""
-        self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+        """Continue with the best score so far, unless it is of another metric."""
+        saved = tuple(state_dict.get(name, getattr(self, name)) for name in ("monitor", "mode"))
+        if saved == (self.monitor, self.mode):  # checkpoints before version 0.2 do not name the metric
+            self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
 
     def _is_best(self, score: float) -> bool:
         if math.isnan(score) or self.best_score is None:
@@ -152,7 +168,7 @@ class Checkpoints(Checkpoint):
         return score < self.best_score if self.mode == "min" else score > self.best_score
 
     def wait(self) -> None:
-        """Until the last checkpoint is listed.
+        """Wait until the last checkpoint is listed.
 
         Raises:
             RunError: the list cannot be written.
@@ -162,7 +178,7 @@ class Checkpoints(Checkpoint):
             listing.result()
 
     def _save(self, trainer: L.Trainer, is_best: bool = False) -> None:
-        """Write one; training goes on while its checksum is taken and it is listed."""
+        """Write a checkpoint. Training continues while another thread computes its checksum and lists it."""
         if self.folder is None:
             return
         self.wait()
@@ -173,7 +189,7 @@ class Checkpoints(Checkpoint):
             self._listing = self._lister.submit(self._list, path, is_best)
 
     def _list(self, path: Path, is_best: bool) -> None:
-        """List one, delete what is no longer listed: in this order, whenever the process may be killed."""
+        """List a checkpoint, then delete those that are no longer listed, so that a killed process loses none."""
         try:
             manifest = Manifest.read(path.parent).with_entry(entry_of(path), is_best, self.keep)
             manifest.write(path.parent)
@@ -182,7 +198,7 @@ class Checkpoints(Checkpoint):
             raise cannot_write(path.parent / FILE, error) from error
 
     def _delete_unlisted(self, manifest: Manifest, keep: Any = None) -> None:
-        """Delete what has been replaced, also by a process that was killed before it came to it."""
+        """Delete replaced checkpoints, also those of a process that was killed before it deleted them."""
         assert self.folder is not None
         for path in self.folder.glob("step_*.ckpt") if manifest.checkpoints else ():
             if manifest.named(path.name) is None and (keep is None or path.resolve() != Path(keep).resolve()):
@@ -190,24 +206,28 @@ class Checkpoints(Checkpoint):
 
 
 def tokenizer_of(trainer: L.Trainer) -> Tokenizer | None:
-    """The tokenizer of the trainer's data module, where it has one of ours."""
+    """Return the tokenizer of the trainer's data module, or None if it has none of this package."""
     tokenizer = getattr(trainer.datamodule, "tokenizer", None)  # type: ignore[attr-defined]
     return tokenizer if isinstance(tokenizer, Tokenizer) else None
 
 
 def check_room(folder: Path, module: L.LightningModule) -> None:
-    """Refuse a disk that would be full at the first checkpoint, or the second."""
-    # AdamW keeps two numbers beside each that it changes; beside adapters, what is frozen is not written.
+    """Check that the disk has room for ``AT_ONCE`` checkpoints.
+
+    Raises:
+        InputError: the disk is too full.
+    """
+    # AdamW keeps two moments for each trained weight. Checkpoints of LoRA adapters leave out the frozen weights.
     frozen = 0 if isinstance(module, Task) and module.frozen_sha256 else 1
     size = sum(p.numel() * p.element_size() * (3 if p.requires_grad else frozen) for p in module.parameters())
     free = shutil.disk_usage(folder).free
     if free < AT_ONCE * size:
         raise InputError(
-            f"{folder}: {free / 1e6:,.0f} MB are free, but {AT_ONCE} checkpoints of {size / 1e6:,.0f} MB must fit; "
-            "make room, or choose another folder with --log_dir"
+            f"{folder}: {free / 1e6:,.0f} MB are free, but {AT_ONCE} checkpoints of {size / 1e6:,.0f} MB must fit. "
+            "Free some space, or choose another folder with --log_dir"
         )
 
 
 def _position(trainer: L.Trainer) -> tuple[int, int]:
-    """Which state of training a checkpoint written now would hold."""
+    """Return the position in training that a checkpoint written now would contain."""
     return trainer.global_step, trainer.fit_loop.epoch_loop.total_batch_idx

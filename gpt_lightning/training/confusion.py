@@ -1,98 +1,105 @@
-"""A confusion matrix as an image."""
+"""Confusion matrix as an image.
+
+L labels, K shown labels, H and W pixels.
+"""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-# L labels, H and W pixels
-COUNTED = 12
-"""So many labels leave room for a number in each cell."""
+MAX_LABELS: Final = 30
+"""Number of labels whose names and counts are readable in one image."""
 
-NAMED = 40
-"""So many leave room for their names."""
+MATRIX_PIXELS: Final = 900
+"""Largest side of the matrix itself."""
 
-LARGEST = 800
-"""Pixels of the largest map; of more labels than that several share a pixel."""
+CELL_PIXELS: Final = (30, 40)
+"""Smallest and largest side of a cell."""
 
-LONGEST_NAME = 28
-MARGIN = 8
-INK, PAPER, DARK = (30, 30, 30), (255, 255, 255), (8, 48, 107)
+MAX_NAME_LENGTH: Final = 28
+MARGIN: Final = 8
+INK: Final = (30, 30, 30)
+PAPER: Final = (255, 255, 255)
+DARK: Final = (8, 48, 107)
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def draw(matrix: Tensor, names: Sequence[str]) -> NDArray[np.uint8]:
-    """A heat map: each cell is as dark as its share of the row.
+    """Draw a heat map of the counts, in which each cell is as dark as its share of the row.
+
+    With more than ``MAX_LABELS`` labels, the image shows those with the most errors, and its title says how many there
+    are. The shares are still those of complete rows.
 
     Args:
         matrix: (L, L) counts, a row for each true label, a column for each predicted one.
-        names: of the L labels, in their order.
+        names: names of the L labels, in the same order.
 
     Returns:
         (H, W, 3) red, green and blue.
     """
     if matrix.shape != (len(names), len(names)):
-        raise ValueError(f"a matrix of {tuple(matrix.shape)} for {len(names)} names")
-    font = ImageFont.load_default(size=12)
-    shown = [_one_line(name) for name in names] if len(names) <= NAMED else []
-    counts = _merged(matrix.cpu(), -(-len(names) // LARGEST))
-    cell = _cell(len(counts))
-    widest = max((int(font.getlength(name)) for name in shown), default=0)
-    caption = "rows: true, columns: predicted; as dark as the share of the row"
-    corner = widest + 2 * MARGIN
-    side = cell * len(counts)
-    width = max(corner + side, int(font.getlength(caption)) + MARGIN) + MARGIN
-    picture = Image.new("RGB", (width, corner + side + 4 * MARGIN), PAPER)
+        raise ValueError(f"the matrix has shape {tuple(matrix.shape)}, but there are {len(names)} names")
+    matrix = matrix.cpu()
+    chosen = most_confused(matrix)
+    counts, shades = matrix[chosen][:, chosen], _shades(matrix)[chosen][:, chosen]
+    labels = [_one_line(names[index]) for index in chosen.tolist()]
+    font, small = ImageFont.load_default(size=12), ImageFont.load_default(size=10)
+    # Short lines: TensorBoard scales images above 350 pixels without smoothing, which makes text hard to read.
+    lines = [*title(matrix, len(labels)), "rows: true, columns: predicted label", "shade: share of the row"]
+
+    cell = min(max(MATRIX_PIXELS // len(labels), CELL_PIXELS[0]), CELL_PIXELS[1])
+    side = cell * len(labels)
+    corner = max(int(font.getlength(label)) for label in labels) + 2 * MARGIN
+    top = corner + 2 * MARGIN * len(lines) + MARGIN  # below the lines and the upright names
+    width = max(corner + side, *(int(font.getlength(line)) + MARGIN for line in lines)) + MARGIN
+    picture = Image.new("RGB", (width, top + side + MARGIN), PAPER)
     pen = ImageDraw.Draw(picture)
+    for number, line in enumerate(lines):
+        pen.text((MARGIN, MARGIN + 2 * MARGIN * number), line, INK, font)
 
-    shades = _shades(counts)
-    cells = np.array(PAPER) + shades[..., None] * (np.array(DARK) - np.array(PAPER))
-    enlarged = cells.round().astype(np.uint8).repeat(cell, axis=0).repeat(cell, axis=1)
-    picture.paste(Image.fromarray(enlarged), (corner, corner))
-    pen.rectangle((corner - 1, corner - 1, corner + side, corner + side), outline=INK)
-    pen.text((MARGIN, corner + side + MARGIN), caption, INK, font)
+    colors = np.array(PAPER) + shades.numpy()[..., None] * (np.array(DARK) - np.array(PAPER))
+    enlarged = colors.round().astype(np.uint8).repeat(cell, axis=0).repeat(cell, axis=1)
+    picture.paste(Image.fromarray(enlarged), (corner, top))
+    pen.rectangle((corner - 1, top - 1, corner + side, top + side), outline=INK)
 
-    for number, name in enumerate(shown):
-        middle = corner + cell * number + cell // 2
-        pen.text((corner - MARGIN, middle), name, INK, font, anchor="rm")
-        picture.paste(*_upright(name, font, at=(middle, corner - MARGIN)))
-    if len(names) <= COUNTED:
-        for row, column in counts.nonzero().tolist():
-            place = (corner + cell * column + cell // 2, corner + cell * row + cell // 2)
-            ink = PAPER if shades[row, column] > 0.5 else INK
-            pen.text(place, _short(int(counts[row, column])), ink, font, anchor="mm")
+    for number, label in enumerate(labels):
+        middle = cell * number + cell // 2
+        pen.text((corner - MARGIN, top + middle), label, INK, font, anchor="rm")
+        picture.paste(*_upright(label, font, at=(corner + middle, top - MARGIN)))
+    for row, column in counts.nonzero().tolist():
+        place = (corner + cell * column + cell // 2, top + cell * row + cell // 2)
+        ink = PAPER if shades[row, column] > 0.5 else INK
+        pen.text(place, _short(int(counts[row, column])), ink, small, anchor="mm")
     return np.asarray(picture)
 
 
-def _cell(num_cells: int) -> int:
-    """Pixels of a cell's side."""
-    if num_cells <= COUNTED:
-        return 48
-    return 18 if num_cells <= NAMED else max(1, LARGEST // num_cells)
+def most_confused(matrix: Tensor) -> Tensor:
+    """Return the indices of the ``MAX_LABELS`` labels with the most errors, in ascending order: (K,) int64."""
+    # Label i has the errors of its row and its column.
+    errors = matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal()
+    return errors.argsort(descending=True, stable=True)[:MAX_LABELS].sort().values
 
 
-def _merged(matrix: Tensor, factor: int) -> Tensor:
-    """The sums of squares of ``factor`` by ``factor`` cells."""
-    missing = -len(matrix) % factor
-    padded = F.pad(matrix, (0, missing, 0, missing))
-    side = len(padded) // factor
-    return padded.view(side, factor, side, factor).sum((1, 3))
+def title(matrix: Tensor, num_shown: int) -> list[str]:
+    """Return the lines of the title for an image of ``num_shown`` of the (L, L) labels."""
+    total, errors = int(matrix.sum()), int(matrix.sum() - matrix.trace())
+    shown = [] if num_shown == len(matrix) else [f"the {num_shown} of {len(matrix)} labels with the most errors"]
+    return [f"{errors:,} of {total:,} rows misclassified", *shown]
 
 
-def _shades(counts: Tensor) -> NDArray[np.float64]:
-    """(L, L) in [0, 1]: the root of each cell's share of its row, so that rare confusions show too."""
-    shares = counts.double() / counts.sum(1, keepdim=True).clamp(min=1)
-    roots: NDArray[np.float64] = torch.sqrt(shares).numpy()
-    return roots
+def _shades(counts: Tensor) -> Tensor:
+    """Return the square root of each cell's share of its row, (L, L) in [0, 1]; the root keeps rare errors visible."""
+    return torch.sqrt(counts.double() / counts.sum(1, keepdim=True).clamp(min=1))
 
 
-def _upright(
-    name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, at: tuple[int, int]
-) -> tuple[tuple[int, int, int], tuple[int, int], Image.Image]:
-    """What ``paste`` takes to write from ``at`` upwards: a colour, where, and which pixels get it."""
+def _upright(name: str, font: Font, at: tuple[int, int]) -> tuple[tuple[int, int, int], tuple[int, int], Image.Image]:
+    """Return the arguments of ``paste`` that write a name upwards from a point: color, corner and mask."""
     mask = Image.new("L", (int(font.getlength(name)) + 1, 18))
     ImageDraw.Draw(mask).text((0, 9), name, 255, font, anchor="lm")
     turned = mask.transpose(Image.Transpose.ROTATE_90)
@@ -100,14 +107,14 @@ def _upright(
 
 
 def _one_line(name: str) -> str:
-    """The name without line breaks, and not too long."""
+    """Return a name without line breaks, shortened to ``MAX_NAME_LENGTH`` characters."""
     line = " ".join(name.split())
-    return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 1]}…"
+    return line if len(line) <= MAX_NAME_LENGTH else f"{line[: MAX_NAME_LENGTH - 1]}…"
 
 
 def _short(count: int) -> str:
-    """A count in six characters at most: 99999, 123k, 45M."""
+    """Format a count in at most four characters: 9999, 123k, 45M."""
     for size, unit in ((1, ""), (1_000, "k"), (1_000_000, "M")):
-        if count < 100_000 * size:
+        if count < (10_000 if size == 1 else 1_000 * size):
             return f"{count // size}{unit}"
     return f"{count // 1_000_000_000}G"

@@ -1,4 +1,4 @@
-"""What identifies the rows of training and their order, so that no run resumes with others."""
+"""Identity of the training rows and their order, so that no run resumes with different ones."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from gpt_lightning.data.base import DataModule
 
 
 def identity(trainer: L.Trainer) -> dict[str, Any]:
-    """Key of the configuration -> plain value; empty for a data module of the user's own."""
+    """Return key of the configuration -> plain value; empty for a data module from outside this package."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(data, DataModule) or trainer.state.fn != "fit":
         return {}
@@ -22,10 +22,10 @@ def identity(trainer: L.Trainer) -> dict[str, Any]:
     }
 
 
-def differences(saved: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:
-    """What differs, in words."""
+def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """Return a phrase for each difference between a checkpoint's identity and the current one."""
     return [
-        f"{key} has changed" if key == "data.train" else f"{key} was {saved[key]}, now it is {mine[key]}"
-        for key in mine
-        if key in saved and saved[key] != mine[key]
+        f"{key} has changed" if key == "data.train" else f"{key} was {saved[key]}, now it is {current[key]}"
+        for key in current
+        if key in saved and saved[key] != current[key]
     ]

@@ -18,13 +18,17 @@ from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.base import Stage
 
 ROWS = 20
-"""Of a longer table of classes only those with the lowest F1 are printed."""
+"""Number of classes in the printed table. With more classes, it shows those with the lowest F1."""
 
 COLUMNS = ("precision", "recall", "f1", "support")
 
 
 class Evaluation(L.Callback):
-    """Prints what was measured; after ``test`` it is also written beside the run that the checkpoint belongs to."""
+    """Callback that prints the metrics, and after ``test`` writes them to ``metrics.json`` in the checkpoint's run.
+
+    Args:
+        model_folder: folder of a Hugging Face model that is evaluated in place of a checkpoint.
+    """
 
     def __init__(self, model_folder: Path | None = None) -> None:
         self.record: dict[str, Any] | None = None
@@ -32,24 +36,24 @@ class Evaluation(L.Callback):
         self._step: int | None = None
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the step that is measured; the trainer itself does not take it over."""
+        """Remember the step of the checkpoint, which the trainer does not restore for an evaluation."""
         self._step = checkpoint.get("global_step")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Print, if this is ``validate``."""
+        """Print the metrics of ``validate``."""
         if trainer.state.fn == "validate" and trainer.is_global_zero and isinstance(pl_module, Task):
             print_tables(_metrics(trainer, "val"), _per_class(pl_module, "val"))
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Print and write."""
+        """Print the metrics, and write them unless only a part of the data was tested."""
         if trainer.state.fn != "test" or not trainer.is_global_zero or not isinstance(pl_module, Task):
             return
         metrics, per_class = _metrics(trainer, "test"), _per_class(pl_module, "test")
         print_tables(metrics, per_class)
-        measured = trainer.ckpt_path or self._model_folder
-        if measured is None:
+        source = trainer.ckpt_path or self._model_folder
+        if source is None:
             return
-        checkpoint = Path(measured)
+        checkpoint = Path(source)
         self.record = {"task": type(pl_module).__name__, "checkpoint": checkpoint.name}
         if self._step is not None:
             self.record["step"] = self._step
@@ -61,14 +65,14 @@ class Evaluation(L.Callback):
         if matrix is not None:
             self.record["confusion_matrix"] = {"labels": list(pl_module.classes), "rows": matrix.tolist()}
         limit = trainer.limit_test_batches
-        if isinstance(limit, int) or limit < 1.0:  # a number of batches, or a share
-            print(f"{metrics_file(checkpoint)} is left as it is: only a part of the test data was read")
+        if isinstance(limit, int) or limit < 1.0:  # a number of batches, or a fraction
+            print(f"{metrics_file(checkpoint)} is not written, as only a part of the test data was read")
         else:
             write(self.record, metrics_file(checkpoint))
 
 
 def metrics_file(checkpoint: Path) -> Path:
-    """Where the metrics of a checkpoint are kept: in its run's or model's folder; without one, beside it."""
+    """Return the path of a checkpoint's metrics: in the folder of its run or model, else in the checkpoint's folder."""
     if checkpoint.is_dir():
         return checkpoint / "metrics.json"
     folder = checkpoint.resolve().parent
@@ -76,18 +80,18 @@ def metrics_file(checkpoint: Path) -> Path:
 
 
 def write(record: Mapping[str, Any], path: Path) -> None:
-    """Write JSON whole or not at all; a folder that cannot be written only costs a warning."""
-    # Lone surrogates, which JSON may hold and UTF-8 may not, become question marks.
+    """Write JSON atomically. If the folder is read-only, print a warning."""
+    # JSON may contain lone surrogates, which UTF-8 cannot encode. They become question marks.
     text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
     try:
         with atomic_write(path) as file:
             file.write((text + "\n").encode(errors="replace"))
     except OSError as error:
-        print(f"warning: cannot write {path}: {error.strerror}; the numbers are in the table only", file=sys.stderr)
+        print(f"warning: cannot write {path}: {error.strerror}. The metrics are in the table only", file=sys.stderr)
 
 
 def print_tables(metrics: Mapping[str, float], per_class: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Two tables on standard output: numbers, and the classes where there are any."""
+    """Print a table of metrics and, if there are classes, a table of their scores."""
     console = Console(highlight=False)
     table = Table("metric", "value")
     table.columns[1].justify = "right"
@@ -97,16 +101,16 @@ def print_tables(metrics: Mapping[str, float], per_class: Mapping[str, Mapping[s
     if not per_class:
         return
     title = None
-    shown = list(per_class.items())
-    if len(shown) > ROWS:
-        title = f"the {ROWS} of {len(shown)} classes with the lowest F1"
-        shown = sorted(shown, key=lambda each: each[1]["f1"] or 0.0)[:ROWS]
+    rows = list(per_class.items())
+    if len(rows) > ROWS:
+        title = f"the {ROWS} of {len(rows)} classes with the lowest F1"
+        rows = sorted(rows, key=lambda row: row[1]["f1"] or 0.0)[:ROWS]
     table = Table("class", *COLUMNS, title=title)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, scores in shown:
+    for name, scores in rows:
         numbers = (f"{scores[column] or 0.0:.{0 if column == 'support' else 4}f}" for column in COLUMNS)
-        # A label is data: it neither colours nor moves the terminal's cursor.
+        # A label may contain control characters, which would change the terminal.
         table.add_row(Text("".join(c if c.isprintable() else "�" for c in name)), *numbers)
     console.print(table)
 
@@ -117,7 +121,7 @@ def _metrics(trainer: L.Trainer, stage: Stage) -> dict[str, float]:
 
 
 def _per_class(task: Task, stage: Stage) -> dict[str, dict[str, float | None]]:
-    """Class -> name of the score -> score; support is a whole number."""
+    """Return class -> name of a score -> score, with the support as an integer."""
     if "per_class" not in task.tables[stage]:
         return {}
     rows = task.tables[stage]["per_class"].tolist()
@@ -128,7 +132,7 @@ def _per_class(task: Task, stage: Stage) -> dict[str, dict[str, float | None]]:
 
 
 def _plain(value: float) -> float | None:
-    """JSON has no nan and no infinity."""
+    """Return None for NaN and infinity, which JSON does not have."""
     return value if math.isfinite(value) else None
 
 

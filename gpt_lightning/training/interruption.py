@@ -1,4 +1,4 @@
-"""Callback that ends a run cleanly when a signal asks for it."""
+"""Callback that ends training cleanly on Ctrl-C and SIGTERM."""
 
 import signal
 import sys
@@ -19,20 +19,21 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption(L.Callback):
-    """Lets SIGTERM and Ctrl-C wait for the end of the step, or end a validation; ``Checkpoints`` then saves.
+    """Callback that delays SIGTERM and Ctrl-C to the end of the step, where ``Checkpoints`` can save.
 
-    A second Ctrl-C does not wait. Outside of training there is nothing to save, and no signal waits. With several ranks
-    it is enough that one of them is asked: each step they agree, so that all end after the same one.
+    A validation during training ends after its current batch. A second Ctrl-C stops at once, and so does any signal
+    outside of training, where there is nothing to save. With several ranks, a signal to one of them is enough: the
+    ranks agree after each step, so that all of them stop after the same one.
     """
 
     def __init__(self) -> None:
         self.signum = 0
         self._training = False
-        self._asked: tuple[Tensor, Any] | None = None
+        self._agreement: tuple[Tensor, Any] | None = None
 
     @contextmanager
     def handling(self) -> Iterator[None]:
-        """Handle the signals while the block runs."""
+        """Handle the signals while the block runs, in the main thread only."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -44,19 +45,19 @@ class Interruption(L.Callback):
                 signal.signal(each, handler)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """From here on there is something to save."""
+        """Delay signals from here on."""
         self._training = True
-        # Lightning has put a handler in front of ours that ends ranks one by one.
+        # Lightning has replaced the handler by one that stops the ranks one by one.
         if signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGTERM, self._handle)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """End between two steps."""
+        """Stop after a whole step if a signal has arrived."""
         assert isinstance(pl_module, Task)
         if not pl_module.is_accumulating:
-            self._end_if_asked(trainer, pl_module)
+            self._stop_if_signaled(trainer, pl_module)
 
     def on_validation_batch_end(
         self,
@@ -67,12 +68,12 @@ class Interruption(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """End within a validation during training: it is run again."""
+        """Stop within a validation during training if a signal has arrived. The validation runs again on a resume."""
         if trainer.state.fn == "fit":
-            self._end_if_asked(trainer, pl_module)
+            self._stop_if_signaled(trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Everything has been saved."""
+        """Stop at once on signals from here on: everything has been saved."""
         self._training = False
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
@@ -80,20 +81,21 @@ class Interruption(L.Callback):
             self._training = False
             raise Interrupted(signum, between_steps=False)
         if not self.signum:
-            print(f"\n{signal.Signals(signum).name}: the step is finished, then saved", file=sys.stderr, flush=True)
+            again = " Press Ctrl-C again to stop at once." if signum == signal.SIGINT else ""
+            name = signal.Signals(signum).name
+            print(f"\n{name}: finishing the current step, then saving.{again}", file=sys.stderr, flush=True)
         self.signum = self.signum or signum
 
-    def _end_if_asked(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def _stop_if_signaled(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         signum = self.signum
         if trainer.world_size > 1:
-            # The answer to the question of the step before has come by now: nobody waits for it.
-            answer = 0
-            if self._asked is not None:
-                flag, work = self._asked
+            # Read the result of the step before, which has arrived by now, so that no rank waits.
+            signum = 0
+            if self._agreement is not None:
+                flag, work = self._agreement
                 work.wait()
-                answer = int(flag)
+                signum = int(flag)
             flag = torch.tensor(float(self.signum), device=module.device)
-            self._asked = flag, torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, async_op=True)
-            signum = answer
+            self._agreement = flag, torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, async_op=True)
         if signum:
             raise Interrupted(signum, between_steps=True)

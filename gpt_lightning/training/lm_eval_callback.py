@@ -14,31 +14,33 @@ from gpt_lightning.training.throughput import Throughput
 from gpt_lightning.training.validation import is_last_step
 
 
-def need_harness() -> None:
-    """Refuse to go on without lm-evaluation-harness.
+def check_harness() -> None:
+    """Check that lm-evaluation-harness is installed.
 
     Raises:
-        InputError: it is not installed.
+        InputError: it is not.
     """
     try:
         import lm_eval  # noqa: F401
     except ImportError:
-        raise InputError("lm-evaluation-harness is not installed: pip install 'gpt-lightning[lm-eval]'") from None
+        raise InputError(
+            "lm-evaluation-harness is not installed. Install it with: pip install 'gpt-lightning[lm-eval]'"
+        ) from None
 
 
 class LMEval(L.Callback):
-    """Measures tasks of lm-evaluation-harness every so many steps and after the last: ``lm_eval/TASK/METRIC``.
+    """Callback that evaluates tasks of lm-evaluation-harness during training, and logs ``lm_eval/TASK/METRIC``.
 
-    Of a group with a score of its own that score is logged, not those of its tasks. Each device takes its share of the
-    rows. Training goes on as if nothing had happened, and with the same random numbers.
+    For a group with a score of its own, only that score is logged. The devices share the rows of each task. The
+    evaluation changes neither the training nor its random numbers.
 
     Args:
-        tasks: names of tasks, groups or tags, separated by commas; none: nothing is measured.
-        every_n_steps: optimizer steps from one measurement to the next.
-        limit: the first rows of each task; None takes all.
-        num_fewshot: examples before each question, where a task leaves that open.
-        include_path: a folder of task YAMLs of your own, with no code in them.
-        batch_tokens: tokens of a batch, padding included.
+        tasks: names of tasks, groups or tags, separated by commas; empty for no evaluation.
+        every_n_steps: number of optimizer steps between two evaluations; the last step is always evaluated.
+        limit: number of rows of each task, from the first; null for all rows.
+        num_fewshot: number of solved examples before each question, for tasks that do not set it.
+        include_path: folder of your own task YAMLs, which must not contain code.
+        batch_tokens: number of tokens in a batch, padding included.
     """
 
     def __init__(
@@ -63,14 +65,14 @@ class LMEval(L.Callback):
         self._loaded: dict[str, Any] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Load the tasks, so that what is wrong with them stops the run before its first step."""
+        """Load the tasks, so that an invalid task stops the run before its first step."""
         if not self.tasks or stage != "fit":
             return
-        need_harness()
+        check_harness()
         if not isinstance(pl_module, CausalLM):
-            raise InputError(f"--lm_eval.tasks: only a CausalLM can be measured, not a {type(pl_module).__name__}")
+            raise InputError(f"--lm_eval.tasks: only a CausalLM can be evaluated, not a {type(pl_module).__name__}")
         if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
-            raise InputError("--lm_eval.tasks: each device must hold the whole model; use trainer.strategy ddp")
+            raise InputError("--lm_eval.tasks: each device must hold the whole model. Use --trainer.strategy=ddp")
         from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
         from gpt_lightning.evaluation.lm_eval.run import quiet
 
@@ -80,20 +82,20 @@ class LMEval(L.Callback):
                 rows = min(len(task.eval_docs), self.limit or len(task.eval_docs))
                 if rows < trainer.world_size:
                     raise InputError(
-                        f"--lm_eval.tasks: {rows} rows of {name} are too few for {trainer.world_size} devices; "
-                        "raise --lm_eval.limit or leave the task out"
+                        f"--lm_eval.tasks: {rows} rows of {name} are too few for {trainer.world_size} devices. "
+                        "Raise --lm_eval.limit or leave the task out"
                     )
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure at the interval, on every rank, and log on rank zero."""
+        """Evaluate at the interval on every rank, and log on rank zero."""
         if not self._loaded or not isinstance(pl_module, CausalLM) or pl_module.is_accumulating:
             return
         if trainer.global_step % self.every_n_steps and not is_last_step(trainer):
             return
         start = time.perf_counter()
-        scores = self._measure(trainer, pl_module)
+        scores = self._evaluate(trainer, pl_module)
         for logger in trainer.loggers:
             if scores:
                 logger.log_metrics({f"lm_eval/{name}": value for name, value in scores.items()}, trainer.global_step)
@@ -101,12 +103,12 @@ class LMEval(L.Callback):
             if isinstance(callback, Throughput):
                 callback.leave_out(time.perf_counter() - start)
 
-    def _measure(self, trainer: L.Trainer, task: CausalLM) -> dict[str, float]:
+    def _evaluate(self, trainer: L.Trainer, task: CausalLM) -> dict[str, float]:
         from gpt_lightning.evaluation.lm_eval.model import HarnessLM
         from gpt_lightning.evaluation.lm_eval.run import quiet, run_tasks, scores
 
         tokenizer = tokenizer_of(trainer)
-        assert tokenizer is not None, "a data module of text has a tokenizer"
+        assert tokenizer is not None, "the data module of a CausalLM has a tokenizer"
         modes = {module: module.training for module in task.modules()}
         task.eval()
         try:

@@ -10,21 +10,25 @@ import lightning.pytorch as L
 from gpt_lightning.errors import InputError
 
 _LINE_ENDS: Final = {ord(end): f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
-"""What JSON writes as it is and Python's ``splitlines`` splits at, with its escape."""
+"""Line ends of ``str.splitlines`` that JSON does not escape -> their escapes."""
 
 
 class PredictionWriter(L.Callback):
-    """Writes a JSON line for each row, batch after batch, so that memory does not grow with the rows.
+    """Callback that writes a JSON line for each row after every batch, so that memory does not grow with the rows.
 
     Args:
-        path: the file, written anew. With several ranks each adds its number to the name.
+        path: file to write; an existing one is overwritten. With several devices, each adds its number to the name.
     """
 
     def __init__(self, path: str = "predictions.jsonl") -> None:
         self.path = Path(path)
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Begin with an empty file."""
+        """Create an empty file.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
         if stage != "predict":
             return
         if trainer.world_size > 1:
@@ -33,7 +37,7 @@ class PredictionWriter(L.Callback):
             self.path.write_text("")
         except OSError as error:
             raise InputError(
-                f"cannot write {self.path}: {error.strerror}; choose another with --predictions.path"
+                f"cannot write {self.path}: {error.strerror}. Choose another file with --predictions.path"
             ) from None
 
     def on_predict_batch_end(
@@ -45,6 +49,6 @@ class PredictionWriter(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Append the rows of one batch."""
+        """Append the predictions of one batch."""
         with self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS) + "\n" for row in outputs)

@@ -1,99 +1,217 @@
-"""Progress bars, progress lines and the summary at the end."""
+"""Base of the progress displays of training, validation, test and prediction."""
 
-import sys
 import time
-from pathlib import Path
+from abc import abstractmethod
 from typing import Any
 
 import lightning.pytorch as L
-from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
-from rich.console import Console
 
-from gpt_lightning.checkpoints.manifest import Manifest
+from gpt_lightning.metrics.loss import MeanLoss
+from gpt_lightning.tasks import Task
 from gpt_lightning.training.checkpoint_callback import Checkpoints
+from gpt_lightning.training.pace import Pace, Status, epoch_of, position, total_steps
 
 
-def progress_bar() -> L.Callback:
-    """A Rich bar in a terminal, plain lines where output goes to a file."""
-    return Bar(leave=True) if sys.stdout.isatty() else ProgressLines()
+class ProgressDisplay(L.Callback):
+    """Base of the displays: counts optimizer steps and batches, on rank zero only.
 
+    Args:
+        seconds: least time between two updates. Each update reads the loss, which waits for a GPU.
+    """
 
-class Bar(RichProgressBar):
-    """Lightning's bar with the loss and the speed, and without numbers that say nothing here."""
-
-    def get_metrics(
-        self, trainer: L.Trainer, pl_module: L.LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        """What is logged for the bar; not the version, which the run's folder shows."""
-        metrics = super().get_metrics(trainer, pl_module)
-        return {name.removeprefix("train/"): value for name, value in metrics.items() if name != "v_num"}
-
-    def _get_train_description(self, current_epoch: int) -> str:
-        # Lightning's says "0/-2" where max_steps ends the run. As wide as the other bar's, or both would flicker.
-        return f"Epoch {current_epoch}".ljust(len(self.validation_description))
-
-
-class ProgressLines(L.Callback):
-    """One line after each validation, and one every ten seconds at most in between."""
-
-    def __init__(self, seconds: float = 10.0) -> None:
+    def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._last = 0.0
+        self._pace: Pace | None = None
+        self._updated: dict[str, float] = {}
+
+    @abstractmethod
+    def begin(self, stage: str, done: int, total: int | None) -> None:
+        """Start to show a stage, of which ``done`` of ``total`` steps or batches are done already."""
+
+    @abstractmethod
+    def show_training(self, status: Status) -> None:
+        """Show the state of training."""
+
+    @abstractmethod
+    def show_batches(self, stage: str, done: int, total: int | None) -> None:
+        """Show how many batches of an evaluation or a prediction are done."""
+
+    @abstractmethod
+    def show_metrics(self, step: int, total: int | None, metrics: dict[str, float], monitor: str) -> None:
+        """Show the metrics of a validation during training.
+
+        Args:
+            step: optimizer steps done.
+            total: optimizer steps of the whole run.
+            metrics: all metrics by their names.
+            monitor: the metric that decides which checkpoint is the best.
+        """
+
+    @abstractmethod
+    def end(self, stage: str) -> None:
+        """Stop showing a stage."""
+
+    # --- training
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock at the step that training resumes from."""
+        total = total_steps(trainer)  # Every rank computes it, because it may load the training data.
+        if trainer.is_global_zero:
+            self._pace = Pace(trainer.global_step, total)
+            self.begin("training", trainer.global_step, total)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Let the clock run again after a validation, and what other callbacks did after it."""
+        if self._pace is not None:
+            self._pace.resume()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Print the training loss and speed, if they are known and it is time."""
-        now = time.monotonic()
-        if not trainer.is_global_zero or now - self._last < self.seconds:
+        """Count the batch, and show the state when it is time."""
+        if self._pace is None:
             return
-        metrics = trainer.callback_metrics
-        if "train/loss" not in metrics:
+        assert isinstance(pl_module, Task)
+        self._pace.add_tokens(batch["input_ids"].numel() * trainer.world_size)
+        if pl_module.is_accumulating:
             return
-        self._last = now
-        speed = float(metrics.get("train/tokens_per_second", 0.0))
-        print(
-            f"step {trainer.global_step}: train/loss {float(metrics['train/loss']):.4f}, {speed:,.0f} tokens/s",
-            flush=True,
-        )
+        self._pace.finish_step()
+        if self._pace.is_known and self._is_time("training"):
+            self.show_training(self._status(trainer, self._pace, _loss(trainer, pl_module)))
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop."""
+        if self._pace is not None:
+            self._pace = None
+            self.end("training")
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Stop, so that the terminal is ready for the message."""
+        self._pace = None
+        self.end("training")
+
+    # --- validation, test and prediction
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start to count batches."""
+        if self._pace is not None:
+            self._pace.pause()
+        self._begin_batches(trainer, "validating", trainer.num_val_batches)
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count the batch."""
+        self._count_batch(trainer, "validating", trainer.num_val_batches, batch_idx, dataloader_idx)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Print what was measured."""
-        if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
+        """Stop; during training, show the metrics."""
+        if not _is_shown(trainer):
             return
-        values = ((name, float(value)) for name, value in trainer.callback_metrics.items() if name.startswith("val/"))
-        print(f"step {trainer.global_step}: " + ", ".join(f"{name} {value:.4f}" for name, value in values), flush=True)
+        self.end("validating")
+        if trainer.state.fn == "fit":
+            values = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")}
+            self.show_metrics(trainer.global_step, total_steps(trainer), values, monitor_of(trainer))
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start to count batches."""
+        self._begin_batches(trainer, "testing", trainer.num_test_batches)
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count the batch."""
+        self._count_batch(trainer, "testing", trainer.num_test_batches, batch_idx, dataloader_idx)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop."""
+        if _is_shown(trainer):
+            self.end("testing")
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start to count batches."""
+        self._begin_batches(trainer, "predicting", trainer.num_predict_batches)
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count the batch."""
+        self._count_batch(trainer, "predicting", trainer.num_predict_batches, batch_idx, dataloader_idx)
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop."""
+        if _is_shown(trainer):
+            self.end("predicting")
+
+    def _begin_batches(self, trainer: L.Trainer, stage: str, batches: list[int | float]) -> None:
+        if _is_shown(trainer):
+            self._updated[stage] = time.monotonic()
+            self.begin(stage, 0, total_batches(batches))
+
+    def _count_batch(
+        self, trainer: L.Trainer, stage: str, batches: list[int | float], batch_idx: int, dataloader_idx: int
+    ) -> None:
+        if _is_shown(trainer) and self._is_time(stage):
+            before = total_batches(batches[:dataloader_idx]) or 0
+            self.show_batches(stage, before + batch_idx + 1, total_batches(batches))
+
+    def _status(self, trainer: L.Trainer, pace: Pace, loss: float | None) -> Status:
+        step = trainer.global_step
+        return Status(step, pace.total, epoch_of(trainer), loss, pace.tokens_per_second(), pace.seconds_left(step))
+
+    def _is_time(self, stage: str) -> bool:
+        now = time.monotonic()
+        if now - self._updated.get(stage, -self.seconds) < self.seconds:
+            return False
+        self._updated[stage] = now
+        return True
 
 
-class Summary(L.Callback):
-    """Says at the start what is trained and where, at the end where the best is and how to look at the curves."""
+def metrics_line(step: int, total: int | None, metrics: dict[str, float]) -> str:
+    """Return the metrics of a validation in one line."""
+    return f"step {position(step, total)}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Print the model's size and the run's folder."""
-        log_dir = trainer.log_dir
-        if trainer.is_global_zero:
-            parameters = sum(parameter.numel() for parameter in pl_module.parameters())
-            trained = sum(parameter.numel() for parameter in pl_module.parameters() if parameter.requires_grad)
-            of_them = "" if trained == parameters else f", {trained:,} of them trained"
-            print(f"{type(pl_module).__name__}: {parameters:,} parameters{of_them}, in {log_dir}", flush=True)
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Print the summary."""
-        log_dir = trainer.log_dir
-        if not trainer.is_global_zero or log_dir is None or trainer.global_step == 0:
-            return
-        lines = [f"{trainer.global_step:,} steps"]
-        for checkpoints in trainer.checkpoint_callbacks:
-            if not isinstance(checkpoints, Checkpoints) or checkpoints.folder is None:
-                continue
-            checkpoints.wait()
-            manifest = Manifest.read(checkpoints.folder)
-            if checkpoints.best_score is not None and manifest.best is not None:
-                score = f"{checkpoints.monitor} {checkpoints.best_score:.4f} at step {checkpoints.best_step}"
-                lines.append(f"best: {checkpoints.folder / manifest.best} ({score})")
-            if manifest.checkpoints:
-                lines.append(f"last: {checkpoints.folder / manifest.checkpoints[-1].file}")
-        folders = [Path(each.log_dir).parent for each in trainer.loggers if isinstance(each, TensorBoardLogger)]
-        lines += [f"curves: {Path(sys.executable).parent / 'tensorboard'} --logdir {folder}" for folder in folders]
-        Console(soft_wrap=True, highlight=False).print("\n".join(lines))
+def monitor_of(trainer: L.Trainer) -> str:
+    """Return the metric that decides which checkpoint is the best."""
+    monitors = (each.monitor for each in trainer.checkpoint_callbacks if isinstance(each, Checkpoints))
+    return next(monitors, "val/loss")
+
+
+def _loss(trainer: L.Trainer, task: Task) -> float | None:
+    """Return the mean loss since it was last logged; of a user's own metric, the loss that was last logged."""
+    metric = task.metrics("train")
+    if isinstance(metric, MeanLoss):
+        return float(metric.mean_loss())  # of this rank: the others are not asked
+    logged = trainer.callback_metrics.get("train/loss")
+    return None if logged is None else float(logged)
+
+
+def _is_shown(trainer: L.Trainer) -> bool:
+    return trainer.is_global_zero and not trainer.sanity_checking
+
+
+def total_batches(batches: list[int | float]) -> int | None:
+    """Return the number of batches of all loaders; None if a loader has no length."""
+    total = sum(batches)
+    return None if total == float("inf") else int(total)

@@ -18,12 +18,12 @@ class Reports(L.Callback):
     """
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forget the errors of the validation before, on every rank."""
+        """Delete the examples of the previous validation, on every rank."""
         if isinstance(pl_module, Task) and not trainer.sanity_checking:
             pl_module.hardest_examples.reset()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log what the task has collected, on rank zero."""
+        """Log the results that the task collected, on rank zero."""
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
         # A language model has no classes, so there is nothing to report.
@@ -36,21 +36,22 @@ class Reports(L.Callback):
             show_image(trainer, "val/confusion_matrix", draw(tables["confusion_matrix"], pl_module.classes))
         if "per_class" in tables:
             show_text(trainer, "val/per_class", class_table(tables["per_class"], pl_module.classes))
-        show_text(trainer, "val/worst_errors", error_list(pl_module.hardest_examples.texts(), trainer.world_size))
+        examples = example_list(pl_module.hardest_examples.texts(), trainer.world_size)
+        show_text(trainer, "val/hardest_examples", examples)
 
 
 def class_table(per_class: Tensor, names: Sequence[str]) -> str:
-    """Markdown of (K, 4) precision, recall, F1 and support of the K names."""
+    """Return a Markdown table of (K, 4) precision, recall, F1 and support of K classes."""
     lines = ["| class | precision | recall | F1 | support |", "|---|---:|---:|---:|---:|"]
     for name, (precision, recall, f1, support) in zip(names, per_class.tolist(), strict=True):
         lines.append(f"| {escape(name)} | {precision:.4f} | {recall:.4f} | {f1:.4f} | {support:.0f} |")
     return "\n".join(lines)
 
 
-def error_list(errors: Sequence[str], world_size: int) -> str:
-    """One page of Markdown of errors, each Markdown itself, the worst first."""
-    if not errors:
+def example_list(examples: Sequence[str], world_size: int) -> str:
+    """Return a numbered Markdown list of the hardest examples, each of them Markdown, the hardest first."""
+    if not examples:
         return "No errors."
-    # Each rank keeps its own, and only one writes.
-    whose = f"Among the rows of the first of {world_size} devices:\n\n" if world_size > 1 else ""
-    return whose + "\n".join(f"{number}. {text}" for number, text in enumerate(errors, 1))
+    # Each rank collects its own examples, and only rank zero logs.
+    origin = f"From the rows of the first of {world_size} devices:\n\n" if world_size > 1 else ""
+    return origin + "\n".join(f"{number}. {text}" for number, text in enumerate(examples, 1))

@@ -8,7 +8,7 @@ from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.training.checkpoint_callback import tokenizer_of
-from gpt_lightning.training.show import show_text, shows_text, verbatim
+from gpt_lightning.training.show import show_text, shows_text, wrapped
 
 
 class Samples(L.Callback):
@@ -18,8 +18,8 @@ class Samples(L.Callback):
 
     Args:
         prompts: texts to continue; an empty one starts a new document.
-        max_new_tokens: length of a sample.
-        temperature: of the sampling.
+        max_new_tokens: largest number of tokens in a sample.
+        temperature: randomness of the samples; 0 always takes the most probable token.
     """
 
     def __init__(self, prompts: tuple[str, ...] = ("",), max_new_tokens: int = 100, temperature: float = 0.8) -> None:
@@ -37,7 +37,7 @@ class Samples(L.Callback):
         if not any(map(shows_text, trainer.loggers)):
             return
         if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
-            return  # a rank alone does not have the weights
+            return  # no rank has all weights
         was_training = pl_module.backbone.training
         pl_module.backbone.eval()
         for number, prompt in enumerate(self.prompts):
@@ -49,5 +49,5 @@ class Samples(L.Callback):
                 sampling=self.sampling,
                 seed=number,
             )
-            show_text(trainer, f"sample/{number}", verbatim(prompt + "".join(pieces)))
+            show_text(trainer, f"sample/{number}", wrapped(prompt + "".join(pieces)))
         pl_module.backbone.train(was_training)

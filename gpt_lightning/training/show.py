@@ -1,6 +1,7 @@
-"""Sending text and images to TensorBoard, CSV, MLflow, W&B, and loggers with W&B's methods."""
+"""Text and images for TensorBoard, CSV, MLflow, W&B, and loggers with W&B's methods."""
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,12 @@ from gpt_lightning.atomic_files import atomic_write
 
 MEDIA: Final = "media"
 """Folder for text and images in the run folder of a ``CSVLogger``."""
+
+_INLINE_MARKS: Final = str.maketrans(
+    {mark: f"\\{mark}" for mark in "\\`*_[]"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+)
+_LINE_MARKS: Final = re.compile(r"^((?:&nbsp;)*(?:\d+)?)([#+\-=~|.)])")
+"""Characters that format a line which starts with them, such as ``# heading`` and ``1. item``."""
 
 
 def show_text(trainer: L.Trainer, tag: str, markdown: str) -> None:
@@ -83,8 +90,18 @@ def name_gaps(trainer: L.Trainer) -> None:
 
 
 def verbatim(text: str) -> str:
-    """Return Markdown that shows a text unchanged, as an indented block."""
+    """Return Markdown that shows a text unchanged, as a block whose long lines do not wrap."""
     return "".join(f"    {line}\n" for line in text.splitlines())
+
+
+def wrapped(text: str) -> str:
+    """Return Markdown that shows a text with its line breaks and spaces, and wraps long lines."""
+    lines = []
+    for line in text.expandtabs(4).splitlines():
+        escaped = re.sub("(?<= ) |^ ", "&nbsp;", line.translate(_INLINE_MARKS))
+        # A backslash does not escape all of these characters.
+        lines.append(_LINE_MARKS.sub(lambda found: f"{found[1]}&#{ord(found[2])};", escaped))
+    return "  \n".join(lines)  # two spaces at the end of a line are a line break
 
 
 def _is_known(logger: Logger) -> bool:

@@ -1,4 +1,4 @@
-"""Callback that writes hashes of every step, to compare two runs."""
+"""Callback that writes hashes of every optimizer step, to compare two runs."""
 
 import hashlib
 import json
@@ -13,16 +13,19 @@ from torch import Tensor
 
 from gpt_lightning.tasks import Task
 
+KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
+"""The signal that ends a process at once; on Windows that is SIGTERM."""
+
 PARTS: Final = ("batch", "RNG", "weights", "optimizer")
-"""In the order in which a difference in one causes differences in the next."""
+"""Hashed parts, in the order in which a difference spreads from one to the next."""
 
 
 class StepRecord(L.Callback):
-    """Appends a JSON line for each optimizer step: its number, and the sha256 of each of ``PARTS``.
+    """Callback that appends a JSON line for each optimizer step: its number, and the SHA-256 of each of ``PARTS``.
 
     Args:
-        path: the file; what is there is kept.
-        kill_in: kill this process (as ``kill -9`` does) in the middle of this step, for tests of what is lost.
+        path: file to append to.
+        kill_in: optimizer step in which to kill this process with SIGKILL, to test recovery.
     """
 
     def __init__(self, path: str, kill_in: int | None = None) -> None:
@@ -33,20 +36,20 @@ class StepRecord(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Take in the rows."""
+        """Add the batch to its hash."""
         update(self._batches, batch)
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Die, if this is the step to die in."""
+        """Kill the process if this is step ``kill_in``."""
         if trainer.global_step + 1 == self.kill_in:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), KILL)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write the line, if this batch ended a step."""
+        """Append the line of an optimizer step that this batch finished."""
         assert isinstance(pl_module, Task)
         if pl_module.is_accumulating or not trainer.is_global_zero:
             return
@@ -61,7 +64,7 @@ class StepRecord(L.Callback):
 
 
 def update(digest: Any, value: Any) -> None:
-    """Add tensors and plain values, in mappings and lists, to a hash."""
+    """Add tensors and plain values to a hash, also those in nested mappings and lists."""
     if isinstance(value, Tensor):
         array = value.detach().cpu().contiguous()
         digest.update(f"{array.dtype} {tuple(array.shape)}".encode())

@@ -31,13 +31,13 @@ def test_two_tasks_in_one_table(cli: CommandLine) -> None:
     assert Path("table.md").read_text() == cli.out
     header, _, first, second = cells(cli.out)
     assert header[:3] == ["run", "task", "data"]
-    assert set(header[3:]) == {"loss", "accuracy", "macro_f1", "weighted_f1", "precision", "recall", "f1"}
+    assert set(header[3:]) == {"loss", "accuracy", "macro_f1", "weighted_f1", *ENTITY_METRICS}
     assert first[:3] == [str(topics), "SequenceClassification", "topics.jsonl"]
     assert second[:3] == [str(tags), "TokenClassification", "tags.jsonl"]
     for run, row in ((topics, first), (tags, second)):
         metrics = json.loads((run / "metrics.json").read_text())["metrics"]
         assert row[3:] == [f"{metrics[name]:.4f}" if name in metrics else "-" for name in header[3:]]
-    assert first[header.index("f1")] == "-"
+    assert first[header.index("entity_f1")] == "-"
 
 
 def test_what_is_measured_again(cli: CommandLine) -> None:
@@ -72,6 +72,18 @@ def test_what_is_measured_again(cli: CommandLine) -> None:
     assert len(cli.out.splitlines()) == 3
 
 
+def test_metrics_of_old_versions_get_their_current_names(cli: CommandLine) -> None:
+    run = cli.fit("tags")
+    assert cli("test", "-c", "tags.yaml", f"--ckpt_path={run}") == 0, cli.err
+    record = json.loads((run / "metrics.json").read_text())
+    old = {"entity_f1": "f1", "entity_macro_f1": "macro_f1", "token_accuracy": "accuracy"}
+    record["metrics"] = {old.get(name, name): value for name, value in record["metrics"].items()}
+    (run / "metrics.json").write_text(json.dumps(record))
+    assert cli("evaluate", str(run)) == 0, cli.err
+    assert "testing" not in cli.err
+    assert set(cells(cli.out)[0][3:]) == {"loss", *ENTITY_METRICS}
+
+
 def test_a_folder_of_others_on_rows_that_are_named(cli: CommandLine) -> None:
     """No config.yaml says what it was trained on; other rows than those of metrics.json are measured."""
     tags = cli.fit("tags", "--model.backbone.position=rotary", "--model.backbone.norm=rmsnorm", *LLAMA)
@@ -89,6 +101,7 @@ def test_a_folder_of_others_on_rows_that_are_named(cli: CommandLine) -> None:
     assert cells(cli.out)[-1][2] == "fewer.jsonl"
 
 
+ENTITY_METRICS = ("entity_precision", "entity_recall", "entity_f1", "entity_macro_f1", "token_accuracy")
 LLAMA = ("--model.backbone.mlp=swiglu", "--model.backbone.bias=false")
 
 
@@ -106,7 +119,7 @@ def test_bad_input_gets_one_clear_message(cli: CommandLine) -> None:
     Path("empty/config.yaml").touch()
     refused("absent: not a run's folder: it has no config.yaml; give logs/<experiment>/version_N", "absent")
     refused("logs/topics: not a run's folder", str(run), "logs/topics")
-    refused("empty: no run with checkpoints: empty/checkpoints/manifest.json lists none", "empty")
+    refused("empty: not a run with checkpoints, as empty/checkpoints/manifest.json lists none", "empty")
     refused("--output table.csv must end in .md or .json", str(run), "--output=table.csv")
     (run / "metrics.json").write_text('{"metrics": 3')
     refused("metrics.json: damaged; --again measures anew", str(run))

@@ -90,8 +90,8 @@ def test_bad_values(run_folder: Path, capsys: pytest.CaptureFixture[str], argume
 def test_a_model_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
     for model, message in (
-        (tmp_path / "absent", "no such checkpoint, run folder or model folder"),
-        (tmp_path, "no run with checkpoints: "),
+        (tmp_path / "absent", "there is no checkpoint, run folder or model folder"),
+        (tmp_path, "not a run with checkpoints, as "),
         (tmp_path / "other.pt", "a torch file, but not a checkpoint of gpt-lightning"),
     ):
         code, _, err = generate(capsys, str(model))

@@ -57,7 +57,7 @@ def test_task_files_run_no_code_unless_that_is_allowed(run: CommandLine) -> None
     (folder / "evil.py").write_text("open('ran', 'w').close()\ndef run(docs):\n    return docs\n")
     asked = ("lm-eval", str(backbone), "--tasks=beer", f"--include_path={folder}")
     assert run(*asked) == 2
-    assert "beer.yaml: !function evil.run, which runs code; add --allow_code if you trust it" in run.err
+    assert "beer.yaml: !function evil.run, which runs code. If you trust it, add --allow_code" in run.err
     assert not Path("ran").exists()
     assert run(*asked, "--allow_code") == 0, run.err
     assert Path("ran").exists()
@@ -111,7 +111,7 @@ def test_bad_input(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
         assert message in run.err
         assert "Traceback" not in run.err
     assert run("lm-eval", str(head), "--tasks=beer", "--include_path=absent") == 2
-    assert "--include_path absent is no folder" in run.err
+    assert "--include_path=absent is not a folder" in run.err
     (folder / "beer.jsonl").unlink()
     assert run("lm-eval", str(head), "--tasks=beer", f"--include_path={folder}") == 2
     assert "tasks beer: cannot be loaded" in run.err
@@ -124,4 +124,4 @@ def test_a_name_that_is_no_task(run: CommandLine) -> None:
     folder = write_task(run.folder / "tasks")
     head = run.fit("topics", "--trainer.max_steps=1")
     assert run("lm-eval", str(head), "--tasks=beeer", f"--include_path={folder}") == 2
-    assert "no task 'beeer'; did you mean beer" in run.err
+    assert "unknown task 'beeer'; did you mean beer" in run.err

@@ -37,7 +37,7 @@ def state_of(run: Path) -> dict[str, Any]:
 
 def test_a_checkpoint_holds_adapters_and_the_head_alone(run: CommandLine) -> None:
     head = adapted(run)
-    assert "of them trained" in run.out
+    assert "of them trainable" in run.out
     checkpoint = state_of(head)
     layers = ("attention.qkv", "attention.proj", "mlp.up", "mlp.proj")
     adapters = {f"backbone.blocks.0.{layer}.lora_{letter}.default.weight" for layer in layers for letter in "AB"}
@@ -126,7 +126,7 @@ def test_weights_that_have_moved_or_changed(run: CommandLine) -> None:
     metrics = measured(run, str(head))
     Path("logs/lm").rename("elsewhere")
     flags = ("-c", "topics.yaml", f"--ckpt_path={head}", "--data.tokenizer=bpe:300")
-    gone = "holds adapters, and what they were trained beside is gone: logs/lm/version_0: no such checkpoint"
+    gone = "the base model of its adapters is missing: logs/lm/version_0: there is no checkpoint"
     commands: list[tuple[str, ...]] = [("test", *flags), ("fit", *flags, "--trainer.max_steps=6")]
     for command in commands:
         assert run(*command) == 2
@@ -134,7 +134,7 @@ def test_weights_that_have_moved_or_changed(run: CommandLine) -> None:
         assert "If it has moved, say where with --model.init_from" in run.err
     assert run("export", str(head), "model") == 2
     assert gone in run.err
-    assert "If it has moved, say where with --init_from" in run.err
+    assert "If it has moved, give its new location with --init_from" in run.err
     assert measured(run, str(head), "--model.init_from=elsewhere/version_0") == metrics
     assert "yours, not the checkpoint's: model.init_from=elsewhere/version_0 (it has logs/lm/version_0)" in run.out
     assert run("evaluate", str(head), "--again") == 2
@@ -151,7 +151,8 @@ def test_weights_that_have_moved_or_changed(run: CommandLine) -> None:
     pretrain(run, "--seed_everything=1")
     for command in (*commands, ("export", str(head), "other")):
         assert run(*command) == 2
-        assert "logs/lm/version_0: these are not the weights that the adapters were trained beside" in run.err
+        assert "logs/lm/version_0: " in run.err
+        assert "the adapters were trained" in run.err
         assert len(run.err.strip().splitlines()) == 1
     assert not Path("other").exists()
     assert run("export", "elsewhere/version_0", "other", "--init_from=as_folder") == 2
@@ -168,7 +169,7 @@ def test_a_run_starts_from_merged_adapters(run: CommandLine, again: bool) -> Non
     torch.testing.assert_close(found.backbone.state_dict(), merged.backbone.state_dict(), rtol=0, atol=1e-7)
     Path("logs/lm").rename("elsewhere")
     assert run("fit", "-c", "tags.yaml", f"--model.init_from={head}", *flags) == 2
-    assert "If it has moved, write it as one model, gpt-lightning export logs/topics/version_0/" in run.err
+    assert "If it has moved, merge adapters and base by gpt-lightning export logs/topics/version_0/" in run.err
 
 
 def test_a_file_may_be_for_another_base(run: CommandLine) -> None:
@@ -191,7 +192,7 @@ def test_what_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> N
         assert "Traceback" not in run.err
         assert len(run.err.strip().splitlines()) <= 2
 
-    refused("Give --model.init_from, or leave model.lora.r at 0", "--model.lora.r=4")
+    refused("Set model.init_from, or leave model.lora.r at 0", "--model.lora.r=4")
     started = f"--model.init_from={base}"
     refused(
         "model.fine_tuning.freeze=1 and model.lora.r exclude each other",
@@ -205,17 +206,19 @@ def test_what_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> N
     refused("did you mean 'model.lora.r'?", started, "--model.lora.rank=4")
     Path("adapter").mkdir()
     Path("adapter/adapter_config.json").write_text("{}")
-    refused("adapter: holds peft's adapters alone", "--model.init_from=adapter")
+    refused("adapter: holds only adapters in peft's format", "--model.init_from=adapter")
     monkeypatch.setitem(sys.modules, "peft", None)
-    refused("adapters (model.lora) need peft: pip install 'gpt-lightning[lora]'", started, "--model.lora.r=4")
+    refused(
+        "adapters (model.lora) need peft. Install it: pip install 'gpt-lightning[lora]'", started, "--model.lora.r=4"
+    )
     assert not Path("logs/topics").exists()
 
 
 def test_adapters_are_handed_on(run: CommandLine) -> None:
     head = adapted(run, "tags")
     assert run("export", str(head), "adapter", "--adapter") == 2
-    assert "logs/lm/version_0 is a run, and peft needs a model folder" in run.err
-    assert "gpt-lightning export logs/lm/version_0 BASE and give --init_from BASE" in run.err
+    assert "logs/lm/version_0 is a run, but peft needs a model folder" in run.err
+    assert "gpt-lightning export logs/lm/version_0 BASE and add --init_from BASE" in run.err
     assert run("export", "logs/lm/version_0", "base") == 0, run.err
     assert run("export", str(head), "adapter", "--adapter", "--init_from=base", "--dtype=bfloat16") == 0, run.err
     assert "adapters of a TokenClassification for base: adapter" in run.out
@@ -239,7 +242,7 @@ def test_adapters_are_handed_on(run: CommandLine) -> None:
         ours, theirs = task(ids, ids >= 0, ids >= 0), found["model"].eval()(ids).logits[0]
     torch.testing.assert_close(theirs, ours, rtol=0.02, atol=0.01)  # bfloat16
     assert run("export", "logs/lm/version_0", "more", "--adapter") == 2
-    assert "step_2.ckpt: has no adapters, or they are merged. Leave --adapter out" in run.err
+    assert "step_2.ckpt: has no adapters, or they are merged. Leave out --adapter" in run.err
     assert run("export", str(head), "adapter", "--adapter", "--init_from=base") == 2
     assert "adapter_config.json: there are adapters already" in run.err
 
@@ -250,7 +253,7 @@ def test_what_is_ours_alone_is_not_handed_on_as_adapters(run: CommandLine) -> No
     head = run.fit("topics", "--model.init_from=base", *LORA)
     assert run("export", str(head), "adapter", "--adapter") == 2
     assert "these adapters are for gpt-lightning only: Hugging Face's classifiers look at the last token" in run.err
-    assert "leave --adapter out to merge them" in run.err
+    assert "Leave --adapter out to merge them" in run.err
     assert not Path("adapter").exists()
 
 
@@ -291,11 +294,11 @@ print(*sys.modules)
 @pytest.mark.parametrize(
     ("hparams", "message"),
     [
-        ({"init_from": ["logs"]}, "does not say what they were trained beside"),
-        ({"init_from": None}, "does not say what they were trained beside"),
+        ({"init_from": ["logs"]}, "holds adapters but does not name their base model"),
+        ({"init_from": None}, "holds adapters but does not name their base model"),
         ({"lora": {"r": "four"}}, "'<' not supported"),
-        ({"lora": {"r": 4, "targets": "mlp"}}, "is no adapter of lora.targets=mlp"),
-        ({"lora": {"r": 3}}, "with lora.r=3 they are [3, 24]"),
+        ({"lora": {"r": 4, "targets": "mlp"}}, "is not an adapter of lora.targets=mlp"),
+        ({"lora": {"r": 3}}, "with lora.r=3 they must be [3, 24]"),
     ],
 )
 def test_a_checkpoint_with_wrong_hyper_parameters(run: CommandLine, hparams: dict[str, Any], message: str) -> None:

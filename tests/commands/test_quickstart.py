@@ -21,7 +21,7 @@ def test_quickstart_ends_with_its_table(
     out = capsys.readouterr().out
     assert "validation loss" in out
     assert "A sample:" in out
-    row = out[out.index("| task | metric | from scratch | from the backbone |") :].splitlines()[2]
+    row = out[out.index("| task | metric | from scratch | pretrained |") :].splitlines()[2]
     name, metric, scratch, pretrained = (cell.strip() for cell in row.strip("|").split("|"))
     assert (name, metric) == ("classification", "accuracy")
     assert 0.0 <= float(scratch) <= 1.0
@@ -29,9 +29,18 @@ def test_quickstart_ends_with_its_table(
     backbone, *heads = (
         read_checkpoint(find_checkpoint(str(tmp_path / "logs" / run), "last"))
         for run in (
-            "pretrain_toy_world/version_0",
-            "toy_world_classification/version_0",
-            "toy_world_classification/version_1",
+            "pretrain_toy_world/pretrain",
+            "toy_world_classification/from_scratch",
+            "toy_world_classification/pretrained",
         )
     )
     assert [head["tokenizer"] for head in heads] == [backbone["tokenizer"]] * 2, "the weights are all that differs"
+
+
+def test_a_second_quickstart_finds_names_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert quickstart.free_name("toy", "pretrain") == "pretrain"
+    (tmp_path / "logs/toy/pretrain").mkdir(parents=True)
+    assert quickstart.free_name("toy", "pretrain") == "pretrain_2"
+    (tmp_path / "logs/toy/pretrain_2").mkdir()
+    assert quickstart.free_name("toy", "pretrain") == "pretrain_3"

@@ -76,7 +76,7 @@ def test_what_cannot_work_is_refused(tmp_path: Path, text: str, change: list[str
 
 
 def test_no_tokenizer_to_show() -> None:
-    with pytest.raises(InputError, match="TOKENIZER: 'absent' is no tokenizer; choose one of"):
+    with pytest.raises(InputError, match="TOKENIZER: 'absent' is not a tokenizer; choose one of"):
         main(["show", "absent", "--text", "a"])
 
 

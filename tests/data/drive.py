@@ -1,4 +1,4 @@
-"""Data modules, driven without a model, for tests."""
+"""Helpers that run data modules without a model, for tests."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -29,21 +29,21 @@ TOKENIZERS = ["characters", "bytes", "bpe"]
 
 
 def make_tokenizer(kind: str, texts: Iterable[str] = HARD_TEXTS) -> Tokenizer:
-    """One of each of ``TOKENIZERS``, which knows all characters of ``texts``."""
+    """Return a tokenizer of one of the kinds in ``TOKENIZERS``, trained on ``texts``."""
     if kind == "bytes":
         return bytes_tokenizer()
     return train_characters(texts) if kind == "characters" else train_bpe(texts, 400)
 
 
 def save_tokenizer(folder: Path, kind: str) -> str:
-    """The path of such a tokenizer's file."""
+    """Save such a tokenizer and return the path of its file."""
     path = folder / "tokenizer.json"
     make_tokenizer(kind).save(path)
     return str(path)
 
 
 def write_rows(path: Path, rows: Iterable[object]) -> str:
-    """A file of JSON lines."""
+    """Write rows as JSON Lines and return the path."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return str(path)
 
@@ -51,7 +51,7 @@ def write_rows(path: Path, rows: Iterable[object]) -> str:
 def attach(
     module: DataModule, function: str, *, rank: int = 0, world_size: int = 1, position: tuple[int, int] = (0, 0)
 ) -> None:
-    """Give ``module`` what it asks of a trainer that runs ``function`` and stands at ``position``."""
+    """Attach a stand-in for a Trainer that runs ``function`` and is at ``position`` (epoch, batch)."""
     current = SimpleNamespace(ready=position[1])
     trainer: Any = SimpleNamespace(
         state=SimpleNamespace(fn=TrainerFn(function), status=TrainerStatus.RUNNING),
@@ -70,7 +70,7 @@ def attach(
 def batches(
     module: DataModule, function: str, *, rank: int = 0, world_size: int = 1, position: tuple[int, int] = (0, 0)
 ) -> list[Any]:
-    """The batches that ``fit`` trains on, or that ``validate``, ``test`` or ``predict`` read."""
+    """Return the training batches for ``fit``, and the batches of their split for the other functions."""
     attach(module, function, rank=rank, world_size=world_size, position=position)
     if rank == 0:
         module.prepare_data()
@@ -85,12 +85,12 @@ def batches(
 
 
 def tags_to_spans(tags: Sequence[str], words: Sequence[tuple[int, int]]) -> list[tuple[int, int, str]]:
-    """The spans of text that tags mean, as the metric of entities reads them."""
+    """Return the spans of text that tags encode, computed by the entity metric."""
     return [(words[first][0], words[stop - 1][1], label) for label, first, stop in entities(tags)]
 
 
 def token_span(first: int, last: int, offsets: NDArray[np.int64], context: str) -> tuple[int, int]:
-    """The characters of the tokens from ``first`` to ``last``, without the blanks around them."""
+    """Return the characters [start, end) of the tokens ``first`` to ``last``, without surrounding whitespace."""
     start, end = int(offsets[first, 0]), int(offsets[last, 1])
     text = context[start:end]
     start += len(text) - len(text.lstrip())

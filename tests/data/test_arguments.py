@@ -1,4 +1,4 @@
-"""Every data module has the documented arguments, types and defaults, whichever class declares them."""
+"""Arguments of the data modules: names, types, defaults, help and links to the model."""
 
 import inspect
 from collections.abc import Callable
@@ -27,7 +27,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "seed": (int | None, None),
     "cache_dir": (str, "~/.cache/gpt_lightning"),
 }
-LABELLED: dict[str, tuple[Any, Any]] = SHARED | {
+LABELED: dict[str, tuple[Any, Any]] = SHARED | {
     "id_column": (str, "id"),
     "on_bad_row": (Literal["stop", "skip"], "stop"),
 }
@@ -38,14 +38,14 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "text_column": (str, "text"),
         "mask_documents": (bool, False),
     },
-    "TextClassification": LABELLED
+    "TextClassification": LABELED
     | {
         "text_column": (str, "text"),
         "label_column": (str, "label"),
         "labels": (Strings, None),
         "multi_label": (bool, False),
     },
-    "SequenceTagging": LABELLED
+    "SequenceTagging": LABELED
     | {
         "tokens_column": (str, "tokens"),
         "tags_column": (str, "tags"),
@@ -56,7 +56,7 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "pooling": (Literal["first", "last"], "first"),
         "stride": (int, 32),
     },
-    "ReadingComprehension": LABELLED
+    "ReadingComprehension": LABELED
     | {
         "question_column": (str, "question"),
         "context_column": (str, "context"),
@@ -73,7 +73,7 @@ LINKS = {
     "SequenceTagging": {"block_size": "backbone.block_size", "pooling": "pooling"},
     "ReadingComprehension": {"block_size": "backbone.block_size"},
 }
-"""Data module -> its argument -> the argument of the model that it follows."""
+"""Data module -> argument -> argument of the model that it follows."""
 
 
 def arguments_of(owner: Any) -> dict[str, Any]:
@@ -101,12 +101,12 @@ def test_arguments_types_and_defaults(name: str) -> None:
 
 @pytest.mark.parametrize("name", data.__all__)
 def test_every_argument_has_help(name: str) -> None:
-    without = [argument for argument, action in arguments_of(getattr(data, name)).items() if not action.help]
-    assert not without
+    missing = [argument for argument, action in arguments_of(getattr(data, name)).items() if not action.help]
+    assert not missing
 
 
 def own_types(constructor: Callable[..., None]) -> dict[str, Any]:
-    """Return the types of the arguments that a constructor declares itself."""
+    """Return the types of the arguments that a constructor itself declares."""
     hints = get_type_hints(constructor)
     return {name: hints[name] for name in inspect.signature(constructor).parameters if name not in ("self", "settings")}
 
@@ -130,14 +130,14 @@ def test_links_to_the_model(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", data.__all__)
-def test_links_name_arguments_of_a_task_that_reads_the_batch(name: str) -> None:
-    """Other tasks may read the batch too: a link to an argument that they lack has no effect."""
+def test_links_name_arguments_of_a_task_with_the_same_batch(name: str) -> None:
+    """Other tasks may consume the batch, too: a link to an argument that they lack has no effect."""
     module = getattr(data, name)
     readers = [task for task in map(tasks.__dict__.get, tasks.__all__) if getattr(task, "batch", None) is module.batch]
     assert any(set(module.takes_from_model.values()) <= set(arguments_of(task)) for task in readers)
 
 
-def test_a_data_module_saves_no_hyper_parameters() -> None:
-    """Checkpoints hold those of the task alone."""
+def test_a_data_module_saves_no_hyperparameters() -> None:
+    """Checkpoints contain only the hyperparameters of the task."""
     module: L.LightningDataModule = data.TextClassification(batch_size=2)
     assert not module.hparams

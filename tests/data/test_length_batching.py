@@ -1,4 +1,4 @@
-"""Orders draw each row once, rows of like length together, and are taken up again anywhere on any number of ranks."""
+"""Orders that group rows by length: complete, deterministic, and resumable on any number of ranks."""
 
 import itertools
 import random
@@ -23,7 +23,7 @@ Batch = tuple[list[int], int]
 
 
 def skewed(number: int) -> list[int]:
-    """Lengths of which most are short and some are very long."""
+    """Return lengths that are mostly short, with some very long ones."""
     return [1 + int(length) for length in np.random.default_rng(0).lognormal(3, 1, number)]
 
 
@@ -34,7 +34,7 @@ def global_batches(order: Order, number: int, batch: int, epoch: int = 0) -> lis
 
 @pytest.mark.parametrize("batch", [1, 4, 16, 100])
 @pytest.mark.parametrize("number", [1, 2, 7, 64, 100, 1001])
-def test_every_epoch_holds_each_row_once(number: int, batch: int) -> None:
+def test_every_epoch_reads_each_row_once(number: int, batch: int) -> None:
     order = LengthGroupedOrder(skewed(number), batch, seed=1)
     for epoch in range(5):
         assert sorted(order(epoch).tolist()) == list(range(number))
@@ -42,14 +42,14 @@ def test_every_epoch_holds_each_row_once(number: int, batch: int) -> None:
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     lengths = skewed(300)
-    asked = LengthGroupedOrder(lengths, 8, seed=1)
-    forwards = {epoch: asked(epoch).tolist() for epoch in range(4)}
+    order = LengthGroupedOrder(lengths, 8, seed=1)
+    expected = {epoch: order(epoch).tolist() for epoch in range(4)}
     random.seed(5)
     np.random.seed(5)
     torch.manual_seed(5)
     for epoch in (3, 0, 2, 2, 1):
-        assert asked(epoch).tolist() == forwards[epoch]
-        assert LengthGroupedOrder(lengths, 8, seed=1)(epoch).tolist() == forwards[epoch]
+        assert order(epoch).tolist() == expected[epoch]
+        assert LengthGroupedOrder(lengths, 8, seed=1)(epoch).tolist() == expected[epoch]
 
 
 def test_epochs_and_seeds_differ() -> None:
@@ -58,7 +58,7 @@ def test_epochs_and_seeds_differ() -> None:
     assert len({tuple(order) for order in orders}) == 16
 
 
-def test_another_epoch_puts_other_rows_together() -> None:
+def test_epochs_have_different_batches() -> None:
     number, batch = 2000, 16
     order = LengthGroupedOrder(skewed(number), batch, seed=0)
     first, second = (global_batches(order, number, batch, epoch) for epoch in (0, 1))
@@ -66,21 +66,21 @@ def test_another_epoch_puts_other_rows_together() -> None:
 
 
 def padding(lengths: list[int], rows: list[list[int]]) -> int:
-    """Tokens of padding, counted one by one."""
+    """Return the number of padding tokens, counted one by one."""
     return sum(
         sum(1 for _ in range(lengths[row], max(lengths[each] for each in batch))) for batch in rows for row in batch
     )
 
 
-def test_rows_of_like_length_share_a_batch() -> None:
+def test_rows_of_similar_length_share_a_batch() -> None:
     number, batch = 2000, 16
     lengths = skewed(number)
     rows = list(range(number))
     random.Random(0).shuffle(rows)
     shuffled = [rows[start : start + batch] for start in range(0, number, batch)]
     for epoch in range(3):
-        sorted_some = global_batches(LengthGroupedOrder(lengths, batch, seed=0), number, batch, epoch)
-        assert padding(lengths, sorted_some) < 0.1 * padding(lengths, shuffled)
+        grouped = global_batches(LengthGroupedOrder(lengths, batch, seed=0), number, batch, epoch)
+        assert padding(lengths, grouped) < 0.1 * padding(lengths, shuffled)
 
 
 def test_short_and_long_batches_are_mixed() -> None:
@@ -98,25 +98,25 @@ def test_short_and_long_batches_are_mixed() -> None:
 
 
 @pytest.mark.parametrize("number", [3, 4, 23, 24, 25, 200])
-def test_the_last_smaller_batch_stays_last(number: int) -> None:
+def test_a_smaller_last_batch_stays_last(number: int) -> None:
     batch = 4
     assert number <= batch * BATCHES_PER_SORT
     lengths = list(range(number))
     random.Random(0).shuffle(lengths)
-    whole = number // batch * batch
+    num_full = number // batch * batch
     for epoch in range(5):
         found = [
             sorted(lengths[row] for row in rows)
             for rows in global_batches(LengthGroupedOrder(lengths, batch, 0), number, batch, epoch)
         ]
-        # Cut before they are shuffled: each batch is a run of the sorted lengths, and only the last may be smaller.
+        # Batches are formed before they are shuffled: each is a range of the sorted lengths, and only one is smaller.
         assert sorted(found) == [list(range(start, min(start + batch, number))) for start in range(0, number, batch)]
-        if whole < number:
-            assert found[-1] == list(range(whole, number))
+        if num_full < number:
+            assert found[-1] == list(range(num_full, number))
 
 
 def draw(number: int, batch_size: int, *, rank: int = 0, world_size: int = 1, start: Position = (0, 0)) -> list[Batch]:
-    """What a rank reads of rows in the order of training."""
+    """Return the batches that a rank reads in training order."""
     order = LengthGroupedOrder(skewed(number), batch_size * world_size, seed=3)
     rows = InMemoryRows(number, order, lambda chosen, num_padding: (chosen, num_padding), "")
     loader = ResumableLoader(rows, batch_size=batch_size, rank=rank, world_size=world_size, position=lambda: start)
@@ -134,35 +134,35 @@ def test_two_ranks_share_the_batches_of_one(number: int) -> None:
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_training_goes_on_at_any_batch(world_size: int) -> None:
+def test_training_resumes_at_any_batch(world_size: int) -> None:
     for rank in range(world_size):
         for epoch in (0, 2):
-            whole = draw(50, 4, rank=rank, world_size=world_size, start=(epoch, 0))
-            for index in range(len(whole) + 1):
-                rest = draw(50, 4, rank=rank, world_size=world_size, start=(epoch, index))
-                assert rest == whole[index:]
+            complete = draw(50, 4, rank=rank, world_size=world_size, start=(epoch, 0))
+            for index in range(len(complete) + 1):
+                resumed = draw(50, 4, rank=rank, world_size=world_size, start=(epoch, index))
+                assert resumed == complete[index:]
 
 
-def test_the_longest_come_first_and_equals_as_they_are() -> None:
+def test_longest_first_keeps_the_order_of_equal_lengths() -> None:
     order = LongestFirstOrder([3, 9, 1, 9, 3])
     assert order(0).tolist() == order(7).tolist() == [1, 3, 0, 4, 2]
 
 
-def test_rows_come_in_order() -> None:
+def test_sequential_order() -> None:
     order = SequentialOrder(4)
     assert order(0).tolist() == order(7).tolist() == [0, 1, 2, 3]
 
 
-def test_batches_are_drawn_in_the_order_of_their_epoch() -> None:
+def test_batches_follow_the_order_of_their_epoch() -> None:
     orders = ([0, 1, 2], [2, 0, 1])
-    rows = InMemoryRows(3, lambda epoch: np.array(orders[epoch]), lambda *drawn: drawn, "")
+    rows = InMemoryRows(3, lambda epoch: np.array(orders[epoch]), lambda *arguments: arguments, "")
     assert len(rows) == 3
     assert rows.batch(0, np.array([1, 2]), 0) == ([1, 2], 0)
     assert rows.batch(1, np.array([0, 2]), 5) == ([2, 1], 5)
     assert rows.batch(1, np.array([], dtype=np.int64), 1) == ([], 1)
 
 
-def test_rows_are_filled_up_on_the_right() -> None:
+def test_rows_are_padded_on_the_right() -> None:
     padded = pad([np.array([1, 2, 3]), np.array([4]), np.array([], dtype=np.int64)], -100)
     assert padded.tolist() == [[1, 2, 3], [4, -100, -100], [-100, -100, -100]]
     assert padded.dtype == torch.int64
@@ -173,7 +173,7 @@ def test_rows_are_filled_up_on_the_right() -> None:
     assert pairs.tolist() == [[[1, 2], [0, 0]], [[3, 4], [5, 6]]]
 
 
-def test_the_mask_shows_what_is_no_padding() -> None:
-    shown = mask([1, 3, 0])
-    assert shown.tolist() == [[True, False, False], [True, True, True], [False, False, False]]
-    assert shown.dtype == torch.bool
+def test_the_mask_is_false_for_padding() -> None:
+    attention_mask = mask([1, 3, 0])
+    assert attention_mask.tolist() == [[True, False, False], [True, True, True], [False, False, False]]
+    assert attention_mask.dtype == torch.bool

@@ -1,4 +1,4 @@
-"""Rows are shared out to the ranks whole, and taken up again anywhere."""
+"""Resumable loader: shares of the ranks, and iteration from any position."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ Batch = tuple[int, list[int], int]
 
 
 class Rows:
-    """Rows that are their own numbers."""
+    """Rows that are their numbers."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -43,8 +43,8 @@ def test_one_process_reads_the_rows_in_order() -> None:
 @pytest.mark.parametrize("number", [1, 2, 7, 8, 9, 23, 24, 25, 64])
 def test_ranks_share_rows_without_overlap_or_loss(number: int, batch_size: int, world_size: int) -> None:
     loaders = [loader(number, batch_size, rank=rank, world_size=world_size) for rank in range(world_size)]
-    ranks: list[list[Batch]] = [list(one) for one in loaders]
-    assert {len(rank) for rank in ranks} == {len(one) for one in loaders}, "no rank waits for another"
+    ranks: list[list[Batch]] = [list(each) for each in loaders]
+    assert {len(rank) for rank in ranks} == {len(each) for each in loaders}, "all ranks have as many batches"
     assert len(ranks[0]) == -(-number // (batch_size * world_size))
     seen = []
     for step in zip(*ranks, strict=True):
@@ -52,7 +52,7 @@ def test_ranks_share_rows_without_overlap_or_loss(number: int, batch_size: int, 
         assert len(step[0][1]) <= batch_size
         assert sum(padding for _, _, padding in step) < world_size
         seen += [index for _, indices, _ in step for index in indices]
-    # In the order of one process: global batches do not depend on how many share them.
+    # The order is that of one process: global batches do not depend on the number of ranks.
     assert seen == list(range(number))
 
 
@@ -61,49 +61,48 @@ def positions(*values: Position) -> Iterator[Position]:
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_any_position_resumes_to_the_rest(num_workers: int) -> None:
+def test_iteration_starts_at_any_position(num_workers: int) -> None:
     starts: list[Position] = [(0, 0), (0, 4), (3, 0), (3, 1), (3, 5), (3, 6), (4, 2)]
-    asked = positions(*starts)
-    one = loader(23, 4, position=lambda: next(asked), num_workers=num_workers)
-    whole = [indices for _, indices, _ in loader(23, 4)]
-    for epoch, start in starts:  # one after the other from the same loader, whose workers persist
-        assert [(e, indices) for e, indices, _ in one] == [(epoch, indices) for indices in whole[start:]]
-    assert len(one) == 6
+    remaining = positions(*starts)
+    resumable = loader(23, 4, position=lambda: next(remaining), num_workers=num_workers)
+    epoch_batches = [indices for _, indices, _ in loader(23, 4)]
+    for epoch, start in starts:  # all from the same loader
+        assert [(e, indices) for e, indices, _ in resumable] == [(epoch, indices) for indices in epoch_batches[start:]]
+    assert len(resumable) == 6
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_what_was_fetched_ahead_is_not_counted(num_workers: int) -> None:
-    asked = positions((0, 0), (0, 2))
-    one = loader(23, 4, position=lambda: next(asked), num_workers=num_workers)
-    iterator = iter(one)
+def test_prefetched_batches_are_not_counted(num_workers: int) -> None:
+    remaining = positions((0, 0), (0, 2))
+    resumable = loader(23, 4, position=lambda: next(remaining), num_workers=num_workers)
+    iterator = iter(resumable)
     assert [next(iterator)[1][0] for _ in range(2)] == [0, 4]
-    del iterator  # an exception, say, after two of six batches
-    assert [batch[1][0] for batch in one] == [8, 12, 16, 20]
+    del iterator  # as after an exception, with two of six batches read
+    assert [batch[1][0] for batch in resumable] == [8, 12, 16, 20]
 
 
-def test_the_position_is_asked_when_the_first_batch_is() -> None:
-    asked: list[Position] = []
+def test_the_position_is_read_with_the_first_batch() -> None:
+    calls: list[Position] = []
 
     def position() -> Position:
-        asked.append((0, 0))
+        calls.append((0, 0))
         return 0, 0
 
-    one = loader(position=position)
-    iterator = iter(one)
-    assert not asked
+    iterator = iter(loader(position=position))
+    assert not calls
     next(iterator)
     next(iterator)
-    assert len(asked) == 1
+    assert len(calls) == 1
 
 
-def test_a_checkpoint_holds_nothing_of_it() -> None:
-    one = loader()
-    assert one.state_dict() == {}
-    one.load_state_dict({})
-    assert len(list(one)) == 6
+def test_the_loader_has_no_state() -> None:
+    resumable = loader()
+    assert resumable.state_dict() == {}
+    resumable.load_state_dict({})
+    assert len(list(resumable)) == 6
 
 
-def test_torchs_random_numbers_have_no_part_in_it() -> None:
+def test_torchs_random_numbers_have_no_effect() -> None:
     torch.manual_seed(0)
     first = list(loader())
     torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""Windows: whole words, as many as fit, and each word scored once where it has the most context."""
+"""Overlapping windows: complete words, as many as fit, and each word scored once, with the most context."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ from gpt_lightning.errors import InputError
 
 
 def context(lengths: Sequence[int], window: Window, word: int) -> float:
-    """The definition, word by word."""
+    """Return the context of a word by its definition."""
     left = sum(lengths[window.first_word : word]) if window.first_word > 0 else math.inf
     right = sum(lengths[word + 1 : window.stop_word]) if window.stop_word < len(lengths) else math.inf
     return min(left, right)
@@ -26,7 +26,7 @@ def check(lengths: Sequence[int], size: int, stride: int) -> None:
         first, stop = window.first_word, window.stop_word
         assert first < stop
         assert sum(lengths[first:stop]) <= size or stop == first + 1
-        if stop < len(lengths):  # no window could be longer
+        if stop < len(lengths):  # the window cannot be longer
             assert sum(lengths[first : stop + 1]) > size
     for before, after in itertools.pairwise(windows):
         assert before.first_word < after.first_word <= before.stop_word < after.stop_word
@@ -35,13 +35,13 @@ def check(lengths: Sequence[int], size: int, stride: int) -> None:
     assert scored == list(range(len(lengths)))
     for window in windows:
         for word in range(window.first_scored, window.stop_scored):
-            holding = [other for other in windows if other.first_word <= word < other.stop_word]
-            assert window in holding
-            assert context(lengths, window, word) == max(context(lengths, other, word) for other in holding)
+            candidates = [other for other in windows if other.first_word <= word < other.stop_word]
+            assert window in candidates
+            assert context(lengths, window, word) == max(context(lengths, other, word) for other in candidates)
 
 
 def check_shared(lengths: Sequence[int], size: int, stride: int, first: int, stop: int) -> None:
-    """Words from ``first`` to ``stop`` are the fewest that hold ``stride``, or fewer where the next needs the room."""
+    """Check that the fewest words with ``stride`` tokens are shared, or fewer if the next word needs the room."""
     shared = lengths[first:stop]
     if sum(shared) < stride:
         assert sum(lengths[first - 1 : stop + 1]) > size
@@ -49,7 +49,7 @@ def check_shared(lengths: Sequence[int], size: int, stride: int, first: int, sto
         assert sum(shared[1:]) < stride
 
 
-def test_windows_keep_their_promises_on_random_texts() -> None:
+def test_windows_of_random_texts_have_the_documented_properties() -> None:
     generator = random.Random(0)
     for _ in range(1000):
         longest = generator.choice([1, 2, 5, 30])
@@ -58,7 +58,7 @@ def test_windows_keep_their_promises_on_random_texts() -> None:
         check(lengths, size, generator.randrange(size))
 
 
-def test_words_without_pieces_break_nothing() -> None:
+def test_words_without_tokens_are_scored_once() -> None:
     generator = random.Random(1)
     for _ in range(1000):
         lengths = [generator.choice([0, 0, 1, 4]) for _ in range(generator.randint(1, 40))]
@@ -78,13 +78,13 @@ def test_a_text_that_fits_is_one_window() -> None:
     assert token_windows(0, 10, 2) == []
 
 
-def test_a_long_word_stands_alone() -> None:
+def test_a_long_word_is_a_window_of_its_own() -> None:
     assert word_windows([1, 9, 1], 4, 2) == [Window(0, 1, 0, 1), Window(1, 2, 1, 2), Window(2, 3, 2, 3)]
 
 
 def test_tokens_are_scored_in_the_middle_of_windows() -> None:
     assert token_windows(10, 6, 4) == [Window(0, 6, 0, 4), Window(2, 8, 4, 6), Window(4, 10, 6, 10)]
-    assert token_windows(7, 5, 3) == [Window(0, 5, 0, 3), Window(2, 7, 3, 7)]  # of equals, the later
+    assert token_windows(7, 5, 3) == [Window(0, 5, 0, 3), Window(2, 7, 3, 7)]  # with equal context, the later window
     assert token_windows(4, 2, 0) == [Window(0, 2, 0, 2), Window(2, 4, 2, 4)]
 
 
@@ -94,12 +94,12 @@ def test_tokens_are_scored_in_the_middle_of_windows() -> None:
 @pytest.mark.parametrize(
     ("size", "stride", "message"),
     [
-        (8, 8, r"^--data\.stride: 8 tokens cannot be shared by windows of 8; choose from 0 to 7$"),
-        (8, -1, r"^--data\.stride: -1 tokens cannot be shared by windows of 8"),
+        (8, 8, r"^--data\.stride=8 must be from 0 to 7, because windows have 8 tokens; lower it, or raise --model"),
+        (8, -1, r"^--data\.stride=-1 must be from 0 to 7"),
         (0, 0, r"^windows of 0 tokens leave no room for text; raise --model\.backbone\.block_size$"),
     ],
 )
-def test_impossible_sizes_are_refused(windows: object, size: int, stride: int, message: str) -> None:
+def test_invalid_sizes_are_refused(windows: object, size: int, stride: int, message: str) -> None:
     assert callable(windows)
     with pytest.raises(InputError, match=message):
         windows(size, stride)

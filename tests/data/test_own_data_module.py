@@ -1,4 +1,4 @@
-"""Data modules outside of the package: a subclass with the documented hooks, and a plain LightningDataModule."""
+"""Data modules outside the package: subclasses with the documented hooks, and a plain LightningDataModule."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ def classifier(data: TextPairs) -> SequenceClassification:
     )
 
 
-def test_it_trains_tests_and_predicts(tmp_path: Path) -> None:
+def test_a_subclass_trains_tests_and_predicts(tmp_path: Path) -> None:
     data = text_pairs(tmp_path)
     task = classifier(data)
     run = trainer(tmp_path, max_epochs=15)
@@ -66,7 +66,7 @@ def test_prediction_needs_no_labels(tmp_path: Path) -> None:
         data.setup("test")
 
 
-def test_labels_of_a_checkpoint_decide_their_numbers(tmp_path: Path) -> None:
+def test_labels_of_a_checkpoint_determine_the_numbers(tmp_path: Path) -> None:
     data = text_pairs(tmp_path, labels=["yes", "no"])
     data.setup("test")
     labels = {
@@ -76,11 +76,11 @@ def test_labels_of_a_checkpoint_decide_their_numbers(tmp_path: Path) -> None:
     }
     assert labels == {str(number): 1 - number % 2 for number in range(12)}
     data = text_pairs(tmp_path, labels=["yes", "nope"])
-    with pytest.raises(InputError, match=r"pairs\.jsonl:1: the label 'no' is not one of the 2 that the model has"):
+    with pytest.raises(InputError, match=r"pairs\.jsonl:1: the label 'no' is not one of the 2 labels of the model"):
         data.setup("test")
 
 
-def test_its_arguments_are_flags_with_help_and_defaults() -> None:
+def test_its_arguments_become_flags_with_help_and_defaults() -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(TextPairs, "data")
     actions = {action.dest: action for action in parser._actions if action.dest.startswith("data.")}
@@ -91,7 +91,7 @@ def test_its_arguments_are_flags_with_help_and_defaults() -> None:
 
 
 def test_another_text_trains_another_tokenizer(tmp_path: Path) -> None:
-    """Its cache key is the texts, so a subclass cannot forget an argument that decides them."""
+    """The cache key is a hash of the texts, so a subclass cannot forget an argument that affects them."""
     first = text_pairs(tmp_path, tokenizer="characters").tokenizer
     assert text_pairs(tmp_path, tokenizer="characters").tokenizer.hash == first.hash
     assert len(list((tmp_path / "cache" / "tokenizers").glob("*.json"))) == 1
@@ -100,7 +100,7 @@ def test_another_text_trains_another_tokenizer(tmp_path: Path) -> None:
 
 
 class Counting:
-    """Rows of consecutive numbers: the smallest implementation of ``loader.Rows``."""
+    """Minimal implementation of ``loader.Rows``: rows of consecutive numbers."""
 
     digest = "counting"
 
@@ -117,7 +117,7 @@ class Counting:
 
 
 class Numbers(DataModule):
-    """A data module that reads no rows: the smallest subclass of ``DataModule``."""
+    """Minimal subclass of ``DataModule``, which reads no files."""
 
     batch: ClassVar[type] = LanguageModelingBatch
 
@@ -128,7 +128,7 @@ class Numbers(DataModule):
         yield "0123456789"
 
 
-def test_two_hooks_are_enough(tmp_path: Path) -> None:
+def test_two_hooks_suffice(tmp_path: Path) -> None:
     data = Numbers(train="-", validation="-", tokenizer="bytes", block_size=8, batch_size=4)
     run = trainer(tmp_path, max_epochs=2)
     run.fit(causal_lm(), datamodule=data)
@@ -136,8 +136,8 @@ def test_two_hooks_are_enough(tmp_path: Path) -> None:
     assert float(run.callback_metrics["val/loss"]) > 0
 
 
-class Plain(L.LightningDataModule):
-    """A data module that knows neither our base class nor a tokenizer."""
+class PlainDataModule(L.LightningDataModule):
+    """Data module without our base class and without a tokenizer."""
 
     def train_dataloader(self) -> DataLoader[Any]:
         rows = Counting()
@@ -149,5 +149,5 @@ class Plain(L.LightningDataModule):
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 def test_a_plain_data_module_trains(tmp_path: Path) -> None:
     run = trainer(tmp_path, max_epochs=1)
-    run.fit(causal_lm(), datamodule=Plain())
+    run.fit(causal_lm(), datamodule=PlainDataModule())
     assert run.global_step == 6

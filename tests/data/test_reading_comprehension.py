@@ -1,4 +1,4 @@
-"""Questions in any shape become windows from which the answers come back exactly, and bad ones are named or counted."""
+"""Question answering data: row shapes, invalid rows, alignment of answers and windows, limits, batches."""
 
 import itertools
 import json
@@ -40,7 +40,7 @@ def module(folder: Path, **arguments: Any) -> ReadingComprehension:
 
 
 class Window(NamedTuple):
-    """A row of a batch without its padding."""
+    """Row of a batch without its padding."""
 
     id: str
     question: str
@@ -53,7 +53,7 @@ class Window(NamedTuple):
 
     @property
     def answer(self) -> str | None:
-        """The text that the labels point at; None at the last token."""
+        """Text at the labels; None if they are at the last token."""
         if self.start == self.end == len(self.ids) - 1:
             return None
         assert self.context_mask[self.start]
@@ -62,7 +62,7 @@ class Window(NamedTuple):
 
 
 def windows_of(read: list[Any]) -> list[Window]:
-    """The windows of judging batches, after a check of what all of them keep to."""
+    """Return the windows of evaluation batches, after checks that hold for all of them."""
     found = []
     for batch in read:
         size, width = batch["input_ids"].shape
@@ -70,7 +70,7 @@ def windows_of(read: list[Any]) -> list[Window]:
         assert batch["offsets"].shape == (size, width, 2)
         assert not (batch["context_mask"] & ~batch["attention_mask"]).any()
         assert batch["null_positions"].tolist() == (batch["attention_mask"].sum(1) - 1).tolist()
-        assert batch["examples"].tolist() == sorted(batch["examples"].tolist()), "windows of a question are together"
+        assert batch["examples"].tolist() == sorted(batch["examples"].tolist()), "windows of a question are consecutive"
         assert set(batch["examples"].tolist()) == set(range(len(batch["ids"])))
         for row, place in enumerate(batch["examples"].tolist()):
             length = int(batch["null_positions"][row]) + 1
@@ -90,7 +90,7 @@ def windows_of(read: list[Any]) -> list[Window]:
 
 
 def gold_of(read: list[Any]) -> dict[str, str | None]:
-    """What each question's windows are labeled with: one text, or None."""
+    """Return the answer at the labels of the windows of each question, or None."""
     found: dict[str, str | None] = {}
     for window in windows_of(read):
         answer = window.answer
@@ -99,7 +99,7 @@ def gold_of(read: list[Any]) -> dict[str, str | None]:
     return found
 
 
-# --- shapes
+# --- Row shapes
 
 
 def write_shape(path: Path, shape: str) -> str:
@@ -129,7 +129,7 @@ def write_shape(path: Path, shape: str) -> str:
 
 
 @pytest.mark.parametrize("shape", ["nested", "dicts", "lists", "null"])
-def test_questions_of_any_shape_are_the_same(tmp_path: Path, shape: str) -> None:
+def test_all_shapes_give_the_same_questions(tmp_path: Path, shape: str) -> None:
     path = write_shape(tmp_path / "a", shape)
     data = module(tmp_path, train=path, test=path)
     read = batches(data, "test")
@@ -148,7 +148,7 @@ def test_columns_can_be_chosen_and_rows_without_ids_are_numbered(tmp_path: Path)
     assert gold_of(batches(data, "test")) == {"0": "東京", "1": None, "2": "rose"}
 
 
-# --- bad rows
+# --- Invalid rows
 
 
 def answer(text: object, start: object) -> dict[str, Any]:
@@ -162,30 +162,30 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         answer("Anna", 3),
         r"the answer is 'Anna', but at character 3 the context has 'nna\\r'; it occurs at 2",
     ),
-    "nowhere": (answer("Bob", 2), r"the answer is 'Bob', but .* the context does not hold it"),
-    "empty answer": (answer(" ", 0), r"an answer's text is empty"),
-    "impossible": ({"is_impossible": True}, r'"is_impossible" is true, yet the row has the answer \'東京\''),
-    "possible": ({"is_impossible": False, "answers": []}, r'"is_impossible" is false, yet \'answers\' is empty'),
-    "no question": ({"question": ...}, r"there is no column 'question'; .*; choose with --data\.question_column"),
-    "no context": ({"context": ...}, r"there is no column 'context'; .*; choose with --data\.context_column"),
-    "no answers": ({"answers": ...}, r"there is no column 'answers' to learn from; .* with --data\.answers_column"),
-    "null question": ({"question": None}, r"'question' is null"),
-    "empty question": ({"question": " "}, r"'question' is empty"),
-    "empty context": ({"context": "\r\n"}, r"'context' is empty"),
-    "string": ({"answers": "Anna"}, r"'answers' is of type str, not a list"),
-    "same id": ({"id": "q1"}, r"the id 'q1' is taken by .*/test\.jsonl:1; give each row its own"),
+    "nowhere": (answer("Bob", 2), r"the answer is 'Bob', but .* the context does not contain it"),
+    "empty answer": (answer(" ", 0), r"the text of an answer is empty"),
+    "impossible": ({"is_impossible": True}, r'"is_impossible" is true, but the row has the answer \'東京\''),
+    "possible": ({"is_impossible": False, "answers": []}, r'"is_impossible" is false, but \'answers\' is empty'),
+    "no question": ({"question": ...}, r"there is no column 'question'; .*; choose one with --data\.question_column="),
+    "no context": ({"context": ...}, r"there is no column 'context'; .*; choose one with --data\.context_column="),
+    "no answers": ({"answers": ...}, r"there is no column 'answers' with answers; .* with --data\.answers_column="),
+    "null question": ({"question": None}, r"column 'question' is null"),
+    "empty question": ({"question": " "}, r"column 'question' is empty"),
+    "empty context": ({"context": "\r\n"}, r"column 'context' is empty"),
+    "string": ({"answers": "Anna"}, r"column 'answers' is of type str, not a list"),
+    "same id": ({"id": "q1"}, r"the id 'q1' is already used by .*/test\.jsonl:1; give each row a unique id"),
 }
 
 
 @pytest.mark.parametrize(("change", "message"), BAD.values(), ids=BAD.keys())
-def test_a_bad_row_stops_or_is_skipped(
+def test_an_invalid_row_stops_or_is_skipped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
 ) -> None:
     bad = {name: value for name, value in {**QUESTIONS[0], "id": "bad", **change}.items() if value is not ...}
     train = write_shape(tmp_path / "train", "dicts")
     test = write_rows(tmp_path / "test.jsonl", [QUESTIONS[0], bad, *QUESTIONS[1:]])
-    way_out = r".* \(--data\.on_bad_row=skip leaves such rows out\)$"
-    with pytest.raises(InputError, match=f"^{re.escape(test)}:2: {message}{way_out}"):
+    remedy = r".* \(--data\.on_bad_row=skip skips invalid rows\)$"
+    with pytest.raises(InputError, match=f"^{re.escape(test)}:2: {message}{remedy}"):
         batches(module(tmp_path, train=train, test=test), "test")
     assert capsys.readouterr().out == ""
     data = module(tmp_path, train=train, test=test, on_bad_row="skip")
@@ -198,7 +198,7 @@ def nested(path: Path, *questions: dict[str, Any]) -> str:
     return str(path)
 
 
-def test_a_bad_question_of_a_nested_file_is_named_by_its_id(tmp_path: Path) -> None:
+def test_an_invalid_question_of_a_nested_file_is_reported_with_its_id(tmp_path: Path) -> None:
     path = nested(tmp_path / "a.json", {"id": "q1", "question": "Who?", **answer("Bob", 2)})
     with pytest.raises(InputError, match=r"a\.json:row 1, question q1: the answer is 'Bob'"):
         batches(module(tmp_path, train=path), "fit")
@@ -219,21 +219,24 @@ def test_skipped_rows_are_counted_by_cause(tmp_path: Path, capsys: pytest.Captur
         "train: skipped 3 of 4 rows\n"
         "  2 x the answer is …, but at character … the context has …; it occurs at …: "
         "fix its start (in characters, not bytes)\n"
-        "  1 x … is empty; fix or remove this row\n"
+        "  1 x column … is empty; fix or remove this row\n"
     )
 
 
-def test_where_no_question_is_left_it_stops(tmp_path: Path) -> None:
+def test_a_split_without_valid_questions_is_refused(tmp_path: Path) -> None:
     path = nested(tmp_path / "a.json", {"id": "q1", "question": "Who?", **answer("Bob", 2)})
-    with pytest.raises(InputError, match=r"^--data\.train: no row is left$"):
+    with pytest.raises(InputError, match=r"^--data\.train: no row is valid; fix the file"):
         batches(module(tmp_path, train=path, on_bad_row="skip"), "fit")
 
 
-# --- alignment
+# --- Alignment
 
 
 def hard_questions() -> list[dict[str, Any]]:
-    """Of each hard text, its chunks without blanks and pairs of them as answers, and one question without."""
+    """Return questions about the hard texts.
+
+    The answers are all chunks without whitespace and all pairs of consecutive chunks. One question per text has none.
+    """
     rows: list[dict[str, Any]] = []
     for text in HARD_TEXTS:
         chunks = [match.span() for match in re.finditer(r"\S+", text)]
@@ -244,18 +247,18 @@ def hard_questions() -> list[dict[str, Any]]:
     return [{"id": f"q{number}", **row} for number, row in enumerate(rows)]
 
 
-def place_of(part: list[int], whole: list[int], after: int) -> int:
-    """Where ``part`` first stands in ``whole``, after a place."""
-    return next(place for place in range(after + 1, len(whole)) if whole[place : place + len(part)] == part)
+def index_of(part: list[int], ids: list[int], after: int) -> int:
+    """Return the first index after ``after`` at which ``part`` occurs in ``ids``."""
+    return next(index for index in range(after + 1, len(ids)) if ids[index : index + len(part)] == part)
 
 
-def prompt_of(tokenizer: Tokenizer, question: str, most: int) -> list[int]:
-    return [tokenizer.end_of_text_id, *tokenizer.encode(question)[:most], *tokenizer.encode("\n")]
+def prompt_of(tokenizer: Tokenizer, question: str, max_tokens: int) -> list[int]:
+    return [tokenizer.end_of_text_id, *tokenizer.encode(question)[:max_tokens], *tokenizer.encode("\n")]
 
 
 @pytest.mark.parametrize("block_size", [24, 512])
 @pytest.mark.parametrize("kind", TOKENIZERS)
-def test_answers_come_back_from_the_windows(tmp_path: Path, kind: str, block_size: int) -> None:
+def test_answers_are_recovered_from_the_windows(tmp_path: Path, kind: str, block_size: int) -> None:
     rows = {row["id"]: row for row in hard_questions()}
     path = write_rows(tmp_path / "a.jsonl", rows.values())
     tokenizer = save_tokenizer(tmp_path, kind)
@@ -270,9 +273,9 @@ def test_answers_come_back_from_the_windows(tmp_path: Path, kind: str, block_siz
         assert data.tokenizer.decode(prompt) == row["question"] + "\n" or kind == "characters"
         gold: set[int] = set()
         if row["answers"]:
-            (right,) = row["answers"]
-            begin, stop = right["answer_start"], right["answer_start"] + len(right["text"])
-            gold = {token for token, (a, b) in enumerate(offsets) if any(begin <= i < stop for i in range(a, b))}
+            (correct,) = row["answers"]
+            start, stop = correct["answer_start"], correct["answer_start"] + len(correct["text"])
+            gold = {token for token, (a, b) in enumerate(offsets) if any(start <= i < stop for i in range(a, b))}
         seen: set[int] = set()
         first = -1
         for window in group:
@@ -280,12 +283,12 @@ def test_answers_come_back_from_the_windows(tmp_path: Path, kind: str, block_siz
             assert window.ids[: len(prompt)] == prompt
             assert window.ids[-1] == data.tokenizer.end_of_text_id
             part = window.ids[len(prompt) : -1]
-            first = place_of(part, ids.tolist(), first)
+            first = index_of(part, ids.tolist(), first)
             tokens = set(range(first, first + len(part)))
             assert not first or first in seen, "windows share tokens"
             seen |= tokens
-            solid = [not row["context"][a:b].isspace() for a, b in offsets[first : first + len(part)]]
-            assert window.context_mask == [False] * len(prompt) + solid + [False]
+            has_text = [not row["context"][a:b].isspace() for a, b in offsets[first : first + len(part)]]
+            assert window.context_mask == [False] * len(prompt) + has_text + [False]
             for token, (start, end) in zip(sorted(tokens), window.offsets[len(prompt) : -1], strict=True):
                 text = row["context"][slice(*offsets[token])]
                 assert row["context"][start:end] == (text if text.isspace() else text.strip())
@@ -301,35 +304,35 @@ def test_answers_come_back_from_the_windows(tmp_path: Path, kind: str, block_siz
 
 @pytest.mark.parametrize("block_size", [24, 512])
 @pytest.mark.parametrize("kind", TOKENIZERS)
-def test_training_learns_the_same_windows(tmp_path: Path, kind: str, block_size: int) -> None:
+def test_training_and_evaluation_have_the_same_windows(tmp_path: Path, kind: str, block_size: int) -> None:
     path = write_rows(tmp_path / "a.jsonl", hard_questions())
     tokenizer = save_tokenizer(tmp_path, kind)
     data = module(tmp_path, train=path, test=path, block_size=block_size, tokenizer=tokenizer, batch_size=5)
-    judged = sorted((window.ids, window.start, window.end) for window in windows_of(batches(data, "test")))
+    evaluated = sorted((window.ids, window.start, window.end) for window in windows_of(batches(data, "test")))
     for epoch in range(2):
-        learned = []
+        trained = []
         for batch in batches(data, "fit", position=(epoch, 0)):
             assert batch["examples"].tolist() == list(range(len(batch["input_ids"])))
             for row, length in enumerate((batch["null_positions"] + 1).tolist()):
                 start, end = int(batch["start_positions"][row]), int(batch["end_positions"][row])
-                learned.append((batch["input_ids"][row, :length].tolist(), start, end))
-        assert sorted(learned) == judged
+                trained.append((batch["input_ids"][row, :length].tolist(), start, end))
+        assert sorted(trained) == evaluated
 
 
-def test_training_learns_the_text_of_the_first_answer(tmp_path: Path) -> None:
+def test_training_labels_are_the_first_answers(tmp_path: Path) -> None:
     path = write_shape(tmp_path / "a", "dicts")
     data = module(tmp_path, train=path)
-    learned = set()
+    trained = set()
     for batch in batches(data, "fit"):
         for tokens, start, end, null in zip(
             batch["input_ids"], batch["start_positions"], batch["end_positions"], batch["null_positions"], strict=True
         ):
             assert int(start == null) == int(end == null)
-            learned.add(None if start == null else data.tokenizer.decode(tokens[start : end + 1].tolist()))
-    assert learned == set(GOLD.values())
+            trained.add(None if start == null else data.tokenizer.decode(tokens[start : end + 1].tolist()))
+    assert trained == set(GOLD.values())
 
 
-def test_an_answer_that_ends_past_a_window_is_not_learned_in_it(tmp_path: Path) -> None:
+def test_an_answer_that_ends_after_a_window_is_no_label_in_it(tmp_path: Path) -> None:
     context = "".join(f"{number:02} " for number in range(20)).strip()
     row = {"question": "?", "context": context, **answer("05 06 07", 15)}
     path = write_rows(tmp_path / "a.jsonl", [row])
@@ -337,14 +340,13 @@ def test_an_answer_that_ends_past_a_window_is_not_learned_in_it(tmp_path: Path) 
     found = [(window, window.answer) for window in windows_of(batches(data, "test"))]
     assert {answer for _, answer in found} == {None, "05 06 07"}
     for window, text in found:
-        shown = data.tokenizer.decode(window.ids)
-        assert ("05 06 07" in shown) == (text is not None)
+        assert ("05 06 07" in data.tokenizer.decode(window.ids)) == (text is not None)
 
 
-# --- limits
+# --- Limits
 
 
-def test_long_questions_are_cut_and_told_of_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_truncated_questions_are_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_shape(tmp_path / "a", "dicts")
     data = module(tmp_path, train=path, test=path, max_question_tokens=5)
     read = windows_of(batches(data, "test"))
@@ -365,36 +367,38 @@ def test_long_questions_are_cut_and_told_of_once(tmp_path: Path, capsys: pytest.
 
 def test_a_block_too_small_for_a_question_is_refused(tmp_path: Path) -> None:
     path = write_shape(tmp_path / "a", "dicts")
-    way_out = r"raise --model\.backbone\.block_size or lower --data\.stride or --data\.max_question_tokens$"
+    remedy = r"raise --model\.backbone\.block_size, or lower --data\.stride or --data\.max_question_tokens$"
     for block_size in (4, 17):
         with pytest.raises(
             InputError,
             match=rf"^{re.escape(path)}:1: with a question of 8 tokens, block_size={block_size} leaves "
-            rf"{block_size - 9} tokens for the context, not more than --data\.stride=8; {way_out}",
+            rf"{block_size - 9} tokens for the context, not more than --data\.stride=8; {remedy}",
         ):
             batches(module(tmp_path, train=path, block_size=block_size), "fit")
-    short = write_rows(tmp_path / "short.jsonl", QUESTIONS[2:])  # 14 tokens, 7 of context and the end
-    assert len(batches(module(tmp_path, train=short, block_size=22), "fit")) == 1, "what fits needs no windows"
+    short = write_rows(
+        tmp_path / "short.jsonl", QUESTIONS[2:]
+    )  # 14 tokens of question, 7 of context and the end-of-text token
+    assert len(batches(module(tmp_path, train=short, block_size=22), "fit")) == 1, "a short context needs no overlap"
     with pytest.raises(InputError, match=r"short\.jsonl:1: with a question of 14 tokens, block_size=21 leaves 6 "):
         batches(module(tmp_path, train=short, block_size=21), "fit")
 
 
-# --- batches
+# --- Batches
 
 
-def test_training_batches_hold_no_texts(tmp_path: Path) -> None:
+def test_training_batches_have_no_texts(tmp_path: Path) -> None:
     path = write_shape(tmp_path / "a", "dicts")
     data = module(tmp_path, train=path, validation=path, test=path)
     tensors = {"input_ids", "attention_mask", "start_positions", "end_positions"}
     tensors |= {"context_mask", "null_positions", "examples"}
     assert all(set(batch) == tensors | {"ids"} for batch in batches(data, "fit"))
-    whole = tensors | {"offsets", "ids", "questions", "contexts", "answers"}
+    keys = tensors | {"offsets", "ids", "questions", "contexts", "answers"}
     for function in ("validate", "test", "predict"):
-        assert all(set(batch) == whole for batch in batches(data, function))
+        assert all(set(batch) == keys for batch in batches(data, function))
 
 
 @pytest.mark.parametrize("function", ["fit", "test", "predict"])
-def test_padding_has_no_answer_and_no_question(tmp_path: Path, function: str) -> None:
+def test_padding_has_neither_answer_nor_question(tmp_path: Path, function: str) -> None:
     path = write_shape(tmp_path / "a", "dicts")
     data = module(tmp_path, train=path, test=path, batch_size=1)
     *_, last = batches(data, function, rank=1, world_size=2)
@@ -422,16 +426,16 @@ def test_prediction_needs_no_answers_and_keeps_the_order(tmp_path: Path, shape: 
     windows = windows_of(read)
     assert len(windows) > 3
     assert all(window.start == window.end == IGNORE_INDEX for window in windows)
-    with pytest.raises(InputError, match=r"there is no column 'answers' to learn from"):
+    with pytest.raises(InputError, match=r"there is no column 'answers' with answers"):
         batches(data, "test")
 
 
-def test_the_tokenizer_is_made_from_contexts_and_questions(tmp_path: Path) -> None:
+def test_the_tokenizer_is_trained_on_contexts_and_questions(tmp_path: Path) -> None:
     rows = hard_questions()
     train = write_rows(tmp_path / "train.jsonl", rows)
     test = write_shape(tmp_path / "test", "dicts")
     data = module(tmp_path, train=train, test=test, tokenizer="bpe:300")
     attach(data, "fit")
-    # Each context once, however many questions it has: else they would outweigh the questions.
+    # Each context is used once, because repeated contexts would outweigh the questions.
     assert data.tokenizer.hash == train_bpe([*HARD_TEXTS, *(row["question"] for row in rows)], 300).hash
     assert data.vocab_size == 300

@@ -1,4 +1,4 @@
-"""Words keep their tags through every shape of row, tokenizer and window, and bad rows are named or counted."""
+"""Token classification data: row shapes, invalid rows, alignment of words and windows, batches, prediction."""
 
 import itertools
 import random
@@ -51,7 +51,7 @@ def write_tags(path: Path) -> str:
 
 
 def numbers_of(read: list[Any]) -> dict[str, list[int]]:
-    """The number of each word's tag, for every text by its id."""
+    """Return the numbers of the tags of each text by its id."""
     found: dict[str, list[int]] = {}
     for batch in read:
         assert batch["examples"].tolist() == sorted(batch["examples"].tolist())
@@ -62,7 +62,7 @@ def numbers_of(read: list[Any]) -> dict[str, list[int]]:
 
 
 def tags_of(data: SequenceTagging, read: list[Any]) -> dict[str, list[str]]:
-    """The tags of each text by its id."""
+    """Return the tags of each text by its id."""
     return {text: [data.labels[number] for number in numbers] for text, numbers in numbers_of(read).items()}
 
 
@@ -70,7 +70,7 @@ def in_order(tags: list[list[str]]) -> dict[str, list[str]]:
     return {str(number): each for number, each in enumerate(tags)}
 
 
-# --- shapes
+# --- Row shapes
 
 
 def conll(path: Path, tags: list[list[str]], columns: str = "{word}\t{tag}") -> str:
@@ -85,7 +85,7 @@ def conll(path: Path, tags: list[list[str]], columns: str = "{word}\t{tag}") -> 
 @pytest.mark.parametrize("scheme", ["BIO", "BIOES"])
 @pytest.mark.parametrize("given", ["BIO", "BIOES"])
 @pytest.mark.parametrize("shape", ["conll", "columns", "jsonl"])
-def test_words_with_tags_of_either_scheme_become_either(tmp_path: Path, shape: str, given: str, scheme: str) -> None:
+def test_tags_convert_between_schemes(tmp_path: Path, shape: str, given: str, scheme: str) -> None:
     tags = IN_ORDER[given]
     if shape == "jsonl":
         rows = [{"tokens": words, "tags": each} for (words, _), each in zip(TAGS, tags, strict=True)]
@@ -104,7 +104,7 @@ def test_words_with_tags_of_either_scheme_become_either(tmp_path: Path, shape: s
             assert [text[start:end] for start, end in words] == TAGS[int(row)][0]
 
 
-def test_tags_are_numbers_of_given_names(tmp_path: Path) -> None:
+def test_tags_may_be_numbers_of_given_names(tmp_path: Path) -> None:
     rows = [{"tokens": words, "ner_tags": [NAMES.index(tag) for tag in tags]} for words, tags in TAGS]
     (tmp_path / "names.txt").write_text("\n".join(NAMES))
     path = write_rows(tmp_path / "a.jsonl", rows)
@@ -113,12 +113,12 @@ def test_tags_are_numbers_of_given_names(tmp_path: Path) -> None:
         read = batches(data, "test")
         assert data.labels == NAMES
         assert tags_of(data, read) == in_order(IN_ORDER["BIO"])
-        assert numbers_of(read) == {str(place): row["ner_tags"] for place, row in enumerate(rows)}
+        assert numbers_of(read) == {str(number): row["ner_tags"] for number, row in enumerate(rows)}
 
 
 @pytest.mark.parametrize("scheme", ["BIO", "BIOES"])
 @pytest.mark.parametrize("with_text", [False, True])
-def test_texts_with_spans_become_tags(tmp_path: Path, scheme: str, with_text: bool) -> None:
+def test_spans_become_tags(tmp_path: Path, scheme: str, with_text: bool) -> None:
     rows: list[dict[str, object]] = []
     for words, tags in TAGS:
         text = " ".join(words)
@@ -150,7 +150,7 @@ def test_texts_without_words_are_split(tmp_path: Path) -> None:
     assert tags_of(data, [batch]) == {"0": ["B-PER", "O", "O", "O", "B-LOC", "I-LOC", "O"]}
 
 
-# --- bad rows
+# --- Invalid rows
 
 GOOD: list[dict[str, object]] = [
     {"id": "r0", "tokens": TAGS[0][0], "tags": TAGS[0][1]},
@@ -159,37 +159,40 @@ GOOD: list[dict[str, object]] = [
 BAD: dict[str, tuple[object, str]] = {
     "unknown": (
         {"tokens": ["Nato"], "tags": ["B-ORG"]},
-        r"the label 'B-ORG' is not one of the 5 that the model has; did you mean 'B-",
+        r"the label 'B-ORG' is not one of the 5 labels of the model; did you mean 'B-",
     ),
-    "fewer tags": ({"tokens": ["a", "b", "c"], "tags": ["O", "O"]}, r"3 words, but 2 tags; each word needs one tag"),
-    "more tags": ({"tokens": ["a"], "tags": ["O", "O"]}, r"1 words, but 2 tags; each word needs one tag"),
-    "string": ({"tokens": ["a"], "tags": "O"}, r"1 words, but 'O'; each word needs one tag"),
+    "fewer tags": ({"tokens": ["a", "b", "c"], "tags": ["O", "O"]}, r"3 words, but 2 tags; give each word one tag"),
+    "more tags": ({"tokens": ["a"], "tags": ["O", "O"]}, r"1 words, but 2 tags; give each word one tag"),
+    "string": ({"tokens": ["a"], "tags": "O"}, r"1 words, but 'O'; give each word one tag"),
     "follows nothing": (
         {"tokens": ["a", "b"], "tags": ["O", "I-PER"]},
         r"tag 'I-PER' of word 2 \(index 1\) does not follow B-PER or I-PER",
     ),
     "other type": ({"tokens": ["a", "b"], "tags": ["B-LOC", "I-PER"]}, r"tag 'I-PER' of word 2 \(index 1\) does not"),
-    "no tag": ({"tokens": ["a"], "tags": ["PER"]}, r"tag 'PER' of word 1 \(index 0\) is not O or one of B-"),
+    "no tag": ({"tokens": ["a"], "tags": ["PER"]}, r"tag 'PER' of word 1 \(index 0\) is not O, nor B-"),
     "null tag": ({"tokens": ["a"], "tags": [None]}, r"tag None of word 1 \(index 0\) is not O"),
-    "numbers": ({"tokens": ["a"], "tags": [0]}, r"tags are numbers; name them in their order with --data\.labels="),
-    "empty word": ({"tokens": ["a", ""], "tags": ["O", "O"]}, r"word 1 is '', not a word; fix or remove this row"),
-    "blank word": ({"tokens": [" \u00a0"], "tags": ["O"]}, r"word 0 is ' \\xa0', not a word"),
-    "null word": ({"tokens": [None], "tags": ["O"]}, r"word 0 is None, not a word"),
-    "no words": ({"tokens": [], "tags": []}, r"'tokens' is \[\], not a list of words; fix this row"),
-    "text": ({"tokens": "a b", "tags": ["O", "O"]}, r"'tokens' is 'a b', not a list of words"),
+    "numbers": (
+        {"tokens": ["a"], "tags": [0]},
+        r"the tags are numbers; name them in the order of .* with --data\.labels=",
+    ),
+    "empty word": ({"tokens": ["a", ""], "tags": ["O", "O"]}, r"word 2 \(index 1\) is '', not a non-blank string"),
+    "blank word": ({"tokens": [" \u00a0"], "tags": ["O"]}, r"word 1 \(index 0\) is ' \\xa0', not a non-blank"),
+    "null word": ({"tokens": [None], "tags": ["O"]}, r"word 1 \(index 0\) is None, not a non-blank"),
+    "no words": ({"tokens": [], "tags": []}, r"column 'tokens' is \[\], not a list of words; fix this row"),
+    "text": ({"tokens": "a b", "tags": ["O", "O"]}, r"column 'tokens' is 'a b', not a list of words"),
     "no column": (
         {"tags": ["O"]},
-        r"there is no column 'tokens'; the columns are 'tags'; choose with --data\.tokens_column",
+        r"there is no column 'tokens'; the columns are 'tags'; choose one with --data\.tokens_column=",
     ),
     "no tags": (
         {"tokens": ["a"]},
-        r"there is no column 'tags'; the columns are 'tokens'; choose with --data\.tags_col",
+        r"there is no column 'tags'; the columns are 'tokens'; choose one with --data\.tags_column=",
     ),
-    "null words": ({"tokens": None, "tags": []}, r"'tokens' is null; fix or remove this row"),
-    "null tags": ({"tokens": ["a"], "tags": None}, r"'tags' is null; fix or remove this row"),
-    "empty text": ({"text": " ", "tags": []}, r"'text' is empty"),
-    "same id": ({"id": "r0", "tokens": ["a"], "tags": ["O"]}, r"the id 'r0' is taken by .*/test\.jsonl:1; give each"),
-    "odd id": ({"id": 1.5, "tokens": ["a"], "tags": ["O"]}, r"'id' is 1\.5, not a string or a number"),
+    "null words": ({"tokens": None, "tags": []}, r"column 'tokens' is null; fix or remove this row"),
+    "null tags": ({"tokens": ["a"], "tags": None}, r"column 'tags' is null; fix or remove this row"),
+    "empty text": ({"text": " ", "tags": []}, r"column 'text' is empty"),
+    "same id": ({"id": "r0", "tokens": ["a"], "tags": ["O"]}, r"the id 'r0' is already used by .*/test\.jsonl:1; give"),
+    "id of another type": ({"id": 1.5, "tokens": ["a"], "tags": ["O"]}, r"column 'id' is 1\.5, not an id"),
 }
 
 ANNA: dict[str, object] = {"id": "r0", "text": "Anna in Rome", "spans": [{"start": 0, "end": 4, "label": "PER"}]}
@@ -204,30 +207,30 @@ def span(start: object, end: object, label: object = "PER", **more: object) -> d
 
 
 BAD_SPANS: dict[str, tuple[object, str]] = {
-    "after": (anna(span(8, 13)), r"the span 8-13 lies outside the text of 12 characters; fix it"),
-    "before": (anna(span(-1, 4)), r"the span -1-4 lies outside the text"),
-    "empty": (anna(span(4, 4)), r"the span 4-4 lies outside"),
-    "backwards": (anna(span(4, 0)), r"the span 4-0 lies outside"),
-    "strings": (anna(span("0", "4")), r"the span .* does not start and end at numbers"),
-    "other text": (anna(span(0, 4, text="Bob")), r"the span 0-4 is 'Anna' in the text, but 'Bob' in the row"),
-    "blank": (anna(span(4, 5)), r"the span \(4, 5, 'PER'\) touches no word of the text"),
+    "after": (anna(span(8, 13)), r"the span 8-13 is empty or outside the text of 12 characters; fix it"),
+    "before": (anna(span(-1, 4)), r"the span -1-4 is empty or outside the text"),
+    "empty": (anna(span(4, 4)), r"the span 4-4 is empty or outside"),
+    "backwards": (anna(span(4, 0)), r"the span 4-0 is empty or outside"),
+    "strings": (anna(span("0", "4")), r"the start and end of the span .* are not whole numbers"),
+    "other text": (anna(span(0, 4, text="Bob")), r"the span 0-4 is 'Anna' in the text, but its \"text\" is 'Bob'; fix"),
+    "blank": (anna(span(4, 5)), r"the span \(4, 5, 'PER'\) contains no word of the text"),
     "overlap": (anna(span(0, 4), span(2, 7)), r"the spans \(0, 4, 'PER'\) and \(2, 7, 'PER'\) overlap"),
     "same word": (anna(span(0, 2), span(2, 4)), r"the spans .* share the word at \(0, 4\)"),
     "list": (anna([0, 4, "PER"]), r"the span \[0, 4, 'PER'\] is not like \{'start': 0, 'end': 5, 'label': 'PER'\}"),
     "no label": (anna({"start": 0, "end": 4}), r"the span \{'start': 0, 'end': 4\} is not like"),
-    "null label": (anna(span(0, 4, None)), r"the span 0-4 has the invalid label None; fix it"),
-    "empty label": (anna(span(0, 4, "")), r"the span 0-4 has the invalid label ''"),
-    "unknown": (anna(span(8, 12, "LOC")), r"the label 'B-LOC' is not one of the 3 that the model has"),
+    "null label": (anna(span(0, 4, None)), r"the label of the span 0-4 is None, not a non-empty string; fix it"),
+    "empty label": (anna(span(0, 4, "")), r"the label of the span 0-4 is ''"),
+    "unknown": (anna(span(8, 12, "LOC")), r"the label 'B-LOC' is not one of the 3 labels of the model"),
     "no spans": (
         {"text": "a"},
-        r"there is no column 'spans'; the columns are 'text'; choose with --data\.spans_column",
+        r"there is no column 'spans'; the columns are 'text'; choose one with --data\.spans_column=",
     ),
-    "null": ({"text": "a", "spans": None}, r"'spans' is null; fix or remove this row"),
-    "number": ({"text": "a", "spans": 7}, r".*7"),
-    "object": ({"text": "Anna in Rome", "spans": span(0, 4)}, r".*start"),
-    "no text": ({"tokens": ["a"], "spans": []}, r"there is no column 'text'; .*; choose with --data\.text_column"),
-    "null text": ({"text": None, "spans": []}, r"'text' is null"),
-    "empty text": ({"text": "\n", "spans": []}, r"'text' is empty"),
+    "null": ({"text": "a", "spans": None}, r"column 'spans' is null; fix or remove this row"),
+    "number": ({"text": "a", "spans": 7}, r"column 'spans' is 7, not a list of spans"),
+    "object": ({"text": "Anna in Rome", "spans": span(0, 4)}, r"column 'spans' is .*start.*, not a list of spans"),
+    "no text": ({"tokens": ["a"], "spans": []}, r"there is no column 'text'; .*; choose one with --data\.text_column="),
+    "null text": ({"text": None, "spans": []}, r"column 'text' is null"),
+    "empty text": ({"text": "\n", "spans": []}, r"column 'text' is empty"),
 }
 
 
@@ -239,11 +242,11 @@ def check_bad_row(
     message: str,
     **columns: str,
 ) -> None:
-    """It stops with its place, or is left out and counted."""
+    """Check that an invalid row stops with its location, or is skipped and counted."""
     train = write_rows(folder / "train.jsonl", good)
     test = write_rows(folder / "test.jsonl", [good[0], row, {**good[0], "id": "r2"}])
-    way_out = r".* \(--data\.on_bad_row=skip leaves such rows out\)$"
-    with pytest.raises(InputError, match=f"^{re.escape(test)}:2: (?:{message}){way_out}"):
+    remedy = r".* \(--data\.on_bad_row=skip skips invalid rows\)$"
+    with pytest.raises(InputError, match=f"^{re.escape(test)}:2: (?:{message}){remedy}"):
         batches(module(folder, train=train, test=test, **columns), "test")
     assert out.readouterr().out == ""
     data = module(folder, train=train, test=test, on_bad_row="skip", **columns)
@@ -255,26 +258,26 @@ def check_bad_row(
 
 
 @pytest.mark.parametrize(("row", "message"), BAD.values(), ids=BAD.keys())
-def test_a_bad_row_of_words_stops_or_is_skipped(
+def test_an_invalid_row_with_words_stops_or_is_skipped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], row: object, message: str
 ) -> None:
     check_bad_row(tmp_path, capsys, GOOD, row, message)
 
 
 @pytest.mark.parametrize(("row", "message"), BAD_SPANS.values(), ids=BAD_SPANS.keys())
-def test_a_bad_row_of_spans_stops_or_is_skipped(
+def test_an_invalid_row_with_spans_stops_or_is_skipped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], row: object, message: str
 ) -> None:
     check_bad_row(tmp_path, capsys, [ANNA], row, message, spans_column="spans")
 
 
-def test_a_number_that_no_name_has_is_named(tmp_path: Path) -> None:
+def test_a_number_without_a_name_is_refused(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.jsonl", [{"tokens": ["a"], "tags": [0]}, {"tokens": ["a"], "tags": [5]}])
-    with pytest.raises(InputError, match=rf"^{re.escape(path)}:2: the label 5 is not one of the 5 that the model has"):
+    with pytest.raises(InputError, match=rf"^{re.escape(path)}:2: the label 5 is not one of the 5 labels of the m"):
         batches(module(tmp_path, train=path, labels=NAMES), "fit")
 
 
-def test_a_bad_sentence_of_conll_is_named_by_its_first_line(tmp_path: Path) -> None:
+def test_an_invalid_sentence_of_conll_is_reported_with_its_first_line(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text("a\tO\n\nb\tO\nc\tI-PER\n")
     with pytest.raises(InputError, match=r"a\.conll:3: tag 'I-PER' of word 2 \(index 1\) does not follow B-PER"):
         batches(module(tmp_path, train=str(tmp_path / "a.conll")), "fit")
@@ -291,22 +294,22 @@ def test_skipped_rows_are_counted_by_cause(tmp_path: Path, capsys: pytest.Captur
     data = module(tmp_path, train=path, on_bad_row="skip")
     assert sum(len(batch["examples"]) for batch in batches(data, "fit")) == 2
     assert capsys.readouterr().out == (
-        "train: skipped 3 of 5 rows\n  2 x … words, but … tags; each word needs one tag\n"
-        "  1 x … is null; fix or remove this row\n"
+        "train: skipped 3 of 5 rows\n  2 x … words, but … tags; give each word one tag\n"
+        "  1 x column … is null; fix or remove this row\n"
     )
 
 
-def test_where_no_row_is_left_it_stops(tmp_path: Path) -> None:
+def test_a_split_without_valid_rows_is_refused(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.jsonl", [{"tokens": [], "tags": []}])
-    with pytest.raises(InputError, match=r"^--data\.train: no row is left$"):
+    with pytest.raises(InputError, match=r"^--data\.train: no row is valid; fix the file"):
         batches(module(tmp_path, train=path, on_bad_row="skip"), "fit")
 
 
-# --- alignment
+# --- Alignment
 
 
 def hard_rows() -> list[dict[str, Any]]:
-    """Hard texts, each with spans from a word to a word."""
+    """Return the hard texts with random spans of complete words."""
     generator = random.Random(0)
     rows: list[dict[str, Any]] = []
     for text in [*HARD_TEXTS, "".join(HARD_TEXTS)] * 3:
@@ -320,7 +323,7 @@ def hard_rows() -> list[dict[str, Any]]:
 
 
 def pieces_of(tokenizer: Tokenizer, text: str, room: int) -> list[list[int]]:
-    """The tokens of each word with what is before it, cut where no window could hold them."""
+    """Return the tokens of each word with the whitespace before it, truncated to ``room`` tokens."""
     ends = [0, *(end for _, end in split_words(text))]
     return [tokenizer.encode(text[start:end])[:room] for start, end in itertools.pairwise(ends)]
 
@@ -329,7 +332,7 @@ def pieces_of(tokenizer: Tokenizer, text: str, room: int) -> list[list[int]]:
 @pytest.mark.parametrize("block_size", [12, 40, 512])
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize("pooling", ["first", "last"])
-def test_words_and_tags_come_back_from_the_windows(
+def test_words_and_tags_are_recovered_from_the_windows(
     tmp_path: Path, pooling: Literal["first", "last"], kind: str, block_size: int, scheme: Scheme
 ) -> None:
     rows = {row["id"]: row for row in hard_rows()}
@@ -348,7 +351,7 @@ def test_words_and_tags_come_back_from_the_windows(
     for batch in batches(data, "test"):
         assert batch["texts"] == [rows[row]["text"] for row in batch["ids"]]
         assert [[*map(tuple, words)] for words in batch["words"]] == [split_words(text) for text in batch["texts"]]
-        for place, tokens, shown, labels, scored in zip(
+        for place, tokens, mask, labels, scored in zip(
             batch["examples"],
             batch["input_ids"],
             batch["attention_mask"],
@@ -358,12 +361,12 @@ def test_words_and_tags_come_back_from_the_windows(
         ):
             row, text = batch["ids"][place], batch["texts"][place]
             pieces = pieces_of(data.tokenizer, text, block_size - 1)
-            ids = tokens[shown].tolist()
+            ids = tokens[mask].tolist()
             assert len(ids) <= block_size
             assert ids[0] == data.tokenizer.end_of_text_id
             done = tags.setdefault(row, [])
             for position in np.flatnonzero(scored).tolist():
-                piece = pieces[len(done)]  # in order, so that each word is scored once
+                piece = pieces[len(done)]  # scored words are in order, so each is scored once
                 first = position if pooling == "first" else position + 1 - len(piece)
                 assert ids[first : first + len(piece)] == piece
                 start, end = [0, *(end for _, end in split_words(text))][len(done) : len(done) + 2]
@@ -380,20 +383,20 @@ def test_words_and_tags_come_back_from_the_windows(
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-def test_training_learns_each_word_once_an_epoch(tmp_path: Path, kind: str) -> None:
+def test_training_labels_each_word_once_per_epoch(tmp_path: Path, kind: str) -> None:
     rows = hard_rows()
     path = write_rows(tmp_path / "a.jsonl", rows)
     tokenizer = save_tokenizer(tmp_path, kind)
     data = module(
         tmp_path, train=path, test=path, spans_column="spans", block_size=12, tokenizer=tokenizer, batch_size=5
     )
-    judged = sorted(itertools.chain(*numbers_of(batches(data, "test")).values()))
+    evaluated = sorted(itertools.chain(*numbers_of(batches(data, "test")).values()))
     for epoch in range(2):
         read = batches(data, "fit", position=(epoch, 0))
-        assert sorted(label for batch in read for label in batch["labels"][batch["scored"]].tolist()) == judged
-        assert all(len(batch["input_ids"]) == 5 for batch in read[:-1]), "windows are rows of their own"
+        assert sorted(label for batch in read for label in batch["labels"][batch["scored"]].tolist()) == evaluated
+        assert all(len(batch["input_ids"]) == 5 for batch in read[:-1]), "each window is a row"
         assert all(batch["examples"].tolist() == list(range(len(batch["input_ids"]))) for batch in read)
-    assert len(judged) == sum(len(split_words(row["text"])) for row in rows)
+    assert len(evaluated) == sum(len(split_words(row["text"])) for row in rows)
 
 
 def test_windows_of_a_text_share_words(tmp_path: Path) -> None:
@@ -401,26 +404,26 @@ def test_windows_of_a_text_share_words(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.jsonl", [{"tokens": words, "tags": ["O"] * 30}])
     data = module(tmp_path, train=path, test=path, block_size=16, stride=6)
     (batch,) = batches(data, "test")
-    shown = [
+    windows = [
         data.tokenizer.decode(tokens[mask].tolist()).split()
         for tokens, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
     ]
-    assert len(shown) > 5
-    assert all(len(set(left) & set(right)) >= 2 for left, right in itertools.pairwise(shown))
-    assert set(itertools.chain(*shown)) == set(words)
+    assert len(windows) > 5
+    assert all(len(set(left) & set(right)) >= 2 for left, right in itertools.pairwise(windows))
+    assert set(itertools.chain(*windows)) == set(words)
 
 
-def test_windows_that_share_more_than_they_hold_are_refused(tmp_path: Path) -> None:
+def test_a_stride_of_more_than_a_window_is_refused(tmp_path: Path) -> None:
     path = write_tags(tmp_path / "a.jsonl")
-    with pytest.raises(InputError, match=r"^--data\.stride: 32 tokens cannot be shared by windows of 11; .* 0 to 10$"):
+    with pytest.raises(InputError, match=r"^--data\.stride=32 must be from 0 to 10, because windows have 11 tokens"):
         batches(module(tmp_path, train=path, block_size=12, stride=32), "fit")
     short = write_rows(tmp_path / "short.jsonl", [{"tokens": ["a", "b"], "tags": ["O", "O"]}])
     assert len(batches(module(tmp_path, train=short, block_size=12, stride=32), "fit")) == 1, (
-        "what fits needs no windows"
+        "a short text needs no overlap"
     )
 
 
-def test_a_word_that_no_window_holds_is_cut_and_judged(tmp_path: Path) -> None:
+def test_a_word_longer_than_a_window_is_truncated_and_scored(tmp_path: Path) -> None:
     words, tags = ["a", "x" * 50, "b"], ["O", "B-A", "I-A"]
     path = write_rows(tmp_path / "a.jsonl", [{"tokens": words, "tags": tags}])
     data = module(tmp_path, train=path, test=path, block_size=12)
@@ -429,7 +432,7 @@ def test_a_word_that_no_window_holds_is_cut_and_judged(tmp_path: Path) -> None:
     assert max(batch["input_ids"].shape[1] for batch in read) == 12
 
 
-def test_a_word_that_the_tokenizer_does_not_see_is_judged(tmp_path: Path) -> None:
+def test_a_word_without_tokens_is_scored(tmp_path: Path) -> None:
     from tokenizers import Tokenizer as Inner
     from tokenizers import normalizers
 
@@ -442,10 +445,10 @@ def test_a_word_that_the_tokenizer_does_not_see_is_judged(tmp_path: Path) -> Non
     assert tags_of(data, batches(data, "test")) == {"0": tags}
 
 
-# --- batches
+# --- Batches
 
 
-def test_training_batches_hold_no_texts(tmp_path: Path) -> None:
+def test_training_batches_have_no_texts(tmp_path: Path) -> None:
     path = write_tags(tmp_path / "a.jsonl")
     data = module(tmp_path, train=path, validation=path, test=path)
     tensors = {"input_ids", "attention_mask", "labels", "scored", "examples"}
@@ -454,14 +457,14 @@ def test_training_batches_hold_no_texts(tmp_path: Path) -> None:
         assert all(set(batch) == tensors | {"ids", "texts", "words"} for batch in batches(data, function))
 
 
-def test_places_of_words_are_pairs(tmp_path: Path) -> None:
+def test_words_are_character_ranges(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.jsonl", [{"tokens": ["a", "bc"], "tags": ["O", "O"]}])
     (batch,) = batches(module(tmp_path, train=path, test=path), "test")
     assert batch["words"] == [[(0, 1), (2, 4)]]
 
 
 @pytest.mark.parametrize("function", ["fit", "test", "predict"])
-def test_padding_has_no_word_and_no_text(tmp_path: Path, function: str) -> None:
+def test_padding_has_neither_words_nor_text(tmp_path: Path, function: str) -> None:
     path = write_rows(tmp_path / "a.jsonl", [{"tokens": ["a"], "tags": ["O"]}] * 3)
     data = module(tmp_path, train=path, test=path, batch_size=1)
     *_, last = batches(data, function, rank=1, world_size=2)
@@ -488,7 +491,7 @@ def test_prediction_needs_no_tags_and_keeps_the_order(tmp_path: Path, shape: str
         batches(data, "test")
 
 
-def test_prediction_reads_texts_where_spans_are_learned(tmp_path: Path) -> None:
+def test_prediction_with_a_spans_column_reads_texts(tmp_path: Path) -> None:
     train = write_rows(tmp_path / "train.jsonl", [ANNA])
     test = write_rows(tmp_path / "test.jsonl", [{"text": "Bob sings"}, {"text": "no", "spans": [span(0, 99)]}])
     data = module(tmp_path, train=train, test=test, spans_column="spans")
@@ -497,7 +500,7 @@ def test_prediction_reads_texts_where_spans_are_learned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", ["words", "spans"])
-def test_the_tokenizer_is_made_from_the_training_texts(tmp_path: Path, shape: str) -> None:
+def test_the_tokenizer_is_trained_on_the_training_texts(tmp_path: Path, shape: str) -> None:
     texts = [f"{text} {text}" for text in HARD_TEXTS]
     rows: list[dict[str, object]]
     if shape == "words":

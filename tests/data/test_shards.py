@@ -1,4 +1,4 @@
-"""Shards: the stream is what was written, damage is found before it is used, and memory does not grow with text."""
+"""Shards: exact streams, damage that is detected before it is used, and memory that does not grow with the text."""
 
 import gzip
 import json
@@ -49,11 +49,11 @@ def make(folder: Path, tokenizer: Tokenizer | None = None, shard_tokens: int = 5
 
 
 def expected(documents: list[str] = DOCUMENTS) -> list[int]:
-    """The stream of the byte tokenizer: every document preceded, and the split ended, by the end of text."""
+    """Return the stream of the byte tokenizer: the end-of-text token before each document and at the end."""
     return [index for text in documents for index in (END, *text.encode())] + [END]
 
 
-def test_the_stream_is_the_documents_across_shards(tmp_path: Path) -> None:
+def test_the_stream_contains_all_documents_across_shards(tmp_path: Path) -> None:
     stream = TokenStream(make(tmp_path))
     assert [path.name for path in sorted(stream.folder.iterdir())] == [f"0000{i}.tokens" for i in range(5)]
     tokens = stream.slice(0, len(stream))
@@ -64,16 +64,16 @@ def test_the_stream_is_the_documents_across_shards(tmp_path: Path) -> None:
     assert (stream.num_documents, stream.num_bytes) == (6, sum(len(text.encode()) for text in DOCUMENTS))
 
 
-def test_slices_fall_anywhere(tmp_path: Path) -> None:
-    stream, whole = TokenStream(make(tmp_path)), expected()
+def test_slices_may_start_and_stop_anywhere(tmp_path: Path) -> None:
+    stream, tokens = TokenStream(make(tmp_path)), expected()
     generator = np.random.default_rng(0)
-    for start, stop in [(0, 0), (len(whole), len(whole)), (49_999, 50_001), (50_000, 150_000)]:
-        assert stream.slice(start, stop).tolist() == whole[start:stop]
-    for start in generator.integers(0, len(whole), 200):
-        stop = min(start + int(generator.integers(0, 300)), len(whole))
-        assert stream.slice(int(start), stop).tolist() == whole[start:stop]
-    for start, stop in [(-1, 5), (0, len(whole) + 1), (7, 5)]:
-        with pytest.raises(IndexError, match=f"tokens {start} to {stop} of a stream of {len(whole)}"):
+    for start, stop in [(0, 0), (len(tokens), len(tokens)), (49_999, 50_001), (50_000, 150_000)]:
+        assert stream.slice(start, stop).tolist() == tokens[start:stop]
+    for start in generator.integers(0, len(tokens), 200):
+        stop = min(start + int(generator.integers(0, 300)), len(tokens))
+        assert stream.slice(int(start), stop).tolist() == tokens[start:stop]
+    for start, stop in [(-1, 5), (0, len(tokens) + 1), (7, 5)]:
+        with pytest.raises(IndexError, match=f"tokens {start} to {stop} of a stream of {len(tokens)}"):
             stream.slice(start, stop)
 
 
@@ -82,10 +82,10 @@ def test_slices_fall_anywhere(tmp_path: Path) -> None:
     [
         *((["a"], tokens) for tokens in (1, 2, 3)),
         *((["ab", "cde"], tokens) for tokens in (1, 5, 7, 8, 9)),
-        *((DOCUMENTS, tokens) for tokens in (9_999, 200_085, 200_086, 200_087)),  # the stream is of 200,086
+        *((DOCUMENTS, tokens) for tokens in (9_999, 200_085, 200_086, 200_087)),  # the stream has 200,086 tokens
     ],
 )
-def test_shards_of_any_size_hold_the_same_stream(tmp_path: Path, documents: list[str], shard_tokens: int) -> None:
+def test_shards_of_any_size_contain_the_same_stream(tmp_path: Path, documents: list[str], shard_tokens: int) -> None:
     folder = tokenize(
         write(tmp_path, documents),
         split="train",
@@ -94,9 +94,9 @@ def test_shards_of_any_size_hold_the_same_stream(tmp_path: Path, documents: list
         cache_dir=tmp_path,
         shard_tokens=shard_tokens,
     )
-    whole = expected(documents)
-    assert len(list(folder.iterdir())) == -(-len(whole) // shard_tokens)
-    assert TokenStream(folder).slice(0, len(whole)).tolist() == whole
+    tokens = expected(documents)
+    assert len(list(folder.iterdir())) == -(-len(tokens) // shard_tokens)
+    assert TokenStream(folder).slice(0, len(tokens)).tolist() == tokens
 
 
 def test_a_large_vocabulary_takes_four_bytes(tmp_path: Path) -> None:
@@ -105,13 +105,13 @@ def test_a_large_vocabulary_takes_four_bytes(tmp_path: Path) -> None:
     folder = make(tmp_path, Tokenizer.from_json(json.dumps(inner)), shard_tokens=1 << 20)
     stream = TokenStream(folder)
     assert stream.vocab_size == 65_537
-    whole = [65_536 if index == END else index for index in expected()]  # the end of text comes after the others
-    assert stream.slice(0, len(stream)).tolist() == whole
+    tokens = [65_536 if index == END else index for index in expected()]  # the end-of-text token has the last id
+    assert stream.slice(0, len(stream)).tolist() == tokens
     assert (folder / "00000.tokens").stat().st_size == 4096 + 4 * len(stream) + 4 * 4
 
 
 def test_documents_of_every_size_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches are encoded by several threads at once."""
+    """Several threads encode batches concurrently."""
     monkeypatch.setattr(module, "_BATCH_CHARACTERS", 1000)
     tokenizer = train_bpe(DOCUMENTS, 300)
     documents = [f"document {i} " * (i % 97) for i in range(1, 500)]
@@ -150,7 +150,7 @@ def test_the_same_text_is_tokenized_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert again == folder
 
 
-def test_threads_that_want_the_same_tokens_make_them_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_calls_tokenize_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     write_stream = module._write_stream
 
@@ -180,11 +180,11 @@ def test_threads_that_want_the_same_tokens_make_them_once(tmp_path: Path, monkey
     assert calls == [1]
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    left = folder.with_suffix(".unfinished")
-    folder.rename(left)
-    (left / "00099.tokens").write_bytes(b"left behind")
+    leftover = folder.with_suffix(".unfinished")
+    folder.rename(leftover)
+    (leftover / "00099.tokens").write_bytes(b"left behind")
     again = tokenize(
         str(tmp_path / "a.jsonl"),
         split="train",
@@ -193,11 +193,11 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
         cache_dir=tmp_path / "cache",
     )
     assert again == folder
-    assert not left.exists()
+    assert not leftover.exists()
     assert [path.name for path in folder.iterdir()] == ["00000.tokens"]
 
 
-def test_nothing_is_left_of_a_source_that_fails(tmp_path: Path) -> None:
+def test_a_failing_source_leaves_no_files(tmp_path: Path) -> None:
     source = write(tmp_path)
     with Path(source).open("a") as stream:
         stream.write("not json\n")
@@ -206,7 +206,7 @@ def test_nothing_is_left_of_a_source_that_fails(tmp_path: Path) -> None:
     assert [path.suffix for path in (tmp_path / "cache" / "tokens").iterdir()] == [".lock"]
 
 
-def test_a_source_that_changes_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_changes_during_tokenization_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_stream = module._write_stream
 
     def write_and_change(*arguments: object) -> None:
@@ -218,13 +218,13 @@ def test_a_source_that_changes_meanwhile_is_refused(tmp_path: Path, monkeypatch:
         make(tmp_path)
 
 
-def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(InputError, match=r"cannot be written \(.*\); .* --data\.cache_dir"):
         make(tmp_path)
 
 
-def test_the_checksum_is_of_the_data(tmp_path: Path) -> None:
+def test_the_checksum_depends_only_on_the_tokens(tmp_path: Path) -> None:
     streams = [TokenStream(make(tmp_path / name)) for name in "ab"]
     write(tmp_path / "c", [*DOCUMENTS[:-1], "lasT"])
     third = tokenize(
@@ -258,22 +258,22 @@ def flip(path: Path, byte: int) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "truncated": (lambda folder: os.truncate(folder / "00001.tokens", 50_000), r"00001\.tokens: 50000 bytes where"),
-    "one byte short": (lambda folder: os.truncate(folder / "00001.tokens", 104_099), "104099 bytes where .* 104100"),
-    "longer": (lambda folder: os.truncate(folder / "00001.tokens", 200_000), r"00001\.tokens: 200000 bytes where"),
+    "truncated": (lambda folder: os.truncate(folder / "00001.tokens", 50_000), r"00001\.tokens: .* has 50000 bytes, "),
+    "one byte short": (lambda folder: os.truncate(folder / "00001.tokens", 104_099), "104099 bytes, but .* 104100"),
+    "longer": (lambda folder: os.truncate(folder / "00001.tokens", 200_000), r"00001\.tokens: .* has 200000 bytes, "),
     "cut header": (lambda folder: os.truncate(folder / "00001.tokens", 100), r"00001\.tokens: its header is damaged"),
     "empty": (lambda folder: os.truncate(folder / "00001.tokens", 0), r"00001\.tokens: not a file of tokens"),
-    "foreign": (lambda folder: (folder / "00001.tokens").write_bytes(b"x" * 9999), "not a file of tokens"),
+    "another format": (lambda folder: (folder / "00001.tokens").write_bytes(b"x" * 9999), "not a file of tokens"),
     "magic": (lambda folder: flip(folder / "00001.tokens", 3), "not a file of tokens"),
     "header": (lambda folder: flip(folder / "00001.tokens", 30), r"00001\.tokens: its header is damaged"),
     "padding": (lambda folder: flip(folder / "00001.tokens", 4000), r"00001\.tokens: its header is damaged"),
-    "version": (lambda folder: rewrite_header(folder / "00001.tokens", version=9), "version 9 of the format, not 1"),
+    "version": (lambda folder: rewrite_header(folder / "00001.tokens", version=9), "its format has version 9, not 1"),
     "tokenizer": (lambda folder: rewrite_header(folder / "00001.tokens", tokenizer="x"), "with another tokenizer"),
     "missing first": (lambda folder: (folder / "00000.tokens").unlink(), r"00001\.tokens: this is shard 1, not 0"),
-    "missing last": (lambda folder: (folder / "00004.tokens").unlink(), r"00003\.tokens: shards .* missing or foreign"),
+    "missing last": (lambda folder: (folder / "00004.tokens").unlink(), r"00003\.tokens: the next shards are missing"),
     "missing all": (
         lambda folder: [p.rename(folder.parent / p.name) for p in folder.iterdir()],
-        "there is no shard of tokens here",
+        "the folder has no shards",
     ),
 }
 
@@ -282,7 +282,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_damaged_folders_do_not_open(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
     folder = make(tmp_path)
     damage(folder)
-    with pytest.raises(InputError, match=rf"{message}.*; delete its folder and it is made again"):
+    with pytest.raises(InputError, match=rf"{message}.*; delete its folder, and the next run tokenizes the text again"):
         TokenStream(folder)
 
 
@@ -291,27 +291,27 @@ def read_all(folder: Path) -> None:
     stream.slice(0, len(stream))
 
 
-def test_every_flipped_bit_is_found_before_it_is_used(tmp_path: Path) -> None:
+def test_every_flipped_bit_is_detected_before_it_is_used(tmp_path: Path) -> None:
     folder = make(tmp_path, shard_tokens=1 << 20)
     path = folder / "00000.tokens"
-    whole = path.read_bytes()
-    bits = np.random.default_rng(0).integers(0, len(whole) * 8, 100).tolist()
-    for bit in [*bits, 4096 * 8, len(whole) * 8 - 1]:
-        damaged = bytearray(whole)
+    original = path.read_bytes()
+    bits = np.random.default_rng(0).integers(0, len(original) * 8, 100).tolist()
+    for bit in [*bits, 4096 * 8, len(original) * 8 - 1]:
+        damaged = bytearray(original)
         damaged[bit // 8] ^= 1 << (bit % 8)
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"00000\.tokens: .*; delete its folder"):
             read_all(folder)
-    path.write_bytes(whole)
+    path.write_bytes(original)
     assert len(TokenStream(folder).slice(0, 10)) == 10
 
 
-def test_damage_elsewhere_in_the_file_does_not_stop_other_tokens(tmp_path: Path) -> None:
+def test_undamaged_parts_of_a_damaged_file_can_be_read(tmp_path: Path) -> None:
     folder = make(tmp_path, shard_tokens=1 << 20)
     flip(folder / "00000.tokens", 4096 + 2 * 131_072)  # the first token of the second 256 KiB
     stream = TokenStream(folder)
     assert stream.slice(0, 131_072).tolist() == expected()[:131_072]
-    for _ in range(2):  # a chunk that failed is not taken for checked
+    for _ in range(2):  # a chunk that failed is checked again
         with pytest.raises(InputError, match=r"00000\.tokens: damaged near token 131072"):
             stream.slice(131_071, 131_073)
 
@@ -328,7 +328,7 @@ def test_each_chunk_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert max(sizes) == 256 << 10
 
 
-def test_no_more_is_read_ahead_than_is_encoded() -> None:
+def test_few_items_are_read_ahead() -> None:
     taken: list[int] = []
 
     def items() -> Iterator[int]:
@@ -336,7 +336,7 @@ def test_no_more_is_read_ahead_than_is_encoded() -> None:
             taken.append(i)
             yield i
 
-    results = module._ahead(lambda item: -item, items(), workers=2)
+    results = module._map_in_threads(lambda item: -item, items(), workers=2)
     for i in range(50):
         assert next(results) == -i
         assert len(taken) <= i + 3
@@ -347,9 +347,9 @@ def resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux for the memory in use")
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory usage from Linux's /proc")
 def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
-    """After 3 MB of one compressed document, 13 MB (which are 107 MB of int64 tokens) take no more."""
+    """A document of 13 MB, which is 107 MB of int64 tokens, takes hardly more memory than one of 3 MB."""
     block = "some words that are all alike, é and 汉\n".encode() * 20_000
     peaks = []
     for times in (4, 16):
@@ -372,7 +372,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
     assert peaks[1] - peaks[0] < 64, peaks
 
 
-def test_a_bar_is_drawn_on_a_terminal_only(
+def test_a_progress_bar_is_drawn_only_in_a_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, terminal in (("a", False), ("b", True)):

@@ -1,4 +1,4 @@
-"""Tags: what is wrong is named, spans come back exactly, and odd tags mean what conlleval says."""
+"""Tags: errors, exact conversion between tags and spans, and the rules of conlleval for inconsistent tags."""
 
 import itertools
 import random
@@ -42,7 +42,7 @@ HARD = [
         "B-A-b I-A-b",
     ],
 )
-def test_tags_of_both_schemes_pass(text: str) -> None:
+def test_tags_of_both_schemes_are_accepted(text: str) -> None:
     check_tags(text.split(), "a.conll:1")
 
 
@@ -51,7 +51,7 @@ def test_tags_of_both_schemes_pass(text: str) -> None:
     [
         (
             "O X",
-            r"^a\.conll:7: tag 'X' of word 2 \(index 1\) is not O or one of B-, I-, E-, S- and a type.*fix the tag$",
+            r"^a\.conll:7: tag 'X' of word 2 \(index 1\) is not O, nor B-, I-, E- or S- with a type.*fix the tag$",
         ),
         ("B-", r"tag 'B-' of word 1 \(index 0\) is not O"),
         ("b-PER", r"tag 'b-PER' of word 1"),
@@ -68,17 +68,17 @@ def test_tags_of_both_schemes_pass(text: str) -> None:
         ("B-PER E-PER E-PER", r"tag 'E-PER' of word 3"),
     ],
 )
-def test_bad_tags_are_refused_with_their_word(text: str, message: str) -> None:
+def test_invalid_tags_are_refused_with_their_word(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_tags(text.split(), "a.conll:7")
 
 
-def test_a_tag_that_is_no_string_is_refused() -> None:
+def test_a_tag_that_is_not_a_string_is_refused() -> None:
     with pytest.raises(InputError, match=r"^a:1: tag None of word 2 \(index 1\) is not O"):
         check_tags(["O", None], "a:1")  # type: ignore[list-item]
 
 
-def test_names_are_sorted_with_outside_first() -> None:
+def test_tag_names_are_sorted_after_outside() -> None:
     assert tag_names(["PER", "LOC", "PER"], "BIO") == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
     assert tag_names(["X"], "BIOES") == ["O", "B-X", "I-X", "E-X", "S-X"]
     assert tag_names([], "BIOES") == ["O"]
@@ -95,28 +95,28 @@ def test_words_that_overlap_a_span_belong_to_it(scheme: Scheme, expected: str) -
     [
         (
             [(3, 5, "A"), (0, 4, "B")],
-            r"^a:1: the spans \(0, 4, 'B'\) and \(3, 5, 'A'\) overlap, but a word has one tag",
+            r"^a:1: the spans \(0, 4, 'B'\) and \(3, 5, 'A'\) overlap, but a word has only one tag",
         ),
         ([(0, 2, "A"), (0, 2, "A")], r"the spans .* overlap"),
         ([(0, 9, "A"), (1, 2, "A"), (3, 4, "B")], r"the spans .* overlap"),
         (
             [(0, 1, "A"), (1, 2, "B")],
-            r"\(0, 1, 'A'\) and \(1, 2, 'B'\) share the word at \(0, 2\), but a word has one tag",
+            r"\(0, 1, 'A'\) and \(1, 2, 'B'\) share the word at \(0, 2\), but a word has only one tag",
         ),
-        ([(2, 3, "A")], r"^a:1: the span \(2, 3, 'A'\) touches no word of the text; fix or remove it$"),
-        ([(1, 1, "A")], r"the span \(1, 1, 'A'\) touches no word"),
-        ([(4, 3, "A")], r"the span \(4, 3, 'A'\) touches no word"),
-        ([(7, 9, "A")], r"the span \(7, 9, 'A'\) touches no word"),
-        ([(0, 2, "")], r"the span \(0, 2, ''\) has no label; name its type"),
+        ([(2, 3, "A")], r"^a:1: the span \(2, 3, 'A'\) contains no word of the text; fix or remove it$"),
+        ([(1, 1, "A")], r"the span \(1, 1, 'A'\) contains no word"),
+        ([(4, 3, "A")], r"the span \(4, 3, 'A'\) contains no word"),
+        ([(7, 9, "A")], r"the span \(7, 9, 'A'\) contains no word"),
+        ([(0, 2, "")], r"the span \(0, 2, ''\) has no label; add its type"),
     ],
 )
-def test_spans_that_cannot_be_tags_are_refused(spans: list[tuple[int, int, str]], message: str) -> None:
+def test_invalid_spans_are_refused(spans: list[tuple[int, int, str]], message: str) -> None:
     with pytest.raises(InputError, match=message):
         spans_to_tags(spans, [(0, 2), (3, 5), (5, 6)], "BIO", "a:1")
 
 
 def random_spans(generator: random.Random, words: list[tuple[int, int]]) -> list[tuple[int, int, str]]:
-    """Spans from a word to a word that share none."""
+    """Return spans of complete words that share no word."""
     edges = sorted(generator.sample(range(len(words) + 1), k=generator.randint(0, len(words))))
     pairs = list(itertools.pairwise(edges))
     chosen = [pair for pair in pairs if generator.random() < 0.7]
@@ -124,7 +124,7 @@ def random_spans(generator: random.Random, words: list[tuple[int, int]]) -> list
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_spans_come_back_from_words_of_hard_text(scheme: Scheme) -> None:
+def test_spans_are_recovered_from_tags(scheme: Scheme) -> None:
     generator = random.Random(0)
     found = 0
     for _ in range(1000):
@@ -141,21 +141,21 @@ def test_spans_come_back_from_words_of_hard_text(scheme: Scheme) -> None:
 
 
 def conlleval(tags: list[str]) -> list[tuple[int, int, str]]:
-    """The rules of conlleval.pl as seqeval has them, as (first, stop, label) in words."""
-    spans, start, before, label = [], 0, "O", ""
+    """Return the spans by the rules of conlleval.pl and seqeval, as (first, stop, label) in words."""
+    spans, start, previous, label = [], 0, "O", ""
     for i, tag in enumerate([*tags, "O"]):
-        prefix, now = tag[0], tag[2:]
-        ends = before in "ES" or (before in "BI" and prefix in "BSO") or (before != "O" and label != now)
-        starts = prefix in "BS" or (before in "ESO" and prefix in "EI") or (prefix != "O" and label != now)
-        if before != "O" and ends:
+        prefix, current = tag[0], tag[2:]
+        ends = previous in "ES" or (previous in "BI" and prefix in "BSO") or (previous != "O" and label != current)
+        starts = prefix in "BS" or (previous in "ESO" and prefix in "EI") or (prefix != "O" and label != current)
+        if previous != "O" and ends:
             spans.append((start, i, label))
         if starts:
             start = i
-        before, label = prefix, now
+        previous, label = prefix, current
     return spans
 
 
-def test_any_tags_mean_what_conlleval_says() -> None:
+def test_inconsistent_tags_follow_conlleval() -> None:
     generator = random.Random(0)
     names = tag_names(["A", "B"], "BIOES")
     for _ in range(5000):
@@ -166,7 +166,7 @@ def test_any_tags_mean_what_conlleval_says() -> None:
         assert tags_to_spans(convert_tags(tags, "BIOES"), words) == expected
 
 
-def test_what_is_no_tag_counts_as_outside() -> None:
+def test_malformed_tags_count_as_outside() -> None:
     assert convert_tags(["B-A", "?", "I-A", "", "X-A", "B-"], "BIO") == ["B-A", "O", "B-A", "O", "O", "O"]
 
 

@@ -1,4 +1,4 @@
-"""Texts and labels in any shape become the same batches, bad rows are named or counted, and padding has no label."""
+"""Text classification data: row shapes, invalid rows, batches, padding and prediction."""
 
 import csv
 import itertools
@@ -49,7 +49,7 @@ def write_csv(path: Path, rows: list[dict[str, object]]) -> str:
 
 
 def labels_of(data: TextClassification, read: list[Any]) -> dict[str, str]:
-    """The label of each row by its id."""
+    """Return the label of each row by its id."""
     return {
         row: data.labels[label]
         for batch in read
@@ -58,7 +58,7 @@ def labels_of(data: TextClassification, read: list[Any]) -> dict[str, str]:
 
 
 def sets_of(data: TextClassification, read: list[Any]) -> dict[str, set[str]]:
-    """The labels of each row by its id."""
+    """Return the set of labels of each row by its id."""
     found = {}
     for batch in read:
         for row, flags in zip(batch["ids"], batch["labels"].tolist(), strict=True):
@@ -69,7 +69,7 @@ def sets_of(data: TextClassification, read: list[Any]) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 @pytest.mark.parametrize("labels", [None, NAMES])
-def test_labels_are_names(tmp_path: Path, kind: str, labels: list[str] | None) -> None:
+def test_labels_may_be_names(tmp_path: Path, kind: str, labels: list[str] | None) -> None:
     rows: list[dict[str, object]] = [{"text": text, "label": label} for text, label in TOPICS]
     file = tmp_path / f"topics.{kind}"
     path = write_csv(file, rows) if kind == "csv" else write_rows(file, rows)
@@ -78,7 +78,7 @@ def test_labels_are_names(tmp_path: Path, kind: str, labels: list[str] | None) -
     assert data.labels == (labels or ["politics", "sport", "weather"])
 
 
-def test_labels_are_numbers_of_given_names(tmp_path: Path) -> None:
+def test_labels_may_be_numbers_of_given_names(tmp_path: Path) -> None:
     rows = [{"text": text, "label": NAMES.index(label)} for text, label in TOPICS]
     (tmp_path / "names.txt").write_text("".join(f"{name}\n" for name in NAMES))
     path = write_rows(tmp_path / "a.jsonl", rows)
@@ -88,12 +88,12 @@ def test_labels_are_numbers_of_given_names(tmp_path: Path) -> None:
         assert labels_of(data, read) == EXPECTED
         numbers = {row: number for batch in read for row, number in zip(batch["ids"], batch["labels"], strict=True)}
         assert {row: int(number) for row, number in numbers.items()} == {
-            str(place): row["label"] for place, row in enumerate(rows)
+            str(number): row["label"] for number, row in enumerate(rows)
         }
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
-def test_numbers_without_names_are_names_in_their_order(tmp_path: Path, kind: str) -> None:
+def test_numbers_without_names_become_names_in_numerical_order(tmp_path: Path, kind: str) -> None:
     rows: list[dict[str, object]] = [{"text": f"text {label}", "label": label} for label in (10, 2, 0, 10)]
     file = tmp_path / f"a.{kind}"
     path = write_csv(file, rows) if kind == "csv" else write_rows(file, rows)
@@ -103,7 +103,7 @@ def test_numbers_without_names_are_names_in_their_order(tmp_path: Path, kind: st
 
 
 def test_the_order_of_names_is_the_same_in_every_process(tmp_path: Path) -> None:
-    # A set of strings has another order in each process, and these are equal as numbers.
+    # The order of a set of strings differs between processes, and pairs of these names are equal as numbers.
     names = [name for number in range(12) for name in (f"{number:03}", f"{number:02}")]
     path = write_rows(tmp_path / "a.jsonl", [{"text": "a", "label": name} for name in reversed(names)])
     assert module(tmp_path, train=path).labels == sorted(names, key=lambda name: (int(name), name))
@@ -137,77 +137,79 @@ def test_columns_and_ids_can_be_chosen(tmp_path: Path) -> None:
     assert labels_of(data, batches(data, "test")) == {"7": "x", "k": "y"}
 
 
-# --- bad rows
+# --- Invalid rows
 
 GOOD: list[dict[str, object]] = [{"id": "r0", "text": "a goal", "label": "sport"}, {"text": "snow", "label": "weather"}]
 BAD: dict[str, tuple[object, str]] = {
     "unknown label": (
         {"text": "a", "label": "sprot"},
-        r"the label 'sprot' is not one of the 2 that the model has; did you mean 'sport'\?",
+        r"the label 'sprot' is not one of the 2 labels of the model; did you mean 'sport'\?",
     ),
-    "unknown number": ({"text": "a", "label": 2}, r"the label 2 is not one of the 2 that .*; there are 'sport', 'wea"),
+    "unknown number": ({"text": "a", "label": 2}, r"the label 2 is not one of the 2 .*; use one of 'sport', 'weather'"),
     "no label": (
         {"id": "r1", "text": "a"},
-        r"there is no column 'label'; the columns are 'id', 'text'; choose with --data\.label_column",
+        r"there is no column 'label'; the columns are 'id', 'text'; choose one with --data\.label_column=COLUMN",
     ),
-    "null label": ({"text": "a", "label": None}, r"'label' is null; fix or remove this row"),
-    "empty label": ({"text": "a", "label": ""}, r"'label' is '', not a label \(a string or a number\)"),
-    "list": ({"text": "a", "label": ["sport"]}, r"'label' is \['sport'\], not a label"),
-    "true": ({"text": "a", "label": True}, r"'label' is True, not a label"),
+    "null label": ({"text": "a", "label": None}, r"column 'label' is null; fix or remove this row"),
+    "empty label": ({"text": "a", "label": ""}, r"column 'label' is '', not a label \(a string or a whole number\)"),
+    "list": ({"text": "a", "label": ["sport"]}, r"column 'label' is \['sport'\], not a label"),
+    "true": ({"text": "a", "label": True}, r"column 'label' is True, not a label"),
     "no text": (
         {"label": "sport"},
-        r"there is no column 'text'; the columns are 'label'; choose with --data\.text_col",
+        r"there is no column 'text'; the columns are 'label'; choose one with --data\.text_column=COLUMN",
     ),
-    "null text": ({"text": None, "label": "sport"}, r"'text' is null"),
-    "empty text": ({"text": "", "label": "sport"}, r"'text' is empty"),
-    "blank text": ({"text": " \r\n\u00a0", "label": "sport"}, r"'text' is empty"),
-    "number": ({"text": 7, "label": "sport"}, r"'text' is of type int, not a string"),
+    "null text": ({"text": None, "label": "sport"}, r"column 'text' is null"),
+    "empty text": ({"text": "", "label": "sport"}, r"column 'text' is empty"),
+    "blank text": ({"text": " \r\n\u00a0", "label": "sport"}, r"column 'text' is empty"),
+    "number": ({"text": 7, "label": "sport"}, r"column 'text' is of type int, not a string"),
     "same id": (
         {"id": "r0", "text": "a", "label": "sport"},
-        r"the id 'r0' is taken by .*/test\.jsonl:1; give each row",
+        r"the id 'r0' is already used by .*/test\.jsonl:1; give each row a unique id",
     ),
-    "odd id": ({"id": [1], "text": "a", "label": "sport"}, r"'id' is \[1\], not a string or a number"),
-    "no id": ({"id": [1], "text": "a", "label": "sport"}, r"'id' is \[1\], not a string or a number"),
+    "id of another type": (
+        {"id": [1], "text": "a", "label": "sport"},
+        r"column 'id' is \[1\], not an id \(a string or a whole number\); .*--data\.id_column=COLUMN",
+    ),
 }
 
 
 @pytest.mark.parametrize(("row", "message"), BAD.values(), ids=BAD.keys())
-def test_a_bad_row_stops_or_is_skipped(
+def test_an_invalid_row_stops_or_is_skipped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], row: object, message: str
 ) -> None:
     train = write_rows(tmp_path / "train.jsonl", GOOD)
     test = write_rows(tmp_path / "test.jsonl", [GOOD[0], row, GOOD[1]])
-    way_out = r".* \(--data\.on_bad_row=skip leaves such rows out\)$"
-    with pytest.raises(InputError, match=f"^{re.escape(test)}:2: {message}{way_out}"):
+    remedy = r".* \(--data\.on_bad_row=skip skips invalid rows\)$"
+    with pytest.raises(InputError, match=f"^{re.escape(test)}:2: {message}{remedy}"):
         batches(module(tmp_path, train=train, test=test), "test")
     assert capsys.readouterr().out == ""
 
     data = module(tmp_path, train=train, test=test, on_bad_row="skip")
     assert labels_of(data, batches(data, "test")) == {"r0": "sport", "2": "weather"}
     out = capsys.readouterr().out
-    assert re.match(r"test: skipped 1 of 3 rows\n  1 x .*\n$", out), "once, though it is opened twice"
+    assert re.match(r"test: skipped 1 of 3 rows\n  1 x .*\n$", out), "reported once, although the split is opened twice"
     assert "test.jsonl:2" not in out
 
 
-SEVERAL_BAD: dict[str, tuple[object, str]] = {
+BAD_LISTS: dict[str, tuple[object, str]] = {
     "unknown": (["sport", "x"], r"the label 'x' is not one of the 2"),
     "unknown in a string": ("sport|x", r"the label 'x' is not one of the 2"),
-    "empty": ("sport||weather", r"'label' is '', not a label"),
-    "number": (7, r"'label' is 7, not a list of labels"),
-    "null": (None, r"'label' is null"),
-    "null inside": ([None], r"'label' is None, not a label"),
+    "empty": ("sport||weather", r"column 'label' is '', not a label"),
+    "number": (7, r"column 'label' is 7, not a list of labels"),
+    "null": (None, r"column 'label' is null"),
+    "null inside": ([None], r"column 'label' is None, not a label"),
 }
 
 
-@pytest.mark.parametrize(("label", "message"), SEVERAL_BAD.values(), ids=SEVERAL_BAD.keys())
-def test_bad_lists_of_labels_are_named(tmp_path: Path, label: object, message: str) -> None:
+@pytest.mark.parametrize(("label", "message"), BAD_LISTS.values(), ids=BAD_LISTS.keys())
+def test_invalid_lists_of_labels_are_refused(tmp_path: Path, label: object, message: str) -> None:
     train = write_rows(tmp_path / "train.jsonl", GOOD)
     test = write_rows(tmp_path / "test.jsonl", [GOOD[0], {"text": "a", "label": label}])
     with pytest.raises(InputError, match=f"^{re.escape(test)}:2: {message}"):
         batches(module(tmp_path, train=train, test=test, multi_label=True), "test")
 
 
-@pytest.mark.parametrize("folder", ["plain", "with blanks in it"])
+@pytest.mark.parametrize("folder", ["plain", "with spaces in it"])
 def test_skipped_rows_are_counted_by_cause(tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str) -> None:
     (tmp_path / folder).mkdir()
     rows = [
@@ -220,74 +222,74 @@ def test_skipped_rows_are_counted_by_cause(tmp_path: Path, capsys: pytest.Captur
     train = write_rows(tmp_path / "train.jsonl", GOOD)
     test = write_rows(tmp_path / folder / "test.jsonl", rows)
     data = module(tmp_path, train=train, test=test, on_bad_row="skip")
-    assert labels_of(data, batches(data, "test")) == {"3": "sport"}, "numbered as in the file"
+    assert labels_of(data, batches(data, "test")) == {"3": "sport"}, "the id is the number of the row in the file"
     assert capsys.readouterr().out == (
         "test: skipped 4 of 5 rows\n"
-        "  3 x the label … is not one of the … that the model has; did you mean …?\n"
-        "  1 x … is null; fix or remove this row\n"
+        "  3 x the label … is not one of the … labels of the model; did you mean …?\n"
+        "  1 x column … is null; fix or remove this row\n"
     )
 
 
-def test_only_the_first_rank_tells_of_skipped_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_rank_0_reports_skipped_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_rows(tmp_path / "a.jsonl", [*GOOD, {"text": ""}])
     batches(module(tmp_path, train=path, on_bad_row="skip"), "fit", rank=1, world_size=2)
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("function", "split"), [("fit", "train"), ("validate", "validation"), ("test", "test")])
-def test_where_no_row_is_left_it_stops(tmp_path: Path, function: str, split: str) -> None:
+def test_a_split_without_valid_rows_is_refused(tmp_path: Path, function: str, split: str) -> None:
     paths = {"train": write_rows(tmp_path / "train.jsonl", GOOD)}
     paths[split] = write_rows(tmp_path / "bad.jsonl", [{"text": "", "label": "sport"}])
-    with pytest.raises(InputError, match=rf"^--data\.{split}: no row is left$"):
+    with pytest.raises(InputError, match=rf"^--data\.{split}: no row is valid; fix the file"):
         batches(module(tmp_path, **paths, on_bad_row="skip"), function)
 
 
-def test_a_skipped_row_brings_in_no_label(tmp_path: Path) -> None:
+def test_the_label_of_a_skipped_row_is_not_collected(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.jsonl", [*GOOD, {"text": "", "label": "politics"}])
     data = module(tmp_path, train=path, on_bad_row="skip")
     assert sum(len(batch["labels"]) for batch in batches(data, "fit")) == 2
     assert data.labels == ["sport", "weather"]
 
 
-def test_training_keeps_to_given_names(tmp_path: Path) -> None:
+def test_training_refuses_labels_without_a_given_name(tmp_path: Path) -> None:
     path = write_topics(tmp_path / "a.jsonl")
     with pytest.raises(InputError, match=rf"^{re.escape(path)}:3: the label 'politics' is not one of the 2"):
         batches(module(tmp_path, train=path, labels=["sport", "weather"]), "fit")
 
 
-def test_data_that_is_not_given_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^no test data: give it with --data\.test=FILE$"):
+def test_a_missing_split_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^there is no test data; set it with --data\.test=FILE$"):
         batches(module(tmp_path, train=write_topics(tmp_path / "a.jsonl")), "test")
 
 
-# --- batches
+# --- Batches
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-def test_batches_hold_the_texts(tmp_path: Path, kind: str) -> None:
+def test_batches_contain_the_texts(tmp_path: Path, kind: str) -> None:
     path = write_rows(tmp_path / "a.jsonl", [{"text": text, "label": "x"} for text in HARD_TEXTS])
     data = module(tmp_path, train=path, test=path, tokenizer=save_tokenizer(tmp_path, kind), block_size=512)
     seen = {}
     for batch in batches(data, "test"):
         lengths = batch["attention_mask"].sum(1)
         assert batch["attention_mask"].shape == batch["input_ids"].shape == (len(batch["ids"]), lengths.max())
-        for row, tokens, shown in zip(batch["ids"], batch["input_ids"], batch["attention_mask"], strict=True):
+        for row, tokens, mask in zip(batch["ids"], batch["input_ids"], batch["attention_mask"], strict=True):
             assert tokens[0] == data.tokenizer.end_of_text_id
-            assert shown.tolist() == sorted(shown.tolist(), reverse=True), "padding is on the right"
-            seen[int(row)] = data.tokenizer.decode(tokens[shown].tolist())
-            assert (tokens[~shown] == data.tokenizer.end_of_text_id).all()
+            assert mask.tolist() == sorted(mask.tolist(), reverse=True), "padding is on the right"
+            seen[int(row)] = data.tokenizer.decode(tokens[mask].tolist())
+            assert (tokens[~mask] == data.tokenizer.end_of_text_id).all()
         assert [seen[int(row)] for row in batch["ids"]] == batch["texts"]
     assert [seen[number] for number in range(len(HARD_TEXTS))] == HARD_TEXTS
 
 
-def test_what_is_cut_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_truncation_is_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_topics(tmp_path / "a.jsonl")
     data = module(tmp_path, train=path, validation=path, block_size=22)
     read = batches(data, "fit")
     list(data.val_dataloader())
-    way_out = "raise --model.backbone.block_size to keep all of their tokens"
+    remedy = "raise --model.backbone.block_size to keep all of their tokens"
     assert capsys.readouterr().out == "".join(
-        f"{split}: 2 of 5 texts were truncated to 21 tokens, the longest has 23; {way_out}\n"
+        f"{split}: 2 of 5 texts were truncated to 21 tokens (the longest has 23); {remedy}\n"
         for split in ("train", "validation")
     )
     lengths = [length for batch in read for length in batch["attention_mask"].sum(1).tolist()]
@@ -295,41 +297,41 @@ def test_what_is_cut_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[
     batches(data, "fit")
     assert capsys.readouterr().out == ""
     batches(module(tmp_path, train=path, block_size=24), "fit")
-    assert capsys.readouterr().out == "", "of the very length is not cut"
+    assert capsys.readouterr().out == "", "a text that just fits is not truncated"
     batches(module(tmp_path, train=path, block_size=22), "fit", rank=1, world_size=2)
-    assert capsys.readouterr().out == "", "the first rank has told it"
+    assert capsys.readouterr().out == "", "only rank 0 reports"
 
 
-def test_training_batches_hold_no_texts(tmp_path: Path) -> None:
+def test_training_batches_have_no_texts(tmp_path: Path) -> None:
     path = write_topics(tmp_path / "a.jsonl")
     data = module(tmp_path, train=path, validation=path, test=path)
     for batch in batches(data, "fit"):
         assert set(batch) == {"input_ids", "attention_mask", "labels", "ids"}
-    whole = {"input_ids", "attention_mask", "labels", "ids", "texts"}
-    assert all(set(batch) == whole for batch in data.val_dataloader())
+    keys = {"input_ids", "attention_mask", "labels", "ids", "texts"}
+    assert all(set(batch) == keys for batch in data.val_dataloader())
     for function in ("validate", "test", "predict"):
-        assert all(set(batch) == whole for batch in batches(data, function))
+        assert all(set(batch) == keys for batch in batches(data, function))
 
 
-def test_training_reads_all_rows_in_a_new_order_and_goes_on_anywhere(tmp_path: Path) -> None:
+def test_training_shuffles_all_rows_and_resumes_anywhere(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.jsonl", [{"text": "a" * (1 + n % 9), "label": str(n)} for n in range(20)])
     data = module(tmp_path, train=path, batch_size=3)
     epochs = [[batch["labels"].tolist() for batch in batches(data, "fit", position=(epoch, 0))] for epoch in range(3)]
     for epoch, read in enumerate(epochs):
         assert sorted(itertools.chain(*read)) == list(range(20))
         for index in range(len(read) + 1):
-            rest = [batch["labels"].tolist() for batch in batches(data, "fit", position=(epoch, index))]
-            assert rest == read[index:]
+            resumed = [batch["labels"].tolist() for batch in batches(data, "fit", position=(epoch, index))]
+            assert resumed == read[index:]
     assert epochs[0] != epochs[1] != epochs[2]
     for rank in (0, 1):
         shares = batches(module(tmp_path, train=path, batch_size=1), "fit", rank=rank, world_size=2)
-        one = batches(module(tmp_path, train=path, batch_size=2), "fit")
+        single = batches(module(tmp_path, train=path, batch_size=2), "fit")
         assert [share["labels"].tolist() for share in shares] == [
-            batch["labels"][rank : rank + 1].tolist() for batch in one
+            batch["labels"][rank : rank + 1].tolist() for batch in single
         ]
 
 
-def test_judging_starts_with_the_longest(tmp_path: Path) -> None:
+def test_evaluation_starts_with_the_longest_texts(tmp_path: Path) -> None:
     path = write_topics(tmp_path / "a.jsonl")
     data = module(tmp_path, train=path, test=path)
     lengths = [len(text) for batch in batches(data, "test") for text in batch["texts"]]
@@ -338,10 +340,10 @@ def test_judging_starts_with_the_longest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("function", ["fit", "test", "predict"])
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_padding_has_no_label_and_no_id(tmp_path: Path, function: str, multi_label: bool) -> None:
+def test_padding_has_neither_label_nor_id(tmp_path: Path, function: str, multi_label: bool) -> None:
     path = write_topics(tmp_path / "a.jsonl")
     data = module(tmp_path, train=path, test=path, batch_size=1, multi_label=multi_label)
-    *_, last = batches(data, function, rank=1, world_size=2)  # the fifth row is the first rank's
+    *_, last = batches(data, function, rank=1, world_size=2)  # rank 0 has the fifth row
     assert last["labels"].tolist() == ([[IGNORE_INDEX] * 3] if multi_label else [IGNORE_INDEX])
     assert last["input_ids"].tolist() == [[data.tokenizer.end_of_text_id]]
     assert last["attention_mask"].tolist() == [[True]]
@@ -360,17 +362,17 @@ def test_prediction_needs_no_labels_and_keeps_the_order(tmp_path: Path, multi_la
         assert batch["labels"].shape == ((len(batch["ids"]), 3) if multi_label else (len(batch["ids"]),))
         assert (batch["labels"] == IGNORE_INDEX).all()
     with pytest.raises(InputError, match=r":1: there is no column 'label'"):
-        batches(data, "test")  # judging does, also by the same module
+        batches(data, "test")  # evaluation needs them, also with the same module
 
 
-def test_prediction_does_not_look_at_labels(tmp_path: Path) -> None:
+def test_prediction_ignores_labels(tmp_path: Path) -> None:
     train = write_topics(tmp_path / "train.jsonl")
     test = write_rows(tmp_path / "test.jsonl", [{"text": "a", "label": "new"}, {"text": "b", "label": None}])
     (batch,) = batches(module(tmp_path, train=train, test=test), "predict")
     assert batch["labels"].tolist() == [IGNORE_INDEX] * 2
 
 
-def test_the_tokenizer_is_made_from_the_training_texts(tmp_path: Path) -> None:
+def test_the_tokenizer_is_trained_on_the_training_texts(tmp_path: Path) -> None:
     texts = [f"{text} {text}" for text in HARD_TEXTS]
     train = write_rows(tmp_path / "train.jsonl", [{"body": text, "text": "no", "label": "x"} for text in texts])
     test = write_rows(tmp_path / "test.jsonl", [{"body": "another thing" * 9, "label": "x"}])

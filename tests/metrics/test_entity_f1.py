@@ -1,4 +1,4 @@
-"""Entities against seqeval, on sequences that a scheme allows and on any others."""
+"""Entity metrics, compared with seqeval on valid and invalid tag sequences."""
 
 import math
 import random
@@ -24,22 +24,41 @@ from gpt_lightning.metrics.entity_f1 import entities
 
 BIO = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ART-WORK", "I-ART-WORK"]
 BIOES = ["O", *(f"{letter}-{kind}" for kind in ("PER", "LOC") for letter in "BIES")]
-ANY = ["O", "B", "I", "E", "S", "B-", "I-A", "E-A", "S-A", "B-A", "I-B", "NOUN", "VERB", "X", ".", ".-A", "O-A", "IA"]
+ARBITRARY = [
+    "O",
+    "B",
+    "I",
+    "E",
+    "S",
+    "B-",
+    "I-A",
+    "E-A",
+    "S-A",
+    "B-A",
+    "I-B",
+    "NOUN",
+    "VERB",
+    "X",
+    ".",
+    ".-A",
+    "O-A",
+    "IA",
+]
 
 Text = list[str]
 Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def any_texts(tags: Sequence[str], number: int, seed: int) -> tuple[list[Text], list[Text]]:
-    """(true, predicted) tags of words in any order; two thirds of the predictions are the truth."""
+def random_texts(tags: Sequence[str], number: int, seed: int) -> tuple[list[Text], list[Text]]:
+    """Return true and predicted tags, drawn at random; two thirds of the predictions are correct."""
     rng = random.Random(seed)
     gold = [[rng.choice(tags) for _ in range(rng.randint(1, 12))] for _ in range(number)]
-    guess = [[tag if rng.random() < 0.67 else rng.choice(tags) for tag in text] for text in gold]
-    return gold, guess
+    predicted = [[tag if rng.random() < 0.67 else rng.choice(tags) for tag in text] for text in gold]
+    return gold, predicted
 
 
 def valid_texts(number: int, seed: int, bioes: bool) -> list[Text]:
-    """Tags that the scheme allows."""
+    """Return random tags that are valid in BIO or BIOES."""
     rng = random.Random(seed)
     texts = []
     for _ in range(number):
@@ -58,38 +77,38 @@ def valid_texts(number: int, seed: int, bioes: bool) -> list[Text]:
     return texts
 
 
-def batch_of(tags: Sequence[str], gold: list[Text], guess: list[Text]) -> Batch:
-    """The words of texts, one after another; the mean loss of a word is the number of words of its text."""
+def batch_of(tags: Sequence[str], gold: list[Text], predicted: list[Text]) -> Batch:
+    """Return the words of texts as one batch; the loss of each word is the number of words of its text."""
     ids = {tag: number for number, tag in enumerate(tags)}
     labels = torch.tensor([ids[tag] for text in gold for tag in text], dtype=torch.int64)
-    predicted = torch.tensor([ids[tag] for text in guess for tag in text], dtype=torch.int64)
-    # Texts 7, 8, 9, 7, 8, ...: a number may come again, only not at once.
+    predicted_ids = torch.tensor([ids[tag] for text in predicted for tag in text], dtype=torch.int64)
+    # Texts 7, 8, 9, 7, 8, ...: only adjacent texts need different indices.
     rows = torch.tensor([7 + number % 3 for number, text in enumerate(gold) for _ in text], dtype=torch.int64)
     loss = torch.tensor(sum(len(text) ** 2 for text in gold) / max(len(labels), 1))
-    return loss, torch.tensor(len(labels)), predicted, labels, rows
+    return loss, torch.tensor(len(labels)), predicted_ids, labels, rows
 
 
-def fed(tags: Sequence[str], gold: list[Text], guess: list[Text], size: int) -> EntityMetrics:
+def build(tags: Sequence[str], gold: list[Text], predicted: list[Text], size: int) -> EntityMetrics:
     metric = EntityMetrics(tags)
     for start in range(0, len(gold), size):
-        metric.update(*batch_of(tags, gold[start : start + size], guess[start : start + size]))
+        metric.update(*batch_of(tags, gold[start : start + size], predicted[start : start + size]))
     return metric
 
 
-def by_seqeval(gold: list[Text], guess: list[Text]) -> dict[str, float]:
+def by_seqeval(gold: list[Text], predicted: list[Text]) -> dict[str, float]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tags that belong to no scheme, and of divisions by 0
+        warnings.simplefilter("ignore")  # about tags outside of any scheme, and divisions by 0
         return {
             "loss": sum(len(text) ** 2 for text in gold) / sum(len(text) for text in gold),
-            "precision": precision_score(gold, guess),
-            "recall": recall_score(gold, guess),
-            "f1": f1_score(gold, guess),
-            "macro_f1": f1_score(gold, guess, average="macro"),
-            "accuracy": accuracy_score(gold, guess),
+            "entity_precision": precision_score(gold, predicted),
+            "entity_recall": recall_score(gold, predicted),
+            "entity_f1": f1_score(gold, predicted),
+            "entity_macro_f1": f1_score(gold, predicted, average="macro"),
+            "token_accuracy": accuracy_score(gold, predicted),
         }
 
 
-def numbers(metric: EntityMetrics) -> dict[str, float]:
+def scalars(metric: EntityMetrics) -> dict[str, float]:
     return {name: float(value) for name, value in metric.compute().items() if value.ndim == 0}
 
 
@@ -121,9 +140,9 @@ def test_entities_by_hand(text: str, expected: list[tuple[str, int, int]]) -> No
         assert seqeval_entities(text.split()) == expected
 
 
-@pytest.mark.parametrize("tags", [BIO, BIOES, ANY])
-def test_entities_equal_seqeval_on_any_sequence(tags: list[str]) -> None:
-    texts, _ = any_texts(tags, 3000, 0)
+@pytest.mark.parametrize("tags", [BIO, BIOES, ARBITRARY])
+def test_entities_match_seqeval_on_any_sequence(tags: list[str]) -> None:
+    texts, _ = random_texts(tags, 3000, 0)
     for text in texts:
         assert entities(text) == seqeval_entities(text), text
     texts = valid_texts(500, 1, bioes=tags is BIOES)
@@ -133,12 +152,12 @@ def test_entities_equal_seqeval_on_any_sequence(tags: list[str]) -> None:
 
 @pytest.mark.parametrize("tags", [BIO, BIOES])
 @pytest.mark.parametrize("seed", range(3))
-def test_scores_equal_seqeval(tags: list[str], seed: int) -> None:
-    gold, guess = any_texts(tags, 400, seed)
-    metric = fed(tags, gold, guess, 16)
-    assert numbers(metric) == pytest.approx(by_seqeval(gold, guess), rel=1e-6)
+def test_scores_match_seqeval(tags: list[str], seed: int) -> None:
+    gold, predicted = random_texts(tags, 400, seed)
+    metric = build(tags, gold, predicted, 16)
+    assert scalars(metric) == pytest.approx(by_seqeval(gold, predicted), rel=1e-6)
 
-    report = classification_report(gold, guess, output_dict=True, zero_division=0)
+    report = classification_report(gold, predicted, output_dict=True, zero_division=0)
     per_class = metric.compute()["per_class"]
     assert len(per_class) == len(metric.types) > 1
     for kind, row in zip(metric.types, per_class.tolist(), strict=True):
@@ -146,32 +165,32 @@ def test_scores_equal_seqeval(tags: list[str], seed: int) -> None:
 
 
 @pytest.mark.parametrize("bioes", [False, True])
-def test_scores_of_valid_texts_equal_seqeval(bioes: bool) -> None:
-    # Of a type that neither occurs nor is predicted, macro F1 knows nothing.
-    used = BIOES if bioes else BIO[:5]
-    tags = [*used, "B-NEVER", "I-NEVER"]
+def test_scores_of_valid_texts_match_seqeval(bioes: bool) -> None:
+    # Macro F1 ignores types that neither occur nor are predicted.
+    tags_in_use = BIOES if bioes else BIO[:5]
+    tags = [*tags_in_use, "B-NEVER", "I-NEVER"]
     gold = valid_texts(300, 0, bioes)
     rng = random.Random(1)
-    guess = [[tag if rng.random() < 0.9 else rng.choice(used) for tag in text] for text in gold]
-    assert numbers(fed(tags, gold, guess, 11)) == pytest.approx(by_seqeval(gold, guess), rel=1e-6)
-    assert numbers(fed(tags, gold, gold, 11))["f1"] == 1.0
+    predicted = [[tag if rng.random() < 0.9 else rng.choice(tags_in_use) for tag in text] for text in gold]
+    assert scalars(build(tags, gold, predicted, 11)) == pytest.approx(by_seqeval(gold, predicted), rel=1e-6)
+    assert scalars(build(tags, gold, gold, 11))["entity_f1"] == 1.0
 
 
-@pytest.mark.parametrize("tags", [BIO, BIOES, ANY])
-def test_counts_equal_those_of_entities(tags: list[str]) -> None:
-    gold, guess = any_texts(tags, 2000, 5)
-    metric = fed(tags, gold, guess, 50)
-    true = {(number, *found) for number, text in enumerate(gold) for found in entities(text)}
-    predicted = {(number, *found) for number, text in enumerate(guess) for found in entities(text)}
+@pytest.mark.parametrize("tags", [BIO, BIOES, ARBITRARY])
+def test_counts_match_entities(tags: list[str]) -> None:
+    gold, predicted = random_texts(tags, 2000, 5)
+    metric = build(tags, gold, predicted, 50)
+    true_entities = {(number, *found) for number, text in enumerate(gold) for found in entities(text)}
+    predicted_entities = {(number, *found) for number, text in enumerate(predicted) for found in entities(text)}
     expected = [
         [sum(entity[1] == kind for entity in found) for kind in metric.types]
-        for found in (true & predicted, predicted, true)
+        for found in (true_entities & predicted_entities, predicted_entities, true_entities)
     ]
     assert metric.counts.tolist() == expected
-    assert {entity[1] for entity in true | predicted} == set(metric.types)
+    assert {entity[1] for entity in true_entities | predicted_entities} == set(metric.types)
 
 
-def test_an_entity_does_not_cross_texts() -> None:
+def test_entities_end_with_their_text() -> None:
     metric = EntityMetrics(BIO)
     labels, rows = torch.tensor([1, 2, 2, 2]), torch.tensor([0, 0, 1, 1])
     metric.update(torch.tensor(1.0), torch.tensor(4), labels, labels, rows)
@@ -181,57 +200,58 @@ def test_an_entity_does_not_cross_texts() -> None:
     assert metric.counts.tolist() == [[0, 0, 3], [0, 0, 4], [0, 0, 4]]
 
 
-def test_ranks_order_and_borders_of_batches_do_not_matter() -> None:
-    gold, guess = any_texts(BIO, 300, 3)
-    whole = fed(BIO, gold, guess, 300)
-    ranks = [fed(BIO, gold[part], guess[part], 7) for part in (slice(0, 5), slice(5, 200), slice(200, 300))]
+def test_result_does_not_depend_on_ranks_order_or_batch_size() -> None:
+    gold, predicted = random_texts(BIO, 300, 3)
+    single_process = build(BIO, gold, predicted, 300)
+    ranks = [build(BIO, gold[part], predicted[part], 7) for part in (slice(0, 5), slice(5, 200), slice(200, 300))]
     for rank in ranks[1:]:
         ranks[0].merge_state(rank)
-    for other in (ranks[0], fed(BIO, gold[::-1], guess[::-1], 20), fed(BIO, gold, guess, 1)):
-        assert numbers(other) == pytest.approx(numbers(whole), rel=1e-6)
-        assert other.counts.tolist() == whole.counts.tolist()
-        assert other.words.tolist() == whole.words.tolist()
+    for other in (ranks[0], build(BIO, gold[::-1], predicted[::-1], 20), build(BIO, gold, predicted, 1)):
+        assert scalars(other) == pytest.approx(scalars(single_process), rel=1e-6)
+        assert other.counts.tolist() == single_process.counts.tolist()
+        assert other.words.tolist() == single_process.words.tolist()
 
 
 def test_memory_does_not_grow() -> None:
     def size(metric: EntityMetrics) -> int:
         return sum(getattr(metric, name).numel() for name in metric._defaults)
 
-    gold, guess = any_texts(BIO, 200, 4)
-    assert size(fed(BIO, gold, guess, 10)) == size(EntityMetrics(BIO))
+    gold, predicted = random_texts(BIO, 200, 4)
+    assert size(build(BIO, gold, predicted, 10)) == size(EntityMetrics(BIO))
 
 
-def test_of_no_words_and_no_entities() -> None:
+def test_scores_without_words_or_entities() -> None:
     metric = EntityMetrics(BIO)
     empty = torch.zeros(0, dtype=torch.int64)
     metric.update(torch.tensor(math.nan), torch.tensor(0), empty, empty, empty)
-    values = numbers(metric)
+    values = scalars(metric)
     assert math.isnan(values["loss"])
-    assert math.isnan(values["accuracy"])
-    assert values["f1"] == values["macro_f1"] == 0.0
+    assert math.isnan(values["token_accuracy"])
+    assert values["entity_f1"] == values["entity_macro_f1"] == 0.0
     outside = torch.zeros(3, dtype=torch.int64)
     metric.update(torch.tensor(2.0), torch.tensor(3), outside, outside, outside)
-    assert numbers(metric) == {"loss": 2.0, "precision": 0, "recall": 0, "f1": 0, "macro_f1": 0, "accuracy": 1}
+    zeros = dict.fromkeys(("entity_precision", "entity_recall", "entity_f1", "entity_macro_f1"), 0)
+    assert scalars(metric) == {"loss": 2.0, **zeros, "token_accuracy": 1}
 
 
 def test_tags_without_entities_are_refused() -> None:
-    with pytest.raises(InputError, match=r"no entity among the tags \['O'\]; name them like B-PER"):
+    with pytest.raises(InputError, match=r"the tags \['O'\] contain no entity type\. Name tags like B-PER"):
         EntityMetrics(["O"])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_survives_low_precision_modules_and_reset(dtype: torch.dtype) -> None:
-    gold, guess = any_texts(BIO, 300, 6)
-    metric = fed(BIO, gold[:100], guess[:100], 20)
+def test_low_precision_modules_and_reset_keep_float32_sums(dtype: torch.dtype) -> None:
+    gold, predicted = random_texts(BIO, 300, 6)
+    metric = build(BIO, gold[:100], predicted[:100], 20)
     nn.ModuleDict({"metric": metric}).to(dtype)
-    metric.update(*batch_of(BIO, gold[100:], guess[100:]))
-    assert numbers(metric) == pytest.approx(by_seqeval(gold, guess), rel=1e-6)
+    metric.update(*batch_of(BIO, gold[100:], predicted[100:]))
+    assert scalars(metric) == pytest.approx(by_seqeval(gold, predicted), rel=1e-6)
     metric.reset()
-    metric.update(*batch_of(BIO, gold, guess))
-    assert numbers(metric) == pytest.approx(by_seqeval(gold, guess), rel=1e-6)
+    metric.update(*batch_of(BIO, gold, predicted))
+    assert scalars(metric) == pytest.approx(by_seqeval(gold, predicted), rel=1e-6)
 
 
-def test_many_words_are_quick() -> None:
+def test_update_with_many_words_takes_less_than_half_a_second() -> None:
     words = 100_000
     generator = torch.Generator().manual_seed(0)
     labels, predicted = torch.randint(0, len(BIO), (2, words), generator=generator)

@@ -1,4 +1,4 @@
-"""SQuAD's measures against their published definition, and the threshold against trying each."""
+"""SQuAD metrics, compared with their published definition, and the threshold with an exhaustive search."""
 
 import functools
 import math
@@ -14,7 +14,7 @@ from torch import nn
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import SpanMetrics
-from gpt_lightning.metrics.span import EDGES, exact_match, normalise_answer, token_f1
+from gpt_lightning.metrics.span import EDGES, exact_match, normalize_answer, token_f1
 
 THRESHOLDS = [*(step / 32 for step in range(-1024, 1025)), math.inf]
 
@@ -26,33 +26,33 @@ class Question:
     golds: tuple[str, ...]
 
 
-def reference_normalise(text: str) -> str:
-    """Lower case; no punctuation; no articles; single spaces: in this order."""
+def reference_normalize(text: str) -> str:
+    """Lower the case, then remove punctuation, articles and repeated spaces, in this order."""
     text = "".join(letter for letter in text.lower() if letter not in set(string.punctuation))
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
 
 @functools.cache
 def reference_scores(prediction: str, golds: tuple[str, ...]) -> tuple[float, float]:
-    """(exact match, F1), the best over the answers."""
-    best_exact, best_f1 = 0.0, 0.0
-    for gold in [gold for gold in golds if reference_normalise(gold)] or [""]:
-        gold_words, words = reference_normalise(gold).split(), reference_normalise(prediction).split()
-        best_exact = max(best_exact, float(gold_words == words))
-        same = sum((Counter(gold_words) & Counter(words)).values())
+    """Return exact match and F1, the maxima over all answers."""
+    best_exact_match, best_f1 = 0.0, 0.0
+    for gold in [gold for gold in golds if reference_normalize(gold)] or [""]:
+        gold_words, words = reference_normalize(gold).split(), reference_normalize(prediction).split()
+        best_exact_match = max(best_exact_match, float(gold_words == words))
+        num_shared = sum((Counter(gold_words) & Counter(words)).values())
         if not gold_words or not words:
             f1 = float(gold_words == words)
-        elif same == 0:
+        elif num_shared == 0:
             f1 = 0.0
         else:
-            precision, recall = same / len(words), same / len(gold_words)
+            precision, recall = num_shared / len(words), num_shared / len(gold_words)
             f1 = 2 * precision * recall / (precision + recall)
         best_f1 = max(best_f1, f1)
-    return best_exact, best_f1
+    return best_exact_match, best_f1
 
 
 def reference_values(questions: list[Question], threshold: float) -> dict[str, float]:
-    """What ``compute`` returns, but for the loss, with this threshold; infinity always answers."""
+    """Return all values of ``compute`` except the loss, for this threshold."""
     exact: dict[bool, list[float]] = {True: [], False: []}
     f1: dict[bool, list[float]] = {True: [], False: []}
     for question in questions:
@@ -68,7 +68,7 @@ def reference_values(questions: list[Question], threshold: float) -> dict[str, f
 
     values = {
         "exact_match": mean(exact[True] + exact[False]),
-        "f1": mean(f1[True] + f1[False]),
+        "answer_f1": mean(f1[True] + f1[False]),
         "no_answer_threshold": threshold,
     }
     if exact[True]:
@@ -79,31 +79,31 @@ def reference_values(questions: list[Question], threshold: float) -> dict[str, f
 
 
 def reference_best(questions: list[Question]) -> float:
-    """The threshold with the best F1; the largest of those that are as good."""
+    """Return the threshold with the best F1, the largest one of several."""
     best, best_f1 = math.nan, -1.0
     for threshold in THRESHOLDS:
-        f1 = reference_values(questions, threshold)["f1"]
+        f1 = reference_values(questions, threshold)["answer_f1"]
         if f1 > best_f1 + 1e-12 or f1 >= best_f1 - 1e-12:
             best, best_f1 = threshold, max(f1, best_f1)
     return best
 
 
 def random_questions(number: int, seed: int, unanswerable: float = 0.4) -> list[Question]:
-    """Unanswerable questions have higher scores; some scores lie on edges, some beyond the last."""
+    """Return questions with random scores, higher for unanswerable ones; some are edges, some beyond the last edge."""
     rng = random.Random(seed)
     words = ["the", "a", "red", "Fox,", "ran", "home", "1905", "to", "U.S."]
     questions = []
     for _ in range(number):
         golds = [" ".join(rng.choices(words, k=rng.randint(1, 4))) for _ in range(rng.randint(1, 3))]
         prediction = rng.choice([*golds, " ".join(rng.choices(words, k=rng.randint(1, 4)))])
-        without = rng.random() < unanswerable
-        score = rng.gauss(3.0 if without else -3.0, rng.choice([2.0, 20.0]))
+        is_unanswerable = rng.random() < unanswerable
+        score = rng.gauss(3.0 if is_unanswerable else -3.0, rng.choice([2.0, 20.0]))
         score = round(score * 32) / 32 if rng.random() < 0.5 else score
-        questions.append(Question(prediction, float(torch.tensor(score)), () if without else tuple(golds)))
+        questions.append(Question(prediction, float(torch.tensor(score)), () if is_unanswerable else tuple(golds)))
     return questions
 
 
-def fed(questions: list[Question], size: int, threshold: float | None = None) -> SpanMetrics:
+def build(questions: list[Question], size: int, threshold: float | None = None) -> SpanMetrics:
     metric = SpanMetrics(threshold)
     add(metric, questions, size)
     return metric
@@ -121,7 +121,7 @@ def add(metric: SpanMetrics, questions: list[Question], size: int) -> None:
         )
 
 
-def numbers(metric: SpanMetrics) -> dict[str, float]:
+def scalars(metric: SpanMetrics) -> dict[str, float]:
     return {name: float(value) for name, value in metric.compute().items()}
 
 
@@ -142,8 +142,8 @@ def expected(questions: list[Question], threshold: float) -> dict[str, float]:
         ("", ""),
     ],
 )
-def test_normalise_by_hand(text: str, normal: str) -> None:
-    assert normalise_answer(text) == reference_normalise(text) == normal
+def test_normalize_answer_by_hand(text: str, normal: str) -> None:
+    assert normalize_answer(text) == reference_normalize(text) == normal
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_scores_by_hand(prediction: str, golds: list[str], exact: float, f1: flo
     assert reference_scores(prediction, tuple(golds)) == pytest.approx((exact, f1))
 
 
-def test_scores_equal_the_definition() -> None:
+def test_scores_match_the_definition() -> None:
     for question in random_questions(2000, 0):
         exact, f1 = reference_scores(question.prediction, question.golds)
         assert exact_match(question.prediction, question.golds) == exact
@@ -177,104 +177,104 @@ def test_scores_equal_the_definition() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("unanswerable", [0.0, 0.4, 1.0])
-def test_the_best_threshold_equals_trying_each(seed: int, unanswerable: float) -> None:
+def test_best_threshold_matches_exhaustive_search(seed: int, unanswerable: float) -> None:
     questions = random_questions(60, seed, unanswerable)
     best = reference_best(questions)
-    assert numbers(fed(questions, 7)) == pytest.approx(expected(questions, best), rel=1e-6)
+    assert scalars(build(questions, 7)) == pytest.approx(expected(questions, best), rel=1e-6)
     if unanswerable == 0.0:
         assert best == math.inf or best > max(question.score for question in questions)
 
 
 @pytest.mark.parametrize("threshold", [-32.0, -3.5, 0.0, 1 / 32, 2.71875, 32.0, math.inf])
-def test_at_a_given_threshold(threshold: float) -> None:
+def test_scores_with_a_fixed_threshold(threshold: float) -> None:
     questions = random_questions(500, 9)
-    values = numbers(fed(questions, 50, threshold))
+    values = scalars(build(questions, 50, threshold))
     assert values == pytest.approx(expected(questions, threshold), rel=1e-6)
     assert values["no_answer_threshold"] == threshold
 
 
-def test_a_score_at_the_threshold_is_not_answered() -> None:
+def test_score_equal_to_the_threshold_means_no_answer() -> None:
     at, below = torch.tensor(0.5), torch.nextafter(torch.tensor(0.5), torch.tensor(0.0))
     questions = [Question("red", float(at), ("red",)), Question("red", float(below), ("red",))]
-    assert numbers(fed(questions, 2, 0.5))["answerable_exact_match"] == 0.5
-    assert numbers(fed(questions, 2, 0.5 + 1 / 32))["answerable_exact_match"] == 1.0
+    assert scalars(build(questions, 2, 0.5))["answerable_exact_match"] == 0.5
+    assert scalars(build(questions, 2, 0.5 + 1 / 32))["answerable_exact_match"] == 1.0
 
 
 def test_ties_take_the_largest_threshold() -> None:
     questions = [Question("red", -1.0, ("red",)), Question("red", 2.0, ())]
-    values = numbers(fed(questions, 2))
-    assert values["f1"] == values["unanswerable_accuracy"] == 1.0
+    values = scalars(build(questions, 2))
+    assert values["answer_f1"] == values["unanswerable_accuracy"] == 1.0
     assert values["no_answer_threshold"] == 2.0
-    # Three thirds, one after another, are as good as one whole: F1 is 1/3 where 1 of 1 and 5 words is shared.
+    # Three F1 of 1/3 must sum to exactly 1. F1 is 1/3 if texts of 1 and 5 words share one word.
     thirds = [Question("red", 1.0, ("red b c d e",)) for _ in range(3)]
-    values = numbers(fed([*thirds, Question("red", 1.0, ())], 4))
+    values = scalars(build([*thirds, Question("red", 1.0, ())], 4))
     assert values["no_answer_threshold"] == math.inf
 
 
-def test_a_threshold_survives_its_own_logging() -> None:
+def test_logged_threshold_gives_the_same_scores() -> None:
     questions = random_questions(200, 11)
-    chosen = fed(questions, 20).compute()["no_answer_threshold"]
-    again = fed(questions, 20, float(chosen))
+    chosen = build(questions, 20).compute()["no_answer_threshold"]
+    again = build(questions, 20, float(chosen))
     assert again.threshold == float(chosen)
-    assert numbers(again) == numbers(fed(questions, 20))
+    assert scalars(again) == scalars(build(questions, 20))
 
 
-def test_thresholds_are_moved_to_edges() -> None:
+def test_thresholds_are_rounded_to_edges() -> None:
     metric = SpanMetrics()
     assert metric.threshold is None
     moves = ((0.26, 0.25), (-100.0, -32.0), (100.0, 32.0), (-math.inf, -32.0), (math.inf, math.inf), (None, None))
-    for given, taken in moves:
+    for given, rounded in moves:
         metric.threshold = given
-        assert metric.threshold == taken
+        assert metric.threshold == rounded
     assert EDGES.tolist() == THRESHOLDS[:-1]
-    with pytest.raises(InputError, match="threshold is nan; give a number, or null"):
+    with pytest.raises(InputError, match=r"threshold is NaN\. Give a number, or null"):
         metric.threshold = math.nan
 
 
-def test_a_new_threshold_is_not_answered_from_the_cache() -> None:
+def test_new_threshold_clears_the_cached_result() -> None:
     questions = random_questions(100, 12)
-    metric = fed(questions, 10, -32.0)
+    metric = build(questions, 10, -32.0)
     metric.compute()
     metric.threshold = 1.0
-    assert numbers(metric) == pytest.approx(expected(questions, 1.0), rel=1e-6)
+    assert scalars(metric) == pytest.approx(expected(questions, 1.0), rel=1e-6)
     metric.reset()
     assert metric.threshold == 1.0
 
 
-def test_ranks_order_and_borders_of_batches_do_not_matter() -> None:
+def test_result_does_not_depend_on_ranks_order_or_batch_size() -> None:
     questions = random_questions(300, 13)
-    whole = fed(questions, 300)
-    ranks = [fed(questions[:3], 2), fed(questions[3:200], 30), fed(questions[200:], 9)]
+    single_process = build(questions, 300)
+    ranks = [build(questions[:3], 2), build(questions[3:200], 30), build(questions[200:], 9)]
     for rank in ranks[1:]:
         ranks[0].merge_state(rank)
-    for other in (ranks[0], fed(questions[::-1], 16), fed(questions, 1)):
-        assert numbers(other) == pytest.approx(numbers(whole), rel=1e-6)
-        assert torch.equal(other.histogram, whole.histogram)
+    for other in (ranks[0], build(questions[::-1], 16), build(questions, 1)):
+        assert scalars(other) == pytest.approx(scalars(single_process), rel=1e-6)
+        assert torch.equal(other.histogram, single_process.histogram)
 
 
 def test_memory_does_not_grow() -> None:
     def size(metric: SpanMetrics) -> int:
         return sum(getattr(metric, name).numel() for name in metric._defaults)
 
-    assert size(fed(random_questions(200, 14), 10)) == size(SpanMetrics())
+    assert size(build(random_questions(200, 14), 10)) == size(SpanMetrics())
 
 
-def test_of_no_questions() -> None:
+def test_scores_without_questions_are_nan() -> None:
     metric = SpanMetrics(0.0)
     metric.update(torch.tensor(math.nan), torch.tensor(0), [], torch.zeros(0), [])
-    values = numbers(metric)
-    assert set(values) == {"loss", "exact_match", "f1", "no_answer_threshold"}
-    assert all(math.isnan(values[name]) for name in ("loss", "exact_match", "f1"))
+    values = scalars(metric)
+    assert set(values) == {"loss", "exact_match", "answer_f1", "no_answer_threshold"}
+    assert all(math.isnan(values[name]) for name in ("loss", "exact_match", "answer_f1"))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_survives_low_precision_modules_and_reset(dtype: torch.dtype) -> None:
+def test_low_precision_modules_and_reset_keep_float32_sums(dtype: torch.dtype) -> None:
     questions = random_questions(100, 15)
     values = expected(questions, 0.5)
-    metric = fed(questions[:50], 10, 0.5)
+    metric = build(questions[:50], 10, 0.5)
     nn.ModuleDict({"metric": metric}).to(dtype)
     add(metric, questions[50:], 10)
-    assert numbers(metric) == pytest.approx(values, rel=1e-6)
+    assert scalars(metric) == pytest.approx(values, rel=1e-6)
     metric.reset()
     add(metric, questions, 10)
-    assert numbers(metric) == pytest.approx(values, rel=1e-6)
+    assert scalars(metric) == pytest.approx(values, rel=1e-6)

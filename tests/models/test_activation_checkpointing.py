@@ -1,4 +1,4 @@
-"""Computing anew in the backward pass what was not kept: the same numbers in less memory."""
+"""Activation checkpointing: the same results in less memory."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.distributed.fsdp import fully_shard
 
 from gpt_lightning.models import GPT
-from tests.models.test_gpt import BLOCK_SIZE, GEMMA3, LLAMA, random_ids, randomise, shape_of
+from tests.models.test_gpt import BLOCK_SIZE, GEMMA3, LLAMA, random_ids, randomize, shape_of
 
 ROWS = 3
 MASK = torch.arange(BLOCK_SIZE) < torch.tensor([[BLOCK_SIZE], [5], [1]])
@@ -23,16 +23,16 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {
 }
 
 
-def model(on: bool, **shape: Any) -> GPT:
-    """With dropout everywhere, training."""
+def model(is_checkpointed: bool, **shape: Any) -> GPT:
+    """Return a random backbone in training mode, with dropout."""
     gpt = GPT(shape_of(**({"n_layer": 3, "dropout": 0.3, "attention_dropout": 0.2} | shape)))
-    randomise(gpt)
-    gpt.checkpoint_activations(on)
+    randomize(gpt)
+    gpt.checkpoint_activations(is_checkpointed)
     return gpt
 
 
 def run(gpt: GPT, **inputs: Tensor) -> tuple[Tensor, list[Tensor | None], int]:
-    """A loss, all gradients, and the bytes that waited for the backward pass."""
+    """Return a loss, all gradients, and the bytes kept for the backward pass."""
     kept = 0
 
     def keep(tensor: Tensor) -> Tensor:
@@ -43,43 +43,43 @@ def run(gpt: GPT, **inputs: Tensor) -> tuple[Tensor, list[Tensor | None], int]:
     torch.manual_seed(1)
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = gpt(random_ids(ROWS, BLOCK_SIZE), **inputs).square().sum()
-    torch.rand(7)  # the backward pass must not depend on where the random numbers stand
+    torch.rand(7)  # the backward pass must not depend on the state of the random number generator
     loss.backward()
     return loss.detach(), [parameter.grad for parameter in gpt.parameters()], kept
 
 
 @pytest.mark.parametrize(("shape", "inputs"), CASES.values(), ids=CASES)
-def test_losses_and_gradients_are_the_same_bit_for_bit(shape: dict[str, Any], inputs: dict[str, Tensor]) -> None:
+def test_losses_and_gradients_match_bit_for_bit(shape: dict[str, Any], inputs: dict[str, Tensor]) -> None:
     (loss, gradients, kept), (expected_loss, expected, all_kept) = (
-        run(model(on, **shape), **inputs) for on in (True, False)
+        run(model(is_checkpointed, **shape), **inputs) for is_checkpointed in (True, False)
     )
     assert torch.equal(loss, expected_loss)
     assert len(gradients) == len(expected) > 20
-    for mine, theirs in zip(gradients, expected, strict=True):
-        assert mine is not None
-        assert theirs is not None
-        assert torch.equal(mine, theirs)
-    inputs_of_blocks = 3 * ROWS * BLOCK_SIZE * 32 * 4  # which wait where the hooks do not see them
+    for found, wanted in zip(gradients, expected, strict=True):
+        assert found is not None
+        assert wanted is not None
+        assert torch.equal(found, wanted)
+    inputs_of_blocks = 3 * ROWS * BLOCK_SIZE * 32 * 4  # kept without calling the hooks
     assert kept + inputs_of_blocks < all_kept / 5
 
 
-def test_what_is_frozen_may_be_below() -> None:
-    """As with fine-tuning and adapters: nothing that goes into the lowest blocks asks for a gradient."""
+def test_lower_blocks_may_be_frozen() -> None:
+    """The input of the lowest blocks needs no gradient in fine-tuning and with adapters."""
     results = []
-    for on in (True, False):
-        gpt = model(on)
+    for is_checkpointed in (True, False):
+        gpt = model(is_checkpointed)
         for parameter in [*gpt.token_embedding.parameters(), *gpt.blocks[0].parameters()]:
             parameter.requires_grad_(False)
         assert gpt.position_embedding is not None
         gpt.position_embedding.requires_grad_(False)
         results.append(run(gpt))
     (_, gradients, _), (_, expected, _) = results
-    assert [mine is None for mine in gradients] == [theirs is None for theirs in expected]
-    assert sum(mine is None for mine in gradients) == 14
+    assert [gradient is None for gradient in gradients] == [gradient is None for gradient in expected]
+    assert sum(gradient is None for gradient in gradients) == 14
     assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True) if a is not None and b is not None)
 
 
-def test_with_sharded_blocks(one_process: Any) -> None:
+def test_fsdp_gives_the_same_gradients(one_process: Any) -> None:
     _, expected, _ = run(model(False))
     gpt = model(True)
     for block in gpt.blocks:
@@ -87,11 +87,11 @@ def test_with_sharded_blocks(one_process: Any) -> None:
     fully_shard(gpt, mesh=one_process)
     _, gradients, kept = run(gpt)
     assert kept > 0
-    for mine, theirs in zip(gradients, expected, strict=True):
-        assert torch.equal(mine.full_tensor(), theirs)  # type: ignore[union-attr, arg-type]
+    for found, wanted in zip(gradients, expected, strict=True):
+        assert torch.equal(found.full_tensor(), wanted)  # type: ignore[union-attr, arg-type]
 
 
-def test_nothing_is_kept_where_nothing_will_be_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpt_lightning.models.layers.checkpoint", lambda *_, **__: pytest.fail("computes anew"))
+def test_without_gradients_nothing_is_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpt_lightning.models.layers.checkpoint", lambda *_, **__: pytest.fail("recomputes"))
     with torch.no_grad():
         model(True)(random_ids(1, 3))

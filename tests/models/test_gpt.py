@@ -1,4 +1,4 @@
-"""The backbone's properties, and its parts against their formulas in float64."""
+"""Properties of the backbone, and its parts compared with their formulas in float64."""
 
 import math
 from pathlib import Path
@@ -49,17 +49,17 @@ def shape_of(**shape: Any) -> GPTConfig:
     )
 
 
-def randomise(module: nn.Module) -> None:
-    """Weights so large, and gains and biases so far from their start, that nothing can hide."""
+def randomize(module: nn.Module) -> None:
+    """Draw large random weights, gains and biases, so that each parameter affects the output."""
     torch.manual_seed(0)
     for name, parameter in module.named_parameters():
         nn.init.normal_(parameter, mean=1.0 if parameter.ndim == 1 and name.endswith("weight") else 0.0, std=0.3)
 
 
 def model(**shape: Any) -> GPT:
-    """A random backbone in float64 and ``eval`` mode."""
+    """Return a random backbone in float64 and ``eval`` mode."""
     gpt = GPT(shape_of(**shape)).double().eval()
-    randomise(gpt)
+    randomize(gpt)
     return gpt
 
 
@@ -71,37 +71,37 @@ def random_x(*size: int) -> Tensor:
     return torch.randn(size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def moved(before: Tensor, after: Tensor) -> list[bool]:
-    """(T,) whether the hidden states (1, T, C) of each position differ."""
+def changed(before: Tensor, after: Tensor) -> list[bool]:
+    """Return for each of T positions whether its hidden states, (1, T, C), differ."""
     return ((before - after).abs().amax(-1) > 1e-9)[0].tolist()
 
 
-# --- who sees whom
+# --- masks
 
 
 @ALL
-def test_the_future_never_moves_the_past(shape: dict[str, Any]) -> None:
+def test_later_tokens_do_not_change_earlier_ones(shape: dict[str, Any]) -> None:
     gpt, ids = model(**shape), random_ids(1, BLOCK_SIZE)
     before = gpt(ids)
     for t in range(BLOCK_SIZE):
         other = ids.clone()
         other[0, t] = (ids[0, t] + 1) % VOCAB_SIZE
-        assert moved(before, gpt(other)) == [position >= t for position in range(BLOCK_SIZE)]
+        assert changed(before, gpt(other)) == [position >= t for position in range(BLOCK_SIZE)]
 
 
 @ALL
-def test_bidirectional_attention_sees_both_ways(shape: dict[str, Any]) -> None:
+def test_bidirectional_attention_covers_all_tokens(shape: dict[str, Any]) -> None:
     gpt, ids = model(**shape, attention="bidirectional"), random_ids(1, BLOCK_SIZE)
     before = gpt(ids)
     for t in range(BLOCK_SIZE):
         other = ids.clone()
         other[0, t] = (ids[0, t] + 1) % VOCAB_SIZE
-        assert all(moved(before, gpt(other)))
+        assert all(changed(before, gpt(other)))
 
 
 @ALL
 @BOTH
-def test_padding_never_moves_a_real_token(shape: dict[str, Any], attention: str) -> None:
+def test_padding_does_not_change_tokens(shape: dict[str, Any], attention: str) -> None:
     gpt, ids = model(**shape, attention=attention), random_ids(3, 9)
     lengths = [9, 1, 5]
     mask = (torch.arange(9) < torch.tensor(lengths)[:, None]).long()
@@ -115,9 +115,9 @@ def test_padding_never_moves_a_real_token(shape: dict[str, Any], attention: str)
 
 @ALL
 @BOTH
-def test_packed_documents_come_out_as_they_would_alone(shape: dict[str, Any], attention: str) -> None:
+def test_packed_documents_match_separate_ones(shape: dict[str, Any], attention: str) -> None:
     gpt, ids = model(**shape, attention=attention), random_ids(2, BLOCK_SIZE)
-    # The numbers need not start at 0 nor follow each other; they may come again in another row.
+    # Ids need not start at 0 or be consecutive, and may occur in several rows.
     lengths = [[(7, 5), (8, 1), (20, 6)], [(0, 2), (7, 10)]]
     documents = torch.tensor([[number for number, length in row for _ in range(length)] for row in lengths])
     hidden = gpt(ids, document_ids=documents)
@@ -130,7 +130,7 @@ def test_packed_documents_come_out_as_they_would_alone(shape: dict[str, Any], at
 
 
 @BOTH
-def test_packed_documents_with_padding(attention: str) -> None:
+def test_packed_documents_match_separate_ones_with_padding(attention: str) -> None:
     gpt, ids = model(**LLAMA, attention=attention), random_ids(1, 8)
     documents = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1]])
     mask = torch.tensor([[1, 1, 1, 1, 1, 1, 0, 0]])
@@ -139,31 +139,31 @@ def test_packed_documents_with_padding(attention: str) -> None:
 
 
 @ALL
-def test_one_document_a_row_is_no_document_at_all(shape: dict[str, Any]) -> None:
+def test_one_document_per_row_matches_no_documents(shape: dict[str, Any]) -> None:
     gpt, ids = model(**shape), random_ids(2, BLOCK_SIZE)
     documents = torch.tensor([[3], [0]]).expand(2, BLOCK_SIZE)
     torch.testing.assert_close(gpt(ids, document_ids=documents), gpt(ids), rtol=1e-10, atol=1e-10)
 
 
-def test_too_long_a_sequence_is_refused_with_both_numbers() -> None:
+def test_too_long_sequence_is_refused() -> None:
     gpt = model()
     assert gpt(random_ids(1, BLOCK_SIZE)).shape == (1, BLOCK_SIZE, 32)
     with pytest.raises(
-        InputError, match=r"sequence of 13 tokens is longer than block_size=12; raise --model\.backbone"
+        InputError, match=r"sequence of 13 tokens is longer than block_size=12\. Raise --model\.backbone"
     ):
         gpt(random_ids(1, BLOCK_SIZE + 1))
 
 
-def test_a_backbone_needs_its_vocabulary() -> None:
-    with pytest.raises(InputError, match=r"backbone\.vocab_size is not known"):
+def test_missing_vocab_size_is_refused() -> None:
+    with pytest.raises(InputError, match=r"backbone\.vocab_size is missing"):
         GPT(GPTConfig(n_layer=1, n_head=1, n_embd=2))
 
 
-# --- the parts, against formulas
+# --- parts, compared with formulas
 
 
 def dense_attention(attention: Attention, x_BTC: Tensor, config: GPTConfig) -> Tensor:
-    """Attention as the papers write it, head by head, with complex numbers for rotary positions."""
+    """Compute attention head by head, with complex numbers for rotary positions."""
     num_tokens, width = x_BTC.size(1), config.head_width
     qkv = x_BTC @ attention.qkv.weight.mT
     if attention.qkv.bias is not None:
@@ -199,12 +199,14 @@ def dense_attention(attention: Attention, x_BTC: Tensor, config: GPTConfig) -> T
 @pytest.mark.parametrize("position", ["learned", "rotary"])
 @pytest.mark.parametrize("n_kv_head", [None, 2, 1])
 @pytest.mark.parametrize("qk_norm", [False, True])
-def test_attention_is_the_dense_softmax(attention: str, position: str, n_kv_head: int | None, qk_norm: bool) -> None:
+def test_attention_matches_the_dense_softmax(
+    attention: str, position: str, n_kv_head: int | None, qk_norm: bool
+) -> None:
     config = shape_of(
         attention=attention, position=position, n_kv_head=n_kv_head, qk_norm=qk_norm, bias=not qk_norm, norm_eps=0.1
     )
     module = Attention(config, layer=0).double().eval()
-    randomise(module)
+    randomize(module)
     x_BTC = random_x(2, 7, 32)
     rotary = rotary_angles(torch.arange(7).unsqueeze(-1), config) if position == "rotary" else None  # (T, 1, D)
     actual = module(x_BTC, AttentionInputs(attention == "causal", None, rotary, None))
@@ -213,7 +215,7 @@ def test_attention_is_the_dense_softmax(attention: str, position: str, n_kv_head
 
 
 @ALL
-def test_grouped_heads_are_full_heads_repeated(shape: dict[str, Any]) -> None:
+def test_grouped_heads_match_repeated_heads(shape: dict[str, Any]) -> None:
     grouped = model(**(shape | {"n_kv_head": 2}))
     full = model(**(shape | {"n_kv_head": None}))
     weights = grouped.state_dict()
@@ -238,12 +240,12 @@ def gelu(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_mlps_are_their_formulas(bias: bool) -> None:
+def test_mlps_match_their_formulas(bias: bool) -> None:
     x = random_x(2, 3, 32)
     for kind in ("gelu", "relu2", "swiglu", "geglu"):
         config = shape_of(mlp=kind, bias=bias)
         mlp = Block(config, 0).mlp.double()
-        randomise(mlp)
+        randomize(mlp)
         h = linear(x, mlp.up)
         if isinstance(mlp, GatedMLP):
             gate = linear(x, mlp.gate)
@@ -267,35 +269,35 @@ def test_mlps_are_their_formulas(bias: bool) -> None:
         ("gelu", 40, 40),
     ],
 )
-def test_the_width_inside_the_mlp(mlp: str, n_inner: int | None, expected: int) -> None:
+def test_default_mlp_width(mlp: str, n_inner: int | None, expected: int) -> None:
     block = Block(shape_of(mlp=mlp, n_inner=n_inner), 0)
     assert {module.out_features for module in block.mlp.children() if module is not block.mlp.proj} == {expected}
 
 
-def test_norms_are_their_formulas() -> None:
+def test_norms_match_their_formulas() -> None:
     x = 3.0 + 2.0 * random_x(2, 3, 32)
     for eps in (1e-5, 0.5):
         layer_norm = make_norm(shape_of(norm="layernorm", norm_eps=eps)).double()
         rms_norm = make_norm(shape_of(norm="rmsnorm", norm_eps=eps)).double()
-        randomise(layer_norm)
-        randomise(rms_norm)
+        randomize(layer_norm)
+        randomize(rms_norm)
         assert isinstance(layer_norm, nn.LayerNorm)
         assert isinstance(rms_norm, nn.RMSNorm)
-        centred = x - x.mean(-1, keepdim=True)
-        expected = centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt()
+        centered = x - x.mean(-1, keepdim=True)
+        expected = centered / (centered.square().mean(-1, keepdim=True) + eps).sqrt()
         torch.testing.assert_close(layer_norm(x), expected * layer_norm.weight + layer_norm.bias)
         torch.testing.assert_close(rms_norm(x), x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * rms_norm.weight)
-        centred_norm = make_norm(shape_of(norm="rmsnorm_zero_centered", norm_eps=eps)).double()
-        assert not centred_norm.weight.any()  # type: ignore[operator]
+        centered_norm = make_norm(shape_of(norm="rmsnorm_zero_centered", norm_eps=eps)).double()
+        assert not centered_norm.weight.any()  # type: ignore[operator]
         with torch.no_grad():
-            centred_norm.weight.copy_(rms_norm.weight - 1.0)  # type: ignore[operator]
-        torch.testing.assert_close(centred_norm(x), rms_norm(x))
+            centered_norm.weight.copy_(rms_norm.weight - 1.0)  # type: ignore[operator]
+        torch.testing.assert_close(centered_norm(x), rms_norm(x))
 
 
-def test_a_zero_centered_norm_is_float32_inside() -> None:
+def test_zero_centered_norm_computes_in_float32() -> None:
     norm = make_norm(shape_of(norm="rmsnorm_zero_centered"))
     assert isinstance(norm, ZeroCenteredRMSNorm)
-    randomise(norm)
+    randomize(norm)
     norm.bfloat16()
     x = random_x(2, 3, 32).bfloat16()
     exact = x.double() / (x.double().square().mean(-1, keepdim=True) + 1e-5).sqrt() * (1.0 + norm.weight.double())
@@ -303,9 +305,9 @@ def test_a_zero_centered_norm_is_float32_inside() -> None:
 
 
 @pytest.mark.parametrize("placement", ["before", "after", "both"])
-def test_norms_stand_where_they_should(placement: str) -> None:
+def test_norm_placement_matches_the_formula(placement: str) -> None:
     block = Block(shape_of(norm_placement=placement), 0).double()
-    randomise(block)
+    randomize(block)
     inputs, x = AttentionInputs(True, None, None, None), random_x(2, 3, 32)
     pre_1, post_1, pre_2, post_2 = block.norm_1, block.post_norm_1, block.norm_2, block.post_norm_2
     assert [isinstance(norm, nn.Identity) for norm in (pre_1, post_1)] == [placement == "after", placement == "before"]
@@ -313,10 +315,10 @@ def test_norms_stand_where_they_should(placement: str) -> None:
     torch.testing.assert_close(block(x, inputs), y + post_2(block.mlp(pre_2(y))), rtol=1e-12, atol=1e-12)
 
 
-def test_a_norm_of_the_projection_is_one_of_all_heads() -> None:
+def test_qk_norm_of_the_projection_covers_all_heads() -> None:
     config = shape_of(qk_norm="projection", n_kv_head=2, norm_eps=0.1, bias=False)
     module, plain = Attention(config, 0).double(), Attention(shape_of(n_kv_head=2, bias=False), 0).double()
-    randomise(module)
+    randomize(module)
     heads, inputs = random_x(2, 5, 8, 8), AttentionInputs(True, None, None, None)
     assert module.q_norm is not None
     assert module.k_norm is not None
@@ -330,7 +332,7 @@ def test_a_norm_of_the_projection_is_one_of_all_heads() -> None:
     torch.testing.assert_close(module.attend(heads, inputs), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_a_scalar_of_the_queries_takes_the_place_of_the_width() -> None:
+def test_query_pre_attn_scalar_replaces_the_head_width() -> None:
     x, inputs = random_x(2, 5, 8, 8), AttentionInputs(True, None, None, None)
     heads = [Attention(shape_of(n_kv_head=2, query_pre_attn_scalar=each), 0) for each in (None, 8, 32)]
     plain, same, half = (each.double().attend(x, inputs) for each in heads)
@@ -349,7 +351,7 @@ def test_embeddings_are_scaled_before_positions_are_added() -> None:
     torch.testing.assert_close(seen[0], expected, rtol=1e-12, atol=1e-12)
 
 
-def test_local_layers_have_their_own_rotary_base_and_no_stretch() -> None:
+def test_local_layers_have_their_own_rotary_base_and_no_scaling() -> None:
     stretch = {"rope_factor": 4.0, "rope_original_block_size": 8}
     gpt = model(**LLAMA, **stretch, n_layer=3, rope_theta=100.0, rope_global_interval=2, rope_local_theta=7.0)
     assert [block.attention.is_local for block in gpt.blocks] == [True, False, True]  # type: ignore[union-attr]
@@ -361,7 +363,7 @@ def test_local_layers_have_their_own_rotary_base_and_no_stretch() -> None:
     seen += [inputs.rotary[0].squeeze(1), inputs.local_rotary[0].squeeze(1)]
     assert seen[0].equal(rotary_angles(positions, shape_of(**LLAMA, **stretch, rope_theta=100.0))[0])
     assert seen[1].equal(rotary_angles(positions, shape_of(**LLAMA, rope_theta=7.0))[0])
-    # With one base for all, local layers are like the others.
+    # With equal bases, local and global layers are the same.
     same = model(**LLAMA, rope_theta=7.0, rope_global_interval=2, rope_local_theta=7.0)
     assert same(random_ids(1, 8)).equal(model(**LLAMA, rope_theta=7.0)(random_ids(1, 8)))
 
@@ -369,7 +371,7 @@ def test_local_layers_have_their_own_rotary_base_and_no_stretch() -> None:
 # --- weights
 
 
-def test_initial_weights() -> None:
+def test_initial_weights_have_the_prescribed_scale() -> None:
     torch.manual_seed(0)
     gpt = GPT(shape_of(n_layer=8, n_embd=128, vocab_size=200, block_size=100))
     for name, parameter in gpt.named_parameters():
@@ -385,7 +387,7 @@ def test_initial_weights() -> None:
 
 
 @pytest.mark.parametrize("shape", [{}, {"mlp": "swiglu", "n_kv_head": 1}])
-def test_blocks_that_do_nothing_at_first(shape: dict[str, Any]) -> None:
+def test_zero_init_proj_makes_blocks_the_identity(shape: dict[str, Any]) -> None:
     torch.manual_seed(0)
     plain = GPT(shape_of(**shape))
     torch.manual_seed(0)
@@ -401,7 +403,7 @@ def test_blocks_that_do_nothing_at_first(shape: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("shape", [{}, LLAMA, {"norm": "rmsnorm"}, {"mlp": "swiglu", "qk_norm": True}])
-def test_bias_is_everywhere_or_nowhere(shape: dict[str, Any]) -> None:
+def test_bias_is_in_all_layers_or_none(shape: dict[str, Any]) -> None:
     def without_bias(gpt: GPT) -> list[type[nn.Module]]:
         layers = [m for m in gpt.modules() if isinstance(m, nn.Linear | nn.LayerNorm)]
         return [type(layer) for layer in layers if layer.bias is None]
@@ -414,13 +416,13 @@ def test_bias_is_everywhere_or_nowhere(shape: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("bias", "layers"), [("qkv", {"qkv"}), ("attention", {"qkv", "proj"})])
 @pytest.mark.parametrize("shape", [{}, LLAMA])
-def test_bias_in_attention_only(shape: dict[str, Any], bias: str, layers: set[str]) -> None:
+def test_bias_is_in_attention_only(shape: dict[str, Any], bias: str, layers: set[str]) -> None:
     gpt = GPT(shape_of(**(shape | {"bias": bias})))
     found = {name.split(".", 2)[2] for name, _ in gpt.named_parameters() if name.endswith("bias")}
     assert found == {f"attention.{layer}.bias" for layer in layers}
 
 
-# V C + L (3 C^2 + C^2 + MLP + norms) + the last norm, and T C for learned positions.
+# V C + L (3 C^2 + C^2 + MLP + norms) + the final norm, and T C for learned positions.
 PRESET_PARAMETERS = {
     "gpt2_124m": 124_439_808,
     "gpt2_small": 50257 * 384 + 512 * 384 + 6 * (12 * 384**2 + 13 * 384) + 2 * 384,
@@ -430,7 +432,7 @@ PRESET_PARAMETERS = {
     "llama_nano": 50257 * 128 + 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128) + 128,
     "llama_nano_encoder": 50257 * 128 + 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128) + 128,
     "llama_nano_decoder": 50257 * 128 + 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128) + 128,
-    # Llama's, and in each layer a weight for each channel of a head, for queries and for keys.
+    # As Llama, with norms of D channels for queries and for keys in each layer.
     "qwen3_124m": 50257 * 768 + 12 * (4 * 768**2 + 3 * 768 * 2048 + 2 * 768 + 2 * 64) + 768,
     "qwen3_small": 50257 * 384 + 6 * (4 * 384**2 + 3 * 384 * 1024 + 2 * 384 + 2 * 64) + 384,
     "qwen3_nano": 50257 * 128 + 4 * (4 * 128**2 + 3 * 128 * 384 + 2 * 128 + 2 * 32) + 128,
@@ -439,7 +441,7 @@ PRESET_PARAMETERS = {
 }
 
 
-def test_presets_have_the_parameters_that_they_should() -> None:
+def test_presets_have_the_expected_number_of_parameters() -> None:
     counts = {}
     for path in PRESETS.glob("*.yaml"):
         with torch.device("meta"):
@@ -447,14 +449,17 @@ def test_presets_have_the_parameters_that_they_should() -> None:
     assert counts == PRESET_PARAMETERS
 
 
-# --- settings that cannot work
+# --- invalid settings
 
 
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ({"n_embd": 100, "n_head": 12}, r"n_embd=100 is not divisible by backbone\.n_head=12; .* that fits is 96"),
-        ({"n_embd": 5, "n_head": 12}, r"n_embd=5 is not divisible by backbone\.n_head=12; .* that fits is 12"),
+        (
+            {"n_embd": 100, "n_head": 12},
+            r"n_embd=100 is not divisible by backbone\.n_head=12\. .* multiple is 96",
+        ),
+        ({"n_embd": 5, "n_head": 12}, r"n_embd=5 is not divisible by backbone\.n_head=12\. .* multiple is 12"),
         ({"n_head": 4, "n_kv_head": 3}, r"n_head=4 is not divisible by backbone\.n_kv_head=3"),
         ({"n_head": 4, "n_kv_head": 8}, r"n_head=4 is not divisible by backbone\.n_kv_head=8"),
         ({"n_embd": 12, "n_head": 4, "position": "rotary"}, r"n_embd / n_head = 3 is odd"),
@@ -469,33 +474,33 @@ def test_presets_have_the_parameters_that_they_should() -> None:
         ({"n_embd": 0}, r"backbone\.n_embd=0 must be at least 1"),
         ({"n_inner": 0}, r"backbone\.n_inner=0 must be at least 1"),
         ({"head_dim": 0}, r"backbone\.head_dim=0 must be at least 1"),
-        ({"head_dim": 5, "position": "rotary"}, r"head_dim = 5 is odd; change backbone\.head_dim"),
+        ({"head_dim": 5, "position": "rotary"}, r"head_dim = 5 is odd\. Change backbone\.head_dim"),
         ({"nope_interval": 0}, r"backbone\.nope_interval=0 must be at least 1"),
         ({"query_pre_attn_scalar": 0}, r"backbone\.query_pre_attn_scalar=0 must be at least 1"),
         ({"rope_global_interval": 0}, r"backbone\.rope_global_interval=0 must be at least 1"),
         (LLAMA | {"rope_theta": 0.0}, r"backbone\.rope_theta=0\.0 must be positive"),
         (LLAMA | {"rope_local_theta": -1.0}, r"backbone\.rope_local_theta=-1\.0 must be positive"),
         (LLAMA | {"rope_factor": 8.0}, r"rope_factor=8\.0 needs backbone\.rope_original_block_size"),
-        (LLAMA | {"rope_factor": -1.0, "rope_original_block_size": 8}, r"rope_factor=-1\.0 must be more than 0"),
+        (LLAMA | {"rope_factor": -1.0, "rope_original_block_size": 8}, r"rope_factor=-1\.0 and .* must be positive"),
         (
             LLAMA | {"rope_factor": 2.0, "rope_original_block_size": 8, "rope_low_freq_factor": 4.0},
-            r"rope_low_freq_factor=4\.0 too, and backbone\.rope_high_freq_factor=4\.0 more than that",
+            r"rope_low_freq_factor=4\.0 must .*, and backbone\.rope_high_freq_factor=4\.0 must be greater",
         ),
     ],
 )
-def test_a_shape_that_cannot_work_is_refused(shape: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(shape: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         shape_of(**shape)
 
 
-def test_the_width_that_is_proposed_is_the_nearest() -> None:
+def test_error_proposes_the_nearest_width() -> None:
     for n_embd in range(1, 100):
         try:
             shape_of(n_embd=n_embd, n_head=7)
         except InputError as error:
-            proposed = int(str(error).rsplit(" ", 1)[1])
-            shape_of(n_embd=proposed, n_head=7)
-            assert abs(proposed - n_embd) == min(abs(width - n_embd) for width in range(7, 120, 7))
+            nearest = int(str(error).rsplit(" ", 1)[1])
+            shape_of(n_embd=nearest, n_head=7)
+            assert abs(nearest - n_embd) == min(abs(width - n_embd) for width in range(7, 120, 7))
         else:
             assert n_embd % 7 == 0
 
@@ -503,7 +508,7 @@ def test_the_width_that_is_proposed_is_the_nearest() -> None:
 # --- dropout
 
 
-def test_dropout_is_for_training_only() -> None:
+def test_dropout_is_off_in_eval_mode() -> None:
     plain, dropping = model(), model(dropout=0.5)
     ids = random_ids(2, BLOCK_SIZE)
     assert dropping(ids).equal(plain(ids))
@@ -513,15 +518,15 @@ def test_dropout_is_for_training_only() -> None:
 
 
 @pytest.mark.parametrize("where", ["", "blocks.0", "blocks.0.attention"], ids=["embeddings", "branches", "weights"])
-def test_dropout_is_in_each_of_its_places(where: str) -> None:
+def test_dropout_applies_to_embeddings_branches_and_weights(where: str) -> None:
     shape = {"attention_dropout": 0.5} if "attention" in where else {"dropout": 0.5}
     gpt, ids = model(**shape), random_ids(2, BLOCK_SIZE)
-    gpt.get_submodule(where).training = True  # and nothing below it
+    gpt.get_submodule(where).training = True  # its submodules stay in eval mode
     assert not gpt(ids).allclose(gpt(ids))
     assert gpt.eval()(ids).equal(gpt(ids))
 
 
-def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+def test_dropout_has_its_probability_and_keeps_the_scale() -> None:
     gpt = model(dropout=0.25, n_embd=256, block_size=64)
     ids, seen = random_ids(8, 64), []
     gpt.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -532,7 +537,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     torch.testing.assert_close(seen[1][~dropped], seen[0][~dropped] / 0.75)
 
 
-# --- operations
+# --- floating-point operations
 
 
 @pytest.mark.parametrize(
@@ -540,9 +545,9 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     [{"bias": False}, LLAMA, LLAMA | {"n_kv_head": 2}, LLAMA | {"head_dim": 12}],
     ids=["gpt2", "llama", "grouped", "wide_heads"],
 )
-def test_flops_are_what_is_counted(shape: dict[str, Any]) -> None:
+def test_flops_match_torchs_counter(shape: dict[str, Any]) -> None:
     gpt = model(**shape).train()
-    # The counter knows matrix products; so attention is made of them, over the whole square as is the convention.
+    # The counter counts matrix products, so attention uses the math backend, which computes all scores.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         gpt(random_ids(3, BLOCK_SIZE)).sum().backward()
     assert counter.get_total_flops() == gpt.flops_per_token() * 3 * BLOCK_SIZE

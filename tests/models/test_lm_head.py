@@ -1,4 +1,4 @@
-"""The loss without all logits in memory, against the same with them in float64."""
+"""Chunked cross-entropy of the output layer, compared with the dense loss in float64."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,27 +23,27 @@ CAPS = pytest.mark.parametrize("cap", [None, 2.0], ids=["plain", "capped"])
 
 
 class Chunks(NamedTuple):
-    """How many tokens a chunk has, and whether ignored ones are among them."""
+    """Number of tokens in a chunk, and whether ignored tokens are left out."""
 
     rows: int
-    selects: bool
+    drops_ignored: bool
 
 
 @pytest.fixture(
     autouse=True,
     params=[Chunks(4, True), Chunks(1000, True), Chunks(4, False)],
-    ids=["chunks", "one_chunk", "with_ignored_ones"],
+    ids=["chunks", "one_chunk", "with_ignored_tokens"],
 )
 def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Chunks:
-    """Few tokens a chunk, of which the last has fewer, or all of them in one; on a processor and as on a GPU."""
+    """Set small chunks or a single one, as on a CPU or as on a GPU."""
     found: Chunks = request.param
-    monkeypatch.setattr(lm_head, "_rows_at_once", lambda _: found.rows)
-    monkeypatch.setattr(lm_head, "_selects", lambda _: found.selects)
+    monkeypatch.setattr(lm_head, "_chunk_size", lambda _: found.rows)
+    monkeypatch.setattr(lm_head, "_drops_ignored", lambda _: found.drops_ignored)
     return found
 
 
 class Case(NamedTuple):
-    """Float64 leaves whose values float32 has too, and labels of which some are ignored."""
+    """Float64 leaves with values that float32 can represent, and labels, some of them ignored."""
 
     hidden: Tensor
     weight: Tensor
@@ -59,7 +59,7 @@ def case(labeled: float = 0.6) -> Case:
 
 
 def dense(hidden: Tensor, weight: Tensor, labels: Tensor, cap: float | None, reduction: str = "sum") -> Tensor:
-    """With all logits in memory."""
+    """Compute the loss with all logits in memory."""
     logits = hidden @ weight.mT
     if cap is not None:
         logits = torch.tanh(logits / cap) * cap
@@ -67,14 +67,14 @@ def dense(hidden: Tensor, weight: Tensor, labels: Tensor, cap: float | None, red
 
 
 def gradients(loss: Tensor, *leaves: Tensor) -> list[Tensor]:
-    """Of a multiple of the loss, as a trainer scales it."""
+    """Return the gradients of a multiple of the loss, like the scaled loss of a trainer."""
     return list(torch.autograd.grad(3.0 * loss, leaves))
 
 
 @CAPS
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-6)])
 @pytest.mark.parametrize("labeled", [1.0, 0.6, 0.15])
-def test_it_is_the_dense_loss(cap: float | None, dtype: torch.dtype, tolerance: float, labeled: float) -> None:
+def test_loss_matches_the_dense_loss(cap: float | None, dtype: torch.dtype, tolerance: float, labeled: float) -> None:
     exact = case(labeled)
     assert (exact.labels != IGNORE_INDEX).any()
     expected = dense(*exact, cap)
@@ -83,13 +83,13 @@ def test_it_is_the_dense_loss(cap: float | None, dtype: torch.dtype, tolerance: 
     assert actual.dtype == dtype
     assert distance(actual, expected) < tolerance
     found = gradients(actual, hidden, weight)
-    for mine, theirs in zip(found, gradients(expected, exact.hidden, exact.weight), strict=True):
-        assert mine.dtype == dtype
-        assert distance(mine, theirs) < tolerance
+    for gradient, wanted in zip(found, gradients(expected, exact.hidden, exact.weight), strict=True):
+        assert gradient.dtype == dtype
+        assert distance(gradient, wanted) < tolerance
 
 
 @CAPS
-def test_losses_of_single_tokens(cap: float | None, chunks: Chunks) -> None:
+def test_reduction_none_gives_the_loss_of_each_token(cap: float | None, chunks: Chunks) -> None:
     hidden, weight, labels = case()
     expected = dense(hidden, weight, labels, cap, "none").view(B, T)
     actual = linear_cross_entropy(hidden, weight, labels, cap, reduction="none")
@@ -97,11 +97,11 @@ def test_losses_of_single_tokens(cap: float | None, chunks: Chunks) -> None:
     assert not actual.requires_grad
     with torch.no_grad(), Watch() as watch:
         assert linear_cross_entropy(hidden, weight, labels, cap).item() == pytest.approx(expected.sum().item(), 1e-13)
-    tokens = int((labels != IGNORE_INDEX).sum()) if chunks.selects else B * T
-    assert watch.products == 2 * tokens * C * V, "gradients that nobody asked for"
+    tokens = int((labels != IGNORE_INDEX).sum()) if chunks.drops_ignored else B * T
+    assert watch.products == 2 * tokens * C * V, "computes unneeded gradients"
 
 
-def test_without_any_label_it_is_nothing() -> None:
+def test_loss_without_labels_is_zero() -> None:
     hidden, weight, labels = case()
     loss = linear_cross_entropy(hidden, weight, torch.full_like(labels, IGNORE_INDEX))
     assert loss.item() == 0.0
@@ -109,7 +109,7 @@ def test_without_any_label_it_is_nothing() -> None:
     assert linear_cross_entropy(hidden, weight, torch.full_like(labels, IGNORE_INDEX), reduction="none").sum() == 0.0
 
 
-def test_tokens_without_a_label_do_not_pass_through_the_layer(chunks: Chunks) -> None:
+def test_ignored_tokens_do_not_affect_gradients(chunks: Chunks) -> None:
     hidden, weight, labels = case()
     expected = gradients(linear_cross_entropy(hidden, weight, labels), hidden, weight)
     ignored = (labels == IGNORE_INDEX).unsqueeze(-1)
@@ -117,11 +117,11 @@ def test_tokens_without_a_label_do_not_pass_through_the_layer(chunks: Chunks) ->
     with Watch() as watch:
         actual = gradients(linear_cross_entropy(broken, weight, labels), broken, weight)
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
-    assert watch.products == 3 * 2 * (int((~ignored).sum()) if chunks.selects else B * T) * C * V
+    assert watch.products == 3 * 2 * (int((~ignored).sum()) if chunks.drops_ignored else B * T) * C * V
 
 
 @pytest.mark.parametrize("frozen", ["hidden", "weight", "both"])
-def test_what_is_frozen_gets_no_gradient_and_costs_no_product(frozen: str) -> None:
+def test_frozen_inputs_cost_no_matrix_product(frozen: str) -> None:
     hidden, weight, labels = case(1.0)
     expected = dict(
         zip(("hidden", "weight"), gradients(dense(hidden, weight, labels, None), hidden, weight), strict=True)
@@ -138,7 +138,7 @@ def test_what_is_frozen_gets_no_gradient_and_costs_no_product(frozen: str) -> No
     assert watch.products == (1 + len(learning)) * 2 * B * T * C * V
 
 
-def test_a_weight_that_embeds_too_gets_both_gradients() -> None:
+def test_tied_weight_gets_both_gradients() -> None:
     _, weight, labels = case()
     ids = torch.randint(V, (B, T), generator=torch.Generator().manual_seed(1))
     (expected,) = gradients(dense(F.embedding(ids, weight).tanh(), weight, labels, None), weight)
@@ -146,27 +146,27 @@ def test_a_weight_that_embeds_too_gets_both_gradients() -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-14)
 
 
-def test_it_takes_no_product_more_and_far_less_memory(chunks: Chunks) -> None:
+def test_loss_takes_as_many_products_and_less_memory(chunks: Chunks) -> None:
     generator = torch.Generator().manual_seed(0)
     hidden, weight = (torch.randn(size, C, generator=generator).requires_grad_() for size in (60, 500))
     labels = torch.randint(500, (60,), generator=generator)
-    with Watch() as ours:
+    with Watch() as chunked:
         gradients(linear_cross_entropy(hidden, weight, labels), hidden, weight)
-    with Watch() as theirs:
+    with Watch() as reference:
         gradients(dense(hidden, weight, labels, None), hidden, weight)
-    assert ours.products == theirs.products == 3 * 2 * 60 * 500 * C
-    assert theirs.largest == 4 * 60 * 500
-    assert ours.largest == 4 * 500 * max(C, min(60, chunks.rows))
+    assert chunked.products == reference.products == 3 * 2 * 60 * 500 * C
+    assert reference.largest == 4 * 60 * 500
+    assert chunked.largest == 4 * 500 * max(C, min(60, chunks.rows))
 
 
-def test_how_many_tokens_a_chunk_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunk_size_depends_on_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    sizes = {vocab: lm_head._rows_at_once(torch.empty(vocab, 1)) for vocab in (50_257, 4096, 65)}
+    sizes = {vocab: lm_head._chunk_size(torch.empty(vocab, 1)) for vocab in (50_257, 4096, 65)}
     assert sizes == {50_257: 512, 4096: 2048, 65: 2**23 // 65}
-    assert lm_head._rows_at_once(torch.empty(50_257, 1, device="meta")) == 4096
+    assert lm_head._chunk_size(torch.empty(50_257, 1, device="meta")) == 4096
 
 
-def test_a_second_backward_pass_is_refused() -> None:
+def test_second_backward_pass_is_refused() -> None:
     hidden, weight, labels = case()
     loss = linear_cross_entropy(hidden, weight, labels)
     loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
@@ -174,7 +174,7 @@ def test_a_second_backward_pass_is_refused() -> None:
         loss.backward()  # type: ignore[no-untyped-call]
 
 
-def test_a_label_outside_the_vocabulary_is_refused() -> None:
+def test_label_outside_the_vocabulary_is_refused() -> None:
     hidden, weight, labels = case(1.0)
     for label in (V, -1):
         labels[0, 0] = label
@@ -186,7 +186,7 @@ def test_a_label_outside_the_vocabulary_is_refused() -> None:
 
 
 @CAPS
-def test_mixed_precision_is_as_exact_as_the_dense_loss(cap: float | None) -> None:
+def test_mixed_precision_is_as_precise_as_the_dense_loss(cap: float | None) -> None:
     exact = case(1.0)
     expected_loss = dense(*exact, cap)
     expected = [expected_loss.detach(), *gradients(expected_loss, exact.hidden, exact.weight)]
@@ -197,24 +197,24 @@ def test_mixed_precision_is_as_exact_as_the_dense_loss(cap: float | None) -> Non
             loss = function(hidden, weight, exact.labels, cap)
         found = [loss, *gradients(loss, hidden, weight)]
         assert all(each.dtype == torch.float32 for each in found)
-        return [distance(mine, theirs) for mine, theirs in zip(found, expected, strict=True)]
+        return [distance(actual, wanted) for actual, wanted in zip(found, expected, strict=True)]
 
-    ours = errors(linear_cross_entropy)
-    theirs = errors(dense_in_float32)
-    assert all(mine < 1.2 * other + 1e-4 for mine, other in zip(ours, theirs, strict=True))
-    assert max(ours) < 0.01
-    assert min(ours[1:]) > 1e-4, "nothing was bfloat16"
+    chunked = errors(linear_cross_entropy)
+    reference = errors(dense_in_float32)
+    assert all(error < 1.2 * other + 1e-4 for error, other in zip(chunked, reference, strict=True))
+    assert max(chunked) < 0.01
+    assert min(chunked[1:]) > 1e-4, "nothing was bfloat16"
 
 
 def dense_in_float32(hidden: Tensor, weight: Tensor, labels: Tensor, cap: float | None) -> Tensor:
-    """Only the product in what autocast says."""
+    """Compute the loss in float32, and only the matrix product in autocast's dtype."""
     logits = (hidden @ weight.mT).float()
     if cap is not None:
         logits = torch.tanh(logits / cap) * cap
     return F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
 
 
-def test_a_model_in_bfloat16() -> None:
+def test_bfloat16_model_has_a_float32_loss() -> None:
     exact = case(1.0)
     expected = gradients(dense(*exact, None), exact.hidden, exact.weight)
     hidden, weight = (leaf.detach().bfloat16().requires_grad_() for leaf in (exact.hidden, exact.weight))
@@ -222,11 +222,11 @@ def test_a_model_in_bfloat16() -> None:
     assert loss.dtype == torch.float32
     found = gradients(loss, hidden, weight)
     assert [each.dtype for each in found] == [torch.bfloat16] * 2
-    assert max(distance(mine, theirs) for mine, theirs in zip(found, expected, strict=True)) < 0.02
+    assert max(distance(actual, wanted) for actual, wanted in zip(found, expected, strict=True)) < 0.02
 
 
-def test_float16_keeps_what_words_that_are_never_meant_learn() -> None:
-    """Their probabilities are less than float16 can hold, and the loss scale comes only with the backward pass."""
+def test_float16_keeps_the_gradients_of_unlikely_tokens() -> None:
+    """Their probabilities underflow in float16, and the loss scale comes only with the backward pass."""
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(12, C, generator=generator)
     weight = torch.randn(V, C, generator=generator) * 0.1
@@ -248,10 +248,10 @@ def test_float16_keeps_what_words_that_are_never_meant_learn() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch's, of itself
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # raised by torch itself
 @pytest.mark.skipif(not find_device("cpu").has_compiler, reason="torch.compile needs a C++ compiler: g++ or clang++")
 @CAPS
-def test_the_compiled_layer_has_the_same_loss(cap: float | None) -> None:
+def test_compiled_layer_has_the_same_loss(cap: float | None) -> None:
     exact = case()
     expected = dense(*exact, cap)
     hidden, weight, labels = (leaf.detach() for leaf in exact)
@@ -264,12 +264,12 @@ def test_the_compiled_layer_has_the_same_loss(cap: float | None) -> None:
             loss = head(leaf, labels)
         assert distance(loss, expected) < tolerance
         found = gradients(loss, leaf, head.weight)
-        for mine, theirs in zip(found, gradients(dense(*exact, cap), exact.hidden, exact.weight), strict=True):
-            assert distance(mine, theirs) < tolerance
+        for gradient, wanted in zip(found, gradients(dense(*exact, cap), exact.hidden, exact.weight), strict=True):
+            assert distance(gradient, wanted) < tolerance
 
 
 @CAPS
-def test_the_layer_gives_logits_and_their_loss(cap: float | None) -> None:
+def test_layer_returns_logits_or_their_loss(cap: float | None) -> None:
     hidden, weight, labels = case()
     head = LMHead(C, V, cap).double()
     assert list(head.state_dict()) == ["weight"]
@@ -283,13 +283,13 @@ def test_the_layer_gives_logits_and_their_loss(cap: float | None) -> None:
 
 
 @pytest.mark.parametrize("cap", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_cap_is_positive(cap: float) -> None:
-    with pytest.raises(InputError, match=r"backbone\.logit_softcap=.* must be positive; null caps nothing"):
+def test_invalid_cap_is_refused(cap: float) -> None:
+    with pytest.raises(InputError, match=r"backbone\.logit_softcap=.* must be positive; null turns it off"):
         GPTConfig(logit_softcap=cap)
 
 
-def test_fsdp_gathers_and_scatters_around_it(one_process: Any) -> None:
-    """Its hooks are those of a module that is called."""
+def test_fsdp_shards_the_layer(one_process: Any) -> None:
+    """FSDP gathers the weight in hooks, which run only when the module is called."""
     hidden, weight, labels = case()
     expected = gradients(dense(hidden, weight, labels, None), hidden, weight)
     head: nn.Module = LMHead(C, V).double()

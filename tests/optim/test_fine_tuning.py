@@ -1,4 +1,4 @@
-"""What is frozen, and how fast the rest learns."""
+"""Freezing and layer-wise learning rates."""
 
 from typing import Any
 
@@ -21,13 +21,13 @@ def task(position: Any = "learned", **settings: Any) -> TokenClassification:
 
 
 def rates(module: TokenClassification) -> dict[str, float]:
-    """Parameter -> its peak learning rate, as a part of the task's; frozen ones are absent."""
+    """Return each trained parameter's ratio of its learning rate to the peak rate."""
     optimizer = module.configure_optimizers()
     ratios = {id(p): float(group["lr_ratio"]) for group in optimizer.param_groups for p in group["params"]}
     return {name: ratios[id(p)] for name, p in module.named_parameters() if id(p) in ratios}
 
 
-def test_nothing_is_set_apart_by_default() -> None:
+def test_by_default_all_parameters_have_one_rate() -> None:
     module = task()
     assert set(rates(module).values()) == {1.0}
     assert len(module.configure_optimizers().param_groups) == 2, "one that decays, one that does not"
@@ -35,7 +35,7 @@ def test_nothing_is_set_apart_by_default() -> None:
 
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("freeze", [0, 1, 3, "all"])
-def test_what_is_frozen(position: str, freeze: Any) -> None:
+def test_freeze_covers_embeddings_and_lower_blocks(position: str, freeze: Any) -> None:
     module = task(position, freeze=freeze)
     frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
     blocks = 3 if freeze == "all" else freeze
@@ -51,7 +51,7 @@ def test_what_is_frozen(position: str, freeze: Any) -> None:
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-def test_each_layer_learns_more_slowly_than_the_one_above(position: str) -> None:
+def test_rates_decay_from_the_last_layer_down(position: str) -> None:
     found = rates(task(position, layer_lr_decay=0.5))
     for name, rate in found.items():
         if name.startswith("head."):
@@ -62,14 +62,14 @@ def test_each_layer_learns_more_slowly_than_the_one_above(position: str) -> None
             assert rate == (0.5**4 if "embedding" in name else 1.0), name
 
 
-def test_the_head_has_a_rate_of_its_own() -> None:
+def test_head_lr_applies_to_the_head_only() -> None:
     found = rates(task(head_lr=0.3))
     assert {round(rate, 9) for name, rate in found.items() if name.startswith("head.")} == {3.0}
     assert {rate for name, rate in found.items() if not name.startswith("head.")} == {1.0}
 
 
-def test_rates_are_used() -> None:
-    """The first step of AdamW is the rate itself, whatever the gradient."""
+def test_first_step_has_the_size_of_the_rate() -> None:
+    """The first step of AdamW equals the learning rate for any gradient."""
     module = task(head_lr=0.3, layer_lr_decay=0.5)
     optimizer = module.configure_optimizers()
     for group in optimizer.param_groups:
@@ -95,6 +95,6 @@ def test_rates_are_used() -> None:
         ({"head_lr": 0.0}, r"head_lr=0\.0 must be positive"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=rf"fine_tuning\.{message}"):
         task(**settings)

@@ -1,4 +1,4 @@
-"""What decays, and AdamW's settings."""
+"""Parameter groups, and the settings and steps of AdamW."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def task(**shape: Any) -> CausalLM:
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_norms_and_biases_and_nothing_else_do_not_decay(shape: dict[str, Any]) -> None:
+def test_only_norms_and_biases_do_not_decay(shape: dict[str, Any]) -> None:
     module = task(**shape)
     decaying, others = parameter_groups(module, 0.3)
     assert (decaying["weight_decay"], others["weight_decay"]) == (0.3, 0.0)
@@ -51,7 +51,7 @@ def test_every_parameter_is_in_one_group_once(shape: dict[str, Any]) -> None:
     assert sum(p is module.head.weight for p in grouped) == 1
 
 
-def test_what_is_frozen_is_left_out() -> None:
+def test_frozen_parameters_are_left_out() -> None:
     module = task()
     module.backbone.blocks[0].requires_grad_(False)
     grouped = {p for group in parameter_groups(module, 0.1) for p in group["params"]}
@@ -69,8 +69,8 @@ def test_settings_reach_the_optimizer() -> None:
         }
 
 
-def test_one_step_is_the_papers() -> None:
-    """From zero state, the step is the sign of the gradient, after the weights have decayed by their own size."""
+def test_first_step_matches_the_paper() -> None:
+    """The first update is the sign of the gradient times the rate, after weight decay."""
     module = nn.Linear(3, 1)
     start = {name: p.detach().clone() for name, p in module.named_parameters()}
     for p in module.parameters():
@@ -92,6 +92,6 @@ def test_one_step_is_the_papers() -> None:
         ({"max_skipped_steps": -1}, r"optimizer\.max_skipped_steps=-1 must be 0 or more"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         OptimizerConfig(**settings)

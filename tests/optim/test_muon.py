@@ -1,4 +1,4 @@
-"""Muon against singular value decompositions, a plain loop and torch's own; what it moves; how runs go on with it."""
+"""Muon, compared with an SVD, with a plain loop and with torch's Muon; its parameters; resumed runs."""
 
 import copy
 import io
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule, muon
-from gpt_lightning.optim.muon import COEFFICIENTS, Muon, orthogonalise, product_dtype
+from gpt_lightning.optim.muon import COEFFICIENTS, Muon, orthogonalize, product_dtype
 from gpt_lightning.tasks import CausalLM, TokenClassification
 from gpt_lightning.tasks.load import find_checkpoint
 from gpt_lightning.training import Checkpoints
@@ -32,8 +32,8 @@ def matrices(shapes: Sequence[tuple[int, int]], dtype: torch.dtype = torch.float
     return [torch.randn(shape, generator=generator, dtype=dtype) * 10.0**n for n, shape in enumerate(shapes)]
 
 
-def plain(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """What the iterations make of a matrix, by its singular values alone; and these, as parts of its norm."""
+def reference_update(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the result of the iterations, computed from an SVD, and the singular values divided by the norm."""
     u, s, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
     start = s / s.square().sum().sqrt()
     end = start
@@ -42,61 +42,61 @@ def plain(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return u @ torch.diag(end) @ vh, start
 
 
-# --- orthogonalisation
+# --- orthogonalization
 
 
-def test_it_is_the_polynomial_of_the_singular_values() -> None:
+def test_result_is_the_polynomial_of_the_singular_values() -> None:
     given = matrices(SHAPES)
     before = copy.deepcopy(given)
-    for matrix, result in zip(given, orthogonalise(given), strict=True):
+    for matrix, result in zip(given, orthogonalize(given), strict=True):
         assert result.dtype == torch.float32
-        torch.testing.assert_close(result.double(), plain(matrix)[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(result.double(), reference_update(matrix)[0], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(given, before, rtol=0, atol=0)
 
 
-def test_singular_values_end_in_their_band() -> None:
-    """Of matrices all of whose singular values are at least 0.003 of the norm."""
+def test_singular_values_end_within_the_bounds() -> None:
+    """All singular values of these matrices are at least 0.003 of the norm."""
     given = []
     for number, (left, right) in enumerate([(64, 64), (32, 96), (96, 32)]):
         u, v = (torch.linalg.qr(matrix).Q for matrix in matrices([(left, 32), (right, 32)], seed=number))
         s = torch.logspace(-2.2, 0.0, 32)
         assert 0.003 < float((s / s.norm()).min()) < 0.004
         given.append(u @ torch.diag(s) @ v.mT)
-    found = torch.cat([torch.linalg.svdvals(result)[:32] for result in orthogonalise(given)])
+    found = torch.cat([torch.linalg.svdvals(result)[:32] for result in orthogonalize(given)])
     assert float(found.min()) > 0.77
     assert float(found.max()) < 1.23
 
 
 @pytest.mark.parametrize("rank", [1, 8, 64])
-def test_rounding_to_bfloat16_takes_none_out_of_their_band(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The largest lie at the end of the range of each polynomial, beyond which it explodes."""
+def test_bfloat16_rounding_keeps_singular_values_within_the_bounds(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest singular values lie at the end of each polynomial's range, beyond which it diverges."""
     monkeypatch.setattr(muon, "product_dtype", lambda *_: torch.bfloat16)
     generator = torch.Generator().manual_seed(rank)
     given = [
         torch.randn(64, rank, generator=generator) @ torch.randn(rank, columns, generator=generator)
         for columns in (64, 64, 64, 64, 256, 256)
     ]
-    assert max(float(torch.linalg.matrix_norm(each.float(), 2)) for each in orthogonalise(given)) < 1.25
+    assert max(float(torch.linalg.matrix_norm(each.float(), 2)) for each in orthogonalize(given)) < 1.25
 
 
-def test_many_at_once_are_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_give_the_results_of_single_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
     given, batches = matrices(SHAPES), []
     iterate = muon._iterate
     monkeypatch.setattr(muon, "_iterate", lambda x: batches.append(tuple(x.shape)) or iterate(x))  # type: ignore[func-returns-value]
-    together = orthogonalise(given)
-    # Lying and standing ones of a shape share a batch.
+    results = orthogonalize(given)
+    # A matrix and one of the transposed shape share a batch.
     assert sorted(batches) == [(1, 8, 32), (2, 1, 5), (2, 16, 16), (3, 8, 24)]
-    for matrix, result in zip(given, together, strict=True):
-        torch.testing.assert_close(result, orthogonalise([matrix])[0], rtol=1e-5, atol=1e-6)
+    for matrix, result in zip(given, results, strict=True):
+        torch.testing.assert_close(result, orthogonalize([matrix])[0], rtol=1e-5, atol=1e-6)
 
 
 def test_zeros_stay_zeros() -> None:
-    (result,) = orthogonalise([torch.zeros(4, 6)])
+    (result,) = orthogonalize([torch.zeros(4, 6)])
     assert result.equal(torch.zeros(4, 6))
-    assert orthogonalise([]) == []
+    assert orthogonalize([]) == []
 
 
-def test_products_are_in_what_the_device_is_fast_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_have_the_fastest_dtype_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     for given in (torch.float16, torch.bfloat16, torch.float32):
         assert product_dtype(cpu, given) == torch.float32
@@ -110,7 +110,7 @@ def test_products_are_in_what_the_device_is_fast_in(monkeypatch: pytest.MonkeyPa
 
 
 ROWS = [[6, 3, 3], [8], [4], [8]]
-"""A weight of three matrices, and three weights, two of which are alike."""
+"""A parameter of three matrices, and three parameters of one matrix each, two of the same shape."""
 
 
 def weights(dtype: torch.dtype = torch.float32) -> list[nn.Parameter]:
@@ -118,12 +118,12 @@ def weights(dtype: torch.dtype = torch.float32) -> list[nn.Parameter]:
     return [nn.Parameter(matrix / 10.0**n) for n, matrix in enumerate(matrices(shapes, dtype))]
 
 
-def others() -> list[list[nn.Parameter]]:
-    """A group of matrices that are not for Muon, and one of vectors."""
+def adamw_groups() -> list[list[nn.Parameter]]:
+    """Return a group of matrices for AdamW and a group of vectors."""
     return [[nn.Parameter(torch.randn(7, 6)), nn.Parameter(torch.randn(3, 6))], [nn.Parameter(torch.randn(6))]]
 
 
-def gradients(parameters: Sequence[nn.Parameter], step: int) -> None:
+def set_gradients(parameters: Sequence[nn.Parameter], step: int) -> None:
     generator = torch.Generator().manual_seed(step)
     for p in parameters:
         p.grad = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.dtype)
@@ -135,15 +135,15 @@ def optimizer_of(matrix_group: list[nn.Parameter], rest: list[list[nn.Parameter]
     return Muon(groups, lr=0.05, betas=(0.8, 0.9), eps=1e-6, momentum=0.7)
 
 
-def test_steps_are_those_of_a_plain_loop() -> None:
+def test_steps_match_a_plain_loop() -> None:
     parameters = weights(torch.float64)
     expected = [p.detach().clone() for p in parameters]
     means = [torch.zeros_like(p) for p in expected]
     optimizer = optimizer_of(parameters, [])
     for step in range(4):
-        gradients(parameters, step)
+        set_gradients(parameters, step)
         if step == 2:
-            parameters[1].grad = None  # is passed over, decay and momentum too
+            parameters[1].grad = None  # skipped: no decay, no momentum
         for number, p in enumerate(parameters):
             if p.grad is None:
                 continue
@@ -154,66 +154,66 @@ def test_steps_are_those_of_a_plain_loop() -> None:
             for rows in ROWS[number]:
                 part = slice(start, start + rows)
                 scale = 0.2 * math.sqrt(max(rows, 6))
-                expected[number][part] -= 0.2 * scale * plain(ahead[part])[0]
+                expected[number][part] -= 0.2 * scale * reference_update(ahead[part])[0]
                 start += rows
         optimizer.step()
         torch.testing.assert_close([p.detach() for p in parameters], expected, rtol=1e-9, atol=1e-12)
 
 
-def test_the_rest_is_torchs_fused_adamw_bit_for_bit() -> None:
+def test_other_groups_match_torchs_fused_adamw_bit_for_bit() -> None:
     torch.manual_seed(0)
-    mine = others()
-    theirs = copy.deepcopy(mine)
-    ours = optimizer_of(weights(), mine)
+    actual = adamw_groups()
+    expected = copy.deepcopy(actual)
+    optimizer = optimizer_of(weights(), actual)
     reference = torch.optim.AdamW(
-        [{"params": group, "weight_decay": 0.1 * number} for number, group in enumerate(theirs)],
+        [{"params": group, "weight_decay": 0.1 * number} for number, group in enumerate(expected)],
         lr=0.05,
         betas=(0.8, 0.9),
         eps=1e-6,
         fused=True,
     )
     for step in range(5):
-        for groups, optimizer in ((mine, ours), (theirs, reference)):
-            gradients([p for group in groups for p in group], step)
+        for groups, each in ((actual, optimizer), (expected, reference)):
+            set_gradients([p for group in groups for p in group], step)
             if step == 3:
                 groups[0][1].grad = None
-            optimizer.step()
-    for p, q in zip(chain(*mine), chain(*theirs), strict=True):
+            each.step()
+    for p, q in zip(chain(*actual), chain(*expected), strict=True):
         assert p.equal(q)
-        state, expected = ours.state[p], reference.state[q]
-        assert state.keys() == expected.keys()
-        assert all(state[name].equal(value) for name, value in expected.items())
+        state, expected_state = optimizer.state[p], reference.state[q]
+        assert state.keys() == expected_state.keys()
+        assert all(state[name].equal(value) for name, value in expected_state.items())
 
 
-def test_steps_are_those_of_torchs_muon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In bfloat16 and by Jordan's coefficients, as torch computes everywhere; it knows whole weights only."""
+def test_steps_match_torchs_muon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's Muon uses bfloat16 and Jordan's coefficients, and supports parameters of one matrix only."""
     monkeypatch.setattr(muon, "product_dtype", lambda *_: torch.bfloat16)
     monkeypatch.setattr(muon, "COEFFICIENTS", [(3.4445, -4.7750, 2.0315)] * 5)
-    mine = weights()[1:]
-    theirs = copy.deepcopy(mine)
-    group = {"params": mine, "rows": ROWS[1:], "weight_decay": 0.3}
-    ours = Muon([group], lr=0.02, betas=(0.9, 0.9), eps=1e-8, momentum=0.7)
-    reference = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.3, momentum=0.7, adjust_lr_fn="match_rms_adamw")
-    start = [p.detach().clone() for p in mine]
+    actual = weights()[1:]
+    expected = copy.deepcopy(actual)
+    group = {"params": actual, "rows": ROWS[1:], "weight_decay": 0.3}
+    optimizer = Muon([group], lr=0.02, betas=(0.9, 0.9), eps=1e-8, momentum=0.7)
+    reference = torch.optim.Muon(expected, lr=0.02, weight_decay=0.3, momentum=0.7, adjust_lr_fn="match_rms_adamw")
+    start = [p.detach().clone() for p in actual]
     for step in range(3):
-        for parameters, optimizer in ((mine, ours), (theirs, reference)):
-            gradients(parameters, step)
-            optimizer.step()
-    for p, q, before in zip(mine, theirs, start, strict=True):
+        for parameters, each in ((actual, optimizer), (expected, reference)):
+            set_gradients(parameters, step)
+            each.step()
+    for p, q, before in zip(actual, expected, start, strict=True):
         assert float((p.detach() - before).norm()) > 0.05
         torch.testing.assert_close(p, q, rtol=0, atol=1e-3)
 
 
-def test_state_goes_through_a_file_bit_for_bit() -> None:
+def test_saved_state_resumes_bit_for_bit() -> None:
     torch.manual_seed(0)
     runs = []
     for _ in range(2):
         torch.manual_seed(0)
-        matrix_group, rest = weights(), others()
+        matrix_group, rest = weights(), adamw_groups()
         runs.append(([*matrix_group, *chain(*rest)], optimizer_of(matrix_group, rest)))
     (straight, optimizer), (resumed, fresh) = runs
     for step in range(2):
-        gradients(straight, step)
+        set_gradients(straight, step)
         optimizer.step()
     file = io.BytesIO()
     torch.save((optimizer.state_dict(), [p.detach() for p in straight]), file)
@@ -224,12 +224,12 @@ def test_state_goes_through_a_file_bit_for_bit() -> None:
         p.data.copy_(value)
     for step in range(2, 5):
         for parameters, each in ((straight, optimizer), (resumed, fresh)):
-            gradients(parameters, step)
+            set_gradients(parameters, step)
             each.step()
     assert all(p.equal(q) for p, q in zip(straight, resumed, strict=True))
 
 
-def test_a_closure_is_called_with_gradients_on() -> None:
+def test_closure_is_called_with_gradients_enabled() -> None:
     parameters = weights()
     optimizer = optimizer_of(parameters, [])
 
@@ -244,7 +244,7 @@ def test_a_closure_is_called_with_gradients_on() -> None:
     assert sum(float(p.detach().square().sum()) for p in parameters) < before
 
 
-# --- what it moves
+# --- the parameters for Muon
 
 
 GPT2: dict[str, Any] = {"n_layer": 2, "n_head": 2, "n_embd": 8, "block_size": 4, "vocab_size": 5}
@@ -256,14 +256,14 @@ MUON = OptimizerConfig(kind="muon", lr=0.1, muon_lr=0.3)
     ("shape", "expected"),
     [
         (GPT2, {"qkv": [8, 8, 8], "attention.proj": [8], "up": [32], "mlp.proj": [8]}),
-        # Two heads of queries, one of keys and values.
+        # Two query heads, one key/value head.
         (LLAMA, {"qkv": [8, 4, 4], "attention.proj": [8], "gate": [64], "up": [64], "mlp.proj": [8]}),
         (LLAMA | {"qk_norm": True, "tie_embeddings": False}, None),
         (GPT2 | {"bias": "qkv", "tie_embeddings": False}, None),
     ],
     ids=["gpt2", "llama", "all", "qkv"],
 )
-def test_the_matrices_of_the_blocks_and_nothing_else(shape: Any, expected: dict[str, list[int]] | None) -> None:
+def test_muon_gets_the_matrices_of_the_blocks_only(shape: Any, expected: dict[str, list[int]] | None) -> None:
     module = CausalLM(backbone=GPTConfig(**shape), optimizer=MUON)
     optimizer = module.configure_optimizers()
     assert isinstance(optimizer, Muon)
@@ -288,7 +288,7 @@ def test_the_matrices_of_the_blocks_and_nothing_else(shape: Any, expected: dict[
         }
 
 
-def test_fine_tuning_sets_layers_apart_here_too() -> None:
+def test_fine_tuning_settings_apply_to_muon_too() -> None:
     shape = GPTConfig(**(GPT2 | {"n_layer": 3}))
     fine_tuning = FineTuning(freeze=1, layer_lr_decay=0.5, head_lr=0.7)
     module = TokenClassification(backbone=shape, labels=["O", "B-X"], optimizer=MUON, fine_tuning=fine_tuning)
@@ -309,41 +309,41 @@ def test_fine_tuning_sets_layers_apart_here_too() -> None:
             assert rate == pytest.approx(0.1), name
 
 
-def test_the_head_alone_leaves_muon_nothing() -> None:
+def test_muon_gets_no_parameters_if_only_the_head_is_trained() -> None:
     module = TokenClassification(
         backbone=GPTConfig(**GPT2), labels=["O", "B-X"], optimizer=MUON, fine_tuning=FineTuning(freeze="all")
     )
     optimizer = module.configure_optimizers()
     assert [group["rows"] for group in optimizer.param_groups] == [None, None]
-    gradients(list(module.head.parameters()), 0)
+    set_gradients(list(module.head.parameters()), 0)
     optimizer.step()
 
 
-class Adapted(nn.Module):
-    """A layer that stays as it is, with one beside it that learns, as adapters are."""
+class LinearWithAdapter(nn.Module):
+    """A frozen layer with a trained one, like a LoRA adapter."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         self.base_layer = layer.requires_grad_(False)
-        self.beside = nn.Linear(layer.in_features, layer.out_features)
+        self.adapter = nn.Linear(layer.in_features, layer.out_features)
 
     @property
     def weight(self) -> Tensor:
         return self.base_layer.weight
 
 
-def test_adapters_are_for_adamw() -> None:
+def test_adamw_trains_adapters() -> None:
     module = CausalLM(backbone=GPTConfig(**GPT2), optimizer=MUON)
     attention: Any = module.backbone.blocks[0].attention
-    attention.qkv = Adapted(attention.qkv)
+    attention.qkv = LinearWithAdapter(attention.qkv)
     rows = {p: group["rows"] for group in module.configure_optimizers().param_groups for p in group["params"]}
-    assert rows[attention.qkv.beside.weight] is None
+    assert rows[attention.qkv.adapter.weight] is None
     assert attention.qkv.base_layer.weight not in rows
     assert attention.qkv.base_layer.weight not in module.backbone.matrices()
     assert rows[attention.proj.weight] is not None
 
 
-def test_without_a_rate_of_its_own_it_takes_the_other() -> None:
+def test_muon_lr_defaults_to_lr() -> None:
     module = CausalLM(backbone=GPTConfig(**GPT2), optimizer=OptimizerConfig(kind="muon"))
     assert {group["lr_ratio"] for group in module.configure_optimizers().param_groups} == {1.0}
 
@@ -355,13 +355,13 @@ def test_without_a_rate_of_its_own_it_takes_the_other() -> None:
         ({"muon_momentum": 1.0}, r"optimizer\.muon_momentum=1\.0 must lie in \[0, 1\)"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         OptimizerConfig(kind="muon", **settings)
 
 
 @pytest.mark.parametrize("strategy", [FSDPStrategy(), ModelParallelStrategy()], ids=["fsdp", "model_parallel"])
-def test_parts_of_matrices_are_refused(strategy: Strategy) -> None:
+def test_sharding_strategies_are_refused(strategy: Strategy) -> None:
     for kind in ("muon", "adamw"):
         module = CausalLM(backbone=GPTConfig(**GPT2), optimizer=OptimizerConfig(kind=kind))
         module._trainer = Mock(strategy=strategy)
@@ -369,7 +369,7 @@ def test_parts_of_matrices_are_refused(strategy: Strategy) -> None:
             module.setup("fit")
             continue
         module.setup("test")
-        message = rf"{type(strategy).__name__} shards every matrix, .*kind=muon needs whole matrices. Use ddp, or kind="
+        message = rf"{type(strategy).__name__} shards every matrix, .*kind=muon needs unsharded matrices. Use ddp, or "
         with pytest.raises(InputError, match=message):
             module.setup("fit")
 
@@ -378,7 +378,7 @@ def test_parts_of_matrices_are_refused(strategy: Strategy) -> None:
 
 
 def run(folder: Path, kind: Any, until: int, ckpt_path: Path | None = None, **settings: Any) -> dict[str, Tensor]:
-    """Train below ``folder`` with two micro-batches a step; the state of the model and its optimizer."""
+    """Train in ``folder`` with two micro-batches per step; return the states of model and optimizer."""
     optimizer = OptimizerConfig(**({"kind": kind, "lr": 1e-2, "muon_lr": 2e-2} | settings))
     L.seed_everything(0, verbose=False)
     module = CausalLM(
@@ -397,7 +397,7 @@ def run(folder: Path, kind: Any, until: int, ckpt_path: Path | None = None, **se
     return state
 
 
-def test_a_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+def test_a_resumed_run_matches_bit_for_bit(tmp_path: Path) -> None:
     expected = run(tmp_path / "straight", "muon", 6)
     run(tmp_path / "first", "muon", 3)
     found = run(tmp_path / "second", "muon", 6, find_checkpoint(str(tmp_path / "first"), "last"))
@@ -407,7 +407,7 @@ def test_a_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert all(value.equal(expected[name]) for name, value in found.items())
 
 
-def test_settings_given_now_win_over_the_saved_ones(tmp_path: Path) -> None:
+def test_new_settings_override_the_saved_ones(tmp_path: Path) -> None:
     run(tmp_path / "first", "muon", 1)
     saved = find_checkpoint(str(tmp_path / "first"), "last")
     found = run(tmp_path / "second", "muon", 2, saved, muon_momentum=0.5)
@@ -415,9 +415,9 @@ def test_settings_given_now_win_over_the_saved_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "other"), [("adamw", "muon"), ("muon", "adamw")])
-def test_another_kind_cannot_go_on(tmp_path: Path, kind: str, other: str) -> None:
+def test_resuming_with_another_kind_is_refused(tmp_path: Path, kind: str, other: str) -> None:
     run(tmp_path / "first", kind, 1)
     saved = find_checkpoint(str(tmp_path / "first"), "last")
-    message = rf"the run has model\.optimizer\.kind={kind}, but you ask for {other}, .* Leave the option out to resume"
+    message = rf"the run was trained with model\.optimizer\.kind={kind}, so {other} cannot .* Leave out the option to"
     with pytest.raises(InputError, match=message):
         run(tmp_path / "second", other, 2, saved)

@@ -1,7 +1,7 @@
-"""Real training processes that start fast, for tests that kill them.
+"""Training in separate processes that start fast, for tests that kill them.
 
-They are forked from a server that has imported everything and done nothing, so each is ready in a moment and is a
-process of its own, with its own signals, locks and exit code.
+The processes are forked from a server that has already imported all modules. Each has its own signals, locks and exit
+code.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ samples: {max_new_tokens: 2}
 
 
 class RowLog(L.Callback):
-    """Appends (epoch, batch, ids of its rows) to ``rows.log``: what is written is there, however the process ends."""
+    """Callback that appends each batch (epoch, index, row ids, tokens) to ``rows.log``, which survives a kill."""
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -65,7 +65,7 @@ class RowLog(L.Callback):
 
 
 class SlowValidation(L.Callback):
-    """Makes each batch of a validation take a while."""
+    """Callback that slows down validation, so that a signal can arrive during it."""
 
     def on_validation_batch_start(self, *args: Any, **kwargs: Any) -> None:
         Path("validating").touch()
@@ -73,14 +73,14 @@ class SlowValidation(L.Callback):
 
 
 class SlowSteps(L.Callback):
-    """Leaves time to do something between two steps."""
+    """Callback that slows down training, so that a signal can arrive between two steps."""
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         time.sleep(0.03)
 
 
 class Run:
-    """A training process in ``folder``."""
+    """Process that runs a command in ``folder``."""
 
     def __init__(self, folder: Path, *arguments: str, command: str = "fit", config: str = "config.yaml") -> None:
         self.folder = folder
@@ -90,40 +90,40 @@ class Run:
         self.process = _CONTEXT.Process(target=_main, args=([command, *options, *arguments], folder))
         self.process.start()
 
-    def wait_for(self, what: Callable[[], bool], seconds: float = 60.0) -> bool:
-        """Until ``what`` is true, or the process has ended; whether it was true in time."""
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+        """Wait until ``condition()`` is true, the process ends, or the time is over; return the last value."""
         end = time.monotonic() + seconds
-        while not what():
+        while not condition():
             if not self.process.is_alive() or time.monotonic() > end:
-                return what()
+                return condition()
             time.sleep(0.0005)
         return True
 
     def wait_for_rows(self, number: int) -> bool:
-        """Until ``number`` batches have been trained on since ``rows.log`` began."""
+        """Wait until ``rows.log`` has ``number`` batches."""
         log = self.folder / "rows.log"
         return self.wait_for(lambda: log.exists() and log.read_bytes().count(b"\n") >= number)
 
     def wait_for_step(self, step: int) -> bool:
-        """Until a checkpoint of at least ``step`` is listed."""
+        """Wait until a checkpoint of ``step`` or later is listed."""
         return self.wait_for(lambda: max(steps(self.checkpoints.parent), default=0) >= step)
 
     def wait_for_saving(self) -> bool:
-        """Until a checkpoint is being written."""
+        """Wait until a checkpoint is being written."""
         return self.wait_for(lambda: any(self.checkpoints.glob(".step_*")))
 
     def kill(self) -> None:
-        """The way the kernel does it."""
+        """Kill the process with SIGKILL."""
         self.process.kill()
         self.process.join()
 
     def send(self, signum: int) -> None:
-        """As ``kill -SIGNUM`` does."""
+        """Send a signal to the process."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid or 0, signum)
 
     def end(self, seconds: float = 120.0) -> int:
-        """Wait for the end; the exit code, negative for a signal that was not handled."""
+        """Wait for the end and return the exit code; it is negative after an unhandled signal."""
         self.process.join(seconds)
         if self.process.is_alive():
             self.kill()
@@ -132,13 +132,13 @@ class Run:
 
 
 def finish(folder: Path, *arguments: str, config: str = "config.yaml") -> None:
-    """Run to the end, which must be a good one."""
+    """Train until the end, without an error."""
     run = Run(folder, *arguments, config=config)
     assert run.end() == 0, run.err.read_text()
 
 
 def rows(folder: Path) -> dict[tuple[int, int], Any]:
-    """(epoch, batch) -> rows, of all processes that trained in ``folder``; what was repeated must be the same."""
+    """Return (epoch, batch) -> rows of all processes that trained in ``folder``; repeated batches must be equal."""
     found: dict[tuple[int, int], Any] = {}
     for line in (folder / "rows.log").read_text().splitlines():
         epoch, batch, ids, tokens = json.loads(line)
@@ -147,7 +147,7 @@ def rows(folder: Path) -> dict[tuple[int, int], Any]:
 
 
 def state(run: Path) -> str:
-    """The sha256 of the weights and the optimizer in a run's last checkpoint."""
+    """Return the SHA-256 of the weights and the optimizer state in a run's last checkpoint."""
     checkpoint = read_checkpoint(find_checkpoint(str(run), "last"))
     digest = hashlib.sha256()
     update(digest, [checkpoint["global_step"], checkpoint["state_dict"], checkpoint["optimizer_states"]])
@@ -155,12 +155,12 @@ def state(run: Path) -> str:
 
 
 def steps(run: Path) -> list[int]:
-    """The steps of the checkpoints that are listed."""
+    """Return the steps of the listed checkpoints."""
     return [entry.step for entry in Manifest.read(run / "checkpoints").checkpoints]
 
 
 def children(pid: int) -> list[int]:
-    """Processes that ``pid`` has started."""
+    """Return the ids of the child processes of ``pid``."""
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 

@@ -1,4 +1,4 @@
-"""Files that are not what was written."""
+"""Detection of damaged files."""
 
 import random
 from pathlib import Path
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.reliability
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """The last one of a run of a few steps."""
+    """Return the last checkpoint of a short run."""
     fit = trainer(tmp_path, max_steps=2, callbacks=[Checkpoints()])
     fit.fit(causal_lm(), datamodule=language_modeling(tmp_path))
     return find_checkpoint(str(tmp_path), "last")
@@ -31,7 +31,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
-    """A text, tokenized."""
+    """Return a shard of a tokenized text."""
     folder = tokenize(
         str(write_text(tmp_path, 200)),
         split="train",
@@ -45,19 +45,19 @@ def shard(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def exported(checkpoint: Path, tmp_path: Path) -> Path:
-    """The weights of a model's folder."""
+    """Return the weights file of an exported model folder."""
     assert main(["export", str(checkpoint), str(tmp_path / "model")]) == 0
     return tmp_path / "model/model.safetensors"
 
 
 @pytest.fixture
 def own(exported: Path) -> Path:
-    """What such a folder says of itself."""
+    """Return our configuration file in an exported model folder."""
     return exported.with_name("gpt_lightning.json")
 
 
 def rejects(path: Path) -> bool:
-    """Whether reading all of ``path`` ends in one line with its name."""
+    """Return True if reading ``path`` raises an InputError of one line with its name."""
     try:
         if path.suffix == ".tokens":
             stream = TokenStream(path.parent)
@@ -72,52 +72,52 @@ def rejects(path: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize("kind", ["checkpoint", "shard", "alone", "exported", "own"])
-def test_flipped_bits(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """R6; ``alone`` is a checkpoint without its manifest, which has the checksums of its tensors only."""
-    path: Path = request.getfixturevalue("checkpoint" if kind == "alone" else kind)
-    if kind == "alone":
-        path = path.rename(tmp_path / "alone.ckpt")
-    whole = path.read_bytes()
-    assert not rejects(path), "as it was written"
-    chance = random.Random(0)
-    weights = whole.index(b"data/0") if kind == "alone" else 0
+@pytest.mark.parametrize("kind", ["checkpoint", "shard", "unlisted", "exported", "own"])
+def test_flipped_bits_are_detected(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Test R6. A checkpoint without a manifest (``unlisted``) has only the checksums of its tensors."""
+    path: Path = request.getfixturevalue("checkpoint" if kind == "unlisted" else kind)
+    if kind == "unlisted":
+        path = path.rename(tmp_path / "unlisted.ckpt")
+    intact = path.read_bytes()
+    assert not rejects(path), "the intact file must be accepted"
+    rng = random.Random(0)
+    weights = intact.index(b"data/0") if kind == "unlisted" else 0
     for _ in range(many(10, 170)):
-        damaged = bytearray(whole)
-        place = chance.randrange(weights, weights + 4000) if kind == "alone" else chance.randrange(len(whole))
-        damaged[place] ^= 1 << chance.randrange(8)
+        damaged = bytearray(intact)
+        index = rng.randrange(weights, weights + 4000) if kind == "unlisted" else rng.randrange(len(intact))
+        damaged[index] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
-        if kind == "alone" and not rejects(path):
-            load_task(path)  # it was padding: nothing that is read
+        if kind == "unlisted" and not rejects(path):
+            load_task(path)  # the bit is in padding, which is never read
             continue
         tally("R6", rejects(path))
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "shard", "exported"])
-def test_truncated(kind: str, request: pytest.FixtureRequest) -> None:
+def test_truncated_files_are_refused(kind: str, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(kind)
-    whole = path.read_bytes()
-    chance = random.Random(1)
-    for size in [0, len(whole) - 1, *(chance.randrange(len(whole)) for _ in range(many(4, 28)))]:
-        path.write_bytes(whole[:size])
+    intact = path.read_bytes()
+    rng = random.Random(1)
+    for size in [0, len(intact) - 1, *(rng.randrange(len(intact)) for _ in range(many(4, 28)))]:
+        path.write_bytes(intact[:size])
         tally("R6", rejects(path))
 
 
 def flip(path: Path) -> None:
-    """One bit in the middle."""
+    """Flip a bit in the middle of a file."""
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 2] ^= 4
     path.write_bytes(damaged)
 
 
-def test_resume_falls_back_to_the_newest_good_one(run: Run, tmp_path: Path) -> None:
+def test_resume_uses_the_newest_intact_checkpoint(run: Run, tmp_path: Path) -> None:
     fit(run)
     folder = tmp_path / "logs/beer/version_0"
     older, newest = (folder / "checkpoints" / f"step_{step}.ckpt" for step in (2, 4))
     flip(newest)
     code, _, err = run("fit", "-c", "config.yaml", f"--ckpt_path={folder}", "--trainer.max_steps=6")
     assert code == 2
-    assert f"{newest}: damaged: its sha256 is not the one in manifest.json" in err
+    assert f"{newest}: damaged: its SHA-256 differs from the one in manifest.json" in err
     out = fit(run, "--resume=auto", "--trainer.max_steps=6")
     assert f"logs/beer/version_0/checkpoints/{newest.name}: damaged" in out
     assert f"resumed from logs/beer/version_0/checkpoints/{older.name}" in out
@@ -126,18 +126,18 @@ def test_resume_falls_back_to_the_newest_good_one(run: Run, tmp_path: Path) -> N
     tally("R6", not (tmp_path / "logs/beer/version_1").exists())
 
 
-def test_no_good_one_is_left(run: Run, tmp_path: Path) -> None:
+def test_resume_without_an_intact_checkpoint_is_refused(run: Run, tmp_path: Path) -> None:
     fit(run)
     checkpoints = tmp_path / "logs/beer/version_0/checkpoints"
     for path in checkpoints.glob("step_*"):
         flip(path)
     code, _, err = run("fit", "-c", "config.yaml", "--resume=auto")
-    assert "every checkpoint is damaged; without --resume a new run starts from the beginning" in err
+    assert "every checkpoint is damaged. Leave out --resume to start a new run" in err
     tally("R6", code == 2 and not (tmp_path / "logs/beer/version_1").exists())
 
 
 @pytest.mark.parametrize("damage", ["flip", "empty", "gone"])
-def test_the_manifest_is_damaged(run: Run, tmp_path: Path, damage: str) -> None:
+def test_damaged_manifest_is_rebuilt_on_resume(run: Run, tmp_path: Path, damage: str) -> None:
     fit(run)
     manifest = tmp_path / "logs/beer/version_0/checkpoints/manifest.json"
     if damage == "flip":

@@ -1,4 +1,4 @@
-"""Losses and gradients that are no numbers."""
+"""Losses and gradients that are NaN or infinite."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.reliability
 
 
 class Inject(L.Callback):
-    """Makes the loss, or one gradient, ``value`` in the steps that are given; remembers the rows of each step."""
+    """Callback that replaces the loss or a gradient by ``value`` in some steps, and records the rows of each step."""
 
     def __init__(self, where: str, value: float, *steps: int) -> None:
         self.where, self.value, self.steps = where, value, steps
@@ -29,24 +29,24 @@ class Inject(L.Callback):
         assert isinstance(pl_module, Task)
         step = pl_module.step
 
-        def now() -> bool:
+        def is_step() -> bool:
             return trainer.global_step + 1 in self.steps
 
-        def injected(batch: Any, stage: Any) -> torch.Tensor:
+        def step_with_injection(batch: Any, stage: Any) -> torch.Tensor:
             loss = step(batch, stage)
-            return loss + self.value if stage == "train" and self.where == "loss" and now() else loss
+            return loss + self.value if stage == "train" and self.where == "loss" and is_step() else loss
 
-        pl_module.step = injected  # type: ignore[method-assign]
+        pl_module.step = step_with_injection  # type: ignore[method-assign]
         parameter = next(iter(pl_module.backbone.parameters()))
         if self.where == "gradient":
-            parameter.register_hook(lambda gradient: gradient * self.value if now() else gradient)  # type: ignore[no-untyped-call]
+            parameter.register_hook(lambda gradient: gradient * self.value if is_step() else gradient)  # type: ignore[no-untyped-call]
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self.ids.setdefault(trainer.global_step + 1, []).extend(batch["ids"])
 
 
 def saved(folder: Path) -> list[dict[str, Any]]:
-    """Every checkpoint, all of whose numbers must be finite."""
+    """Return all checkpoints, after checking that their numbers are finite."""
     found = [read_checkpoint(path) for path in sorted((folder / "checkpoints").glob("step_*.ckpt"))]
     for checkpoint in found:
         for moments in checkpoint["optimizer_states"][0]["state"].values():
@@ -60,10 +60,10 @@ def saved(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize("kind", ["text", *HEADS])
-def test_it_stops_before_anything_is_changed(
+def test_run_stops_before_any_weight_changes(
     tmp_path: Path, where: str, value: float, accumulate: int, kind: str
 ) -> None:
-    """R8: with the step and the rows of it named."""
+    """Test R8. The error names the step and its rows."""
     task, data = (causal_lm(), language_modeling(tmp_path)) if kind == "text" else head(tmp_path, kind)
     inject = Inject(where, value, 4)
     run = trainer(
@@ -77,13 +77,13 @@ def test_it_stops_before_anything_is_changed(
         run.fit(task, datamodule=data)
     message = str(error.value)
     assert message.startswith("step 4: the loss is ")
-    assert f"the rows: {', '.join(inject.ids[4])}. No checkpoint holds such a number" in message
+    assert f"; rows: {', '.join(inject.ids[4])}. All saved checkpoints are finite" in message
     tally("R8", [checkpoint["global_step"] for checkpoint in saved(tmp_path)] == [2, 3])
     assert all(torch.isfinite(parameter).all() for parameter in task.parameters())
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_a_bounded_number_is_left_out(
+def test_limited_number_of_steps_is_skipped(
     tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -105,13 +105,13 @@ def test_a_bounded_number_is_left_out(
     with pytest.raises(RunError, match="step 6: the loss is "):
         run("three", 3, 5, 6)
     tally("R8", [checkpoint["global_step"] for checkpoint in saved(Path("three"))] == [4, 5])
-    # How many were left out is part of the run: an interruption is no way around the limit.
+    # Checkpoints save the number of skipped steps, so resuming does not reset the limit.
     with pytest.raises(RunError, match="step 6: the loss is "):
         run("three", 6, ckpt_path=find_checkpoint("three", "last"))
 
 
-def test_weights_that_overflowed_are_not_saved(tmp_path: Path) -> None:
-    """A finite gradient and a rate that is too high."""
+def test_infinite_weights_are_not_saved(tmp_path: Path) -> None:
+    """Test R8 with infinite weights after a step with finite gradients, as with a high learning rate."""
 
     class Overflow(L.Callback):
         def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:

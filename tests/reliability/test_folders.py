@@ -1,12 +1,15 @@
-"""Where runs live: two never share a folder, and what cannot be written fails at once."""
+"""Run folders: exclusive to one run, and checked for write permission and disk space at the start."""
 
 import multiprocessing
 import os
+import signal
+import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from gpt_lightning.checkpoints.run_folder import make_folder
+from gpt_lightning.checkpoints.run_folder import claim, make_folder
 from gpt_lightning.errors import InputError
 from gpt_lightning.training.checkpoint_callback import check_room
 from tests.commands.run.test_cli import Run, fit, run
@@ -21,20 +24,20 @@ pytestmark = pytest.mark.reliability
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below ``folder``."""
+    """Return the content of every file below ``folder``."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.filterwarnings("ignore:Experiment logs directory")  # of the CSVLogger, before anybody has decided
+@pytest.mark.filterwarnings("ignore:Experiment logs directory")  # CSVLogger warns before our check
 @pytest.mark.parametrize("logger", ["TensorBoardLogger", "CSVLogger"])
-def test_a_rerun_into_the_same_version_is_refused(run: Run, tmp_path: Path, logger: str) -> None:
-    """R11: before anything is written."""
+def test_second_run_in_the_same_folder_is_refused(run: Run, tmp_path: Path, logger: str) -> None:
+    """Test R11. The run is refused before anything is written."""
     flags = (f"--trainer.logger={logger}", "--trainer.logger.save_dir=mine", "--trainer.logger.version=0")
     fit(run, *flags)
     (folder,) = tmp_path.glob("mine/*/version_0")
     before = contents(folder)
     code, _, err = run("fit", "-c", "config.yaml", *flags)
-    assert f"{folder.relative_to(tmp_path)} holds a run already" in err
+    assert f"{folder.relative_to(tmp_path)} already holds a run" in err
     after = contents(folder)
     assert after == before, [name for name in after if after[name] != before.get(name)]
     tally("R11", code == 2)
@@ -42,17 +45,17 @@ def test_a_rerun_into_the_same_version_is_refused(run: Run, tmp_path: Path, logg
     tally("R11", (folder / "checkpoints/step_6.ckpt").exists())
 
 
-def test_two_that_start_at_once_get_two_folders(tmp_path: Path) -> None:
+def test_runs_that_start_at_the_same_time_get_different_folders(tmp_path: Path) -> None:
     for number in range(many(1, 5)):
-        folder = prepare(tmp_path, f"both_{number}")
-        both = [processes.Run(folder, "--trainer.max_steps=6", "--trainer.callbacks=[]") for _ in range(2)]
-        codes = [each.end() for each in both]
-        made = {path.name for path in (folder / "logs/run").iterdir()}
+        folder = prepare(tmp_path, f"pair_{number}")
+        pair = [processes.Run(folder, "--trainer.max_steps=6", "--trainer.callbacks=[]") for _ in range(2)]
+        codes = [each.end() for each in pair]
+        versions = {path.name for path in (folder / "logs/run").iterdir()}
         assert codes == [0, 0], (folder / "err.txt").read_text()
-        tally("R11", made == {"version_0", "version_1"})
+        tally("R11", versions == {"version_0", "version_1"})
 
 
-def test_a_run_goes_on_in_one_process_at_a_time(tmp_path: Path) -> None:
+def test_run_is_locked_by_one_process(tmp_path: Path) -> None:
     folder = prepare(tmp_path, "run")
     processes.finish(folder, "--trainer.max_steps=6")
     first = processes.Run(folder, "--resume=auto", "--trainer.max_steps=100000")
@@ -62,18 +65,44 @@ def test_a_run_goes_on_in_one_process_at_a_time(tmp_path: Path) -> None:
     assert second.end() == 2
     assert "logs/run/version_0: another process is training in it" in second.err.read_text()
     first.kill()
-    kept = {name: data for name, data in before.items() if name.startswith(("config", "tokenizer", "hparams"))}
+    settings = {name: data for name, data in before.items() if name.startswith(("config", "tokenizer", "hparams"))}
     after = contents(folder / "logs/run/version_0")
-    tally("R11", all(after[name] == data for name, data in kept.items()))
+    tally("R11", all(after[name] == data for name, data in settings.items()))
     last = processes.steps(folder / "logs/run/version_0")[-1]
     processes.finish(folder, "--resume=auto", f"--trainer.max_steps={last + 3}")
 
 
+def test_a_killed_process_releases_its_lock_before_its_workers_end(tmp_path: Path) -> None:
+    """R11: forked workers live a little longer than their killed parent."""
+    context = multiprocessing.get_context("fork")
+    parent_end, child_end = context.Pipe()
+    process = context.Process(target=hold_with_worker, args=(tmp_path / "run", child_end))
+    process.start()
+    worker = parent_end.recv()
+    with pytest.raises(InputError, match="another process is training in it"), claim(tmp_path / "run", is_resumed=True):
+        pass
+    process.kill()
+    process.join()
+    with claim(tmp_path / "run", is_resumed=True):
+        os.kill(worker, 0)  # still alive
+    os.kill(worker, signal.SIGKILL)
+    tally("R11", True)
+
+
+def hold_with_worker(folder: Path, connection: Connection) -> None:
+    """Claim a folder, and start a worker that outlives this process."""
+    with claim(folder, is_resumed=False):
+        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60.0,))
+        worker.start()
+        connection.send(worker.pid)
+        time.sleep(60.0)
+
+
 @pytest.mark.parametrize("where", ["file", "/proc/none", "read-only"])
-def test_a_target_that_cannot_be_written(run: Run, tmp_path: Path, where: str) -> None:
-    """R12."""
+def test_folder_without_write_permission_is_refused(run: Run, tmp_path: Path, where: str) -> None:
+    """Test R12."""
     if where == "read-only" and os.geteuid() == 0:
-        pytest.skip("nothing is read-only to root; run the tests as another user")
+        pytest.skip("root can write to read-only folders; run the tests as another user")
     target = tmp_path / "target" if where != "/proc/none" else Path(where)
     if where == "file":
         target.touch()
@@ -84,7 +113,7 @@ def test_a_target_that_cannot_be_written(run: Run, tmp_path: Path, where: str) -
     tally("R12", code == 2 and "step" not in out and len(err.splitlines()) == 1)
 
 
-def test_a_disk_without_room_for_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_without_space_for_two_checkpoints_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
 
     module = causal_lm()
@@ -93,18 +122,18 @@ def test_a_disk_without_room_for_two(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2 * size))
     check_room(tmp_path, module)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2 * size - 1))
-    with pytest.raises(InputError, match="MB are free, but 2 checkpoints of 0 MB must fit; make room, or choose"):
+    with pytest.raises(InputError, match=r"MB are free, but 2 checkpoints of 0 MB must fit\. Free some space, or"):
         check_room(tmp_path, module)
     tally("R12", True)
 
 
-def test_many_that_look_at_once(tmp_path: Path) -> None:
-    """R11: whether a folder can be written is tried out, by each with a file of its own."""
+def test_concurrent_checks_of_write_permission(tmp_path: Path) -> None:
+    """Test R11. Each process checks write permission with a file of its own."""
     with multiprocessing.get_context("fork").Pool(4) as pool:
-        assert pool.map(look, [tmp_path / "runs"] * 4) == [None] * 4
+        assert pool.map(check_repeatedly, [tmp_path / "runs"] * 4) == [None] * 4
 
 
-def look(folder: Path) -> None:
-    """Many times, so that they meet."""
+def check_repeatedly(folder: Path) -> None:
+    """Check write permission many times, so that the processes overlap."""
     for _ in range(500):
         make_folder(folder)

@@ -1,4 +1,4 @@
-"""Checkpoints from somebody who means harm: nothing in them runs."""
+"""Hostile checkpoints, whose code must never run."""
 
 import contextlib
 import http.server
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.reliability
 
 
 class Touch:
-    """Creates the sentinel when it is loaded."""
+    """Payload that creates a file when it is unpickled, by a function of the standard library."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class Touch:
 
 
 class Execute:
-    """Imports and calls, as the usual proofs of concept do."""
+    """Payload that executes source code when it is unpickled."""
 
     def __reduce__(self) -> Any:
         return exec, ("import pathlib; pathlib.Path('ran').touch()",)
@@ -45,7 +45,7 @@ SUFFIXES = [".ckpt", ".pt", ".bin"]
 
 
 def hostile(path: Path, kind: str, checkpoint: dict[str, Any], payload: object) -> Path:
-    """A file that would run ``payload``, in one of the formats that torch reads."""
+    """Write a checkpoint that runs ``payload`` when it is unpickled, in one of the formats that torch reads."""
     content = checkpoint | {"callbacks": {"x": payload}}
     if kind == "zip":
         torch.save(content, path)
@@ -57,11 +57,11 @@ def hostile(path: Path, kind: str, checkpoint: dict[str, Any], payload: object) 
 
 
 def commands(model: str) -> list[list[str]]:
-    """Every command that takes a model."""
+    """Return every command that loads a model."""
     return [
         ["fit", "-c", "config.yaml", f"--ckpt_path={model}"],
         ["fit", "-c", "config.yaml", f"--model.init_from={model}"],
-        ["fit", "-c", "named.yaml"],
+        ["fit", "-c", "config_with_path.yaml"],
         *([command, "-c", "config.yaml", f"--ckpt_path={model}"] for command in ("validate", "test", "predict")),
         ["generate", model],
     ]
@@ -69,35 +69,35 @@ def commands(model: str) -> list[list[str]]:
 
 @pytest.fixture
 def trained(run: Run, tmp_path: Path) -> dict[str, Any]:
-    """What a checkpoint of ours holds."""
+    """Return the content of a checkpoint of gpt-lightning."""
     fit(run)
     return dict(read_checkpoint(find_checkpoint(str(tmp_path / "logs/beer/version_0"))))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_no_pickle_runs(run: Run, tmp_path: Path, trained: dict[str, Any], kind: str, suffix: str) -> None:
-    """R9."""
+def test_pickled_code_never_runs(run: Run, tmp_path: Path, trained: dict[str, Any], kind: str, suffix: str) -> None:
+    """Test R9."""
     for number, payload in enumerate((Touch("ran"), Execute())):
         path = hostile(tmp_path / f"evil{number}{suffix}", kind, trained, payload)
-        named = (tmp_path / "config.yaml").read_text() + f"\nckpt_path: {path}\n"
-        (tmp_path / "named.yaml").write_text(named)
+        config_with_path = (tmp_path / "config.yaml").read_text() + f"\nckpt_path: {path}\n"
+        (tmp_path / "config_with_path.yaml").write_text(config_with_path)
         for arguments in commands(str(path)):
             code, _, err = run(*arguments)
             assert str(path) in err
             tally("R9", code == 2 and not (tmp_path / "ran").exists())
-    # The same file does run where pickle is trusted: the test would show it.
-    with contextlib.suppress(RuntimeError):  # it has run by then
+    # The payload works: a reader that trusts pickle runs it.
+    with contextlib.suppress(RuntimeError):  # raised after the payload has run
         torch.load(path, weights_only=False)
     assert (tmp_path / "ran").exists()
 
 
-def test_no_pickle_runs_in_the_folder_of_a_run(run: Run, tmp_path: Path, trained: dict[str, Any]) -> None:
-    """With a manifest that vouches for it."""
+def test_pickled_code_in_a_run_folder_never_runs(run: Run, tmp_path: Path, trained: dict[str, Any]) -> None:
+    """Test R9 with a manifest that lists the hostile checkpoint."""
     folder = tmp_path / "logs/beer/version_0"
     path = hostile(folder / "checkpoints/step_9.ckpt", "zip", trained, Touch("ran"))
     Manifest((entry_of(path),), path.name).write(folder / "checkpoints")
-    (tmp_path / "named.yaml").write_text((tmp_path / "config.yaml").read_text() + f"\nckpt_path: {folder}\n")
+    (tmp_path / "config_with_path.yaml").write_text((tmp_path / "config.yaml").read_text() + f"\nckpt_path: {folder}\n")
     (folder / "metrics.json").unlink(missing_ok=True)
     for arguments in [*commands(str(folder)), ["evaluate", str(folder)], ["fit", "-c", "config.yaml", "--resume=auto"]]:
         code, _, _ = run(*arguments)
@@ -106,42 +106,44 @@ def test_no_pickle_runs_in_the_folder_of_a_run(run: Run, tmp_path: Path, trained
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
-    """The folder over http on loopback, and what was asked of it."""
-    asked: list[str] = []
+    """Serve the folder over HTTP on the loopback interface; yield the address and the list of requested paths."""
+    requested_paths: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments, directory=str(tmp_path))
 
         def log_message(self, *arguments: Any) -> None:
-            asked.append(self.path)
+            requested_paths.append(self.path)
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
         threading.Thread(target=http_server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http_server.server_port}", asked
+        yield f"http://127.0.0.1:{http_server.server_port}", requested_paths
         http_server.shutdown()
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_nothing_is_fetched(
+def test_urls_are_never_fetched(
     run: Run, tmp_path: Path, trained: dict[str, Any], server: tuple[str, list[str]], suffix: str
 ) -> None:
-    address, asked = server
+    address, requested_paths = server
     hostile(tmp_path / f"evil{suffix}", "zip", trained, Touch("ran"))
     for url in (
         f"{address}/evil{suffix}",
         f"{address.replace('http', 'https')}/evil{suffix}",
         f"file://{tmp_path}/evil",
     ):
-        (tmp_path / "named.yaml").write_text((tmp_path / "config.yaml").read_text() + f"\nckpt_path: {url}\n")
+        (tmp_path / "config_with_path.yaml").write_text(
+            (tmp_path / "config.yaml").read_text() + f"\nckpt_path: {url}\n"
+        )
         for arguments in commands(url):
             code, _, err = run(*arguments)
-            assert f"{url}: checkpoints are read from local files only; download it first" in err
-            tally("R9", code == 2 and not asked and not (tmp_path / "ran").exists())
+            assert f"{url}: checkpoints are read from local files only. Download it" in err
+            tally("R9", code == 2 and not requested_paths and not (tmp_path / "ran").exists())
 
 
-def test_a_manifest_does_not_lead_out_of_its_folder(run: Run, tmp_path: Path) -> None:
-    """Files that are no longer listed are deleted: only those that are checkpoints, and only there."""
+def test_manifest_cannot_delete_other_files(run: Run, tmp_path: Path) -> None:
+    """Test R9. Files that leave the manifest are deleted, so it may list only checkpoints in its folder."""
     fit(run)
     folder = tmp_path / "logs/beer/version_0/checkpoints"
     victim = tmp_path / "logs/precious.ckpt"
@@ -151,7 +153,7 @@ def test_a_manifest_does_not_lead_out_of_its_folder(run: Run, tmp_path: Path) ->
     outside = Entry("../../../precious.ckpt", 0, 4, "0" * 64)
     Manifest((outside, *entries), content["best"]).write(folder)
     code, _, err = run("fit", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", "--trainer.max_steps=9")
-    assert "it lists files that are no checkpoints" in err
+    assert "it lists files that are not checkpoints" in err
     tally("R9", code == 2 and victim.read_bytes() == b"mine")
     with atomic_write(folder / "manifest.json") as file:
         file.write(b"[]")

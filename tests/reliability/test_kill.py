@@ -1,4 +1,4 @@
-"""Processes that are killed, as by ``kill -9`` or the kernel when memory ends."""
+"""Runs that are killed, as by ``kill -9`` or by the kernel when memory is exhausted."""
 
 import random
 import time
@@ -15,33 +15,33 @@ pytestmark = pytest.mark.reliability
 
 
 def prepare(folder: Path, name: str, config: str = CONFIG) -> Path:
-    """A folder with a text and a configuration."""
-    made = folder / name
-    made.mkdir()
-    write_text(made, repeats=20)
-    (made / "config.yaml").write_text(config)
-    return made
+    """Create a folder with a text and a configuration."""
+    target = folder / name
+    target.mkdir()
+    write_text(target, repeats=20)
+    (target / "config.yaml").write_text(config)
+    return target
 
 
-def test_killed_at_any_moment(tmp_path: Path) -> None:
-    """R1: dropout, shuffling, several epochs; the first is killed before there is any checkpoint."""
-    straight = prepare(tmp_path, "straight")
-    finish(straight)
-    expected, order = state(straight / "logs/run/version_0"), rows(straight)
+def test_run_killed_at_any_moment_resumes_exactly(tmp_path: Path) -> None:
+    """Test R1 with dropout, shuffling and several epochs. The first kill comes before the first checkpoint."""
+    uninterrupted = prepare(tmp_path, "uninterrupted")
+    finish(uninterrupted)
+    expected, order = state(uninterrupted / "logs/run/version_0"), rows(uninterrupted)
     assert len({epoch for epoch, _ in order}) > 1
-    chance = random.Random(0)
-    moments = [1, *(chance.randrange(3, 60) for _ in range(many(2, 19)))]
+    rng = random.Random(0)
+    moments = [1, *(rng.randrange(3, 60) for _ in range(many(2, 19)))]
     for number, moment in enumerate(moments):
         folder = prepare(tmp_path, f"killed_{number}")
         run = Run(folder)
         assert run.wait_for_rows(moment), run.err.read_text()
-        time.sleep(chance.random() * 0.02)
+        time.sleep(rng.random() * 0.02)
         run.kill()
         listed = steps(folder / "logs/run/version_0")
         assert bool(listed) == (moment > 1) or run.process.exitcode == 0
         finish(folder, "--resume=auto")
-        said = (folder / "out.txt").read_text()
-        assert "resumed from" in said if listed else "ended before its first checkpoint: starting again" in said
+        output = (folder / "out.txt").read_text()
+        assert "resumed from" in output if listed else "ended before its first checkpoint: starting again" in output
         last = max((folder / "logs/run").glob("version_*"))
         assert last.name == ("version_0" if listed else "version_1")
         tally("R1", state(last) == expected and rows(folder) == order)
@@ -54,31 +54,31 @@ BIG = (
 )
 
 
-def test_killed_while_saving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """R4: 60 MB a checkpoint, one each step, and the folder of temporary files on another filesystem."""
+def test_run_killed_while_saving_keeps_its_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test R4 with a checkpoint of 60 MB after each step, and temporary files on another filesystem."""
     shared_memory = Path("/dev/shm")
     if shared_memory.is_dir():
         monkeypatch.setenv("TMPDIR", str(shared_memory))
     folder = prepare(tmp_path, "saving", BIG.replace("every_n_steps: 3", "every_n_steps: 1"))
     checkpoints = folder / "logs/run/version_0/checkpoints"
-    chance = random.Random(1)
+    rng = random.Random(1)
     arguments = ["--trainer.max_steps=100000", "--trainer.limit_val_batches=0"]
-    known, in_a_save = 0, 0
+    last_step, num_unfinished = 0, 0
     for _ in range(many(3, 30)):
         run = Run(folder, *arguments, "--resume=auto")
-        target = known + chance.randrange(1, 4)
+        target = last_step + rng.randrange(1, 4)
         assert run.wait_for_step(target), run.err.read_text()
         assert run.wait_for_saving(), run.err.read_text()
-        time.sleep(chance.random() * 0.15)
+        time.sleep(rng.random() * 0.15)
         run.kill()
-        in_a_save += bool(list(checkpoints.glob(".step_*.unfinished")))
+        num_unfinished += bool(list(checkpoints.glob(".step_*.unfinished")))
         listed = steps(checkpoints.parent)
         newest = find_checkpoint(str(checkpoints.parent), "last")
         assert newest.stat().st_size > 50e6
         load_task(newest)
         tally("R4", listed == sorted(listed) and listed[-1] >= target and newest.name == f"step_{listed[-1]}.ckpt")
-        known = listed[-1]
-    assert in_a_save > 0, "no kill came while a file was unfinished"
-    finish(folder, f"--trainer.max_steps={known + 1}", "--trainer.limit_val_batches=0", "--resume=auto")
-    assert not list(checkpoints.glob(".*")), "stray files"
+        last_step = listed[-1]
+    assert num_unfinished > 0, "no kill interrupted a write"
+    finish(folder, f"--trainer.max_steps={last_step + 1}", "--trainer.limit_val_batches=0", "--resume=auto")
+    assert not list(checkpoints.glob(".*")), "unfinished files must be deleted"
     assert len(list(checkpoints.glob("step_*"))) == len(steps(checkpoints.parent)) == 2

@@ -1,4 +1,4 @@
-"""What the world does to a run: full disks, dying workers; and what a run does to the world: nothing."""
+"""Failures outside of a run, such as full disks and killed workers, and the run's use of the network."""
 
 import os
 import random
@@ -21,11 +21,11 @@ from tests.runs import write_text
 
 pytestmark = pytest.mark.reliability
 
-ROWS_ONLY = "class_path: tests.reliability.processes.RowLog"
+ROW_LOG = "class_path: tests.reliability.processes.RowLog"
 
 
 class FillDisk(L.Callback):
-    """Leaves no byte free before the sixth step."""
+    """Callback that fills the disk before the sixth step."""
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step == 5:
@@ -38,8 +38,8 @@ class FillDisk(L.Callback):
                         pass
 
 
-def in_small_disk(folder: Path, megabytes: int, script: str) -> subprocess.CompletedProcess[str]:
-    """Run a shell script in ``folder`` on a disk of its own, of which nothing is left afterwards."""
+def run_on_small_disk(folder: Path, megabytes: int, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell script in ``folder``, on which a small temporary disk is mounted."""
     mount = f"mount -t tmpfs -o size={megabytes}m none {folder} && cd {folder} && {script}"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -51,86 +51,87 @@ def in_small_disk(folder: Path, megabytes: int, script: str) -> subprocess.Compl
     )
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
-    """R5: says so, exits with 1, and loses nothing of what was saved."""
-    filling = CONFIG.replace(ROWS_ONLY, "class_path: tests.reliability.test_outside.FillDisk")
-    disk, given = tmp_path / "disk", prepare(tmp_path, "given", filling)
+def test_full_disk(tmp_path: Path) -> None:
+    """Test R5. The run reports the full disk, exits with 1, and keeps its checkpoints."""
+    filling = CONFIG.replace(ROW_LOG, "class_path: tests.reliability.test_outside.FillDisk")
+    disk, data_folder = tmp_path / "disk", prepare(tmp_path, "data_folder", filling)
     disk.mkdir()
-    if shutil.which("unshare") is None or in_small_disk(disk, 1, "true").returncode != 0:
-        pytest.skip("this system does not let a user mount a small disk")
-    command = f"{sys.executable} -m gpt_lightning fit -c {given}/config.yaml --allow_import=tests"
-    command += f" --data.cache_dir={given}/cache --data.train={given}/text.txt --data.validation={given}/text.txt"
+    if shutil.which("unshare") is None or run_on_small_disk(disk, 1, "true").returncode != 0:
+        pytest.skip("this system does not allow users to mount a small disk")
+    command = f"{sys.executable} -m gpt_lightning fit -c {data_folder}/config.yaml --allow_import=tests"
+    command += f" --data.cache_dir={data_folder}/cache"
+    command += f" --data.train={data_folder}/text.txt --data.validation={data_folder}/text.txt"
     command += " --trainer.max_steps=9"
     listing = "ls -a logs/run/version_0/checkpoints; grep file logs/run/version_0/checkpoints/manifest.json"
-    result = in_small_disk(
+    result = run_on_small_disk(
         disk,
         4,
         f"{command}; echo code $?; {listing}; rm filler; "
-        f"{command} --trainer.callbacks=[] --resume=auto && echo went on; {listing}",
+        f"{command} --trainer.callbacks=[] --resume=auto && echo second run succeeded; {listing}",
     )
     assert "code 1" in result.stdout, result.stderr
-    assert "No space left on device (ENOSPC); the checkpoints before it are as they were" in result.stderr
+    assert "No space left on device (ENOSPC). Earlier checkpoints are intact" in result.stderr
     assert "Traceback" not in result.stderr, result.stderr
     first, _, second = result.stdout.partition("resumed from logs/run/version_0/checkpoints/step_3.ckpt")
     assert '"file": "step_3.ckpt"' in first
     assert "unfinished" not in first
-    tally("R5", "went on" in second and '"file": "step_9.ckpt"' in second)
+    tally("R5", "second run succeeded" in second and '"file": "step_9.ckpt"' in second)
 
 
-def test_a_worker_that_dies(tmp_path: Path) -> None:
-    """R15."""
-    straight = prepare(tmp_path, "straight")
-    write_text(straight, repeats=400)  # epochs that are long enough to be in the middle of one
-    finish(straight, "--data.num_workers=2")
-    chance = random.Random(0)
+def test_killed_data_loader_worker(tmp_path: Path) -> None:
+    """Test R15."""
+    uninterrupted = prepare(tmp_path, "uninterrupted")
+    write_text(uninterrupted, repeats=400)  # long epochs, so that the kill comes within one
+    finish(uninterrupted, "--data.num_workers=2")
+    rng = random.Random(0)
     for number in range(many(1, 5)):
         folder = prepare(tmp_path, f"run_{number}")
         write_text(folder, repeats=400)
         run = Run(folder, "--data.num_workers=2", "--trainer.callbacks+=tests.reliability.processes.SlowSteps")
-        assert run.wait_for_rows(chance.randrange(4, 50)), run.err.read_text()
+        assert run.wait_for_rows(rng.randrange(4, 50)), run.err.read_text()
         os.kill(children(run.process.pid or 0)[0], signal.SIGKILL)
         code = run.end(60.0)
         err = run.err.read_text()
         assert "a worker process of the data loader has died: (pid" in err, err
         assert "Traceback" not in err
         finish(folder, "--data.num_workers=2", "--resume=auto")
-        same = state(folder / "logs/run/version_0") == state(straight / "logs/run/version_0")
-        tally("R15", (code, same, rows(folder)) == (1, True, rows(straight)))
+        same = state(folder / "logs/run/version_0") == state(uninterrupted / "logs/run/version_0")
+        tally("R15", (code, same, rows(folder)) == (1, True, rows(uninterrupted)))
 
 
-def test_no_port_is_opened(tmp_path: Path) -> None:
-    """R17: with and without workers, nothing listens and nobody is called."""
+def test_training_opens_no_internet_socket(tmp_path: Path) -> None:
+    """Test R17 with and without data loader workers."""
     for workers in (0, 2):
         folder = prepare(tmp_path, f"workers_{workers}")
         run = Run(folder, f"--data.num_workers={workers}", "--trainer.max_steps=100000")
-        looked = 0
-        while looked < many(20, 200):
+        num_checks = 0
+        while num_checks < many(20, 200):
             assert run.process.is_alive(), run.err.read_text()
             for pid in [run.process.pid or 0, *children(run.process.pid or 0)]:
                 assert not internet_sockets(pid)
-            looked += bool(steps(folder / "logs/run/version_0"))
+            num_checks += bool(steps(folder / "logs/run/version_0"))
             time.sleep(0.01)
         run.kill()
         tally("R17", True)
 
 
 def internet_sockets(pid: int) -> list[str]:
-    """The lines of the kernel's tables for sockets that ``pid`` holds."""
-    held = set()
+    """Return the lines in the kernel's tables of internet sockets that belong to process ``pid``."""
+    inodes = set()
     try:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             target = str(descriptor.readlink())
             if target.startswith("socket:["):
-                held.add(target.removeprefix("socket:[").removesuffix("]"))
+                inodes.add(target.removeprefix("socket:[").removesuffix("]"))
         tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6", "udp", "udp6")]
     except OSError:  # the process has ended
         return []
     lines = [line.split() for table in tables for line in table.splitlines()[1:]]
-    return [" ".join(line) for line in lines if line[9] in held]
+    return [" ".join(line) for line in lines if line[9] in inodes]
 
 
-def test_the_last_checkpoint_after_all_this(tmp_path: Path) -> None:
-    """A run that was never disturbed is what these tests compare with: it must be a good one."""
+def test_uninterrupted_run_is_loadable(tmp_path: Path) -> None:
+    """Check the uninterrupted run that other tests compare with."""
     folder = prepare(tmp_path, "run")
     finish(folder)
     load_task(find_checkpoint(str(folder / "logs/run/version_0")))

@@ -1,4 +1,4 @@
-"""The same twice is the same, and something else is refused."""
+"""Reproducibility with the same settings, and refusal to resume with different ones."""
 
 import hashlib
 import random
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.reliability
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_same_seed_same_bytes(tmp_path: Path, workers: int) -> None:
-    """R14: the files of the checkpoints, byte for byte."""
+def test_same_seed_gives_the_same_bytes(tmp_path: Path, workers: int) -> None:
+    """Test R14 on the checkpoint files."""
     digests = []
     for number in range(2):
         folder = prepare(tmp_path, f"run_{number}")
@@ -30,7 +30,7 @@ def test_same_seed_same_bytes(tmp_path: Path, workers: int) -> None:
     tally("R14", len(digests[0]) >= 2 and digests[0] == digests[1] and order == rows(tmp_path / "run_1"))
 
 
-def test_another_seed_other_bytes(tmp_path: Path) -> None:
+def test_different_seeds_give_different_bytes(tmp_path: Path) -> None:
     digests = set()
     for seed in (0, 1):
         folder = prepare(tmp_path, f"run_{seed}")
@@ -40,7 +40,7 @@ def test_another_seed_other_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "said"),
+    ("flag", "message"),
     [
         ("--seed_everything=1", "seed_everything was 0, now it is 1"),
         ("--data.seed=5", "data.seed was 0, now it is 5"),
@@ -55,42 +55,42 @@ def test_another_seed_other_bytes(tmp_path: Path) -> None:
         ("--model.backbone.block_size=4", "model.backbone.block_size=4, but logs/beer/version_0/checkpoints/step_4"),
     ],
 )
-def test_a_run_does_not_go_on_with_something_else(run: Run, tmp_path: Path, flag: str, said: str) -> None:
-    """R3: one token of the text, too."""
+def test_run_does_not_resume_with_changed_settings(run: Run, tmp_path: Path, flag: str, message: str) -> None:
+    """Test R3. ``other.txt`` differs in one character only."""
     fit(run)
     text = (tmp_path / "text.txt").read_text()
-    place = random.Random(0).randrange(len(text))
-    (tmp_path / "other.txt").write_text(text[:place] + ("b" if text[place] != "b" else "o") + text[place + 1 :])
+    index = random.Random(0).randrange(len(text))
+    (tmp_path / "other.txt").write_text(text[:index] + ("b" if text[index] != "b" else "o") + text[index + 1 :])
     folder = tmp_path / "logs/beer/version_0"
     before = {path.name: path.read_bytes() for path in folder.glob("checkpoints/*")}
-    for how in ("--ckpt_path=logs/beer/version_0", "--resume=auto")[: many(1, 2)]:
-        code, _, err = run("fit", "-c", "config.yaml", "--trainer.max_steps=6", how, flag)
-        assert said in err
+    for option in ("--ckpt_path=logs/beer/version_0", "--resume=auto")[: many(1, 2)]:
+        code, _, err = run("fit", "-c", "config.yaml", "--trainer.max_steps=6", option, flag)
+        assert message in err
         assert len(err.strip().splitlines()) == 1
         after = {path.name: path.read_bytes() for path in folder.glob("checkpoints/*")}
         tally("R3", code == 2 and after == before)
     if "tokenizer" not in flag and "block_size" not in flag:
         fit(run, "--trainer.max_steps=6", "--resume=auto", flag, "--checkpoints.refuse_changes=false")
-        assert (folder / "checkpoints/step_6.ckpt").exists(), "the user insists"
+        assert (folder / "checkpoints/step_6.ckpt").exists(), "refuse_changes=false must allow changes"
 
 
 @pytest.mark.parametrize("name", ["topics", "tags"])
-def test_heads_do_not_either(
+def test_head_does_not_resume_with_changed_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     cli = CommandLine(tmp_path, monkeypatch, capsys)
     folder = cli.fit(name)
     file = tmp_path / f"{name}.jsonl"
-    again = ("fit", "-c", f"{name}.yaml", f"--ckpt_path={folder}", "--trainer.max_steps=6")
+    resume = ("fit", "-c", f"{name}.yaml", f"--ckpt_path={folder}", "--trainer.max_steps=6")
     file.write_text(file.read_text().replace("goal", "gool").replace("sings", "songs"))
-    assert cli(*again) == 2
+    assert cli(*resume) == 2
     assert "data.train has changed" in cli.err
     write_config(tmp_path, name)
-    tally("R3", cli(*again) == 0)
+    tally("R3", cli(*resume) == 0)
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--trainer.limit_train_batches=0"], "no step was taken, the run stands at step 0"),
         (["--trainer.max_steps=0"], "no step was taken, the run stands at step 0"),
@@ -99,16 +99,16 @@ def test_heads_do_not_either(
         (["--data.train=short.txt"], "less than one block of 8"),
     ],
 )
-def test_zero_steps_is_an_error(run: Run, tmp_path: Path, flags: list[str], said: str) -> None:
-    """R13."""
+def test_run_without_a_step_is_an_error(run: Run, tmp_path: Path, flags: list[str], message: str) -> None:
+    """Test R13."""
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "short.txt").write_text("beer")
     code, out, err = run("fit", "-c", "config.yaml", *flags)
-    assert said in err
+    assert message in err
     tally("R13", code == 2 and "last:" not in out)
 
 
-def test_a_finished_run_has_nothing_left_to_do(run: Run) -> None:
+def test_finished_run_has_no_steps_left(run: Run) -> None:
     fit(run)
     code, _, err = run("fit", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0")
     assert "no step was taken, the run stands at step 4" in err

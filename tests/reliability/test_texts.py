@@ -1,7 +1,7 @@
-"""Text of any kind, through everything that reads or writes text.
+"""Difficult texts, through every command that reads or writes text.
 
-Two collections are not ours to ship: with GPT_LIGHTNING_DATA naming the folder that holds ``naughty_strings`` and
-``json_test_suite`` their texts are tried too.
+Two collections cannot be shipped with the repository. If GPT_LIGHTNING_DATA names a folder with ``naughty_strings``
+and ``json_test_suite``, their texts are tested too.
 """
 
 import base64
@@ -28,9 +28,9 @@ from tests.reliability.conftest import many, tally
 pytestmark = pytest.mark.reliability
 
 DATA: Final = os.environ.get("GPT_LIGHTNING_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="GPT_LIGHTNING_DATA names no folder with these texts")
+needs_data = pytest.mark.skipif(not DATA, reason="GPT_LIGHTNING_DATA is not set")
 
-NASTY: Final = [
+DIFFICULT: Final = [
     "",
     " \t\u00a0\u3000\u2003 ",
     "\x00",
@@ -67,20 +67,20 @@ NASTY: Final = [
     "word " * 600,
     "\n" * 700,
 ]
-"""Strings that break programs."""
+"""Strings that often break programs."""
 
 DEEP_LIST: Final = b"[" * 100_000
 
 
-def given(name: str) -> list[dict[str, Any]]:
-    """The rows of a collection."""
+def collection(name: str) -> list[dict[str, Any]]:
+    """Return the rows of a collection."""
     with (Path(str(DATA)) / name / "test.jsonl").open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
 
 @pytest.fixture(params=["own", pytest.param("naughty_strings", marks=needs_data)])
 def texts(request: pytest.FixtureRequest) -> list[str]:
-    return NASTY if request.param == "own" else [row["text"] for row in given(request.param)]
+    return DIFFICULT if request.param == "own" else [row["text"] for row in collection(request.param)]
 
 
 @pytest.fixture
@@ -88,31 +88,31 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return CommandLine(tmp_path, monkeypatch, capsys)
 
 
-def read_as(text: str) -> str:
-    """What becomes of a text: half of a surrogate pair, which UTF-8 cannot hold, shows as U+FFFD."""
+def replace_surrogates(text: str) -> str:
+    """Return a text as it is read: U+FFFD replaces lone surrogates, which UTF-8 cannot represent."""
     return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """JSON lines, every second one escaped; an odd line end, and a byte order mark."""
+    """Write JSON lines with a byte order mark and CRLF line ends; escape the characters of every second line."""
     lines = [
-        json.dumps(row, ensure_ascii=bool(number % 2) or json.dumps(row) != json.dumps(read(row)))
+        json.dumps(row, ensure_ascii=bool(number % 2) or json.dumps(row) != json.dumps(replace_in_strings(row)))
         for number, row in enumerate(rows)
     ]
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
 
 
-def read(value: Any) -> Any:
-    """``read_as`` of every string in a value."""
+def replace_in_strings(value: Any) -> Any:
+    """Apply ``replace_surrogates`` to every string in a value."""
     if isinstance(value, str):
-        return read_as(value)
+        return replace_surrogates(value)
     if isinstance(value, list):
-        return [read(each) for each in value]
-    return {name: read(each) for name, each in value.items()} if isinstance(value, dict) else value
+        return [replace_in_strings(each) for each in value]
+    return {name: replace_in_strings(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def write_config(folder: Path, model: str, data: str, experiment: str = "odd", **settings: Any) -> None:
-    """A tiny run over ``rows.jsonl``: a few steps, one validation."""
+    """Write the configuration of a tiny run on ``rows.jsonl``, with a few steps and one validation."""
     trainer = {"accelerator": "cpu", "devices": 1, "max_steps": 30, "log_every_n_steps": 10, "val_check_interval": 30}
     files = {} if "train" in settings else dict.fromkeys(("train", "validation", "test"), "rows.jsonl")
     config = {
@@ -131,13 +131,13 @@ def write_config(folder: Path, model: str, data: str, experiment: str = "odd", *
 
 
 def predictions(run: CommandLine, experiment: str = "odd") -> list[dict[str, Any]]:
-    """Fit, test, predict; the rows that were written."""
+    """Run fit, test and predict, and return the predictions."""
     assert run("fit", "-c", "config.yaml") == 0, run.err
     checkpoint = f"--ckpt_path=logs/{experiment}/version_0"
     assert run("test", "-c", "config.yaml", checkpoint) == 0, run.err
     assert run("predict", "-c", "config.yaml", checkpoint) == 0, run.err
     written = (run.folder / "predictions.jsonl").read_text(encoding="utf-8")
-    assert written.splitlines() == written.split("\n")[:-1], "no reader finds other lines"
+    assert written.splitlines() == written.split("\n")[:-1], "readers must agree on the lines"
     return [json.loads(line) for line in written.splitlines()]
 
 
@@ -145,40 +145,40 @@ def predictions(run: CommandLine, experiment: str = "odd") -> list[dict[str, Any
 
 
 @pytest.mark.parametrize("kind", ["bpe", "characters", "bytes"])
-def test_tokenizers_give_the_text_back(run: CommandLine, texts: list[str], kind: str) -> None:
+def test_tokenizers_restore_the_text(run: CommandLine, texts: list[str], kind: str) -> None:
     write_rows(run.folder / "rows.jsonl", [{"text": text} for text in texts])
     assert run("tokenizer", "train", "--train=rows.jsonl", f"--kind={kind}", "--vocab_size=400") == 0, run.err
     tokenizer = load_tokenizer("tokenizer.json")
-    shown = [read_as(text) for text in texts]
-    for text, ids in zip(shown, tokenizer.encode_batch(shown), strict=True):
+    clean_texts = [replace_surrogates(text) for text in texts]
+    for text, ids in zip(clean_texts, tokenizer.encode_batch(clean_texts), strict=True):
         assert tokenizer.encode(text) == ids.tolist()
         assert "".join(tokenizer.decode_stream(ids.tolist())) == text
         assert tokenizer.token_bytes[ids].sum() == len(text.encode()) - 2 * text.count("\ufffd") * (kind[0] == "c")
         tally("R16", tokenizer.decode(ids) == text)
 
 
-@pytest.mark.parametrize("text", ["own words", *NASTY[:24], "\udcff\udce9 not UTF-8"])
-def test_a_tokenizer_shows_what_it_makes_of_a_text(run: CommandLine, text: str) -> None:
+@pytest.mark.parametrize("text", ["own words", *DIFFICULT[:24], "\udcff\udce9 not UTF-8"])
+def test_tokenizer_show_accepts_any_text(run: CommandLine, text: str) -> None:
     code = run("tokenizer", "show", "bytes", f"--text={text}")
     assert code == 0, run.err
-    assert f"{len(read_as(text).encode())} tokens, {len(read_as(text).encode())} bytes" in run.out
+    assert f"{len(replace_surrogates(text).encode())} tokens, {len(replace_surrogates(text).encode())} bytes" in run.out
     tally("R16", True)
 
 
-def as_file(kind: str, texts: list[str]) -> tuple[bytes, int]:
-    """A file of a kind that holds the texts, and how many bytes of text are read from it."""
-    shown = [read_as(text) for text in texts]
-    size = sum(len(text.encode()) for text in shown)
+def file_content(kind: str, texts: list[str]) -> tuple[bytes, int]:
+    """Return the content of a file of texts in a format, and the number of bytes of text in it."""
+    clean_texts = [replace_surrogates(text) for text in texts]
+    size = sum(len(text.encode()) for text in clean_texts)
     if kind == ".txt":
-        whole = "\r\n".join(shown).encode()
-        return b"\xef\xbb\xbf" + whole, len(whole)
+        joined = "\r\n".join(clean_texts).encode()
+        return b"\xef\xbb\xbf" + joined, len(joined)
     if kind == ".jsonl.gz":
         return gzip.compress("".join(json.dumps({"text": text}) + "\r\n" for text in texts).encode()), size
     if kind == ".json":
         return json.dumps({"data": [{"text": text} for text in texts]}, indent=1).encode("utf-8-sig"), size
     table = io.StringIO()
     writer = csv.writer(table, quoting=csv.QUOTE_ALL)
-    writer.writerows([["text", "odd\r\nname"], *([text, "x"] for text in shown)])
+    writer.writerows([["text", "odd\r\nname"], *([text, "x"] for text in clean_texts)])
     return table.getvalue().encode("utf-8-sig"), size
 
 
@@ -188,34 +188,34 @@ def as_file(kind: str, texts: list[str]) -> tuple[bytes, int]:
 def test_pretraining(
     run: CommandLine, texts: list[str], kind: str, tokenizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content, size = as_file(kind, texts)
+    content, size = file_content(kind, texts)
     (run.folder / f"odd{kind}").write_bytes(content)
     files = dict.fromkeys(("train", "validation", "test"), f"odd{kind}")
     write_config(run.folder, "CausalLM", "LanguageModeling", tokenizer=tokenizer, mask_documents=True, **files)
     rows = predictions(run)
-    unknown = 2 * sum(read_as(text).count("\ufffd") for text in texts) if tokenizer == "characters" else 0
+    unknown = 2 * sum(replace_surrogates(text).count("\ufffd") for text in texts) if tokenizer == "characters" else 0
     tally("R16", sum(row["num_bytes"] for row in rows) == size - unknown)
 
-    def continued(*arguments: str) -> str:
+    def generate(*arguments: str) -> str:
         assert run("generate", "logs/odd/version_0", "--max_new_tokens=3", *arguments) == 0, run.err
         return run.out
 
-    some = texts if texts is NASTY else texts[::8]
-    for text in [] if kind in (".jsonl.gz", ".csv") else some:
-        shown = continued(f"--prompt={text}") if text != "-" else "-"
-        tally("R16", shown.startswith(read_as(text)))
-    for text in some if kind == ".jsonl.gz" else [*some[:3], "café"]:
+    prompts = texts if texts is DIFFICULT else texts[::8]
+    for text in [] if kind in (".jsonl.gz", ".csv") else prompts:
+        output = generate(f"--prompt={text}") if text != "-" else "-"
+        tally("R16", output.startswith(replace_surrogates(text)))
+    for text in prompts if kind == ".jsonl.gz" else [*prompts[:3], "café"]:
         raw = text.encode(errors="surrogatepass")
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8"))
-        tally("R16", continued("--prompt=-").startswith(raw.decode(errors="replace")))
+        tally("R16", generate("--prompt=-").startswith(raw.decode(errors="replace")))
 
 
-def test_a_prompt_of_any_bytes(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_of_any_bytes(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     (run.folder / "odd.txt").write_text("a few words " * 100)
     write_config(run.folder, "CausalLM", "LanguageModeling", tokenizer="bytes", train="odd.txt")
     assert run("fit", "-c", "config.yaml") == 0, run.err
-    chance = random.Random(0)
-    prompts = [bytes(range(256)), b"\xff\xfea\x00", b"\xed\xa0\x80", *(chance.randbytes(50) for _ in range(5))]
+    rng = random.Random(0)
+    prompts = [bytes(range(256)), b"\xff\xfea\x00", b"\xed\xa0\x80", *(rng.randbytes(50) for _ in range(5))]
     for prompt in prompts:
         for errors in ("strict", "surrogateescape"):
             stream = io.TextIOWrapper(io.BytesIO(prompt), encoding="utf-8", errors=errors)
@@ -224,10 +224,10 @@ def test_a_prompt_of_any_bytes(run: CommandLine, monkeypatch: pytest.MonkeyPatch
             tally("R16", run.out.startswith(prompt.decode(errors="replace")))
         argument = prompt.replace(b"\x00", b"").decode(errors="surrogateescape")
         assert run("generate", "logs/odd/version_0", f"--prompt={argument}", "--max_new_tokens=2") == 0
-        tally("R16", run.out.startswith(read_as(argument)))
+        tally("R16", run.out.startswith(replace_surrogates(argument)))
 
 
-def test_a_terminal_without_most_characters(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generation_in_an_ascii_terminal(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     (run.folder / "odd.txt").write_text("שלום 👍🏽 é\n" * 100)
     write_config(run.folder, "CausalLM", "LanguageModeling", tokenizer="characters", train="odd.txt")
     assert run("fit", "-c", "config.yaml") == 0, run.err
@@ -241,14 +241,14 @@ def test_a_terminal_without_most_characters(run: CommandLine, monkeypatch: pytes
 # --- heads
 
 
-def filled(texts: list[str]) -> list[str]:
-    """The texts that are more than blanks, as they are read."""
-    return [read_as(text) for text in texts if text.strip()]
+def nonblank(texts: list[str]) -> list[str]:
+    """Return the texts that are more than whitespace, as they are read."""
+    return [replace_surrogates(text) for text in texts if text.strip()]
 
 
 @pytest.mark.parametrize("tokenizer", ["bytes", "characters"])
 def test_classification(run: CommandLine, texts: list[str], tokenizer: str) -> None:
-    """The texts are texts, ids and labels at once; blank ones are left out and counted."""
+    """Use each text as text, id and label; blank texts are skipped and counted."""
     rows: list[dict[str, Any]] = [
         {"id": f"{number} {text}", "text": text, "label": text if 0 < len(text) < 6000 and number < 60 else number % 3}
         for number, text in enumerate(texts)
@@ -256,24 +256,24 @@ def test_classification(run: CommandLine, texts: list[str], tokenizer: str) -> N
     write_rows(run.folder / "rows.jsonl", rows)
     write_config(run.folder, "SequenceClassification", "TextClassification", tokenizer=tokenizer, on_bad_row="skip")
     written = predictions(run)
-    good = [row for row in rows if row["text"].strip()]
-    assert f"skipped {len(rows) - len(good):,} of {len(rows):,} rows" in run.out
-    names = {read_as(str(row["label"])) for row in good}
-    for row, found in zip(good, written, strict=True):
+    kept_rows = [row for row in rows if row["text"].strip()]
+    assert f"skipped {len(rows) - len(kept_rows):,} of {len(rows):,} rows" in run.out
+    names = {replace_surrogates(str(row["label"])) for row in kept_rows}
+    for row, found in zip(kept_rows, written, strict=True):
         assert found["label"] in names
         assert found["scores"].keys() == names
-        tally("R16", found["id"] == read_as(row["id"]))
+        tally("R16", found["id"] == replace_surrogates(row["id"]))
 
 
 def test_labels_from_a_file(run: CommandLine, texts: list[str]) -> None:
-    names = list(dict.fromkeys(text for text in filled(texts) if len(text) < 6000))[:: 1 + len(texts) // 100]
+    names = list(dict.fromkeys(text for text in nonblank(texts) if len(text) < 6000))[:: 1 + len(texts) // 100]
     lines = [name for name in names if "\n" not in name and "\r" not in name and not name.startswith(("[", "\ufeff"))]
     raw = [json.dumps(name) for name in names] + ['"\\ud800"']
-    for file, content, there in (
+    for file, content, expected_labels in (
         ("labels.txt", "".join(f"{name}\r\n" for name in lines), lines),
         ("labels.json", f"[{', '.join(raw)}]", [*names, "\ufffd"]),
     ):
-        if there.count("\ufffd") > 1:
+        if expected_labels.count("\ufffd") > 1:
             continue
         (run.folder / file).write_bytes(content.encode("utf-8-sig"))
         write_rows(run.folder / "rows.jsonl", [{"text": name, "label": name} for name in lines])
@@ -286,23 +286,23 @@ def test_labels_from_a_file(run: CommandLine, texts: list[str]) -> None:
             labels=file,
         )
         found = predictions(run, file)
-        tally("R16", all(list(row["scores"]) == there for row in found))
+        tally("R16", all(list(row["scores"]) == expected_labels for row in found))
 
 
 @pytest.mark.parametrize("labels", [DEEP_LIST, b"[1]", b'["a", ""]', b"\xff", b"", b'["a"', b"[NaN]", b"[null]"])
-def test_stray_labels(run: CommandLine, labels: bytes) -> None:
+def test_invalid_label_files_are_refused(run: CommandLine, labels: bytes) -> None:
     (run.folder / "labels").write_bytes(labels)
     write_rows(run.folder / "rows.jsonl", [{"text": "x", "label": "a"}, {"text": "x", "label": "b"}])
     write_config(run.folder, "SequenceClassification", "TextClassification", tokenizer="bytes", labels="labels")
     assert run("fit", "-c", "config.yaml") == 2
-    refused(run, "--data.labels=labels: ")
+    check_error(run, "--data.labels=labels: ")
 
 
 @pytest.mark.parametrize("shape", ["tokens", "spans"])
 def test_tagging(run: CommandLine, texts: list[str], shape: str) -> None:
-    """Every word is tagged, so that what is shown is text."""
+    """Tag every word, so that the predicted entities cover the text."""
     rows = []
-    for number, text in enumerate(filled(texts)):
+    for number, text in enumerate(nonblank(texts)):
         words = split_words(text)
         row: dict[str, Any] = {"id": number, "text": text}
         if shape == "tokens":
@@ -327,9 +327,9 @@ def test_tagging(run: CommandLine, texts: list[str], shape: str) -> None:
 
 @pytest.mark.parametrize("tokenizer", ["bytes", "bpe:300"])
 def test_questions(run: CommandLine, texts: list[str], tokenizer: str) -> None:
-    """The texts are questions, contexts and answers at once."""
+    """Use each text as question, context and answer."""
     rows: list[dict[str, Any]] = []
-    for number, text in enumerate(filled(texts)):
+    for number, text in enumerate(nonblank(texts)):
         start = len(text) - len(text.lstrip())
         answer = {"text": [text[start : start + 9]], "answer_start": [start]}
         rows.append({"id": number, "question": text, "context": text, "answers": answer if number % 4 else None})
@@ -347,7 +347,7 @@ def test_questions(run: CommandLine, texts: list[str], tokenizer: str) -> None:
 # --- lines of 5 MB
 
 LONG: Final = 5_000_000
-LINES: Final[dict[str, Callable[[], str]]] = {
+LONG_LINES: Final[dict[str, Callable[[], str]]] = {
     "family": lambda: "👩‍👧" * (LONG // 11),
     "one letter": lambda: "x" * LONG,
     "words": lambda: "word " * (LONG // 5),
@@ -356,9 +356,9 @@ LINES: Final[dict[str, Callable[[], str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", list(LINES)[: many(1, 5)])
-def test_pretraining_on_a_line_of_megabytes(run: CommandLine, name: str) -> None:
-    line = LINES[name]()
+@pytest.mark.parametrize("name", list(LONG_LINES)[: many(1, 5)])
+def test_pretraining_on_a_line_of_5_mb(run: CommandLine, name: str) -> None:
+    line = LONG_LINES[name]()
     (run.folder / "long.txt").write_text(line)
     assert run("tokenizer", "train", "--train=long.txt", "--vocab_size=300") == 0, run.err
     tokenizer = load_tokenizer("tokenizer.json")
@@ -375,15 +375,15 @@ def test_pretraining_on_a_line_of_megabytes(run: CommandLine, name: str) -> None
         ("QuestionAnswering", "ReadingComprehension"),
     ],
 )
-def test_a_head_reads_a_line_of_megabytes(run: CommandLine, model: str, data: str) -> None:
-    """Trained on short texts, measured on the long one."""
+def test_head_reads_a_line_of_5_mb(run: CommandLine, model: str, data: str) -> None:
+    """Train on short texts and evaluate on a long one."""
 
     def row(text: str, number: int) -> dict[str, Any]:
-        """What it is about stands at the end."""
+        """Return a row whose span and answer are at the end of the text."""
         place = {"start": len(text) - 5, "end": len(text), "label": "odd", "text": "place"}
         answers = [{"text": "place", "answer_start": len(text) - 5}]
-        more = {"spans": [place], "question": "where?", "context": text, "answers": answers}
-        return {"text": text, "label": number % 2, **more}
+        others = {"spans": [place], "question": "where?", "context": text, "answers": answers}
+        return {"text": text, "label": number % 2, **others}
 
     write_rows(run.folder / "short.jsonl", [row("x" * 300 * number + " in a place", number) for number in range(4)])
     long = "x" * LONG + " in a place"
@@ -394,25 +394,25 @@ def test_a_head_reads_a_line_of_megabytes(run: CommandLine, model: str, data: st
     write_config(run.folder, model, data, **files, **settings)
     (found,) = predictions(run)
     assert len(found.get("tags", "4444")) == 4
-    shown = found.get("entities", found.get("n_best", []))
-    tally("R16", all(long[each["start"] : each["end"]] == each["text"] for each in shown))
+    spans = found.get("entities", found.get("n_best", []))
+    tally("R16", all(long[each["start"] : each["end"]] == each["text"] for each in spans))
 
 
-# --- what is no text
+# --- invalid rows
 
 
 GOOD_ROW: Final = b'{"text": "good", "label": "a", "tokens": ["good"], "tags": ["O"]}\n'
-DEEP: Final = b"[" * 900 + b'"\\ud800"' + b"]" * 900
-STRAY: Final[dict[str, bytes]] = {
+DEEP_VALUE: Final = b"[" * 900 + b'"\\ud800"' + b"]" * 900
+BAD_LINES: Final[dict[str, bytes]] = {
     "a byte of Latin-1": b'{"text": "caf\xe9"}',
-    "half a pair in UTF-8": b'{"text": "\xed\xa0\x80"}',
+    "a lone surrogate in UTF-8": b'{"text": "\xed\xa0\x80"}',
     "an overlong NUL": b'{"text": "\xc0\x80"}',
     "beyond Unicode": b'{"text": "\xf4\x90\x80\x80"}',
-    "a character cut off": b'{"text": "\xf0\x9f\x98"}',
+    "a truncated character": b'{"text": "\xf0\x9f\x98"}',
     "UTF-16": '{"text": "x"}'.encode("utf-16"),
-    "NUL itself": b'{"text": "\x00"}',
-    "nothing but NUL": b"\x00" * 1000,
-    "another mark": b'\xef\xbb\xbf{"text": "x"}',
+    "an unescaped NUL": b'{"text": "\x00"}',
+    "only NUL": b"\x00" * 1000,
+    "a second byte order mark": b'\xef\xbb\xbf{"text": "x"}',
     "a number for text": b'{"text": 5}',
     "a huge number for text": b'{"text": ' + b"7" * 4000 + b"}",
     "a number of too many digits": b'{"text": ' + b"7" * 5000 + b"}",
@@ -422,31 +422,31 @@ STRAY: Final[dict[str, bytes]] = {
     "a long name": b'{"' + b"x" * 200_000 + b'": 1}',
     "not a number": b'{"text": NaN}',
     "infinity": b'{"text": "x", "label": -Infinity}',
-    "cut off": b'{"text": "x',
+    "truncated": b'{"text": "x',
     "a list": b'["text"]',
     "a string": b'"text"',
-    "deep": b'{"text": ' + DEEP + b"}",
+    "deep": b'{"text": ' + DEEP_VALUE + b"}",
     "deeper": b'{"text": ' + DEEP_LIST + b"}",
-    "another encoding": b"{'text': 'x'}",
+    "single quotes": b"{'text': 'x'}",
 }
 
 
-@pytest.mark.parametrize("name", STRAY)
-def test_a_stray_line_is_named(run: CommandLine, name: str) -> None:
-    (run.folder / "rows.jsonl").write_bytes(GOOD_ROW * 2 + STRAY[name] + b"\n" + GOOD_ROW)
+@pytest.mark.parametrize("name", BAD_LINES)
+def test_error_names_the_line_of_an_invalid_row(run: CommandLine, name: str) -> None:
+    (run.folder / "rows.jsonl").write_bytes(GOOD_ROW * 2 + BAD_LINES[name] + b"\n" + GOOD_ROW)
     assert run("tokenizer", "train", "--train=rows.jsonl", "--kind=bytes") == 2
-    refused(run, "rows.jsonl:3: ")
+    check_error(run, "rows.jsonl:3: ")
     write_config(run.folder, "SequenceClassification", "TextClassification", tokenizer="bytes")
     assert run("fit", "-c", "config.yaml") == 2
-    refused(run, "rows.jsonl:3: ")
+    check_error(run, "rows.jsonl:3: ")
 
 
-def refused(run: CommandLine, place: str) -> None:
-    """The command's errors are a few lines, which name the place."""
+def check_error(run: CommandLine, where: str) -> None:
+    """Check that the error is at most three short lines and names the file and line ``where``."""
     assert "Traceback" not in run.err
     assert len(run.err.splitlines()) <= 3
     assert len(run.err) < 1000
-    tally("R16", place in run.err)
+    tally("R16", where in run.err)
 
 
 GOOD: Final[dict[str, Any]] = {
@@ -493,11 +493,11 @@ def span(**changed: Any) -> dict[str, Any]:
         ("questions", {"question": ["HUGE"]}),
     ],
 )
-def test_a_long_stray_value_is_named_in_short(run: CommandLine, head: str, changed: dict[str, Any]) -> None:
-    good = [json.dumps({**GOOD, "id": "x" * 200_000}), json.dumps({**GOOD, "id": 2, "label": "c"})]
-    stray = json.dumps({**GOOD, "id": 3, **changed}).replace("HUGE", "x" * 200_000)
-    (run.folder / "good.jsonl").write_text("\n".join(good))
-    (run.folder / "rows.jsonl").write_text("\n".join([*good, stray]))
+def test_error_shortens_a_long_invalid_value(run: CommandLine, head: str, changed: dict[str, Any]) -> None:
+    good_rows = [json.dumps({**GOOD, "id": "x" * 200_000}), json.dumps({**GOOD, "id": 2, "label": "c"})]
+    bad_row = json.dumps({**GOOD, "id": 3, **changed}).replace("HUGE", "x" * 200_000)
+    (run.folder / "good.jsonl").write_text("\n".join(good_rows))
+    (run.folder / "rows.jsonl").write_text("\n".join([*good_rows, bad_row]))
     settings: dict[str, Any] = {"spans_column": "spans"} if head == "spans" else {}
     files = {"train": "good.jsonl", "validation": "rows.jsonl"}
     classes: dict[str, tuple[str, str]] = {
@@ -508,33 +508,33 @@ def test_a_long_stray_value_is_named_in_short(run: CommandLine, head: str, chang
     model, data = classes[head]
     write_config(run.folder, model, data, tokenizer="bytes", **files, **settings)
     assert run("fit", "-c", "config.yaml") == 2
-    refused(run, "rows.jsonl:3: ")
+    check_error(run, "rows.jsonl:3: ")
 
 
 # --- JSON
 
 
 @needs_data
-def test_the_json_test_suite(run: CommandLine) -> None:
-    """Each document is a value in a row of .json and of .jsonl; alone it is seldom rows, but never a traceback."""
-    for row in given("json_test_suite"):
-        zipped = "gzip_b64" in row
-        content = base64.b64decode(row["gzip_b64" if zipped else "b64"])
-        content = gzip.decompress(content) if zipped else content
+def test_json_test_suite(run: CommandLine) -> None:
+    """Read each document as a value in a row and as a file of its own; invalid ones must not cause a traceback."""
+    for row in collection("json_test_suite"):
+        is_gzipped = "gzip_b64" in row
+        content = base64.b64decode(row["gzip_b64" if is_gzipped else "b64"])
+        content = gzip.decompress(content) if is_gzipped else content
         expected = row["expect"]
         for name, wrapped in (
             ("odd.json", b'[{"text": "good", "value": ' + content + b"}]"),
             ("odd.jsonl", GOOD_ROW + b'{"text": "good", "value": ' + content + b"}"),
-            ("alone.json", content),
-            ("alone.jsonl", content),
+            ("bare.json", content),
+            ("bare.jsonl", content),
         ):
             (run.folder / name).write_bytes(wrapped)
             code = run("tokenizer", "train", f"--train={name}", "--kind=bytes", "--overwrite")
-            alone = name.startswith("alone")
+            is_bare = name.startswith("bare")
             if code == 2:
-                refused(run, f"{name}:2: " if name == "odd.jsonl" and b"\n" not in content else f"{name}:")
+                check_error(run, f"{name}:2: " if name == "odd.jsonl" and b"\n" not in content else f"{name}:")
             if expected == "reject":
                 tally("R16", code == 2)
-            if expected == "accept" and not alone and (name == "odd.json" or b"\n" not in content):
+            if expected == "accept" and not is_bare and (name == "odd.json" or b"\n" not in content):
                 tally("R16", code == 0)
             assert code in (0, 2), f"{row['id']} as {name}"

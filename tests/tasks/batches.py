@@ -1,4 +1,4 @@
-"""Small batches for each head, made by hand, and the heads that read them."""
+"""Small batches with random values for each head, and heads to run on them."""
 
 from typing import Any
 
@@ -12,14 +12,19 @@ from gpt_lightning.tasks import QuestionAnswering, SequenceClassification, Task,
 VOCAB_SIZE = 40
 LABELS = ["bad", "fine", "good"]
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
-KINDS = ("classification", "multi_label", "tagging", "questions")
+HEADS = ("classification", "multi_label", "tagging", "questions")
 SHAPE: dict[str, Any] = {"vocab_size": VOCAB_SIZE, "block_size": 16, "n_layer": 2, "n_head": 2, "n_embd": 16}
 
 Batch = dict[str, Any]
 
 
 def make_task(kind: str, **arguments: Any) -> Task:
-    """The same small head each time; arguments of ``GPTConfig`` shape its backbone, the others are the task's."""
+    """Build a small task with fixed weights.
+
+    Args:
+        kind: one of ``HEADS``.
+        **arguments: fields of ``GPTConfig``, which shape the backbone; all others are arguments of the task.
+    """
     shape = {name: arguments.pop(name) for name in list(arguments) if name in GPTConfig.__dataclass_fields__}
     backbone = GPTConfig(**(SHAPE | shape))
     torch.manual_seed(0)
@@ -29,13 +34,13 @@ def make_task(kind: str, **arguments: Any) -> Task:
         task = QuestionAnswering(backbone=backbone, **arguments)
     else:
         task = SequenceClassification(backbone=backbone, labels=LABELS, multi_label=kind == "multi_label", **arguments)
-    for parameter in task.parameters():  # so that nothing is zero that could hide a mistake
+    for parameter in task.parameters():  # parameters initialized to zero could hide errors
         torch.nn.init.normal_(parameter, std=0.3)
     return task
 
 
 def make_batch(kind: str, lengths: tuple[int, ...], seed: int = 0) -> Batch:
-    """Rows of these lengths with random tokens and labels, padded on the right to the longest."""
+    """Return rows of these lengths with random tokens and labels, padded on the right to the longest."""
     generator = torch.Generator().manual_seed(seed)
     width, rows = max(lengths), len(lengths)
     ids = torch.randint(1, VOCAB_SIZE, (rows, width), generator=generator)
@@ -50,7 +55,7 @@ def make_batch(kind: str, lengths: tuple[int, ...], seed: int = 0) -> Batch:
         return batch | {"labels": labels, "ids": names, "texts": names}
     examples = torch.arange(rows)
     if kind == "tagging":
-        # Every other token begins a word of one letter.
+        # Every other token is a word of one letter.
         scored = mask & (torch.arange(width) % 2 == 1)
         tags = torch.randint(len(TAGS), (rows, width), generator=generator)
         words = [[(2 * word, 2 * word + 1) for word in range(int(row.sum()))] for row in scored]
@@ -84,7 +89,7 @@ def make_batch(kind: str, lengths: tuple[int, ...], seed: int = 0) -> Batch:
 
 
 def add_padding(kind: str, batch: Batch, width: int, rows: int) -> Batch:
-    """The same batch with ``rows`` rows of padding, each one token long, all of ``width`` tokens."""
+    """Return the batch padded to ``width`` tokens, followed by ``rows`` padding rows of one token each."""
     count, old = batch["input_ids"].shape
     extra = width - old
 
@@ -111,7 +116,7 @@ def add_padding(kind: str, batch: Batch, width: int, rows: int) -> Batch:
 
 
 def rows_of(batch: Batch, rows: list[int], width: int) -> Batch:
-    """Some rows of a batch, cut to ``width`` tokens: tensors only, as in training."""
+    """Return the tensors of some rows of a batch, cut to ``width`` tokens; training batches have tensors only."""
     result = {}
     for name, value in batch.items():
         if isinstance(value, Tensor):

@@ -1,4 +1,4 @@
-"""Constructors of heads of the user's own: what is saved of their arguments, and read again."""
+"""Saving and loading of the constructor arguments of user-defined tasks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ SHAPE = replace(TINY, vocab_size=257)
 
 @dataclass(frozen=True)
 class Pool:
-    """Settings of the user's own, with a list."""
+    """User-defined settings with a list."""
 
     sizes: list[int]
     name: str = "mean"
@@ -69,7 +69,7 @@ TASKS: list[Callable[[], Any]] = [
 
 
 @pytest.mark.parametrize("number", range(len(TASKS)))
-def test_arguments_come_back(tmp_path: Path, number: int) -> None:
+def test_arguments_are_restored(tmp_path: Path, number: int) -> None:
     task: Any = TASKS[number]()
     fit, data = trainer(tmp_path), language_modeling(tmp_path)
     fit.strategy.connect(task)
@@ -83,7 +83,7 @@ def test_arguments_come_back(tmp_path: Path, number: int) -> None:
 
 
 class Outer(L.LightningModule):
-    """Another module, whose arguments are not the task's."""
+    """Module that contains a task, and whose arguments are not arguments of the task."""
 
     def __init__(self, teacher: object, labels: list[str]) -> None:
         super().__init__()
@@ -101,16 +101,16 @@ class Explicit(CausalLM):
         self.width = width
 
 
-def test_arguments_that_would_be_lost_are_named() -> None:
-    with pytest.raises(TypeError, match=r"Explicit: the arguments width would be in no checkpoint\. Call .* super\(\)"):
+def test_arguments_that_checkpoints_would_miss_are_an_error() -> None:
+    with pytest.raises(TypeError, match=r"Explicit: checkpoints would not contain the arguments width\. .* super\(\)"):
         Explicit(width=5)
 
 
-def test_values_that_no_checkpoint_holds_are_named() -> None:
+def test_argument_types_that_checkpoints_cannot_hold_are_an_error() -> None:
     with pytest.raises(TypeError, match=r"Untyped\(width=\.\.\.\) is a set, which a checkpoint cannot hold"):
         Untyped(width={1}, backbone=SHAPE)
 
 
-def test_settings_are_the_arguments_of_the_constructor() -> None:
+def test_task_settings_mirror_the_arguments_of_the_base_constructor() -> None:
     declared = {name: hint for name, hint in get_type_hints(Task.__init__).items() if name != "return"}
     assert get_type_hints(TaskSettings) == declared

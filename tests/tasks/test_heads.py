@@ -1,4 +1,4 @@
-"""What holds for every head: padding, weights, accumulation, checkpoints, and Hugging Face's heads."""
+"""Properties of all heads: padding, weights, gradient accumulation, checkpoints, parity with Hugging Face's heads."""
 
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassificat
 from gpt_lightning.tasks.load import read_checkpoint
 from gpt_lightning.tasks.restore import restore_task
 from tests.runs import trainer
-from tests.tasks.batches import KINDS, LABELS, TAGS, add_padding, make_batch, make_task, rows_of
+from tests.tasks.batches import HEADS, LABELS, TAGS, add_padding, make_batch, make_task, rows_of
 
 LENGTHS = (7, 5, 9, 6)
 
 
 def logits(task: Task, batch: dict[str, Any]) -> list[Tensor]:
-    """What a head makes of each row of a batch."""
+    """Return the logits of each row of a batch."""
     if isinstance(task, SequenceClassification):
         return list(task(batch["input_ids"], batch["attention_mask"]))
     if isinstance(task, TokenClassification):
@@ -37,19 +37,19 @@ def logits(task: Task, batch: dict[str, Any]) -> list[Tensor]:
 
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
 @pytest.mark.parametrize("position", ["learned", "rotary"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_row_alone_is_what_it_is_among_others(kind: str, position: str, attention: str) -> None:
+@pytest.mark.parametrize("kind", HEADS)
+def test_logits_of_a_row_do_not_depend_on_the_batch(kind: str, position: str, attention: str) -> None:
     task = make_task(kind, attention=attention, position=position).double().eval()
     batch = make_batch(kind, LENGTHS)
-    together = logits(task, add_padding(kind, batch, 14, 2))
+    batch_logits = logits(task, add_padding(kind, batch, 14, 2))
     for row, length in enumerate(LENGTHS):
-        (alone,) = logits(task, rows_of(batch, [row], length))
-        torch.testing.assert_close(together[row], alone, rtol=1e-9, atol=1e-9)
+        (row_logits,) = logits(task, rows_of(batch, [row], length))
+        torch.testing.assert_close(batch_logits[row], row_logits, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HEADS)
 @pytest.mark.parametrize("stage", ["train", "val"])
-def test_padding_moves_neither_loss_nor_metrics(kind: str, stage: Any) -> None:
+def test_padding_affects_neither_loss_nor_metrics(kind: str, stage: Any) -> None:
     task = make_task(kind, attention="bidirectional").eval()
     batch = make_batch(kind, LENGTHS)
     plain = task.step(batch, stage)
@@ -63,8 +63,8 @@ def test_padding_moves_neither_loss_nor_metrics(kind: str, stage: Any) -> None:
         torch.testing.assert_close(value, measured[name], msg=name)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_of_padding_has_no_loss_and_no_gradient(kind: str) -> None:
+@pytest.mark.parametrize("kind", HEADS)
+def test_batch_of_padding_has_zero_loss_and_gradient(kind: str) -> None:
     task = make_task(kind)
     batch = rows_of(add_padding(kind, make_batch(kind, LENGTHS), 9, 2), [4, 5], 9)
     loss = task.step(batch, "train")
@@ -74,7 +74,7 @@ def test_a_batch_of_padding_has_no_loss_and_no_gradient(kind: str) -> None:
 
 
 def dense_losses(task: Task, batch: dict[str, Any]) -> tuple[Tensor, float]:
-    """The sum of a batch's losses and what they weigh, from their definition, label by label."""
+    """Return the sum of a batch's losses, computed label by label from their definition, and the sum of weights."""
     total, weight = torch.zeros((), dtype=torch.float64), 0.0
     for row, values in enumerate(logits(task, batch)):
         if isinstance(task, SequenceClassification) and task.multi_label:
@@ -83,9 +83,9 @@ def dense_losses(task: Task, batch: dict[str, Any]) -> tuple[Tensor, float]:
                 total = total - (probability if label else 1.0 - probability).log()
             weight += 1.0
         elif isinstance(task, SequenceClassification):
-            mine = float(task.class_weights[batch["labels"][row]])
-            total = total - mine * values.log_softmax(0)[batch["labels"][row]]
-            weight += mine
+            class_weight = float(task.class_weights[batch["labels"][row]])
+            total = total - class_weight * values.log_softmax(0)[batch["labels"][row]]
+            weight += class_weight
         elif isinstance(task, TokenClassification):
             tags = batch["labels"][row][batch["scored"][row]]
             for word, tag in zip(values, tags, strict=True):
@@ -105,9 +105,9 @@ def dense_losses(task: Task, batch: dict[str, Any]) -> tuple[Tensor, float]:
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
 @pytest.mark.parametrize("accumulate", [1, 3])
-@pytest.mark.parametrize("kind", [*KINDS, "weighted"])
-def test_the_gradient_is_that_of_the_mean_over_all_labels(tmp_path: Path, kind: str, accumulate: int) -> None:
-    """Ragged micro-batches through the Trainer, against one dense formula in float64."""
+@pytest.mark.parametrize("kind", [*HEADS, "weighted"])
+def test_gradient_is_the_mean_over_all_labels_of_a_step(tmp_path: Path, kind: str, accumulate: int) -> None:
+    """Compare ragged micro-batches in the Trainer with one dense formula in float64."""
     arguments: dict[str, Any] = {"optimizer": OptimizerConfig(lr=1e-9), "schedule": Schedule(kind="constant")}
     if kind == "weighted":
         kind, arguments["class_weights"] = "classification", {"bad": 0.05, "fine": 0.01, "good": 0.005}
@@ -137,8 +137,8 @@ def test_the_gradient_is_that_of_the_mean_over_all_labels(tmp_path: Path, kind: 
             torch.testing.assert_close(found[name].double(), parameter.grad, rtol=2e-4, atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_checkpoint_holds_all_of_the_task(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", HEADS)
+def test_task_is_restored_from_a_checkpoint(tmp_path: Path, kind: str) -> None:
     task = make_task(kind, attention="bidirectional", dropout=0.1, fine_tuning=FineTuning(freeze=1)).eval()
     if isinstance(task, QuestionAnswering):
         task.no_answer_threshold = 1.5
@@ -155,8 +155,8 @@ def test_a_checkpoint_holds_all_of_the_task(tmp_path: Path, kind: str) -> None:
     assert not any("blocks.1" in name for name in frozen)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_is_wrong_is_kept_and_what_is_right_is_not(kind: str) -> None:
+@pytest.mark.parametrize("kind", HEADS)
+def test_hardest_examples_are_the_wrong_predictions(kind: str) -> None:
     task = make_task(kind).eval()
     batch = make_batch(kind, LENGTHS)
     records = task.predict_step(batch, 0)
@@ -179,7 +179,7 @@ def test_what_is_wrong_is_kept_and_what_is_right_is_not(kind: str) -> None:
     assert wrong > 0
 
 
-def test_training_from_a_backbone_starts_with_its_weights(tmp_path: Path) -> None:
+def test_init_from_loads_the_backbone(tmp_path: Path) -> None:
     shape = GPTConfig(vocab_size=40, block_size=16, n_layer=2, n_head=2, n_embd=16)
     pretrained = CausalLM(backbone=shape)
     fit = trainer(tmp_path)
@@ -190,15 +190,15 @@ def test_training_from_a_backbone_starts_with_its_weights(tmp_path: Path) -> Non
     tagger = TokenClassification(backbone=encoder, labels=TAGS, init_from=path)
     for name, value in pretrained.backbone.state_dict().items():
         assert torch.equal(tagger.backbone.state_dict()[name], value), name
-    assert "init_from" not in tagger.hparams, "a resumed run must not need the file any more"
+    assert "init_from" not in tagger.hparams, "a resumed run must not need the file"
     with pytest.raises(InputError, match=r"init_from=.*backbone.ckpt: backbone.n_layer is 2 there, but 3 here"):
         TokenClassification(backbone=GPTConfig(**{**vars(shape), "n_layer": 3}), labels=TAGS, init_from=path)
-    with pytest.raises(InputError, match="no such checkpoint, run folder or model folder"):
+    with pytest.raises(InputError, match="there is no checkpoint, run folder or model folder"):
         TokenClassification(backbone=shape, labels=TAGS, init_from=str(tmp_path / "absent"))
 
 
-def test_a_whole_run_starts_from_an_untied_language_model(tmp_path: Path) -> None:
-    """Pretraining goes on: then the output layer comes along too."""
+def test_init_from_loads_an_untied_output_layer(tmp_path: Path) -> None:
+    """Load the output layer too when pretraining continues from a language model."""
     shape = GPTConfig(vocab_size=40, block_size=16, n_layer=1, n_head=2, n_embd=16, tie_embeddings=False)
     pretrained = CausalLM(backbone=shape)
     fit = trainer(tmp_path)
@@ -208,11 +208,11 @@ def test_a_whole_run_starts_from_an_untied_language_model(tmp_path: Path) -> Non
     assert torch.equal(again.state_dict()["head.weight"], pretrained.state_dict()["head.weight"])
 
 
-# --- Hugging Face's heads on the same weights
+# --- parity with Hugging Face's heads
 
 
 def hugging_face(kind: str, task: Task) -> Any:
-    """Their GPT-2 with the head of ``kind`` and the weights of ``task``, in float64."""
+    """Return Hugging Face's GPT-2 with the head of ``kind`` and the weights of ``task``, in float64."""
     from transformers import (
         GPT2Config,
         GPT2ForQuestionAnswering,
@@ -227,7 +227,7 @@ def hugging_face(kind: str, task: Task) -> Any:
         "questions": (GPT2ForQuestionAnswering, 2, "qa_outputs"),
     }
     model_class, num_labels, head = classes[kind]
-    theirs = model_class(
+    hf_model = model_class(
         GPT2Config(
             vocab_size=shape.vocab_size,
             n_positions=shape.block_size,
@@ -254,49 +254,49 @@ def hugging_face(kind: str, task: Task) -> Any:
     }
     for name, value in task.backbone.state_dict().items():
         new = name.replace("norm.", "ln_f.") if name.startswith("norm.") else name
-        for ours, their_name in renamed.items():
-            new = new.replace(ours, their_name)
+        for ours, hf_name in renamed.items():
+            new = new.replace(ours, hf_name)
         state[f"transformer.{new}"] = value.mT if ".c_" in new and value.ndim == 2 else value
-    missing = theirs.load_state_dict(state, strict=False)
+    missing = hf_model.load_state_dict(state, strict=False)
     assert not missing.unexpected_keys
     assert not missing.missing_keys
-    return theirs.double().eval()
+    return hf_model.double().eval()
 
 
 @pytest.mark.parametrize("kind", ["classification", "tagging", "questions"])
-def test_hugging_faces_head_says_the_same(kind: str) -> None:
+def test_logits_match_hugging_faces_head(kind: str) -> None:
     arguments: dict[str, Any] = {"pooling": "last"} if kind == "classification" else {}
     task = make_task(kind, **arguments).eval()
-    theirs = hugging_face(kind, task)
+    hf_model = hugging_face(kind, task)
     task = task.double()
     batch = make_batch(kind, LENGTHS)
     with torch.no_grad():
-        answer = theirs(batch["input_ids"], attention_mask=batch["attention_mask"].long())
+        output = hf_model(batch["input_ids"], attention_mask=batch["attention_mask"].long())
     for row, values in enumerate(logits(task, batch)):
         if kind == "classification":
-            expected = answer.logits[row]
+            expected = output.logits[row]
         elif kind == "tagging":
-            expected = answer.logits[row][batch["scored"][row]]
+            expected = output.logits[row][batch["scored"][row]]
         else:
             context = batch["context_mask"][row, : LENGTHS[row]]
             values = values[:, context]
-            both = torch.stack((answer.start_logits[row], answer.end_logits[row]))
+            both = torch.stack((output.start_logits[row], output.end_logits[row]))
             expected = both[:, : LENGTHS[row]][:, context]
         torch.testing.assert_close(values, expected.to(values.dtype), rtol=1e-6, atol=1e-6)
 
 
-# --- what cannot work
+# --- invalid arguments
 
 
-def test_labels_that_cannot_work_are_refused() -> None:
+def test_invalid_labels_and_settings_are_refused() -> None:
     shape = GPTConfig(vocab_size=40, block_size=16, n_layer=1, n_head=2, n_embd=16)
-    with pytest.raises(InputError, match=r"nothing to tell apart: the training data has the labels \['one'\]"):
+    with pytest.raises(InputError, match=r"needs at least 2 labels: the training data has only \['one'\]"):
         SequenceClassification(backbone=shape, labels=["one"])
-    with pytest.raises(InputError, match=r"nothing to tag: the training data has the tags \['O'\]"):
+    with pytest.raises(InputError, match=r"needs at least 2 tags: the training data has only \['O'\]"):
         TokenClassification(backbone=shape, labels=["O"])
-    with pytest.raises(InputError, match=r"--model.class_weights names odd; the labels are \['a', 'b'\]"):
+    with pytest.raises(InputError, match=r"class_weights has unknown labels: odd\. The labels of .* are \['a', 'b'\]"):
         SequenceClassification(backbone=shape, labels=["a", "b"], class_weights={"odd": 2.0})
-    with pytest.raises(InputError, match=r"--model.class_weights must be finite and 0 or more, not \{'a': -1.0\}"):
+    with pytest.raises(InputError, match=r"--model.class_weights=\{'a': -1.0\}: weights must be finite and 0 or more"):
         SequenceClassification(backbone=shape, labels=["a", "b"], class_weights={"a": -1.0})
     with pytest.raises(InputError, match=r"--model.label_smoothing=1.0 must lie in \[0, 1\)"):
         SequenceClassification(backbone=shape, labels=["a", "b"], label_smoothing=1.0)
@@ -307,7 +307,7 @@ def test_labels_that_cannot_work_are_refused() -> None:
 # --- losses
 
 
-def test_label_smoothing_is_the_papers() -> None:
+def test_label_smoothing_matches_the_paper() -> None:
     task = make_task("classification", label_smoothing=0.3).double().eval()
     batch = make_batch("classification", LENGTHS)
     logits_BL = task(batch["input_ids"], batch["attention_mask"])
@@ -316,8 +316,8 @@ def test_label_smoothing_is_the_papers() -> None:
     assert task.step(batch, "train").item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-def test_labels_of_questions_and_continuations_do_not_exist() -> None:
-    """The loss of tagging sees the first pieces only, that of questions the context and the last token only."""
+def test_losses_use_only_the_allowed_positions() -> None:
+    """Tagging uses the first token of each word; question answering uses the context and the null position."""
     task, batch = make_task("tagging"), make_batch("tagging", LENGTHS)
     hidden = task.backbone(batch["input_ids"], attention_mask=batch["attention_mask"])
     hidden.retain_grad()

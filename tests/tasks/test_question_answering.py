@@ -1,4 +1,4 @@
-"""Which spans are found, over which windows, and when there is no answer."""
+"""Extractive question answering: span search, merging of windows, and the no-answer threshold."""
 
 import itertools
 import math
@@ -21,7 +21,7 @@ def qa(**arguments: Any) -> QuestionAnswering:
 
 
 @torch.no_grad()
-def test_the_best_spans_are_those_of_brute_force() -> None:
+def test_best_spans_match_brute_force() -> None:
     task = qa(max_answer_tokens=3, n_best=6)
     batch = make_batch("questions", (12, 9, 11))
     starts, ends = task._logits(batch)
@@ -41,21 +41,21 @@ def test_the_best_spans_are_those_of_brute_force() -> None:
 
 
 @torch.no_grad()
-def test_a_question_is_judged_once_over_all_of_its_windows() -> None:
-    """Two windows of one question: the best span of either, and the lower of their null scores."""
+def test_windows_of_a_question_are_merged() -> None:
+    """Take the best spans of all windows and the lowest of their null scores."""
     task = qa(n_best=50)
     batch = make_batch("questions", (10, 10, 10))
-    apart = task._answers(batch, *task._logits(batch))
-    together = batch | {name: batch[name][:1] for name in ("ids", "questions", "contexts", "answers")}
-    together["examples"] = torch.tensor([0, 0, -1])
-    (joined,) = task._answers(together, *task._logits(together))
-    assert joined.null_score == min(apart[0].null_score, apart[1].null_score)
+    separate = task._answers(batch, *task._logits(batch))
+    one_question = batch | {name: batch[name][:1] for name in ("ids", "questions", "contexts", "answers")}
+    one_question["examples"] = torch.tensor([0, 0, -1])
+    (merged,) = task._answers(one_question, *task._logits(one_question))
+    assert merged.null_score == min(separate[0].null_score, separate[1].null_score)
     expected: dict[tuple[int, int], float] = {}
-    for span in [*apart[0].spans, *apart[1].spans]:
+    for span in [*separate[0].spans, *separate[1].spans]:
         expected[span[1:]] = max(span.score, expected.get(span[1:], -1e30))
-    assert {span[1:]: span.score for span in joined.spans} == expected, "a span that both show counts once"
-    task.step(together | {"answers": [["b"]]}, "val")
-    assert task.val_metrics.compute()["f1"].numel() == 1
+    assert {span[1:]: span.score for span in merged.spans} == expected, "a span in both windows counts once"
+    task.step(one_question | {"answers": [["b"]]}, "val")
+    assert task.val_metrics.compute()["answer_f1"].numel() == 1
 
 
 @torch.no_grad()
@@ -63,7 +63,8 @@ def test_predictions_follow_the_threshold() -> None:
     task = qa()
     batch = make_batch("questions", (10, 8))
     records = task.predict_step(batch, 0)
-    assert all(record["answer"] == record["n_best"][0]["text"] for record in records), "until one is chosen, it answers"
+    # Without a threshold, every question gets an answer.
+    assert all(record["answer"] == record["n_best"][0]["text"] for record in records)
     scores = [answers.no_answer_score for answers in task._answers(batch, *task._logits(batch))]
     task.no_answer_threshold = max(scores)
     answered = [record["answer"] != "" for record in task.predict_step(batch, 0)]
@@ -71,14 +72,14 @@ def test_predictions_follow_the_threshold() -> None:
     task.no_answer_threshold = -math.inf
     assert not any(record["answer"] for record in task.predict_step(batch, 0))
     for record in records:
-        shares = [candidate["score"] for candidate in record["n_best"]]
-        assert sum(shares) + record["no_answer_score"] == pytest.approx(1.0)
+        scores_of_record = [candidate["score"] for candidate in record["n_best"]]
+        assert sum(scores_of_record) + record["no_answer_score"] == pytest.approx(1.0)
         for candidate in record["n_best"]:
             assert CONTEXT[candidate["start"] : candidate["end"]] == candidate["text"]
 
 
 @torch.no_grad()
-def test_the_threshold_is_chosen_on_validation_and_used_in_the_test() -> None:
+def test_threshold_is_chosen_in_validation_and_used_in_the_test() -> None:
     task = qa()
     batch = make_batch("questions", (10, 8, 12, 9, 11))
     task.step(batch, "val")
@@ -89,9 +90,9 @@ def test_the_threshold_is_chosen_on_validation_and_used_in_the_test() -> None:
     task.step(batch, "test")
     tested = task.test_metrics.compute()
     assert float(tested["no_answer_threshold"]) == chosen
-    for name in ("f1", "exact_match", "unanswerable_accuracy"):
+    for name in ("answer_f1", "exact_match", "unanswerable_accuracy"):
         assert tested[name] == values[name]
-    # What the metric counts as unanswered is what predict leaves unanswered.
+    # The metric and ``predict_step`` leave the same questions unanswered.
     records = task.predict_step(batch, 0)
     unanswerable = [
         record["answer"] == "" for record, golds in zip(records, batch["answers"], strict=True) if not golds
@@ -100,7 +101,7 @@ def test_the_threshold_is_chosen_on_validation_and_used_in_the_test() -> None:
 
 
 @torch.no_grad()
-def test_windows_of_padding_are_no_question() -> None:
+def test_padding_windows_are_ignored() -> None:
     task = qa()
     batch = make_batch("questions", (10, 8))
     padded = batch | {name: batch[name][:1] for name in ("ids", "questions", "contexts", "answers")}
@@ -112,8 +113,8 @@ def test_windows_of_padding_are_no_question() -> None:
 
 
 @torch.no_grad()
-def test_where_there_is_no_span_there_is_no_answer() -> None:
-    """A context of blanks only, or logits that are nan: measured, not crashed."""
+def test_context_without_spans_has_no_answer() -> None:
+    """Predict no answer for a context of whitespace; evaluate NaN logits without an exception."""
     task = qa()
     batch = make_batch("questions", (10, 8))
     blank = batch | {"context_mask": torch.zeros_like(batch["context_mask"])}
@@ -124,19 +125,19 @@ def test_where_there_is_no_span_there_is_no_answer() -> None:
 
 
 @torch.no_grad()
-def test_many_windows_go_through_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_splits_windows_into_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     task = qa()
     batch = make_batch("questions", (10, 8, 12, 9, 11))
-    whole = task.predict_step(batch, 0)
+    expected = task.predict_step(batch, 0)
     seen = []
     task.backbone.register_forward_pre_hook(lambda _, arguments: seen.append(len(arguments[0])))
-    monkeypatch.setattr("gpt_lightning.tasks.base.ROWS_AT_ONCE", 2)
-    parts = task.predict_step(batch, 0)
+    monkeypatch.setattr("gpt_lightning.tasks.base.EVAL_CHUNK_ROWS", 2)
+    records = task.predict_step(batch, 0)
     assert seen == [2, 2, 1]
-    assert [record["answer"] for record in parts] == [record["answer"] for record in whole]
+    assert [record["answer"] for record in records] == [record["answer"] for record in expected]
 
 
-def test_the_threshold_survives_any_precision() -> None:
+def test_threshold_keeps_its_precision_in_a_bfloat16_model() -> None:
     task = qa()
     task.no_answer_threshold = 19.03125
     again = qa().to(torch.bfloat16)

@@ -1,4 +1,4 @@
-"""A checkpoint that version 0.1 wrote, when it named its task without a module, is still the same model."""
+"""Compatibility with a checkpoint of version 0.1, which names its task without a module."""
 
 import json
 import zipfile
@@ -12,7 +12,7 @@ from gpt_lightning.checkpoints.read import read_checkpoint
 ARCHIVE = Path(__file__).with_name("written_by_0_1.zip")
 
 
-def test_its_predictions_are_what_they_were(tmp_path: Path) -> None:
+def test_predictions_are_unchanged(tmp_path: Path) -> None:
     zipfile.ZipFile(ARCHIVE).extractall(tmp_path)
     saved = read_checkpoint(tmp_path / "classifier.ckpt")
     assert saved["hyper_parameters"]["task"] == "SequenceClassification"
@@ -23,5 +23,5 @@ def test_its_predictions_are_what_they_were(tmp_path: Path) -> None:
     )
     found = gl.load(tmp_path / "classifier.ckpt", device="cpu").predict(rows)
     assert [row["label"] for row in found] == [row["label"] for row in expected]
-    for mine, theirs in zip(found, expected, strict=True):
-        assert mine["scores"] == pytest.approx(theirs["scores"], rel=1e-5)
+    for row, expected_row in zip(found, expected, strict=True):
+        assert row["scores"] == pytest.approx(expected_row["scores"], rel=1e-5)

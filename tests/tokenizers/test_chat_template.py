@@ -1,4 +1,4 @@
-"""Chats as Hugging Face writes them, in a sandbox."""
+"""Chat templates render as in transformers, and run in a sandbox."""
 
 import os
 from typing import Any
@@ -14,7 +14,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.chat_template import chat_text
 from gpt_lightning.tokenizers.config import TokenizerConfig
 
-SAID = [
+MESSAGES = [
     {"role": "system", "content": "Be <kind>."},
     {"role": "user", "content": " Hello! "},
     {"role": "assistant", "content": "Well,  "},
@@ -30,33 +30,36 @@ TEMPLATES = {
 }
 
 
-def theirs(template: str) -> Any:
+def transformers_tokenizer(template: str) -> Any:
     inner = tokenizers.Tokenizer(models.BPE({"a": 0, "<s>": 1, "</s>": 2}, []))
     return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>", chat_template=template)
 
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
-@pytest.mark.parametrize("answer", [True, False])
-def test_hugging_face_writes_the_same(template: str, answer: bool) -> None:
+@pytest.mark.parametrize("add_generation_prompt", [True, False])
+def test_transformers_renders_the_same_text(template: str, add_generation_prompt: bool) -> None:
     config = TokenizerConfig(bos_token="<s>", eos_token="</s>", chat_template=template)
-    expected = theirs(template).apply_chat_template(
-        SAID, tokenize=False, add_generation_prompt=answer, continue_final_message=not answer
+    expected = transformers_tokenizer(template).apply_chat_template(
+        MESSAGES,
+        tokenize=False,
+        add_generation_prompt=add_generation_prompt,
+        continue_final_message=not add_generation_prompt,
     )
-    assert chat_text(config, SAID, answer=answer) == expected
-    assert SAID[-1]["content"] == "Well,  "
+    assert chat_text(config, MESSAGES, add_generation_prompt=add_generation_prompt) == expected
+    assert MESSAGES[-1]["content"] == "Well,  "
 
 
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        (None, "the model's tokenizer has no chat template"),
-        ("{{ raise_exception('roles must alternate') }}", "does not take these messages: roles must alternate"),
-        ("{% for %}", "does not take these messages"),
-        ("{{ messages.__class__.__mro__ }}", "does not take these messages: access to attribute '__class__'"),
-        ("{{ messages.append(1) }}", "does not take these messages: access to attribute 'append'"),
-        ("{{ messages[0].content }}", "leaves out the last message"),
+        (None, "the tokenizer of the model has no chat template"),
+        ("{{ raise_exception('roles must alternate') }}", "rejects these messages: roles must alternate"),
+        ("{% for %}", "rejects these messages"),
+        ("{{ messages.__class__.__mro__ }}", "rejects these messages: access to attribute '__class__'"),
+        ("{{ messages.append(1) }}", "rejects these messages: access to attribute 'append'"),
+        ("{{ messages[0].content }}", "omits the last message"),
     ],
 )
-def test_what_cannot_be_written(template: str | None, message: str) -> None:
+def test_invalid_templates_are_refused(template: str | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        chat_text(TokenizerConfig(chat_template=template), SAID, answer=False)
+        chat_text(TokenizerConfig(chat_template=template), MESSAGES, add_generation_prompt=False)

@@ -1,4 +1,4 @@
-"""Tokenizers: every kind gives texts back exactly, is one JSON, and knows how many bytes a token spells."""
+"""Tokenizers: exact round trips, serialization as JSON, bytes per token, training, loading and errors."""
 
 import json
 import pickle
@@ -43,14 +43,14 @@ KINDS = ["characters", "bytes", "bpe"]
 
 @pytest.fixture(scope="module", params=KINDS)
 def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
-    """One of each kind, made of TEXTS."""
+    """Return a tokenizer of each kind, trained on TEXTS."""
     if request.param == "characters":
         return train_characters(TEXTS)
     return bytes_tokenizer() if request.param == "bytes" else train_bpe(TEXTS, 300)
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_texts_come_back_exactly(tokenizer: Tokenizer, text: str) -> None:
+def test_decoding_inverts_encoding(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == text
     assert tokenizer.end_of_text_id not in ids
@@ -58,14 +58,14 @@ def test_texts_come_back_exactly(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.token_bytes[ids].sum() == len(text.encode())
 
 
-def test_a_batch_gives_what_single_texts_give(tokenizer: Tokenizer) -> None:
+def test_batched_encoding_equals_single_encoding(tokenizer: Tokenizer) -> None:
     texts = [*TEXTS, "".join(TEXTS) * 50]
     for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True):
         assert ids.dtype == np.int64
         assert ids.tolist() == tokenizer.encode(text)
 
 
-def test_a_tokenizer_is_its_json(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_json_pickle_and_files_restore_the_tokenizer(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path / "tokenizer.json")
     copies = [
         Tokenizer.from_json(tokenizer.to_json()),
@@ -80,7 +80,7 @@ def test_a_tokenizer_is_its_json(tokenizer: Tokenizer, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.json"]
 
 
-def test_the_end_of_text_spells_nothing_and_is_not_shown(tokenizer: Tokenizer) -> None:
+def test_the_end_of_text_token_has_no_bytes_and_is_not_decoded(tokenizer: Tokenizer) -> None:
     end = tokenizer.end_of_text_id
     assert tokenizer.decode([end, *tokenizer.encode("a"), end, *tokenizer.encode("b")]) == "ab"
     assert tokenizer.decode(np.array([end])) == ""
@@ -103,7 +103,7 @@ def test_bytes_are_their_own_ids() -> None:
     assert bytes_tokenizer().decode([0xC3]) == "\ufffd"
 
 
-def test_characters_are_sorted_and_unknown_ones_show() -> None:
+def test_characters_are_sorted_and_unknown_ones_become_the_replacement_character() -> None:
     made = train_characters(["cab", "\u0301e"])
     assert made.encode("abce\u0301") == [2, 3, 4, 5, 6]
     ids = made.encode("aXY\nb")
@@ -112,16 +112,16 @@ def test_characters_are_sorted_and_unknown_ones_show() -> None:
     assert made.token_bytes.tolist() == [0, 1, 1, 1, 1, 1, 2]
 
 
-def test_training_is_deterministic_and_counts_no_more_than_there_is() -> None:
+def test_training_is_deterministic_and_ends_without_more_pairs() -> None:
     assert train_bpe(TEXTS, 320).hash == train_bpe(list(TEXTS), 320).hash
-    assert train_bpe(["abab"], 1000).vocab_size == 259  # "ab" and "abab": no more pairs
+    assert train_bpe(["abab"], 1000).vocab_size == 259  # 257 and the merges "ab" and "abab"
     with pytest.raises(InputError, match=r"--data\.tokenizer: a byte-level BPE has 257 .* ids, not 256"):
         train_bpe(TEXTS, 256)
 
 
 @pytest.mark.parametrize("unit", ["é", " ", "=", " \n"])
-def test_long_runs_take_no_long_time(unit: str) -> None:
-    """One run of 64 Ki characters took seconds where it was one word."""
+def test_long_runs_train_quickly(unit: str) -> None:
+    """A run of 64 Ki characters took seconds when it was a single word."""
     text = unit * 65_536
     begin = time.perf_counter()
     made = train_bpe([text], 300)
@@ -129,7 +129,7 @@ def test_long_runs_take_no_long_time(unit: str) -> None:
     assert time.perf_counter() - begin < 1
 
 
-def test_truncation_and_padding_of_a_foreign_tokenizer_are_off() -> None:
+def test_truncation_and_padding_of_a_pretrained_tokenizer_are_disabled() -> None:
     inner = tokenizers.Tokenizer.from_str(bytes_tokenizer().to_json())
     inner.enable_truncation(2)
     inner.enable_padding(length=99)
@@ -137,7 +137,7 @@ def test_truncation_and_padding_of_a_foreign_tokenizer_are_off() -> None:
 
 
 @pytest.mark.parametrize("name", ["</s>", "<|im_end|>", "<eos>", "<|end_of_text|>", None])
-def test_the_end_of_text_of_a_foreign_tokenizer_is_found_or_added(name: str | None) -> None:
+def test_the_end_of_text_token_of_a_pretrained_tokenizer_is_found_or_added(name: str | None) -> None:
     inner = tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 1, "[UNK]": 2}, unk_token="[UNK]"))
     if name:
         inner.add_special_tokens([AddedToken(name, special=True)])
@@ -147,12 +147,12 @@ def test_the_end_of_text_of_a_foreign_tokenizer_is_found_or_added(name: str | No
     assert (name or END_OF_TEXT) in made.to_json()
 
 
-def test_our_own_end_of_text_goes_before_those_of_others() -> None:
+def test_our_end_of_text_token_takes_precedence() -> None:
     inner = tokenizers.Tokenizer(models.WordLevel({"</s>": 0, "<eos>": 1, END_OF_TEXT: 2, "a": 3}, unk_token="a"))
     assert Tokenizer(inner).end_of_text_id == 2
 
 
-def test_bytes_of_tokens_with_metaspace_and_byte_fallback() -> None:
+def test_token_bytes_with_metaspace_and_byte_fallback() -> None:
     vocabulary = {"<unk>": 0, "</s>": 1, "<0x0A>": 2, "▁": 3, "a": 4, "▁a": 5, "é": 6, "<0xC3>": 7}
     inner = tokenizers.Tokenizer(models.BPE(vocabulary, [("▁", "a")], unk_token="<unk>", byte_fallback=True))
     inner.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
@@ -163,7 +163,7 @@ def test_bytes_of_tokens_with_metaspace_and_byte_fallback() -> None:
 
 
 def gpt2_files(folder: Path, vocabulary: str = "vocab.json", merges: str = "merges.txt") -> None:
-    """Write the two files of GPT-2's kind for a small BPE, the end of text last as there."""
+    """Write a small BPE as GPT-2's two files, with the end-of-text token last, as in GPT-2."""
     pairs = [("Ġ", "w"), ("o", "r"), ("h", "e"), ("l", "l"), ("Ġw", "or"), ("Ã", "©"), ("1", "2")]
     tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in pairs), END_OF_TEXT]
     folder.mkdir(parents=True, exist_ok=True)
@@ -173,13 +173,13 @@ def gpt2_files(folder: Path, vocabulary: str = "vocab.json", merges: str = "merg
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_files_of_gpt2_give_the_ids_of_transformers(tmp_path: Path) -> None:
+def test_gpt2_files_give_the_ids_of_transformers(tmp_path: Path) -> None:
     from transformers import GPT2Tokenizer
 
     gpt2_files(tmp_path)
     ours = load_tokenizer(str(tmp_path))
     reference = GPT2Tokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
-    texts = [text for text in TEXTS if "<|" not in text]  # there special tokens are found inside text
+    texts = [text for text in TEXTS if "<|" not in text]  # transformers parses special tokens inside text
     for text in texts:
         assert ours.encode(text) == reference(text)["input_ids"]
         assert ours.decode(ours.encode(text)) == text
@@ -188,21 +188,23 @@ def test_files_of_gpt2_give_the_ids_of_transformers(tmp_path: Path) -> None:
     assert ours.decode(ours.encode(END_OF_TEXT)) == END_OF_TEXT
 
 
-def test_gpt2_files_of_the_old_names_are_the_same(tmp_path: Path) -> None:
+def test_gpt2_files_with_their_original_names_load(tmp_path: Path) -> None:
     gpt2_files(tmp_path / "new")
     gpt2_files(tmp_path / "old", "encoder.json", "vocab.bpe")
     assert load_tokenizer(str(tmp_path / "new")).hash == load_tokenizer(str(tmp_path / "old")).hash
 
 
-def test_what_is_no_tokenizer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"--data\.tokenizer: 'bpee' is no tokenizer; choose one of characters, bytes"):
+def test_invalid_tokenizer_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"--data\.tokenizer: 'bpee' is not a tokenizer; choose one of characters, by"):
         load_tokenizer("bpee")
-    with pytest.raises(InputError, match=r"--tokenizer: .* is no tokenizer"):
+    with pytest.raises(InputError, match=r"--tokenizer: .* is not a tokenizer"):
         load_tokenizer(str(tmp_path), key="--tokenizer")
     path = tmp_path / "tokenizer.json"
     for damaged in ['{"version": "1.0"', "{}", "[]", ""]:
         path.write_text(damaged)
-        with pytest.raises(InputError, match=r"tokenizer\.json: not a tokenizer\.json \(.*\); save it again"):
+        with pytest.raises(
+            InputError, match=r"tokenizer\.json: not a tokenizer\.json \(.*\); save or download it again"
+        ):
             load_tokenizer(str(path))
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"tokenizer\.json: cannot be read"):
@@ -216,7 +218,9 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(f"no network\nfor {name}")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(InputError, match=r"cannot load hub:gpt2 \(no network for gpt2\); .* give that file"):
+    with pytest.raises(
+        InputError, match=r"cannot load hub:gpt2 \(no network for gpt2\); .* set --data.tokenizer to that file"
+    ):
         load_tokenizer("hub:gpt2")
 
 
@@ -240,7 +244,7 @@ def test_a_tokenizer_is_trained_once(tmp_path: Path, spec: str) -> None:
     assert len(calls) == 3
 
 
-def test_processes_that_want_one_tokenizer_train_it_once(tmp_path: Path) -> None:
+def test_concurrent_builds_train_the_tokenizer_once(tmp_path: Path) -> None:
     calls: list[int] = []
     ready = threading.Barrier(4)
 
@@ -263,10 +267,10 @@ def test_processes_that_want_one_tokenizer_train_it_once(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("bpe:", "'bpe:' names no size; write it like bpe:4096"),
-        ("bpe:4k", "'bpe:4k' names no size"),
+        ("bpe:", "'bpe:' has no valid size; write, for example, bpe:4096"),
+        ("bpe:4k", "'bpe:4k' has no valid size"),
         ("bpe:100", "a byte-level BPE has 257 .* ids, not 100; choose another size"),
-        ("charcters", "'charcters' is no tokenizer; choose one of characters, bytes, bpe:SIZE"),
+        ("charcters", "'charcters' is not a tokenizer; choose one of characters, bytes, bpe:SIZE"),
     ],
 )
 def test_unknown_specs_are_refused(tmp_path: Path, spec: str, message: str) -> None:
@@ -276,25 +280,25 @@ def test_unknown_specs_are_refused(tmp_path: Path, spec: str, message: str) -> N
 
 def test_bytes_and_files_need_no_text(tmp_path: Path) -> None:
     def texts() -> Iterator[str]:
-        raise AssertionError("read for nothing")
+        raise AssertionError("the text was read")
 
     bytes_tokenizer().save(tmp_path / "tokenizer.json")
 
     def text_fingerprint() -> str:
-        raise AssertionError("the text was looked at")
+        raise AssertionError("the text was fingerprinted")
 
     made = [build_tokenizer(spec, texts, tmp_path / "cache", text_fingerprint) for spec in ("bytes", str(tmp_path))]
     assert made[0].hash == made[1].hash
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot be written \(Not a directory\); .*--data\.cache_dir"):
         build_tokenizer("characters", lambda: iter(TEXTS), tmp_path / "file", lambda: "")
 
 
-def test_errors_of_the_texts_stay_as_they_are(tmp_path: Path) -> None:
+def test_errors_while_reading_texts_are_unchanged(tmp_path: Path) -> None:
     def texts() -> Iterator[str]:
         yield "text"
         raise InputError("a.txt:2: wrong")
@@ -307,8 +311,8 @@ def test_errors_of_the_texts_stay_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [bytes_tokenizer, lambda: train_characters(TEXTS), lambda: train_bpe(TEXTS, 300)])
-def test_streamed_text_is_the_text(make: Callable[[], Tokenizer]) -> None:
-    """Also of ids at random, which are broken UTF-8 for the most part; a character comes out when it is whole."""
+def test_streamed_pieces_join_to_the_decoded_text(make: Callable[[], Tokenizer]) -> None:
+    """This holds for random ids, too, most of which are invalid UTF-8."""
     tokenizer, rng = make(), random.Random(0)
     for text in (*TEXTS, ""):
         assert "".join(tokenizer.decode_stream(tokenizer.encode(text))) == tokenizer.decode(tokenizer.encode(text))
@@ -317,47 +321,47 @@ def test_streamed_text_is_the_text(make: Callable[[], Tokenizer]) -> None:
         assert "".join(tokenizer.decode_stream(ids)) == tokenizer.decode(ids)
 
 
-def test_streamed_characters_come_out_whole() -> None:
+def test_streamed_pieces_have_complete_characters() -> None:
     assert list(bytes_tokenizer().decode_stream("aé😀".encode())) == ["a", "é", "😀", ""]
 
 
-# --- what stands beside a tokenizer.json
+# --- the configuration next to a tokenizer.json
 
 TEMPLATE = "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}<end>{% endfor %}"
 
 
-def with_config(folder: Path, **said: object) -> Path:
-    """A tokenizer of others with two special tokens, either of which could end a text."""
+def with_config(folder: Path, **config: object) -> Path:
+    """Write a pretrained tokenizer with two special tokens, either of which could be the end-of-text token."""
     folder.mkdir()
     inner = tokenizers.Tokenizer.from_str(train_bpe(["rain and wind"] * 3, 270).to_json())
     inner.add_special_tokens([tokenizers.AddedToken("<end>", special=True)])
     inner.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps(said))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder
 
 
-def test_a_folder_says_what_ends_a_text_and_how_a_chat_is_written(tmp_path: Path) -> None:
+def test_the_configuration_sets_the_end_of_text_token_and_the_chat_template(tmp_path: Path) -> None:
     folder = with_config(tmp_path / "model", eos_token={"content": "<end>", "lstrip": False}, chat_template=TEMPLATE)
     tokenizer = load_tokenizer(str(folder))
     assert tokenizer.token(tokenizer.end_of_text_id) == "<end>"
-    assert tokenizer.encode("<end>") != [tokenizer.end_of_text_id], "in a text it is text like any other"
+    assert tokenizer.encode("<end>") != [tokenizer.end_of_text_id], "inside text it is ordinary text"
     tokenizer.save(tmp_path / "0a.json")
-    again = (Tokenizer.from_json(tokenizer.to_json()), pickle.loads(pickle.dumps(tokenizer)))  # noqa: S301 (ours)
-    for same in (*again, load_tokenizer(str(tmp_path / "0a.json"))):
-        assert same.config == TokenizerConfig(eos_token="<end>", chat_template=TEMPLATE)
-        assert (same.hash, same.end_of_text_id) == (tokenizer.hash, tokenizer.end_of_text_id)
-    plain = Tokenizer.from_json((folder / "tokenizer.json").read_text())
-    assert plain.token(plain.end_of_text_id) == END_OF_TEXT
-    assert plain.hash != tokenizer.hash, "other ids for the same documents"
+    copies = (Tokenizer.from_json(tokenizer.to_json()), pickle.loads(pickle.dumps(tokenizer)))  # noqa: S301 (ours)
+    for copy in (*copies, load_tokenizer(str(tmp_path / "0a.json"))):
+        assert copy.config == TokenizerConfig(eos_token="<end>", chat_template=TEMPLATE)
+        assert (copy.hash, copy.end_of_text_id) == (tokenizer.hash, tokenizer.end_of_text_id)
+    unconfigured = Tokenizer.from_json((folder / "tokenizer.json").read_text())
+    assert unconfigured.token(unconfigured.end_of_text_id) == END_OF_TEXT
+    assert unconfigured.hash != tokenizer.hash, "the same documents get other ids"
 
 
-def test_what_says_the_same_ids_has_the_same_hash(tmp_path: Path) -> None:
-    usual = load_tokenizer(str(with_config(tmp_path / "a", eos_token=END_OF_TEXT, chat_template=TEMPLATE)))
+def test_configurations_with_the_same_ids_have_the_same_hash(tmp_path: Path) -> None:
+    default = load_tokenizer(str(with_config(tmp_path / "a", eos_token=END_OF_TEXT, chat_template=TEMPLATE)))
     unknown = load_tokenizer(str(with_config(tmp_path / "b", eos_token="<absent>")))
-    assert usual.hash == unknown.hash == Tokenizer.from_json((tmp_path / "a" / "tokenizer.json").read_text()).hash
+    assert default.hash == unknown.hash == Tokenizer.from_json((tmp_path / "a" / "tokenizer.json").read_text()).hash
 
 
-def test_younger_folders_have_the_template_in_a_file(tmp_path: Path) -> None:
+def test_a_template_file_takes_precedence(tmp_path: Path) -> None:
     folder = with_config(tmp_path / "model", chat_template=[{"name": "default", "template": "old"}])
     assert load_tokenizer(str(folder)).config.chat_template == "old"
     (folder / "chat_template.jinja").write_text(TEMPLATE)
@@ -368,5 +372,5 @@ def test_younger_folders_have_the_template_in_a_file(tmp_path: Path) -> None:
 def test_a_damaged_configuration_is_refused(tmp_path: Path, text: str) -> None:
     folder = with_config(tmp_path / "model")
     (folder / "tokenizer_config.json").write_text(text)
-    with pytest.raises(InputError, match=r"tokenizer_config\.json: .*; fetch it again"):
+    with pytest.raises(InputError, match=r"tokenizer_config\.json: .*; download it again"):
         load_tokenizer(str(folder))

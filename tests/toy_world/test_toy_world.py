@@ -1,3 +1,5 @@
+"""Toy world: fixed text, correct labels, balanced classes, and files that are written completely."""
+
 import json
 import math
 import os
@@ -33,8 +35,8 @@ COUNTS: dict[Split, int] = dict.fromkeys(SPLITS, 12)
 
 
 @cache
-def told(split: Split) -> list[Passage]:
-    return list(passages(0, split, 2000 if split == "labelled/train" else 800))
+def passages_of(split: Split) -> list[Passage]:
+    return list(passages(0, split, 2000 if split == "labeled/train" else 800))
 
 
 def digest() -> str:
@@ -43,12 +45,12 @@ def digest() -> str:
 
 
 def test_golden_passages() -> None:
-    """Whoever changes what is generated raises ``VERSION`` and stores the new digest."""
+    """The digest is fixed: raise ``VERSION`` with every change of the generated text, and store the new digest."""
     assert digest() == "c4f24a02d73063a0026f809e21db9f4304bc0febd683de9cdc5f2fb90c684010"
 
 
-def test_no_hash_seed_changes_a_byte() -> None:
-    """Sets of strings are ordered differently in the other process."""
+def test_the_text_does_not_depend_on_the_hash_seed() -> None:
+    """The other process has another order of sets of strings."""
     printed = subprocess.run(
         [sys.executable, "-c", "from tests.toy_world.test_toy_world import digest; print(digest())"],
         env={**os.environ, "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"},
@@ -60,28 +62,28 @@ def test_no_hash_seed_changes_a_byte() -> None:
     assert printed.strip() == digest()
 
 
-def test_another_seed_is_another_world() -> None:
+def test_another_seed_gives_another_world() -> None:
     assert next(passages(0, "text/train", 1)).text != next(passages(1, "text/train", 1)).text
     assert {person.name for person in World(0).people} != {person.name for person in World(1).people}
 
 
 def test_fewer_passages_are_the_first_ones() -> None:
-    assert list(passages(0, "text/test", 5)) == told("text/test")[:5]
+    assert list(passages(0, "text/test", 5)) == passages_of("text/test")[:5]
 
 
-def test_unknown_split() -> None:
-    with pytest.raises(ValueError, match="split='dev' is none of text/train"):
+def test_an_unknown_split_is_refused() -> None:
+    with pytest.raises(ValueError, match="split='dev' is unknown; choose one of text/train"):
         next(passages(0, "dev", 1))  # type: ignore[arg-type]
 
 
 def test_no_text_is_in_two_splits() -> None:
-    texts = [text for split in SPLITS for text in {passage.text for passage in told(split)}]
+    texts = [text for split in SPLITS for text in {passage.text for passage in passages_of(split)}]
     assert len(texts) == len(set(texts))
 
 
-def test_few_texts_are_told_twice() -> None:
+def test_few_texts_are_duplicates() -> None:
     for split in SPLITS:
-        assert len({passage.text for passage in told(split)}) > 0.99 * len(told(split))
+        assert len({passage.text for passage in passages_of(split)}) > 0.99 * len(passages_of(split))
 
 
 def test_entities_are_the_names_of_the_world() -> None:
@@ -89,26 +91,26 @@ def test_entities_are_the_names_of_the_world() -> None:
     names = {
         "PER": {name for person in world.people for name in (person.name, person.first, person.last)},
         "LOC": set(world.places),
-        "ORG": {organisation.name for organisation in world.organisations},
+        "ORG": {organization.name for organization in world.organizations},
     }
     assert set(ENTITY_TYPES) == set(names)
-    for passage in told("labelled/train"):
+    for passage in passages_of("labeled/train"):
         for entity in passage.entities:
             assert passage.text[entity.start : entity.end] in names[entity.type]
         assert all(left.end < right.start for left, right in pairwise(passage.entities))
 
 
-def test_no_name_is_left_unmarked() -> None:
+def test_every_surname_is_in_an_entity() -> None:
     surnames = {person.last for person in World(0).people}
-    for passage in told("labelled/train"):
-        marked = {i for entity in passage.entities for i in range(entity.start, entity.end)}
+    for passage in passages_of("labeled/train"):
+        covered = {i for entity in passage.entities for i in range(entity.start, entity.end)}
         for match in re.finditer(r"\w+", passage.text):
-            assert match[0] not in surnames or match.start() in marked, passage.text
+            assert match[0] not in surnames or match.start() in covered, passage.text
 
 
-def test_kinds_of_names_share_their_words() -> None:
-    words: dict[str, set[str]] = {kind: set() for kind in ENTITY_TYPES}
-    for passage in told("labelled/train"):
+def test_entity_types_share_words() -> None:
+    words: dict[str, set[str]] = {entity_type: set() for entity_type in ENTITY_TYPES}
+    for passage in passages_of("labeled/train"):
         for entity in passage.entities:
             words[entity.type].update(passage.text[entity.start : entity.end].split())
     assert len(words["PER"] & words["LOC"]) > 30
@@ -116,16 +118,16 @@ def test_kinds_of_names_share_their_words() -> None:
     assert len(words["LOC"] & words["ORG"]) > 30
 
 
-def test_answers_are_where_they_are_said_to_be() -> None:
-    for passage in told("labelled/train"):
-        for asked in passage.questions:
-            assert (asked.answer is None) == (asked.answer_start is None)
-            if asked.answer is not None:
-                assert passage.text[asked.answer_start :][: len(asked.answer)] == asked.answer
+def test_answers_are_at_their_positions() -> None:
+    for passage in passages_of("labeled/train"):
+        for question in passage.questions:
+            assert (question.answer is None) == (question.answer_start is None)
+            if question.answer is not None:
+                assert passage.text[question.answer_start :][: len(question.answer)] == question.answer
 
 
 def parse(question: str) -> tuple[str, int, str]:
-    """Return the relation, which side is given (0: who, 1: what) and its name."""
+    """Return the relation of a question, the given side (0: subject, 1: object) and the given name."""
     wordings = [
         (relation, side, re.escape(wording).replace(r"\{\}", "([A-Z].*|[a-z]+ [a-z]+)"))
         for relation, sides in grammar.QUESTIONS.items()
@@ -135,37 +137,37 @@ def parse(question: str) -> tuple[str, int, str]:
     for relation, side, pattern in sorted(wordings, key=lambda each: -len(each[2])):
         if found := re.fullmatch(pattern, question):
             return relation, side, found[1]
-    raise AssertionError(f"{question} is of no known wording")
+    raise AssertionError(f"{question} has an unknown wording")
 
 
-def test_answers_are_true_and_the_unanswerable_is_absent() -> None:
+def test_answers_are_correct_and_unanswerable_facts_are_absent() -> None:
     world = World(0)
     people = {person.name: person for person in world.people}
-    seats = {organisation.name: organisation.seat for organisation in world.organisations}
-    for passage in told("labelled/train")[:1000]:
-        for asked in passage.questions:
-            relation, side, given = parse(asked.question)
-            if asked.answer is None:
-                truths = people[given].truth(relation)
-                assert given not in passage.text or not any(truth in passage.text for truth in truths), passage
+    seats = {organization.name: organization.seat for organization in world.organizations}
+    for passage in passages_of("labeled/train")[:1000]:
+        for question in passage.questions:
+            relation, side, given = parse(question.question)
+            if question.answer is None:
+                facts = people[given].facts(relation)
+                assert given not in passage.text or not any(fact in passage.text for fact in facts), passage
             else:
-                who, what = (given, asked.answer) if side == 0 else (asked.answer, given)
-                assert what in ([seats[who]] if relation == "seat" else people[who].truth(relation)), asked
+                subject, obj = (given, question.answer) if side == 0 else (question.answer, given)
+                assert obj in ([seats[subject]] if relation == "seat" else people[subject].facts(relation)), question
 
 
 def test_every_passage_has_both_kinds_of_question() -> None:
     for split in SPLITS:
-        for passage in told(split):
+        for passage in passages_of(split):
             assert {question.answer is None for question in passage.questions} == {True, False}
 
 
 def test_labels_are_balanced() -> None:
     for split in SPLITS:
-        topics = Counter(passage.topic for passage in told(split))
-        sentiments = Counter(passage.sentiment for passage in told(split))
+        topics = Counter(passage.topic for passage in passages_of(split))
+        sentiments = Counter(passage.sentiment for passage in passages_of(split))
         assert set(topics) == set(TOPICS)
-        assert all(0.7 < topics[topic] * len(TOPICS) / len(told(split)) < 1.3 for topic in TOPICS)
-        assert all(0.85 < sentiments[sentiment] * 2 / len(told(split)) < 1.15 for sentiment in SENTIMENTS)
+        assert all(0.7 < topics[topic] * len(TOPICS) / len(passages_of(split)) < 1.3 for topic in TOPICS)
+        assert all(0.85 < sentiments[sentiment] * 2 / len(passages_of(split)) < 1.15 for sentiment in SENTIMENTS)
 
 
 def words_of(passage: Passage) -> set[str]:
@@ -173,35 +175,35 @@ def words_of(passage: Passage) -> set[str]:
 
 
 def naive_bayes_accuracy(count: int) -> float:
-    """Bernoulli naive Bayes of the sentiment on the words that occur."""
+    """Return the test accuracy of a naive Bayes classifier of the sentiment, on the words of ``count`` passages."""
     counts = {sentiment: Counter[str]() for sentiment in SENTIMENTS}
-    for passage in told("labelled/train")[:count]:
+    for passage in passages_of("labeled/train")[:count]:
         counts[passage.sentiment].update(words_of(passage))
 
     def log_odds(passage: Passage) -> float:
         positive, negative = (counts[sentiment] for sentiment in ("positive", "negative"))
         return sum(math.log((positive[word] + 0.5) / (negative[word] + 0.5)) for word in words_of(passage))
 
-    test = told("labelled/test")
+    test = passages_of("labeled/test")
     return sum((log_odds(passage) > 0) == (passage.sentiment == "positive") for passage in test) / len(test)
 
 
-def test_sentiment_can_be_learnt_and_more_rows_help() -> None:
+def test_sentiment_is_learnable_and_more_rows_help() -> None:
     few, many = naive_bayes_accuracy(100), naive_bayes_accuracy(2000)
     assert 0.5 < few < 0.8
     assert 0.8 < many < 0.97
 
 
-def test_no_word_gives_the_sentiment_away() -> None:
+def test_no_word_determines_the_sentiment() -> None:
     seen = {sentiment: Counter[str]() for sentiment in SENTIMENTS}
-    for passage in told("labelled/train"):
+    for passage in passages_of("labeled/train"):
         seen[passage.sentiment].update(words_of(passage))
     for word in seen["positive"] | seen["negative"]:
-        assert abs(seen["positive"][word] - seen["negative"][word]) < 0.1 * len(told("labelled/train")), word
+        assert abs(seen["positive"][word] - seen["negative"][word]) < 0.1 * len(passages_of("labeled/train")), word
 
 
-def test_passages_are_made_of_sentences() -> None:
-    for passage in told("text/train"):
+def test_passages_consist_of_sentences() -> None:
+    for passage in passages_of("text/train"):
         assert re.fullmatch(r"[A-Z].*\.", passage.text)
         assert "{" not in passage.text and "  " not in passage.text  # noqa: PT018
         assert not re.search(r"\ba [aeiou]|\ban (?!hour)[^aeiou]|[.] [a-z]", passage.text), passage.text
@@ -209,12 +211,12 @@ def test_passages_are_made_of_sentences() -> None:
         assert not re.search(r"(\b\w.+\b) and \1\b", passage.text), passage.text
 
 
-def test_bio_tags_spell_the_entities() -> None:
-    for passage in told("labelled/train"):
+def test_bio_tags_encode_the_entities() -> None:
+    for passage in passages_of("labeled/train"):
         tokens, tags = bio_tags(passage)
         assert "".join(tokens) == re.sub(r"\s", "", passage.text)
-        for before, tag in pairwise(["O", *tags]):
-            assert tag[0] != "I" or before[1:] == tag[1:]
+        for previous, tag in pairwise(["O", *tags]):
+            assert tag[0] != "I" or previous[1:] == tag[1:]
         names: list[tuple[str, str]] = []
         for token, tag in zip(tokens, tags, strict=True):
             if tag[0] == "B":
@@ -225,7 +227,7 @@ def test_bio_tags_spell_the_entities() -> None:
         assert names == expected
 
 
-def test_write(tmp_path: Path) -> None:
+def test_write_creates_all_datasets(tmp_path: Path) -> None:
     assert write(tmp_path, counts=COUNTS)
     found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     folders = ("classification", "ner", "qa", "sentiment", "text")
@@ -248,35 +250,35 @@ def test_write(tmp_path: Path) -> None:
             assert all(len(row["answers"]) == (not row["is_impossible"]) for row in rows)
 
 
-def test_write_twice_does_nothing_the_second_time(tmp_path: Path) -> None:
+def test_existing_files_are_not_written_again(tmp_path: Path) -> None:
     write(tmp_path, counts=COUNTS)
     (tmp_path / "text/train.jsonl").write_text("untouched")
     assert not write(tmp_path, counts=COUNTS)
     assert (tmp_path / "text/train.jsonl").read_text() == "untouched"
 
 
-def test_write_replaces_what_other_settings_wrote(tmp_path: Path) -> None:
+def test_files_of_other_settings_are_replaced(tmp_path: Path) -> None:
     write(tmp_path, counts=COUNTS)
     before = (tmp_path / "text/train.jsonl").read_text()
     assert write(tmp_path, seed=1, counts=COUNTS)
     assert (tmp_path / "text/train.jsonl").read_text() != before
 
 
-def test_an_interrupted_write_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, counts=COUNTS)
 
-    def unplugged(*_: object) -> None:
-        raise RuntimeError("unplugged")
+    def interrupt(*_: object) -> None:
+        raise RuntimeError("interrupted")
 
-    monkeypatch.setattr(toy_world, "passages", unplugged)
-    with pytest.raises(RuntimeError, match="unplugged"):
+    monkeypatch.setattr(toy_world, "passages", interrupt)
+    with pytest.raises(RuntimeError, match="interrupted"):
         write(tmp_path, seed=1, counts=COUNTS)
     monkeypatch.undo()
     assert write(tmp_path, counts=COUNTS)
 
 
 def test_default_sizes() -> None:
-    texts = [passage.text for passage in told("text/train")]
+    texts = [passage.text for passage in passages_of("text/train")]
     mean = sum(map(len, texts)) / len(texts)
     assert 2.8e6 < mean * DEFAULT_COUNTS["text/train"] < 3.2e6
     assert 1.0e5 < mean * DEFAULT_COUNTS["text/validation"] < 1.5e5

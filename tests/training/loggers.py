@@ -1,4 +1,4 @@
-"""Loggers that keep what they are asked to show, for tests."""
+"""Loggers that record texts and images, for tests."""
 
 from argparse import Namespace
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from lightning.pytorch.loggers.logger import Logger
 
 
 class Silent(Logger):
-    """A logger of metrics alone."""
+    """Logger of metrics only."""
 
     @property
     def name(self) -> str:
@@ -27,17 +27,17 @@ class Silent(Logger):
 
 
 class OtherSignature(Silent):
-    """Methods of the same names with other arguments, as in packages other than Lightning."""
+    """Logger with methods of the same names but other arguments, as in packages other than Lightning."""
 
     def log_text(self, key: str, texts: list[str], step: int | None = None, **kwargs: Any) -> None:
-        raise AssertionError("columns and data are not among the arguments")
+        raise AssertionError("called without columns and data")
 
     def log_image(self, name: str, image: Any) -> None:
-        raise AssertionError("key and images are not among the arguments")
+        raise AssertionError("called without key and images")
 
 
 class WandbLike(Silent):
-    """The methods of ``WandbLogger``, without W&B."""
+    """Logger with the methods of ``WandbLogger``, without W&B."""
 
     texts: ClassVar[list[tuple[str, int | None, str]]] = []
     images: ClassVar[list[tuple[str, int | None, Any]]] = []
@@ -50,21 +50,21 @@ class WandbLike(Silent):
         dataframe: Any = None,
         step: int | None = None,
     ) -> None:
-        """Keep the text, which must be a table of one cell."""
+        """Record the text, which must be a table of one cell."""
         assert columns == ["text"]
         assert data is not None
         ((text,),) = data
         self.texts.append((key, step, text))
 
     def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
-        """Keep the only image."""
+        """Record the only image."""
         assert isinstance(images, list)
         (image,) = images
         self.images.append((key, step, image))
 
 
 class Unreachable(WandbLike):
-    """A ``WandbLike`` that has lost its connection."""
+    """``WandbLike`` without a connection."""
 
     def log_text(
         self,
@@ -81,28 +81,28 @@ class Unreachable(WandbLike):
 
 
 class MLflowClientLike:
-    """The methods of ``mlflow.MlflowClient`` for text and images."""
+    """Client with the methods of ``mlflow.MlflowClient`` for text and images."""
 
     def __init__(self) -> None:
         self.artifacts: dict[tuple[str, str], Any] = {}
 
     def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
-        """Keep the text."""
+        """Record the text."""
         self.artifacts[run_id, artifact_file] = text
 
     def log_image(self, run_id: str, image: Any, artifact_file: str | None = None) -> None:
-        """Keep the image."""
+        """Record the image."""
         assert artifact_file is not None
         self.artifacts[run_id, artifact_file] = image
 
 
 class MLflowLike(MLFlowLogger):
-    """An ``MLFlowLogger`` on a server, without MLflow."""
+    """``MLFlowLogger`` of a server, without MLflow."""
 
     client: ClassVar[MLflowClientLike] = MLflowClientLike()
 
     def __init__(self) -> None:
-        """Leave out Lightning's constructor, which needs MLflow."""
+        """Skip Lightning's constructor, which needs MLflow."""
         self._tracking_uri = "https://mlflow.invalid"
 
     @property
@@ -124,7 +124,7 @@ class MLflowLike(MLFlowLogger):
         """Ignore the hyper-parameters."""
 
     def finalize(self, status: str = "success") -> None:
-        """Do nothing, as there is no run to end."""
+        """Do nothing, as there is no MLflow run."""
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Do nothing, as checkpoints are no part of these tests."""
+        """Do nothing with checkpoints."""

@@ -1,4 +1,4 @@
-"""What ``test`` and ``validate`` print and write, against scikit-learn and seqeval."""
+"""Output of ``test`` and ``validate``, compared with scikit-learn and seqeval."""
 
 import json
 import math
@@ -25,8 +25,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return CommandLine(tmp_path, monkeypatch, capsys)
 
 
-def measured(cli: CommandLine, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """``metrics.json`` of a run, and its predictions of the same rows."""
+def evaluated(cli: CommandLine, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return ``metrics.json`` of a run, and its predictions for the same rows."""
     run = cli.fit(name)
     assert cli("predict", "-c", f"{name}.yaml", f"--ckpt_path={run}") == 0, cli.err
     predicted = [json.loads(line) for line in Path("predictions.jsonl").read_text().splitlines()]
@@ -35,8 +35,8 @@ def measured(cli: CommandLine, name: str) -> tuple[dict[str, Any], list[dict[str
 
 
 def test_topics_equal_scikit_learn(cli: CommandLine) -> None:
-    record, rows = measured(cli, "topics")
-    gold, guess = [label for _, label in TOPICS], [row["label"] for row in rows]
+    record, rows = evaluated(cli, "topics")
+    gold, predicted = [label for _, label in TOPICS], [row["label"] for row in rows]
     labels = sorted(set(gold))
     assert {key: record[key] for key in ("task", "checkpoint", "data")} == {
         "task": "SequenceClassification",
@@ -45,12 +45,12 @@ def test_topics_equal_scikit_learn(cli: CommandLine) -> None:
     }
     assert record["step"] in (2, 4)
     assert set(record["metrics"]) == {"loss", "accuracy", "macro_f1", "weighted_f1"}
-    assert record["metrics"]["accuracy"] == pytest.approx(accuracy_score(gold, guess))
-    assert record["metrics"]["macro_f1"] == pytest.approx(sklearn_f1(gold, guess, average="macro"))
+    assert record["metrics"]["accuracy"] == pytest.approx(accuracy_score(gold, predicted))
+    assert record["metrics"]["macro_f1"] == pytest.approx(sklearn_f1(gold, predicted, average="macro"))
     assert record["confusion_matrix"]["labels"] == labels
-    assert record["confusion_matrix"]["rows"] == confusion_matrix(gold, guess, labels=labels).tolist()
-    theirs = precision_recall_fscore_support(gold, guess, labels=labels, zero_division=0)
-    for label, *scores in zip(labels, *theirs, strict=True):
+    assert record["confusion_matrix"]["rows"] == confusion_matrix(gold, predicted, labels=labels).tolist()
+    reference = precision_recall_fscore_support(gold, predicted, labels=labels, zero_division=0)
+    for label, *scores in zip(labels, *reference, strict=True):
         assert list(record["per_class"][label]) == ["precision", "recall", "f1", "support"]
         assert list(record["per_class"][label].values()) == pytest.approx(scores)
         assert isinstance(record["per_class"][label]["support"], int)
@@ -61,11 +61,11 @@ def test_topics_equal_scikit_learn(cli: CommandLine) -> None:
 
 
 def test_tags_equal_seqeval(cli: CommandLine) -> None:
-    record, rows = measured(cli, "tags")
-    gold, guess = [tags for _, tags in TAGS], [row["tags"] for row in rows]
-    report = classification_report(gold, guess, output_dict=True, zero_division=0)
+    record, rows = evaluated(cli, "tags")
+    gold, predicted = [tags for _, tags in TAGS], [row["tags"] for row in rows]
+    report = classification_report(gold, predicted, output_dict=True, zero_division=0)
     assert record["task"] == "TokenClassification"
-    assert record["metrics"]["f1"] == pytest.approx(f1_score(gold, guess, zero_division=0))
+    assert record["metrics"]["entity_f1"] == pytest.approx(f1_score(gold, predicted, zero_division=0))
     assert "confusion_matrix" not in record
     assert set(record["per_class"]) == {"LOC", "PER"}
     for kind, scores in record["per_class"].items():
@@ -74,13 +74,13 @@ def test_tags_equal_seqeval(cli: CommandLine) -> None:
         assert scores["support"] == report[kind]["support"]
 
 
-def test_where_it_is_written(cli: CommandLine) -> None:
+def test_only_test_writes_metrics_json(cli: CommandLine) -> None:
     run = cli.fit("topics")
     assert cli("validate", "-c", "topics.yaml", f"--ckpt_path={run}") == 0, cli.err
     assert "val/accuracy" in cli.out
     assert "sport" in cli.out
     assert "DataLoader" not in cli.out
-    assert not list(Path().glob("**/metrics.json")), "validate writes nothing"
+    assert not list(Path().glob("**/metrics.json")), "validate writes no file"
 
     Path("elsewhere").mkdir()
     shutil.copy(find_checkpoint(str(run), "last"), "elsewhere/mine.ckpt")
@@ -93,13 +93,13 @@ def test_where_it_is_written(cli: CommandLine) -> None:
     assert (record["checkpoint"], record["step"]) == ("mine.ckpt", 4)
 
     (run / "metrics.json").mkdir()
-    assert cli("test", "-c", "topics.yaml", f"--ckpt_path={run}") == 0, "what cannot be written has been printed"
+    assert cli("test", "-c", "topics.yaml", f"--ckpt_path={run}") == 0, "a read-only folder costs a warning only"
     assert "test/accuracy" in cli.out
     assert "warning: cannot write" in cli.err
     assert not list(run.glob(".metrics*"))
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_metrics_json_is_written_atomically(tmp_path: Path) -> None:
     path = metrics_file(tmp_path / "checkpoints" / "step_2.ckpt")
     assert path == tmp_path / "metrics.json"
     write({"data": "日本", "loss": None}, path)
@@ -109,12 +109,12 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["metrics.json"]
 
 
-def test_many_classes_are_not_all_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_is_limited_to_the_worst_classes(capsys: pytest.CaptureFixture[str]) -> None:
     scores = {f"class {n}": {"precision": 0.5, "recall": 0.5, "f1": n / 50, "support": n} for n in range(50)}
     print_tables({"test/loss": 1.23456}, scores | {"\x1b[31m": scores["class 0"]})
     out = capsys.readouterr().out
     assert "1.2346" in out
     assert "the 20 of 51 classes with the lowest F1" in out
-    assert out.count("class ") == 19 + 1, "19 names and the column's"
+    assert out.count("class ") == 19 + 1, "19 names and the column header"
     assert "\x1b" not in out
     assert "class 49" not in out

@@ -1,4 +1,4 @@
-"""Tasks of lm-evaluation-harness while a model is trained."""
+"""Evaluation with lm-evaluation-harness during training."""
 
 import os
 import random
@@ -24,11 +24,11 @@ from tests.evaluation.lm_eval.task_files import write_tasks
 from tests.heads import CommandLine
 from tests.runs import causal_lm, head, language_modeling, trainer, write_text
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the harness's, and those of what it imports
+pytestmark = pytest.mark.filterwarnings("ignore")  # from the harness and its dependencies
 
 
 class Kept(Logger):
-    """Keeps what is logged."""
+    """Logger that records all values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,22 +48,22 @@ class Kept(Logger):
             self.values.setdefault(name, {})[int(step or 0)] = value
 
 
-class Asked(L.Callback):
-    """Notes in a file of each process how many continuations it was asked for."""
+class Requests(L.Callback):
+    """Callback that writes the number of requested continuations to a file for each process."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        theirs = HarnessLM._loglikelihood_tokens
+        original = HarnessLM._loglikelihood_tokens
 
-        def noted(self: HarnessLM, requests: Any, *arguments: Any, **settings: Any) -> Any:
-            with Path(f"asked-{trainer.global_rank}").open("a") as file:
+        def recorded(self: HarnessLM, requests: Any, *arguments: Any, **settings: Any) -> Any:
+            with Path(f"requests-{trainer.global_rank}").open("a") as file:
                 file.write(f"{len(requests)}\n")
-            return theirs(self, requests, *arguments, **settings)
+            return original(self, requests, *arguments, **settings)
 
-        HarnessLM._loglikelihood_tokens = noted  # type: ignore[method-assign]
+        HarnessLM._loglikelihood_tokens = recorded  # type: ignore[method-assign]
 
 
 class Numbers(L.Callback):
-    """Draws a number of each kind, and remembers modes and gradients, at the start of each batch."""
+    """Callback that draws random numbers, and records modes and gradients, at the start of each batch."""
 
     def __init__(self) -> None:
         self.drawn: list[Any] = []
@@ -74,12 +74,12 @@ class Numbers(L.Callback):
         self.drawn.append((random.random(), np.random.rand(), float(torch.rand(())), modes, gradients))
 
 
-def train(folder: Path, marks: LMEval | None) -> tuple[dict[str, torch.Tensor], Kept]:
-    """Five steps with dropout, two micro-batches each: the weights, and what was logged."""
+def train(folder: Path, evaluation: LMEval | None) -> tuple[dict[str, torch.Tensor], Kept]:
+    """Train five steps with dropout, two micro-batches each; return the weights and the logged values."""
     kept = Kept()
     loop = trainer(
         folder,
-        callbacks=[] if marks is None else [marks],
+        callbacks=[] if evaluation is None else [evaluation],
         logger=kept,
         max_steps=5,
         max_epochs=-1,
@@ -91,22 +91,22 @@ def train(folder: Path, marks: LMEval | None) -> tuple[dict[str, torch.Tensor], 
     return task.state_dict(), kept
 
 
-def test_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_evaluation_does_not_change_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
     tasks = str(write_task(tmp_path / "tasks"))
     plain, _ = train(tmp_path, None)
-    marked, kept = train(tmp_path, LMEval("beer", every_n_steps=2, limit=6, include_path=tasks))
-    assert sorted(kept.values["lm_eval/beer/acc"]) == [2, 4, 5], "every second step, and the last"
+    evaluated, kept = train(tmp_path, LMEval("beer", every_n_steps=2, limit=6, include_path=tasks))
+    assert sorted(kept.values["lm_eval/beer/acc"]) == [2, 4, 5], "every second step and the last"
     assert all(0.0 <= value <= 1.0 for value in kept.values["lm_eval/beer/acc"].values())
-    assert plain.keys() == marked.keys()
+    assert plain.keys() == evaluated.keys()
     for name, value in plain.items():
-        assert torch.equal(value, marked[name]), name
+        assert torch.equal(value, evaluated[name]), name
 
 
-def test_what_is_wrong_stops_before_the_first_step(tmp_path: Path) -> None:
+def test_errors_stop_the_run_before_the_first_step(tmp_path: Path) -> None:
     task, data = head(tmp_path, "classification")
     loop = trainer(tmp_path, callbacks=[LMEval("beer", include_path=str(write_task(tmp_path / "tasks")))], max_steps=1)
-    with pytest.raises(InputError, match=r"--lm_eval\.tasks: only a CausalLM can be measured, not a SequenceClass"):
+    with pytest.raises(InputError, match=r"--lm_eval\.tasks: only a CausalLM can be evaluated, not a SequenceClass"):
         loop.fit(task, datamodule=data)
     with pytest.raises(InputError, match=r"--lm_eval\.every_n_steps=0 must be at least 1"):
         LMEval("beer", every_n_steps=0)
@@ -128,13 +128,13 @@ def test_from_the_command_line(
     assert [event.step for event in events.Scalars("lm_eval/beer/acc")] == [1, 2]
 
 
-def test_random_numbers_modes_and_gradients_stay(tmp_path: Path) -> None:
-    """Without our own seeding before each batch, which would hide what moves the numbers."""
+def test_random_numbers_modes_and_gradients_are_unchanged(tmp_path: Path) -> None:
+    """The test removes the seeding before each batch, which would hide a change of the random numbers."""
     tasks, runs = write_tasks(tmp_path / "tasks"), []
-    for marks in (LMEval(), LMEval("tiny,tiny_texts,tiny_writing", every_n_steps=2, include_path=str(tasks))):
+    for evaluation in (LMEval(), LMEval("tiny,tiny_texts,tiny_writing", every_n_steps=2, include_path=str(tasks))):
         numbers, task = Numbers(), causal_lm(block_size=32)
         task.backbone.blocks[0].eval()
-        loop = trainer(tmp_path, callbacks=[marks, numbers], logger=Kept(), max_steps=6, accumulate_grad_batches=2)
+        loop = trainer(tmp_path, callbacks=[evaluation, numbers], logger=Kept(), max_steps=6, accumulate_grad_batches=2)
         loop.callbacks = [each for each in loop.callbacks if not isinstance(each, RandomnessByPosition)]  # type: ignore[attr-defined]
         loop.fit(task, datamodule=language_modeling(tmp_path, block_size=32, batch_size=1))
         runs.append(numbers.drawn)
@@ -148,7 +148,7 @@ def test_random_numbers_modes_and_gradients_stay(tmp_path: Path) -> None:
             assert (one is None and other is None) or one.equal(other)
 
 
-def marks_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
+def scores_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(folder)).Reload()
     return {
         tag: [(event.step, event.value) for event in events.Scalars(tag)]
@@ -167,23 +167,23 @@ def prepare(folder: Path) -> None:
 
 
 def test_two_processes_share_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What each has measured comes together: the marks of one process, on the same weights."""
+    """The combined scores are those of one process on the same weights."""
     prepare(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
     steady = ["--model.backbone.dropout=0", "--model.optimizer.eps=1e-3", "--model.backbone.block_size=64"]
     command = [sys.executable, "-m", "gpt_lightning", "fit", "-c", "config.yaml", *steady, *FLAGS]
-    command += ["--trainer.callbacks+=tests.training.test_lm_eval_callback.Asked", "--allow_import=tests"]
+    command += ["--trainer.callbacks+=tests.training.test_lm_eval_callback.Requests", "--allow_import=tests"]
     command += ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2"]
-    here = str(Path(__file__).parents[2])  # where the callback that asks is imported from
+    here = str(Path(__file__).parents[2])  # where the callback is imported from
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": here}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
-    asked = [[int(line) for line in Path(f"asked-{rank}").read_text().split()] for rank in (0, 1)]
-    # Of 16 continuations and 2 texts, at steps 2 and 4; the harness asks the second process again for what it lacks.
-    assert asked == [[10, 1, 10, 1]] * 2
+    requested = [[int(line) for line in Path(f"requests-{rank}").read_text().split()] for rank in (0, 1)]
+    # The processes share 16 continuations and 2 texts at steps 2 and 4. The harness pads the shares to equal sizes.
+    assert requested == [[10, 1, 10, 1]] * 2
     assert main(["fit", "-c", "config.yaml", *steady, *FLAGS, "--data.batch_size=4"]) == 0
-    two, one = (marks_of(tmp_path / "logs" / "beer" / version) for version in ("version_0", "version_1"))
+    two, one = (scores_of(tmp_path / "logs" / "beer" / version) for version in ("version_0", "version_1"))
     assert (
         two.keys()
         == one.keys()

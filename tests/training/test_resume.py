@@ -1,4 +1,4 @@
-"""A run that was interrupted and resumed ends bit for bit where the uninterrupted one does."""
+"""Interrupted and resumed runs end bit for bit like uninterrupted ones."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ Batches = list[tuple[int, int, list[list[int]]]]
 
 
 class Recorder(L.Callback):
-    """Remembers (epoch, batch, rows) of each training batch, and saves a checkpoint after each step and validation."""
+    """Callback that records batches, and saves a checkpoint after each step and validation."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.batches: Batches = []
@@ -38,7 +38,7 @@ class Recorder(L.Callback):
             self.stepped = len(self.batches)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Also between two micro-batches of a window: then its gradients are lost, and it is begun again."""
+        """Save, also in the middle of a step, which a resumed run must repeat because its gradients are lost."""
         self._save(trainer, self.stepped)
 
     def _save(self, trainer: L.Trainer, done: int) -> None:
@@ -56,7 +56,7 @@ def run(
     kind: str | None = None,
     **arguments: Any,
 ) -> dict[str, Tensor]:
-    """Train a language model, or the head ``kind``; the state of the model and its optimizer at the end."""
+    """Train a language model or a head, and return the final state of the model and its optimizer."""
     data: DataModule
     task: Task
     if kind is None:
@@ -95,7 +95,7 @@ def test_resume_from_every_step(
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_resume_with_workers(tmp_path: Path, accumulate: int) -> None:
-    """Worker processes fetch ahead; what they hold when a run ends is not counted."""
+    """Batches that worker processes prefetched when the run ended do not count."""
     straight = Recorder(tmp_path)
     expected = run(tmp_path, straight, workers=2, max_epochs=2, accumulate_grad_batches=accumulate)
     at_end_of_epoch = max(done for _, done in straight.saved if straight.batches[done - 1][0] == 0)
@@ -108,8 +108,8 @@ def test_resume_with_workers(tmp_path: Path, accumulate: int) -> None:
 
 
 @pytest.mark.parametrize("limit", ["max_steps", "max_epochs"])
-def test_a_finished_run_goes_on_where_it_ended(tmp_path: Path, limit: str) -> None:
-    """The last checkpoint of a run whose limit is raised: also one that ended in the middle of an epoch."""
+def test_a_finished_run_continues_with_a_higher_limit(tmp_path: Path, limit: str) -> None:
+    """The first run may end in the middle of an epoch."""
     straight = Recorder()
     expected = run(tmp_path, straight, max_steps=12)
     first = Recorder()
@@ -124,8 +124,8 @@ def test_a_finished_run_goes_on_where_it_ended(tmp_path: Path, limit: str) -> No
 
 @pytest.mark.parametrize("accumulate", [1, 3][: many(1, 2)])
 @pytest.mark.parametrize("kind", HEADS)
-def test_heads_resume_too(tmp_path: Path, kind: str, accumulate: int) -> None:
-    """Rows in batches of like length, an order of its own for each epoch, dropout: bit for bit."""
+def test_heads_resume_from_every_step(tmp_path: Path, kind: str, accumulate: int) -> None:
+    """Heads have length batching, a new order in each epoch, and dropout."""
     arguments: dict[str, Any] = {"max_epochs": 2, "limit_val_batches": 1, "accumulate_grad_batches": accumulate}
     straight = Recorder(tmp_path)
     expected = run(tmp_path, straight, kind=kind, **arguments)

@@ -1,8 +1,10 @@
 """Text and images in every logger of a run."""
 
 import csv
+import html
 import inspect
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,12 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
 
 from gpt_lightning.training import Reports, Samples
-from gpt_lightning.training.show import show_image, show_text, shows_images, shows_text
+from gpt_lightning.training.show import show_image, show_text, shows_images, shows_text, wrapped
 from tests.commands.run.test_cli import CONFIG
-from tests.heads import CommandLine
+from tests.heads import HOSTILE, CommandLine
 from tests.runs import causal_lm, head, language_modeling, trainer, write_text
 from tests.training.loggers import MLflowClientLike, MLflowLike, OtherSignature, Silent, Unreachable, WandbLike
-from tests.training.test_reports import cli, events_of
+from tests.training.test_reports import cli, events_of, rendered_by_tensorboard, visible
 
 __all__ = ["cli"]
 
@@ -30,18 +32,18 @@ FILES = ("TensorBoardLogger", {"save_dir": "board", "name": "run"}), ("CSVLogger
 PIXELS = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
 
 Shown = dict[tuple[str, int], Any]
-"""Tag and step of each text or image -> the text or the pixels."""
+"""Tag and step of a text or an image -> the text or the pixels."""
 
 
 @pytest.fixture(autouse=True)
-def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clear_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WandbLike, "texts", [])
     monkeypatch.setattr(WandbLike, "images", [])
     monkeypatch.setattr(MLflowLike, "client", MLflowClientLike())
 
 
 def fit(cli: CommandLine, name: str, loggers: Any, *arguments: str) -> None:
-    """Train ``topics``, ``tags`` or a language model with these loggers: class paths with their arguments."""
+    """Train ``topics``, ``tags`` or a language model with loggers, given as class paths with arguments."""
     listed = [{"class_path": path, "init_args": settings} for path, settings in loggers]
     Path("loggers.yaml").write_text(yaml.safe_dump({"trainer": {"logger": listed}}))
     flags = ("-c", "loggers.yaml", "--allow_import=tests", *arguments)
@@ -54,7 +56,7 @@ def fit(cli: CommandLine, name: str, loggers: Any, *arguments: str) -> None:
 
 
 def in_tensorboard(run: Path) -> tuple[Shown, Shown]:
-    """Texts and images of a run."""
+    """Return the texts and images in the event files of a run."""
     events = events_of(run)
     tags = events.Tags()
     texts = {
@@ -71,7 +73,7 @@ def in_tensorboard(run: Path) -> tuple[Shown, Shown]:
 
 
 def in_files(run: Path) -> tuple[Shown, Shown]:
-    """Texts and images of a run with a ``CSVLogger``."""
+    """Return the texts and images in the media folder of a ``CSVLogger``."""
     media = run / "media"
 
     def found(pattern: str, read: Callable[[Path], Any]) -> Shown:
@@ -81,7 +83,9 @@ def in_files(run: Path) -> tuple[Shown, Shown]:
         }
 
     shown = found("*.md", lambda path: path.read_bytes().decode()), found("*.png", lambda path: Image.open(path))
-    assert sum(map(len, shown)) == sum(path.is_file() for path in media.rglob("*")), "nothing else, nothing unfinished"
+    assert sum(map(len, shown)) == sum(path.is_file() for path in media.rglob("*")), (
+        "the folder contains no other files"
+    )
     return shown[0], {key: np.asarray(image) for key, image in shown[1].items()}
 
 
@@ -94,31 +98,33 @@ def assert_same_images(one: Shown, other: Shown) -> None:
 @pytest.mark.parametrize(
     ("name", "tags", "images"),
     [
-        ("topics", {"val/per_class", "val/worst_errors"}, {"val/confusion_matrix"}),
-        ("tags", {"val/per_class", "val/worst_errors"}, set()),
+        ("topics", {"val/per_class", "val/hardest_examples"}, {"val/confusion_matrix"}),
+        ("tags", {"val/per_class", "val/hardest_examples"}, set()),
         ("language", {"sample/0"}, set()),
     ],
 )
 @pytest.mark.parametrize("order", [1, -1])
-@pytest.mark.filterwarnings("ignore:Experiment logs directory")  # the lock file is in it
-def test_two_loggers_get_everything(cli: CommandLine, name: str, tags: set[str], images: set[str], order: int) -> None:
+@pytest.mark.filterwarnings("ignore:Experiment logs directory")  # it contains the lock file
+def test_two_loggers_receive_the_same(
+    cli: CommandLine, name: str, tags: set[str], images: set[str], order: int
+) -> None:
     fit(cli, name, FILES[::order])
     board, table = in_tensorboard(BOARD), in_files(TABLE)
-    assert board[0].keys() == {("config", 0)} | {(tag, step) for tag in tags for step in (2, 4)}
+    assert board[0].keys() == {("yaml/config", 0)} | {(tag, step) for tag in tags for step in (2, 4)}
     assert board[1].keys() == {(tag, step) for tag in images for step in (2, 4)}
     assert table[0] == board[0]
     assert_same_images(table[1], board[1])
 
     first = (BOARD, TABLE)[::order][0]
     config = "".join(f"    {line}\n" for line in (first / "config.yaml").read_text().splitlines())
-    assert board[0]["config", 0] == config
+    assert board[0]["yaml/config", 0] == config
 
     with (TABLE / "metrics.csv").open() as file:
         scalars = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
     assert scalars == pytest.approx([event.value for event in events_of(BOARD).Scalars("val/loss")])
 
 
-def test_other_loggers_get_the_same(cli: CommandLine) -> None:
+def test_other_loggers_receive_the_same(cli: CommandLine) -> None:
     fakes: list[tuple[str, dict[str, str]]] = [
         (f"tests.training.loggers.{each.__name__}", {}) for each in (WandbLike, MLflowLike, OtherSignature)
     ]
@@ -141,9 +147,12 @@ def test_other_loggers_get_the_same(cli: CommandLine) -> None:
     assert "OtherSignature cannot show text or images; among those that can are TensorBoardLogger" in cli.out
 
 
-def test_a_logger_without_local_files_gets_the_configuration(cli: CommandLine) -> None:
+def test_a_logger_without_local_files_receives_the_configuration(cli: CommandLine) -> None:
     fit(cli, "topics", [("tests.training.loggers.MLflowLike", {})])
-    assert "class_path: gpt_lightning.SequenceClassification" in MLflowLike.client.artifacts["run", "config/step_0.md"]
+    assert (
+        "class_path: gpt_lightning.SequenceClassification"
+        in MLflowLike.client.artifacts["run", "yaml/config/step_0.md"]
+    )
     assert not Path("config.yaml").exists()
 
 
@@ -154,9 +163,9 @@ def test_a_dry_run_writes_nothing(cli: CommandLine) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Experiment logs directory")
-def test_a_resumed_run_overwrites_what_it_repeats(cli: CommandLine) -> None:
+def test_a_resumed_run_overwrites_repeated_files(cli: CommandLine) -> None:
     fit(cli, "topics", FILES[1:])
-    assert "curves: " not in cli.out, "TensorBoard has none of this run"
+    assert "tensorboard" not in cli.out, "the run has no TensorBoard files"
     before = {path: path.stat().st_mtime_ns for path in TABLE.glob("media/val/*/*")}
     again = [("CSVLogger", {"save_dir": "table", "name": "run", "version": 0})]
     fit(cli, "topics", again, f"--ckpt_path={TABLE}/checkpoints/step_2.ckpt", "--trainer.max_steps=6")
@@ -166,7 +175,7 @@ def test_a_resumed_run_overwrites_what_it_repeats(cli: CommandLine) -> None:
 
 
 def test_only_rank_zero_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tags = {"val/confusion_matrix", "val/per_class", "val/worst_errors", "sample/0"}
+    tags = {"val/confusion_matrix", "val/per_class", "val/hardest_examples", "sample/0"}
     for is_first, expected in ((False, set()), (True, tags)):
         monkeypatch.setattr(L.Trainer, "is_global_zero", is_first)
         for task, data in (head(tmp_path, "classification"), (causal_lm(), language_modeling(tmp_path))):
@@ -176,7 +185,7 @@ def test_only_rank_zero_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert {key for key, _, _ in WandbLike.texts + WandbLike.images} == expected
 
 
-def test_the_errors_of_a_logger_are_raised(tmp_path: Path) -> None:
+def test_errors_of_a_logger_are_raised(tmp_path: Path) -> None:
     loop = trainer(tmp_path, logger=Unreachable())
     with pytest.raises(ConnectionError, match="sample/0"):
         show_text(loop, "sample/0", "text")
@@ -185,7 +194,7 @@ def test_the_errors_of_a_logger_are_raised(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["log_text", "log_image", "log_metrics"])
-def test_the_fake_has_the_signature_of_lightnings_logger(method: str) -> None:
+def test_the_fake_has_the_signatures_of_lightnings_logger(method: str) -> None:
     def arguments(logger: type) -> list[tuple[Any, ...]]:
         parameters = inspect.signature(getattr(logger, method)).parameters.values()
         return [(each.name, each.kind, each.default) for each in parameters]
@@ -194,7 +203,7 @@ def test_the_fake_has_the_signature_of_lightnings_logger(method: str) -> None:
 
 
 def test_wandb_is_recognized_by_its_signature() -> None:
-    assert shows_text(WandbLogger.__new__(WandbLogger)), "without its constructor, which needs W&B"
+    assert shows_text(WandbLogger.__new__(WandbLogger)), "the constructor needs W&B"
     assert shows_images(WandbLogger.__new__(WandbLogger))
 
 
@@ -202,3 +211,27 @@ def test_wandb_is_recognized_by_its_signature() -> None:
 def test_loggers_that_show_nothing(logger: Logger) -> None:
     assert not shows_text(logger)
     assert not shows_images(logger)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a plain line",
+        "two\nlines\n\nand a paragraph",
+        "# no heading\n+ no list\n- none\n1. none\n2) none\n=====\n~~~\n| no | table |",
+        "  - indented\n    def code():\n\treturn 1  # two  spaces",
+        HOSTILE,
+        "*a* _b_ `c` [d](e) <b>f</b> &amp; \\",
+        "long " * 1000,
+    ],
+)
+def test_wrapped_text_is_shown_unchanged_and_wraps(text: str) -> None:
+    rendered = rendered_by_tensorboard(wrapped(text))
+    assert not re.search("<(a|b|script|h1|h2|code|pre|del|em|strong|ul|ol|table|hr)[ >]", rendered)
+    assert visible(rendered) == "".join(text.split())
+    assert rendered.count("<br") + rendered.count("<p>") == sum(bool(line.strip()) for line in text.split("\n"))
+
+
+def test_wrapped_text_keeps_indentation() -> None:
+    rendered = html.unescape(rendered_by_tensorboard(wrapped("def f():\n    return 1  # one")))
+    assert rendered == "<p>def f():<br>\n\xa0\xa0\xa0\xa0return 1 \xa0# one</p>"

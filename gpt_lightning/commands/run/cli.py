@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any, Literal
 import lightning.pytorch as L
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -19,25 +19,28 @@ from lightning.pytorch.utilities import rank_zero_only
 from gpt_lightning import training
 from gpt_lightning.checkpoints.run_folder import (
     claim,
+    delete_unfinished_checkpoints,
+    named_run,
     new_run,
     release_empty,
     resumed_run,
-    sweep_killed,
 )
 from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
 from gpt_lightning.commands.guard.config_guard import TRUSTED, check
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
 from gpt_lightning.commands.run.command_line import CommandLine, read_predict_shorthand
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
+from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
 from gpt_lightning.commands.run.parser import RunParser, importing_only
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
-from gpt_lightning.errors import InputError
+from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead
+from gpt_lightning.status import status
 from gpt_lightning.tasks import Task
-from gpt_lightning.training.progress import progress_bar
+from gpt_lightning.training.progress_bar import progress_display
 
 
 class CLI(LightningCLI):
@@ -53,7 +56,8 @@ class CLI(LightningCLI):
         Raises:
             InputError: the options, or the files and the data that they name, are invalid.
         """
-        self.overrides = from_flags(overrides or {})
+        self.arguments, self.given = arguments, dict(overrides or {})
+        self.overrides = from_flags(self.given)
         if (ckpt_path := (overrides or {}).get("ckpt_path")) is not None:
             refuse_class_of_checkpoint(Path(ckpt_path))  # the guard sees arguments only
         self.interruption = training.Interruption()
@@ -93,13 +97,22 @@ class CLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add where a run lives, and what is kept of it."""
         parser.add_argument("--experiment", type=str, default="default", help="name of the run's folder in log_dir")
+        parser.add_argument(
+            "--name",
+            type=str | None,
+            default=None,
+            help="name of the run: its folder is log_dir/experiment/name, and TensorBoard shows it by this name. A "
+            "name that is taken is refused, unless --resume=auto continues that run; null takes version_0, version_1, "
+            "and so on",
+        )
         parser.add_argument("--log_dir", type=str, default="logs", help="folder of all experiments")
         parser.add_argument(
             "--resume",
             type=Literal["never", "auto"],
             default="never",
-            help="auto: fit goes on with the experiment's newest run, from its newest checkpoint that is not damaged; "
-            "the same command then starts a run and takes it up again, however often it is stopped",
+            help="auto: fit continues the run called --name, or else the experiment's newest run without a name, from "
+            "its newest undamaged checkpoint. The same command then starts the run and resumes it each time it was "
+            "stopped",
         )
         parser.add_argument(
             "--activation_checkpointing",
@@ -169,7 +182,8 @@ class CLI(LightningCLI):
         """Build everything, once it is clear that the data makes what the model reads."""
         config = self.config[self.config.subcommand]
         refuse_mismatch(*(class_at(config[part].class_path) for part in ("model", "data")))
-        super().instantiate_classes()
+        with status("Reading the data and building the model"):
+            super().instantiate_classes()
         self.model.backbone.checkpoint_activations(config.activation_checkpointing)
         if self.model_folder is not None:
             huggingface.load_weights(self.model, huggingface.read_config(self.model_folder))
@@ -181,24 +195,28 @@ class CLI(LightningCLI):
         """Our callbacks, what suits the device and, unless the configuration names another, our logger."""
         config = self.config[self.config.subcommand]
         kwargs |= self._for_device(config)
+        if config.trainer.logger not in (None, True) and config.name is not None and self.config.subcommand == "fit":
+            raise InputError("--name names the run of the default logger. Name it in trainer.logger, or leave one out")
         if config.trainer.logger in (None, True):
             new = self.config.subcommand == "fit" and not config.trainer.fast_dev_run
             kwargs["logger"] = self._logger(config) if new else False
         trainer = self.config_init[self.config_init.subcommand].trainer
-        bar = [] if trainer.enable_progress_bar is False else [progress_bar()]
+        progress = [] if trainer.enable_progress_bar is False else [progress_display()]
         ours = [
             training.RandomnessByPosition(),
+            training.StepAxis(),
+            training.Monitors(),
             training.Validations(),
             training.Throughput(),
             training.Reports(),
+            *progress,
             training.Evaluation(self.model_folder),
             training.Summary(),
-            *bar,
             self.interruption,
         ]
         theirs = [trainer.callbacks] if isinstance(trainer.callbacks, L.Callback) else trainer.callbacks or []
         trainer.callbacks = [*theirs, *ours]
-        kwargs["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in bar)
+        kwargs["enable_progress_bar"] = False  # of Lightning
         with no_empty_folder(kwargs.get("logger")):
             return super().instantiate_trainer(**kwargs)
 
@@ -234,11 +252,13 @@ class CLI(LightningCLI):
 
     def _logger(self, config: Namespace) -> TensorBoardLogger:
         root = Path(config.log_dir) / config.experiment
-        sweep_killed(root)
-        run = resumed_run(config.ckpt_path, root) or new_run(root)
-        return TensorBoardLogger(
-            config.log_dir, config.experiment, version=int(run.name.removeprefix("version_")), default_hp_metric=False
-        )
+        delete_unfinished_checkpoints(root)
+        run = resumed_run(config.ckpt_path, root)
+        if config.name is not None and (run is None or run.name != config.name):
+            run = named_run(root, config.name, is_resumed=config.resume == "auto")
+        elif run is None:
+            run = new_run(root)
+        return TensorBoardLogger(config.log_dir, config.experiment, version=run.name, default_hp_metric=False)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Checkpoints are read without pickle, wherever they are."""
@@ -252,8 +272,14 @@ class CLI(LightningCLI):
         return kwargs | {"weights_only": True}
 
     def _run_subcommand(self, subcommand: str) -> None:
-        with no_empty_folder(self.trainer.logger), self._claim(subcommand), self.interruption.handling():
-            super()._run_subcommand(subcommand)
+        try:
+            with no_empty_folder(self.trainer.logger), self._claim(subcommand), self.interruption.handling():
+                super()._run_subcommand(subcommand)
+        except Interrupted as interruption:
+            if subcommand == "fit" and self.trainer.is_global_zero:
+                message = how_to_resume(self.trainer, interruption, self.arguments, self.given)
+                print(message, file=sys.stderr, flush=True)
+            raise
 
     def _claim(self, subcommand: str) -> contextlib.AbstractContextManager[None]:
         """Keep other processes and other runs out of the folder that training writes to."""
@@ -262,15 +288,18 @@ class CLI(LightningCLI):
             return contextlib.nullcontext()
         if not self.trainer.is_global_zero:
             return contextlib.nullcontext()
-        run = Path(logger.log_dir)
-        return claim(run, goes_on=resumed_run(self.config.fit.ckpt_path, run.parent) == run.resolve())
+        run, config = Path(logger.log_dir), self.config.fit
+        # A named run that was killed before its first checkpoint starts again in its folder.
+        is_named = config.name == run.name and config.resume == "auto"
+        is_resumed = is_named or resumed_run(config.ckpt_path, run.parent) == run.resolve()
+        return claim(run, is_resumed)
 
     def after_fit(self) -> None:
         """A run without a single step has not finished: it has failed."""
         config, step = self.config[self.config.subcommand], self.trainer.global_step
         if self.model.first_step is not None and step > self.model.first_step:
             return
-        if any(isinstance(each, training.Validations) and each.made_good for each in self.trainer.callbacks):  # type: ignore[attr-defined]
+        if any(isinstance(each, training.Validations) and each.has_repeated for each in self.trainer.callbacks):  # type: ignore[attr-defined]
             return
         if config.resume == "auto" and step > 0:
             print(f"nothing was left to do: the run stands at step {step}")
@@ -312,7 +341,9 @@ def main(arguments: list[str]) -> int:
     quiet()
     try:
         with contextlib.ExitStack() as stack:
-            CLI(*(read_predict_shorthand(arguments, stack) if arguments[0] == "predict" else (arguments, {})))
+            cli = CLI(*(read_predict_shorthand(arguments, stack) if arguments[0] == "predict" else (arguments, {})))
+            if arguments[0] == "fit" and cli.trainer.is_global_zero and (steps := next_steps(cli.trainer, cli.allowed)):
+                print(steps, flush=True)
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     return 0

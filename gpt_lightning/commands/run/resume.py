@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt_lightning.checkpoints.read import find_base
-from gpt_lightning.checkpoints.run_folder import newest_good, newest_run
+from gpt_lightning.checkpoints.run_folder import newest_intact_checkpoint, newest_run
 from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flag_key, flatten, merge, overlay
@@ -167,16 +167,17 @@ class Saved(NamedTuple):
 
 
 def resumable(parser: RunParser, said: Values) -> str | None:
-    """Return the newest good checkpoint of the experiment where the user asks for ``--resume=auto``."""
-    resume, log_dir, experiment = (
-        said[key].value if key in said else parser.get_default(key) for key in ("resume", "log_dir", "experiment")
+    """Return the newest undamaged checkpoint of the named or newest run if the user sets ``--resume=auto``."""
+    resume, log_dir, experiment, name = (
+        said[key].value if key in said else parser.get_default(key)
+        for key in ("resume", "log_dir", "experiment", "name")
     )
     if resume != "auto":
         return None
-    run = newest_run(Path(log_dir) / experiment)
+    run = newest_run(Path(log_dir) / experiment, name)
     if run is None:
         return None
-    checkpoint = newest_good(run)
+    checkpoint = newest_intact_checkpoint(run)
     print(f"resumed from {checkpoint}" if checkpoint else f"{run} ended before its first checkpoint: starting again")
     return None if checkpoint is None else str(checkpoint)
 

@@ -6,6 +6,7 @@ import lightning.pytorch as L
 from lightning.pytorch.cli import SaveConfigCallback
 
 from gpt_lightning.atomic_files import atomic_write
+from gpt_lightning.tasks.tags import CONFIG
 from gpt_lightning.training.show import name_gaps, show_text, verbatim
 
 
@@ -22,11 +23,11 @@ class SaveConfig(SaveConfigCallback):
             return
         # The file starts a new run with the same settings. It does not resume this one.
         config = self.config.clone()
-        config.ckpt_path, config.resume = None, "never"
+        config.ckpt_path, config.resume, config.name = None, "never", None
         text = self.parser.dump(config, skip_none=False)
         if log_dir is not None:  # None for loggers without local files, such as MLflow on a server
             Path(log_dir).mkdir(parents=True, exist_ok=True)
             with atomic_write(Path(log_dir) / self.config_filename) as file:
                 file.write(text.encode())
-        show_text(trainer, "config", verbatim(text))
+        show_text(trainer, CONFIG, verbatim(text))
         name_gaps(trainer)

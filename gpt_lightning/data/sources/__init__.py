@@ -1,1 +1,1 @@
-"""Sources: files and hub datasets as rows and texts that know where they came from."""
+"""Readers of files and hub datasets, which yield rows with their locations."""

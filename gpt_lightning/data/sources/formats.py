@@ -1,7 +1,7 @@
-"""The reader of each file format: a file becomes rows that know their place in it.
+"""Table of file formats and their readers, which yield the rows of a file with their locations.
 
-All but ``.txt`` and ``.json`` stream: a file of 10 GB costs no more memory than its longest row. What is wrong with a
-file is an InputError that names the file and, where there are lines, the line.
+All readers except those of ``.txt`` and ``.json`` stream: memory depends on the longest row, not on the file. An
+InputError about a file names the file and, for text, the line.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,50 +21,58 @@ from gpt_lightning.data.sources.row_formats import (
     txt_rows,
 )
 
-__all__ = ["SUFFIXES", "Row", "file_rows", "suffix", "supported", "text_blocks"]
+__all__ = ["SUFFIXES", "Row", "file_rows", "suffix", "supported_formats", "text_blocks"]
 
 Reader = Callable[[Path, str | None], Iterator[Row]]
-"""File, and the only column that is needed, or None for all -> rows; readers of text ignore the column."""
+"""Function of a path and a column that yields rows.
+
+The column is the only one that the caller needs, or None for all. Readers of text formats ignore it.
+"""
 
 
-def _by_lines(reader: Callable[[Path, Lines], Iterator[Row]]) -> Reader:
-    """Return a reader of files for a reader of lines."""
-    return lambda path, _: reader(path, numbered_lines(path))
+def _line_reader(rows: Callable[[Path, Lines], Iterator[Row]]) -> Reader:
+    """Return a file reader for a function that parses lines."""
+    return lambda path, _: rows(path, numbered_lines(path))
 
 
-def _whole(reader: Callable[[Path, str], Iterator[Row]]) -> Reader:
-    """Return a reader of files for a reader of the whole text."""
-    return lambda path, _: reader(path, "".join(text_blocks(path)))
+def _text_reader(rows: Callable[[Path, str], Iterator[Row]]) -> Reader:
+    """Return a file reader for a function that parses the complete text."""
+    return lambda path, _: rows(path, "".join(text_blocks(path)))
 
 
 READERS: Final[dict[str, Reader]] = {
-    ".txt": _whole(txt_rows),
-    ".jsonl": _by_lines(jsonl_rows),
-    ".json": _whole(json_rows),
-    ".csv": _by_lines(csv_rows),
-    ".tsv": _by_lines(tsv_rows),
+    ".txt": _text_reader(txt_rows),
+    ".jsonl": _line_reader(jsonl_rows),
+    ".json": _text_reader(json_rows),
+    ".csv": _line_reader(csv_rows),
+    ".tsv": _line_reader(tsv_rows),
     ".parquet": parquet_rows,
-    **dict.fromkeys((".conll", ".bio", ".iob", ".iob2"), _by_lines(conll_rows)),
+    **dict.fromkeys((".conll", ".bio", ".iob", ".iob2"), _line_reader(conll_rows)),
 }
-"""Suffix -> reader; each file may also be compressed (``.jsonl.gz``)."""
+"""Suffix -> reader. Each format may also be gzip-compressed, such as ``.jsonl.gz``."""
 
 SUFFIXES: Final = tuple(READERS)
 
 
 def suffix(path: Path) -> str:
-    """Return what kind of file ``path`` names, such as ``.jsonl``, compressed or not; it may be no known kind."""
+    """Return the suffix of a file in lower case, without ``.gz``; the format may be unsupported."""
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
-def supported() -> str:
-    """Return the kinds of file that are read, for messages."""
+def supported_formats() -> str:
+    """Return the supported suffixes, for messages."""
     return ", ".join(SUFFIXES) + ", each also with .gz"
 
 
 def file_rows(path: Path, column: str | None = None) -> Iterator[Row]:
-    """Yield the rows of a file; of Parquet read only ``column`` where it is given and exists.
+    """Yield the rows of a file.
 
-    ``row_formats`` says what the rows of each kind of text are. A ``.txt`` or ``.json`` file is read whole.
+    ``.txt`` and ``.json`` files are loaded into memory; all others stream. ``row_formats`` describes the rows of each
+    text format.
+
+    Args:
+        path: a file with a supported suffix.
+        column: the only column that the caller needs, or None for all. Parquet reads only that column if it exists.
 
     Raises:
         InputError: the file is empty, unreadable or malformed.

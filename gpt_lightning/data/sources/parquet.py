@@ -1,4 +1,4 @@
-"""Rows of a Parquet file."""
+"""Reader of Parquet files."""
 
 import shutil
 import tempfile
@@ -11,18 +11,18 @@ from gpt_lightning.errors import InputError
 
 
 def parquet_rows(path: Path, column: str | None) -> Iterator[Row]:
-    """Yield the rows of a Parquet file, only ``column`` of them where it is given and exists."""
+    """Yield the rows of a Parquet file, with only ``column`` if the file has it, otherwise with all columns."""
     import pyarrow
     import pyarrow.parquet
 
     number = 0
     with open_file(path) as stream, tempfile.TemporaryFile() as unpacked:
         if path.suffix.lower() == ".gz":
-            # Parquet is read from its end: in a gzip stream every step back would decompress all over again.
+            # Reading Parquet starts at its end. In a gzip stream, each seek backward would decompress from the start.
             shutil.copyfileobj(stream, unpacked)
             stream = unpacked
         try:
-            # buffer_size: stream the column chunks (a row group can be gigabytes) instead of reading them whole
+            # With a buffer size, pyarrow streams the column chunks, which can be gigabytes, instead of loading them.
             table = pyarrow.parquet.ParquetFile(stream, buffer_size=BLOCK_BYTES, page_checksum_verification=True)
             columns = [column] if column in table.schema_arrow.names else None
             for batch in table.iter_batches(batch_size=256, columns=columns):
@@ -32,5 +32,5 @@ def parquet_rows(path: Path, column: str | None) -> Iterator[Row]:
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
-                f"{path}: not a whole Parquet file (after row {number}: {reason}); fetch or write it again"
+                f"{path}: not a complete Parquet file (after row {number}: {reason}); download or write it again"
             ) from error

@@ -1,6 +1,6 @@
-"""The bytes of a file, compressed or not, as blocks of text or as numbered lines.
+"""Readers of plain or gzip-compressed files, which yield blocks of text or numbered lines.
 
-What is wrong with a file is an InputError that names the file and, where there are lines, the line.
+An InputError about a file names the file and, for text, the line.
 """
 
 import codecs
@@ -18,17 +18,20 @@ BLOCK_BYTES: Final = 1 << 20
 
 @contextmanager
 def open_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, compressed or not, and turn what goes wrong while it is read into an InputError."""
+    """Open a plain or gzip-compressed file, and convert errors while it is read to an InputError."""
     try:
         if path.stat().st_size == 0:
-            raise InputError(f"{path}: the file is empty (0 bytes); remove it from the source or fill it")
+            raise InputError(f"{path}: the file is empty (0 bytes); remove it from the source, or write data to it")
         with path.open("rb") as stream:
             yield cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if path.suffix.lower() == ".gz" else stream
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path}: not a whole gzip file ({error}); fetch or compress it again") from error
+        raise InputError(
+            f"{path}: not a complete gzip file ({error}); download or compress it again, or remove .gz from its name "
+            "if it is not compressed"
+        ) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"{path}: cannot be read ({reason}); check the file and its permissions") from error
+        raise InputError(f"{path}: cannot be read ({reason}); check its permissions and the disk") from error
 
 
 def _not_utf8(path: Path, line: int, offset: int, error: UnicodeDecodeError) -> InputError:
@@ -38,7 +41,7 @@ def _not_utf8(path: Path, line: int, offset: int, error: UnicodeDecodeError) -> 
 
 
 def text_blocks(path: Path) -> Iterator[str]:
-    """Yield the text of a file in blocks, newlines as they are, without a byte order mark.
+    """Yield the text of a file in blocks, with its original line ends and without a byte order mark.
 
     Raises:
         InputError: the file is empty, unreadable or not UTF-8.
@@ -49,7 +52,7 @@ def text_blocks(path: Path) -> Iterator[str]:
         while block := stream.read(BLOCK_BYTES):
             if offset == 0 and block.startswith(codecs.BOM_UTF8):
                 offset, block = len(codecs.BOM_UTF8), block[len(codecs.BOM_UTF8) :]
-            pending = len(decoder.getstate()[0])  # bytes of a character that the last block began
+            pending = len(decoder.getstate()[0])  # bytes of a character that started in the last block
             try:
                 text = decoder.decode(block)
             except UnicodeDecodeError as error:
@@ -64,11 +67,11 @@ def text_blocks(path: Path) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise _not_utf8(path, line, offset - len(error.object), error) from error
     if empty:
-        raise InputError(f"{path}: there is no text in the file; remove it from the source or fill it")
+        raise InputError(f"{path}: the file has no text; remove it from the source, or write text to it")
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number, line with its end) of a UTF-8 file, without a byte order mark."""
+    """Yield (line number, line with its line end) for a UTF-8 file, without a byte order mark."""
     offset = 0
     with open_file(path) as stream:
         for number, line in enumerate(stream, start=1):

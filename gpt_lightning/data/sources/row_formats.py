@@ -1,7 +1,7 @@
-"""Readers of text formats: JSON Lines, JSON, CSV, TSV and CoNLL.
+"""Parsers of text formats: plain text, JSON Lines, JSON, CSV, TSV and CoNLL.
 
-Readers of lines hold one record at a time. ``lines`` are (line number, line with its end), decoded; ``path`` is only
-for messages, which name ``path:line``.
+Parsers of lines keep one record in memory. ``lines`` are pairs of line number and line, with its line end. ``path`` is
+used only in messages, which name ``path:line``.
 """
 
 import csv
@@ -18,26 +18,26 @@ from gpt_lightning.errors import InputError
 
 Lines = Iterable[tuple[int, str]]
 
-# A closing quote that is missing makes the csv module collect the rest of the file into one field: stop it
-# before memory does.
-_CSV_FIELD_CHARACTERS: Final = 1 << 28
+# If a closing quote is missing, the csv module collects the rest of the file into one field. This limit stops it before
+# memory runs out.
+_MAX_CSV_FIELD: Final = 1 << 28
 _DELIMITERS: Final = ",;\t|"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_REPR_CHARACTERS: Final = 60
-_MOST_NAMES: Final = 12
-_TAGGED_HASH: Final = re.compile(r"# +(?:O|[BIES]-[^ \t]+)")
+_MAX_REPR: Final = 60
+_MAX_NAMES: Final = 12
+_TAGGED_HASH: Final = re.compile(r"# +(?:O|[BIES]-[^ \t]+)")  # the word "#" with its tag, not a comment
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record and its place: ``path:line``, or ``path:row N`` where there are no lines."""
+    """Record with its location: ``path:line``, or ``path:row N`` in formats without lines."""
 
     fields: Mapping[str, Any]
     where: str
 
 
 def txt_rows(path: Path, text: str) -> Iterator[Row]:
-    """Yield the whole text as one row."""
+    """Yield the complete text as one row."""
     yield Row({"text": text}, f"{path}:1")
 
 
@@ -51,24 +51,27 @@ def jsonl_rows(path: Path, lines: Lines) -> Iterator[Row]:
             fields = _parse(line)
         except json.JSONDecodeError as error:
             raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno}); fix the line") from error
-        except (ValueError, RecursionError) as error:  # a number of too many digits; nesting too deep
-            raise InputError(f"{where}: JSON that cannot be read ({error}); fix the line") from error
+        except (ValueError, RecursionError) as error:  # a number has too many digits, or the nesting is too deep
+            raise InputError(f"{where}: the JSON cannot be parsed ({error}); fix the line") from error
         if not isinstance(fields, dict):
             raise InputError(f'{where}: a {type(fields).__name__}, not an object like {{"text": "..."}}; fix the line')
         yield Row(fields, where)
 
 
 def json_rows(path: Path, text: str) -> Iterator[Row]:
-    """Yield the objects of a document that is a list of them, or an object that holds one list, best under "data"."""
+    """Yield the objects of a JSON document.
+
+    The document is a list of objects, or an object with such a list under "data" or as its only list.
+    """
     try:
         document = _parse(text)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno}); fix the line, or name the file "
-            ".jsonl if each line is an object"
+            f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno}); fix the line, or rename the file "
+            "to .jsonl if each line is an object"
         ) from error
-    except (ValueError, RecursionError) as error:  # a number of too many digits; nesting too deep
-        raise InputError(f"{path}: JSON that cannot be read ({error}); fix the file") from error
+    except (ValueError, RecursionError) as error:  # a number has too many digits, or the nesting is too deep
+        raise InputError(f"{path}: the JSON cannot be parsed ({error}); fix the file") from error
     for number, fields in enumerate(_records(path, document), start=1):
         where = f"{path}:row {number}"
         if not isinstance(fields, dict):
@@ -77,9 +80,9 @@ def json_rows(path: Path, text: str) -> Iterator[Row]:
 
 
 def csv_rows(path: Path, lines: Lines) -> Iterator[Row]:
-    """Yield the records below the header; fields may be quoted and then hold line ends.
+    """Yield the records below the header. Quoted fields may contain delimiters and line ends.
 
-    The delimiter is a comma, semicolon, tab or vertical bar: the most frequent of them in the header.
+    The delimiter is the most frequent of comma, semicolon, tab and vertical bar in the header.
     """
     lines = iter(lines)
     opening = list(_through_first_text(lines))
@@ -89,19 +92,21 @@ def csv_rows(path: Path, lines: Lines) -> Iterator[Row]:
 
 
 def tsv_rows(path: Path, lines: Lines) -> Iterator[Row]:
-    """Yield the lines below the header, split at every tab; quotes are characters like any other."""
-    records = ((number, _without_end(line).split("\t")) for number, line in lines)
-    return _table(path, records, "a field cannot hold a tab or a line end")
+    """Yield the lines below the header, split at every tab. Quotes have no special meaning."""
+    records = ((number, _strip_line_end(line).split("\t")) for number, line in lines)
+    return _table(path, records, "fix the row; a field cannot contain a tab or a line end")
 
 
 def conll_rows(path: Path, lines: Lines) -> Iterator[Row]:
-    """Yield {"tokens": [...], "tags": [...]} for each sentence: lines of a word, more columns, and its tag.
+    """Yield ``{"tokens": [...], "tags": [...]}`` for each sentence.
 
-    Columns are separated by tabs, or in lines without one by blanks, and a file has the same number on every line; a
-    file of one column has no "tags". Blank lines end sentences, and so do ``-DOCSTART-`` lines. A line that starts
-    with "# " is a comment where a sentence could start, unless it is "#" and a tag; elsewhere it is a word.
+    Each line has a word, any further columns, and the tag of the word. All lines have the same number of columns,
+    separated by tabs or, in lines without a tab, by spaces. A file with one column has no "tags".
+
+    Blank lines and ``-DOCSTART-`` lines end a sentence. Between sentences, a line that starts with "# " is a comment,
+    unless it is "#" and a tag. Inside a sentence, it is a word.
     """
-    first, width = 0, 0  # the first line of words and its columns
+    first, width = 0, 0  # number of the first line with a word, and its number of columns
     start, words = 0, list[list[str]]()
     for number, line in lines:
         columns = _columns(line)
@@ -114,7 +119,7 @@ def conll_rows(path: Path, lines: Lines) -> Iterator[Row]:
             continue
         first, width = (first, width) if first else (number, len(columns))
         if len(columns) != width or not columns[0]:
-            raise _bad_columns(f"{path}:{number}", columns, f"line {first}", width)
+            raise _column_error(f"{path}:{number}", columns, f"line {first}", width)
         start = start if words else number
         words.append(columns)
     if words:
@@ -122,7 +127,7 @@ def conll_rows(path: Path, lines: Lines) -> Iterator[Row]:
 
 
 def without_surrogates(value: Any) -> Any:
-    """Return a value of JSON with U+FFFD for each half of a surrogate pair, which no UTF-8 (so no tokenizer) holds."""
+    """Return a JSON value with U+FFFD in place of each lone surrogate, which UTF-8 and tokenizers cannot encode."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
@@ -133,35 +138,35 @@ def without_surrogates(value: Any) -> Any:
 
 
 def short_repr(value: Any) -> str:
-    """Return the repr of a value, shortened for a message."""
+    """Return the repr of a value, truncated for a message."""
     text = repr(value)
-    return text if len(text) <= _REPR_CHARACTERS else f"{text[: _REPR_CHARACTERS - 1]}…"
+    return text if len(text) <= _MAX_REPR else f"{text[: _MAX_REPR - 1]}…"
 
 
 def join_names(names: Collection[str]) -> str:
-    """Return names joined with commas for a message, the first dozen of many."""
-    return ", ".join(map(short_repr, islice(names, _MOST_NAMES))) + ", …" * (len(names) > _MOST_NAMES)
+    """Return names joined with commas for a message, truncated to the first dozen."""
+    return ", ".join(map(short_repr, islice(names, _MAX_NAMES))) + ", …" * (len(names) > _MAX_NAMES)
 
 
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no value of JSON; null is")
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value; write null instead")
 
 
-_DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
+_DECODER: Final = json.JSONDecoder(parse_constant=_reject_constant)
 
 
 def _parse(text: str) -> Any:
     value = _DECODER.decode(text)
-    # Only an escape can bring in half of a surrogate pair.
+    # Only an escape sequence can produce a lone surrogate.
     return without_surrogates(value) if "\\u" in text else value
 
 
 def _records(path: Path, document: Any) -> list[Any]:
-    """Return the list that a JSON document holds its rows in."""
+    """Return the list of rows in a JSON document."""
     if isinstance(document, list):
         return document
     if not isinstance(document, dict):
-        raise InputError(f"{path}: a {type(document).__name__}, not a list of objects; write a list")
+        raise InputError(f"{path}: a {type(document).__name__}, not a list of objects; write a list of objects")
     lists = [value for value in document.values() if isinstance(value, list)]
     data = document.get("data")
     if isinstance(data, list):
@@ -171,7 +176,7 @@ def _records(path: Path, document: Any) -> list[Any]:
     names = join_names(document) or "none"
     raise InputError(
         f'{path}: an object with {len(lists)} lists (its keys: {names}) and none under "data"; '
-        'write a list of objects, or put it under "data"'
+        'write a list of objects, or put the list under "data"'
     )
 
 
@@ -189,43 +194,45 @@ def _delimiter(header: str) -> str:
 
 
 def _csv_records(path: Path, lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(max(csv.field_size_limit(), _CSV_FIELD_CHARACTERS))
-    # strict: without it a quote that is never closed silently swallows the rest of the file
+    csv.field_size_limit(max(csv.field_size_limit(), _MAX_CSV_FIELD))
+    # Without strict=True, a quote that is never closed silently includes the rest of the file.
     reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
     while True:
         number = reader.line_num + 1
         try:
             values = next(reader, None)
         except csv.Error as error:
-            raise InputError(f"{path}:{number}: not CSV ({error}); fix the row's quotes") from error
+            raise InputError(f"{path}:{number}: not CSV ({error}); fix the quotes of this row") from error
         if values is None:
             return
         yield number, values
 
 
 def _table(path: Path, records: Iterable[tuple[int, list[str]]], hint: str) -> Iterator[Row]:
-    """Yield the records under the names of the first; blank ones are skipped."""
+    """Yield the records as rows with the names of the first, the header. Blank records are skipped."""
     header: list[str] | None = None
     for number, values in records:
         if not values or values == [""]:
             continue
         if header is None:
             header = values
-            twice = next((name for name, count in Counter(header).items() if count > 1), None)
-            if twice is not None:
-                raise InputError(f"{path}:{number}: the header names a column twice: {short_repr(twice)}; rename one")
+            duplicate = next((name for name, count in Counter(header).items() if count > 1), None)
+            if duplicate is not None:
+                raise InputError(
+                    f"{path}:{number}: the header has two columns named {short_repr(duplicate)}; rename one"
+                )
         elif len(values) != len(header):
-            raise InputError(f"{path}:{number}: {len(values)} fields where the header has {len(header)}; {hint}")
+            raise InputError(f"{path}:{number}: {len(values)} fields, but the header has {len(header)}; {hint}")
         else:
             yield Row(dict(zip(header, values, strict=True)), f"{path}:{number}")
 
 
-def _without_end(line: str) -> str:
+def _strip_line_end(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
 def _columns(line: str) -> list[str]:
-    """Split a line of CoNLL; other kinds of whitespace, such as U+00A0, are part of words."""
+    """Split a line of CoNLL at tabs or spaces. Other whitespace, such as U+00A0, is part of words."""
     line = line.rstrip(" \t\r\n")
     if "\t" in line:
         return [column.strip(" ") for column in line.split("\t")]
@@ -239,17 +246,18 @@ def _sentence(path: Path, start: int, words: list[list[str]]) -> Row:
     return Row(fields, f"{path}:{start}")
 
 
-def _bad_columns(where: str, columns: list[str], first: str, width: int) -> InputError:
+def _column_error(where: str, columns: list[str], first: str, width: int) -> InputError:
+    """Return the error of a CoNLL line without a word, or whose number of columns is not ``width``."""
     if not columns[0]:
-        return InputError(f"{where}: the line starts with a tab, so it has no word; put one there or remove the line")
+        return InputError(f"{where}: the line starts with a tab, so it has no word; add the word or remove the line")
     if len(columns) == 1:
         return InputError(
-            f"{where}: the word {short_repr(columns[0])} has no tag, but {first} has one; add its tag after a tab"
+            f"{where}: the word {short_repr(columns[0])} has no tag, but {first} has one; add a tab and the tag"
         )
     if width == 1:
         return InputError(
             f"{where}: the word {short_repr(columns[0])} has a tag, but {first} has none; tag all words or none"
         )
     return InputError(
-        f"{where}: {len(columns)} columns where {first} has {width}; give every word the same columns, its tag last"
+        f"{where}: {len(columns)} columns, but {first} has {width}; give every word the same columns, with the tag last"
     )

@@ -1,1 +1,1 @@
-"""Language models on the tasks of EleutherAI's lm-evaluation-harness."""
+"""Evaluation of language models with EleutherAI's lm-evaluation-harness."""

@@ -1,7 +1,7 @@
 """Refusal of code in the task files of lm-evaluation-harness.
 
-lm-evaluation-harness runs functions that a YAML names with ``!function``, classes, metrics that it does not know (it
-asks the ``evaluate`` library for a script), prompts from other packages, and whatever a Jinja template can reach.
+lm-evaluation-harness runs functions that a YAML names with ``!function``, classes, prompts from other packages, and
+anything that a Jinja template can reach. For unknown metrics it runs scripts of the ``evaluate`` library.
 """
 
 import contextlib
@@ -17,35 +17,35 @@ from lm_eval.api.registry import metric_registry
 
 from gpt_lightning.errors import InputError
 
-READERS: Final = ("json", "csv", "parquet", "text", "arrow")
-"""What reads local files without running what is in them; ``pandas`` unpickles."""
+SAFE_LOADERS: Final = ("json", "csv", "parquet", "text", "arrow")
+"""Dataset loaders that read local files without running code; ``pandas`` would unpickle objects."""
 _PLAIN: Final = "tag:yaml.org,2002:"
 
 
 def refuse_code(file: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a task file that brings code along.
+    """Refuse a task file that contains or references code.
 
     Args:
-        file: the YAML.
-        config: all that it and the files that it includes say.
+        file: YAML file of the task.
+        config: content of the file and of all files that it includes.
 
     Raises:
-        InputError: it does, or cannot be read.
+        InputError: the file contains or references code, or cannot be read.
     """
-    reasons = [*_tags(file, set()), *_keys(config)]
+    reasons = [*_find_code_tags(file, set()), *_find_code_keys(config)]
     if reasons:
-        raise InputError(f"{file}: {reasons[0]}, which runs code; add --allow_code if you trust it")
+        raise InputError(f"{file}: {reasons[0]}, which runs code. If you trust it, add --allow_code")
 
 
-def _tags(file: Path, seen: set[Path]) -> Iterator[str]:
-    """What in a file, and in those that it includes, is more than plain values."""
+def _find_code_tags(file: Path, seen: set[Path]) -> Iterator[str]:
+    """Yield the YAML tags, in a file and the files it includes, that are not plain values."""
     if file in seen:
         return
     seen.add(file)
     try:
         root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{file}: cannot be read as YAML ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{file}: cannot be read as YAML ({str(error).splitlines()[0]}). Correct the file") from None
     nodes = [root]
     while nodes:
         node = nodes.pop()
@@ -57,35 +57,35 @@ def _tags(file: Path, seen: set[Path]) -> Iterator[str]:
                 if key.value == "include":
                     included = value.value if isinstance(value, yaml.SequenceNode) else [value]
                     for each in included:
-                        yield from _tags((file.parent / str(each.value)).resolve(), seen)
+                        yield from _find_code_tags((file.parent / str(each.value)).resolve(), seen)
         elif isinstance(node, yaml.SequenceNode):
             nodes += node.value
 
 
-def _keys(config: Any) -> Iterator[str]:
-    """What in the values means code."""
+def _find_code_keys(config: Any) -> Iterator[str]:
+    """Yield the keys, in a task or group configuration, whose values make the harness run code."""
     if isinstance(config, Mapping):
         for name in ("class", "use_prompt"):
             if name in config:
                 yield f"{name}: {config[name]}"
         metric, path = config.get("metric"), config.get("dataset_path")
         if "metric" in config and (config.get("hf_evaluate") or metric not in metric_registry):
-            # Groups name metrics as lists of those of their tasks' that are averaged.
+            # In groups, a metric may also be a list: the metrics of its tasks to average.
             yield f"metric: {metric}"
-        if path is not None and path not in READERS and "/" not in str(path):
+        if path is not None and path not in SAFE_LOADERS and "/" not in str(path):
             yield f"dataset_path: {path}"
         for value in config.values():
-            yield from _keys(value)
+            yield from _find_code_keys(value)
     elif isinstance(config, list):
         for value in config:
-            yield from _keys(value)
+            yield from _find_code_keys(value)
 
 
 def is_local(config: Any) -> bool:
-    """Whether all data that ``config`` names are files of this machine."""
+    """Return True if all data that ``config`` names are local files."""
     if isinstance(config, Mapping):
         path = config.get("dataset_path")
-        return (path is None or path in READERS) and all(map(is_local, config.values()))
+        return (path is None or path in SAFE_LOADERS) and all(map(is_local, config.values()))
     if isinstance(config, list):
         return all(map(is_local, config))
     return "://" not in str(config)
@@ -93,14 +93,14 @@ def is_local(config: Any) -> bool:
 
 @contextlib.contextmanager
 def sandboxed_templates() -> Iterator[None]:
-    """Let the templates of tasks reach the values of a row, and nothing behind them."""
-    before = utils.env
-    inside = SandboxedEnvironment(
-        loader=before.loader, undefined=before.undefined, keep_trailing_newline=before.keep_trailing_newline
+    """Render the templates of tasks in a sandbox, in which they can access only the values of a row."""
+    original = utils.env
+    sandbox = SandboxedEnvironment(
+        loader=original.loader, undefined=original.undefined, keep_trailing_newline=original.keep_trailing_newline
     )
-    inside.filters.update(before.filters)
-    utils.env = inside
+    sandbox.filters.update(original.filters)
+    utils.env = sandbox
     try:
         yield
     finally:
-        utils.env = before
+        utils.env = original

@@ -1,4 +1,4 @@
-"""Running lm-evaluation-harness on a model, with its output silenced."""
+"""Running of lm-evaluation-harness tasks on a model, and suppression of its messages."""
 
 import contextlib
 import io
@@ -13,10 +13,10 @@ from lm_eval.api.model import LM
 from lm_eval.evaluator import evaluate
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.evaluation.lm_eval.load_tasks import TASK_ERRORS, templates
+from gpt_lightning.evaluation.lm_eval.load_tasks import TASK_ERRORS, template_environment
 
 _FEWSHOT_SEED: Final = 1234
-"""The harness's own, of the examples before a question."""
+"""Seed of the few-shot examples, the default of the harness."""
 
 
 def run_tasks(
@@ -29,26 +29,26 @@ def run_tasks(
     allow_code: bool = False,
     log_samples: bool = False,
 ) -> dict[str, Any]:
-    """What the harness's ``evaluate`` measures; on all but the first of several processes nothing.
+    """Return the results of the harness's ``evaluate``; empty on all processes but the first.
 
     Args:
-        lm: a model as the harness sees models.
-        loaded: what ``load_tasks`` gave; it may be given again.
-        limit: the first rows of each task only.
-        bootstrap_iters: how often rows are drawn anew for the standard error of a metric that has no formula for it;
-            0 computes no standard errors at all.
-        apply_chat_template: ask in the form of a chat.
-        allow_code: let templates reach all of Python.
-        log_samples: keep each request and its answer.
+        lm: model for the harness.
+        loaded: tasks from ``load_tasks``, which can be reused.
+        limit: number of rows to evaluate per task; None evaluates all.
+        bootstrap_iters: number of bootstrap samples for the standard errors of metrics without a formula; 0 disables
+            all standard errors.
+        apply_chat_template: if True, format requests with the chat template.
+        allow_code: if True, templates may run code.
+        log_samples: if True, the results contain each request with its response.
 
     Raises:
         InputError: a task does not fit its data or the model.
     """
-    # Without it the harness forks, which a process with threads had better not do.
+    # Keep the harness from forking, which is not safe in a process with threads.
     os.environ.setdefault("DISABLE_MULTIPROC", "1")
     for task in loaded["tasks"].values():
         task.set_fewshot_seed(seed=_FEWSHOT_SEED)
-    with templates(allow_code):
+    with template_environment(allow_code):
         try:
             measured: dict[str, Any] | None = evaluate(
                 lm,
@@ -63,31 +63,32 @@ def run_tasks(
             raise
         except TASK_ERRORS as error:
             names = ", ".join(loaded["tasks"])
-            raise InputError(f"tasks {names[:200]}: {str(error).strip() or type(error).__name__}") from error
+            reason = str(error).strip() or type(error).__name__
+            raise InputError(f"tasks {names[:200]}: {reason}. Check the task files and their data") from error
     return dict(measured or {})
 
 
 def scores(measured: Mapping[str, Any], loaded: Mapping[str, Any]) -> dict[str, float]:
-    """``TASK/METRIC`` -> value: of a group with scores of its own without those of its members.
+    """Return ``TASK/METRIC`` -> value; tasks in a group that has scores of its own are left out.
 
     Args:
-        measured: what ``run_tasks`` gave.
-        loaded: the tasks.
+        measured: results from ``run_tasks``.
+        loaded: tasks from ``load_tasks``.
     """
     results: Mapping[str, Mapping[str, Any]] = {**measured.get("groups", {}), **measured.get("results", {})}
     numbers = {name: dict(_numbers(values)) for name, values in results.items()}
     members = loaded.get("group_map", {})
-    waiting = [name for group, names in members.items() if numbers.get(group) for name in names]
+    pending = [name for group, names in members.items() if numbers.get(group) for name in names]
     covered = set()
-    while waiting:
-        name = waiting.pop()
+    while pending:
+        name = pending.pop()
         covered.add(name)
-        waiting += members.get(name, ())
+        pending += members.get(name, ())
     return {f"{name}/{key}": value for name in numbers if name not in covered for key, value in numbers[name].items()}
 
 
 def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Metrics are called ``name,filter``, with "none" for the text as it is; beside them stands what made them."""
+    """Yield the name and value of each metric, which the harness calls ``NAME,FILTER`` (``none`` without a filter)."""
     for key, value in values.items():
         metric, comma, filtered = key.partition(",")
         if comma and not metric.endswith("_stderr") and isinstance(value, int | float):
@@ -96,10 +97,10 @@ def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 @contextlib.contextmanager
 def quiet(bars: bool) -> Iterator[None]:
-    """Keep the advice of the harness and its libraries off the screen.
+    """Suppress the warnings and messages of the harness and its libraries.
 
     Args:
-        bars: show how far it is, on standard error.
+        bars: if True, show their progress bars on standard error.
     """
     loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "evaluate", "huggingface_hub")]
     levels = [logger.level for logger in loggers]

@@ -1,6 +1,6 @@
-"""Log-probabilities of given tokens, with logits only where they are needed.
+"""Log-probabilities of given tokens, with logits computed only at the positions that need them.
 
-B batch, T tokens, C channels, V vocabulary, N positions that are asked for, U of them different ones.
+B batch, T tokens, C channels, V vocabulary, N targets, U distinct positions before a target, M all positions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.evaluation.lm_eval.batching import Row, batches, shared_rows
-from gpt_lightning.models.generation.batched import padded
+from gpt_lightning.models.generation.batched import pad_rows
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.tasks import CausalLM
 
-_LOGITS_AT_ONCE: Final = 1 << 23
-"""Numbers of a part of the logits: large enough for fast matrix products, small enough to stay near the processor."""
+_LOGITS_PER_CHUNK: Final = 1 << 23
+"""Size of a chunk of logits: large enough for fast matrix products, small enough for the cache of a CPU."""
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """Tokens whose probability is asked for, and what stands before them."""
+    """Tokens to score, after a context."""
 
     context: Sequence[int]
     tokens: Sequence[int]
@@ -29,21 +29,22 @@ class Continuation:
 
 @dataclass(frozen=True)
 class Score:
-    """How likely a continuation is."""
+    """Likelihood of a continuation."""
 
     log_probability: float
-    """In nats, the sum over its tokens."""
+    """Sum over its tokens, in nats."""
     is_greedy: bool
-    """Whether each of its tokens is the likeliest."""
+    """True if greedy decoding would produce the continuation."""
 
 
 def score(task: CausalLM, continuations: Sequence[Continuation], max_tokens: int) -> Iterator[tuple[int, Score]]:
-    """Yield the number of each continuation and its score, as they are computed: the longest first.
+    """Yield the index and the score of each continuation as they are computed, the longest first.
 
     Args:
-        task: in ``eval`` mode.
-        continuations: context and tokens, at least one each, without the last fit ``block_size``.
-        max_tokens: of a batch, padding included.
+        task: language model in ``eval`` mode.
+        continuations: at least one token of context and one to score each. Without the last token they must fit
+            ``block_size``.
+        max_tokens: maximum number of tokens in a batch, including padding.
     """
     inputs = [[*each.context, *each.tokens[:-1]] for each in continuations]
     rows = shared_rows(inputs, task.backbone.config.n_embd, max_tokens)
@@ -54,29 +55,29 @@ def score(task: CausalLM, continuations: Sequence[Continuation], max_tokens: int
 @torch.inference_mode()
 def _score_rows(task: CausalLM, rows: Sequence[Row], continuations: Sequence[Continuation]) -> list[tuple[int, Score]]:
     device = task.device
-    ids_BT, _ = padded([row.tokens for row in rows], device)
-    forked = any(row.is_forked for row in rows)
-    if forked:
+    ids_BT, _ = pad_rows([row.tokens for row in rows], device)
+    has_branches = any(row.has_branches for row in rows)
+    if has_branches:
         hidden_BTC = hidden_states_of_branches(
-            task.backbone, ids_BT, padded([row.positions for row in rows], device)[0]
+            task.backbone, ids_BT, pad_rows([row.positions for row in rows], device)[0]
         )
     else:
-        hidden_BTC = task.backbone.forward(ids_BT)  # ``forward``, because a compiled call would compile for each shape
-    places: list[int] = []
+        hidden_BTC = task.backbone.forward(ids_BT)  # a compiled __call__ would be recompiled for each shape
+    indices: list[int] = []
     targets: list[int] = []
     numbers: list[int] = []
-    for place, row in enumerate(rows):
-        for number, where in row.places.items():
+    for row_number, row in enumerate(rows):
+        for number, text_indices in row.indices.items():
             tokens = continuations[number].tokens
-            places += (place * ids_BT.size(1) + here for here in where[-len(tokens) :])
+            indices += (row_number * ids_BT.size(1) + index for index in text_indices[-len(tokens) :])
             targets += tokens
             numbers.append(number)
     log_p_N, greedy_N = likelihoods(
         task.head,
         hidden_BTC.flatten(0, 1),
-        torch.tensor(places, device=device),
+        torch.tensor(indices, device=device),
         torch.tensor(targets, device=device),
-        at_once=max(1, _LOGITS_AT_ONCE // task.backbone.token_embedding.num_embeddings),
+        chunk_size=max(1, _LOGITS_PER_CHUNK // task.backbone.token_embedding.num_embeddings),
     )
     sizes = [len(continuations[number].tokens) for number in numbers]
     each = zip(numbers, torch.split(log_p_N.cpu(), sizes), torch.split(greedy_N.cpu(), sizes), strict=True)
@@ -84,16 +85,16 @@ def _score_rows(task: CausalLM, rows: Sequence[Row], continuations: Sequence[Con
 
 
 def hidden_states_of_branches(gpt: GPT, input_ids: Tensor, positions_BT: Tensor) -> Tensor:
-    """Return the hidden states of rows that hold several texts with a common beginning, after the last norm.
+    """Return the hidden states, after the final norm, of rows that hold several texts with common prefixes.
 
     Args:
-        gpt: a causal backbone.
+        gpt: causal backbone.
         input_ids: (B, T) int64.
-        positions_BT: each token's position in its own text. A position that does not follow the one before it starts a
-            branch, which continues the tokens before that position.
+        positions_BT: (B, T) int64, each token's position in its own text. A position that does not follow the one
+            before it starts a branch, which continues the tokens before that position.
 
     Returns:
-        (B, T, C), for each text the same as without the others.
+        (B, T, C); the hidden states of a text do not depend on the other texts in its row.
 
     Raises:
         InputError: a text does not fit ``block_size``.
@@ -105,48 +106,48 @@ def hidden_states_of_branches(gpt: GPT, input_ids: Tensor, positions_BT: Tensor)
 
 
 def branch_mask(positions_BT: Tensor) -> Tensor:
-    """Return the mask of such rows, (B, 1, T, T) bool: a token attends to its own text up to itself.
+    """Return the attention mask of rows with branches, (B, 1, T, T) bool: a token attends to its own text up to itself.
 
-    These are the last tokens of every position up to its own. A later token of the same position ends a branch, and
-    longer branches reach beyond the token's own position.
+    Its text consists of the last token in the row at each position up to its own. A later token of the same position
+    ends a branch.
     """
     num_tokens = positions_BT.size(1)
     order_BT = positions_BT.argsort(dim=1, stable=True)
     sorted_BT = positions_BT.gather(1, order_BT)
-    # The next token of the same position, from which on a token is no longer attended to.
+    # A token is attended to only by tokens before the next token of the same position.
     follower_BT = torch.where(sorted_BT[:, 1:] == sorted_BT[:, :-1], order_BT[:, 1:], num_tokens)
     until_BT = torch.full_like(positions_BT, num_tokens).scatter(1, order_BT[:, :-1], follower_BT)
-    place_T = torch.arange(num_tokens, device=positions_BT.device)
-    seen_BTT = (place_T <= place_T.unsqueeze(1)) & (place_T.unsqueeze(1) < until_BT.unsqueeze(1))
-    return (seen_BTT & (positions_BT.unsqueeze(1) <= positions_BT.unsqueeze(2))).unsqueeze(1)
+    index_T = torch.arange(num_tokens, device=positions_BT.device)
+    visible_BTT = (index_T <= index_T.unsqueeze(1)) & (index_T.unsqueeze(1) < until_BT.unsqueeze(1))
+    return (visible_BTT & (positions_BT.unsqueeze(1) <= positions_BT.unsqueeze(2))).unsqueeze(1)
 
 
 def likelihoods(
-    head: Callable[[Tensor], Tensor], hidden_MC: Tensor, places_N: Tensor, targets_N: Tensor, *, at_once: int
+    head: Callable[[Tensor], Tensor], hidden_MC: Tensor, indices_N: Tensor, targets_N: Tensor, *, chunk_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability of each target, and whether it is the likeliest token.
+    """Return the log-probability of each target, and whether it is the most probable token.
 
     Args:
-        head: hidden states (U, C) to logits (U, V).
+        head: function from hidden states, (U, C), to logits, (U, V).
         hidden_MC: hidden states.
-        places_N: which of them each target follows; those that are asked for twice are computed once.
+        indices_N: index of the hidden state that predicts each target; repeated indices are computed once.
         targets_N: token ids.
-        at_once: so many positions have logits at the same time.
+        chunk_size: number of positions whose logits are computed together.
 
     Returns:
-        (N,) float32, nats; (N,) bool.
+        Log-probabilities in nats, (N,) float32, and flags, (N,) bool.
     """
-    places_U, of_N = torch.unique(places_N, return_inverse=True)
+    indices_U, of_N = torch.unique(indices_N, return_inverse=True)
     log_p_N = torch.empty(len(targets_N), device=hidden_MC.device)
     greedy_N = torch.empty(len(targets_N), dtype=torch.bool, device=hidden_MC.device)
-    for start in range(0, len(places_U), at_once):
-        log_p_UV = head(hidden_MC[places_U[start : start + at_once]]).float().log_softmax(-1)
-        asked = ((of_N >= start) & (of_N < start + at_once)).nonzero().squeeze(1)
-        which, targets = of_N[asked] - start, targets_N[asked]
-        chosen = log_p_UV[which, targets]
-        log_p_N[asked] = chosen
-        # A seventh of the time of argmax, which is left for the few that are as likely as the likeliest.
-        likeliest = chosen == log_p_UV.amax(-1)[which]
-        likeliest[likeliest.clone()] = log_p_UV[which[likeliest]].argmax(-1) == targets[likeliest]
-        greedy_N[asked] = likeliest
+    for start in range(0, len(indices_U), chunk_size):
+        log_p_UV = head(hidden_MC[indices_U[start : start + chunk_size]]).float().log_softmax(-1)
+        in_chunk = ((of_N >= start) & (of_N < start + chunk_size)).nonzero().squeeze(1)
+        offsets, targets = of_N[in_chunk] - start, targets_N[in_chunk]
+        chosen = log_p_UV[offsets, targets]
+        log_p_N[in_chunk] = chosen
+        # amax takes a seventh of the time of argmax, which then only breaks ties among the most probable tokens.
+        is_greedy = chosen == log_p_UV.amax(-1)[offsets]
+        is_greedy[is_greedy.clone()] = log_p_UV[offsets[is_greedy]].argmax(-1) == targets[is_greedy]
+        greedy_N[in_chunk] = is_greedy
     return log_p_N, greedy_N

@@ -1,1 +1,1 @@
-"""Text generation: one stream, batches, speculative decoding by prompt lookup, int8 weights."""
+"""Text generation: single prompts, batches, prompt-lookup speculative decoding, int8 weights."""

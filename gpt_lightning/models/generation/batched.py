@@ -15,12 +15,12 @@ from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.kv_cache import KVCache
 
-_WORTH_COPYING: Final = 0.75
-"""Texts that have ended leave the cache once no more than this share of its rows go on: leaving copies the others."""
+_MAX_ACTIVE_SHARE: Final = 0.75
+"""Finished rows are removed from the cache once at most this share of its rows is active, since removal copies them."""
 
 
-def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Rows of different lengths as one: (B, T) int64 ids, zeros on the right, and (B,) int64 lengths."""
+def pad_rows(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return rows of different lengths as (B, T) int64 ids, padded with zeros on the right, and (B,) int64 lengths."""
     lengths = torch.tensor([len(row) for row in rows])
     ids_BT = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
     for ids, row in zip(ids_BT, rows, strict=True):
@@ -36,53 +36,56 @@ def generate_batched(
     *,
     max_new_tokens: int,
     sampling: Sampling,
-    ended: Callable[[list[int]], bool],
+    is_finished: Callable[[list[int]], bool],
     generator: torch.Generator | None = None,
 ) -> list[list[int]]:
-    """Continue every prompt, as each would be continued alone.
+    """Return the continuation of each prompt; each is the same as without the other prompts, except for rounding.
 
     Args:
-        backbone: in ``eval`` mode.
-        head: hidden states (B, C) to logits (B, V).
-        prompts: at least one token each.
-        max_new_tokens: how many at most; with the longest prompt they must fit ``block_size``.
-        sampling: how each is drawn.
-        ended: whether a continuation is complete; it is asked after each token.
-        generator: random numbers to draw with; torch's own otherwise.
+        backbone: the backbone, in ``eval`` mode.
+        head: maps hidden states (B, C) to logits (B, V).
+        prompts: token ids, at least one for each prompt.
+        max_new_tokens: maximum number of new tokens. Together with the max_length prompt, they must fit ``block_size``.
+        sampling: the sampling strategy.
+        is_finished: returns True if a continuation is complete; called after each token with the new tokens so far.
+        generator: the random number generator; None takes torch's default.
 
     Returns:
-        The new tokens of each, the one that completed it included.
+        The new tokens of each prompt, including the one that completed it.
+
+    Raises:
+        InputError: the max_length prompt and the new tokens do not fit ``block_size``.
     """
-    weight, longest = backbone.token_embedding.weight, max(map(len, prompts))
-    if longest + max_new_tokens > backbone.config.block_size:
+    weight, max_length = backbone.token_embedding.weight, max(map(len, prompts))
+    if max_length + max_new_tokens > backbone.config.block_size:
         raise InputError(
-            f"a prompt of {longest} tokens and {max_new_tokens} new ones do not fit block_size="
-            f"{backbone.config.block_size}; cut the prompt from the left, or ask for fewer tokens"
+            f"a prompt of {max_length} tokens and {max_new_tokens} new tokens exceed block_size="
+            f"{backbone.config.block_size}. Truncate the prompt on the left, or generate fewer tokens"
         )
     cache = KVCache(
-        backbone.config, len(prompts), capacity=longest + max_new_tokens, device=weight.device, dtype=weight.dtype
+        backbone.config, len(prompts), capacity=max_length + max_new_tokens, device=weight.device, dtype=weight.dtype
     )
-    ids_BT, lengths_B = padded(prompts, weight.device)
-    real_BT = torch.arange(longest, device=weight.device) < lengths_B.unsqueeze(1)
+    ids_BT, lengths_B = pad_rows(prompts, weight.device)
+    mask_BT = torch.arange(max_length, device=weight.device) < lengths_B.unsqueeze(1)
     decoder = Decoder(backbone)
-    hidden_BTC = decoder(ids_BT, cache, real_BT)
+    hidden_BTC = decoder(ids_BT, cache, mask_BT)
     last_BC = hidden_BTC[torch.arange(len(prompts), device=weight.device), lengths_B - 1]
-    texts: list[list[int]] = [[] for _ in prompts]
-    rows = list(range(len(prompts)))  # what the cache holds, row by row
-    going = set(rows)
+    continuations: list[list[int]] = [[] for _ in prompts]
+    rows = list(range(len(prompts)))  # indices of the prompts in the rows of the cache
+    active = set(rows)
     for step in range(max_new_tokens):
         drawn_B1 = sampling.draw(head(last_BC), generator)
         for row, token in zip(rows, drawn_B1.flatten().tolist(), strict=True):
-            if row in going:
-                texts[row].append(token)
-                if ended(texts[row]):
-                    going.remove(row)
-        if not going or step == max_new_tokens - 1:
+            if row in active:
+                continuations[row].append(token)
+                if is_finished(continuations[row]):
+                    active.remove(row)
+        if not active or step == max_new_tokens - 1:
             break
-        if len(going) <= _WORTH_COPYING * len(rows):
-            kept = torch.tensor([place for place, row in enumerate(rows) if row in going], device=weight.device)
-            rows = [row for row in rows if row in going]
-            cache.keep(kept)
+        if len(active) <= _MAX_ACTIVE_SHARE * len(rows):
+            kept = torch.tensor([index for index, row in enumerate(rows) if row in active], device=weight.device)
+            rows = [row for row in rows if row in active]
+            cache.select_rows(kept)
             drawn_B1 = drawn_B1[kept]
         last_BC = decoder(drawn_B1, cache)[:, -1]
-    return texts
+    return continuations

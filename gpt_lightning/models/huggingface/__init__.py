@@ -1,7 +1,7 @@
-"""Model folders that both Hugging Face's classes and ours read: a configuration and safetensors, no code.
+"""Reading and writing of model folders in Hugging Face's format: configuration files and safetensors, no code.
 
-``config.json`` is Hugging Face's configuration, ``gpt_lightning.json`` ours: a folder has one of them or both. Where
-Hugging Face has no such model, the tensors have our names and there is no ``config.json``.
+A folder has Hugging Face's ``config.json``, our ``gpt_lightning.json``, or both. A model without an equivalent in
+Hugging Face's classes has no ``config.json``, and its tensors have our names.
 """
 
 from gpt_lightning.models.huggingface.closest_family import why_not_huggingface

@@ -1,4 +1,4 @@
-"""LoRA adapters in peft's format, for a base model of Hugging Face."""
+"""LoRA adapters in peft's format, for a Hugging Face base model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,27 +33,27 @@ def save_adapter(
 ) -> None:
     """Write the adapters of a checkpoint, and the head that was trained with them, in peft's format.
 
-    A family with several layers where we have one gets parts of B, each with all of A. A family with one layer where we
-    have several gets one adapter of a higher rank. Both are exact.
+    If a family splits one of our layers, each of its layers gets A and a part of B. If it fuses several of our layers,
+    its layer gets one adapter of a higher rank. Both conversions are exact.
 
     Args:
         folder: an existing folder without adapters.
-        backbone: without adapters, of the task's shape.
-        checkpoint: as ``read_checkpoint`` returns it.
-        head: the head of Hugging Face's that the task corresponds to; None if there is none.
-        base: the folder with the frozen weights.
-        name_of_base: the base's name for users.
-        dtype: of the weights that are written.
+        backbone: a backbone of the same configuration, without adapters.
+        checkpoint: the checkpoint, as ``read_checkpoint`` returns it.
+        head: the Hugging Face head that corresponds to the task; None if there is none.
+        base: the model folder of the frozen weights.
+        name_of_base: name of the base model, for peft's configuration file.
+        dtype: dtype of the written weights.
 
     Raises:
-        InputError: as ``check_adapter``.
+        InputError: see ``check_adapter``.
     """
     hparams: Mapping[str, Any] = checkpoint["hyper_parameters"]
     state: Mapping[str, Tensor] = checkpoint["state_dict"]
     check_adapter(folder, backbone.config, head, hparams, base)
     assert base.family is not None
     assert head is not None
-    family, lora = base.family, LoRA.of(hparams)
+    family, lora = base.family, LoRA.from_hparams(hparams)
     adapters = _adapters(backbone, family, state, lora)
     prefix = f"{_PREFIX}{family.prefix_of(head)}"
     tensors: dict[str, Parts] = {}
@@ -62,7 +62,7 @@ def save_adapter(
     trained_head = {name.removeprefix("head."): value for name, value in state.items() if name.startswith("head.")}
     head_module = family.head_module(head)
     tensors |= {f"{_PREFIX}{head_module}.{name}": (value,) for name, value in trained_head.items()}
-    # The ends of names, without block and number.
+    # peft's settings name layers without the prefix of their block.
     ranks = {name.split(".", 2)[2]: len(a) for name, (a, _) in adapters.items()}
     higher = {name: rank for name, rank in ranks.items() if rank != lora.r}
     settings = import_peft().LoraConfig(
@@ -86,22 +86,23 @@ def save_adapter(
 def check_adapter(
     folder: Path, config: GPTConfig, head: HuggingFaceHead | None, hparams: Mapping[str, Any], base: Pretrained
 ) -> None:
-    """Refuse adapters that ``save_adapter`` cannot write; called before there is a folder.
+    """Check that ``save_adapter`` can write the adapters, before the folder is created.
 
     Raises:
-        InputError: Hugging Face has no such model, or would not find the base's weights in it; or the folder is taken.
+        InputError: Hugging Face's classes cannot express the model or load the base's weights, or the folder has
+            adapters already.
     """
     reason = why_not_huggingface(config, head, hparams) or (head and _why_not_on(base, head))
     if reason is not None:
-        raise InputError(f"these adapters are for gpt-lightning only: {reason}; leave --adapter out to merge them")
+        raise InputError(f"these adapters are for gpt-lightning only: {reason}. Leave --adapter out to merge them")
     if taken := [path for path in (folder / ADAPTER_CONFIG, folder / WEIGHTS) if path.exists()]:
-        raise InputError(f"{taken[0]}: there are adapters already; name another folder or delete it")
+        raise InputError(f"{taken[0]}: there are adapters already. Choose another folder, or delete this one")
 
 
 def _adapters(
     backbone: GPT, family: Family, state: Mapping[str, Tensor], lora: LoRA
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return A and B of each adapter by the name of the family's layer, without the prefix of a head."""
+    """Return A and B of each adapter under the name of the family's layer, without the head's prefix."""
     found: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for name, _ in lora.layers(backbone):
         a, b = factors(state, name)
@@ -109,7 +110,7 @@ def _adapters(
         parts = (b,) if len(layers) == 1 else torch.split(b, qkv_widths(backbone.config))
         for layer, part in zip(layers, parts, strict=True):
             found.setdefault(layer, []).append((a, part))
-    # Layers that the family fuses: their A one below the other, their B along the diagonal.
+    # The adapter of fused layers stacks their A, and has their B as diagonal blocks.
     return {
         layer: (torch.cat([a for a, _ in pairs]), torch.block_diag(*(b for _, b in pairs)))  # type: ignore[no-untyped-call]
         for layer, pairs in found.items()
@@ -117,10 +118,10 @@ def _adapters(
 
 
 def _why_not_on(base: Pretrained, head: HuggingFaceHead) -> str | None:
-    """Return the reason why the class with ``head`` would not find the weights of ``base``."""
+    """Return the reason why the class with ``head`` cannot load the weights of ``base``, or None if it can."""
     family = base.family
     if family is None:
-        return f"{base.folder} is not a model of Hugging Face"
+        return f"{base.folder} is not a Hugging Face model"
     if head not in family.heads:
         return f"Hugging Face has no {family.architecture(head)}"
     if family.prefix_of(base.head) in ("", family.prefix_of(head)):

@@ -1,4 +1,4 @@
-"""Choice of the model family that a model is exported as, and its ``config.json``."""
+"""Choice of the model family for export, and its ``config.json``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from gpt_lightning.models.huggingface.heads import HuggingFaceHead
 
 
 def closest_family(config: GPTConfig, head: HuggingFaceHead) -> Family:
-    """Return the first family that can express the model, or comes closest to it."""
+    """Return the first family that can express the model, or the one with the fewest reasons against it."""
     return min(FAMILIES, key=lambda family: len(family.misfits(config, head)))
 
 
@@ -20,9 +20,9 @@ def why_not_huggingface(config: GPTConfig, head: HuggingFaceHead | None, hparams
     """Return the reason why Hugging Face's classes cannot express a model, or None if they can.
 
     Args:
-        config: the backbone's shape.
-        head: the head that the task corresponds to.
-        hparams: of the task, as its checkpoints hold them.
+        config: the configuration of the backbone.
+        head: the Hugging Face head that corresponds to the task; None if there is none.
+        hparams: the hyper-parameters of the task, as in its checkpoints.
     """
     if head is None:
         return "Hugging Face has no head for this task"
@@ -43,11 +43,11 @@ def config_json(
     """Return the ``config.json`` of a model that Hugging Face's classes can express.
 
     Args:
-        config: the backbone's shape.
-        head: the head that the task corresponds to.
-        hparams: of the task, as its checkpoints hold them.
-        dtype: of the weights.
-        token_ids: ``pad_token_id`` and so on.
+        config: the configuration of the backbone.
+        head: the Hugging Face head that corresponds to the task.
+        hparams: the hyper-parameters of the task, as in its checkpoints.
+        dtype: dtype of the weights.
+        token_ids: ``pad_token_id``, ``bos_token_id`` and ``eos_token_id``.
     """
     return {
         **closest_family(config, head).write(config, head),

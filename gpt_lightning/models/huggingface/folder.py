@@ -1,4 +1,4 @@
-"""Configuration of the model in a model folder, without its weights."""
+"""Configuration of a model folder, without its weights."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from gpt_lightning.models.huggingface.families import FAMILIES
 from gpt_lightning.models.huggingface.families.family import Family
 from gpt_lightning.models.huggingface.heads import HuggingFaceHead
 from gpt_lightning.models.huggingface.options import Options
-from gpt_lightning.models.huggingface.own_config import OWN, read_own
+from gpt_lightning.models.huggingface.own_config import OWN_CONFIG, read_own_config
 from gpt_lightning.models.huggingface.tensor_files import read_json, stored_tensors
 
 CONFIG: Final = "config.json"
@@ -20,18 +20,19 @@ CONFIG: Final = "config.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """What a folder holds, but for its weights.
+    """Configuration of the model in a folder.
 
     Attributes:
-        folder: where it is.
-        family: the model family of Hugging Face; None if the folder is in our own format alone.
-        head: the head of Hugging Face's that ``config.json`` names; None for a backbone alone, or without that file.
-        config: the backbone's shape.
-        hparams: the task's hyper-parameters: all of them from ``gpt_lightning.json``, or ``backbone`` and those that
-            ``config.json`` holds. Plain values, but not checked against the task's signature.
-        token_ids: ``pad_token_id``, ``bos_token_id`` and ``eos_token_id`` as far as ``config.json`` says.
-        extra_state: the one number that a task keeps beside its weights, or None.
-        files: the files of the weights and the sha256 of each, as far as they are known.
+        folder: path of the folder.
+        family: the Hugging Face model family; None if the folder has only our own format.
+        head: the Hugging Face head that ``config.json`` names; None for a backbone without a head, or without that
+            file.
+        config: the configuration of the backbone.
+        hparams: hyper-parameters of the task: all of them from ``gpt_lightning.json``, or ``backbone`` and those that
+            ``config.json`` has. The values are plain, but not checked against the task's signature.
+        token_ids: ``pad_token_id``, ``bos_token_id`` and ``eos_token_id``, if ``config.json`` has them.
+        extra_state: a number that the task stores in addition to its weights, or None.
+        files: names of the weight files -> SHA-256; empty if unknown.
     """
 
     folder: Path
@@ -45,40 +46,40 @@ class Pretrained:
 
     @property
     def task(self) -> str | None:
-        """The task's class as ``gpt_lightning.json`` names it; None without that file."""
+        """Class of the task, as ``gpt_lightning.json`` names it; None without that file."""
         return self.hparams.get("task")
 
     @property
     def labels(self) -> list[str] | None:
-        """The labels' names in the order of the head's outputs, where it has any."""
+        """Names of the labels in the order of the head's outputs; None for tasks without labels."""
         return self.hparams.get("labels")
 
 
 def is_model_folder(folder: Path) -> bool:
-    """Whether ``folder`` says that it is a model."""
-    return (folder / CONFIG).is_file() or (folder / OWN).is_file()
+    """Return True if ``folder`` has a model configuration."""
+    return (folder / CONFIG).is_file() or (folder / OWN_CONFIG).is_file()
 
 
 def read_config(folder: Path) -> Pretrained:
-    """What ``folder`` holds. No weight is read, nothing is run.
+    """Return the configuration of a model folder, without reading weights or running code.
 
     Raises:
-        InputError: it is no such folder, has options that we have no equal of, weights that are pickles, or two
-            configurations that disagree.
+        InputError: the folder is missing or not a model, has unsupported options, stores its weights as pickles, or has
+            two configurations that disagree.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
+        raise InputError(f"{folder}: folder not found")
     if not is_model_folder(folder):
-        raise InputError(f"{folder}: has neither {CONFIG} nor {OWN}, so it is no model")
-    theirs = _read_theirs(folder) if (folder / CONFIG).is_file() else None
-    if not (folder / OWN).is_file():
-        assert theirs is not None
-        _check_size(theirs.config, folder)
-        return theirs
-    own = read_own(folder / OWN)
+        raise InputError(f"{folder}: not a model folder: it has neither {CONFIG} nor {OWN_CONFIG}")
+    published = _read_huggingface(folder) if (folder / CONFIG).is_file() else None
+    if not (folder / OWN_CONFIG).is_file():
+        assert published is not None
+        _check_size(published.config, folder)
+        return published
+    own = read_own_config(folder / OWN_CONFIG)
     config, hparams, _, files = own
     _check_size(config, folder)
-    if theirs is None:
+    if published is None:
         return Pretrained(
             folder=folder,
             family=None,
@@ -89,24 +90,25 @@ def read_config(folder: Path) -> Pretrained:
             extra_state=own.extra_state,
             files=files,
         )
-    said = {**theirs.hparams, **effective(theirs.config)}
-    ours = {**hparams, **effective(config)}
-    for key in sorted((said.keys() & ours.keys()) - {"backbone", "dropout", "attention_dropout"}):
-        if said[key] != ours[key]:
+    first = {**published.hparams, **effective_shape(published.config)}
+    second = {**hparams, **effective_shape(config)}
+    for key in sorted((first.keys() & second.keys()) - {"backbone", "dropout", "attention_dropout"}):
+        if first[key] != second[key]:
             raise InputError(
-                f"{folder}: {CONFIG} and {OWN} disagree about {key}: {said[key]} and {ours[key]}; "
-                f"delete {OWN} if another program has changed the folder"
+                f"{folder}: {CONFIG} and {OWN_CONFIG} disagree about {key}: {first[key]} and {second[key]}. "
+                f"Delete {OWN_CONFIG} if another program has changed the folder"
             )
-    return replace(theirs, config=config, hparams=hparams, extra_state=own.extra_state, files=files)
+    return replace(published, config=config, hparams=hparams, extra_state=own.extra_state, files=files)
 
 
-def _read_theirs(folder: Path) -> Pretrained:
+def _read_huggingface(folder: Path) -> Pretrained:
+    """Return the configuration in ``config.json``."""
     content = read_json(folder / CONFIG)
     model_type = content.get("model_type")
     family = next((family for family in FAMILIES if family.model_type == model_type), None)
     if family is None:
-        known = ", ".join(family.model_type for family in FAMILIES)
-        raise InputError(f"{folder / CONFIG}: model_type={model_type!r} is none of {known}")
+        supported = ", ".join(family.model_type for family in FAMILIES)
+        raise InputError(f"{folder / CONFIG}: model_type={model_type!r} is not supported. Supported are {supported}")
     options = Options(folder / CONFIG, family.title, content)
     config, head = family.read(options), family.read_head(options)
     ids = {name: content.get(name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
@@ -116,41 +118,42 @@ def _read_theirs(folder: Path) -> Pretrained:
         head=head,
         config=config,
         hparams={"backbone": asdict(config), **({} if head is None else head.read(options))},
-        # Llama 3 has several ends of a text; this file does not say which of them is meant.
+        # Llama 3 has a list of eos_token_ids. It is left out, because the file does not say which one ends a text.
         token_ids={name: value for name, value in ids.items() if type(value) is int},
     )
 
 
 def _check_size(config: GPTConfig, folder: Path) -> None:
-    """Refuse a shape far beyond the weights that are there, before anybody allocates it.
+    """Check that the configuration is not far larger than the weight files, before memory is allocated for it.
 
     Raises:
-        InputError: it is; or the files are no weights.
+        InputError: the configuration describes far more weights than the files have, or the files are invalid.
     """
     assert config.vocab_size is not None
-    rows = config.vocab_size + config.n_layer * (config.inner + config.n_head * config.head_width)
+    rows = config.vocab_size + config.n_layer * (config.mlp_width + config.n_head * config.head_width)
     if config.position == "learned":
         rows += config.block_size
-    held = sum(math.prod(stored.shape) for stored in stored_tensors(folder).values())
-    # Far beyond: what is missing of a model of this size is named by name later on.
-    if rows * config.n_embd > 4 * held:
+    num_stored = sum(math.prod(stored.shape) for stored in stored_tensors(folder).values())
+    # Smaller differences are found later, when missing tensors are named.
+    if rows * config.n_embd > 4 * num_stored:
         raise InputError(
-            f"{folder}: its configuration describes more than {rows * config.n_embd:,} weights, its files hold {held:,}"
+            f"{folder}: its configuration describes more than {rows * config.n_embd:,} weights, but its files have "
+            f"{num_stored:,}. Copy or download the folder again"
         )
 
 
-def effective(config: GPTConfig) -> dict[str, Any]:
-    """Return the shape with None filled in, without fields that have no effect."""
-    shape = asdict(config) | {"n_kv_head": config.kv_heads, "head_dim": config.head_width, "n_inner": config.inner}
+def effective_shape(config: GPTConfig) -> dict[str, Any]:
+    """Return the fields of a configuration that affect a trained model, with defaults in place of None."""
+    shape = asdict(config) | {"n_kv_head": config.kv_heads, "head_dim": config.head_width, "n_inner": config.mlp_width}
     shape["query_pre_attn_scalar"] = config.query_pre_attn_scalar or config.head_width
     if config.nope_interval is not None and config.nope_interval > config.n_layer:
-        shape["nope_interval"] = None  # there is no such layer
+        shape["nope_interval"] = None  # no layer without rotary positions
     if config.rope_global_interval is not None:
-        # One is the same as none, and beyond the last layer all intervals are.
+        # An interval of 1 is the same as None. All intervals beyond the last layer make all layers local.
         interval = min(config.rope_global_interval, config.n_layer + 1)
         shape["rope_global_interval"] = None if interval == 1 else interval
     unused = [name for name in shape if name.startswith(("rope_", "nope_")) and config.position != "rotary"]
-    unused.append("zero_init_proj")  # where weights are read, nothing starts
+    unused.append("zero_init_proj")  # only affects initialization
     if config.rope_factor == 1.0:
         unused += ["rope_low_freq_factor", "rope_high_freq_factor", "rope_original_block_size"]
     if shape["rope_global_interval"] is None:

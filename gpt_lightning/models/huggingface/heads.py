@@ -1,4 +1,4 @@
-"""Heads that Hugging Face's classes put on a backbone."""
+"""Heads of Hugging Face's classes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Final
 from gpt_lightning.models.huggingface.options import Options
 
 HParams = Mapping[str, Any]
-"""The hyper-parameters of a task, as its checkpoints hold them."""
+"""Hyper-parameters of a task, as in its checkpoints."""
 
 
 def _no_entries(_: object) -> dict[str, Any]:
@@ -20,16 +20,16 @@ def _no_reason(_: object) -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HuggingFaceHead:
-    """A head of Hugging Face's classes; a task names the one that it corresponds to.
+    """Head of Hugging Face's classes, named by the task that corresponds to it.
 
     Attributes:
-        suffix: the end of the class names, as in ``LlamaForCausalLM``.
-        module: the name of the head's layer in those classes.
-        peft_task_type: peft's name for the task.
+        suffix: suffix of the class names, as in ``LlamaForCausalLM``.
+        module: name of the head's layer in those classes.
+        peft_task_type: peft's name of the task.
         read: ``config.json`` -> arguments of the task's constructor.
-        write: the task's hyper-parameters -> the head's entries in ``config.json``.
-        why_not: the reason why a task with these hyper-parameters has another head, or None.
-        needs_pad_token_id: whether the head finds a text's last token by ``pad_token_id``.
+        write: hyper-parameters of the task -> the head's entries in ``config.json``.
+        why_not: hyper-parameters of the task -> the reason why this head cannot express it, or None if it can.
+        needs_pad_token_id: True if the head uses ``pad_token_id`` to find the last token of a text.
     """
 
     suffix: str
@@ -42,7 +42,7 @@ class HuggingFaceHead:
 
     @property
     def auto_class(self) -> str:
-        """The class of transformers that loads any family with this head."""
+        """Class of transformers that loads any family with this head."""
         return f"AutoModel{self.suffix}"
 
 
@@ -50,26 +50,26 @@ class HuggingFaceHead:
 
 
 def _read_labels(options: Options) -> dict[str, Any]:
-    """Return the labels' names in the order of the head's outputs.
+    """Return the names of the labels in the order of the head's outputs.
 
     Raises:
-        InputError: the labels have no such order, or share a name.
+        InputError: the ids of the labels are not 0, 1, 2 and so on, or two labels share a name.
     """
     names = options.content.get("id2label")
     if names is None:
         return {"labels": [f"LABEL_{number}" for number in range(options.count("num_labels", 2))]}
     if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
-        raise options.refuse(f"id2label={str(names)[:200]}", "its keys must be 0, 1, 2 and so on")
+        raise options.error(f"id2label={str(names)[:200]}", "its keys must be 0, 1, 2 and so on")
     labels = [names[str(number)] for number in range(len(names))]
     if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
-        raise options.refuse(f"id2label={str(names)[:200]}", "the labels must be different strings")
+        raise options.error(f"id2label={str(names)[:200]}", "the labels must be different strings")
     return {"labels": labels}
 
 
 def _read_classifier(options: Options) -> dict[str, Any]:
     kind = options.content.get("problem_type")
     if kind not in (None, "single_label_classification", "multi_label_classification"):
-        raise options.refuse(
+        raise options.error(
             f"problem_type={kind!r}", "only single-label and multi-label classification is supported, not regression"
         )
     return {**_read_labels(options), "multi_label": kind == "multi_label_classification", "pooling": "last"}
@@ -92,11 +92,11 @@ def _write_tagger(hparams: HParams) -> dict[str, Any]:
     return {**_write_labels(hparams), "classifier_dropout": hparams["backbone"]["dropout"]}
 
 
-def _pools_other_tokens(hparams: HParams) -> str | None:
+def _why_not_last_token(hparams: HParams) -> str | None:
     pooling = hparams.get("pooling", "last")
     if pooling == "last":
         return None
-    return f"Hugging Face's classifiers look at the last token, and this one at the {pooling} (pooling={pooling})"
+    return f"Hugging Face's classifiers look at the last token, but this one has pooling={pooling}"
 
 
 # --- heads
@@ -108,7 +108,7 @@ SEQUENCE_CLASSIFICATION: Final = HuggingFaceHead(
     peft_task_type="SEQ_CLS",
     read=_read_classifier,
     write=_write_classifier,
-    why_not=_pools_other_tokens,
+    why_not=_why_not_last_token,
     needs_pad_token_id=True,
 )
 TOKEN_CLASSIFICATION: Final = HuggingFaceHead(

@@ -32,19 +32,19 @@ _NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
     "scale_attn_weights": (True,),
     "use_bidirectional_attention": (False,),
 }
-"""Options without an equivalent here, and the values besides null that leave a model unchanged."""
+"""Options without an equivalent here -> the values that leave a model unchanged, in addition to null."""
 
 
 class Options:
-    """The content of a ``config.json``; errors name the file, the family and the key.
+    """Content of a ``config.json``; errors name the file, the family and the key.
 
     Args:
-        path: the file.
-        title: the family's name in errors.
+        path: path of the file.
+        title: name of the family, for errors.
         content: the JSON object.
 
     Raises:
-        InputError: the model needs code of its own.
+        InputError: the model needs code from its folder.
     """
 
     def __init__(self, path: Path, title: str, content: Mapping[str, Any]) -> None:
@@ -52,11 +52,11 @@ class Options:
         self.content = content
         self._title = title
         if content.get("auto_map"):
-            raise InputError(f"{path}: auto_map asks to run code from the folder, which is never done")
+            raise InputError(f"{path}: auto_map is not supported, because it runs code from the folder")
 
-    def refuse(self, option: str, why: str) -> InputError:
-        """Return the error for ``option``."""
-        return InputError(f"{self.path}: {self._title} with {option}: {why}")
+    def error(self, option: str, reason: str) -> InputError:
+        """Return the error for an unsupported ``option``."""
+        return InputError(f"{self.path}: {self._title} with {option}: {reason}")
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return an unchecked value; null counts as missing."""
@@ -64,48 +64,48 @@ class Options:
         return default if value is None else value
 
     def count(self, key: str, default: int | None = None) -> int:
-        """Return a whole number of at least 1."""
+        """Return an integer of at least 1."""
         value = self.get(key, default)
         if value is None:
-            raise self.refuse(f"no {key}", "the shape is not known without it")
+            raise self.error(f"no {key}", "this entry is required")
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise self.refuse(f"{key}={value!r}", "must be a whole number of at least 1")
+            raise self.error(f"{key}={value!r}", "must be an integer of at least 1")
         return value
 
     def number(self, key: str, default: float) -> float:
         """Return a finite number of at least 0."""
         value = self.get(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0.0 <= value <= sys.float_info.max:
-            raise self.refuse(f"{key}={value!r}", "must be a number of at least 0")
+            raise self.error(f"{key}={value!r}", "must be a number of at least 0")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
         """Return true or false."""
         value = self.get(key, default)
         if not isinstance(value, bool):
-            raise self.refuse(f"{key}={value!r}", "must be true or false")
+            raise self.error(f"{key}={value!r}", "must be true or false")
         return value
 
-    def inside(self, part: Mapping[str, Any]) -> "Options":
-        """Return the options of a part, which fall back on these."""
+    def nested(self, part: Mapping[str, Any]) -> "Options":
+        """Return the options of a nested object; keys that it lacks are taken from these options."""
         return Options(self.path, self._title, {**self.content, **part})
 
-    def check_activation(self, key: str, known: tuple[str, ...]) -> None:
-        """Refuse an activation function that is not in ``known``, whose first is the default."""
-        name = self.get(key, known[0])
-        if name not in known:
-            raise self.refuse(f"{key}={name!r}", f"known are {', '.join(known)}")
+    def check_activation(self, key: str, supported: tuple[str, ...]) -> None:
+        """Refuse activation functions other than those ``supported``; the first is the default."""
+        name = self.get(key, supported[0])
+        if name not in supported:
+            raise self.error(f"{key}={name!r}", f"supported are {', '.join(supported)}")
 
     def check_neutral(self, supported: Container[str]) -> None:
-        """Refuse options that change a model in a way that has no equivalent here.
+        """Refuse options that change a model and have no equivalent here.
 
         Args:
             supported: options that the family reads itself.
 
         Raises:
-            InputError: there is such an option.
+            InputError: an option is unsupported.
         """
         for key, neutral in _NEUTRAL.items():
             value = self.content.get(key)
             if value is not None and key not in supported and value not in neutral:
-                raise self.refuse(f"{key}={value!r}", "there is no such option here")
+                raise self.error(f"{key}={value!r}", "this option is not supported")

@@ -11,72 +11,87 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.huggingface.tensor_files import read_json, write_json
 
-OWN: Final = "gpt_lightning.json"
+OWN_CONFIG: Final = "gpt_lightning.json"
 _FORMAT: Final = 1
 
 
-class Own(NamedTuple):
-    """What the file says."""
+class OwnConfig(NamedTuple):
+    """Content of ``gpt_lightning.json``.
+
+    Attributes:
+        config: the configuration of the backbone.
+        hparams: hyper-parameters of the task, including ``backbone``.
+        extra_state: a number that the task stores in addition to its weights, or None.
+        files: names of the weight files -> SHA-256, since safetensors files have no checksums.
+    """
 
     config: GPTConfig
     hparams: dict[str, Any]
     extra_state: float | None
-    """The number that a task keeps beside its weights."""
     files: dict[str, str]
-    """The files of the weights and the sha256 of each, which safetensors do not have."""
 
 
-def write_own(path: Path, hparams: Mapping[str, Any], extra_state: float | None, files: Iterable[Path]) -> None:
-    """Write the hyper-parameters of a task, the number that it keeps beside its weights, and what those files hold."""
+def write_own_config(path: Path, hparams: Mapping[str, Any], extra_state: float | None, files: Iterable[Path]) -> None:
+    """Write ``gpt_lightning.json``.
+
+    Args:
+        path: path of the file.
+        hparams: hyper-parameters of the task.
+        extra_state: a number that the task stores in addition to its weights, or None.
+        files: the weight files, for their checksums.
+    """
     content = {"format": _FORMAT, "hparams": dict(hparams), "extra_state": extra_state}
     content["files"] = {file.name: sha256(file) for file in files}
     write_json(path, content | {"sha256": json_sha256(content)})
 
 
 def check_files(files: Mapping[str, str], found: Iterable[Path]) -> None:
-    """Compare weights with what was written; without ``files`` nothing is known of them.
+    """Check the weight files ``found`` against the checksums in ``files``; empty ``files`` skip the check.
 
     Raises:
-        InputError: a file is damaged, or was changed by somebody else.
+        InputError: a file is damaged, or was changed by another program.
     """
     for path in found if files else ():
         if files.get(path.name) != sha256(path):
             raise InputError(
-                f"{path}: damaged: its sha256 is not the one in {OWN}; delete that if another program wrote the weights"
+                f"{path}: damaged: its sha256 differs from the one in {OWN_CONFIG}. Copy or download it again, "
+                f"or delete {OWN_CONFIG} if another program wrote the weights"
             )
 
 
-def read_own(path: Path) -> Own:
-    """What ``write_own`` has written.
+def read_own_config(path: Path) -> OwnConfig:
+    """Read ``gpt_lightning.json``.
 
     Raises:
-        InputError: it is damaged, or holds anything that ``write_own`` would not write.
+        InputError: the file is damaged, or has content that ``write_own_config`` does not write.
     """
     content = read_json(path)
     digest, files = content.pop("sha256", None), content.get("files")
     if digest != json_sha256(content):
-        raise InputError(f"{path}: damaged: its checksum differs")
+        raise InputError(f"{path}: damaged: its content does not match its sha256. Copy or download it again")
     if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
-        raise InputError(f"{path}: says nothing of the files of its weights")
+        raise InputError(f"{path}: damaged: 'files' does not list the checksums of the weight files")
     hparams, extra_state = content.get("hparams"), content.get("extra_state")
     if content.get("format") != _FORMAT or not isinstance(hparams, dict) or type(hparams.get("task")) is not str:
-        raise InputError(f"{path}: not written by this version of gpt-lightning")
+        raise InputError(
+            f"{path}: not written by this version of gpt-lightning. Export the model again with this version"
+        )
     if extra_state is not None and type(extra_state) is not float:
         raise InputError(f"{path}: extra_state={extra_state!r} must be a number")
     for name, value in hparams.items():
         if not _is_plain(value):
-            raise InputError(f"{path}: hyper-parameter {name!r} is no plain value")
-    return Own(_shape(path, hparams.get("backbone")), hparams, extra_state, files)
+            raise InputError(f"{path}: hyper-parameter {name!r} is not a plain value")
+    return OwnConfig(_read_backbone(path, hparams.get("backbone")), hparams, extra_state, files)
 
 
-def _shape(path: Path, values: Any) -> GPTConfig:
+def _read_backbone(path: Path, values: Any) -> GPTConfig:
     hints = get_type_hints(GPTConfig)
     names = {field.name for field in fields(GPTConfig)}
     if not isinstance(values, dict) or not values.get("vocab_size"):
-        raise InputError(f"{path}: says no backbone with its vocab_size")
+        raise InputError(f"{path}: hparams.backbone.vocab_size is missing")
     for name, value in values.items():
         if name not in names or not _fits(value, hints[name]):
-            raise InputError(f"{path}: backbone.{name}={value!r} is none that a backbone has")
+            raise InputError(f"{path}: backbone.{name}={value!r} is not a valid setting of a backbone")
     try:
         return GPTConfig(**values)
     except InputError as error:
@@ -84,7 +99,7 @@ def _shape(path: Path, values: Any) -> GPTConfig:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a plain ``value`` is of the type ``hint``; a whole number is a float too."""
+    """Return True if a plain ``value`` is of the type ``hint``; integers are accepted for floats."""
     if get_origin(hint) in (Union, UnionType):
         return any(_fits(value, each) for each in get_args(hint))
     if get_origin(hint) is Literal:
@@ -93,7 +108,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Scalars, lists of strings, and mappings of scalars: what checkpoints hold too."""
+    """Return True for scalars, lists of strings and mappings of scalars, the values that checkpoints may have."""
     if isinstance(value, list):
         return all(isinstance(item, str) for item in value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Loading of a model folder's weights; every tensor is checked before the first is read."""
+"""Loading of weights from a model folder, after all tensors are checked."""
 
 import re
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from torch import nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.huggingface.folder import Pretrained, effective
+from gpt_lightning.models.huggingface.folder import Pretrained, effective_shape
 from gpt_lightning.models.huggingface.own_config import check_files
 from gpt_lightning.models.huggingface.tensor_files import (
     FLOATING,
     Parts,
-    Stored,
+    StoredTensor,
     fill,
     read_tensor,
     shape_of,
@@ -25,22 +25,23 @@ from gpt_lightning.models.huggingface.tensor_files import (
 from gpt_lightning.models.huggingface.views import head_views, our_views
 
 _BUFFERS: Final = re.compile(r"(.*\.)?(h\.\d+\.attn\.(masked_)?bias|layers\.\d+\.self_attn\.rotary_emb\.inv_freq)")
-"""What old files hold beside weights: masks and frequencies, which are computed."""
+"""Buffers in old files, causal masks and rotary frequencies, which are computed here."""
 
 
 def load_weights(module: nn.Module, pretrained: Pretrained) -> None:
-    """Fill ``module`` with the weights of the folder, one tensor at a time; they take on the module's dtype.
+    """Load the weights of a folder into ``module``, one tensor at a time, and convert them to its dtype.
 
-    Nothing is filled if anything is wrong, but for a file that changes meanwhile.
+    All checks come first, so that an error leaves the module unchanged, unless a file changes during loading.
 
     Args:
-        module: a GPT, which takes the backbone of any folder; or a task with ``backbone`` and ``head``, whose class
-            names the folder's head as ``huggingface_head``. Of the same shape; what its attention sees and its dropout
-            may differ, and with rotary positions its block may be shorter.
-        pretrained: what ``read_config`` gave.
+        module: a GPT, which loads the backbone of any folder, or a task with ``backbone`` and ``head`` whose class
+            attribute ``huggingface_head`` is the folder's head. The configurations of the backbones must match, except
+            for the fields in ``PER_TASK``. With rotary positions, ``block_size`` may be smaller.
+        pretrained: the configuration of the folder, from ``read_config``.
 
     Raises:
-        InputError: shapes differ, or a tensor is missing, one too many, misshaped, not floating or damaged.
+        InputError: the configurations differ, or a tensor is missing, unexpected, damaged, or of another shape or
+            dtype.
     """
     backbone, head = (module, None) if isinstance(module, GPT) else (module.backbone, module.head)
     assert isinstance(backbone, GPT)
@@ -62,33 +63,34 @@ def load_weights(module: nn.Module, pretrained: Pretrained) -> None:
 
 
 def _check_head(module: nn.Module, pretrained: Pretrained) -> None:
-    """Refuse a folder of Hugging Face's with another head than ``module`` has."""
+    """Refuse a Hugging Face folder with another head than that of ``module``."""
     family, head = pretrained.family, pretrained.head
-    # A subclass starts without a head of Hugging Face's, but its layer may be its base's: shapes are compared later.
+    # A subclass may have the head of its base class. The shapes of the tensors are compared later.
     heads = [vars(each).get("huggingface_head") for each in type(module).__mro__]
     if family is not None and (head is None or head not in heads):
-        held = "backbone alone" if head is None else family.architecture(head)
-        raise InputError(f"{pretrained.folder}: holds a {held}, not a {type(module).__name__}")
+        actual = "backbone without a head" if head is None else family.architecture(head)
+        raise InputError(f"{pretrained.folder}: holds a {actual}, not a {type(module).__name__}")
 
 
-def _check_shape(mine: GPTConfig, pretrained: Pretrained) -> None:
-    ours, theirs = effective(mine), effective(pretrained.config)
-    for name in sorted((ours.keys() | theirs.keys()) - set(PER_TASK)):
-        shorter = name == "block_size" and mine.position == "rotary" and ours[name] <= theirs[name]
-        if ours.get(name) != theirs.get(name) and not shorter:
+def _check_shape(config: GPTConfig, pretrained: Pretrained) -> None:
+    actual, expected = effective_shape(config), effective_shape(pretrained.config)
+    for name in sorted((actual.keys() | expected.keys()) - set(PER_TASK)):
+        is_shorter = name == "block_size" and config.position == "rotary" and actual[name] <= expected[name]
+        if actual.get(name) != expected.get(name) and not is_shorter:
             raise InputError(
-                f"{pretrained.folder}: backbone.{name} is {theirs.get(name)} there, but {ours.get(name)} here"
+                f"{pretrained.folder}: backbone.{name} is {expected.get(name)} in the folder, "
+                f"but {actual.get(name)} in the configuration. Leave it out, or set it to {expected.get(name)}"
             )
 
 
 def _views(
-    backbone: GPT, head: nn.Module | None, pretrained: Pretrained, stored: Mapping[str, Stored]
+    backbone: GPT, head: nn.Module | None, pretrained: Pretrained, stored: Mapping[str, StoredTensor]
 ) -> dict[str, Parts]:
     """Return the tensors that the folder must have, as views of our parameters."""
     family = pretrained.family
     if family is None:
         return our_views(backbone, head)
-    # Some folders, GPT-2's own among them, have no prefix though their class has one.
+    # Some folders, such as GPT-2's, lack the prefix of their class.
     prefixes = dict.fromkeys((family.prefix_of(pretrained.head), "", "model.", "transformer."))
     embedding = f"{family.names['token_embedding']}.weight"
     prefix = next((each for each in prefixes if f"{each}{embedding}" in stored), family.prefix_of(pretrained.head))
@@ -100,22 +102,24 @@ def _views(
 
 def _check_names(
     views: Mapping[str, Parts],
-    stored: Mapping[str, Stored],
+    stored: Mapping[str, StoredTensor],
     pretrained: Pretrained,
     backbone: GPT,
     head: nn.Module | None,
 ) -> None:
-    """Refuse missing and surplus tensors; those of a head are neither if ``head`` is None."""
+    """Refuse missing and unexpected tensors; the folder's head is ignored if ``head`` is None."""
     folder, family = pretrained.folder, pretrained.family
     if family is None:
-        what, head_name = f"a {pretrained.task} of gpt-lightning", "head"
+        model, head_name = f"the task {pretrained.task}", "head"
     else:
-        what = family.architecture(pretrained.head)
+        model = family.architecture(pretrained.head)
         head_name = "" if pretrained.head is None else family.head_module(pretrained.head)
     if missing := [name for name in views if name not in stored]:
-        raise InputError(f"{folder}: {_some(missing)} of {what} missing in the weights; copy the folder again")
+        raise InputError(
+            f"{folder}: the weights lack {_list_tensors(missing)} of {model}. Copy or download the folder again"
+        )
     output, embedding = f"{head_name}.weight", next(iter(views))
-    # An output layer that is the embedding may be stored a second time.
+    # A tied output layer may be stored in addition to the embedding.
     tied = head is not None and any(weight is backbone.token_embedding.weight for weight in head.parameters())
     surplus = [
         name
@@ -126,34 +130,37 @@ def _check_names(
         and not (tied and name == output)
     ]
     if surplus:
-        raise InputError(f"{stored[surplus[0]].file}: {_some(surplus)} too many for {what} of this configuration")
-    if tied and output in stored and not _equal(output, embedding, stored):
         raise InputError(
-            f"{stored[output].file}: tensor {output} differs from {embedding}, which it equals according to the "
-            "configuration; set tie_word_embeddings to false there if both are meant"
+            f"{stored[surplus[0]].file}: unexpected {_list_tensors(surplus)}: not part of {model} with this "
+            "configuration. Check that the configuration belongs to these weights"
+        )
+    if tied and output in stored and not _is_equal(output, embedding, stored):
+        raise InputError(
+            f"{stored[output].file}: tensor {output} differs from {embedding}, but the configuration ties them. "
+            "Set tie_word_embeddings to false in config.json to use both"
         )
 
 
-def _equal(one: str, other: str, stored: Mapping[str, Stored]) -> bool:
+def _is_equal(one: str, other: str, stored: Mapping[str, StoredTensor]) -> bool:
     if stored[one].shape != stored[other].shape or stored[one].dtype != stored[other].dtype:
         return False
     return torch.equal(read_tensor(one, stored[one]), read_tensor(other, stored[other]))
 
 
-def _check_tensor(name: str, parts: Parts, stored: Stored, pretrained: Pretrained) -> None:
+def _check_tensor(name: str, parts: Parts, stored: StoredTensor, pretrained: Pretrained) -> None:
     if stored.dtype not in FLOATING:
-        raise InputError(f"{stored.file}: tensor {name} is {stored.dtype}; weights are {', '.join(FLOATING)}")
+        raise InputError(f"{stored.file}: tensor {name} is {stored.dtype}; weights must be {', '.join(FLOATING)}")
     shape = shape_of(parts)
     if stored.shape != shape:
         labels = pretrained.labels or []
-        named = f", which names {len(labels)} labels" if len(labels) == shape[0] else ""
+        named = f" for its {len(labels)} labels" if len(labels) == shape[0] else ""
         raise InputError(
-            f"{stored.file}: tensor {name} is of shape {list(stored.shape)}, not {list(shape)} as its "
-            f"configuration says{named}"
+            f"{stored.file}: tensor {name} has shape {list(stored.shape)}, but the configuration requires "
+            f"{list(shape)}{named}"
         )
 
 
-def _some(names: list[str]) -> str:
-    """Names for an error, not too many of them."""
+def _list_tensors(names: list[str]) -> str:
+    """Return at most three names for an error, and the number of the others."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"tensor{'s'[: len(names) > 1]} {', '.join(names[:3])}{more} {'are' if len(names) > 1 else 'is'}"
+    return f"tensor{'s'[: len(names) > 1]} {', '.join(names[:3])}{more}"

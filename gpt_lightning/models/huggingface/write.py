@@ -1,4 +1,4 @@
-"""Writing of a model folder's weights and configurations."""
+"""Writing of model folders."""
 
 import math
 from collections.abc import Mapping
@@ -15,8 +15,14 @@ from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.closest_family import closest_family, config_json, why_not_huggingface
 from gpt_lightning.models.huggingface.folder import CONFIG
 from gpt_lightning.models.huggingface.heads import HuggingFaceHead
-from gpt_lightning.models.huggingface.own_config import OWN, write_own
-from gpt_lightning.models.huggingface.tensor_files import INDEX, SINGLE, weight_files, write_json, write_tensors
+from gpt_lightning.models.huggingface.own_config import OWN_CONFIG, write_own_config
+from gpt_lightning.models.huggingface.tensor_files import (
+    INDEX_FILE,
+    SINGLE_FILE,
+    weight_files,
+    write_json,
+    write_tensors,
+)
 from gpt_lightning.models.huggingface.views import head_views, our_views
 
 
@@ -32,26 +38,27 @@ def save(
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = 5_000_000_000,
 ) -> str | None:
-    """Write a task as a folder for Hugging Face's classes and for gpt-lightning, or for gpt-lightning alone.
+    """Write a task as a model folder for gpt-lightning and, if possible, for Hugging Face's classes.
 
     The configuration is written last, so that an unfinished folder is not a model.
 
     Args:
-        folder: created if need be; it must not hold a model yet.
+        folder: path of the folder, which is created; it must not have a model yet.
         module: a task, with ``backbone`` and ``head``.
-        hparams: the task's own, as its checkpoints hold them.
-        head: the head of Hugging Face's that the task corresponds to; None if there is none.
-        pad_token_id: an id that no text ends with: their classifier takes the last other one for the text's last.
-        bos_token_id: what begins a text.
-        eos_token_id: what ends it.
-        dtype: what weights are written as; None leaves them as they are.
-        max_shard_bytes: more are written as several files and an index.
+        hparams: hyper-parameters of the task, as in its checkpoints.
+        head: the Hugging Face head that corresponds to the task; None if there is none.
+        pad_token_id: a token that never ends a text. Hugging Face's classifiers pool the last token with another id.
+        bos_token_id: the token that begins a text.
+        eos_token_id: the token that ends a text.
+        dtype: dtype of the written weights; None keeps the dtype of each.
+        max_shard_bytes: maximum size of a weight file. Larger models are written as several files with an index.
 
     Returns:
         The reason why Hugging Face's classes cannot read the folder, or None if they can.
 
     Raises:
-        InputError: the folder holds a model, or a token's id is none of the vocabulary's, or missing.
+        InputError: the folder has a model already, a token id is outside of the vocabulary, or ``pad_token_id`` is
+            missing.
     """
     backbone, layer = module.backbone, module.head
     assert isinstance(backbone, GPT)
@@ -61,9 +68,9 @@ def save(
     reason = why_not_huggingface(config, head, hparams)
     written_head = head if reason is None else None
     _check_tokens(token_ids, config, written_head)
-    there = [folder / name for name in (CONFIG, OWN, SINGLE, INDEX)]
-    if taken := [path for path in [*there, *folder.glob("model-*.safetensors")] if path.exists()]:
-        raise InputError(f"{taken[0]}: there is a model already; name another folder or delete it")
+    paths = [folder / name for name in (CONFIG, OWN_CONFIG, SINGLE_FILE, INDEX_FILE)]
+    if taken := [path for path in [*paths, *folder.glob("model-*.safetensors")] if path.exists()]:
+        raise InputError(f"{taken[0]}: there is a model already. Choose another folder, or delete this one")
     folder.mkdir(parents=True, exist_ok=True)
     if written_head is not None:
         family = closest_family(config, written_head)
@@ -74,7 +81,7 @@ def save(
     write_tensors(folder, views, dtype, max_shard_bytes)
     extra = module.state_dict().get("_extra_state")
     number = None if extra is None or not math.isfinite(extra) else float(extra)
-    write_own(folder / OWN, {**hparams, "backbone": asdict(config)}, number, weight_files(folder))
+    write_own_config(folder / OWN_CONFIG, {**hparams, "backbone": asdict(config)}, number, weight_files(folder))
     if written_head is not None:
         written = dtype or backbone.token_embedding.weight.dtype
         write_json(folder / CONFIG, config_json(config, written_head, hparams, written, token_ids))
@@ -85,6 +92,6 @@ def _check_tokens(token_ids: Mapping[str, int | None], config: GPTConfig, head: 
     assert config.vocab_size is not None
     for name, number in token_ids.items():
         if number is not None and not 0 <= number < config.vocab_size:
-            raise InputError(f"{name}={number} is none of the vocabulary's {config.vocab_size} ids")
+            raise InputError(f"{name}={number} is outside of the vocabulary of {config.vocab_size} tokens")
     if head is not None and head.needs_pad_token_id and token_ids["pad_token_id"] is None:
-        raise InputError(f"{head.auto_class} needs a pad_token_id: it finds the last token of a text by it")
+        raise InputError(f"{head.auto_class} needs a pad_token_id to find the last token of a text")

@@ -1,1 +1,1 @@
-"""Hand-written backward passes, and matrix products for few rows."""
+"""Elementwise functions with hand-written backward passes, and matrix products of few rows."""

@@ -1,12 +1,13 @@
-"""Elementwise parts of a block, their backward passes written by hand.
+"""Elementwise functions of a block with hand-written backward passes.
 
-Left to itself, autograd takes such a formula apart: each piece reads and writes whole tensors, and keeps some of them
-for the backward pass. On a processor that costs as much as the matrix products of a small model. Where nothing asks for
-gradients, the formulas are called directly, in the order of operations that Hugging Face's models have: token by token
-that is quicker, and scores of their weights come out as theirs do. A compiler gets the plain formulas too: it fuses
-them and their derivatives itself, and one was seen to give SwiGLU's by hand as 0 (torch 2.11 on a GPU).
+Autograd splits such a formula into single operations. Each reads and writes whole tensors, and keeps some for the
+backward pass. On a CPU this costs as much as the matrix products of a small model.
 
-N... any leading dimensions, D channels.
+Without gradients, the plain formulas run, in the order of operations of Hugging Face's models. This is faster for
+single tokens, and gives the same scores as Hugging Face's models. The plain formulas are also used under torch.compile,
+which fuses them itself; the compiler of torch 2.11 returned zeros for the custom SwiGLU on a GPU.
+
+N any leading dimensions, D channels.
 """
 
 from typing import Any
@@ -17,43 +18,43 @@ from torch import Tensor, nn
 
 
 class RMSNorm(nn.RMSNorm):
-    """``torch.nn.RMSNorm``, in fewer passes over memory where torch has no kernel of its own."""
+    """``torch.nn.RMSNorm`` with fewer passes over memory in float32 on CPUs, for which torch has no fused kernel."""
 
     def forward(self, x_ND: Tensor) -> Tensor:
-        """Scale each (..., D) by its root mean square."""
+        """Divide each (..., D) by its root mean square and multiply it by the gain."""
         assert self.eps is not None
-        if not (_by_hand() and x_ND.is_cpu and x_ND.dtype == self.weight.dtype == torch.float32):
+        if not (_uses_custom_backward() and x_ND.is_cpu and x_ND.dtype == self.weight.dtype == torch.float32):
             return super().forward(x_ND)
         y_ND: Tensor = _RMSNorm.apply(x_ND, self.weight, self.eps)  # type: ignore[no-untyped-call]
         return y_ND
 
     def gain(self) -> Tensor:
-        """Return the factor of each channel, (D,)."""
+        """Return the gain of each channel, (D,)."""
         return self.weight
 
 
 class ZeroCenteredRMSNorm(RMSNorm):
-    """RMSNorm whose weights are added to 1 and start at 0 (Gemma, arXiv:2403.08295).
+    """RMSNorm with the gain 1 + weight, and weights that start at zero (Gemma, arXiv:2403.08295).
 
-    Below float32, the sum and the product are float32: bfloat16 cannot tell 1 from 1.003.
+    The gain is at least float32, because bfloat16 rounds 1.003 to 1.
     """
 
     def reset_parameters(self) -> None:
-        """Start with all gains at 1."""
+        """Set all weights to zero, and so all gains to 1."""
         nn.init.zeros_(self.weight)
 
     def forward(self, x_ND: Tensor) -> Tensor:
-        """Scale each (..., D) by its root mean square."""
+        """Divide each (..., D) by its root mean square and multiply it by the gain."""
         assert self.eps is not None
         gain_D = self.gain()
-        if _by_hand() and x_ND.is_cpu and x_ND.dtype == gain_D.dtype == torch.float32:
+        if _uses_custom_backward() and x_ND.is_cpu and x_ND.dtype == gain_D.dtype == torch.float32:
             y_ND: Tensor = _RMSNorm.apply(x_ND, gain_D, self.eps)  # type: ignore[no-untyped-call]
             return y_ND
         wide_ND = x_ND.to(torch.promote_types(x_ND.dtype, gain_D.dtype))
         return F.rms_norm(wide_ND, self.normalized_shape, gain_D.to(wide_ND.dtype), self.eps).type_as(x_ND)
 
     def gain(self) -> Tensor:
-        """Return the factor of each channel, (D,), float32 or float64."""
+        """Return the gain of each channel, (D,), float32 or float64."""
         return 1.0 + self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
 
 
@@ -77,16 +78,19 @@ class _RMSNorm(torch.autograd.Function):
 
 
 def rotate(x_BTHD: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
-    """Turn channel i of every head together with channel i + D / 2.
+    """Apply rotary positions (RoPE); rotary pairs are channels i and i + D / 2 of each head.
 
     Args:
         x_BTHD: queries or keys.
         cos: (T, 1, D) or (B, T, 1, D), the cosines of each token's angles.
-        signed_sin: their sines, those of the first half negated.
+        signed_sin: the sines of the angles, negated in the first half of the channels.
+
+    Returns:
+        (B, T, H, D), the rotated queries or keys.
     """
     if cos.dtype != x_BTHD.dtype:
         cos, signed_sin = cos.to(x_BTHD.dtype), signed_sin.to(x_BTHD.dtype)
-    if _by_hand():
+    if _uses_custom_backward():
         y_BTHD: Tensor = _Rotation.apply(x_BTHD, cos, signed_sin)  # type: ignore[no-untyped-call]
         return y_BTHD
     return x_BTHD.roll(x_BTHD.size(-1) // 2, -1).mul_(signed_sin).add_(x_BTHD * cos)
@@ -96,15 +100,15 @@ class _Rotation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_BTHD: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, signed_sin)
-        return _turn(x_BTHD, cos, signed_sin)
+        return _apply_rotation(x_BTHD, cos, signed_sin)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         cos, signed_sin = ctx.saved_tensors
-        return _turn(gradients[0], cos, -signed_sin), None, None  # the inverse of a rotation turns back
+        return _apply_rotation(gradients[0], cos, -signed_sin), None, None  # the inverse rotation
 
 
-def _turn(x_BTHD: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
+def _apply_rotation(x_BTHD: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
     y_BTHD = x_BTHD * cos
     half = x_BTHD.size(-1) // 2
     y_BTHD[..., :half].addcmul_(x_BTHD[..., half:], signed_sin[..., :half])
@@ -113,8 +117,8 @@ def _turn(x_BTHD: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
 
 
 def squared_relu(x_ND: Tensor) -> Tensor:
-    """``relu(x)**2`` (So et al. 2021, arXiv:2109.08668)."""
-    if _by_hand():
+    """Return ``relu(x)**2`` (So et al. 2021, arXiv:2109.08668)."""
+    if _uses_custom_backward():
         y_ND: Tensor = _SquaredReLU.apply(x_ND)  # type: ignore[no-untyped-call]
         return y_ND
     relu_ND = F.relu(x_ND)
@@ -135,8 +139,11 @@ class _SquaredReLU(torch.autograd.Function):
 
 
 def swiglu(gate_ND: Tensor, up_ND: Tensor) -> Tensor:
-    """``silu(gate) * up`` (Shazeer 2020, arXiv:2002.05202); of the two factors only what they come from is kept."""
-    if _by_hand():
+    """Return ``silu(gate) * up`` (Shazeer 2020, arXiv:2002.05202).
+
+    Only the inputs are kept for the backward pass.
+    """
+    if _uses_custom_backward():
         y_ND: Tensor = _SwiGLU.apply(gate_ND, up_ND)  # type: ignore[no-untyped-call]
         return y_ND
     silu_ND = F.silu(gate_ND)
@@ -158,9 +165,9 @@ class _SwiGLU(torch.autograd.Function):
 
 
 def geglu(gate_ND: Tensor, up_ND: Tensor) -> Tensor:
-    """``gelu(gate) * up`` (Shazeer 2020, arXiv:2002.05202), with the tanh form of GELU."""
+    """Return ``gelu(gate) * up`` (Shazeer 2020, arXiv:2002.05202), with the tanh approximation of GELU."""
     return F.gelu(gate_ND, approximate="tanh") * up_ND
 
 
-def _by_hand() -> bool:
+def _uses_custom_backward() -> bool:
     return torch.is_grad_enabled() and not torch.compiler.is_compiling()

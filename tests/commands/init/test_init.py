@@ -15,7 +15,7 @@ import yaml
 
 from gpt_lightning.cli import main
 from gpt_lightning.tokenizers.build import bytes_tokenizer
-from tests.models.huggingface.families import saved
+from tests.models.huggingface.families import save_reference
 
 Row = dict[str, Any]
 
@@ -206,7 +206,7 @@ def test_several_files_and_a_validation_file(init: Init) -> None:
 
 @pytest.mark.parametrize("task", ["classification", "ner", "qa", "pretrain"])
 def test_from_a_model_folder(init: Init, task: str) -> None:
-    saved(Path("smollm2"), "smollm2", vocab_size=257, max_position_embeddings=512)
+    save_reference(Path("smollm2"), "smollm2", vocab_size=257, max_position_embeddings=512)
     bytes_tokenizer().save(Path("smollm2/tokenizer.json"))
     rows: dict[str, Sequence[Row]] = {"classification": LABELED, "ner": TAGGED, "qa": FLAT, "pretrain": DOCUMENTS}
     write("r.jsonl", jsonl(rows[task]))
@@ -220,7 +220,7 @@ def test_from_a_model_folder(init: Init, task: str) -> None:
 
 def test_a_large_model_gets_adapters(init: Init, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpt_lightning.commands.init.base_model.LARGE", 1)
-    saved(Path("smollm2"), "smollm2", vocab_size=257, max_position_embeddings=512)
+    save_reference(Path("smollm2"), "smollm2", vocab_size=257, max_position_embeddings=512)
     bytes_tokenizer().save(Path("smollm2/tokenizer.json"))
     write("r.jsonl", jsonl(LABELED))
     config = init("classification", "--train", "r.jsonl", "--model", "smollm2")

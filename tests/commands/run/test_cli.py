@@ -100,20 +100,20 @@ def test_what_tensorboard_shows(run: Run, tmp_path: Path) -> None:
     events.Reload()
     tags = events.Tags()
     assert set(tags["scalars"]) == {
-        "epoch",
-        "train/gradient_norm",
-        "train/learning_rate",
         "train/loss",
-        "train/mfu",
-        "train/peak_memory_gb",
-        "train/tokens",
-        "train/tokens_per_second",
         "val/bits_per_byte",
         "val/loss",
         "val/perplexity",
+        "weight_update/gradient_norm",
+        "weight_update/learning_rate",
+        "workload/mfu",
+        "workload/peak_memory_gb",
+        "workload/tokens_per_second",
+        "x_axis/epoch",
+        "x_axis/tokens",
     }
-    assert set(tags["tensors"]) == {"config/text_summary", "sample/0/text_summary"}
-    assert [event.value for event in events.Scalars("train/tokens")] == [32.0, 64.0, 96.0, 128.0]
+    assert set(tags["tensors"]) == {"yaml/config/text_summary", "sample/0/text_summary"}
+    assert [event.value for event in events.Scalars("x_axis/tokens")] == [32.0, 64.0, 96.0, 128.0]
     loss, bits = (events.Scalars(f"val/{name}")[-1].value for name in ("loss", "bits_per_byte"))
     assert bits == pytest.approx(loss / 0.6931472, rel=0.02), "one character is one byte, but for the end of text"
 
@@ -231,22 +231,22 @@ def test_another_shape_than_the_checkpoint(run: Run) -> None:
         (["fit", "-c", "config.yaml", "--model.backbone.vocab_size=5"], "ids but model.backbone.vocab_size=5"),
         (["fit", "-c", "config.yaml", "--data.train=absent.txt"], "absent.txt does not exist"),
         (["fit", "-c", "config.yaml", "--data.train=empty.txt"], "empty.txt"),
-        (["fit", "-c", "config.yaml", "--data.train=null"], "no train data: give it with --data.train=FILE"),
+        (["fit", "-c", "config.yaml", "--data.train=null"], "there is no train data; set it with --data.train=FILE"),
         (["fit", "-c", "config.yaml", "--data.train=bad.jsonl"], "bad.jsonl:2"),
         (["fit", "-c", "config.yaml", "--data.train=columns.jsonl"], "the columns are 'id', 'body'"),
         (["fit", "-c", "config.yaml", "--data.train=latin1.txt"], "latin1.txt:2"),
         (["fit", "-c", "config.yaml", "--data.train=short.txt"], "less than one block of 8"),
-        (["fit", "-c", "config.yaml", "--data.tokenizer=absent.json"], "'absent.json' is no tokenizer"),
+        (["fit", "-c", "config.yaml", "--data.tokenizer=absent.json"], "'absent.json' is not a tokenizer"),
         (["fit", "-c", "config.yaml", "--log_dir=text.txt"], "cannot write to text.txt/beer"),
         (["fit", "-c", "config.yaml", "--trainer.limit_train_batches=0"], "no step was taken"),
-        (["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"], "absent.ckpt: no such checkpoint"),
+        (["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"], "absent.ckpt: there is no checkpoint"),
         (["fit", "-c", "config.yaml", "--ckpt_path=text.txt"], "text.txt: "),
         (["fit", "-c", "config.yaml", "--ckpt_path=http://127.0.0.1/x.ckpt"], "read from local files only"),
         (
             ["test", "-c", "config.yaml"],
             "no checkpoint to evaluate: give --ckpt_path=CHECKPOINT",
         ),
-        (["fit", "-c", "config.yaml", "--checkpoints.monitor=val/los"], "choose one of "),
+        (["fit", "-c", "config.yaml", "--checkpoints.monitor=val/los"], "Choose one of val/loss, "),
         (["fit", "-c", "config.yaml", "--trainer.devices=0"], "is not a valid input"),
         (["fit", "-c", "config.yaml", "--trainer.precision=64-mixed"], "precision"),
     ],
@@ -265,7 +265,7 @@ def test_bad_input_gets_one_clear_message(run: Run, tmp_path: Path, arguments: l
     assert len(err.strip().splitlines()) <= 5
     assert "Traceback" not in err
     assert not list(tmp_path.glob("logs/*/*/checkpoints/*.ckpt"))
-    if message not in ("no step was taken", "choose one of "):
+    if message not in ("no step was taken", "Choose one of val/loss, "):
         assert not list(tmp_path.glob("logs/*/version_*/events*"))
 
 
@@ -285,7 +285,7 @@ def test_a_text_that_is_not_given(run: Run) -> None:
     fit(run)
     code, _, err = run("test", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", "--data.test=null")
     assert code == 2
-    assert "no test data: give it with --data.test=FILE" in err
+    assert "there is no test data; set it with --data.test=FILE" in err
 
 
 def test_without_logger_or_checkpoints_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:

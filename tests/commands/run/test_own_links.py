@@ -44,5 +44,5 @@ def test_labels_stay_those_of_the_checkpoint(
     assert run("predict", saved, "--data.test=topics.jsonl", "--trainer.accelerator=cpu", allow) == 0, run.err
     Path("others.jsonl").write_text(json.dumps({"text": "rain", "label": "opera"}) + "\n")
     assert run("test", saved, "--data.test=others.jsonl", "--trainer.accelerator=cpu", allow) == 2
-    assert "the label 'opera' is not one of the 3 that the model has" in run.err
+    assert "the label 'opera' is not one of the 3 labels of the model" in run.err
     assert run("fit", "-c", "topics.yaml", "--resume=auto", "--trainer.max_steps=6", allow) == 0, run.err

@@ -1,4 +1,4 @@
-"""TSV, JSON documents and CoNLL: rows, their places, and what is wrong with a file."""
+"""TSV, JSON documents and CoNLL: rows, their locations, and errors."""
 
 import gzip
 import json
@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from gpt_lightning.data.sources.formats import SUFFIXES, file_rows, supported
+from gpt_lightning.data.sources.formats import SUFFIXES, file_rows, supported_formats
 from gpt_lightning.errors import InputError
 
 HARD = "emoji 👩‍👩‍👧, 汉字, e\u0301, nbsp \u00a0, \u2028 \x85"
 
 
 def read(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
-    """Write ``text`` to ``path`` and return each row's place (without the folder) and fields."""
+    """Write ``text`` to ``path``, and return the location (without the path) and the fields of each row."""
     data = text.encode()
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return [(row.where.removeprefix(f"{path}:"), dict(row.fields)) for row in file_rows(path)]
@@ -22,7 +22,7 @@ def read(path: Path, text: str) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("compressed", ["", ".gz"])
-def test_tsv_splits_at_tabs_and_takes_quotes_as_they_are(tmp_path: Path, compressed: str, end: str) -> None:
+def test_tsv_splits_at_tabs_and_keeps_quotes(tmp_path: Path, compressed: str, end: str) -> None:
     lines = ["text\tlabel", 'say "yes\t1', '"quoted"\t', "", f"{HARD}\ta\rb"]
     rows = read(tmp_path / f"a.tsv{compressed}", "\ufeff" + end.join(lines))
     assert rows == [
@@ -60,12 +60,12 @@ RECORDS = [{"text": HARD, "n": 1}, {"text": "b", "list": [1, {"x": None}]}]
     ],
 )
 @pytest.mark.parametrize("compressed", ["", ".gz"])
-def test_json_gives_the_objects_of_its_list(tmp_path: Path, document: object, compressed: str) -> None:
+def test_json_yields_the_objects_of_its_list(tmp_path: Path, document: object, compressed: str) -> None:
     rows = read(tmp_path / f"a.json{compressed}", json.dumps(document, indent=1))
     assert rows == [("row 1", RECORDS[0]), ("row 2", RECORDS[1])]
 
 
-def test_json_replaces_half_a_surrogate_pair(tmp_path: Path) -> None:
+def test_json_replaces_a_lone_surrogate(tmp_path: Path) -> None:
     assert read(tmp_path / "a.json", r'[{"a": "\ud800 \ud83d\ude00"}]') == [("row 1", {"a": "\ufffd 😀"})]
 
 
@@ -85,7 +85,7 @@ a\u00a0b X O O
 @pytest.mark.parametrize("suffix", [".conll", ".bio", ".iob", ".iob2", ".conll.gz"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("separator", [" ", "\t"])
-def test_conll_gives_sentences(tmp_path: Path, suffix: str, end: str, separator: str) -> None:
+def test_conll_yields_sentences(tmp_path: Path, suffix: str, end: str, separator: str) -> None:
     if separator == "\t":
         text = "\n".join(line if line.startswith("# t") else "\t".join(line.split(" ")) for line in CONLL.splitlines())
         text = text.replace("\t\t", "\t").replace("\t\t", "\t")
@@ -98,17 +98,17 @@ def test_conll_gives_sentences(tmp_path: Path, suffix: str, end: str, separator:
     ]
 
 
-def test_conll_with_tabs_keeps_blanks_inside_words(tmp_path: Path) -> None:
+def test_conll_with_tabs_keeps_spaces_inside_words(tmp_path: Path) -> None:
     rows = read(tmp_path / "a.conll", "New York\tB-LOC\n 1 000 \t O \n")
     assert rows == [("1", {"tokens": ["New York", "1 000"], "tags": ["B-LOC", "O"]})]
 
 
-def test_conll_without_tags_is_only_tokens(tmp_path: Path) -> None:
+def test_conll_without_tags_has_only_tokens(tmp_path: Path) -> None:
     rows = read(tmp_path / "a.conll", "# a comment\nAnna\nsees\n\n#\n")
     assert rows == [("2", {"tokens": ["Anna", "sees"]}), ("5", {"tokens": ["#"]})]
 
 
-def test_conll_knows_a_tagged_hash_from_a_comment(tmp_path: Path) -> None:
+def test_conll_distinguishes_a_tagged_hash_from_a_comment(tmp_path: Path) -> None:
     rows = read(tmp_path / "a.conll", "# comment\n# O\n\n# B-TAG\n# I-TAG\n\n# about B-TAG\n")
     assert [fields for _, fields in rows] == [
         {"tokens": ["#"], "tags": ["O"]},
@@ -116,7 +116,7 @@ def test_conll_knows_a_tagged_hash_from_a_comment(tmp_path: Path) -> None:
     ]
 
 
-def test_streaming_kinds_do_not_read_ahead(tmp_path: Path) -> None:
+def test_streaming_formats_do_not_read_ahead(tmp_path: Path) -> None:
     for name, text in {"a.tsv": "a\tb\n1\t2\n", "a.conll": "Anna\tO\n\n"}.items():
         (tmp_path / name).write_bytes(text.encode() * 1000 + b"\xff\n")
         rows = file_rows(tmp_path / name)
@@ -129,13 +129,17 @@ BAD: dict[str, tuple[str, str, str]] = {
     "csv fields": (
         "a.csv",
         "a;b\n1;2;3\n",
-        r"a\.csv:2: 3 fields where the header has 2; quote fields that contain ';'",
+        r"a\.csv:2: 3 fields, but the header has 2; quote fields that contain ';'",
     ),
-    "tsv short": ("a.tsv", "a\tb\n\n1\n", r"a\.tsv:3: 1 fields where the header has 2; a field cannot hold a tab"),
-    "tsv twice": ("a.tsv", "a\ta\n", r"a\.tsv:1: the header names a column twice: 'a'; rename one"),
-    "json lines": ("a.json", '{"a": 1}\n{"a": 2}\n', r"a\.json:2: not JSON \(Extra data at column 1\); .*\.jsonl if"),
+    "tsv short": ("a.tsv", "a\tb\n\n1\n", r"a\.tsv:3: 1 fields, but the header has 2; .* a field cannot contain a tab"),
+    "tsv duplicate": ("a.tsv", "a\ta\n", r"a\.tsv:1: the header has two columns named 'a'; rename one"),
+    "json lines": (
+        "a.json",
+        '{"a": 1}\n{"a": 2}\n',
+        r"a\.json:2: not JSON \(Extra data at column 1\); .*to \.jsonl if",
+    ),
     "json cut": ("a.json", '[{"a":\n"b', r"a\.json:2: not JSON \(Unterminated string .*column 1\)"),
-    "json deep": ("a.json", "[" * 100_000, r"a\.json: JSON that cannot be read \(maximum recursion"),
+    "json deep": ("a.json", "[" * 100_000, r"a\.json: the JSON cannot be parsed \(maximum recursion"),
     "json number": ("a.json", "7", r"a\.json: a int, not a list of objects"),
     "json no list": (
         "a.json",
@@ -153,14 +157,14 @@ BAD: dict[str, tuple[str, str, str]] = {
     "columns": (
         "a.conll",
         "Anna NN O\nsees O\n",
-        r"a\.conll:2: 2 columns where line 1 has 3; give every word the same",
+        r"a\.conll:2: 2 columns, but line 1 has 3; give every word the same",
     ),
     "no word": ("a.conll", "Anna\tO\n\tO\n", r"a\.conll:2: the line starts with a tab, so it has no word"),
 }
 
 
 @pytest.mark.parametrize(("name", "text", "message"), BAD.values(), ids=BAD.keys())
-def test_bad_files_are_refused_with_their_place(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_invalid_files_are_refused_with_the_location(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as raised:
         read(tmp_path / name, text)
     assert "\n" not in str(raised.value)
@@ -169,14 +173,14 @@ def test_bad_files_are_refused_with_their_place(tmp_path: Path, name: str, text:
 TEXT = {".txt", ".jsonl", ".json", ".csv", ".tsv", ".conll", ".bio", ".iob", ".iob2"}
 
 
-def test_every_suffix_is_shown_and_read(tmp_path: Path) -> None:
+def test_every_suffix_is_listed_and_read(tmp_path: Path) -> None:
     assert set(SUFFIXES) > TEXT
     for suffix in SUFFIXES:
-        assert f"{suffix}," in supported()
+        assert f"{suffix}," in supported_formats()
         file = tmp_path / f"a{suffix}"
         file.write_text('{"a": [{"text": "b"}]}\n')
         if suffix in TEXT:
             list(file_rows(file))
             continue
-        with pytest.raises(InputError, match=rf"a\{suffix}: not a whole "):  # a binary format
+        with pytest.raises(InputError, match=rf"a\{suffix}: not a "):  # a binary format
             list(file_rows(file))

@@ -1,4 +1,4 @@
-"""Sources: every kind of file gives the same texts, and what is wrong with one is said with its place."""
+"""Sources: every file format gives the same texts, and errors name the location."""
 
 import bz2
 import csv
@@ -29,26 +29,26 @@ TEXTS = [
 
 
 def write(path: Path, texts: Sequence[str], column: str = "text") -> Path:
-    """Write ``texts`` as what the name of ``path`` says; a .txt holds them joined."""
-    plain = path.with_name(path.name.removesuffix(".gz"))
-    if plain.suffix == ".txt":
-        plain.write_bytes("".join(texts).encode())
-    elif plain.suffix == ".jsonl":
-        plain.write_text("".join(json.dumps({"n": i, column: text}) + "\n" for i, text in enumerate(texts)))
-    elif plain.suffix == ".csv":
-        with plain.open("w", newline="", encoding="utf-8") as stream:
+    """Write ``texts`` in the format of the suffix; a .txt file contains them joined."""
+    uncompressed = path.with_name(path.name.removesuffix(".gz"))
+    if uncompressed.suffix == ".txt":
+        uncompressed.write_bytes("".join(texts).encode())
+    elif uncompressed.suffix == ".jsonl":
+        uncompressed.write_text("".join(json.dumps({"n": i, column: text}) + "\n" for i, text in enumerate(texts)))
+    elif uncompressed.suffix == ".csv":
+        with uncompressed.open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows([["n", column], *([i, text] for i, text in enumerate(texts))])
     else:
         table = pyarrow.table({"n": list(range(len(texts))), column: list(texts)})
-        pyarrow.parquet.write_table(table, plain, row_group_size=2)
-    if path != plain:
-        path.write_bytes(gzip.compress(plain.read_bytes()))
-        plain.unlink()
+        pyarrow.parquet.write_table(table, uncompressed, row_group_size=2)
+    if path != uncompressed:
+        path.write_bytes(gzip.compress(uncompressed.read_bytes()))
+        uncompressed.unlink()
     return path
 
 
 def documents(source: Source, **options: str) -> list[str]:
-    """Join the pieces of each document again."""
+    """Read a source and return its documents, each joined from its pieces."""
     found: list[str] = []
     for piece in read_texts(source, split="train", **options):
         if piece.starts_document:
@@ -60,7 +60,7 @@ def documents(source: Source, **options: str) -> list[str]:
 
 @pytest.mark.parametrize("compressed", ["", ".gz"])
 @pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".csv", ".parquet"])
-def test_every_kind_of_file_gives_its_texts_exactly(tmp_path: Path, suffix: str, compressed: str) -> None:
+def test_every_file_format_gives_its_texts_exactly(tmp_path: Path, suffix: str, compressed: str) -> None:
     path = write(tmp_path / f"a{suffix}{compressed}", TEXTS)
     expected = ["".join(TEXTS)] if suffix == ".txt" else TEXTS
     assert documents(str(path)) == expected
@@ -71,7 +71,7 @@ def test_every_kind_of_file_gives_its_texts_exactly(tmp_path: Path, suffix: str,
     ("suffix", "places"),
     [(".txt", ["1"]), (".jsonl", ["1", "2"]), (".csv", ["2", "4"]), (".parquet", ["row 1", "row 2"])],
 )
-def test_rows_know_where_they_come_from(tmp_path: Path, suffix: str, places: list[str]) -> None:
+def test_rows_have_locations(tmp_path: Path, suffix: str, places: list[str]) -> None:
     path = write(tmp_path / f"a{suffix}", ["two\nlines", "b"])
     assert [row.where for row in read_rows(str(path), split="train")] == [f"{path}:{place}" for place in places]
 
@@ -90,7 +90,7 @@ def test_folders_globs_and_lists_are_read_in_order(tmp_path: Path) -> None:
     assert documents([str(tmp_path / "c.txt.gz"), str(tmp_path / "sub")]) == ["c", "b1", "b2"]
 
 
-def test_a_name_that_looks_like_a_glob_is_a_file_first(tmp_path: Path) -> None:
+def test_an_existing_file_takes_precedence_over_a_glob(tmp_path: Path) -> None:
     assert documents(str(write(tmp_path / "a[1].txt", ["text"]))) == ["text"]
 
 
@@ -99,7 +99,10 @@ def test_a_byte_order_mark_is_dropped(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"a{suffix}", ["text"])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert documents(str(path)) == ["text"]
-    assert next(iter(next(read_rows(str(path), split="train")).fields)) in ("n", "text")  # the mark is in no name
+    assert next(iter(next(read_rows(str(path), split="train")).fields)) in (
+        "n",
+        "text",
+    )  # no column name contains the mark
 
 
 def test_blank_lines_and_empty_texts_are_skipped(tmp_path: Path) -> None:
@@ -109,7 +112,7 @@ def test_blank_lines_and_empty_texts_are_skipped(tmp_path: Path) -> None:
     assert [row.where for row in read_rows(str(tmp_path / "a.jsonl"), split="train")][-1].endswith(":5")
 
 
-def test_half_a_surrogate_pair_becomes_a_replacement_character(tmp_path: Path) -> None:
+def test_a_lone_surrogate_becomes_a_replacement_character(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(r'{"text": "a\ud800b \ud83d\ude00", "list": ["\udfff"], "\udc00": {"x": "\udbff"}}')
     row = next(read_rows(str(path), split="train"))
@@ -117,12 +120,12 @@ def test_half_a_surrogate_pair_becomes_a_replacement_character(tmp_path: Path) -
 
 
 def long_text() -> str:
-    """Lines, then words without lines, then neither; every cut falls differently, some inside a character."""
+    """Return lines, then words without line ends, then neither, so that each part is split by another rule."""
     lines = "".join(f"line {i} é汉👩\r\n" for i in range(20_000))
     return lines + "word é " * 30_000 + "é汉" * 100_000 + "\nend"
 
 
-def test_long_documents_are_cut_where_words_end_and_lose_nothing(tmp_path: Path) -> None:
+def test_long_documents_are_split_between_words_without_loss(tmp_path: Path) -> None:
     text = long_text()
     write(tmp_path / "a.jsonl", [text, "next"])
     pieces = list(read_texts(str(tmp_path / "a.jsonl"), split="train"))
@@ -131,8 +134,8 @@ def test_long_documents_are_cut_where_words_end_and_lose_nothing(tmp_path: Path)
     assert max(len(piece.text) for piece in pieces) <= PIECE_CHARACTERS
     assert min(len(piece.text) for piece in pieces[:-2]) >= PIECE_CHARACTERS // 2
     assert pieces[0].text.endswith("\r\n")
-    first_of_words = next(i for i, piece in enumerate(pieces) if piece.text.endswith("word é"))
-    assert pieces[first_of_words + 1].text.startswith(" word")
+    split_at_space = next(i for i, piece in enumerate(pieces) if piece.text.endswith("word é"))
+    assert pieces[split_at_space + 1].text.startswith(" word")
     assert any(len(piece.text) == PIECE_CHARACTERS for piece in pieces)
 
 
@@ -150,7 +153,7 @@ def test_a_text_file_read_in_blocks_gives_the_same_pieces(
 
 
 def test_a_text_file_is_not_read_ahead(tmp_path: Path) -> None:
-    """Constant memory: the first pieces come before what is wrong later in the file is seen."""
+    """Memory is constant: the first pieces come before an error later in the file is reached."""
     path = tmp_path / "a.txt"
     path.write_bytes(b"word " * 1_000_000 + b"\xff")
     pieces = read_texts(str(path), split="train")
@@ -161,41 +164,45 @@ def test_a_text_file_is_not_read_ahead(tmp_path: Path) -> None:
 
 BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "empty": ("a.txt", b"", r"a\.txt: the file is empty \(0 bytes\)"),
-    "only a mark": ("a.txt", b"\xef\xbb\xbf", r"a\.txt: there is no text in the file"),
-    "compressed nothing": ("a.txt.gz", gzip.compress(b""), r"a\.txt\.gz: there is no text in the file"),
-    "only blank lines": ("a.jsonl", b"\n\n", r"a\.jsonl: there are no rows in it; remove it from --data\.train"),
+    "only a byte order mark": ("a.txt", b"\xef\xbb\xbf", r"a\.txt: the file has no text"),
+    "compressed empty file": ("a.txt.gz", gzip.compress(b""), r"a\.txt\.gz: the file has no text"),
+    "only blank lines": ("a.jsonl", b"\n\n", r"a\.jsonl: there are no rows; remove it from --data\.train"),
     "only a header": ("a.csv", b"text\n", r"a\.csv: there are no rows"),
     "all texts empty": ("a.jsonl", b'{"text": ""}', r"--data\.train: every text of .*a\.jsonl' is empty"),
     "latin 1": ("a.txt", b"one\ntwo\ncaf\xe9\n", r"a\.txt:3: not UTF-8 text \(byte 11,"),
     "cut character": ("a.txt", "one\né".encode()[:-1], r"a\.txt:2: not UTF-8 text \(byte 4,"),
     "latin 1 jsonl": ("a.jsonl", b'{"text": "a"}\n{"text": "\xe9"}', r"a\.jsonl:2: not UTF-8 text \(byte 24,"),
     "utf-16": ("a.jsonl", '{"text": "a"}'.encode("utf-16"), r"a\.jsonl:1: not UTF-8 text \(byte 0,"),
-    "not gzip": ("a.txt.gz", b"plain", r"a\.txt\.gz: not a whole gzip file"),
-    "bzip2": ("a.jsonl.gz", bz2.compress(b"x"), r"a\.jsonl\.gz: not a whole gzip file"),
-    "cut gzip": ("a.txt.gz", gzip.compress(b"text" * 999)[:-9], r"a\.txt\.gz: not a whole gzip file"),
+    "not gzip": ("a.txt.gz", b"plain", r"a\.txt\.gz: not a complete gzip file .*, or remove \.gz from its name"),
+    "bzip2": ("a.jsonl.gz", bz2.compress(b"x"), r"a\.jsonl\.gz: not a complete gzip file"),
+    "cut gzip": ("a.txt.gz", gzip.compress(b"text" * 999)[:-9], r"a\.txt\.gz: not a complete gzip file"),
     "cut json": ("a.jsonl", b'{"text": "a"}\n{"text": "b', r"a\.jsonl:2: not JSON \(Unterminated string .*column 10\)"),
     "a list": ("a.jsonl", b'{"text": "a"}\n["b"]\n', r"a\.jsonl:2: a list, not an object"),
-    "deep": ("a.jsonl", b'{"text":' + b"[" * 100_000, r"a\.jsonl:1: JSON that cannot be read \(maximum recursion"),
-    "digits": ("a.jsonl", b'{"text": ' + b"1" * 9999 + b"}", r"a\.jsonl:1: JSON that cannot be read \(Exceeds"),
+    "deep": ("a.jsonl", b'{"text":' + b"[" * 100_000, r"a\.jsonl:1: the JSON cannot be parsed \(maximum recursion"),
+    "digits": ("a.jsonl", b'{"text": ' + b"1" * 9999 + b"}", r"a\.jsonl:1: the JSON cannot be parsed \(Exceeds"),
     "no column": ("a.jsonl", b'{"a": 1, "b": 2}', r"a\.jsonl:1: there is no column 'text'; the columns are 'a', 'b'"),
     "no column csv": ("a.csv", b"a,b\n1,2\n", r"a\.csv:2: there is no column 'text'; .* --data\.text_column"),
-    "null": ("a.jsonl", b'{"text": "a"}\n\n{"text": null}', r"a\.jsonl:3: 'text' is null; fix or remove this row"),
-    "number": ("a.jsonl", b'{"text": 7}', r"a\.jsonl:1: 'text' is of type int, not a string"),
+    "null": (
+        "a.jsonl",
+        b'{"text": "a"}\n\n{"text": null}',
+        r"a\.jsonl:3: column 'text' is null; fix or remove this row",
+    ),
+    "number": ("a.jsonl", b'{"text": 7}', r"a\.jsonl:1: column 'text' is of type int, not a string"),
     "open quote": ("a.csv", b'text\nok\n"open\nend\n', r"a\.csv:3: not CSV \(unexpected end of data\)"),
-    "short row": ("a.csv", b"text,n\na,1\nb\n", r"a\.csv:3: 1 fields where the header has 2"),
-    "twice": ("a.csv", b"text,text\na,b\n", r"a\.csv:1: the header names a column twice: 'text'"),
-    "not parquet": ("a.parquet", b"PAR1 or not", r"a\.parquet: not a whole Parquet file"),
-    "unknown": (
+    "short row": ("a.csv", b"text,n\na,1\nb\n", r"a\.csv:3: 1 fields, but the header has 2"),
+    "duplicate column": ("a.csv", b"text,text\na,b\n", r"a\.csv:1: the header has two columns named 'text'; rename"),
+    "not parquet": ("a.parquet", b"PAR1 or not", r"a\.parquet: not a complete Parquet file"),
+    "unsupported": (
         "a.md",
         b"text",
-        r"a\.md has no suffix that is known; .* \.txt, \.jsonl, \.json, \.csv, .*, \.iob2, each also with \.gz",
+        r"a\.md has an unsupported suffix; .* \.txt, \.jsonl, \.json, \.csv, .*, \.iob2, each also with \.gz",
     ),
-    "no suffix": ("a", b"text", "has no suffix that is known"),
+    "no suffix": ("a", b"text", "has an unsupported suffix"),
 }
 
 
 @pytest.mark.parametrize(("name", "data", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_bad_files_are_refused_with_their_place(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+def test_invalid_files_are_refused_with_the_location(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=message) as raised:
         list(read_texts(str(tmp_path / name), split="train"))
@@ -227,13 +234,13 @@ def no_rows(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (damaged_parquet, r"a\.parquet: not a whole Parquet file \(after row 0"),
-        (flipped_parquet, r"a\.parquet: not a whole Parquet file \(after row 0: .*CRC"),
+        (damaged_parquet, r"a\.parquet: not a complete Parquet file \(after row 0"),
+        (flipped_parquet, r"a\.parquet: not a complete Parquet file \(after row 0: .*CRC"),
         (no_column, r"a\.parquet:row 1: there is no column 'text'; the columns are 'n', 'body'"),
         (no_rows, r"a\.parquet: there are no rows"),
     ],
 )
-def test_bad_parquet_is_refused(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+def test_invalid_parquet_is_refused(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
     make(tmp_path / "a.parquet")
     with pytest.raises(InputError, match=message):
         list(read_texts(str(tmp_path / "a.parquet"), split="train"))
@@ -242,16 +249,16 @@ def test_bad_parquet_is_refused(tmp_path: Path, make: Callable[[Path], None], me
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("absent.txt", r"--data\.validation: absent\.txt does not exist \(from /"),
+        ("absent.txt", r"--data\.validation: absent\.txt does not exist \(in /"),
         ("*.txt", r"--data\.validation: no file matches \*\.txt"),
-        (".", r"--data\.validation: the folder \. holds no file of a kind that is read: \.txt"),
-        ([], r"--data\.validation: no source is given"),
-        ("", r"--data\.validation: no source is given"),
-        (["absent.txt", ""], r"--data\.validation: no source is given"),
+        (".", r"--data\.validation: the folder \. has no file with a supported suffix \(\.txt, "),
+        ([], r"--data\.validation: the source is empty"),
+        ("", r"--data\.validation: the source is empty"),
+        (["absent.txt", ""], r"--data\.validation: the source is empty"),
         ("/dev/null", "is not a regular file"),
     ],
 )
-def test_sources_that_are_nothing_are_refused(
+def test_missing_sources_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Source, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -268,12 +275,12 @@ def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: pytes
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)  # chmod stops nobody who is root
+    monkeypatch.setattr(Path, "open", refuse)  # chmod has no effect for root
     with pytest.raises(InputError, match=r"a\.txt: cannot be read \(Permission denied\)"):
         list(read_texts(str(path), split="train"))
 
 
-def test_the_key_to_blame_can_be_chosen() -> None:
+def test_messages_name_the_given_option() -> None:
     with pytest.raises(InputError, match=r"^--train: absent does not exist"):
         next(read_texts("absent", split="train", key="--train"))
     with pytest.raises(InputError, match=r"^--train: absent does not exist"):
@@ -293,7 +300,7 @@ def test_the_fingerprint_changes_with_any_write(tmp_path: Path) -> None:
 
 
 class FakeData:
-    """Stands in for a ``datasets.Dataset``."""
+    """Stand-in for ``datasets.Dataset``."""
 
     column_names = ("id", "text")
     _fingerprint = "f00"
@@ -304,7 +311,7 @@ class FakeData:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """Replace ``datasets``, which needs the network; give the calls to it."""
+    """Replace ``datasets``, which needs the network, and return the list of calls to it."""
     calls: list[tuple[Any, ...]] = []
 
     def load_dataset(name: str, config: str | None, split: str) -> FakeData:
@@ -328,7 +335,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         ("hub:owner/name:config-1@test", ("owner/name", "config-1", "test")),
     ],
 )
-def test_a_hub_data_set_is_loaded_once_and_read(
+def test_a_hub_dataset_is_loaded_once_and_read(
     hub: list[tuple[Any, ...]], source: str, call: tuple[str, str | None, str]
 ) -> None:
     fingerprint(source, split="validation")
@@ -337,7 +344,7 @@ def test_a_hub_data_set_is_loaded_once_and_read(
 
 
 @pytest.mark.usefixtures("hub")
-def test_a_hub_data_set_that_does_not_load_is_refused_in_one_line() -> None:
+def test_a_failing_hub_dataset_is_refused_in_one_line() -> None:
     with pytest.raises(
         InputError,
         match=r"--data\.train: cannot load hub:absent \(ConnectionError: Couldn't reach 'absent' on the Hub\); .*local",

@@ -1,4 +1,4 @@
-"""Questions: every shape gives the same ones, what is wrong is named, and answers come back from their tokens."""
+"""Questions: equal results from all shapes, errors, and answers that are recovered from their tokens."""
 
 import itertools
 import json
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gpt_lightning.data.sources.formats import Row, file_rows
-from gpt_lightning.data.sources.squad import Question, answer_tokens, questions
+from gpt_lightning.data.sources.squad import Question, answer_tokens, parse_questions
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.build import bytes_tokenizer, train_bpe, train_characters
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -24,16 +24,16 @@ WHERE: dict[str, Any] = {"text": "東京", "answer_start": CONTEXT.index("東")}
 FLAT = {"id": "q", "question": "Where?", "context": CONTEXT, "answers": [WHERE]}
 
 
-def only(fields: Mapping[str, Any], *, labeled: bool = True, **columns: Any) -> Question | InputError:
-    """The one result of one row."""
-    (found,) = questions([Row(fields, "a.jsonl:7")], labeled=labeled, **columns)
-    return found
+def parse_row(fields: Mapping[str, Any], *, has_labels: bool = True, **columns: Any) -> Question | InputError:
+    """Return the question of one row, or its error."""
+    (result,) = parse_questions([Row(fields, "a.jsonl:7")], has_labels=has_labels, **columns)
+    return result
 
 
-def good(fields: Mapping[str, Any], *, labeled: bool = True, **columns: Any) -> Question:
-    found = only(fields, labeled=labeled, **columns)
-    assert isinstance(found, Question), found
-    return found
+def parse_valid_row(fields: Mapping[str, Any], *, has_labels: bool = True, **columns: Any) -> Question:
+    result = parse_row(fields, has_labels=has_labels, **columns)
+    assert isinstance(result, Question), result
+    return result
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def good(fields: Mapping[str, Any], *, labeled: bool = True, **columns: Any) -> 
         ([{"text": "  Anna\r\n", "answer_start": 0}], (("Anna", 2),)),
     ],
 )
-def test_flat_rows_hold_answers_in_any_shape(answers: object, expected: object) -> None:
-    assert good({**FLAT, "answers": answers}) == Question("q", "Where?", CONTEXT, expected, "a.jsonl:7")  # type: ignore[arg-type]
+def test_flat_rows_accept_answers_in_any_shape(answers: object, expected: object) -> None:
+    assert parse_valid_row({**FLAT, "answers": answers}) == Question("q", "Where?", CONTEXT, expected, "a.jsonl:7")  # type: ignore[arg-type]
 
 
 def test_columns_can_be_chosen_and_an_id_may_be_a_number_or_missing() -> None:
@@ -60,23 +60,25 @@ def test_columns_can_be_chosen_and_an_id_may_be_a_number_or_missing() -> None:
         "context_column": "text",
         "answers_column": "gold",
     }
-    assert good(row, **columns) == Question("3", "Who?", CONTEXT, (("Anna", 2),), "a.jsonl:7")
-    assert good({**row, "n": None}, **columns).id is None
-    assert good({**FLAT, "answers": []}, id_column="absent").id is None
+    assert parse_valid_row(row, **columns) == Question("3", "Who?", CONTEXT, (("Anna", 2),), "a.jsonl:7")
+    assert parse_valid_row({**row, "n": None}, **columns).id is None
+    assert parse_valid_row({**FLAT, "answers": []}, id_column="absent").id is None
 
 
 def test_prediction_needs_no_answers() -> None:
     row = {"question": "Who?", "context": CONTEXT}
-    assert good(row, labeled=False).answers == ()
-    assert good({**row, "answers": None, "is_impossible": False}, labeled=False).answers == ()
-    assert good({**FLAT, "answers": "nonsense", "is_impossible": "True"}, labeled=False).answers == (), "not looked at"
+    assert parse_valid_row(row, has_labels=False).answers == ()
+    assert parse_valid_row({**row, "answers": None, "is_impossible": False}, has_labels=False).answers == ()
+    assert parse_valid_row({**FLAT, "answers": "nonsense", "is_impossible": "True"}, has_labels=False).answers == (), (
+        "answers are ignored"
+    )
 
 
 def test_impossible_questions_have_no_answers() -> None:
     fields: dict[str, Any]
     for fields in ({"answers": []}, {"answers": None}, {}, {"answers": [], "plausible_answers": [WHO]}):
-        assert good({"question": "Who?", "context": CONTEXT, "is_impossible": True, **fields}).answers == ()
-    assert good({**FLAT, "is_impossible": False}).answers == (("東京", 17),)
+        assert parse_valid_row({"question": "Who?", "context": CONTEXT, "is_impossible": True, **fields}).answers == ()
+    assert parse_valid_row({**FLAT, "is_impossible": False}).answers == (("東京", 17),)
 
 
 def squad_file(path: Path, paragraphs: object) -> Path:
@@ -84,7 +86,7 @@ def squad_file(path: Path, paragraphs: object) -> Path:
     return path
 
 
-def test_the_nested_file_of_squad_gives_its_questions(tmp_path: Path) -> None:
+def test_a_nested_squad_file_yields_its_questions(tmp_path: Path) -> None:
     path = squad_file(
         tmp_path / "a.json",
         [
@@ -98,15 +100,15 @@ def test_the_nested_file_of_squad_gives_its_questions(tmp_path: Path) -> None:
             {"context": "Second.", "qas": [{"question": "What?", "answers": {"text": ["S"], "answer_start": [0]}}]},
         ],
     )
-    # The names inside are the format's, whatever the columns of flat rows are.
-    assert list(questions(file_rows(path), labeled=True, question_column="ask", answers_column="gold")) == [
+    # The column arguments do not apply to SQuAD's format.
+    assert list(parse_questions(file_rows(path), has_labels=True, question_column="ask", answers_column="gold")) == [
         Question("q1", "Who?", CONTEXT, (("Anna", 2), ("Anna", 2)), f"{path}:row 1, question q1"),
         Question("q2", "Why?", CONTEXT, (), f"{path}:row 1, question q2"),
         Question(None, "What?", "Second.", (("S", 0),), f"{path}:row 1, paragraph 2, question 1"),
     ]
 
 
-def test_one_bad_question_does_not_hide_the_others(tmp_path: Path) -> None:
+def test_an_invalid_question_does_not_hide_the_others(tmp_path: Path) -> None:
     path = squad_file(
         tmp_path / "a.json",
         [
@@ -116,18 +118,18 @@ def test_one_bad_question_does_not_hide_the_others(tmp_path: Path) -> None:
             {"context": CONTEXT, "qas": [{"id": "q5", "question": "Who?", "answers": [WHO]}, {"question": "Who?"}]},
         ],
     )
-    found = list(questions(file_rows(path), labeled=True))
+    found = list(parse_questions(file_rows(path), has_labels=True))
     messages = [str(item) if isinstance(item, InputError) else item.id for item in found]
     for message, expected in zip(
         messages,
         [
-            r"a\.json:row 1, question q1: 'question' is empty; fix or remove this row",
+            r"a\.json:row 1, question q1: column 'question' is empty; fix or remove this row",
             r'a\.json:row 1, paragraph 1: entry 2 of "qas" is not an object with a "question"; fix or remove it',
             r'a\.json:row 1, paragraph 1: entry 3 of "qas" is not an object with a "question"',
-            r'a\.json:row 1, paragraph 2: not an object with a "context" and a list under "qas"; fix or remove it',
-            r'a\.json:row 1, paragraph 3: not an object with a "context" and a list under "qas"',
+            r'a\.json:row 1, paragraph 2: not an object with a "context" and a list "qas"; fix or remove it',
+            r'a\.json:row 1, paragraph 3: not an object with a "context" and a list "qas"',
             r"^q5$",
-            r"a\.json:row 1, paragraph 4, question 2: there is no column 'answers' to learn from",
+            r"a\.json:row 1, paragraph 4, question 2: there is no column 'answers' with answers",
         ],
         strict=True,
     ):
@@ -140,11 +142,11 @@ def answer(text: object, start: object) -> dict[str, Any]:
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "no question": ({"question": ...}, r"there is no column 'question'; .*; choose with --data\.question_column"),
-    "no context": ({"context": ...}, r"there is no column 'context'; .*; choose with --data\.context_column"),
+    "no question": ({"question": ...}, r"there is no column 'question'; .*; choose one with --data\.question_column="),
+    "no context": ({"context": ...}, r"there is no column 'context'; .*; choose one with --data\.context_column="),
     "no answers": (
         {"answers": ...},
-        r"no column 'answers' to learn from; the columns are 'id', .*--data\.answers_column",
+        r"no column 'answers' with answers; the columns are 'id', .*--data\.answers_column=",
     ),
     "null": ({"question": None}, r"'question' is null"),
     "number": ({"context": 7}, r"'context' is of type int, not a string"),
@@ -157,53 +159,57 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         r"the answer is 'Anna', but at character 3 the context has 'nna\\r'; it occurs at 2:",
     ),
     "bytes": (answer("with", 22), r"the answer is 'with', but .* has '.*'; it occurs at 20: .*characters, not bytes"),
-    "nowhere": (answer("Bob", 3), r"the context has 'nna'; the context does not hold it: fix the answer or remove"),
-    "past the end": (answer("1999. ", 32), r"the answer is '1999\. ', but at character .* does not hold it"),
-    "empty answer": (answer("", 3), r"an answer's text is empty; fix it, or remove it if there is no answer"),
-    "blank answer": (answer("  ", 0), r"an answer's text is empty"),
+    "nowhere": (answer("Bob", 3), r"the context has 'nna'; the context does not contain it: fix the answer or remove"),
+    "past the end": (answer("1999. ", 32), r"the answer is '1999\. ', but at character .* does not contain it"),
+    "empty answer": (answer("", 3), r"the text of an answer is empty; fix it, or remove it if there is no answer"),
+    "blank answer": (answer("  ", 0), r"the text of an answer is empty"),
     "no string": (answer(7, 3), r"the answer 7 is not a string; fix or remove it"),
     "no number": (answer("Anna", "2"), r"the start of the answer 'Anna' is '2', not a whole number"),
     "true": (answer("nna", True), r"the start of the answer 'nna' is True, not a whole number"),
-    "string": ({"answers": "Anna"}, r"'answers' is of type str, not a list of .*; a table of text cannot hold answers"),
+    "string": ({"answers": "Anna"}, r"'answers' is of type str, not a list of .*; write answers as \.jsonl, because"),
+    "whole number": ({"answers": 7}, r"'answers' is of type int, not a list of .*; fix it"),
     "strings": (
         {"answers": ["Anna"]},
-        r"'answers' holds 'Anna', but must be a list of \{\"text\": \.\.\., \"answer_st",
+        r"'answers' contains 'Anna', but must be a list of \{\"text\": \.\.\., \"answer_st",
     ),
-    "no start": ({"answers": [{"text": "A"}]}, r"'answers' holds \{'text': 'A'\}, but must be"),
-    "uneven": ({"answers": {"text": ["A"], "answer_start": []}}, r"'answers' is an object without lists of one length"),
+    "no start": ({"answers": [{"text": "A"}]}, r"'answers' contains \{'text': 'A'\}, but must be"),
+    "uneven": (
+        {"answers": {"text": ["A"], "answer_start": []}},
+        r"'answers' is an object, but .* are not lists of the same length",
+    ),
     "impossible": (
         {"is_impossible": True},
-        r'"is_impossible" is true, yet the row has the answer \'東京\'; remove one of them',
+        r'"is_impossible" is true, but the row has the answer \'東京\'; remove the answer, or set it to false',
     ),
     "possible": (
         {"is_impossible": False, "answers": []},
-        r"\"is_impossible\" is false, yet 'answers' is empty; give an",
+        r"\"is_impossible\" is false, but 'answers' is empty; add an",
     ),
-    "perhaps": ({"is_impossible": "no"}, r"\"is_impossible\" is 'no', not true or false; fix it"),
+    "not a boolean": ({"is_impossible": "no"}, r"\"is_impossible\" is 'no', not true or false; fix it"),
     "long": (answer("x" * 999, 3), r"the answer is 'x{58}…, but"),
 }
 
 
 @pytest.mark.parametrize(("change", "message"), BAD.values(), ids=BAD.keys())
-def test_bad_rows_are_named_and_the_next_is_read(change: dict[str, Any], message: str) -> None:
+def test_invalid_rows_are_reported_and_the_next_is_read(change: dict[str, Any], message: str) -> None:
     fields = {name: value for name, value in {**FLAT, **change}.items() if value is not ...}
     rows = [Row(fields, "a.jsonl:7"), Row(FLAT, "a.jsonl:8")]
-    bad, after = questions(rows, labeled=True)
-    assert isinstance(bad, InputError)
-    assert re.search("^a\\.jsonl:7: .*" + message, str(bad)), bad
-    assert "\n" not in str(bad)
-    assert isinstance(after, Question)
+    error, question = parse_questions(rows, has_labels=True)
+    assert isinstance(error, InputError)
+    assert re.search("^a\\.jsonl:7: .*" + message, str(error)), error
+    assert "\n" not in str(error)
+    assert isinstance(question, Question)
 
 
-def test_paragraphs_that_are_no_list_are_named() -> None:
-    found = only({"paragraphs": {}})
+def test_paragraphs_that_are_not_a_list_are_reported() -> None:
+    found = parse_row({"paragraphs": {}})
     assert str(found) == 'a.jsonl:7: "paragraphs" is not a list; fix or remove this row'
 
 
-def test_the_nearest_place_of_an_answer_is_suggested() -> None:
+def test_the_nearest_occurrence_of_an_answer_is_suggested() -> None:
     context = "a" + " b" * 3 + " a"
     for start, nearest in [(1, 0), (3, 0), (7, 8), (99, 8), (-9, 0)]:
-        found = only({"question": "?", "context": context, **answer("a", start)})
+        found = parse_row({"question": "?", "context": context, **answer("a", start)})
         assert f"it occurs at {nearest}:" in str(found)
 
 
@@ -231,9 +237,9 @@ def hard_text(generator: random.Random) -> str:
     return "".join(generator.choices(HARD + PLAIN, k=generator.randrange(1, 25)))
 
 
-def make(kind: str) -> Tokenizer:
+def make_tokenizer(kind: str) -> Tokenizer:
     if kind == "characters":
-        return train_characters([CONTEXT])  # most of HARD is unknown to it
+        return train_characters([CONTEXT])  # most characters of HARD are unknown
     if kind == "bytes":
         return bytes_tokenizer()
     generator = random.Random(1)
@@ -242,7 +248,7 @@ def make(kind: str) -> Tokenizer:
 
 @pytest.fixture(scope="module", params=["characters", "bytes", "bpe small", "bpe"])
 def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
-    return make(request.param)
+    return make_tokenizer(request.param)
 
 
 def test_offsets_belong_to_the_ids(tokenizer: Tokenizer) -> None:
@@ -254,27 +260,27 @@ def test_offsets_belong_to_the_ids(tokenizer: Tokenizer) -> None:
         assert {i for start, stop in offsets for i in range(start, stop)} == set(range(len(text)))
 
 
-def test_answers_come_back_from_their_tokens(tokenizer: Tokenizer) -> None:
+def test_answers_are_recovered_from_their_tokens(tokenizer: Tokenizer) -> None:
     generator = random.Random(0)
     exact = 0
     for text in [hard_text(generator) for _ in range(40)]:
         ((_, offsets),) = tokenizer.encode_with_offsets([text])
         for start, end in itertools.combinations(range(len(text) + 1), 2):
-            if text[start:end] != text[start:end].strip():  # questions() cuts whitespace off
+            if text[start:end] != text[start:end].strip():  # parse_questions strips whitespace
                 continue
-            holding = [set(range(a, b)) for a, b in offsets.tolist() if a < end and start < b]
-            beyond = set().union(*holding) - set(range(start, end))
+            overlapping = [set(range(a, b)) for a, b in offsets.tolist() if a < end and start < b]
+            excess = set().union(*overlapping) - set(range(start, end))
             tokens = answer_tokens(start, end, offsets)
             assert tokens is not None
-            assert tokens[1] - tokens[0] + 1 == len(holding)
-            back = token_span(*tokens, offsets, text)
-            assert back[0] <= start < end <= back[1]
-            assert (back == (start, end)) == all(text[i].isspace() for i in beyond)
-            exact += back == (start, end)
+            assert tokens[1] - tokens[0] + 1 == len(overlapping)
+            span = token_span(*tokens, offsets, text)
+            assert span[0] <= start < end <= span[1]
+            assert (span == (start, end)) == all(text[i].isspace() for i in excess)
+            exact += span == (start, end)
     assert exact > 1000
 
 
-def test_tokens_of_nothing_hold_no_answer() -> None:
+def test_empty_tokens_contain_no_answer() -> None:
     offsets = np.array([[0, 0], [0, 3], [3, 3], [3, 9], [12, 15], [15, 15]])
     assert answer_tokens(0, 3, offsets) == (1, 1)
     assert answer_tokens(0, 4, offsets) == (1, 3)

@@ -1,4 +1,4 @@
-"""A tiny random model as a folder of Hugging Face's, and as lm-evaluation-harness sees it on either side."""
+"""Tiny random model in a Hugging Face folder, loaded by our adapter for lm-evaluation-harness and by its ``HFLM``."""
 
 import json
 import os
@@ -9,16 +9,16 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import tokenizers
+import tokenizers.processors
 import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
 from gpt_lightning.evaluation.lm_eval.model import HarnessLM
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.load import load_task
-from tests.models.test_gpt import randomise
+from tests.models.test_gpt import randomize
 
 BLOCK_SIZE = 40
 TEXT = "".join(
@@ -32,68 +32,74 @@ TEMPLATE = (
 )
 
 
-def write_folder(folder: Path, *, begins: bool) -> Path:
-    """Write it.
+def write_folder(folder: Path, *, adds_bos: bool) -> Path:
+    """Write the model and its tokenizer.
 
     Args:
-        folder: a new one.
-        begins: its tokenizer puts a token of its own before every text; otherwise only ends of texts are known.
+        folder: new folder.
+        adds_bos: if True, the tokenizer puts a BOS token before every text; otherwise it has only an EOS token.
     """
-    inner = tokenizers.Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<s>"] if begins else ["<|endoftext|>"]
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<s>"] if adds_bos else ["<|endoftext|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=290, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
-    inner.train_from_iterator([TEXT], trainer)
-    inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
-    if begins:
-        inner.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer.train_from_iterator([TEXT], trainer)
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    if adds_bos:
+        tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", 1)]
+        )
     folder.mkdir(parents=True)
-    inner.save(str(folder / "tokenizer.json"))
-    said = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>", "chat_template": TEMPLATE}
-    said |= {"bos_token": "<s>"} if begins else {}
-    (folder / "tokenizer_config.json").write_text(json.dumps(said))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<|endoftext|>",
+        "chat_template": TEMPLATE,
+    }
+    tokenizer_config |= {"bos_token": "<s>"} if adds_bos else {}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
     config = transformers.LlamaConfig(
-        vocab_size=inner.get_vocab_size(),
+        vocab_size=tokenizer.get_vocab_size(),
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=BLOCK_SIZE,
-        bos_token_id=1 if begins else 0,
+        bos_token_id=1 if adds_bos else 0,
         eos_token_id=0,
         tie_word_embeddings=True,
     )
-    theirs = transformers.LlamaForCausalLM(config)
-    randomise(theirs)
-    theirs.save_pretrained(folder)
+    reference = transformers.LlamaForCausalLM(config)
+    randomize(reference)
+    reference.save_pretrained(folder)
     return folder
 
 
 @dataclass(frozen=True)
-class Both:
-    """The same model from both sides."""
+class ModelPair:
+    """Our adapter of a model, and the harness's own."""
 
     folder: Path
     ours: HarnessLM
-    theirs: Any
+    reference: Any
 
 
-def both(folder: Path, *, begins: bool, batch_tokens: int = 100) -> Both:
-    """Write a model and read it on both sides."""
-    write_folder(folder, begins=begins)
+def model_pair(folder: Path, *, adds_bos: bool, batch_tokens: int = 100) -> ModelPair:
+    """Write a model and load it with both adapters."""
+    write_folder(folder, adds_bos=adds_bos)
     task, tokenizer = load_task(folder)
     assert isinstance(task, CausalLM)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # theirs
-        theirs = HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=3)
-    return Both(folder, HarnessLM(task, tokenizer, batch_tokens), theirs)
+        warnings.simplefilter("ignore")  # raised by HFLM
+        reference = HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=3)
+    return ModelPair(folder, HarnessLM(task, tokenizer, batch_tokens), reference)
 
 
 def requests(kind: str, *arguments: tuple[Any, ...]) -> list[Any]:
-    """What the harness asks."""
+    """Return requests in the harness's format."""
     return [Instance(request_type=kind, doc={}, arguments=each, idx=0) for each in arguments]

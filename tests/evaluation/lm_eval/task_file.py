@@ -1,4 +1,4 @@
-"""Task files for lm-evaluation-harness, for tests."""
+"""Multiple-choice task for lm-evaluation-harness."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ metric_list:
 
 
 def write_task(folder: Path, name: str = "beer", more: str = "") -> Path:
-    """A task of multiple choice and its rows; the folder."""
+    """Write a multiple-choice task and its rows to ``folder``, and return the folder."""
     folder.mkdir(exist_ok=True)
     rows = [
         {"question": f"{n} bottles of", "choices": [" beer", " rain", " beer on the wall"], "answer": n % 3}

@@ -1,4 +1,4 @@
-"""Tiny task files for lm-evaluation-harness, and their data."""
+"""Tiny tasks for lm-evaluation-harness, one for each type of request, and their data."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ CHOICE: dict[str, Any] = {
 
 
 def write_task(folder: Path, task: dict[str, Any], rows: list[dict[str, str]] | None = None) -> Path:
-    """Write a task whose data stand beside it; its YAML."""
+    """Write a task and its data to ``folder``, and return the path of its YAML."""
     folder.mkdir(parents=True, exist_ok=True)
     name = task.get("task") if isinstance(task.get("task"), str) else task["group"]
     if rows is not None:
@@ -32,7 +32,7 @@ def write_task(folder: Path, task: dict[str, Any], rows: list[dict[str, str]] | 
 
 
 def write_tasks(folder: Path) -> Path:
-    """A choice, a group of two, whole texts, and one that the model writes for."""
+    """Write a multiple-choice task, a group of two, and tasks on whole texts, last words and generation."""
     choices = [{"question": f"{n} bottles of", "right": " beer", "wrong": " wall"} for n in range(5)]
     write_task(folder, CHOICE, choices)
     write_task(folder, CHOICE | {"task": "tiny_other", "num_fewshot": 0}, choices[:3])
@@ -49,7 +49,7 @@ def write_tasks(folder: Path) -> Path:
         {"metric": name, "aggregation": aggregation, "higher_is_better": False}
         for name, aggregation in aggregations.items()
     ]
-    whole = {
+    texts = {
         "task": "tiny_texts",
         "dataset_path": "json",
         "output_type": "loglikelihood_rolling",
@@ -58,7 +58,7 @@ def write_tasks(folder: Path) -> Path:
         "doc_to_target": "{{text}}",
         "metric_list": metrics,
     }
-    write_task(folder, whole, [{"text": "beer on the wall"}, {"text": "take one down"}])
+    write_task(folder, texts, [{"text": "beer on the wall"}, {"text": "take one down"}])
     words = {
         "task": "tiny_words",
         "dataset_path": "json",

@@ -1,4 +1,4 @@
-"""Which tasks are meant, and what of the files of others is never run."""
+"""Selection of lm-evaluation-harness tasks, and refusal of code in task files."""
 
 import socket
 import time
@@ -15,18 +15,18 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
 from tests.evaluation.lm_eval.task_files import CHOICE, write_task, write_tasks
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # those of what the harness imports
+pytestmark = pytest.mark.filterwarnings("ignore")  # from libraries that the harness imports
 
 ROWS = [{"question": "a", "right": "b", "wrong": "c"}]
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nobody looks for another machine, also nobody who does not mind that there is none."""
-    asked = []
+    """Fail on any use of the network, even if the caller handles the error."""
+    attempts = []
 
     def refuse(*arguments: Any, **_: Any) -> None:
-        asked.append(arguments)
+        attempts.append(arguments)
         raise OSError("there is no network here")
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
@@ -34,23 +34,23 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     yield
-    time.sleep(0.05)  # some ask in a thread
-    assert not asked
+    time.sleep(0.05)  # for requests in threads
+    assert not attempts
 
 
 def names(folder: Path, *given: str, **settings: Any) -> list[str]:
     return list(load_tasks(given, str(folder), **settings)["tasks"])
 
 
-def test_names_groups_and_patterns(tmp_path: Path) -> None:
+def test_tasks_are_found_by_name_group_and_pattern(tmp_path: Path) -> None:
     write_tasks(tmp_path)
     assert names(tmp_path, "tiny_choice") == ["tiny_choice"]
     assert names(tmp_path, "tiny") == ["tiny_choice", "tiny_other"]
     assert names(tmp_path, "tiny_[ow]*r*ing", "tiny_t*") == ["tiny_writing", "tiny_texts"]
 
 
-def test_examples_before_a_question(tmp_path: Path) -> None:
-    """Where a task says how many there are, that stays."""
+def test_num_fewshot(tmp_path: Path) -> None:
+    """Apply ``num_fewshot`` only to tasks that do not set it."""
     write_tasks(tmp_path)
     loaded = load_tasks(["tiny"], str(tmp_path), num_fewshot=2)["tasks"]
     assert [task.get_config("num_fewshot") for task in loaded.values()] == [2, 0]
@@ -58,15 +58,15 @@ def test_examples_before_a_question(tmp_path: Path) -> None:
     assert [task.get_config("num_fewshot") for task in loaded.values()] == [0, 0]
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--include_path .*/none is no folder; give one that holds task YAMLs"):
+def test_missing_folder_and_missing_data_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--include_path=.*/none is not a folder\. Give a folder of task YAMLs"):
         names(tmp_path / "none", "tiny")
     write_task(tmp_path, CHOICE | {"dataset_kwargs": {"data_files": {"validation": str(tmp_path / "gone.jsonl")}}})
     with pytest.raises(InputError, match=r"tasks tiny_choice: cannot be loaded \(.*gone\.jsonl"):
         names(tmp_path, "tiny_choice")
 
 
-def test_a_template_that_does_not_fit_its_rows(tmp_path: Path) -> None:
+def test_template_with_an_unknown_column_is_refused(tmp_path: Path) -> None:
     write_task(tmp_path, CHOICE | {"doc_to_text": "{{questoin}}"}, ROWS)
     with pytest.raises(InputError, match=r"tasks tiny_choice: cannot be loaded \('questoin' is undefined\)"):
         names(tmp_path, "tiny_choice")
@@ -78,16 +78,16 @@ Path(__file__).with_name("has_run").touch()
 def target(doc): return 0
 """
 TAGGED = {
-    "a function": "doc_to_target: !function code.target\n",
-    "a class": "class: !function code.target\n",
-    "one that is included": "include: _base\n",
-    "one in a list": "metric_list: [{metric: !function code.target, aggregation: mean}]\n",
+    "function": "doc_to_target: !function code.target\n",
+    "class": "class: !function code.target\n",
+    "included": "include: _base\n",
+    "in a list": "metric_list: [{metric: !function code.target, aggregation: mean}]\n",
 }
 
 
 @pytest.mark.parametrize("line", TAGGED.values(), ids=TAGGED)
-def test_functions_run_only_where_that_is_allowed(tmp_path: Path, line: str) -> None:
-    """Also where a group names the task."""
+def test_functions_run_only_if_allowed(tmp_path: Path, line: str) -> None:
+    """Refuse code in tasks that are named directly, by a pattern, or by groups."""
     plain = {key: value for key, value in CHOICE.items() if key not in ("doc_to_target", "metric_list")}
     file = write_task(tmp_path, plain, ROWS)
     write_task(tmp_path, {"group": "all", "task": ["tiny_choice"]})
@@ -98,7 +98,7 @@ def test_functions_run_only_where_that_is_allowed(tmp_path: Path, line: str) -> 
         out.write(line)
     (tmp_path / "code.py").write_text(CODE)
     for name in ("tiny_choice", "all", "inside", "changed", "tiny*"):
-        with pytest.raises(InputError, match=r"!function code\.target, which runs code; add --allow_code if you trust"):
+        with pytest.raises(InputError, match=r"!function code\.target, which runs code\. If you trust it, add --allow"):
             names(tmp_path, name)
     assert not (tmp_path / "has_run").exists()
     if line.startswith("doc_to_target"):
@@ -106,7 +106,7 @@ def test_functions_run_only_where_that_is_allowed(tmp_path: Path, line: str) -> 
         assert (tmp_path / "has_run").exists()
 
 
-def test_tasks_beside_those_that_are_meant_need_no_trust(tmp_path: Path) -> None:
+def test_code_in_unused_tasks_needs_no_permission(tmp_path: Path) -> None:
     write_tasks(tmp_path)
     (tmp_path / "other.yaml").write_text("task: other\ndoc_to_target: !function code.target\n")
     assert names(tmp_path, "tiny_choice") == ["tiny_choice"]
@@ -121,19 +121,19 @@ def test_tasks_beside_those_that_are_meant_need_no_trust(tmp_path: Path) -> None
         ({"use_prompt": "promptsource:x"}, "use_prompt: promptsource:x"),
     ],
 )
-def test_other_ways_to_run_code(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+def test_other_ways_to_run_code_are_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     write_task(tmp_path, CHOICE | changed, ROWS)
     with pytest.raises(InputError, match=f"{message}, which runs code"):
         names(tmp_path, "tiny_choice")
 
 
-def test_a_task_inside_a_group_is_looked_at_too(tmp_path: Path) -> None:
+def test_code_in_an_inline_task_of_a_group_is_refused(tmp_path: Path) -> None:
     write_task(tmp_path, {"group": "inline", "task": [CHOICE | {"task": "inside", "dataset_path": "pandas"}]})
     with pytest.raises(InputError, match="dataset_path: pandas, which runs code"):
         names(tmp_path, "inline")
 
 
-def test_templates_reach_nothing_but_the_row(tmp_path: Path) -> None:
+def test_templates_can_access_only_the_row(tmp_path: Path) -> None:
     evil = f"{{{{ cycler.__init__.__globals__.os.system('touch {tmp_path}/has_run') }}}}"
     write_task(tmp_path, CHOICE | {"doc_to_text": evil}, ROWS)
     with pytest.raises(InputError, match=r"cannot be loaded \(access to attribute '__init__'"):
@@ -141,7 +141,7 @@ def test_templates_reach_nothing_but_the_row(tmp_path: Path) -> None:
     assert not (tmp_path / "has_run").exists()
 
 
-def test_a_file_that_is_no_yaml_is_no_task(tmp_path: Path) -> None:
+def test_invalid_yaml_in_unused_files_is_ignored(tmp_path: Path) -> None:
     write_tasks(tmp_path)
     (tmp_path / "broken.yaml").write_text("task: [")
     (tmp_path / "_bad").write_text("a: [")
@@ -149,20 +149,20 @@ def test_a_file_that_is_no_yaml_is_no_task(tmp_path: Path) -> None:
     assert names(tmp_path, "tiny_other") == ["tiny_other"]
 
 
-def test_the_benchmark_writes_what_the_harness_asks(tmp_path: Path) -> None:
-    """Prompts, targets and metrics of BLiMP and LAMBADA are those of the harness's own files."""
+def test_benchmark_tasks_match_the_harness(tmp_path: Path) -> None:
+    """Compare prompts, targets and metrics of our BLiMP and LAMBADA files with the harness's own files."""
     import json
 
     import lm_eval.tasks
 
     from benchmarks import harness_tasks
 
-    own = Path(lm_eval.tasks.__file__).parent
-    blimp = yaml.safe_load((own / "blimp" / "_template_yaml").read_text())
-    lambada = yaml.safe_load((own / "lambada" / "lambada_openai.yaml").read_text())
-    for ours, theirs in ((harness_tasks.BLIMP, blimp), (harness_tasks.LAMBADA, lambada)):
-        assert ours.items() <= theirs.items()
-        kept = {
+    harness_tasks_folder = Path(lm_eval.tasks.__file__).parent
+    blimp = yaml.safe_load((harness_tasks_folder / "blimp" / "_template_yaml").read_text())
+    lambada = yaml.safe_load((harness_tasks_folder / "lambada" / "lambada_openai.yaml").read_text())
+    for ours, reference in ((harness_tasks.BLIMP, blimp), (harness_tasks.LAMBADA, lambada)):
+        assert ours.items() <= reference.items()
+        compared_keys = {
             "output_type",
             "doc_to_text",
             "doc_to_target",
@@ -171,7 +171,7 @@ def test_the_benchmark_writes_what_the_harness_asks(tmp_path: Path) -> None:
             "num_fewshot",
             "metadata",
         }
-        assert theirs.keys() & kept == ours.keys()
+        assert reference.keys() & compared_keys == ours.keys()
     pairs = [
         {"uid": "adjunct_island", "good": "A\u2028b c.", "bad": "C b a."},
         {"uid": "causative", "good": "D", "bad": "E"},

@@ -1,4 +1,4 @@
-"""The blocks as plain functions, beside the modules in float64."""
+"""Inference-only forward pass, compared with the modules in float64."""
 
 from typing import Any
 
@@ -24,21 +24,21 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def plain_blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """For how many tokens blocks were made into functions."""
-    made: list[int] = []
-    whole = decoder_file._plain_block
+def block_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Record the number of tokens of each block function that is made."""
+    sizes: list[int] = []
+    block_function = decoder_file._block_function
 
-    def recorded(block: torch.nn.Module, tokens: int) -> decoder_file.PlainBlock:
-        made.append(tokens)
-        return whole(block, tokens)
+    def record(block: torch.nn.Module, tokens: int) -> decoder_file.BlockFunction:
+        sizes.append(tokens)
+        return block_function(block, tokens)
 
-    monkeypatch.setattr(decoder_file, "_plain_block", recorded)
-    return made
+    monkeypatch.setattr(decoder_file, "_block_function", record)
+    return sizes
 
 
 @torch.inference_mode()
-def decoded(gpt: GPT, ids: Tensor, chunks: list[int]) -> Tensor:
+def decode(gpt: GPT, ids: Tensor, chunks: list[int]) -> Tensor:
     decoder, cache = Decoder(gpt), KVCache(gpt.config, len(ids), dtype=gpt.token_embedding.weight.dtype)
     hidden = torch.cat([decoder(chunk, cache) for chunk in torch.split(ids, chunks, dim=1)], dim=1)
     assert cache.length == ids.size(1)
@@ -48,23 +48,23 @@ def decoded(gpt: GPT, ids: Tensor, chunks: list[int]) -> Tensor:
 @pytest.mark.parametrize("rows", [1, 3, 5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("shape", KINDS.values(), ids=KINDS)
-def test_hidden_states_are_those_of_the_modules(
-    plain_blocks: list[int], shape: dict[str, Any], dtype: torch.dtype, rows: int
+def test_hidden_states_match_those_of_the_modules(
+    block_sizes: list[int], shape: dict[str, Any], dtype: torch.dtype, rows: int
 ) -> None:
     gpt, _ = model(**shape)
     ids = random_ids(rows, BLOCK_SIZE)
     with torch.no_grad():
         expected = gpt(ids)
-    found = decoded(gpt.to(dtype), ids, [7, 1, 1, 4, 1, 1, 1])
-    # Numbers of the size of 1 that come of many sums.
+    found = decode(gpt.to(dtype), ids, [7, 1, 1, 4, 1, 1, 1])
+    # The hidden states are of size 1 and sums of many terms.
     rtol, atol = (1e-3, 1e-4) if dtype == torch.float32 else (1e-10, 1e-10)
     torch.testing.assert_close(found.double(), expected, rtol=rtol, atol=atol)
-    assert sorted(set(plain_blocks)) == [rows, 4 * rows, 7 * rows]
-    assert len(plain_blocks) == 3 * gpt.config.n_layer  # once, not for every token
+    assert sorted(set(block_sizes)) == [rows, 4 * rows, 7 * rows]
+    assert len(block_sizes) == 3 * gpt.config.n_layer  # once per number of tokens, not for every step
 
 
 @pytest.mark.parametrize("shape", KINDS.values(), ids=KINDS)
-def test_rows_of_different_lengths(shape: dict[str, Any]) -> None:
+def test_rows_of_different_lengths_match_single_rows(shape: dict[str, Any]) -> None:
     gpt, _ = model(**shape)
     ids, lengths = random_ids(4, 6), torch.tensor([6, 2, 5, 1])
     mask = torch.arange(6) < lengths.unsqueeze(1)
@@ -79,19 +79,19 @@ def test_rows_of_different_lengths(shape: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("shape", KINDS.values(), ids=KINDS)
-def test_weights_of_eight_bits(plain_blocks: list[int], shape: dict[str, Any]) -> None:
+def test_int8_weights_match_the_modules(block_sizes: list[int], shape: dict[str, Any]) -> None:
     gpt, _ = model(**shape)
     gpt.float()
     ids = random_ids(3, BLOCK_SIZE)
     with torch.no_grad():
         quantize(gpt, LMHead(gpt.config.n_embd, 61))
         expected = gpt(ids)
-    torch.testing.assert_close(decoded(gpt, ids, [9, 1, 6]), expected, rtol=1e-2, atol=1e-2)
-    assert plain_blocks
+    torch.testing.assert_close(decode(gpt, ids, [9, 1, 6]), expected, rtol=1e-2, atol=1e-2)
+    assert block_sizes
 
 
 @pytest.mark.parametrize("what", ["hook", "adapters"])
-def test_what_hangs_on_a_module_is_called(plain_blocks: list[int], what: str) -> None:
+def test_hooks_and_adapters_are_called(block_sizes: list[int], what: str) -> None:
     gpt, _ = model(**SHAPES["llama"])
     ids = random_ids(2, BLOCK_SIZE)
     if what == "hook":
@@ -105,18 +105,18 @@ def test_what_hangs_on_a_module_is_called(plain_blocks: list[int], what: str) ->
     gpt.double()
     with torch.no_grad():
         expected = gpt(ids)
-    torch.testing.assert_close(decoded(gpt, ids, [9, 1, 6]), expected, rtol=1e-10, atol=1e-10)
-    assert not plain_blocks
+    torch.testing.assert_close(decode(gpt, ids, [9, 1, 6]), expected, rtol=1e-10, atol=1e-10)
+    assert not block_sizes
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_in_mixed_precision_the_residual_stream_is_float32(plain_blocks: list[int], name: str) -> None:
+def test_residual_stream_is_float32_in_mixed_precision(block_sizes: list[int], name: str) -> None:
     gpt, _ = model(**SHAPES[name])
     gpt.float()
     ids = random_ids(2, BLOCK_SIZE)
     modules = KVCache(gpt.config, 2)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         expected = torch.cat([gpt(chunk, cache=modules) for chunk in torch.split(ids, [9, 1, 6], dim=1)], dim=1)
-        found = decoded(gpt, ids, [9, 1, 6])
+        found = decode(gpt, ids, [9, 1, 6])
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
-    assert plain_blocks
+    assert block_sizes

@@ -1,4 +1,4 @@
-"""Tiny random models of Hugging Face's, as folders, and ours that read them."""
+"""Tiny random Hugging Face models as reference, and our tasks with the same weights."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.huggingface import Pretrained, load_weights, save
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
 from gpt_lightning.tasks.load import task_class
-from tests.models.test_gpt import randomise
+from tests.models.test_gpt import randomize
 
 VOCAB_SIZE = 61
 BLOCK_SIZE = 16
@@ -76,7 +76,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-_NAMES_OF_CLASSES: dict[str, dict[str | None, str]] = {
+_CLASS_NAMES: dict[str, dict[str | None, str]] = {
     "GPT2": {"CausalLM": "GPT2LMHeadModel"},
     "Gemma3": {"SequenceClassification": "Gemma3TextForSequenceClassification", "Config": "Gemma3TextConfig"},
 }
@@ -84,16 +84,16 @@ PAIRS = [
     (name, task)
     for name, (family, _) in FAMILIES.items()
     for task in TASKS
-    if hasattr(transformers, _NAMES_OF_CLASSES.get(family, {}).get(task, f"{family}For{task}"))
+    if hasattr(transformers, _CLASS_NAMES.get(family, {}).get(task, f"{family}For{task}"))
     and (family, task) != ("Gemma3", "TokenClassification")
 ]
-"""Families and the tasks for which they have a class."""
+"""Families and their tasks."""
 
 
-def their_model(name: str, task: str = "CausalLM", **options: Any) -> Any:
-    """A random model of one of the families, in ``eval`` mode."""
+def reference_model(name: str, task: str = "CausalLM", **options: Any) -> Any:
+    """Return a random Hugging Face model in ``eval`` mode."""
     family, shape = FAMILIES[name]
-    names = _NAMES_OF_CLASSES.get(family, {})
+    names = _CLASS_NAMES.get(family, {})
     labels = dict(enumerate(LABELS)) if "Classification" in task else {0: "a", 1: "b"}
     config = getattr(transformers, names.get("Config", f"{family}Config"))(
         **{
@@ -106,23 +106,23 @@ def their_model(name: str, task: str = "CausalLM", **options: Any) -> Any:
             **options,
         }
     )
-    theirs = getattr(transformers, names.get(task, f"{family}For{task}"))(config)
-    randomise(theirs)
-    return theirs.eval()
+    reference = getattr(transformers, names.get(task, f"{family}For{task}"))(config)
+    randomize(reference)
+    return reference.eval()
 
 
 def batch() -> tuple[Tensor, Tensor]:
-    """Ids and mask, padded on the right; no text has an id of padding."""
+    """Return ids and mask, padded on the right; no text contains the padding token."""
     ids = torch.randint(1, VOCAB_SIZE, (len(LENGTHS), max(LENGTHS)), generator=torch.Generator().manual_seed(1))
     mask = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
     return ids.where(mask, PAD), mask
 
 
 @torch.no_grad()
-def their_logits(theirs: Any) -> Tensor:
-    """What their model says of ``batch``: of every token that is no padding, or of each text."""
+def reference_logits(reference: Any) -> Tensor:
+    """Return the logits of a Hugging Face model for ``batch``, one row per token or text, without padding."""
     ids, mask = batch()
-    answer = theirs(ids, attention_mask=mask.long())
+    answer = reference(ids, attention_mask=mask.long())
     if hasattr(answer, "start_logits"):
         return torch.stack((answer.start_logits, answer.end_logits), -1)[mask]
     logits: Tensor = answer.logits
@@ -131,7 +131,7 @@ def their_logits(theirs: Any) -> Tensor:
 
 @torch.no_grad()
 def our_logits(task: Task) -> Tensor:
-    """The same of ours."""
+    """Return the logits of our task for ``batch``, one row per token or text, without padding."""
     ids, mask = batch()
     logits: Tensor
     if isinstance(task, SequenceClassification):
@@ -145,42 +145,42 @@ def our_logits(task: Task) -> Tensor:
     return logits
 
 
-def class_of(pretrained: Pretrained) -> Any:
-    """The class of the task that a folder holds."""
+def task_class_of(pretrained: Pretrained) -> Any:
+    """Return the class of the task in a folder."""
     if pretrained.task is not None:
         return task_class(pretrained.task)
     return next(task for task in TASKS.values() if task.huggingface_head is pretrained.head)
 
 
 def our_task(pretrained: Pretrained, dtype: torch.dtype = torch.float32) -> Task:
-    """The task that a folder holds, with its weights, in ``eval`` mode."""
+    """Return the task in a folder with its weights, in ``eval`` mode."""
     hparams = {name: value for name, value in pretrained.hparams.items() if name not in ("task", "backbone")}
     given = {name: hparams[name] for name in ("labels", "pooling", "multi_label") if name in hparams}
     torch.manual_seed(7)
-    task: Task = class_of(pretrained)(backbone=pretrained.config, **given).to(dtype).eval()
+    task: Task = task_class_of(pretrained)(backbone=pretrained.config, **given).to(dtype).eval()
     load_weights(task, pretrained)
     return task
 
 
 def random_task(name: str, shape: dict[str, Any], **arguments: Any) -> Task:
-    """A task of ours with random weights, in ``eval`` mode."""
+    """Return one of our tasks with random weights, in ``eval`` mode."""
     if "Classification" in name:
         arguments = {"labels": LABELS, **arguments}
     if name == "SequenceClassification":
         arguments = {"pooling": "last", **arguments}
     config = GPTConfig(**({"vocab_size": VOCAB_SIZE, "block_size": BLOCK_SIZE, "n_layer": 2} | shape))
     task: Task = TASKS[name](backbone=config, **arguments)
-    randomise(task)
+    randomize(task)
     return task.eval()
 
 
 def save_task(folder: Path, task: Task, **options: Any) -> str | None:
-    """Write a task of ours as a folder; the reason why Hugging Face's classes cannot read it, or None."""
+    """Write a task as a model folder; return the reason why Hugging Face's classes cannot read it, or None."""
     return save(folder, task, dict(task.hparams), head=task.huggingface_head, **options)
 
 
-def saved(folder: Path, name: str, task: str = "CausalLM", **options: Any) -> Any:
-    """A model of theirs that they have saved in ``folder``."""
-    theirs = their_model(name, task, **options)
-    theirs.save_pretrained(folder)
-    return theirs
+def save_reference(folder: Path, name: str, task: str = "CausalLM", **options: Any) -> Any:
+    """Save a random Hugging Face model in ``folder`` and return it."""
+    reference = reference_model(name, task, **options)
+    reference.save_pretrained(folder)
+    return reference

@@ -1,4 +1,4 @@
-"""Which shapes a model family can express: every field of ``GPTConfig`` is claimed, or must have its default."""
+"""Configurations that a model family supports: each field of ``GPTConfig`` is claimed or must have its default."""
 
 from dataclasses import Field, dataclass, fields, replace
 from pathlib import Path
@@ -10,8 +10,8 @@ import pytest
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.huggingface import why_not_huggingface
 from gpt_lightning.models.huggingface.families import FAMILIES
-from gpt_lightning.models.huggingface.families.family import GIVEN, TRAINING, Family
-from gpt_lightning.models.huggingface.folder import effective
+from gpt_lightning.models.huggingface.families.family import NOT_NONE, TRAINING, Family
+from gpt_lightning.models.huggingface.folder import effective_shape
 from gpt_lightning.models.huggingface.heads import CAUSAL_LM, HEADS
 from gpt_lightning.models.huggingface.options import Options
 
@@ -25,11 +25,11 @@ SIZES: dict[str, tuple[Any, ...]] = {
     "n_embd": (16, 24, 28),
     "n_inner": (20, 30),
 }
-"""Values of fields that must fit one another."""
+"""Values of fields that must be compatible with one another."""
 
 
 def other_values(field: Field[Any]) -> tuple[Any, ...]:
-    """Return values of a field that its type allows, and that differ from its default or from one another."""
+    """Return several values that the type of a field allows."""
     hint: Any = get_type_hints(GPTConfig)[field.name]
     default: Any = field.default
     if field.name in SIZES:
@@ -54,27 +54,27 @@ ALL_FAMILIES = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: fa
 
 
 def shape_of(family: Family, **changes: Any) -> GPTConfig:
-    """A shape that the family can express: the first of the values that it claims for each field."""
+    """Return a configuration of the first value that the family claims for each field, with changes."""
     claimed = {name: values[0] for name, values in family.claims.items() if isinstance(values, tuple)}
-    claimed |= {name: 2 for name, values in family.claims.items() if values is GIVEN}
-    stretched = {"rope_original_block_size": 64} if "rope_factor" in changes else {}
+    claimed |= {name: 2 for name, values in family.claims.items() if values is NOT_NONE}
+    scaling = {"rope_original_block_size": 64} if "rope_factor" in changes else {}
     sizes = {"vocab_size": 40, "block_size": 16, "n_layer": 2, "n_head": 2, "n_embd": 16}
-    return GPTConfig(**(sizes | claimed | stretched | changes))
+    return GPTConfig(**(sizes | claimed | scaling | changes))
 
 
 def read_back(family: Family, config: GPTConfig) -> GPTConfig:
-    """The shape that the family reads from the ``config.json`` that it writes."""
+    """Return the configuration that the family reads from the ``config.json`` that it writes."""
     return family.read(Options(Path("config.json"), family.title, family.write(config, CAUSAL_LM)))
 
 
-def test_every_field_has_other_values() -> None:
+def test_every_field_has_values_other_than_its_default() -> None:
     assert len(OTHER_VALUES) > 30
     for field in fields(GPTConfig):
         assert set(OTHER_VALUES[field.name]) - {field.default}, field.name
 
 
 @ALL_FAMILIES
-def test_claims_are_of_fields_that_there_are(family: Family) -> None:
+def test_claims_name_existing_fields(family: Family) -> None:
     names = {field.name for field in fields(GPTConfig)}
     assert set(family.claims) <= names
     for name in names - set(family.claims):
@@ -84,26 +84,26 @@ def test_claims_are_of_fields_that_there_are(family: Family) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Newer(GPTConfig):
-    """A configuration with fields that no family knows."""
+class ExtendedConfig(GPTConfig):
+    """Configuration with fields that no family claims."""
 
-    shiny: bool = False
-    depth_scale: float | None = None
-    rope_wobble: float = 1.0
+    new_flag: bool = False
+    new_number: float | None = None
+    new_factor: float = 1.0
 
 
 @ALL_FAMILIES
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"shiny": True}, "has no shiny=true"),
-        ({"depth_scale": 2.0}, "has no depth_scale=2.0"),
-        ({"rope_wobble": 1.5}, "has no rope_wobble=1.5"),
+        ({"new_flag": True}, "has no new_flag=true"),
+        ({"new_number": 2.0}, "has no new_number=2.0"),
+        ({"new_factor": 1.5}, "has no new_factor=1.5"),
     ],
     ids=str,
 )
-def test_a_new_field_is_never_exported_silently(family: Family, change: dict[str, Any], reason: str) -> None:
-    neutral = Newer(**vars(shape_of(family)))
+def test_new_field_is_never_exported_silently(family: Family, change: dict[str, Any], reason: str) -> None:
+    neutral = ExtendedConfig(**vars(shape_of(family)))
     assert family.misfits(neutral, CAUSAL_LM) == []
     assert why_not_huggingface(neutral, CAUSAL_LM, {}) is None
     changed = replace(neutral, **change)
@@ -115,20 +115,20 @@ def test_a_new_field_is_never_exported_silently(family: Family, change: dict[str
 
 @ALL_FAMILIES
 @pytest.mark.parametrize("name", OTHER_VALUES)
-def test_what_a_family_accepts_is_in_its_configuration(family: Family, name: str) -> None:
-    """A value is either refused, or comes back out of ``config.json``."""
+def test_supported_values_survive_a_round_trip(family: Family, name: str) -> None:
+    """Each value is either refused, or written to ``config.json`` and read back."""
     accepted = 0
     for value in OTHER_VALUES[name]:
         config = shape_of(family, **{name: value})
         if family.misfits(config, CAUSAL_LM):
             continue
         accepted += 1
-        expected, found = effective(config), effective(read_back(family, config))
+        expected, found = effective_shape(config), effective_shape(read_back(family, config))
         for key in expected:
             assert key in TRAINING or found[key] == expected[key], key
     field = next(field for field in fields(GPTConfig) if field.name == name)
     refused = len(OTHER_VALUES[name]) - accepted
-    # Without a claim, nothing but the default is accepted.
+    # Without a claim, only the default is accepted.
     assert name in family.claims or refused == sum(value != field.default for value in OTHER_VALUES[name])
 
 

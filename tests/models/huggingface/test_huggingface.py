@@ -1,4 +1,4 @@
-"""Folders of Hugging Face's and ours, both ways: the same logits, and every byte of every weight."""
+"""Model folders, read and written by Hugging Face's classes and by ours: the same logits and the same bytes."""
 
 import json
 import re
@@ -29,9 +29,9 @@ from tests.models.huggingface.families import (
     our_logits,
     our_task,
     random_task,
+    reference_logits,
+    save_reference,
     save_task,
-    saved,
-    their_logits,
 )
 
 LLAMA: dict[str, Any] = {
@@ -42,7 +42,7 @@ LLAMA: dict[str, Any] = {
     "mlp": "swiglu",
     "bias": False,
 }
-STRETCH: dict[str, Any] = {"rope_factor": 8.0, "rope_original_block_size": 64, "rope_theta": 500.0}
+ROPE_SCALING: dict[str, Any] = {"rope_factor": 8.0, "rope_original_block_size": 64, "rope_theta": 500.0}
 GEMMA: dict[str, Any] = {
     "norm": "rmsnorm_zero_centered",
     "norm_placement": "both",
@@ -55,13 +55,13 @@ SHAPES: dict[str, dict[str, Any]] = {
     "gpt2_untied": {"n_head": 2, "n_embd": 16, "n_inner": 20, "tie_embeddings": False},
     "llama": LLAMA,
     "llama_bias": LLAMA | {"bias": True, "n_kv_head": 2},
-    "llama3": LLAMA | {"bias": "attention", **STRETCH, "tie_embeddings": False},
+    "llama3": LLAMA | {"bias": "attention", **ROPE_SCALING, "tie_embeddings": False},
     "mistral": LLAMA | {"n_embd": 30, "head_dim": 6},
     "qwen2": LLAMA | {"bias": "qkv", "n_kv_head": 1},
     "qwen3": LLAMA | {"qk_norm": True, "n_embd": 30, "head_dim": 12},
     "qwen3_bias": LLAMA | {"qk_norm": True, "bias": "attention"},
     "olmo2": LLAMA | {"qk_norm": "projection", "norm_placement": "after", "n_kv_head": 2},
-    "olmo2_bias": LLAMA | {"qk_norm": "projection", "norm_placement": "after", "bias": "attention", **STRETCH},
+    "olmo2_bias": LLAMA | {"qk_norm": "projection", "norm_placement": "after", "bias": "attention", **ROPE_SCALING},
     "gemma3": LLAMA | GEMMA,
     "gemma3_local": LLAMA
     | GEMMA
@@ -74,23 +74,23 @@ SHAPES: dict[str, dict[str, Any]] = {
         "logit_softcap": 3.0,
         "tie_embeddings": False,
     },
-    "smollm3": LLAMA | {"n_layer": 5, "nope_interval": 2, **STRETCH},
+    "smollm3": LLAMA | {"n_layer": 5, "nope_interval": 2, **ROPE_SCALING},
     "smollm3_bias": LLAMA | {"n_layer": 3, "nope_interval": 3, "bias": True, "n_embd": 30, "head_dim": 6},
 }
-"""Our shapes, by the family that they become."""
+"""Family for export -> our configuration."""
 MODEL_TYPES = {"llama3": "llama", "gemma3": "gemma3_text"}
-"""What is not the beginning of the name."""
+"""Families whose ``model_type`` is not the first part of the key."""
 
 ALL_TASKS = pytest.mark.parametrize("task", TASKS)
 
 
-def files(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of a folder."""
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return all tensors of a folder."""
     return {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
 
 
 def assert_same_bytes(one: Path, other: Path) -> None:
-    first, second = files(one), files(other)
+    first, second = read_tensors(one), read_tensors(other)
     assert first.keys() == second.keys()
     for name, tensor in first.items():
         assert tensor.dtype == second[name].dtype, name
@@ -98,46 +98,46 @@ def assert_same_bytes(one: Path, other: Path) -> None:
 
 
 def assert_same_logits(actual: Tensor, expected: Tensor) -> None:
-    """To a hundred thousandth of the largest; of logits so large that agreement says much."""
+    """Compare logits relative to the largest; they must be large enough for a comparison."""
     assert expected.std() > 0.5
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
-def reloaded(folder: Path, task: str) -> Any:
-    """The model of Hugging Face's that a folder holds, all of whose weights are there."""
-    theirs, report = getattr(transformers, f"AutoModelFor{task}").from_pretrained(folder, output_loading_info=True)
+def load_reference(folder: Path, task: str) -> Any:
+    """Return the Hugging Face model in a folder, which must have exactly the right tensors."""
+    reference, report = getattr(transformers, f"AutoModelFor{task}").from_pretrained(folder, output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
-    return theirs.eval()
+    return reference.eval()
 
 
-# --- theirs, read by us
+# --- folders written by Hugging Face
 
 
 @pytest.mark.parametrize(("name", "task"), PAIRS)
-def test_their_folder_says_the_same_in_ours_and_goes_back_byte_by_byte(
+def test_hugging_face_folder_round_trips_byte_by_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, task: str
 ) -> None:
-    theirs = saved(tmp_path / "theirs", name, task)
-    pretrained = read_config(tmp_path / "theirs")
+    reference = save_reference(tmp_path / "reference", name, task)
+    pretrained = read_config(tmp_path / "reference")
     assert pretrained.task is None
     assert pretrained.head is TASKS[task].huggingface_head
     assert pretrained.labels == (LABELS if "Classification" in task else None)
     assert pretrained.token_ids == {"pad_token_id": PAD, "bos_token_id": 1}
     ours = our_task(pretrained)
-    expected = their_logits(theirs)
+    expected = reference_logits(reference)
     assert_same_logits(our_logits(ours), expected)
 
-    # Export would choose Llama for some Mistral and all Phi-3 models.
+    # Export would choose the family Llama for some Mistral and all Phi-3 models.
     monkeypatch.setattr(closest_family, "FAMILIES", (pretrained.family,))
     assert save_task(tmp_path / "back", ours, pad_token_id=PAD) is None
-    assert_same_bytes(tmp_path / "theirs", tmp_path / "back")
-    assert_same_logits(their_logits(reloaded(tmp_path / "back", task)), expected)
+    assert_same_bytes(tmp_path / "reference", tmp_path / "back")
+    assert_same_logits(reference_logits(load_reference(tmp_path / "back", task)), expected)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "qwen3"])
-def test_narrow_weights_keep_their_bytes_through_a_float32_model(tmp_path: Path, name: str) -> None:
-    theirs = saved(tmp_path / "theirs", name)
-    theirs.bfloat16().save_pretrained(tmp_path / "narrow")
+def test_bfloat16_weights_keep_their_bytes_through_a_float32_model(tmp_path: Path, name: str) -> None:
+    reference = save_reference(tmp_path / "reference", name)
+    reference.bfloat16().save_pretrained(tmp_path / "narrow")
     ours = our_task(read_config(tmp_path / "narrow"))
     assert ours.backbone.token_embedding.weight.dtype == torch.float32
     save_task(tmp_path / "back", ours, dtype=torch.bfloat16)
@@ -147,33 +147,33 @@ def test_narrow_weights_keep_their_bytes_through_a_float32_model(tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "qwen2"])
-def test_a_backbone_comes_out_of_any_folder(tmp_path: Path, name: str) -> None:
+def test_backbone_loads_from_any_folder(tmp_path: Path, name: str) -> None:
     for task in TASKS:
-        theirs = saved(tmp_path / task, name, task)
+        reference = save_reference(tmp_path / task, name, task)
         pretrained = read_config(tmp_path / task)
         gpt = GPT(replace(pretrained.config, attention="bidirectional", dropout=0.2))
         load_weights(gpt, pretrained)
-        assert torch.equal(gpt.token_embedding.weight, theirs.get_input_embeddings().weight)
-    # One that is stored alone has names without a prefix.
-    theirs.base_model.save_pretrained(tmp_path / "bare")
+        assert torch.equal(gpt.token_embedding.weight, reference.get_input_embeddings().weight)
+    # A backbone without a head has tensor names without a prefix.
+    reference.base_model.save_pretrained(tmp_path / "bare")
     pretrained = read_config(tmp_path / "bare")
     assert (pretrained.task, pretrained.head) == (None, None)
     assert set(pretrained.hparams) == {"backbone"}
     gpt = GPT(pretrained.config)
     load_weights(gpt, pretrained)
-    assert torch.equal(gpt.token_embedding.weight, theirs.get_input_embeddings().weight)
-    with pytest.raises(InputError, match="bare: holds a backbone alone, not a CausalLM"):
+    assert torch.equal(gpt.token_embedding.weight, reference.get_input_embeddings().weight)
+    with pytest.raises(InputError, match="bare: holds a backbone without a head, not a CausalLM"):
         load_weights(CausalLM(backbone=pretrained.config), pretrained)
     with pytest.raises(InputError, match=r"holds a \w+ForQuestionAnswering, not a CausalLM"):
         load_weights(CausalLM(backbone=pretrained.config), read_config(tmp_path / "QuestionAnswering"))
 
 
-def test_gpt2_as_the_hub_has_it(tmp_path: Path) -> None:
-    """Without a prefix, with masks as buffers, and with few keys in its configuration."""
+def test_gpt2_in_the_format_of_the_hub(tmp_path: Path) -> None:
+    """GPT-2 on the hub has no prefix, masks as buffers, and few keys in its configuration."""
     from safetensors.torch import save_file
 
-    theirs = saved(tmp_path, "gpt2")
-    weights = {name.removeprefix("transformer."): value for name, value in files(tmp_path).items()}
+    reference = save_reference(tmp_path, "gpt2")
+    weights = {name.removeprefix("transformer."): value for name, value in read_tensors(tmp_path).items()}
     for layer in range(2):
         weights[f"h.{layer}.attn.bias"] = torch.ones(1, 1, BLOCK_SIZE, BLOCK_SIZE, dtype=torch.uint8)
         weights[f"h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
@@ -195,43 +195,45 @@ def test_gpt2_as_the_hub_has_it(tmp_path: Path) -> None:
     )
     pretrained = read_config(tmp_path)
     assert (pretrained.config.dropout, pretrained.config.attention_dropout) == (0.2, 0.1)
-    assert_same_logits(our_logits(our_task(pretrained)), their_logits(theirs))
+    assert_same_logits(our_logits(our_task(pretrained)), reference_logits(reference))
 
 
-def test_an_output_layer_that_is_stored_though_it_is_the_embedding(tmp_path: Path) -> None:
+def test_tied_output_layer_may_be_stored_if_it_equals_the_embedding(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    theirs = saved(tmp_path, "llama3")
-    weights = files(tmp_path)
+    reference = save_reference(tmp_path, "llama3")
+    weights = read_tensors(tmp_path)
     save_file(
         weights | {"lm_head.weight": weights["model.embed_tokens.weight"].clone()}, tmp_path / "model.safetensors"
     )
-    assert_same_logits(our_logits(our_task(read_config(tmp_path))), their_logits(theirs))
+    assert_same_logits(our_logits(our_task(read_config(tmp_path))), reference_logits(reference))
     save_file(weights | {"lm_head.weight": weights["model.embed_tokens.weight"] + 1}, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match=r"lm_head\.weight differs from model\.embed_tokens\.weight.*tie_word_emb"):
         our_task(read_config(tmp_path))
 
 
-def test_a_block_may_be_shorter_where_positions_turn(tmp_path: Path) -> None:
-    saved(tmp_path / "llama", "llama")
+def test_block_size_may_be_smaller_with_rotary_positions(tmp_path: Path) -> None:
+    save_reference(tmp_path / "llama", "llama")
     pretrained = read_config(tmp_path / "llama")
     load_weights(GPT(replace(pretrained.config, block_size=4)), pretrained)
-    with pytest.raises(InputError, match=r"backbone\.block_size is 16 there, but 17 here"):
+    with pytest.raises(InputError, match=r"backbone\.block_size is 16 in the folder, but 17 in the configuration"):
         load_weights(GPT(replace(pretrained.config, block_size=17)), pretrained)
-    with pytest.raises(InputError, match=r"backbone\.rope_theta is 10000\.0 there, but 5\.0 here"):
+    with pytest.raises(
+        InputError, match=r"backbone\.rope_theta is 10000\.0 in the folder, but 5\.0 in the configuration"
+    ):
         load_weights(GPT(replace(pretrained.config, rope_theta=5.0)), pretrained)
-    saved(tmp_path / "gpt2", "gpt2")
+    save_reference(tmp_path / "gpt2", "gpt2")
     pretrained = read_config(tmp_path / "gpt2")
-    with pytest.raises(InputError, match=r"backbone\.block_size is 16 there, but 4 here"):
+    with pytest.raises(InputError, match=r"backbone\.block_size is 16 in the folder, but 4 in the configuration"):
         load_weights(GPT(replace(pretrained.config, block_size=4)), pretrained)
 
 
-# --- ours, read by them
+# --- folders for Hugging Face and for us
 
 
 @ALL_TASKS
 @pytest.mark.parametrize("name", SHAPES)
-def test_our_folder_says_the_same_in_theirs_and_in_ours(tmp_path: Path, name: str, task: str) -> None:
+def test_our_folder_gives_the_same_logits_in_both(tmp_path: Path, name: str, task: str) -> None:
     ours = random_task(task, SHAPES[name])
     beginning = name.split("_")[0]
     model_type = MODEL_TYPES.get(beginning, beginning)
@@ -241,14 +243,14 @@ def test_our_folder_says_the_same_in_theirs_and_in_ours(tmp_path: Path, name: st
     if isinstance(ours, QuestionAnswering):
         ours.no_answer_threshold = 1.25
     assert save_task(tmp_path / "ours", ours, pad_token_id=PAD, eos_token_id=3) is None
-    theirs = reloaded(tmp_path / "ours", task)
-    assert theirs.config.model_type == model_type
-    assert theirs.config.eos_token_id == 3
-    assert getattr(theirs.config, "sliding_window", None) in (None, BLOCK_SIZE)
+    reference = load_reference(tmp_path / "ours", task)
+    assert reference.config.model_type == model_type
+    assert reference.config.eos_token_id == 3
+    assert getattr(reference.config, "sliding_window", None) in (None, BLOCK_SIZE)
     if "Classification" in task:
-        assert theirs.config.id2label == dict(enumerate(LABELS))
+        assert reference.config.id2label == dict(enumerate(LABELS))
     expected = our_logits(ours)
-    assert_same_logits(their_logits(theirs), expected)
+    assert_same_logits(reference_logits(reference), expected)
 
     pretrained = read_config(tmp_path / "ours")
     assert pretrained.config == ours.backbone.config
@@ -257,22 +259,22 @@ def test_our_folder_says_the_same_in_theirs_and_in_ours(tmp_path: Path, name: st
     assert torch.equal(our_logits(again), expected)
     assert getattr(again, "no_answer_threshold", 1.25) == 1.25
 
-    # Theirs goes back to us as it came: with their configuration alone, and with ours beside it.
-    theirs.save_pretrained(tmp_path / "back")
+    # Hugging Face's copy of the folder must be the same, also without our configuration.
+    reference.save_pretrained(tmp_path / "back")
     assert_same_bytes(tmp_path / "ours", tmp_path / "back")
     assert torch.equal(our_logits(our_task(read_config(tmp_path / "back"))), expected)
 
 
-def test_several_labels_at_once(tmp_path: Path) -> None:
+def test_multi_label_classification_is_kept(tmp_path: Path) -> None:
     ours = random_task("SequenceClassification", SHAPES["llama"], multi_label=True)
     save_task(tmp_path, ours, pad_token_id=PAD)
-    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
-    assert theirs.config.problem_type == "multi_label_classification"
+    reference = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert reference.config.problem_type == "multi_label_classification"
     (tmp_path / "gpt_lightning.json").unlink()
     assert read_config(tmp_path).hparams["multi_label"] is True
 
 
-def test_shards(tmp_path: Path) -> None:
+def test_shards_hold_the_same_bytes(tmp_path: Path) -> None:
     ours = random_task("CausalLM", SHAPES["llama"])
     save_task(tmp_path / "whole", ours)
     save_task(tmp_path / "shards", ours, max_shard_bytes=10_000)
@@ -280,16 +282,16 @@ def test_shards(tmp_path: Path) -> None:
     assert len(names) > 3
     assert names[0] == f"model-00001-of-{len(names):05d}.safetensors"
     index = json.loads((tmp_path / "shards/model.safetensors.index.json").read_text())
-    assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in files(tmp_path / "whole").values())
+    assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in read_tensors(tmp_path / "whole").values())
     for path in (tmp_path / "shards").glob("*.safetensors"):
         assert sum(tensor.nbytes for tensor in load_file(path).values()) <= 10_000 or len(load_file(path)) == 1
     assert_same_bytes(tmp_path / "whole", tmp_path / "shards")
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "shards")
-    assert_same_logits(their_logits(theirs), our_logits(ours))
+    reference = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "shards")
+    assert_same_logits(reference_logits(reference), our_logits(ours))
     assert torch.equal(our_logits(our_task(read_config(tmp_path / "shards"))), our_logits(ours))
 
 
-# --- ours alone
+# --- folders for us only
 
 
 WHY_NOT: list[tuple[dict[str, Any], str, str]] = [
@@ -311,19 +313,21 @@ WHY_NOT: list[tuple[dict[str, Any], str, str]] = [
     ),
     (LLAMA | {"attention": "bidirectional"}, "TokenClassification", "Llama, .* has no attention=bidirectional"),
     (LLAMA | {"logit_softcap": 0.5}, "CausalLM", r"Llama, .* has no logit_softcap=0\.5"),
-    (LLAMA, "SequenceClassification", r"look at the last token, and this one at the mean \(pooling=mean\)"),
+    (LLAMA, "SequenceClassification", r"look at the last token, but this one has pooling=mean"),
 ]
 
 
 @pytest.mark.parametrize(("shape", "task", "reason"), WHY_NOT)
-def test_what_they_cannot_be_is_said_and_kept(tmp_path: Path, shape: dict[str, Any], task: str, reason: str) -> None:
+def test_models_without_an_equivalent_are_written_in_our_format(
+    tmp_path: Path, shape: dict[str, Any], task: str, reason: str
+) -> None:
     arguments = {"pooling": "mean"} if task == "SequenceClassification" else {}
     ours = random_task(task, {"n_head": 4, "n_embd": 32} | shape, **arguments)
-    said = save_task(tmp_path, ours, max_shard_bytes=20_000)
-    assert said is not None
+    actual = save_task(tmp_path, ours, max_shard_bytes=20_000)
+    assert actual is not None
     with pytest.raises(ValueError, match=reason):
-        raise ValueError(said)
-    assert said == why_not_huggingface(ours.backbone.config, ours.huggingface_head, dict(ours.hparams))
+        raise ValueError(actual)
+    assert actual == why_not_huggingface(ours.backbone.config, ours.huggingface_head, dict(ours.hparams))
     assert not (tmp_path / "config.json").exists()
     pretrained = read_config(tmp_path)
     assert (pretrained.family, pretrained.head, pretrained.task) == (None, None, f"gpt_lightning.{task}")
@@ -337,14 +341,14 @@ def test_what_they_cannot_be_is_said_and_kept(tmp_path: Path, shape: dict[str, A
 
 
 class Regression(SequenceClassification):
-    """A head that Hugging Face does not have, in several layers; it does not inherit Hugging Face's."""
+    """Task whose head has several layers and no equivalent in Hugging Face."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.head = nn.Sequential(nn.Linear(self.backbone.config.n_embd, 3), nn.Tanh(), nn.Linear(3, 1))
 
 
-def test_a_task_without_a_head_of_hugging_face(tmp_path: Path) -> None:
+def test_task_without_a_hugging_face_head_is_written_in_our_format(tmp_path: Path) -> None:
     ours = Regression(backbone=GPTConfig(vocab_size=9, block_size=4, n_layer=1, **LLAMA), labels=LABELS)
     assert save_task(tmp_path, ours) == "Hugging Face has no head for this task"
     assert not (tmp_path / "config.json").exists()
@@ -356,18 +360,18 @@ def test_a_task_without_a_head_of_hugging_face(tmp_path: Path) -> None:
     for name, value in ours.state_dict().items():
         assert again.state_dict()[name].equal(value), name
     assert gpt.token_embedding.weight.equal(ours.backbone.token_embedding.weight)
-    theirs = saved(tmp_path / "llama", "llama", "SequenceClassification")
-    theirs.base_model.save_pretrained(tmp_path / "bare")
+    reference = save_reference(tmp_path / "llama", "llama", "SequenceClassification")
+    reference.base_model.save_pretrained(tmp_path / "bare")
     for folder, reason in [
-        ("llama", r"score\.0\.weight, .* missing"),
-        ("bare", "holds a backbone alone, not a Regression"),
+        ("llama", r"lack tensors score\.0\.weight, "),
+        ("bare", "holds a backbone without a head, not a Regression"),
     ]:
         pretrained = read_config(tmp_path / folder)
         with pytest.raises(InputError, match=reason):
             load_weights(Regression(backbone=pretrained.config, labels=LABELS), pretrained)
 
 
-def test_a_classifier_of_the_last_token_has_no_bias() -> None:
+def test_last_token_classifier_has_no_bias() -> None:
     config = GPTConfig(vocab_size=9, block_size=4, n_layer=1, n_head=1, n_embd=4)
     heads = [
         SequenceClassification(backbone=config, labels=LABELS, pooling=pooling).head for pooling in ("last", "mean")
@@ -393,7 +397,7 @@ def megabytes(key):
 
 pretrained = read_config(Path(sys.argv[1]))
 before = megabytes("VmRSS")
-Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+Path("/proc/self/clear_refs").write_text("5")  # resets the peak
 task = CausalLM(backbone=pretrained.config)
 load_weights(task, pretrained)
 size = sum(p.nbytes for p in task.parameters()) / 2**20
@@ -403,7 +407,7 @@ print(size, megabytes("VmHWM") - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_loading_takes_the_memory_of_one_model(tmp_path: Path, family: str) -> None:
+def test_loading_needs_the_memory_of_one_model(tmp_path: Path, family: str) -> None:
     shape = SHAPES[family] | {"n_embd": 512, "n_head": 8, "n_layer": 6, "vocab_size": 8192, "block_size": 64}
     ours = CausalLM(backbone=GPTConfig(**shape))
     save_task(tmp_path, ours, max_shard_bytes=40_000_000)

@@ -1,4 +1,4 @@
-"""The logits, losses and gradients of Hugging Face's GPT-2, Llama and their kin with the same weights."""
+"""Logits, losses and gradients, compared with those of Hugging Face's models with the same weights."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.layers import rotary_angles
 from gpt_lightning.tasks import CausalLM
-from tests.models.test_gpt import randomise
+from tests.models.test_gpt import randomize
 
 VOCAB_SIZE = 61
 BLOCK_SIZE = 16
@@ -30,16 +30,16 @@ LLAMA_SHAPES: dict[str, dict[str, Any]] = {
     "llama_theta": {"n_embd": 32, "n_head": 2, "n_layer": 2, "rope_theta": 50.0, "tie_embeddings": False},
     "llama_bias": {"n_embd": 24, "n_head": 3, "n_layer": 2, "bias": True, "norm_eps": 0.1},
 }
-# Of 8 pairs of channels some keep their speed, some turn so much more slowly, and two lie between.
-STRETCHED: dict[str, Any] = {
+# Of 8 rotary pairs, 2 have high frequencies, 4 low ones, and 2 are interpolated.
+ROPE_SCALING: dict[str, Any] = {
     "rope_theta": 500.0,
     "rope_factor": 8.0,
     "rope_low_freq_factor": 0.9,
     "rope_high_freq_factor": 4.0,
     "rope_original_block_size": 64,
 }
-KIN: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
-    "llama3": ("Llama", {"n_embd": 32, "n_head": 2, "n_layer": 2, **STRETCHED}, {}),
+OTHER_FAMILIES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "llama3": ("Llama", {"n_embd": 32, "n_head": 2, "n_layer": 2, **ROPE_SCALING}, {}),
     "llama_attention_bias": ("Llama", {"n_embd": 24, "n_head": 3, "n_layer": 2, "bias": "attention"}, {}),
     "llama_head_dim": ("Llama", {"n_embd": 24, "n_head": 3, "n_layer": 2, "head_dim": 6, "n_kv_head": 1}, {}),
     "mistral": ("Mistral", {"n_embd": 20, "n_head": 3, "n_layer": 2, "head_dim": 10}, {"sliding_window": None}),
@@ -93,17 +93,17 @@ KIN: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     ),
     "smollm3": (
         "SmolLM3",
-        {"n_embd": 32, "n_head": 4, "n_kv_head": 2, "n_layer": 5, "nope_interval": 2, **STRETCHED},
+        {"n_embd": 32, "n_head": 4, "n_kv_head": 2, "n_layer": 5, "nope_interval": 2, **ROPE_SCALING},
         {"no_rope_layer_interval": 2},
     ),
 }
-"""Name -> the family, our shape, and what their configuration says of its own."""
+"""Name -> the family, our configuration, and further options of Hugging Face's configuration."""
 
 
 def gpt2_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
-    """The same random GPT-2 as our task and as Hugging Face's model, both in float64 and ``eval`` mode."""
+    """Return a random GPT-2 as our task and as Hugging Face's model, in float64 and ``eval`` mode."""
     config = GPTConfig(vocab_size=VOCAB_SIZE, block_size=BLOCK_SIZE, **shape)
-    theirs = GPT2LMHeadModel(
+    reference = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=VOCAB_SIZE,
             n_positions=BLOCK_SIZE,
@@ -120,8 +120,8 @@ def gpt2_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
             eos_token_id=None,
         )
     )
-    randomise(theirs)
-    source = theirs.state_dict()
+    randomize(reference)
+    source = reference.state_dict()
     weights = {
         "backbone.token_embedding.weight": source["transformer.wte.weight"],
         "backbone.position_embedding.weight": source["transformer.wpe.weight"],
@@ -138,18 +138,18 @@ def gpt2_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
         "mlp.proj": "mlp.c_proj",
     }
     for layer in range(config.n_layer):
-        for name, their_name in names.items():
-            weight = source[f"transformer.h.{layer}.{their_name}.weight"]
-            # Their Conv1D stores the transpose of a Linear.
+        for name, reference_name in names.items():
+            weight = source[f"transformer.h.{layer}.{reference_name}.weight"]
+            # Hugging Face's Conv1D stores the transpose of a Linear.
             weights[f"backbone.blocks.{layer}.{name}.weight"] = weight.mT if weight.ndim == 2 else weight
-            weights[f"backbone.blocks.{layer}.{name}.bias"] = source[f"transformer.h.{layer}.{their_name}.bias"]
+            weights[f"backbone.blocks.{layer}.{name}.bias"] = source[f"transformer.h.{layer}.{reference_name}.bias"]
     ours = CausalLM(backbone=config)
     ours.load_state_dict(weights)
-    return ours.double().eval(), theirs.double().eval()
+    return ours.double().eval(), reference.double().eval()
 
 
 def rope_parameters(config: GPTConfig) -> dict[str, Any]:
-    """In their words."""
+    """Return the entry ``rope_parameters`` of Hugging Face's configuration."""
     if config.rope_global_interval is not None:
         thetas = {"full_attention": config.rope_theta, "sliding_attention": config.rope_local_theta}
         return {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in thetas.items()}
@@ -166,16 +166,16 @@ def rope_parameters(config: GPTConfig) -> dict[str, Any]:
 
 
 def llama_pair(shape: dict[str, Any], family: str = "Llama", **options: Any) -> tuple[CausalLM, Any]:
-    """The same random Llama, or kin, as our task and as Hugging Face's, both in float64 and ``eval`` mode."""
+    """Return a random model of a family as our task and as Hugging Face's, in float64 and ``eval`` mode."""
     common: dict[str, Any] = {"position": "rotary", "norm": "rmsnorm", "mlp": "swiglu", "bias": False}
     config = GPTConfig(vocab_size=VOCAB_SIZE, block_size=BLOCK_SIZE, **(common | shape))
     if family in ("Llama", "Qwen3", "SmolLM3"):
         options |= {"attention_bias": config.bias in (True, "attention")}
-    theirs = getattr(transformers, f"{family}ForCausalLM")(
+    reference = getattr(transformers, f"{family}ForCausalLM")(
         getattr(transformers, "Gemma3TextConfig" if family == "Gemma3" else f"{family}Config")(
             vocab_size=VOCAB_SIZE,
             hidden_size=config.n_embd,
-            intermediate_size=config.inner,
+            intermediate_size=config.mlp_width,
             num_hidden_layers=config.n_layer,
             num_attention_heads=config.n_head,
             num_key_value_heads=config.kv_heads,
@@ -191,8 +191,8 @@ def llama_pair(shape: dict[str, Any], family: str = "Llama", **options: Any) -> 
             **options,
         )
     )
-    randomise(theirs)
-    source = theirs.state_dict()
+    randomize(reference)
+    source = reference.state_dict()
     weights = {
         "backbone.token_embedding.weight": source["model.embed_tokens.weight"],
         "backbone.norm.weight": source["model.norm.weight"],
@@ -218,127 +218,127 @@ def llama_pair(shape: dict[str, Any], family: str = "Llama", **options: Any) -> 
         "mlp.proj": "mlp.down_proj",
     }
     for layer in range(config.n_layer):
-        block, their_block = f"backbone.blocks.{layer}", f"model.layers.{layer}"
+        block, reference_block = f"backbone.blocks.{layer}", f"model.layers.{layer}"
         for kind in ("weight", "bias") if config.bias else ("weight",):
-            for name, their_name in names.items():
-                if (weight := source.get(f"{their_block}.{their_name}.{kind}")) is not None:
+            for name, reference_name in names.items():
+                if (weight := source.get(f"{reference_block}.{reference_name}.{kind}")) is not None:
                     weights[f"{block}.{name}.{kind}"] = weight
             if family == "Phi3":
-                weights[f"{block}.attention.qkv.weight"] = source[f"{their_block}.self_attn.qkv_proj.weight"]
-                gate_up = source[f"{their_block}.mlp.gate_up_proj.weight"].chunk(2)
+                weights[f"{block}.attention.qkv.weight"] = source[f"{reference_block}.self_attn.qkv_proj.weight"]
+                gate_up = source[f"{reference_block}.mlp.gate_up_proj.weight"].chunk(2)
                 weights |= dict(zip((f"{block}.mlp.gate.weight", f"{block}.mlp.up.weight"), gate_up, strict=True))
                 continue
-            parts = [source[f"{their_block}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
+            parts = [source[f"{reference_block}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
             weights[f"{block}.attention.qkv.{kind}"] = torch.cat(parts)
     ours = CausalLM(backbone=config)
     ours.load_state_dict(weights)
-    return ours.double().eval(), theirs.double().eval()
+    return ours.double().eval(), reference.double().eval()
 
 
 def pair(name: str) -> tuple[CausalLM, Any]:
-    """The pair of one of the shapes above."""
-    if name in KIN:
-        family, shape, options = KIN[name]
+    """Return our task and Hugging Face's model for one of the configurations above."""
+    if name in OTHER_FAMILIES:
+        family, shape, options = OTHER_FAMILIES[name]
         return llama_pair(shape, family, **options)
     return gpt2_pair(GPT2_SHAPES[name]) if name in GPT2_SHAPES else llama_pair(LLAMA_SHAPES[name])
 
 
 def random_ids(rows: int, tokens: int, seed: int = 1) -> Tensor:
-    """(rows, tokens) ids."""
+    """Return (rows, tokens) random ids."""
     return torch.randint(VOCAB_SIZE, (rows, tokens), generator=torch.Generator().manual_seed(seed))
 
 
-# Hugging Face's Llama normalises, and both turn positions, in float32 even in a float64 model.
+# Hugging Face's Llama computes norms in float32, and both compute rotary angles in float32, also in float64 models.
 @pytest.mark.parametrize(
-    ("name", "tolerance"), [*((name, 1e-11) for name in GPT2_SHAPES), *((name, 1e-5) for name in (*LLAMA_SHAPES, *KIN))]
+    ("name", "tolerance"),
+    [*((name, 1e-11) for name in GPT2_SHAPES), *((name, 1e-5) for name in (*LLAMA_SHAPES, *OTHER_FAMILIES))],
 )
-def test_logits_loss_and_gradients_are_hugging_faces(name: str, tolerance: float) -> None:
-    ours, theirs = pair(name)
+def test_logits_loss_and_gradients_match_hugging_face(name: str, tolerance: float) -> None:
+    ours, reference = pair(name)
     ids = random_ids(3, BLOCK_SIZE)
-    expected = theirs(ids).logits
-    assert expected.std() > 1.0, "logits so small that agreement would say little"
+    expected = reference(ids).logits
+    assert expected.std() > 1.0, "the logits are too small for a comparison"
     torch.testing.assert_close(ours(ids), expected, rtol=tolerance, atol=tolerance)
 
     labels = ids.clone()
     labels[0, :9] = IGNORE_INDEX
     labels[2, 4:6] = IGNORE_INDEX
-    their_loss = theirs(ids, labels=labels).loss  # which shifts the labels itself
+    reference_loss = reference(ids, labels=labels).loss  # Hugging Face shifts the labels itself
     shifted = torch.cat((labels[:, 1:], torch.full((3, 1), IGNORE_INDEX)), dim=1)
     our_loss = ours.step({"input_ids": ids, "labels": shifted, "num_bytes": torch.ones(3, dtype=torch.int64)}, "train")
-    assert our_loss.item() == pytest.approx(their_loss.item(), rel=1e-6)
+    assert our_loss.item() == pytest.approx(reference_loss.item(), rel=1e-6)
 
     our_loss.backward()  # type: ignore[no-untyped-call]
-    their_loss.backward()
+    reference_loss.backward()
     torch.testing.assert_close(
         ours.backbone.token_embedding.weight.grad,
-        theirs.get_input_embeddings().weight.grad,
+        reference.get_input_embeddings().weight.grad,
         rtol=1e-4,
         atol=1e-5,
     )
 
 
-def in_float64(theirs: Any, config: GPTConfig) -> None:
-    """Let their model normalise and scale in float64, and turn by the angles that ours turns by."""
+def patch_to_float64(reference: Any, config: GPTConfig) -> None:
+    """Patch Hugging Face's model to compute norms and scales in float64, and to use our rotary angles."""
+    offset = 1.0 if config.norm == "rmsnorm_zero_centered" else 0.0
 
-    added = 1.0 if config.norm == "rmsnorm_zero_centered" else 0.0
-
-    def normalise(norm: Any) -> Any:
-        return lambda x: nn.functional.rms_norm(x, norm.weight.shape, norm.weight + added, config.norm_eps)
+    def make_forward(norm: Any) -> Any:
+        return lambda x: nn.functional.rms_norm(x, norm.weight.shape, norm.weight + offset, config.norm_eps)
 
     def angles(x: Tensor, position_ids: Tensor, layer_type: str = "full_attention") -> tuple[Tensor, Tensor]:
-        cos, signed = rotary_angles(position_ids, config, local=layer_type == "sliding_attention")
-        first, second = signed.chunk(2, -1)
+        cos, signed_sin = rotary_angles(position_ids, config, local=layer_type == "sliding_attention")
+        first, second = signed_sin.chunk(2, -1)
         return cos.to(x.dtype), torch.cat((-first, second), -1).to(x.dtype)
 
-    theirs.model.rotary_emb.forward = angles
+    reference.model.rotary_emb.forward = angles
     if config.scale_embeddings:
-        theirs.model.embed_tokens.embed_scale.fill_(config.n_embd**0.5)
-    norms = [module for module in theirs.modules() if type(module).__name__.endswith("RMSNorm")]
+        reference.model.embed_tokens.embed_scale.fill_(config.n_embd**0.5)
+    norms = [module for module in reference.modules() if type(module).__name__.endswith("RMSNorm")]
     assert len(norms) > 2 * config.n_layer
     for norm in norms:
-        norm.forward = normalise(norm)
+        norm.forward = make_forward(norm)
 
 
-@pytest.mark.parametrize("name", [*LLAMA_SHAPES, *KIN])
-def test_but_for_their_float32_logits_and_gradients_are_the_same_number(name: str) -> None:
-    ours, theirs = pair(name)
-    in_float64(theirs, ours.backbone.config)
+@pytest.mark.parametrize("name", [*LLAMA_SHAPES, *OTHER_FAMILIES])
+def test_logits_and_gradients_match_exactly_without_hugging_face_float32(name: str) -> None:
+    ours, reference = pair(name)
+    patch_to_float64(reference, ours.backbone.config)
     ids = random_ids(3, BLOCK_SIZE)
-    logits, expected = ours(ids), theirs(ids).logits
+    logits, expected = ours(ids), reference(ids).logits
     torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-10)
     logits.square().mean().backward()
     expected.square().mean().backward()
     torch.testing.assert_close(
-        ours.backbone.token_embedding.weight.grad, theirs.get_input_embeddings().weight.grad, rtol=1e-10, atol=1e-10
+        ours.backbone.token_embedding.weight.grad, reference.get_input_embeddings().weight.grad, rtol=1e-10, atol=1e-10
     )
 
 
 @pytest.mark.parametrize("name", ["llama", "llama_theta", "llama3", "smollm3"])
-def test_rotary_angles_are_theirs(name: str) -> None:
-    ours, theirs = pair(name)
+def test_rotary_angles_match_hugging_face(name: str) -> None:
+    ours, reference = pair(name)
     positions = torch.arange(200)
     cos, sin = rotary_angles(positions, ours.backbone.config)
-    their_cos, their_sin = theirs.model.rotary_emb(torch.zeros(1), positions[None])
-    torch.testing.assert_close(cos, their_cos[0], rtol=0.0, atol=5e-5)
-    torch.testing.assert_close(sin.abs(), their_sin[0].abs(), rtol=0.0, atol=5e-5)
+    reference_cos, reference_sin = reference.model.rotary_emb(torch.zeros(1), positions[None])
+    torch.testing.assert_close(cos, reference_cos[0], rtol=0.0, atol=5e-5)
+    torch.testing.assert_close(sin.abs(), reference_sin[0].abs(), rtol=0.0, atol=5e-5)
 
 
-def test_the_stretch_has_all_three_parts() -> None:
+def test_rope_scaling_covers_low_high_and_interpolated_frequencies() -> None:
     ours, _ = pair("llama3")
     config = ours.backbone.config
-    turns = 64 / (2 * torch.pi * 500.0 ** (torch.arange(0, 16, 2) / 16))
-    assert [int((turns > 4.0).sum()), int((turns < 0.9).sum())] == [2, 4]
+    rotations = 64 / (2 * torch.pi * 500.0 ** (torch.arange(0, 16, 2) / 16))
+    assert [int((rotations > 4.0).sum()), int((rotations < 0.9).sum())] == [2, 4]
     assert config.rope_factor == 8.0
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama_grouped", *KIN])
-def test_in_float32_too(name: str) -> None:
-    ours, theirs = pair(name)
+@pytest.mark.parametrize("name", ["gpt2", "llama_grouped", *OTHER_FAMILIES])
+def test_float32_logits_match_hugging_face(name: str) -> None:
+    ours, reference = pair(name)
     ids = random_ids(2, 11)
-    torch.testing.assert_close(ours.float()(ids), theirs.float()(ids).logits, rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(ours.float()(ids), reference.float()(ids).logits, rtol=1e-5, atol=2e-5)
 
 
-def test_every_weight_of_theirs_has_a_place() -> None:
-    for name in (*GPT2_SHAPES, *LLAMA_SHAPES, *KIN):
-        ours, theirs = pair(name)
-        assert sum(p.numel() for p in ours.parameters()) == theirs.num_parameters()
+def test_numbers_of_parameters_match_hugging_face() -> None:
+    for name in (*GPT2_SHAPES, *LLAMA_SHAPES, *OTHER_FAMILIES):
+        ours, reference = pair(name)
+        assert sum(p.numel() for p in ours.parameters()) == reference.num_parameters()

@@ -1,4 +1,4 @@
-"""Model families of Hugging Face, one file each; ``FAMILIES`` lists them."""
+"""Hugging Face model families, one file each; ``FAMILIES`` lists them."""
 
 from typing import Final
 

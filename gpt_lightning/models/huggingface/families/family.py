@@ -1,4 +1,4 @@
-"""The interface of a model family: names, ``config.json`` and the shapes that it can express."""
+"""Interface of a model family: names, ``config.json`` and the supported configurations."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Container, Mapping
@@ -13,7 +13,7 @@ from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.heads import HEADS, QUESTION_ANSWERING, HuggingFaceHead
 from gpt_lightning.models.huggingface.options import Options
 from gpt_lightning.models.huggingface.tensor_files import Parts
-from gpt_lightning.models.lora import plain_parameters
+from gpt_lightning.models.lora import base_parameters
 
 
 class _Anything(Container[Any]):
@@ -25,16 +25,16 @@ ANYTHING: Final = _Anything()
 """Every value of a field."""
 
 
-class _Given(Container[Any]):
+class _NotNone(Container[Any]):
     def __contains__(self, value: object) -> bool:
         return value is not None
 
 
-GIVEN: Final = _Given()
+NOT_NONE: Final = _NotNone()
 """Every value of a field but None."""
 
 Claims = dict[str, Container[Any]]
-"""Fields of ``GPTConfig``, and the values of each that a family can express."""
+"""Fields of ``GPTConfig`` -> the values that a family supports."""
 
 SIZES: Final[Claims] = dict.fromkeys(
     ("vocab_size", "block_size", "n_layer", "n_head", "n_embd", "n_inner", "norm_eps", "tie_embeddings"), ANYTHING
@@ -54,39 +54,39 @@ ROTARY: Final[Claims] = dict.fromkeys(
 
 
 class Family(ABC):
-    """A model family of Hugging Face. Subclasses hold no state."""
+    """Hugging Face model family. Subclasses have no state."""
 
     model_type: ClassVar[str]
     """Hugging Face's name for the family."""
     title: ClassVar[str]
-    """The beginning of its class names, as in ``LlamaForCausalLM``."""
+    """Prefix of its class names, as in ``LlamaForCausalLM``."""
     claims: ClassVar[Claims]
-    """The fields of ``GPTConfig`` that the family can express; every other field must have its default."""
+    """Fields of ``GPTConfig`` that the family supports; all other fields must have their defaults."""
     names: ClassVar[Mapping[str, str]]
-    """Our modules, with those of a block relative to it -> the family's."""
+    """Names of our modules -> names in the family; those inside a block are relative to the block."""
     supported_options: ClassVar[Container[str]] = ()
-    """Entries of ``config.json`` that the family reads and most others do not know."""
+    """Options of ``config.json`` that this family supports, but most families do not."""
     heads: ClassVar[tuple[HuggingFaceHead, ...]] = HEADS
-    """The heads for which the family has a class."""
+    """Heads for which the family has a class."""
     architectures: ClassVar[Mapping[HuggingFaceHead | None, str]] = {}
-    """Class names that are not the title and the head's suffix; None stands for the backbone alone."""
+    """Class names that differ from the title and the head's suffix; None is the backbone without a head."""
     head_modules: ClassVar[Mapping[HuggingFaceHead, str]] = {}
-    """Names of heads that differ from most families'."""
+    """Names of head layers that differ from those of most families."""
     prefix: ClassVar[str] = "model."
-    """The beginning of the names of a backbone's tensors when it has a head."""
+    """Prefix of the names of the backbone's tensors in a model with a head."""
     prefixes: ClassVar[Mapping[HuggingFaceHead, str]] = {QUESTION_ANSWERING: "transformer."}
-    """Heads with another prefix."""
+    """Prefixes for heads with another one."""
     transposes_linears: ClassVar[bool] = False
     """True if linear layers are stored transposed (transformers' ``Conv1D``)."""
 
     # --- names
 
     def architecture(self, head: HuggingFaceHead | None) -> str:
-        """Return the name of the class with ``head``, or of the backbone alone."""
+        """Return the name of the class with ``head``; None is the backbone without a head."""
         return self.architectures.get(head, f"{self.title}{'Model' if head is None else head.suffix}")
 
     def prefix_of(self, head: HuggingFaceHead | None) -> str:
-        """Return the beginning of the names of the backbone's tensors."""
+        """Return the prefix of the names of the backbone's tensors."""
         return "" if head is None else self.prefixes.get(head, self.prefix)
 
     def head_module(self, head: HuggingFaceHead) -> str:
@@ -94,16 +94,16 @@ class Family(ABC):
         return self.head_modules.get(head, head.module)
 
     def layers(self, module: str) -> tuple[str, ...]:
-        """Return the family's layers whose outputs, one after the other, are those of a module of ours."""
+        """Return the family's layers whose concatenated outputs are those of our ``module``."""
         if not module.startswith("blocks."):
             return (self.names[module],)
         blocks, layer, inside = module.split(".", 2)
         return (f"{self.names[blocks]}.{layer}.{self.names[inside]}",)
 
     def tensors(self, backbone: GPT, prefix: str) -> dict[str, Parts]:
-        """Map the family's tensors to views of our parameters: reading fills them, writing copies them."""
+        """Map the names of the family's tensors to views of our parameters, for reading and writing."""
         found: dict[str, Parts] = {}
-        for name, parameter in plain_parameters(backbone):
+        for name, parameter in base_parameters(backbone):
             module, _, kind = name.rpartition(".")
             transposes = self.transposes_linears and parameter.ndim == 2 and module.startswith("blocks.")
             stored = parameter.mT if transposes else parameter
@@ -111,16 +111,16 @@ class Family(ABC):
             views = (stored,) if len(layers) == 1 else torch.split(stored, qkv_widths(backbone.config))
             for layer, view in zip(layers, views, strict=True):
                 key = f"{prefix}{layer}.{kind}"
-                found[key] = (*found.get(key, ()), view)  # several of our layers may be one of theirs
+                found[key] = (*found.get(key, ()), view)  # the family may fuse several of our layers
         return found
 
     # --- config.json
 
     def read(self, options: Options) -> GPTConfig:
-        """Return the backbone that ``config.json`` describes.
+        """Return the configuration of the backbone that ``config.json`` describes.
 
         Raises:
-            InputError: there is no such backbone here.
+            InputError: an option is invalid or not supported.
         """
         options.check_neutral(self.supported_options)
         vocab_size, shape = options.count("vocab_size"), self.read_shape(options)
@@ -130,16 +130,16 @@ class Family(ABC):
             raise InputError(f"{options.path}: {error}") from None
 
     def read_head(self, options: Options) -> HuggingFaceHead | None:
-        """Return the head that ``architectures`` names; None for a backbone alone.
+        """Return the head that ``architectures`` names; None is the backbone without a head.
 
         Raises:
-            InputError: it names another class.
+            InputError: ``architectures`` does not name one supported class.
         """
         named = options.content.get("architectures") or [self.architecture(None)]
-        known = {self.architecture(head): head for head in (*self.heads, None)}
-        if not isinstance(named, list) or len(named) != 1 or named[0] not in list(known):
-            raise options.refuse(f"architectures={named!r}", f"known are {', '.join(known)}")
-        return known[named[0]]
+        supported = {self.architecture(head): head for head in (*self.heads, None)}
+        if not isinstance(named, list) or len(named) != 1 or named[0] not in list(supported):
+            raise options.error(f"architectures={named!r}", f"supported are {', '.join(supported)}")
+        return supported[named[0]]
 
     def write(self, config: GPTConfig, head: HuggingFaceHead) -> dict[str, Any]:
         """Return the entries of ``config.json`` that describe the backbone."""
@@ -157,12 +157,12 @@ class Family(ABC):
 
     @abstractmethod
     def write_shape(self, config: GPTConfig) -> dict[str, Any]:
-        """Return the entries of ``config.json`` for a shape that the family can express."""
+        """Return the entries of ``config.json`` for a configuration that the family supports."""
 
-    # --- what the family can express
+    # --- supported configurations
 
     def misfits(self, config: GPTConfig, head: HuggingFaceHead) -> list[str]:
-        """Return the reasons why the family cannot express a model; none if it can."""
+        """Return the reasons why the family cannot express a model; an empty list if it can."""
         reasons = [f"has no {self.architecture(head)}"] if head not in self.heads else []
         for field in fields(config):
             value = getattr(config, field.name)
@@ -171,12 +171,12 @@ class Family(ABC):
         return reasons + self.broken_rules(config)
 
     def broken_rules(self, config: GPTConfig) -> list[str]:
-        """Return the family's rules about several fields together that ``config`` breaks."""
+        """Return the reasons why the family does not support the combination of fields in ``config``."""
         return []
 
 
 def qkv_widths(config: GPTConfig) -> list[int]:
-    """Return the outputs of the layers for queries, keys and values."""
+    """Return the output channels of the layers for queries, keys and values."""
     return [heads * config.head_width for heads in (config.n_head, config.kv_heads, config.kv_heads)]
 
 

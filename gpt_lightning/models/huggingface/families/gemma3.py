@@ -1,4 +1,4 @@
-"""Gemma 3, the models for text alone (Gemma team 2025, arXiv:2503.19786)."""
+"""Gemma 3, text-only models (Gemma team 2025, arXiv:2503.19786)."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -13,9 +13,9 @@ _LOCAL, _GLOBAL = "sliding_attention", "full_attention"
 
 
 class Gemma3(LlamaLike):
-    """Scaled embeddings, zero-centered norms before and after attention and MLP, GeGLU, two rotary bases.
+    """Llama with scaled embeddings, zero-centered norms before and after attention and MLP, GeGLU and two rotary bases.
 
-    Local layers attend to a window of tokens, which is not supported: the context must fit the window.
+    The sliding-window attention of local layers is not supported, so the context must fit the window.
     """
 
     model_type = "gemma3_text"
@@ -53,7 +53,7 @@ class Gemma3(LlamaLike):
     default_tie = True
 
     def broken_rules(self, config: GPTConfig) -> list[str]:
-        """Gemma 3's configuration refuses other widths, even with ``head_dim``."""
+        """Return the rule that Gemma 3's configuration class enforces, even with ``head_dim``."""
         return ["needs n_embd to be a multiple of n_head"] if config.n_embd % config.n_head else []
 
     def read_shape(self, options: Options) -> dict[str, Any]:
@@ -84,13 +84,13 @@ class Gemma3(LlamaLike):
         }
 
     def read_rotary(self, options: Options) -> dict[str, Any]:
-        """Return both rotary bases, as transformers 5 or earlier versions write them."""
+        """Return both rotary bases from the entries of transformers 5 or of earlier versions."""
         given = options.get("rope_parameters", {})
         if not isinstance(given, dict) or not all(isinstance(value, dict) for value in given.values()):
-            raise options.refuse(f"rope_parameters={given!r}", "must be an object for each type of layers")
+            raise options.error(f"rope_parameters={given!r}", "must have an object for each type of layer")
         scaling = options.get("rope_scaling", {})
         if not isinstance(scaling, dict):
-            raise options.refuse(f"rope_scaling={scaling!r}", "must be an object")
+            raise options.error(f"rope_scaling={scaling!r}", "must be an object")
         full = {"rope_theta": options.get("rope_theta", self.default_theta)} | scaling
         local = {"rope_theta": options.get("rope_local_base_freq", 10_000.0)}
         local_theta = self.read_rope(options, local | given.get(_LOCAL, {}), 10_000.0)["rope_theta"]
@@ -98,7 +98,7 @@ class Gemma3(LlamaLike):
         return result | {"rope_local_theta": local_theta}
 
     def write_rotary(self, config: GPTConfig) -> dict[str, Any]:
-        """Return both rotary bases in both spellings."""
+        """Return both rotary bases as entries for transformers 5 and for earlier versions."""
         thetas = {_GLOBAL: config.rope_theta, _LOCAL: config.rope_local_theta}
         return {
             "rope_parameters": {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in thetas.items()},
@@ -111,16 +111,16 @@ def _read_interval(options: Options) -> int | None:
     """Return the interval between global layers, or None if all are global.
 
     Raises:
-        InputError: the layers come at no interval, or the window of local layers is shorter than the context.
+        InputError: the intervals differ, or the window of local layers is shorter than the context.
     """
     n_layer, interval = options.count("num_hidden_layers"), options.count("sliding_window_pattern", 6)
     layers = options.get("layer_types", [_LOCAL if (layer + 1) % interval else _GLOBAL for layer in range(n_layer)])
     if len(layers) != n_layer:
-        raise options.refuse(f"layer_types={layers!r}", "must have a type for each layer")
+        raise options.error(f"layer_types={layers!r}", "must have a type for each layer")
     if _LOCAL not in layers:
         return None
     check_window(options, options.content.get("sliding_window", 4096))
     interval = layers.index(_GLOBAL) + 1 if _GLOBAL in layers else n_layer + 1
     if layers != [_LOCAL if (layer + 1) % interval else _GLOBAL for layer in range(n_layer)]:
-        raise options.refuse(f"layer_types={layers!r}", "global layers must come at one interval")
+        raise options.error(f"layer_types={layers!r}", "global layers must have equal intervals")
     return interval

@@ -31,10 +31,10 @@ class GPT2(Family):
     claims: ClassVar[Claims] = {
         **SIZES,
         **TRAINING,
-        # Without effect on learned positions.
+        # These fields have no effect on learned positions.
         **ROTARY,
         "nope_interval": ANYTHING,
-        # Any spelling of n_head and n_embd / n_head: see ``broken_rules``.
+        # Only values equal to n_head and n_embd / n_head are supported: see ``broken_rules``.
         "n_kv_head": ANYTHING,
         "head_dim": ANYTHING,
     }
@@ -45,7 +45,7 @@ class GPT2(Family):
     transposes_linears = True
 
     def broken_rules(self, config: GPTConfig) -> list[str]:
-        """Return the fields of attention that GPT-2 has not."""
+        """Return the fields of attention that GPT-2 does not support."""
         rules = {
             f"has no n_kv_head={config.n_kv_head}": config.kv_heads == config.n_head,
             f"has no head_dim={config.head_dim}": config.n_head * config.head_width == config.n_embd,
@@ -74,7 +74,7 @@ class GPT2(Family):
             "n_layer": config.n_layer,
             "n_head": config.n_head,
             "n_embd": config.n_embd,
-            "n_inner": config.inner,
+            "n_inner": config.mlp_width,
             "activation_function": "gelu_new",
             "layer_norm_epsilon": config.norm_eps,
             "resid_pdrop": config.dropout,

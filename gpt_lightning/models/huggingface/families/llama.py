@@ -1,4 +1,4 @@
-"""Llama 1 to 3, SmolLM2 and others with its architecture (Grattafiori et al. 2024, arXiv:2407.21783)."""
+"""Llama 1 to 3, SmolLM2 and other models of this architecture (Grattafiori et al. 2024, arXiv:2407.21783)."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from gpt_lightning.models.huggingface.options import Options
 
 
 class Llama(LlamaLike):
-    """Biases in all linear layers, in those of attention, or in none."""
+    """Llama, with biases in all linear layers, in those of attention, or in none."""
 
     model_type = "llama"
     title = "Llama"
     claims = LlamaLike.claims | {"bias": (False, "attention", True)}
 
     def broken_rules(self, config: GPTConfig) -> list[str]:
-        """Llama's configuration refuses other widths, even with ``head_dim``."""
+        """Return the rule that Llama's configuration class enforces, even with ``head_dim``."""
         return ["needs n_embd to be a multiple of n_head"] if config.n_embd % config.n_head else []
 
     def read_shape(self, options: Options) -> dict[str, Any]:

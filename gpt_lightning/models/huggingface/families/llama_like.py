@@ -1,4 +1,4 @@
-"""The common part of Llama and the families that differ from it in a few options."""
+"""Common base class of Llama and of families that differ from it in a few options."""
 
 from typing import Any, ClassVar, Final
 
@@ -40,9 +40,9 @@ class LlamaLike(Family):
     activation_key: ClassVar[str] = "hidden_act"
     activations: ClassVar[tuple[str, ...]] = ("silu", "swish")
     rope_types: ClassVar[tuple[str, ...]] = ("default", "llama3")
-    # The defaults of transformers' configurations.
+    # Defaults of the configuration classes in transformers:
     default_kv_heads: ClassVar[int | None] = None
-    """None means as many as query heads."""
+    """None means the number of query heads."""
     default_head_dim: ClassVar[int | None] = None
     default_theta: ClassVar[float] = 10_000.0
     default_eps: ClassVar[float] = 1e-6
@@ -53,7 +53,7 @@ class LlamaLike(Family):
         return tuple(dict.fromkeys(layer.format(letter) for layer in super().layers(module) for letter in "qkv"))
 
     def read_shape(self, options: Options) -> dict[str, Any]:
-        """Return the fields that all these families have."""
+        """Return the fields of ``GPTConfig`` that all these families share."""
         options.check_activation(self.activation_key, self.activations)
         check_layer_types(options)
         n_head, head_dim = options.count("num_attention_heads"), options.get("head_dim", self.default_head_dim)
@@ -76,7 +76,7 @@ class LlamaLike(Family):
         }
 
     def write_shape(self, config: GPTConfig) -> dict[str, Any]:
-        """Return the entries that all these families have."""
+        """Return the entries of ``config.json`` that all these families share."""
         return {
             "max_position_embeddings": config.block_size,
             "num_hidden_layers": config.n_layer,
@@ -84,7 +84,7 @@ class LlamaLike(Family):
             "num_key_value_heads": config.kv_heads,
             "head_dim": config.head_width,
             "hidden_size": config.n_embd,
-            "intermediate_size": config.inner,
+            "intermediate_size": config.mlp_width,
             self.activation_key: self.activations[0],
             "rms_norm_eps": config.norm_eps,
             "attention_dropout": config.attention_dropout,
@@ -92,39 +92,41 @@ class LlamaLike(Family):
         }
 
     def read_rotary(self, options: Options) -> dict[str, Any]:
-        """Return the rotary positions, as transformers 5 or earlier versions write them."""
+        """Return the rotary fields from the entries of transformers 5 or of earlier versions."""
         parameters = options.get("rope_scaling") or options.get("rope_parameters") or {}
         if not isinstance(parameters, dict):
-            raise options.refuse(f"rope_scaling={parameters!r}", "must be an object")
+            raise options.error(f"rope_scaling={parameters!r}", "must be an object")
         if any(isinstance(value, dict) for value in parameters.values()):
-            raise options.refuse(f"rope_parameters of {', '.join(parameters)}", "all layers must turn alike")
+            raise options.error(
+                f"rope_parameters of {', '.join(parameters)}", "all layers must have the same rotary positions"
+            )
         return self.read_rope(options, parameters, self.default_theta)
 
     def read_rope(self, options: Options, parameters: dict[str, Any], theta: float) -> dict[str, Any]:
-        """Return the rotary positions that one set of ``rope_parameters`` describes."""
+        """Return the rotary fields that one object of ``rope_parameters`` describes."""
         if parameters.get("partial_rotary_factor", 1.0) != 1.0:
-            raise options.refuse(
-                f"partial_rotary_factor={parameters['partial_rotary_factor']!r}", "all channels must turn"
+            raise options.error(
+                f"partial_rotary_factor={parameters['partial_rotary_factor']!r}", "all channels must be rotary"
             )
-        part = options.inside(parameters)
+        part = options.nested(parameters)
         result: dict[str, Any] = {"rope_theta": part.number("rope_theta", theta)}
         if result["rope_theta"] == 0.0:
-            raise options.refuse("rope_theta=0", "must be more than 0")
+            raise options.error("rope_theta=0", "must be greater than 0")
         kind = parameters.get("rope_type", parameters.get("type", "default"))
         if kind not in self.rope_types:
-            raise options.refuse(f"rope_type={kind!r}", f"known are {', '.join(self.rope_types)}")
+            raise options.error(f"rope_type={kind!r}", f"supported are {', '.join(self.rope_types)}")
         if kind == "default":
             return result
         for key in ("factor", "low_freq_factor", "high_freq_factor"):
             if key not in parameters:
-                raise options.refuse(f"rope_type='llama3' and no {key}", "the positions are not known without it")
+                raise options.error(f"rope_type='llama3' and no {key}", "this entry is required")
             result[f"rope_{key}"] = part.number(key, 1.0)
         outside = options.get("original_max_position_embeddings")
         source, block_size = options if outside is not None else part, options.count("max_position_embeddings")
         return result | {"rope_original_block_size": source.count("original_max_position_embeddings", block_size)}
 
     def write_rotary(self, config: GPTConfig) -> dict[str, Any]:
-        """Return the rotary positions in both spellings, since transformers 4 ignores that of version 5."""
+        """Return the rotary entries of transformers 5 and of version 4, which ignores the new ones."""
         parameters: dict[str, Any] = {"rope_type": "default"}
         if config.rope_factor != 1.0:
             parameters = {
@@ -145,36 +147,36 @@ def read_bias(options: Options, mlp_bias: bool = False) -> bool | str:
     """Return which linear layers have biases: all, those of attention, or none.
 
     Args:
-        options: with ``attention_bias``.
-        mlp_bias: whether the MLP has biases.
+        options: the options, with ``attention_bias``.
+        mlp_bias: True if the MLP has biases.
     """
     attention_bias = options.flag("attention_bias", False)
     if mlp_bias and not attention_bias:
-        raise options.refuse("mlp_bias=True and attention_bias=False", "an MLP has biases only where attention has")
+        raise options.error("mlp_bias=True and attention_bias=False", "biases in the MLP need biases in attention")
     return mlp_bias or ("attention" if attention_bias else False)
 
 
 def check_layer_types(options: Options) -> None:
-    """Refuse kinds of layers that are unknown here."""
+    """Refuse unsupported types of layers."""
     layers = options.get("layer_types", [])
     if not isinstance(layers, list):
-        raise options.refuse(f"layer_types={layers!r}", "must be a list")
+        raise options.error(f"layer_types={layers!r}", "must be a list")
     if unknown := sorted(set(map(str, layers)) - {"full_attention", "sliding_attention"}):
-        raise options.refuse(f"layer_types of {', '.join(unknown)}", "every layer must attend to all before it")
+        raise options.error(f"layer_types of {', '.join(unknown)}", "all layers must attend to all earlier tokens")
 
 
 def check_window(options: Options, window: Any) -> None:
-    """Refuse a sliding window that does not always reach back to the first token; None is no window."""
+    """Refuse a sliding window shorter than the context; None is no window."""
     block_size = options.count("max_position_embeddings")
     if window is not None and options.count("sliding_window", window) < block_size:
-        raise options.refuse(
+        raise options.error(
             f"sliding_window={window} and max_position_embeddings={block_size}",
-            "every layer must attend to all before it; lower max_position_embeddings to the window",
+            "sliding windows are not supported. Set max_position_embeddings to the window",
         )
 
 
 def optional_window(options: Options) -> Any:
-    """Return the window of a family that uses it only with ``use_sliding_window``; None if it does not."""
+    """Return the window of a family with the option ``use_sliding_window``; None if it is off."""
     layers = options.get("layer_types", [])
     slides = options.flag("use_sliding_window", False) and (not layers or "sliding_attention" in layers)
     return options.content.get("sliding_window", 4096) if slides else None

@@ -10,7 +10,7 @@ from gpt_lightning.models.huggingface.options import Options
 
 
 class Mistral(LlamaLike):
-    """Llama without biases, whose heads may have any width."""
+    """Llama without biases, with any number of channels per head."""
 
     model_type = "mistral"
     title = "Mistral"

@@ -9,7 +9,7 @@ from gpt_lightning.models.huggingface.options import Options
 
 
 class OLMo2(LlamaLike):
-    """Llama with norms after attention and MLP, and on all heads' queries and keys."""
+    """Llama with norms after attention and MLP, and norms of the projected queries and keys."""
 
     model_type = "olmo2"
     title = "Olmo2"

@@ -9,7 +9,7 @@ from gpt_lightning.models.huggingface.options import Options
 
 
 class Phi3(LlamaLike):
-    """Llama without biases, with one layer for queries, keys and values, and one for gate and up."""
+    """Llama without biases, with one fused layer for queries, keys and values, and one for gate and up."""
 
     model_type = "phi3"
     title = "Phi3"

@@ -8,7 +8,7 @@ from gpt_lightning.models.huggingface.options import Options
 
 
 class Qwen3(LlamaLike):
-    """Llama with a norm on each head's queries and keys."""
+    """Llama with norms of the queries and keys of each head."""
 
     model_type = "qwen3"
     title = "Qwen3"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.huggingface.families.family import GIVEN
+from gpt_lightning.models.huggingface.families.family import NOT_NONE
 from gpt_lightning.models.huggingface.families.llama_like import LlamaLike, check_window, optional_window, read_bias
 from gpt_lightning.models.huggingface.options import Options
 
@@ -15,8 +15,8 @@ class SmolLM3(LlamaLike):
     title = "SmolLM3"
     claims = LlamaLike.claims | {
         "bias": (False, "attention", True),
-        # Models with rotary positions in all layers are left to other families.
-        "nope_interval": GIVEN,
+        # Models with rotary positions in all layers belong to other families.
+        "nope_interval": NOT_NONE,
     }
     default_kv_heads = 4
     default_theta = 2e6
@@ -47,11 +47,11 @@ def _read_interval(options: Options) -> int | None:
     if layers is None:
         return interval if interval <= n_layer else None
     if not isinstance(layers, list) or len(layers) < n_layer:
-        raise options.refuse(f"no_rope_layers={layers!r}", "must have a 0 or a 1 for each layer")
+        raise options.error(f"no_rope_layers={layers!r}", "must have a 0 or a 1 for each layer")
     rotary = [bool(each) for each in layers[:n_layer]]
     if all(rotary):
         return None
     interval = rotary.index(False) + 1
     if rotary != [(layer + 1) % interval != 0 for layer in range(n_layer)]:
-        raise options.refuse(f"no_rope_layers={layers!r}", "layers without rotary positions must come at one interval")
+        raise options.error(f"no_rope_layers={layers!r}", "layers without rotary positions must have equal intervals")
     return interval

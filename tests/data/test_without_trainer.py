@@ -19,7 +19,7 @@ from tests.runs import head, language_modeling, trainer, write_text
 
 
 class Recorder(L.LightningModule):
-    """A module that keeps every batch it is given, by stage."""
+    """Module that records every batch by stage."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,8 +61,8 @@ MODULES: dict[str, Callable[[Path], DataModule]] = {
 }
 
 
-def plain(batches: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return batches whose tensors are lists, so that they can be compared."""
+def as_lists(batches: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return batches with lists in place of tensors, so that they can be compared."""
     return [
         {name: value.tolist() if isinstance(value, Tensor) else value for name, value in batch.items()}
         for batch in batches
@@ -70,36 +70,36 @@ def plain(batches: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def read_by_trainer(data: DataModule, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return what one epoch of training, a validation, a test and a prediction read."""
+    """Return the batches of one epoch of training, a validation, a test and a prediction."""
     recorder = Recorder()
     run = trainer(folder, max_epochs=1, callbacks=[])
     run.fit(recorder, datamodule=data)
-    found = {name: plain(recorder.batches[name]) for name in ("train", "validation")}
+    found = {name: as_lists(recorder.batches[name]) for name in ("train", "validation")}
     recorder.batches["validation"] = []
     run.validate(recorder, datamodule=data, verbose=False)
-    assert plain(recorder.batches["validation"]) == found["validation"]
+    assert as_lists(recorder.batches["validation"]) == found["validation"]
     run.test(recorder, datamodule=data, verbose=False)
     run.predict(recorder, datamodule=data, return_predictions=False)
-    return found | {name: plain(recorder.batches[name]) for name in ("test", "predict")}
+    return found | {name: as_lists(recorder.batches[name]) for name in ("test", "predict")}
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("name", MODULES)
-def test_batches_are_those_of_a_trainer(tmp_path: Path, name: str, num_workers: int) -> None:
+def test_batches_equal_those_of_a_trainer(tmp_path: Path, name: str, num_workers: int) -> None:
     expected = read_by_trainer(MODULES[name](tmp_path), tmp_path)
     assert all(len(batches) > 1 for batches in expected.values())
     data = MODULES[name](tmp_path)
     data.num_workers = num_workers
     data.prepare_data()
     data.setup("fit")
-    assert plain(data.train_dataloader()) == expected["train"]
-    assert plain(data.val_dataloader()) == expected["validation"]
+    assert as_lists(data.train_dataloader()) == expected["train"]
+    assert as_lists(data.val_dataloader()) == expected["validation"]
     data.setup("validate")
-    assert plain(data.val_dataloader()) == expected["validation"]
+    assert as_lists(data.val_dataloader()) == expected["validation"]
     data.setup("test")
-    assert plain(data.test_dataloader()) == expected["test"]
+    assert as_lists(data.test_dataloader()) == expected["test"]
     data.setup("predict")
-    assert plain(data.predict_dataloader()) == expected["predict"]
+    assert as_lists(data.predict_dataloader()) == expected["predict"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -107,9 +107,9 @@ def test_each_iteration_yields_epoch_0(tmp_path: Path, name: str) -> None:
     data = MODULES[name](tmp_path)
     data.setup("fit")
     loader = data.train_dataloader()
-    first = plain(loader)
+    first = as_lists(loader)
     assert next(iter(loader))["ids"] == first[0]["ids"]
-    assert plain(loader) == plain(data.train_dataloader()) == first
+    assert as_lists(loader) == as_lists(data.train_dataloader()) == first
 
 
 def test_after_a_run_training_batches_start_at_epoch_0_again(tmp_path: Path) -> None:
@@ -117,10 +117,10 @@ def test_after_a_run_training_batches_start_at_epoch_0_again(tmp_path: Path) -> 
     expected = read_by_trainer(data, tmp_path)["train"]
     data.setup("fit")
     assert data.trainer is not None
-    assert plain(data.train_dataloader()) == expected
+    assert as_lists(data.train_dataloader()) == expected
 
 
-def test_the_first_batch_needs_no_prepare_data(tmp_path: Path) -> None:
+def test_prepare_data_is_optional(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.jsonl", [{"text": text, "label": text[0]} for text in ("ab", "ba")])
     data = TextClassification(train=path, tokenizer="characters", cache_dir=str(tmp_path / "cache"))
     data.setup("fit")
@@ -128,7 +128,7 @@ def test_the_first_batch_needs_no_prepare_data(tmp_path: Path) -> None:
     assert data.val_dataloader() == []
 
 
-def test_prediction_by_hand_needs_no_labels(tmp_path: Path) -> None:
+def test_prediction_without_a_trainer_needs_no_labels(tmp_path: Path) -> None:
     train = write_rows(tmp_path / "train.jsonl", [{"text": "a", "label": "x"}])
     test = write_rows(tmp_path / "test.jsonl", [{"text": "long text"}, {"text": "b"}])
     data = TextClassification(train=train, test=test, tokenizer="bytes")
@@ -142,7 +142,7 @@ def test_prediction_by_hand_needs_no_labels(tmp_path: Path) -> None:
         data.setup("test")
 
 
-def test_prepare_data_by_hand_tokenizes_every_split_that_has_a_source(tmp_path: Path) -> None:
+def test_prepare_data_without_a_trainer_tokenizes_every_split_with_a_source(tmp_path: Path) -> None:
     text, test = write_text(tmp_path), tmp_path / "test.txt"
     test.write_text("another text\n")
     data = language_modeling(tmp_path, train=str(text), validation=None, test=str(test), tokenizer="characters")

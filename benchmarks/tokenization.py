@@ -1,7 +1,7 @@
-"""How fast text becomes shards, beside the tokenizer's own rate, and what memory that takes.
+"""Throughput and memory of turning text into shards, compared with the tokenizers library alone.
 
 gpt-lightning tokenizer train --train TEXT.jsonl --vocab_size 4096 --output bpe.json
-    python benchmarks/tokenise.py TEXT.jsonl bpe.json
+python benchmarks/tokenization.py TEXT.jsonl bpe.json
 """
 
 import argparse
@@ -20,10 +20,10 @@ from gpt_lightning.data.sources.source import read_texts
 from gpt_lightning.tokenizers.build import load_tokenizer
 
 
-def measure(what: str, text: str, tokenizer_file: str) -> dict[str, float]:
-    """Seconds and peak memory in MB of one way to tokenise ``text``, in this process."""
+def measure(side: str, text: str, tokenizer_file: str) -> dict[str, float]:
+    """Tokenize ``text`` in this process; return the seconds and the peak memory in MB."""
     tokenizer = load_tokenizer(tokenizer_file)
-    if what == "encode_batch":
+    if side == "encode_batch":
         import tokenizers
 
         plain = tokenizers.Tokenizer.from_file(tokenizer_file)
@@ -40,7 +40,7 @@ def measure(what: str, text: str, tokenizer_file: str) -> dict[str, float]:
 
 
 def in_turn(text: Path, tokenizer: str, rounds: int) -> None:
-    """Compare with the library's own rate, and one copy of the text with ten."""
+    """Compare with the library, and compare one copy of the text with ten."""
     size = text.stat().st_size / 1e6
     with tempfile.TemporaryDirectory() as folder:
         ten = Path(folder) / "ten.jsonl"
@@ -51,8 +51,8 @@ def in_turn(text: Path, tokenizer: str, rounds: int) -> None:
         runs = {"encode_batch": ("encode_batch", text), "ours": ("ours", text), "ours, 10 x": ("ours", ten)}
         results: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
         for _ in range(rounds):
-            for name, (what, path) in runs.items():
-                command = [sys.executable, __file__, str(path), tokenizer, "--what", what]
+            for name, (side, path) in runs.items():
+                command = [sys.executable, __file__, str(path), tokenizer, "--side", side]
                 out_text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
                 results[name].append(json.loads(out_text))
     median = {
@@ -62,26 +62,26 @@ def in_turn(text: Path, tokenizer: str, rounds: int) -> None:
     for name, values in median.items():
         rate = size * (10 if "10" in name else 1) / values["seconds"]
         print(f"{name}: {values['seconds']:.2f} s, {rate:.1f} MB/s, peak {values['memory']:.0f} MB")
-    theirs, mine, tenfold = (median[name]["seconds"] for name in runs)
-    for what, seconds in (("", mine), (", ten times", tenfold / 10)):
-        rates = f"{size / seconds:.1f} | encode_batch {size / theirs:.1f} | {theirs / seconds:.2f}"
-        print(f"| tokenising {text.parent.name}{what}, MB/s | {rates} |")
+    library, mine, tenfold = (median[name]["seconds"] for name in runs)
+    for copies, seconds in (("", mine), (", ten copies", tenfold / 10)):
+        rates = f"{size / seconds:.1f} | encode_batch {size / library:.1f} | {library / seconds:.2f}"
+        print(f"| tokenization of {text.parent.name}{copies}, MB/s | {rates} |")
     memory = [median[name]["memory"] for name in ("ours", "ours, 10 x")]
     print(
-        f"| its memory for once and ten times, MB | {memory[0]:.0f} | {memory[1]:.0f} | {memory[0] / memory[1]:.2f} |"
+        f"| its memory for one copy and for ten, MB | {memory[0]:.0f} | {memory[1]:.0f} | {memory[0] / memory[1]:.2f} |"
     )
 
 
 def main() -> None:
-    """Measure one way, or compare."""
+    """Measure one side, or compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text")
     parser.add_argument("tokenizer")
-    parser.add_argument("--what", choices=["encode_batch", "ours"])
+    parser.add_argument("--side", choices=["encode_batch", "ours"])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    if options.what:
-        print(json.dumps(measure(options.what, options.text, options.tokenizer)))
+    if options.side:
+        print(json.dumps(measure(options.side, options.text, options.tokenizer)))
     else:
         in_turn(Path(options.text), options.tokenizer, options.rounds)
 

@@ -1,0 +1,52 @@
+"""Names of the metrics that loggers receive, and the names that they had before version 0.2.
+
+TensorBoard groups tags by the part before the slash, sorts the groups by name, and expands the first two. Loss and
+quality are in ``train/`` and ``val/``, so the names of all other groups sort after ``val``.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+LEARNING_RATE: Final = "weight_update/learning_rate"
+GRADIENT_NORM: Final = "weight_update/gradient_norm"
+TOKENS_PER_SECOND: Final = "workload/tokens_per_second"
+MFU: Final = "workload/mfu"
+PEAK_MEMORY_GB: Final = "workload/peak_memory_gb"
+EPOCH: Final = "x_axis/epoch"
+TOKENS: Final = "x_axis/tokens"
+
+CONFIG: Final = "yaml/config"
+
+FORMER_TAGS: Final = {
+    "train/learning_rate": LEARNING_RATE,
+    "train/gradient_norm": GRADIENT_NORM,
+    "train/tokens_per_second": TOKENS_PER_SECOND,
+    "train/mfu": MFU,
+    "train/peak_memory_gb": PEAK_MEMORY_GB,
+    "train/tokens": TOKENS,
+}
+"""Former tag -> tag."""
+
+
+def current_tag(tag: str, former_names: Mapping[str, str]) -> str:
+    """Return the tag of this version for a tag of any version.
+
+    Args:
+        tag: such as ``val/f1``.
+        former_names: the task's former names of metrics -> their names.
+    """
+    stage, _, name = tag.partition("/")
+    if stage in ("val", "test") and name in former_names:
+        return f"{stage}/{former_names[name]}"
+    return FORMER_TAGS.get(tag, tag)
+
+
+def rename_callback_states(states: dict[str, Any], former_names: Mapping[str, str]) -> None:
+    """Rename the monitors in the keys of a checkpoint's callback states, in place.
+
+    Lightning finds the state of ``EarlyStopping`` by such a key, ``EarlyStopping{'monitor': 'val/f1', 'mode': 'max'}``.
+    """
+    for key in list(states):
+        new = re.sub(r"(?<='monitor': ')[^']*", lambda found: current_tag(found[0], former_names), key)
+        states[new] = states.pop(key)

@@ -1,0 +1,75 @@
+"""Named runs: their folders, and how they resume."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.commands.run.test_cli import Run, fit, run
+from tests.reliability.processes import steps
+
+__all__ = ["run"]
+
+
+def test_a_name_is_the_folder_of_the_run(run: Run, tmp_path: Path) -> None:
+    out = fit(run, "--name=from_scratch")
+    folder = tmp_path / "logs/beer/from_scratch"
+    assert steps(folder)[-1] == 4
+    assert list(folder.glob("events.*")), "TensorBoard shows a run by its folder"
+    assert "in logs/beer/from_scratch" in out
+    assert yaml.safe_load((folder / "config.yaml").read_text())["name"] is None, "the file starts a new run"
+    assert run("test", "-c", "config.yaml", "--ckpt_path=logs/beer/from_scratch")[0] == 0
+
+
+def test_a_name_that_is_taken_is_refused(run: Run, tmp_path: Path) -> None:
+    fit(run, "--name=mine")
+    before = steps(tmp_path / "logs/beer/mine")
+    code, _, err = run("fit", "-c", "config.yaml", "--name=mine", "--trainer.max_steps=6")
+    assert (code, steps(tmp_path / "logs/beer/mine")) == (2, before)
+    assert "--name=mine: logs/beer/mine already holds a run. Choose another name, or resume with --resume=auto" in err
+
+
+def test_resume_auto_finds_the_named_run(run: Run, tmp_path: Path) -> None:
+    for _ in range(2):  # The first starts the run.
+        fit(run, "--name=mine", "--resume=auto")
+    fit(run)  # another run, which is newer
+    out = fit(run, "--name=mine", "--resume=auto", "--trainer.max_steps=6")
+    assert "resumed from logs/beer/mine/checkpoints/step_4.ckpt" in out
+    assert steps(tmp_path / "logs/beer/mine")[-1] == 6
+    assert {path.name for path in (tmp_path / "logs/beer").iterdir()} == {"mine", "version_0"}
+
+
+def test_resume_auto_without_a_name_takes_the_newest_unnamed_run(run: Run, tmp_path: Path) -> None:
+    fit(run)
+    fit(run, "--name=mine")
+    assert "resumed from logs/beer/version_0" in fit(run, "--resume=auto", "--trainer.max_steps=6")
+    assert steps(tmp_path / "logs/beer/mine")[-1] == 4
+
+
+def test_a_checkpoint_resumes_in_its_named_run_or_starts_another(run: Run, tmp_path: Path) -> None:
+    fit(run, "--name=mine")
+    fit(run, "--ckpt_path=logs/beer/mine", "--trainer.max_steps=6")
+    fit(run, "--ckpt_path=logs/beer/mine", "--name=longer", "--trainer.max_steps=8")
+    logs = tmp_path / "logs/beer"
+    assert (steps(logs / "mine")[-1], steps(logs / "longer")[-1]) == (6, 8)
+    assert len(list(logs.iterdir())) == 2
+
+
+def test_a_named_run_without_a_checkpoint_starts_again_in_its_folder(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "logs/beer/mine"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").touch()
+    assert "starting again" in fit(run, "--name=mine", "--resume=auto")
+    assert steps(folder)[-1] == 4
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "", "-x"])
+def test_a_name_is_one_folder(run: Run, name: str, tmp_path: Path) -> None:
+    code, _, err = run("fit", "-c", "config.yaml", f"--name={name}")
+    assert (code, "start with a letter, a digit or '_'" in err) == (2, True), err
+    assert not (tmp_path / "logs/beer").exists()
+
+
+def test_a_name_needs_our_logger(run: Run) -> None:
+    code, _, err = run("fit", "-c", "config.yaml", "--name=mine", "--trainer.logger=false")
+    assert (code, "--name names the run of the default logger" in err) == (2, True)

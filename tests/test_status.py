@@ -1,0 +1,56 @@
+"""Status lines of work that takes a while."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gpt_lightning import cli
+from gpt_lightning.status import shown, status
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def test_only_long_work_of_a_command_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shown(), status("Reading", seconds=0.01), status("Building", seconds=60.0):
+        time.sleep(0.2)
+    assert lines(capsys) == ["Reading ..."]
+    with status("Reading", seconds=0.01):
+        time.sleep(0.2)
+    assert lines(capsys) == [], "a library prints nothing"
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with shown(), status("Reading", seconds=0.01):
+        time.sleep(0.2)
+    assert lines(capsys) == [], "the first rank has said it"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--help"], True),
+        (["-c", "a.yaml", "--print_config"], True),
+        (["--print_config=skip_default"], True),
+        (["--model.help", "CausalLM"], True),
+        (["-c", "a.yaml", "--name=help"], False),
+    ],
+)
+def test_help_needs_no_status(arguments: list[str], expected: bool) -> None:
+    assert cli._asks_for_text(arguments) == expected
+
+
+def test_loading_is_shown(tmp_path: Path) -> None:
+    """The import is slow enough where lines appear at once."""
+    program = (
+        "import gpt_lightning.status as s, sys; s.status.__wrapped__.__defaults__ = (0.05,)\n"
+        "from gpt_lightning.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    (tmp_path / "empty.yaml").write_text("{}")
+    for arguments, count in ((["fit", "-c", "empty.yaml"], 1), (["fit", "--help"], 0)):
+        done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        assert done.stderr.count("Loading PyTorch and Lightning ...\n") == count, done.stderr

@@ -1,0 +1,159 @@
+"""Progress lines without a terminal, and the bar in one."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+
+from gpt_lightning.tasks.load import find_checkpoint
+from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Validations
+from gpt_lightning.training.pace import Pace, duration
+from tests.reliability.processes import CONFIG
+from tests.runs import causal_lm, language_modeling, trainer, write_text
+
+EPOCH = 5
+"""Micro-batches of an epoch: 19 blocks of 8 tokens in batches of 4."""
+
+
+def run(folder: Path, ckpt_path: str | None = None, **arguments: Any) -> L.Trainer:
+    """Train with a line for each step."""
+    callbacks = [Validations(), ProgressLines(seconds=0.0), Checkpoints(every_n_steps=1), Summary()]
+    made = trainer(folder, callbacks=callbacks, **arguments)
+    made.fit(causal_lm(), datamodule=language_modeling(folder), ckpt_path=ckpt_path, weights_only=True)
+    return made
+
+
+def training_lines(out: str) -> list[str]:
+    return [line for line in out.splitlines() if line.startswith("step") and ": loss" in line]
+
+
+def test_a_line_has_step_total_loss_throughput_and_remaining_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, max_steps=4)
+    out = capsys.readouterr().out
+    lines = training_lines(out)
+    assert [line.split(":")[0] for line in lines] == ["step 2/4", "step 3/4", "step 4/4"]
+    for line in lines:
+        assert re.fullmatch(r"step ./4: loss [0-9.]{6}, [0-9,]+ tokens/s, 0:0[0-9] left", line), line
+    assert re.search(r"^step 4/4: val/loss [0-9.]{6}, val/perplexity ", out, re.MULTILINE)
+    assert f"Stopped after 4 steps: trainer.max_steps=4 is reached\nbest: {tmp_path}/checkpoints/step_4.ckpt" in out
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("limit", ["max_steps", "max_epochs"])
+def test_total_and_count_are_right_after_a_resume(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], limit: str, accumulate: int
+) -> None:
+    """The resume starts in the middle of the second of three epochs."""
+    steps = -(-EPOCH // accumulate)
+    total = {"max_steps": 3 * steps - 1, "max_epochs": 3 * steps}[limit]
+    longer: dict[str, Any] = {"accumulate_grad_batches": accumulate}
+    run(tmp_path, max_steps=steps + 1, **longer)
+    capsys.readouterr()
+    longer[limit] = total if limit == "max_steps" else 3
+    run(tmp_path, find_checkpoint(str(tmp_path), "last").as_posix(), **longer)
+    lines = training_lines(capsys.readouterr().out)
+    assert [line.split()[1].rstrip(":") for line in lines] == [f"{n}/{total}" for n in range(steps + 3, total + 1)]
+    assert ("(epoch 2/3)" in lines[0]) == (limit == "max_epochs")
+
+
+def test_nothing_is_promised_without_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path, max_steps=-1, max_epochs=-1, max_time={"seconds": 1})
+    line = training_lines(capsys.readouterr().out)[0]
+    assert re.fullmatch(r"step 2: loss [0-9.]{6}, [0-9,]+ tokens/s", line), line
+
+
+def test_other_ranks_say_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setattr(L.Trainer, "is_global_zero", False)
+    made = trainer(tmp_path, callbacks=[ProgressLines(seconds=0.0)], max_steps=4)
+    made.fit(causal_lm(), datamodule=language_modeling(tmp_path))
+    made.test(causal_lm(), datamodule=language_modeling(tmp_path, test=str(tmp_path / "text.txt")), verbose=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_long_evaluations_show_their_batches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = str(write_text(tmp_path))
+    made = trainer(tmp_path, callbacks=[ProgressLines(seconds=0.0)])
+    made.validate(causal_lm(), datamodule=language_modeling(tmp_path), verbose=False)
+    made.test(causal_lm(), datamodule=language_modeling(tmp_path, test=text), verbose=False)
+    out = capsys.readouterr().out
+    for stage in ("validating", "testing"):
+        assert [line for line in out.splitlines() if line.startswith(stage)] == [
+            f"{stage}: batch {n}/{EPOCH}" for n in range(1, EPOCH + 1)
+        ]
+
+
+def test_pace_leaves_out_the_first_step_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    pace = Pace(step=100, total=111)
+    pace.add_tokens(1000)
+    now = 60.0  # compilation
+    pace.finish_step()
+    assert (pace.tokens_per_second(), pace.seconds_left(101)) == (None, None)
+    pace.add_tokens(1000)
+    now = 62.0
+    pace.pause()
+    now = 70.0
+    pace.resume()
+    assert pace.tokens_per_second() == 500.0, "two seconds, and a validation of eight"
+    assert pace.seconds_left(102) == 90.0, "nine steps of ten seconds, validations included"
+    assert [duration(s) for s in (0, 59.6, 3723)] == ["0:00", "1:00", "1:02:03"]
+
+
+def in_terminal(folder: Path, *arguments: str) -> str:
+    """Run the command line in a terminal of 100 columns; return what it shows."""
+    parent, child = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "100", "TERM": "xterm"}
+    command = [sys.executable, "-m", "gpt_lightning", *arguments]
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=child, stderr=child, stdin=child)
+    os.close(child)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(parent, 65536)
+        except OSError:  # Linux raises when the process has closed its end.
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(parent)
+    assert process.wait() == 0, shown.decode()
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
+
+
+def test_a_terminal_has_one_bar_that_resumes_where_it_was(tmp_path: Path) -> None:
+    write_text(tmp_path, repeats=20)
+    slow = "{class_path: tests.reliability.processes.RowLog}"
+    (tmp_path / "config.yaml").write_text(CONFIG.replace(slow, "[tests.reliability.processes.SlowSteps]"))
+    fit = ("fit", "-c", "config.yaml", "--allow_import=tests")
+    first = in_terminal(tmp_path, *fit, "--trainer.max_steps=20")
+    assert "0/20" in first
+    assert "20/20" in first
+    shown = in_terminal(tmp_path, *fit, "--resume=auto", "--trainer.max_steps=100")
+    counts = [int(step) for step in re.findall(r" (\d+)/100 ", shown)]
+    assert counts[0] == 20
+    assert counts[-1] == 100
+    assert counts == sorted(counts)
+    assert len(set(counts)) > 2, "it moves"
+    bars = re.findall(r"^training .*100 .*left, loss .* tokens/s.*$", shown, re.MULTILINE)
+    assert re.search(r"0:0\d left, loss \d\.\d{4}, [0-9,]+ tokens/s, val/loss \d\.\d{4}$", bars[-1].rstrip()), shown
+    assert "step 40/100: val/loss" in shown
+    tested = in_terminal(
+        tmp_path,
+        "test",
+        "-c",
+        "config.yaml",
+        "--allow_import=tests",
+        "--data.test=text.txt",
+        "--ckpt_path=logs/run/version_0",
+    )
+    assert re.search(r"^testing .* (\d+)/\1 ", tested, re.MULTILINE), tested
