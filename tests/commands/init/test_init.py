@@ -286,7 +286,8 @@ def test_rare_labels_are_monitored_by_macro_f1(init: Init) -> None:
 def test_invalid_rows_are_skipped_and_counted(init: Init) -> None:
     config = init("classification", "--train", write("r.jsonl", jsonl([*LABELED, {"review": "", "stars": "1"}])))
     assert yaml.safe_load(config)["data"]["init_args"]["on_bad_row"] == "skip"
-    assert "1 of 41 rows are invalid, the first is r.jsonl:41: 'review' is empty" in config
+    comments = " ".join(config.replace("#", "").split())
+    assert "1 of 41 rows are invalid, the first is r.jsonl:41: " in comments
     assert fit(config) == 0
 
 
