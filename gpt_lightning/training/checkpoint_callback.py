@@ -223,8 +223,8 @@ def check_room(folder: Path, module: L.LightningModule) -> None:
     free = shutil.disk_usage(folder).free
     if free < NUM_COEXISTING * size:
         raise InputError(
-            f"{folder}: {free / 1e6:,.0f} MB are free, but {NUM_COEXISTING} checkpoints of {size / 1e6:,.0f} MB must fit. "
-            "Free some space, or choose another folder with --log_dir"
+            f"{folder}: {free / 1e6:,.0f} MB are free, but {NUM_COEXISTING} checkpoints of {size / 1e6:,.0f} MB "
+            "must fit. Free some space, or choose another folder with --log_dir"
         )
 
 
