@@ -77,7 +77,7 @@ def main() -> None:
     """Start TensorBoard and the browser, and write the screenshot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logdir", type=Path)
-    parser.add_argument("tab", choices=("timeseries", "text", "images"))
+    parser.add_argument("tab", choices=("timeseries", "scalars", "text", "images"))
     parser.add_argument("output", type=Path)
     parser.add_argument("--width", type=int, default=1300)
     parser.add_argument("--height", type=int, default=1000)
