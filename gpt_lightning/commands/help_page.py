@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,8 @@ _NAME_WIDTH: Final = 34
 """Names that are longer have a line of their own."""
 _VALUE_WIDTH: Final = 24
 """Lists of alternatives that are longer give way to the option's name."""
+_NUMBERS: Final[dict[Any, str]] = {int: "INT", float: "FLOAT"}
+_CITATION: Final = re.compile(r" \([^()]*(?:\d{4}[a-z]?|arXiv)[^()]*\)")
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
@@ -89,6 +92,11 @@ def entry_of(action: argparse.Action) -> Entry:
     return Entry(option_name(action), text)
 
 
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a help text, without markup, citations and the period."""
+    return plain_text(_CITATION.sub("", plain_text(text)).partition(". ")[0])
+
+
 def plain_text(text: str) -> str:
     """Return a help text without markup and its last period."""
     return " ".join(text.replace("`", "").split()).removesuffix(".")
@@ -110,25 +118,35 @@ def metavar(action: argparse.Action) -> str:
         return action.metavar
     if action.choices is not None:
         return f"{{{','.join(map(str, action.choices))}}}"
-    kinds = list(dict.fromkeys(_kinds(getattr(action, "_typehint", action.type))))
-    alternatives = "|".join(kinds)
-    if all(kinds) and len(alternatives) <= _VALUE_WIDTH:
+    words = _words_of(action)
+    alternatives = "|".join(words)
+    if all(words) and len(alternatives) <= _VALUE_WIDTH:
         return alternatives
     return action.dest.rpartition(".")[2].upper()
 
 
-def _kinds(hint: Any) -> Iterator[str]:
-    """Yield a word for each alternative of a type; an empty one if the type has no short name."""
-    if hint in (int, float):
-        yield hint.__name__.upper()
+def values_of(action: argparse.Action) -> list[str] | None:
+    """Return the words that an option takes as its value, none for numbers; None if it takes any text."""
+    words = _words_of(action) if action.choices is None else [str(choice) for choice in action.choices]
+    return [word for word in words if word not in _NUMBERS.values()] if all(words) else None
+
+
+def _words_of(action: argparse.Action) -> list[str]:
+    return list(dict.fromkeys(_words(getattr(action, "_typehint", action.type))))
+
+
+def _words(hint: Any) -> Iterator[str]:
+    """Yield a word for each alternative of a type; an empty one if it stands for any text."""
+    if hint in _NUMBERS:
+        yield _NUMBERS[hint]
     elif hint is bool:
-        yield "true|false"
+        yield from ("true", "false")
     elif get_origin(hint) is Literal:
         yield from map(str, get_args(hint))
     elif get_origin(hint) in (Union, UnionType):
         for each in get_args(hint):
             if each is not type(None):
-                yield from _kinds(each)
+                yield from _words(each)
     else:
         yield ""
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from gpt_lightning.cli import COMMANDS, GROUPS, main
+from gpt_lightning.cli import main
 from gpt_lightning.commands.help_page import entry_of, help_page, sections_of
 from gpt_lightning.commands.parser import Parser, ParserWithPage
 from gpt_lightning.commands.run.pages import PAGES
+from gpt_lightning.commands.table import COMMANDS, GROUPS
 
 PLAIN = [name for name, (module, _) in COMMANDS.items() if module != "run.cli"]
 
@@ -33,7 +34,7 @@ def examples(name: str) -> list[list[str]]:
     texts = PAGES[name].examples if name in PAGES else [each for p in parsers(name) for each in p.examples or [p.prog]]
     commands = [shlex.split(text.replace("\\\n", "")) for text in texts]
     assert {words[0] for words in commands} == {"gpt-lightning"}
-    return [words[1:] for words in commands]
+    return [words[1 : words.index(">") if ">" in words else None] for words in commands]
 
 
 def test_the_help_lists_every_command_with_its_summary(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,6 +81,7 @@ def test_every_example_runs(
         "quickstart": "its own test runs it, because it takes minutes",
         "verify-resume": "its own test runs it, because it starts three processes",
         "lm-eval": "the tasks are downloads",
+        "completion": "its own test runs it",
     }
     order = ["toy-world", "fit", "validate", "test", "predict", "evaluate", "generate", "export", "tokenizer"]
     assert {*order, *elsewhere} == set(COMMANDS)

@@ -5,12 +5,11 @@
 
 import argparse
 import json
-import re
 from typing import Final
 
 from gpt_lightning import data, tasks
 from gpt_lightning.atomic_files import atomic_write
-from gpt_lightning.commands.help_page import Entry, option_name, plain_text, plain_value
+from gpt_lightning.commands.help_page import Entry, first_sentence, option_name, plain_value
 from gpt_lightning.commands.run.cli import subcommand_parsers
 from gpt_lightning.commands.run.command_line import predict_shorthand
 from gpt_lightning.commands.run.pages import FILE
@@ -104,8 +103,6 @@ TRAINER_TEXTS: Final = {
 }
 """Explanations of the Trainer's arguments; Lightning's own fill half a page each."""
 
-_CITATION: Final = re.compile(r" \([^()]*(?:\d{4}[a-z]?|arXiv)[^()]*\)")
-
 Found = dict[str, tuple[argparse.Action, str]]
 """Key -> the option, and a text for its default."""
 
@@ -145,14 +142,11 @@ def _default(action: argparse.Action) -> str:
 
 def _entry(key: str, action: argparse.Action, default: str) -> Entry:
     text = (
-        TRAINER_TEXTS.get(key.removeprefix("trainer."), "") if key.startswith("trainer.") else _first_sentence(action)
+        TRAINER_TEXTS.get(key.removeprefix("trainer."), "")
+        if key.startswith("trainer.")
+        else first_sentence(action.help or "")
     )
     return Entry(option_name(action), f"{text} ({default})" if default else text)
-
-
-def _first_sentence(action: argparse.Action) -> str:
-    """Return the first sentence of an option's help, without citations."""
-    return plain_text(_CITATION.sub("", plain_text(action.help or "")).partition(". ")[0])
 
 
 def main() -> None:
