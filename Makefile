@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: quickstart results bench real-weights test soak lint types clean
+.PHONY: quickstart results bench real-weights test soak lint types docs docs-serve clean
 
 quickstart: .venv
 	$(BIN)/python -m gpt_lightning quickstart
@@ -47,6 +47,13 @@ lint: .venv
 types: .venv
 	$(BIN)/mypy
 
+# The site with the documentation, in site/; a broken link is an error. docs-serve shows it while you write.
+docs: .venv
+	$(BIN)/zensical build --strict --clean
+
+docs-serve: .venv
+	$(BIN)/zensical serve
+
 # The stamp is written last, so that an interrupted installation is taken up again.
 .venv: .venv/.installed
 .venv/.installed: EXTRAS := [test]
@@ -57,4 +64,4 @@ types: .venv
 	touch $@
 
 clean:
-	rm -rf .venv $(BARE) data logs/*/ .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv $(BARE) data logs/*/ site .cache .mypy_cache .ruff_cache .pytest_cache

@@ -4,7 +4,6 @@ import ast
 import inspect
 import json
 import math
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -183,22 +182,3 @@ def test_public_names_are_imported_lazily() -> None:
     assert set(gl.__all__) <= set(dir(gl))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         gl.nothing  # type: ignore[attr-defined]  # noqa: B018
-
-
-def test_python_block_of_the_readme_runs(
-    language_model: Path, run: CommandLine, capsys: pytest.CaptureFixture[str]
-) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
-    paths = {
-        "logs/pretrain_books/version_0": str(language_model),
-        "logs/sentiment_rt_polarity/version_0": str(run.fit("topics")),
-    }
-    for path_in_readme, path in paths.items():
-        assert path_in_readme in block
-        block = block.replace(path_in_readme, path)
-    exec(compile(block, "README.md", "exec"), {})
-    out = capsys.readouterr().out
-    assert "torch.Size([1, 16])" in out
-    assert "'label': " in out
-    assert (Path("my_model") / "model.safetensors").is_file()
