@@ -131,7 +131,7 @@ def test_base_weights_that_have_moved_or_changed(run: CommandLine) -> None:
     for command in commands:
         assert run(*command) == 2
         assert gone in run.err
-        assert "If it has moved, say where with --model.init_from" in run.err
+        assert "If it has moved, give its new location with --model.init_from" in run.err
     assert run("export", str(head), "model") == 2
     assert gone in run.err
     assert "If it has moved, give its new location with --init_from" in run.err

@@ -1,4 +1,4 @@
-"""Guard against flags and YAML files that would import packages which the user does not allow.
+"""Guard against flags and YAML files that would import packages without the user's permission.
 
 The parser imports every value in the place of a class, and checks only afterwards that it is a suitable class.
 """
@@ -45,7 +45,7 @@ class Checked:
     arguments: list[str]
     """The arguments without ``--allow_import``, which no YAML may contain; shipped configurations became paths."""
     allowed: tuple[str, ...]
-    """Packages that may be imported, and dotted values that no installed package could be imported for."""
+    """Packages that may be imported, and dotted values, such as file names, that name no installed package."""
 
 
 def check(arguments: Sequence[str]) -> Checked:
@@ -73,7 +73,7 @@ def check(arguments: Sequence[str]) -> Checked:
 
 
 class _Guard:
-    """Walk through the values of a configuration; ``key`` is the place of a value, such as ("trainer", "logger")."""
+    """Check of all values of a configuration; ``key`` is the place of a value, such as ("trainer", "logger")."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
         self.allowed = allowed
@@ -108,7 +108,10 @@ class _Guard:
         self._structure(text, key, source)
 
     def _class(self, name: str, key: Key, slot: Literal["class", "maybe"], source: Source) -> None:
-        """Refuse a class, unless it is allowed, or the value may be a text and its package is not installed."""
+        """Refuse a class that is not allowed.
+
+        A value that may be a text passes if no package of its first name is installed.
+        """
         root = name.split(".")[0]
         if any(name == path or name.startswith(f"{path}.") for path in self.allowed):
             return
@@ -123,9 +126,11 @@ class _Guard:
         )
 
     def _file(self, path: Path, key: Key, source: Source) -> None:
-        """Check a file in the place of a value; only the names of YAML files tell that it must be YAML."""
+        """Check a file in the place of a value; it must be YAML if ``--config`` or its suffix says so."""
         if not path.is_file():
-            raise InputError(f"{source.name}: {path} is not a regular file, which can be read twice. Write it to one")
+            raise InputError(
+                f"{source.name}: {path} is not a regular file. Save the configuration in one, because it is read twice"
+            )
         resolved, is_yaml = path.resolve(), not key or path.suffix in _YAML
         if resolved in self._open:
             raise InputError(f"{source.name}: {path} contains itself. Write out its values")
@@ -156,7 +161,7 @@ class _Guard:
         self._open.pop()
 
     def _structure(self, text: str, key: Key, source: Source) -> bool:
-        """Check a text if it is YAML with a list or a mapping, and return whether it is."""
+        """Check a text as YAML if it has lists or mappings, and return whether it has."""
         if not _STRUCTURE.search(text):
             return False
         try:
@@ -191,7 +196,7 @@ class _Guard:
 
 
 def _slot(key: Key) -> Literal["class", "maybe"] | None:
-    """Return whether a dotted name at a key is a class, may be one, or, with None, is a text."""
+    """Return whether a dotted name at a key is a class or may be one; None if it is a text."""
     if (key and key[-1] in _CLASS_PATHS) or key in (("model",), ("data",), ("trainer",)):
         return "class"
     if key[:1] not in (("trainer",), ("model",)) or key[-1] in _PATHS:

@@ -21,7 +21,7 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class NotYamlError(InputError):
-    """Text that is not YAML of plain values. A value that is only a string may be such a text."""
+    """Text that cannot be read as YAML of plain values; a value that is only a string may be such a text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ PAGES: Final = {
     "fit": Page(
         "gpt-lightning fit -c FILE [--KEY=VALUE ...]",
         "Train a model. Settings come from YAML files and from flags: -c can be given several times, later files win "
-        "over earlier ones, and flags win over files. Every KEY below is also a key of a YAML file.\n\n"
+        "over earlier ones, and flags win over files. Every KEY below is also a key of a YAML file, where the "
+        "arguments of model and data are below init_args.\n\n"
         "The run, with its checkpoints, its metrics and its complete configuration, goes to "
         "LOG_DIR/EXPERIMENT/version_N.",
         (

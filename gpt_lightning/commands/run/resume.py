@@ -112,7 +112,7 @@ class Saved(NamedTuple):
         """
         self._refuse_other_task(user)
         if (vocab_size := user.get(f"{BACKBONE}.vocab_size")) is not None and vocab_size.value is None:
-            user = user.copy()  # A run's own config.yaml has null where the size came from the tokenizer.
+            user = user.copy()  # The config.yaml of a run has null if the size came from the tokenizer.
             del user[f"{BACKBONE}.vocab_size"]
         defaults = _defaults(user)
         values, differences = merge(defaults, self.arguments, user, _is_fixed)
@@ -167,7 +167,7 @@ class Saved(NamedTuple):
             print(f"from the checkpoint: model.init_from={base} (the configuration has {configured})")
         elif base != self.init_from:
             print(f"changed: model.init_from={base} (the checkpoint has {self.init_from})")
-        return find_base(self.path, base, "say where with --model.init_from (evaluate: --init_from)")
+        return find_base(self.path, base, "give its new location with --model.init_from (evaluate: --init_from)")
 
 
 def resumable(parser: RunParser, user: Values) -> str | None:
