@@ -46,10 +46,10 @@ def _score(logs: Path, head: str, origin: str) -> float:
 
 
 def loss_curve(logs: Path) -> list[Point]:
-    """Return (step, training loss) of the pretraining run."""
+    """Return (number of steps, training loss) of the pretraining run."""
     events = EventAccumulator(str(logs / "pretrain_toy_world" / "pretrain"))
     events.Reload()
-    return [(event.step, event.value) for event in events.Scalars("train/loss")]
+    return [(event.step + 1, event.value) for event in events.Scalars("train/loss")]
 
 
 def picture(measured: dict[tuple[str, str], float], curve: Sequence[Point]) -> str:
@@ -87,7 +87,7 @@ def _bars(measured: dict[tuple[str, str], float]) -> Iterator[str]:
             )
             yield _text(bar_left + BAR / 2, BOTTOM - height - 5, f"{value:.2f}")
         yield _text(left + BAR + 2, BOTTOM + 18, name)
-        yield _text(left + BAR + 2, BOTTOM + 34, metric.replace("_", " "), more=' font-size="11" fill="#616e7c"')
+        yield _text(left + BAR + 2, BOTTOM + 34, metric.replace("_f1", " F1"), more=' font-size="11" fill="#616e7c"')
     yield f'<line x1="{BARS_LEFT}" y1="{BOTTOM}" x2="{BARS_LEFT + 4 * GROUP}" y2="{BOTTOM}" stroke="{INK}"/>'
 
 
