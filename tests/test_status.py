@@ -41,7 +41,7 @@ def test_only_long_work_of_a_command_is_shown(
     ],
 )
 def test_help_needs_no_status(arguments: list[str], expected: bool) -> None:
-    assert cli._asks_for_text(arguments) == expected
+    assert cli._only_prints(arguments) == expected
 
 
 def test_loading_is_shown(tmp_path: Path) -> None:

@@ -17,32 +17,33 @@ CONFIG: Final = "config.yaml"
 
 
 def parser() -> Parser:
-    """The command's options."""
+    """Return the command's options."""
     p = Parser(
         prog="gpt-lightning evaluate",
-        description="Put the test metrics of several runs into one Markdown table. A run whose best checkpoint is "
-        "newer than its metrics.json is tested first, on the test data of its config.yaml.",
+        description="Compare the test metrics of several runs in one Markdown table. A run without metrics of its best "
+        "checkpoint is tested first, on the test data of its config.yaml.",
+        examples=["gpt-lightning evaluate logs/first_run/version_0 --test data/toy_world/text/test.jsonl"],
     )
     p.add_argument(
         "runs",
         type=str,
         nargs="+",
         metavar="RUN",
-        help="a run's folder, logs/<experiment>/version_N, or a model's folder",
+        help="run folders, such as logs/EXPERIMENT/version_N, or model folders",
     )
     p.add_argument(
-        "--test", type=str | None, default=None, metavar="FILE", help="measure all of them on these rows instead"
+        "--test", type=str | None, default=None, metavar="FILE", help="test data for all runs, in place of their own"
     )
-    p.add_loading_options("these runs")
+    p.add_loading_options("the runs")
     p.add_argument(
-        "--output", type=str | None, default=None, help="also write the table: a file ending in .md or .json"
+        "--output", type=str | None, default=None, metavar="FILE", help="file for the table; it ends in .md or .json"
     )
-    p.add_argument("--again", action="store_true", help="test every run, whatever has been measured before")
+    p.add_argument("--again", action="store_true", help="test every run again, also those with current metrics")
     return p
 
 
 def main(argv: list[str]) -> int:
-    """Print the table, and write it where it is wanted."""
+    """Print the table, and write it if an output file is given."""
     options = parser().parse_args(argv)
     output = None if options.output is None else Path(options.output)
     if output is not None and output.suffix not in (".md", ".json"):
@@ -52,16 +53,16 @@ def main(argv: list[str]) -> int:
     overrides = {key: value for key, value in given.items() if value is not None}
     for run in map(Path, options.runs):
         if options.again or not (run / "metrics.json").is_file():
-            check(_arguments(run, options.allow_import))  # again in CLI, but before anything heavy is imported
+            check(_arguments(run, options.allow_import))  # CLI checks again; this one comes before the slow imports
             refuse_class_of_checkpoint(run)
 
-    # What is wrong with any run shows before time goes into the first.
-    known = [None if options.again else measured(Path(run), options.test) for run in options.runs]
+    # Errors of any run show before the first test takes its time.
+    known = [None if options.again else saved_record(Path(run), options.test) for run in options.runs]
     for run, record in zip(options.runs, known, strict=True):
         if record is None and options.test is None:
             check_testable(Path(run))
     records = [
-        {"run": run, **(measure(Path(run), overrides, options.allow_import) if record is None else record)}
+        {"run": run, **(evaluate(Path(run), overrides, options.allow_import) if record is None else record)}
         for run, record in zip(options.runs, known, strict=True)
     ]
     table = markdown(records)
@@ -71,16 +72,19 @@ def main(argv: list[str]) -> int:
         try:
             output.write_text(text + "\n", encoding="utf-8", errors="replace")
         except OSError as error:
-            raise InputError(f"cannot write {output}: {error.strerror}; choose another with --output") from None
+            raise InputError(f"cannot write {output}: {error.strerror}. Choose another file with --output") from None
     return 0
 
 
-def measured(run: Path, test: str | None = None) -> dict[str, Any] | None:
-    """What ``metrics.json`` says of the run's best checkpoint, unless that is newer or another was measured.
+def saved_record(run: Path, test: str | None = None) -> dict[str, Any] | None:
+    """Return the record in ``metrics.json``; None if it is older than the best checkpoint, or of another evaluation.
 
     Args:
-        run: its folder, or a model's.
-        test: the rows that must have been measured; None takes any.
+        run: the folder of a run or of a model.
+        test: the test data that the record must be of; None accepts any.
+
+    Raises:
+        InputError: the folder is not that of a run, or its ``metrics.json`` is damaged.
     """
     from gpt_lightning import tasks
     from gpt_lightning.checkpoints.read import find_checkpoint
@@ -88,9 +92,9 @@ def measured(run: Path, test: str | None = None) -> dict[str, Any] | None:
     from gpt_lightning.models.huggingface.tensor_files import weight_files
 
     if not (run / CONFIG).is_file() and not is_model_folder(run):
-        raise InputError(f"{run}: not a run's folder: it has no {CONFIG}; give logs/<experiment>/version_N")
+        raise InputError(f"{run}: not the folder of a run, because it has no {CONFIG}. Give logs/EXPERIMENT/version_N")
     checkpoint, file = find_checkpoint(str(run)), run / "metrics.json"
-    # A folder is as old as the last change to any file in it: its metrics are younger than its weights.
+    # The modification time of a model folder changes with every file in it, so that of its weights counts.
     weights = weight_files(checkpoint) if checkpoint.is_dir() else [checkpoint]
     if not file.is_file() or file.stat().st_mtime < max(each.stat().st_mtime for each in weights):
         return None
@@ -99,27 +103,27 @@ def measured(run: Path, test: str | None = None) -> dict[str, Any] | None:
         if not {"task", "checkpoint", "data", "metrics"} <= set(record) or not isinstance(record["metrics"], dict):
             raise ValueError
     except (ValueError, TypeError):
-        raise InputError(f"{file}: damaged; --again measures anew") from None
+        raise InputError(f"{file}: damaged. Add --again to test the run again") from None
     former_names = getattr(getattr(tasks, str(record["task"]), None), "former_names", {})
     record["metrics"] = {former_names.get(name, name): value for name, value in record["metrics"].items()}
-    is_this = record["checkpoint"] == checkpoint.name and test in (None, record["data"])
-    return dict(record) if is_this else None
+    is_current = record["checkpoint"] == checkpoint.name and test in (None, record["data"])
+    return dict(record) if is_current else None
 
 
 def check_testable(run: Path) -> None:
-    """Refuse a run that nothing can be measured on.
+    """Refuse a run without test data.
 
     Raises:
-        InputError: its configuration is damaged, or names no test data.
+        InputError: its configuration is damaged, or has no test data.
     """
     file = run / CONFIG
     if not file.is_file():
-        raise InputError(f"{run}: a model's folder without a {CONFIG} names no test data; give it with --test FILE")
+        raise InputError(f"{run}: a model folder without a {CONFIG} has no test data. Give it with --test FILE")
     arguments = _data_arguments(file)
     if arguments is None:
-        raise InputError(f"{file}: not the configuration of a run")
+        raise InputError(f"{file}: not the configuration of a run. Give the folder of another run")
     if not arguments.get("test"):
-        raise InputError(f"{run}: no test data; give it with --test FILE, or as data.init_args.test in {file}")
+        raise InputError(f"{run}: no test data. Give it with --test FILE, or as data.init_args.test in {file}")
 
 
 def _data_arguments(file: Path) -> dict[str, Any] | None:
@@ -139,7 +143,7 @@ def _arguments(run: Path, allowed: Sequence[str]) -> list[str]:
     return ["test", *config, *(f"--allow_import={name}" for name in allowed)]
 
 
-def measure(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str] = ()) -> dict[str, Any]:
+def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str] = ()) -> dict[str, Any]:
     """Test a run and return its record; the output of the test goes to standard error.
 
     Args:
@@ -156,33 +160,33 @@ def measure(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str]
     from gpt_lightning.training import Evaluation
 
     quiet()
-    # One device, and all of the data, whatever the run was trained on.
+    # Metrics are comparable if all runs use one device and the whole dataset.
     trainer = {"devices": 1, "num_nodes": 1, "strategy": "auto", "fast_dev_run": False, "limit_test_batches": 1.0}
-    whole = {f"trainer.{name}": value for name, value in trainer.items()} | {"ckpt_path": str(run)}
+    fixed = {f"trainer.{name}": value for name, value in trainer.items()} | {"ckpt_path": str(run)}
     tokenizer = run / "tokenizer.json"
     if tokenizer.is_file() and "tokenizer" in (_data_arguments(run / CONFIG) or {}):
-        whole["data.tokenizer"] = str(tokenizer)  # the run's own, even if the one in its config.yaml has moved
+        fixed["data.tokenizer"] = str(tokenizer)  # the file that config.yaml names may have moved
     try:
         with contextlib.redirect_stdout(sys.stderr):
             print(f"testing {run}")
-            cli = CLI(_arguments(run, allowed), {**overrides, **whole})
+            cli = CLI(_arguments(run, allowed), {**overrides, **fixed})
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
-    # Not from metrics.json: the folder of someone else's run cannot be written.
+    # The record is not read from metrics.json, because the folder of the run may be read-only.
     (record,) = (each.record for each in cli.trainer.callbacks if isinstance(each, Evaluation))  # type: ignore[attr-defined]
     assert record is not None
     return record
 
 
 def markdown(records: Sequence[dict[str, Any]]) -> str:
-    """An aligned table: a row for each run, a column for each metric that any of them has."""
+    """Return an aligned Markdown table with a row for each run and a column for each metric."""
     names = list(dict.fromkeys(name for record in records for name in record["metrics"]))
     rows = [["run", "task", "data", *names]]
     for record in records:
         data = record["data"]
         source = ", ".join(data) if isinstance(data, list) else str(data)
         numbers = [record["metrics"].get(name) for name in names]
-        # json has no nan: null stands for it, and is as good as absent.
+        # JSON has no NaN: the record holds null in its place, which is shown like a missing metric.
         rows.append([record["run"], record["task"], source, *("-" if n is None else f"{n:.4f}" for n in numbers)])
     cells = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]

@@ -11,24 +11,25 @@ def parser() -> Parser:
     p = Parser(
         prog="gpt-lightning export",
         description="Write a model as a folder: weights as safetensors, configuration, tokenizer and a model card. "
-        "Every command that takes a model reads it, and so do Hugging Face's classes where they have such a model.",
+        "Every command with a MODEL argument reads it. So do Hugging Face's classes, if they support the architecture.",
+        examples=["gpt-lightning export logs/first_run/version_0 my_model"],
     )
     p.add_argument(
-        "model", type=str, metavar="MODEL", help="a checkpoint, a run's folder (its best checkpoint), or a model folder"
+        "model", type=str, metavar="MODEL", help="a checkpoint, a run folder (its best checkpoint) or a model folder"
     )
-    p.add_argument("folder", type=str, metavar="DIR", help="a new folder, or an empty one")
-    p.add_argument("--dtype", type=str, default="float32", help="of the weights: float32, bfloat16 or float16")
+    p.add_argument("folder", type=str, metavar="DIR", help="folder to write to, new or empty")
+    p.add_argument("--dtype", type=str, default="float32", help="type of the weights: float32, bfloat16 or float16")
     p.add_argument(
         "--adapter",
         action="store_true",
-        help="write only the LoRA adapters of MODEL, in peft's format, without merging them",
+        help="write the LoRA adapters of MODEL alone, in peft's format, without merging them into the weights",
     )
     p.add_loading_options()
     return p
 
 
 def main(argv: list[str]) -> int:
-    """Write the folder, and print why Hugging Face's classes cannot read it, where they cannot."""
+    """Write the folder, and print why Hugging Face's classes cannot read it if they cannot."""
     options = parser().parse_args(argv)
 
     with status("Loading PyTorch and Lightning"):

@@ -8,31 +8,46 @@ from gpt_lightning.status import status
 
 
 def parser() -> Parser:
-    """The command's options."""
-    p = Parser(prog="gpt-lightning generate", description="Continue a prompt, token by token.")
-    p.add_argument("model", type=str, metavar="MODEL", help="a checkpoint, or a run's folder (its best checkpoint)")
-    p.add_argument(
-        "--prompt", type=str, default="", help="text to continue; empty starts a new document, - reads standard input"
+    """Return the command's options."""
+    p = Parser(
+        prog="gpt-lightning generate",
+        description="Continue a prompt with a trained language model. The text appears token by token.",
+        examples=["gpt-lightning generate logs/first_run/version_0 --prompt 'Last summer' --max_new_tokens 50"],
     )
-    p.add_argument("--max_new_tokens", type=int, default=200, help="stop after so many tokens")
-    p.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest token")
-    p.add_argument("--top_k", type=int | None, default=None, help="draw among the k likeliest tokens only")
     p.add_argument(
-        "--top_p", type=float | None, default=None, help="draw among the likeliest that hold this probability"
+        "model", type=str, metavar="MODEL", help="a checkpoint, a run folder (its best checkpoint) or a model folder"
     )
-    p.add_argument("--seed", type=int, default=0, help="the same seed gives the same text")
+    p.add_argument(
+        "--prompt",
+        type=str,
+        default="",
+        metavar="TEXT",
+        help="text to continue; without it a new document starts; - reads standard input",
+    )
+    p.add_argument("--max_new_tokens", type=int, default=200, help="largest number of new tokens")
+    p.add_argument(
+        "--temperature", type=float, default=0.8, help="randomness of the text; 0 always takes the most likely token"
+    )
+    p.add_argument("--top_k", type=int | None, default=None, help="sample from the k most likely tokens only")
+    p.add_argument(
+        "--top_p",
+        type=float | None,
+        default=None,
+        help="sample from the smallest set of tokens with this total probability (nucleus sampling)",
+    )
+    p.add_argument("--seed", type=int, default=0, help="seed of the sampling; the same seed gives the same text")
     p.add_loading_options()
     p.add_argument(
         "--int8",
         action="store_true",
-        help="weights of eight bits, on a processor: quicker and in less memory, nearly the same text",
+        help="quantize the weights to int8, on CPUs only: faster, less memory, nearly the same text",
     )
     p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
     return p
 
 
 def main(argv: list[str]) -> int:
-    """Print the prompt and its continuation as it is made."""
+    """Print the prompt, and its continuation while it is generated."""
     options = parser().parse_args(argv)
 
     with status("Loading PyTorch and Lightning"):
@@ -53,20 +68,23 @@ def main(argv: list[str]) -> int:
     path = find_checkpoint(options.model)
     task, tokenizer = load_task(path, options.init_from, options.allow_import)
     if not isinstance(task, CausalLM):
-        raise InputError(f"{path} holds a {type(task).__name__}; only a CausalLM generates text")
+        raise InputError(
+            f"{path} holds a {type(task).__name__}, and only a CausalLM generates text. Give another model"
+        )
     task.to(device_of(options.device))
     if options.int8:
         if task.device.type != "cpu":
-            raise InputError("--int8 is for processors: give --device cpu with it, or leave it out")
+            raise InputError("--int8 runs on CPUs only. Add --device cpu, or leave --int8 out")
         task.head = quantize(task.backbone, task.head)
-    # Neither what the shell gave nor what comes in must be UTF-8; line ends stay as they are.
+    # The shell and standard input may give bytes that are not UTF-8. Line ends are kept.
     prompt = sys.stdin.buffer.read().decode(errors="replace") if options.prompt == "-" else options.prompt
     prompt = without_surrogates(prompt)
     prompt_ids = tokenizer.encode(prompt)
     block_size = task.backbone.config.block_size
     if len(prompt_ids) > block_size:
         print(
-            f"the prompt has {len(prompt_ids)} tokens, the context holds {block_size}: its last {block_size} are used",
+            f"the prompt has {len(prompt_ids)} tokens, but the context of the model holds {block_size}: "
+            f"only the last {block_size} are used",
             file=sys.stderr,
         )
     pieces = continuation(

@@ -11,50 +11,54 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.status import status
 
 _DRAWS: Final = 1000
-"""For the standard error of a metric without a formula for it; it is then known to 2 %."""
+"""Bootstrap samples for the standard error of a metric without a formula; the error of that is about 2 %."""
 
 
 def parser() -> Parser:
-    """The command's options."""
+    """Return the command's options."""
     p = Parser(
         prog="gpt-lightning lm-eval",
-        description="Measure a language model on tasks of EleutherAI's lm-evaluation-harness.",
+        description="Evaluate a language model on tasks of EleutherAI's lm-evaluation-harness. "
+        "It is an extra: pip install 'gpt-lightning[lm-eval]'.",
+        examples=["gpt-lightning lm-eval logs/first_run/version_0 --tasks arc_easy,hellaswag --limit 100"],
     )
-    p.add_argument("model", type=str, metavar="MODEL", help="a checkpoint, a run's folder (its best one), or a model's")
+    p.add_argument(
+        "model", type=str, metavar="MODEL", help="a checkpoint, a run folder (its best checkpoint) or a model folder"
+    )
     p.add_argument(
         "--tasks",
         type=str,
         required=True,
         metavar="NAMES",
-        help="tasks, groups or tags, separated by commas; * matches",
+        help="names of tasks, groups or tags, separated by commas; * stands for any characters",
     )
     p.add_argument(
         "--include_path",
         type=str | None,
         default=None,
         metavar="DIR",
-        help="a folder of task YAMLs, which win over the harness's own of the same name",
+        help="folder with task YAMLs of your own; they win over those of the harness with the same name",
     )
     p.add_argument(
-        "--allow_code", action="store_true", help="let the task files in --include_path run the code that they name"
+        "--allow_code", action="store_true", help="allow the task YAMLs in --include_path to run Python code"
     )
-    p.add_argument("--limit", type=int | None, default=None, help="the first rows of each task only")
+    p.add_argument("--limit", type=int | None, default=None, help="evaluate only this many rows of each task")
     p.add_argument(
         "--num_fewshot",
         type=int | None,
         default=None,
-        help="examples before each question, where a task leaves that open",
+        help="examples in front of each question, for tasks that do not fix their number",
     )
-    p.add_argument("--apply_chat_template", action="store_true", help="ask in the form of a chat")
-    p.add_argument("--batch_tokens", type=int, default=2048, help="tokens of a batch, padding included")
+    p.add_argument("--apply_chat_template", action="store_true", help="format questions with the model's chat template")
+    p.add_argument("--batch_tokens", type=int, default=2048, help="tokens per batch, with padding")
     p.add_loading_options()
     p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
-    p.add_argument("--output", type=str | None, default=None, metavar="FILE", help="also write all results, as JSON")
+    p.add_argument("--output", type=str | None, default=None, metavar="FILE", help="JSON file for all results")
     return p
 
 
 def main(argv: list[str]) -> int:
-    """Print a table, and write all results where they are wanted."""
+    """Print a table, and write all results if an output file is given."""
     options = parser().parse_args(argv)
     for name in ("limit", "batch_tokens"):
         value = getattr(options, name)
@@ -64,10 +68,10 @@ def main(argv: list[str]) -> int:
         raise InputError(f"--num_fewshot {options.num_fewshot} must be at least 0")
     names = [name.strip() for name in options.tasks.split(",") if name.strip()]
     if not names:
-        raise InputError(f"--tasks names none: {options.tasks!r}")
+        raise InputError(f"--tasks {options.tasks!r} has no names. Give at least one, as in --tasks arc_easy")
     output = None if options.output is None else Path(options.output)
     if output is not None and not output.parent.is_dir():
-        raise InputError(f"--output {output}: there is no folder {output.parent}")
+        raise InputError(f"--output {output}: the folder {output.parent} does not exist. Create it first")
 
     with status("Loading PyTorch and Lightning"):
         import gpt_lightning.training.lm_eval_callback  # noqa: F401
@@ -89,10 +93,13 @@ def main(argv: list[str]) -> int:
         loaded = load_tasks(names, options.include_path, num_fewshot=options.num_fewshot, allow_code=options.allow_code)
     task, tokenizer = load_task(path, options.init_from, options.allow_import)
     if not isinstance(task, CausalLM):
-        raise InputError(f"{path} holds a {type(task).__name__}; only a CausalLM can be measured")
+        raise InputError(
+            f"{path} holds a {type(task).__name__}, and lm-eval evaluates only a CausalLM. "
+            "Use gpt-lightning test for other tasks"
+        )
     task.to(device_of(options.device))
     with quiet(bars):
-        measured = run_tasks(
+        results = run_tasks(
             HarnessLM(task, tokenizer, options.batch_tokens),
             loaded,
             limit=options.limit,
@@ -100,23 +107,23 @@ def main(argv: list[str]) -> int:
             apply_chat_template=options.apply_chat_template,
             allow_code=options.allow_code,
         )
-    print(table(measured))
+    print(table(results))
     if output is not None:
-        write(output, {"model": str(options.model), "limit": options.limit, **measured})
+        write(output, {"model": str(options.model), "limit": options.limit, **results})
     return 0
 
 
-def table(measured: Mapping[str, Any]) -> str:
-    """A row for each metric of each task and group, aligned, in Markdown."""
+def table(results: Mapping[str, Any]) -> str:
+    """Return an aligned Markdown table with a row for each metric of each task and group."""
     rows = [("task", "examples", "metric", "value", "standard error")]
-    for name, results in measured["results"].items():
-        for key, value in results.items():
+    for name, metrics in results["results"].items():
+        for key, value in metrics.items():
             metric, comma, filtered = key.partition(",")
             if not comma or metric.endswith("_stderr"):
                 continue
-            error = results.get(f"{metric}_stderr,{filtered}")
+            error = metrics.get(f"{metric}_stderr,{filtered}")
             shown = metric if filtered == "none" else f"{metric} ({filtered})"
-            examples = str(measured.get("n-shot", {}).get(name, ""))
+            examples = str(results.get("n-shot", {}).get(name, ""))
             rows.append((name, examples, shown, _number(value), _number(error)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
@@ -128,11 +135,11 @@ def _number(value: Any) -> str:
 
 
 def write(output: Path, record: dict[str, Any]) -> None:
-    """Write all results; what is no plain value, such as a task's function, as its name."""
+    """Write all results as JSON; values without a JSON form, such as functions, become strings."""
     from gpt_lightning.atomic_files import atomic_write
 
     try:
         with atomic_write(output) as file:
             file.write(json.dumps(record, ensure_ascii=False, indent=1, default=str).encode() + b"\n")
     except OSError as error:
-        raise InputError(f"cannot write {output}: {error.strerror}; choose another with --output") from None
+        raise InputError(f"cannot write {output}: {error.strerror}. Choose another file with --output") from None

@@ -1,35 +1,58 @@
-"""Base parser of all commands: short errors, the nearest known key, shared options."""
+"""Base parsers of the commands: help pages, short errors that suggest the nearest key, and shared options."""
 
+import argparse
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
+from gpt_lightning.commands.help_page import Section, help_page, option_name, sections_of
+
 _UNKNOWN_KEY = re.compile(r"(?:unrecognized arguments: --|does not accept option '|[Oo]ption ')([\w.]+)")
 
 
-class Parser(ArgumentParser):
-    """Says what is wrong in a few lines, with the nearest known key for an unknown one, and exits with 2."""
+class ParserWithPage(argparse.ArgumentParser):
+    """Parser whose help is a page in the style of all commands."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # argparse would take --max_new for --max_new_tokens
+    examples: Sequence[str] = ()
+    """Command lines that work when pasted; without any, the bare command is the example."""
+
+    def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
+        """Return the help page."""
+        return self.page(sections_of(self)) + "\n"
+
+    def page(self, sections: Iterable[Section]) -> str:
+        """Return a help page with the given sections."""
+        prog = self.prog.replace(" [options]", "")
+        arguments = [action for action in self._actions if action.required]
+        names = ["COMMAND" if action.nargs == argparse.PARSER else option_name(action) for action in arguments]
+        usage = self.usage or " ".join([prog, *names, "[options]"])
+        return help_page(usage, self.description or "", sections, self.examples or [prog])
+
+
+class Parser(ArgumentParser, ParserWithPage):
+    """Parser of a command; an error is a few lines with the nearest known key, and the exit code is 2."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        # argparse would accept --max_new for --max_new_tokens.
         super().__init__(*args, allow_abbrev=False, **kwargs)
+        self.examples = examples
 
-    def add_loading_options(self, whose: str = "MODEL") -> None:
+    def add_loading_options(self, models: str = "MODEL") -> None:
         """Add the options of commands that load a trained model: ``--init_from`` and ``--allow_import``.
 
         Args:
-            whose: the models, as the help names them.
+            models: the models, as the help names them.
         """
         self.add_argument(
             "--init_from",
             type=str | None,
             default=None,
             metavar="BASE",
-            help=f"where the weights are that the LoRA adapters of {whose} were trained on, if they have moved",
+            help=f"the pretrained weights that the LoRA adapters of {models} were trained on, if they have moved",
         )
         self.add_argument(
             "--allow_import",
@@ -37,18 +60,18 @@ class Parser(ArgumentParser):
             action="append",
             metavar="NAME",
             default=[],
-            help=f"a package of your own that the classes of {whose} may come from; may be given several times",
+            help=f"a package of your own that {models} may import classes from; can be given several times",
         )
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print ``message`` in short and leave."""
+        """Print a message in short and exit with 2."""
         unknown = _UNKNOWN_KEY.search(message)
         text = _unknown_key(unknown[1], self.known_keys()) if unknown else _short(message)
         print(f"{self.prog.replace(' [options]', '')}: {text}", file=sys.stderr)
         sys.exit(2)
 
     def known_keys(self) -> Iterator[str]:
-        """Every option of this parser and of its subcommands: ``trainer.max_steps``."""
+        """Yield every option of this parser and of its subcommands, such as ``trainer.max_steps``."""
         yield from (
             action.dest for action in self._actions if action.dest not in ("help", "print_config", "print_shtab")
         )
@@ -58,7 +81,7 @@ class Parser(ArgumentParser):
 
 
 def _unknown_key(key: str, known: Iterable[str]) -> str:
-    # In a file only the last part of a key is known to the message; on the command line all of it.
+    # The message names the whole key on the command line, but only its last part in a file.
     by_name: dict[str, str] = {}
     for full in known:
         for start in range(full.count(".") + 1):
@@ -69,7 +92,7 @@ def _unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def _short(message: str) -> str:
-    """The lines that name the key and the reason, without what was tried in vain."""
+    """Return the lines that name the key and the reason, without the types that jsonargparse tried."""
     noise = (
         "Does not validate against any",
         "Expected a <class 'NoneType'>",

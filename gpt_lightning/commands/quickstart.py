@@ -22,8 +22,8 @@ TASKS: Final = {"classification": "accuracy", "sentiment": "accuracy", "ner": "e
 """Each head's name in ``configs/toy_world_<name>.yaml``, and the metric that the table shows."""
 
 
-def main(argv: list[str]) -> int:
-    """Write the toy world, pretrain, print a sample, fine-tune with and without the backbone, print the table."""
+def parser() -> Parser:
+    """Return the command's options."""
     p = Parser(
         prog="gpt-lightning quickstart",
         description="Write the toy world to data/toy_world, pretrain a nano model on it, and fine-tune four heads on a "
@@ -32,7 +32,12 @@ def main(argv: list[str]) -> int:
     )
     p.add_argument("--max_steps", type=int | None, help="optimizer steps of pretraining; fewer to try it out")
     p.add_argument("--max_epochs", type=int, default=8, help="epochs of each fine-tuning; fewer to try it out")
-    options = p.parse_args(argv)
+    return p
+
+
+def main(argv: list[str]) -> int:
+    """Write the toy world, pretrain, print a sample, fine-tune with and without the backbone, print the table."""
+    options = parser().parse_args(argv)
 
     with status("Loading PyTorch and Lightning"):
         from gpt_lightning.commands.run.cli import quiet

@@ -7,26 +7,50 @@ from typing import Final, Literal
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
 
-_SAMPLE_PIECES: Final = 64  # up to 4 Mi characters: enough to know bytes per token to a per cent
+_SAMPLE_PIECES: Final = 64  # up to 4 Mi characters: bytes per token are then accurate to about 1 %
+
+
+def parser() -> Parser:
+    """Return the command's options."""
+    p = Parser(
+        prog="gpt-lightning tokenizer",
+        description="Train a tokenizer, or show the tokens of a text.",
+        examples=["gpt-lightning tokenizer show bytes --text 'Last summer'"],
+    )
+    training = Parser(
+        description="Train a tokenizer on your text and write it as a tokenizer.json. "
+        "fit takes it with --data.tokenizer=FILE.",
+        examples=[
+            "gpt-lightning tokenizer train --train data/toy_world/text/train.jsonl --vocab_size 2048 \\\n"
+            "    --output tokenizer.json"
+        ],
+    )
+    training.add_function_arguments(train, as_group=False, skip={"overwrite"})
+    training.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
+    showing = Parser(
+        description="Print the id of each token of a text, and the characters of the token.",
+        examples=["gpt-lightning tokenizer show tokenizer.json --text 'Last summer'"],
+    )
+    showing.add_argument(
+        "tokenizer", type=str, metavar="TOKENIZER", help="a tokenizer.json, a folder that holds one, hub:NAME, or bytes"
+    )
+    showing.add_argument("--text", type=str, required=True, help="text to encode")
+    commands = p.add_subcommands()
+    commands.add_subcommand("train", training, help="train a tokenizer on your text")
+    commands.add_subcommand("show", showing, help="print the tokens of a text")
+    return p
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run ``tokenizer`` with ``argv`` (default: the command line's) and return 0.
+    """Train a tokenizer or show one, and return 0.
+
+    Args:
+        argv: the arguments; None takes those of the command line.
 
     Raises:
-        InputError: a source, a size or a file that cannot work.
+        InputError: a source, a size or a file is invalid.
     """
-    parser = Parser(prog="gpt-lightning tokenizer", description="Train a tokenizer, or look at one.")
-    training = Parser(description="Train a tokenizer and write it as a tokenizer.json.")
-    training.add_function_arguments(train, as_group=False, skip={"overwrite"})
-    training.add_argument("--overwrite", action="store_true", help="replace the output where it exists")
-    showing = Parser(description="Print the ids that a tokenizer gives a text, and what each spells.")
-    showing.add_argument("tokenizer", type=str, help="tokenizer.json, a folder that holds one, hub:NAME, or bytes")
-    showing.add_argument("--text", type=str, required=True, help="the text to encode")
-    commands = parser.add_subcommands()
-    commands.add_subcommand("train", training, help="train a tokenizer on your text")
-    commands.add_subcommand("show", showing, help="print ids and pieces of a text")
-    chosen = parser.parse_args(argv)
+    chosen = parser().parse_args(argv)
     if chosen.subcommand == "train":
         train(**vars(chosen.train))
     else:
@@ -45,20 +69,20 @@ def train(
     """Train a tokenizer and write it as a ``tokenizer.json``.
 
     Args:
-        train: file, folder, glob, hub:NAME[:CONFIG][@SPLIT], or a list of them.
-        output: the file to write.
-        kind: bpe (byte-level), characters (one id each) or bytes (no training).
-        vocab_size: number of ids of a bpe.
-        text_column: the column that holds the text, of sources with columns.
-        overwrite: replace output where it exists.
+        train: text to train on: a file, a folder, a glob, hub:NAME[:CONFIG][@SPLIT], or a list of them.
+        output: file to write.
+        kind: bpe (byte-level), characters (one id for each character) or bytes (fixed, nothing is trained).
+        vocab_size: number of ids, for bpe.
+        text_column: column with the text, in sources with columns.
+        overwrite: replace the output file if it exists.
     """
     from gpt_lightning.data.sources.source import read_texts
     from gpt_lightning.tokenizers.build import bytes_tokenizer, train_bpe, train_characters
 
     if output.exists() and not overwrite:
-        raise InputError(f"--output: {output} exists; choose another name or add --overwrite")
+        raise InputError(f"--output: {output} exists. Choose another name, or add --overwrite")
     if not output.parent.is_dir():
-        raise InputError(f"--output: the folder {output.parent} does not exist; make it first")
+        raise InputError(f"--output: the folder {output.parent} does not exist. Create it first")
 
     texts = (piece.text for piece in read_texts(train, split="train", text_column=text_column, key="--train"))
     if kind == "bpe":
@@ -72,18 +96,18 @@ def train(
     try:
         tokenizer.save(output)
     except OSError as error:
-        raise InputError(f"--output: cannot write {output} ({error.strerror}); choose another place") from error
+        raise InputError(f"--output: cannot write {output}: {error.strerror}. Choose another file") from error
     print(f"{output}: {tokenizer.name}")
     print(f"vocabulary size: {tokenizer.vocab_size}")
-    print(f"bytes per token: {num_bytes / num_tokens:.2f} (first {num_bytes:,} bytes of the text)")
+    print(f"bytes per token: {num_bytes / num_tokens:.2f} (measured on the first {num_bytes:,} bytes)")
 
 
 def show(spec: str, text: str) -> None:
-    """Print the ids that ``spec`` gives ``text``, and what each spells."""
+    """Print the id and the characters of each token of ``text``, encoded by the tokenizer that ``spec`` names."""
     from gpt_lightning.data.sources.row_formats import without_surrogates
     from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
 
-    text = without_surrogates(text)  # what the shell gave may not be UTF-8
+    text = without_surrogates(text)  # the shell may pass bytes that are not UTF-8
     tokenizer = bytes_tokenizer() if spec == "bytes" else load_tokenizer(spec, key="TOKENIZER")
     ids = tokenizer.encode(text)
     print(f"{tokenizer.name}: {len(ids)} tokens, {len(text.encode())} bytes")

@@ -1,18 +1,28 @@
-"""``gpt-lightning toy-world``: write the toy world's files."""
+"""``gpt-lightning toy-world``: write the files of the toy world."""
 
 from gpt_lightning.commands.parser import Parser
 
 
-def main(argv: list[str]) -> int:
-    """Write the toy world below a folder."""
+def parser() -> Parser:
+    """Return the command's options."""
     p = Parser(
         prog="gpt-lightning toy-world",
-        description="Write the toy world: short English passages to pretrain on (text/), and labelled rows of the same "
-        "world (classification/, sentiment/, ner/, qa/). Nothing is downloaded; a seed decides everything.",
+        description="Write the toy world: short English passages to pretrain on (text/), and labeled rows about the "
+        "same people and places (classification/, sentiment/, ner/, qa/). Nothing is downloaded.",
+        examples=["gpt-lightning toy-world data/toy_world"],
     )
-    p.add_argument("folder", type=str, help="where to write; left alone if the same world is there already")
-    p.add_argument("--seed", type=int, default=0, help="another seed, another world")
-    options = p.parse_args(argv)
+    p.add_argument(
+        "folder", type=str, metavar="DIR", help="folder to write to; nothing changes if it holds the same world already"
+    )
+    p.add_argument(
+        "--seed", type=int, default=0, help="seed of all random choices; the same seed writes the same files"
+    )
+    return p
+
+
+def main(argv: list[str]) -> int:
+    """Write the toy world into a folder."""
+    options = parser().parse_args(argv)
 
     from pathlib import Path
 
@@ -22,6 +32,6 @@ def main(argv: list[str]) -> int:
     try:
         written = write(Path(options.folder), seed=options.seed)
     except OSError as error:
-        raise InputError(f"cannot write to {options.folder}: {error.strerror}") from None
+        raise InputError(f"cannot write to {options.folder}: {error.strerror}. Choose another folder") from None
     print(f"{options.folder}: {'written' if written else 'already there'}")
     return 0

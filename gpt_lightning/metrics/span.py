@@ -133,8 +133,8 @@ class SpanMetrics(MeanLoss):
 
         Returns:
             ``loss``; ``exact_match`` and ``answer_f1`` over all questions, in [0, 1]; ``no_answer_threshold``, for
-            which all of them hold. If there are answerable questions, ``answerable_exact_match`` and ``answerable_f1``. If
-            there are unanswerable ones, ``unanswerable_accuracy``, the share that is answered with "".
+            which all of them hold. If there are answerable questions, ``answerable_exact_match`` and ``answerable_f1``.
+            If there are unanswerable ones, ``unanswerable_accuracy``, the share that is answered with "".
         """
         histogram = self.histogram.cpu().numpy()
         sums_at_thresholds = _sums_at_thresholds(histogram)

@@ -19,7 +19,7 @@ from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.training.data_identity import differences, identity
 from gpt_lightning.training.validation import is_last_step, validation_follows
 
-AT_ONCE = 2
+NUM_COEXISTING = 2
 """Number of checkpoints that must fit on the disk, as the old one is deleted only when the new one is complete."""
 
 
@@ -212,7 +212,7 @@ def tokenizer_of(trainer: L.Trainer) -> Tokenizer | None:
 
 
 def check_room(folder: Path, module: L.LightningModule) -> None:
-    """Check that the disk has room for ``AT_ONCE`` checkpoints.
+    """Check that the disk has room for ``NUM_COEXISTING`` checkpoints.
 
     Raises:
         InputError: the disk is too full.
@@ -221,10 +221,10 @@ def check_room(folder: Path, module: L.LightningModule) -> None:
     frozen = 0 if isinstance(module, Task) and module.frozen_sha256 else 1
     size = sum(p.numel() * p.element_size() * (3 if p.requires_grad else frozen) for p in module.parameters())
     free = shutil.disk_usage(folder).free
-    if free < AT_ONCE * size:
+    if free < NUM_COEXISTING * size:
         raise InputError(
-            f"{folder}: {free / 1e6:,.0f} MB are free, but {AT_ONCE} checkpoints of {size / 1e6:,.0f} MB must fit. "
-            "Free some space, or choose another folder with --log_dir"
+            f"{folder}: {free / 1e6:,.0f} MB are free, but {NUM_COEXISTING} checkpoints of {size / 1e6:,.0f} MB "
+            "must fit. Free some space, or choose another folder with --log_dir"
         )
 
 

@@ -17,7 +17,7 @@ from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.base import Stage
 
-ROWS = 20
+MAX_ROWS = 20
 """Number of classes in the printed table. With more classes, it shows those with the lowest F1."""
 
 COLUMNS = ("precision", "recall", "f1", "support")
@@ -102,9 +102,9 @@ def print_tables(metrics: Mapping[str, float], per_class: Mapping[str, Mapping[s
         return
     title = None
     rows = list(per_class.items())
-    if len(rows) > ROWS:
-        title = f"the {ROWS} of {len(rows)} classes with the lowest F1"
-        rows = sorted(rows, key=lambda row: row[1]["f1"] or 0.0)[:ROWS]
+    if len(rows) > MAX_ROWS:
+        title = f"the {MAX_ROWS} of {len(rows)} classes with the lowest F1"
+        rows = sorted(rows, key=lambda row: row[1]["f1"] or 0.0)[:MAX_ROWS]
     table = Table("class", *COLUMNS, title=title)
     for column in table.columns[1:]:
         column.justify = "right"

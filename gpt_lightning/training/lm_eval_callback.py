@@ -101,7 +101,7 @@ class LMEval(L.Callback):
                 logger.log_metrics({f"lm_eval/{name}": value for name, value in scores.items()}, trainer.global_step)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Throughput):
-                callback.leave_out(time.perf_counter() - start)
+                callback.exclude(time.perf_counter() - start)
 
     def _evaluate(self, trainer: L.Trainer, task: CausalLM) -> dict[str, float]:
         from gpt_lightning.evaluation.lm_eval.model import HarnessLM

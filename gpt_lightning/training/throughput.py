@@ -57,7 +57,7 @@ class Throughput(L.Callback):
         """Restart the clock."""
         self._restart_clock()
 
-    def leave_out(self, seconds: float) -> None:
+    def exclude(self, seconds: float) -> None:
         """Exclude this many seconds, which were not spent on training."""
         self._since += seconds
 

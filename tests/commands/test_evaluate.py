@@ -1,4 +1,4 @@
-"""Several runs in one table."""
+"""``evaluate``: several runs in one table."""
 
 import json
 import os
@@ -26,8 +26,8 @@ def test_two_tasks_in_one_table(cli: CommandLine) -> None:
     assert cli("evaluate", str(topics), str(tags), "--output=table.md") == 0, cli.err
     assert "testing logs/topics/version_0" in cli.err
     lines = cli.out.splitlines()
-    assert len(lines) == 4, "standard output holds the table and nothing else"
-    assert len({len(line) for line in lines}) == 1, "aligned"
+    assert len(lines) == 4, "standard output holds only the table"
+    assert len({len(line) for line in lines}) == 1, "the columns are aligned"
     assert Path("table.md").read_text() == cli.out
     header, _, first, second = cells(cli.out)
     assert header[:3] == ["run", "task", "data"]
@@ -40,35 +40,35 @@ def test_two_tasks_in_one_table(cli: CommandLine) -> None:
     assert first[header.index("entity_f1")] == "-"
 
 
-def test_what_is_measured_again(cli: CommandLine) -> None:
+def test_a_run_is_tested_again_only_if_its_metrics_are_not_current(cli: CommandLine) -> None:
     run = cli.fit("topics")
     assert cli("evaluate", str(run)) == 0, cli.err
     file, best = run / "metrics.json", find_checkpoint(str(run))
-    true = file.read_text()
-    changed = json.loads(true) | {"metrics": {"accuracy": 0.12345}, "data": ["a|b.jsonl", "c.jsonl"]}
+    original = file.read_text()
+    changed = json.loads(original) | {"metrics": {"accuracy": 0.12345}, "data": ["a|b.jsonl", "c.jsonl"]}
 
-    def is_taken(*arguments: str) -> bool:
+    def is_reused(*arguments: str) -> bool:
         assert cli("evaluate", str(run), *arguments) == 0, cli.err
         return "0.1235" in cli.out or "0.1234" in cli.out
 
     file.write_text(json.dumps(changed))
-    assert is_taken("--output=table.json")
+    assert is_reused("--output=table.json")
     assert "a\\|b.jsonl, c.jsonl" in cli.out
     assert json.loads(Path("table.json").read_text()) == [{"run": str(run), **changed}]
-    assert not is_taken("--again")
-    assert file.read_text() == true
+    assert not is_reused("--again")
+    assert file.read_text() == original
 
     file.write_text(json.dumps(changed))
     os.utime(best, (file.stat().st_mtime + 10,) * 2)
-    assert not is_taken(), "the checkpoint is newer"
+    assert not is_reused(), "the checkpoint is newer"
 
     file.write_text(json.dumps(changed | {"checkpoint": "step_1.ckpt"}))
     os.utime(best, (0, 0))
-    assert not is_taken(), "another checkpoint was measured"
+    assert not is_reused(), "the metrics are those of another checkpoint"
 
     file.unlink()
     file.mkdir()
-    assert cli("evaluate", str(run)) == 0, "a folder that cannot be written keeps nobody from reading"
+    assert cli("evaluate", str(run)) == 0, "a read-only folder can be evaluated"
     assert len(cli.out.splitlines()) == 3
 
 
@@ -84,17 +84,17 @@ def test_metrics_of_old_versions_get_their_current_names(cli: CommandLine) -> No
     assert set(cells(cli.out)[0][3:]) == {"loss", *ENTITY_METRICS}
 
 
-def test_a_folder_of_others_on_rows_that_are_named(cli: CommandLine) -> None:
-    """No config.yaml says what it was trained on; other rows than those of metrics.json are measured."""
+def test_a_hugging_face_model_on_the_given_rows(cli: CommandLine) -> None:
+    """The folder has no config.yaml, so --test gives the rows; others than those of metrics.json are tested again."""
     tags = cli.fit("tags", "--model.backbone.position=rotary", "--model.backbone.norm=rmsnorm", *LLAMA)
     assert cli("export", str(tags), "model") == 0, cli.err
     for name in ("config.yaml", "gpt_lightning.json"):
         (Path("model") / name).unlink()
     assert cli("evaluate", "model") == 2
-    assert "model: a model's folder without a config.yaml names no test data; give it with --test FILE" in cli.err
+    assert "model: a model folder without a config.yaml has no test data. Give it with --test FILE" in cli.err
     assert cli("evaluate", "model", str(tags), "--test=tags.jsonl") == 0, cli.err
-    _, _, theirs, ours = cells(cli.out)
-    assert theirs[1:] == ours[1:]
+    _, _, exported, trained = cells(cli.out)
+    assert exported[1:] == trained[1:]
     Path("fewer.jsonl").write_text("".join(Path("tags.jsonl").read_text().splitlines(keepends=True)[:2]))
     assert cli("evaluate", "model", "--test=fewer.jsonl") == 0, cli.err
     assert "testing model" in cli.err
@@ -105,7 +105,7 @@ ENTITY_METRICS = ("entity_precision", "entity_recall", "entity_f1", "entity_macr
 LLAMA = ("--model.backbone.mlp=swiglu", "--model.backbone.bias=false")
 
 
-def test_bad_input_gets_one_clear_message(cli: CommandLine) -> None:
+def test_invalid_input_gives_one_clear_message(cli: CommandLine) -> None:
     run = cli.fit("topics")
     config = yaml.safe_load((run / "config.yaml").read_text())
 
@@ -117,19 +117,19 @@ def test_bad_input_gets_one_clear_message(cli: CommandLine) -> None:
 
     Path("empty").mkdir()
     Path("empty/config.yaml").touch()
-    refused("absent: not a run's folder: it has no config.yaml; give logs/<experiment>/version_N", "absent")
-    refused("logs/topics: not a run's folder", str(run), "logs/topics")
-    refused("empty: not a run with checkpoints, as empty/checkpoints/manifest.json lists none", "empty")
+    refused("absent: not the folder of a run, because it has no config.yaml. Give logs/EXPERIMENT/version_N", "absent")
+    refused("logs/topics: not the folder of a run", str(run), "logs/topics")
+    refused("empty: no run with checkpoints: empty/checkpoints/manifest.json lists none", "empty")
     refused("--output table.csv must end in .md or .json", str(run), "--output=table.csv")
     (run / "metrics.json").write_text('{"metrics": 3')
-    refused("metrics.json: damaged; --again measures anew", str(run))
+    refused("metrics.json: damaged. Add --again to test the run again", str(run))
     (run / "metrics.json").write_text("3")
-    refused("metrics.json: damaged; --again measures anew", str(run))
+    refused("metrics.json: damaged. Add --again to test the run again", str(run))
     (run / "metrics.json").unlink()
 
     config["data"]["init_args"]["test"] = None
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    refused("no test data; give it with --test FILE, or as data.init_args.test in", str(run))
+    refused("no test data. Give it with --test FILE, or as data.init_args.test in", str(run))
     (run / "config.yaml").write_text("data: [")
     refused("config.yaml:1: not YAML", str(run))
 
@@ -140,6 +140,6 @@ def test_bad_input_gets_one_clear_message(cli: CommandLine) -> None:
     assert "topics.jsonl does not exist" in cli.err
 
 
-def test_no_number() -> None:
+def test_missing_metrics_are_shown_as_a_dash() -> None:
     table = markdown([{"run": "a", "task": "T", "data": "d", "metrics": {"loss": None, "f1": 1}}])
     assert table.splitlines()[-1] == "| a   | T    | d    |    - | 1.0000 |"

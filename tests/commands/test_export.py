@@ -1,4 +1,4 @@
-"""A folder that is a model: written, read by Hugging Face's classes, and taken by every command of ours."""
+"""``export``: model folders for Hugging Face's classes and for every command."""
 
 import io
 import json
@@ -29,11 +29,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return CommandLine(tmp_path, monkeypatch, capsys)
 
 
-def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(ours.abs().max()))
+def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * float(found.abs().max()))
 
 
-def test_a_language_model(run: CommandLine) -> None:
+def test_an_exported_language_model_equals_its_run(run: CommandLine) -> None:
     backbone = pretrain(run, "--model.backbone.position=rotary", "--model.backbone.norm=rmsnorm", *LLAMA)
     assert run("test", f"--ckpt_path={backbone}", "--data.test=text.txt", "--data.cache_dir=cache") == 0, run.err
     assert run("export", str(backbone), "model") == 0, run.err
@@ -45,11 +45,11 @@ def test_a_language_model(run: CommandLine) -> None:
     assert f"| loss | {metrics['loss']:.4f} |" in Path("model/README.md").read_text()
 
     task, tokenizer = load_task(find_checkpoint(str(backbone)))
-    theirs, names = AutoModelForCausalLM.from_pretrained("model"), AutoTokenizer.from_pretrained("model")
+    reference, encode = AutoModelForCausalLM.from_pretrained("model"), AutoTokenizer.from_pretrained("model")
     ids = tokenizer.encode("99 bottles of beer")
-    assert names("99 bottles of beer")["input_ids"] == ids
+    assert encode("99 bottles of beer")["input_ids"] == ids
     with torch.no_grad():
-        close(task(torch.tensor([ids])), theirs(torch.tensor([ids])).logits)
+        assert_close(task(torch.tensor([ids])), reference(torch.tensor([ids])).logits)
 
     texts = []
     for model in (backbone, "model"):
@@ -76,31 +76,33 @@ def test_a_head_predicts_from_its_folder_alone(run: CommandLine, monkeypatch: py
     head = run.fit(name, *(f"--model.backbone.{flag}" for flag in flags))
     assert run("predict", "-c", f"{name}.yaml", f"--ckpt_path={head}", "--predictions.path=run.jsonl") == 0, run.err
     assert run("export", str(head), "model") == 0, run.err
-    assert ("for gpt-lightning only: " in run.out) == (name == "topics"), "the mean of all tokens is no class of theirs"
+    assert ("for gpt-lightning only: " in run.out) == (name == "topics"), (
+        "Hugging Face has no classifier over the mean of all tokens"
+    )
     (Path("elsewhere")).mkdir()
     Path("model").rename("elsewhere/model")
-    same = ("--data.cache_dir=cache", "--data.batch_size=2")
-    assert run("predict", "--model", "elsewhere/model", f"--input={name}.jsonl", *same) == 0, run.err
+    data = ("--data.cache_dir=cache", "--data.batch_size=2")
+    assert run("predict", "--model", "elsewhere/model", f"--input={name}.jsonl", *data) == 0, run.err
     assert Path("predictions.jsonl").read_text() == Path("run.jsonl").read_text()
 
     class Stdin:
         buffer = io.BytesIO(Path(f"{name}.jsonl").read_bytes())
 
     monkeypatch.setattr(sys, "stdin", Stdin)
-    assert run("predict", "--model=elsewhere/model", "--input", "-", "--output=piped.jsonl", *same) == 0, run.err
+    assert run("predict", "--model=elsewhere/model", "--input", "-", "--output=piped.jsonl", *data) == 0, run.err
     assert Path("piped.jsonl").read_text() == Path("run.jsonl").read_text()
     if name == "tags":
         task, _ = load_task(Path("elsewhere/model"))
         ids = torch.tensor([[256, 65, 110, 110, 97]])
-        theirs = AutoModelForTokenClassification.from_pretrained("elsewhere/model")
-        assert list(theirs.config.id2label.values()) == task.hparams["labels"]
+        reference = AutoModelForTokenClassification.from_pretrained("elsewhere/model")
+        assert list(reference.config.id2label.values()) == task.hparams["labels"]
         with torch.no_grad():
-            close(task(ids, ids > 0, ids > 0), theirs(ids).logits[0])
+            assert_close(task(ids, ids > 0, ids > 0), reference(ids).logits[0])
 
 
 @pytest.fixture
 def smol(tmp_path: Path) -> Path:
-    """A tiny model as others publish theirs."""
+    """Return the folder of a tiny pretrained Llama model."""
     folder = tmp_path / "smol"
     tokenizer = train_bpe(["the ball is in the net, rain and wind all day"] * 3, 280)
     torch.manual_seed(0)
@@ -116,8 +118,7 @@ def smol(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_chat_template_comes_along_and_goes_on(run: CommandLine, smol: Path) -> None:
-    """Through fine-tuning, a checkpoint and an export, with the ends of texts that the model was trained with."""
+def test_chat_template_and_special_tokens_survive_fine_tuning_and_export(run: CommandLine, smol: Path) -> None:
     template = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
     file = smol / "tokenizer.json"
     inner = Tokenizer.from_str(file.read_text())
@@ -126,29 +127,29 @@ def test_a_chat_template_comes_along_and_goes_on(run: CommandLine, smol: Path) -
     model = LlamaForCausalLM.from_pretrained(smol)
     model.resize_token_embeddings(282, mean_resizing=False)
     model.save_pretrained(smol)
-    said = {"bos_token": "<start>", "eos_token": "<turn>", "chat_template": template}
-    (smol / "tokenizer_config.json").write_text(json.dumps(said))
+    settings = {"bos_token": "<start>", "eos_token": "<turn>", "chat_template": template}
+    (smol / "tokenizer_config.json").write_text(json.dumps(settings))
     trained = pretrain(run, f"--model.init_from={smol}", "--trainer.max_steps=1")
     assert run("export", str(trained), "model") == 0, run.err
-    names = AutoTokenizer.from_pretrained("model")
-    assert names.apply_chat_template([{"role": "user", "content": "rain?"}], tokenize=False) == "user: rain?\n"
-    assert (names.bos_token, names.eos_token, names.pad_token) == ("<start>", "<turn>", "<turn>")
+    exported = AutoTokenizer.from_pretrained("model")
+    assert exported.apply_chat_template([{"role": "user", "content": "rain?"}], tokenize=False) == "user: rain?\n"
+    assert (exported.bos_token, exported.eos_token, exported.pad_token) == ("<start>", "<turn>", "<turn>")
     ids = json.loads(Path("model/generation_config.json").read_text())
     assert ids == {"pad_token_id": 280, "bos_token_id": 281, "eos_token_id": 280}
 
 
-def test_a_head_on_a_model_of_others(run: CommandLine, smol: Path) -> None:
+def test_a_head_on_a_pretrained_model(run: CommandLine, smol: Path) -> None:
     head = run.fit("topics", f"--model.init_from={smol}", "--data.tokenizer=bpe:300", "--trainer.max_steps=1")
-    assert f"the backbone's shape is that of {smol}: " in run.out
+    assert f"shape of the backbone from {smol}: " in run.out
     task, tokenizer = load_task(find_checkpoint(str(head)))
     assert tokenizer.vocab_size == 280
-    assert task.backbone.config.block_size == 128, "the user's rows are shorter than what the model could read"
+    assert task.backbone.config.block_size == 128, "the configuration gives shorter blocks than the model allows"
     weight = LlamaForCausalLM.from_pretrained(smol).model.embed_tokens.weight
-    assert torch.allclose(task.backbone.token_embedding.weight, weight, atol=0.05), "one step away"
+    assert torch.allclose(task.backbone.token_embedding.weight, weight, atol=0.05), "one step changes little"
     assert run("generate", str(smol), "--prompt=rain", "--max_new_tokens=3") == 0, run.err
 
 
-def test_bad_input(run: CommandLine, smol: Path) -> None:
+def test_invalid_input_is_refused(run: CommandLine, smol: Path) -> None:
     write_config(run.folder, "topics")
 
     def refused(message: str, *arguments: str) -> None:

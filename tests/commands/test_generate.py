@@ -1,4 +1,4 @@
-"""``generate`` as a user calls it."""
+"""``generate`` from the command line."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tests.runs import causal_lm, language_modeling, trainer
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of a few steps, of a model with a context of 8 bytes."""
+    """Return the folder of a short run of a model with a context of 8 bytes."""
     folder = tmp_path_factory.mktemp("run")
     run = trainer(folder, max_steps=3, callbacks=[Checkpoints(), Validations()])
     run.fit(causal_lm(), datamodule=language_modeling(folder))
@@ -27,7 +27,9 @@ def generate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
     return code, *capsys.readouterr()
 
 
-def test_a_run_folder_and_its_checkpoint_give_the_same(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_folder_and_its_checkpoint_give_the_same_text(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     texts = [
         generate(capsys, str(model), "--prompt=beer", "--max_new_tokens=20", "--seed=3")
         for model in (run_folder, find_checkpoint(str(run_folder)), run_folder)
@@ -38,35 +40,35 @@ def test_a_run_folder_and_its_checkpoint_give_the_same(run_folder: Path, capsys:
     assert texts[0][1] != generate(capsys, str(run_folder), "--prompt=beer", "--max_new_tokens=20", "--seed=4")[1]
 
 
-def test_a_prompt_longer_than_the_context(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_prompt_longer_than_the_context_is_truncated(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = generate(capsys, str(run_folder), "--prompt=" + "beer " * 9, "--max_new_tokens=30")
     assert code == 0
     assert out.startswith("beer " * 9)
-    assert err == "the prompt has 45 tokens, the context holds 8: its last 8 are used\n"
+    assert err == "the prompt has 45 tokens, but the context of the model holds 8: only the last 8 are used\n"
 
 
-def test_an_empty_prompt_starts_a_document(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_prompt_starts_a_new_document(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = generate(capsys, str(run_folder), "--max_new_tokens=5", "--temperature=0")
     assert code == 0
     assert "<|endoftext|>" not in out
 
 
-def test_weights_of_eight_bits(
+def test_int8_weights_are_used(
     run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    called: list[int] = []
+    sizes: list[int] = []
     forward = Int8Linear.forward
 
-    def watched(self: Int8Linear, x: torch.Tensor) -> torch.Tensor:
-        called.append(len(self.weight))
+    def record(self: Int8Linear, x: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(self.weight))
         return forward(self, x)
 
-    monkeypatch.setattr(Int8Linear, "forward", watched)
+    monkeypatch.setattr(Int8Linear, "forward", record)
     arguments = (str(run_folder), "--prompt=beer", "--max_new_tokens=3", "--temperature=0")
     exact = generate(capsys, *arguments)
-    assert not called
-    assert generate(capsys, *arguments, "--int8") == exact  # the likeliest token is clear
-    assert 257 in called, "the output layer, over bytes and the end of text"
+    assert not sizes
+    assert generate(capsys, *arguments, "--int8") == exact  # rounding does not change the most likely token
+    assert 257 in sizes, "the output layer has a row for each byte and the end of text"
 
 
 @pytest.mark.parametrize(
@@ -77,17 +79,19 @@ def test_weights_of_eight_bits(
         (["--top_p=1.5"], "--top_p 1.5 must lie in (0, 1]"),
         (["--max_new_tokens=0"], "--max_new_tokens 0 must be at least 1"),
         (["--device=cuda:99"], "--device cuda:99"),
-        (["--int8", "--device=meta"], "--int8 is for processors: give --device cpu with it, or leave it out"),
+        (["--int8", "--device=meta"], "--int8 runs on CPUs only. Add --device cpu, or leave --int8 out"),
     ],
 )
-def test_bad_values(run_folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+def test_invalid_values_are_refused(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
     code, _, err = generate(capsys, str(run_folder), *arguments)
     assert code == 2
     assert message in err
     assert len(err.splitlines()) == 1
 
 
-def test_a_model_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_paths_without_a_model_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
     for model, message in (
         (tmp_path / "absent", "there is no checkpoint, run folder or model folder"),
@@ -99,7 +103,7 @@ def test_a_model_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert f"{model}: {message}" in err
 
 
-def test_a_hostile_pickle_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hostile_pickle_is_not_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sentinel = tmp_path / "sentinel"
 
     class Hostile:

@@ -1,4 +1,4 @@
-"""Heads as a user trains, tests and asks them."""
+"""Heads: training, testing and predicting from the command line."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ SHAPE = ("--model.backbone.n_layer=1", "--model.backbone.n_head=2", "--model.bac
 
 
 def pretrain(run: CommandLine, *arguments: str) -> Path:
-    """A language model of its own shape and tokenizer."""
+    """Train a language model with another shape and tokenizer than the heads, and return its run folder."""
     write_text(run.folder)
     code = run(
         *("fit", "--experiment=lm", "--model=CausalLM", "--data=LanguageModeling", *SHAPE),
@@ -34,23 +34,21 @@ def pretrain(run: CommandLine, *arguments: str) -> Path:
     return Path("logs/lm/version_0")
 
 
-def test_a_head_starts_from_a_backbone_by_one_flag(run: CommandLine, tmp_path: Path) -> None:
+def test_one_flag_starts_a_head_from_a_backbone(run: CommandLine, tmp_path: Path) -> None:
     backbone = pretrain(run)
     head = run.fit("topics", f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", "--trainer.max_steps=1")
-    assert (
-        "the backbone's shape is that of logs/lm/version_0/checkpoints/step_2.ckpt: block_size=64 (not 128)" in run.out
-    )
+    assert "shape of the backbone from logs/lm/version_0/checkpoints/step_2.ckpt: block_size=64 (not 128)" in run.out
     assert "n_embd=24 (not 16)" in run.out
-    assert "the tokenizer is that of logs/lm/version_0/checkpoints/step_2.ckpt: bpe (270)" in run.out
+    assert "tokenizer from logs/lm/version_0/checkpoints/step_2.ckpt: bpe (270)" in run.out
     assert (tmp_path / head / "tokenizer.json").read_text() == (tmp_path / backbone / "tokenizer.json").read_text()
     before = read_checkpoint(find_checkpoint(str(tmp_path / backbone), "last"))
     after = read_checkpoint(find_checkpoint(str(tmp_path / head), "last"))
     assert after["hyper_parameters"]["backbone"] == before["hyper_parameters"]["backbone"]
     moved = (after["state_dict"]["backbone.token_embedding.weight"], before["state_dict"]["head.weight"])
-    assert torch.allclose(*moved, atol=0.05), "one step away from where it started"
+    assert torch.allclose(*moved, atol=0.05), "one step changes little"
 
 
-def test_what_a_backbone_sees_is_the_tasks_to_decide(run: CommandLine, tmp_path: Path) -> None:
+def test_a_task_may_change_attention_and_dropout_of_a_backbone(run: CommandLine, tmp_path: Path) -> None:
     backbone = pretrain(run)
     flags = ("--model.backbone.attention=bidirectional", "--model.backbone.dropout=0.2")
     head = run.fit("tags", f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", *flags)
@@ -76,7 +74,7 @@ def test_a_run_that_started_from_a_backbone_resumes_without_it(run: CommandLine,
     assert "4 steps" in run.out
 
 
-def test_a_run_of_another_size_than_its_configuration_is_tested(run: CommandLine) -> None:
+def test_a_run_is_tested_with_the_shape_of_its_checkpoint(run: CommandLine) -> None:
     backbone = pretrain(run)
     head = run.fit("topics", f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", "--trainer.max_steps=2")
     flags = ("-c", "topics.yaml", f"--ckpt_path={head}", "--data.tokenizer=bpe:300")
@@ -86,7 +84,7 @@ def test_a_run_of_another_size_than_its_configuration_is_tested(run: CommandLine
     assert "model.backbone.n_embd=16, but logs/topics/version_0/checkpoints/step_2.ckpt was trained with 24" in run.err
 
 
-def test_freezing_all_leaves_the_backbone_as_it_was(run: CommandLine, tmp_path: Path) -> None:
+def test_a_frozen_backbone_does_not_change(run: CommandLine, tmp_path: Path) -> None:
     backbone = pretrain(run)
     flags = (f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", "--model.fine_tuning.freeze=all")
     head = run.fit("topics", *flags)
@@ -97,8 +95,8 @@ def test_freezing_all_leaves_the_backbone_as_it_was(run: CommandLine, tmp_path: 
             assert torch.equal(value, before[name]), name
 
 
-def test_labels_come_with_the_checkpoint(run: CommandLine, tmp_path: Path) -> None:
-    """Predicting knows the labels without the training data, needs none in the rows, and keeps their order."""
+def test_labels_come_from_the_checkpoint(run: CommandLine, tmp_path: Path) -> None:
+    """``predict`` needs neither the training data nor labels in the rows, and keeps the order of the rows."""
     head = run.fit("topics")
     rows = [{"id": f"new {number}", "text": "the sun " * (5 - number)} for number in range(5)]
     (tmp_path / "new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -125,8 +123,8 @@ def test_tags_of_raw_text_are_predicted(run: CommandLine, tmp_path: Path) -> Non
         assert "Anna, in New York."[entity["start"] : entity["end"]] == entity["text"]
 
 
-def test_a_word_is_tagged_by_the_token_that_the_model_says(run: CommandLine, tmp_path: Path) -> None:
-    """In training, in predicting from the run, and from the exported folder."""
+def test_the_pooling_of_the_checkpoint_is_used(run: CommandLine, tmp_path: Path) -> None:
+    """It holds for training, for predictions from the run, and for those from the exported folder."""
     head = run.fit("tags", "--model.pooling=last")
     assert run("export", str(head), "model") == 0, run.err
     assert run("predict", "--model=model", "--input=tags.jsonl", "--data.cache_dir=cache") == 0, run.err
@@ -147,13 +145,13 @@ def test_data_of_another_task_is_refused(run: CommandLine) -> None:
     write_config(run.folder, "topics")
     assert run("fit", "-c", "topics.yaml", "--model=CausalLM", "--model.backbone.n_layer=1") == 2
     assert (
-        "model CausalLM and data TextClassification do not go together; CausalLM takes --data=LanguageModeling"
+        "model CausalLM and data TextClassification do not go together. CausalLM needs --data=LanguageModeling"
         in run.err
     )
 
 
-def test_several_labels_a_text(run: CommandLine, tmp_path: Path) -> None:
-    """The task says that there may be several, and the data follows."""
+def test_multi_label_classification(run: CommandLine, tmp_path: Path) -> None:
+    """The argument of the task sets that of the data module."""
     rows = [{"text": "sun and goals", "label": ["sport", "weather"]}, {"text": "nothing", "label": []}] * 4
     write_config(run.folder, "topics")
     (tmp_path / "topics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -167,8 +165,8 @@ def test_several_labels_a_text(run: CommandLine, tmp_path: Path) -> None:
     assert run("test", "-c", "topics.yaml", "--ckpt_path=logs/topics/version_0") == 0, run.err
 
 
-def test_labels_of_any_characters_come_back(run: CommandLine, tmp_path: Path) -> None:
-    """What the checkpoint says goes through the parser of YAML again."""
+def test_labels_of_any_characters_survive_a_checkpoint(run: CommandLine, tmp_path: Path) -> None:
+    """The YAML parser reads the values of a checkpoint again."""
     names = ["😀 joy", "null", "1", "true", "a, b]", "x: y", "- z", "\x7f", "\x85", "e\u0301", "[q", "#c", "'"]
     write_config(run.folder, "topics")
     (tmp_path / "topics.jsonl").write_text("".join(json.dumps({"text": "t", "label": name}) + "\n" for name in names))
@@ -190,7 +188,7 @@ def test_labels_of_any_characters_come_back(run: CommandLine, tmp_path: Path) ->
         ("class_path", "evil_module.Anything"),
     ],
 )
-def test_nothing_that_a_checkpoint_names_is_imported(
+def test_a_checkpoint_imports_nothing_by_its_hyper_parameters(
     run: CommandLine, tmp_path: Path, name: str, value: object
 ) -> None:
     head = run.fit("topics")
@@ -212,17 +210,17 @@ def test_nothing_that_a_checkpoint_names_is_imported(
     assert not (tmp_path / "ran").exists()
 
 
-def test_another_rate_resumes_and_other_groups_are_refused(run: CommandLine) -> None:
+def test_a_run_resumes_with_another_rate_but_not_with_other_parameter_groups(run: CommandLine) -> None:
     head = run.fit("topics", "--model.fine_tuning.head_lr=0.02", "--trainer.max_steps=2")
     again = ("fit", "-c", "topics.yaml", f"--ckpt_path={head}", "--trainer.max_steps=4")
     assert run(*again, "--model.fine_tuning.freeze=1") == 2
     assert "Resuming cannot change which layers are frozen" in run.err
     assert run(*again, "--model.fine_tuning.head_lr=null") == 2
-    # The head was faster than the rest and is slower now: its moments must stay its own.
+    # The head learned faster than the rest and is slower now: its optimizer state must not be mixed with others.
     assert run(*again, "--model.optimizer.lr=0.05") == 0, run.err
 
 
-def test_the_scheme_comes_with_the_checkpoint(run: CommandLine) -> None:
+def test_the_scheme_comes_from_the_checkpoint(run: CommandLine) -> None:
     head = run.fit("tags", "--data.scheme=BIOES", "--checkpoints.monitor=val/loss")
     losses = []
     for flags in (["--data.scheme=BIOES"], []):

@@ -1,4 +1,4 @@
-"""A language model on tasks of lm-evaluation-harness, as a user asks for it."""
+"""``lm-eval`` from the command line."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from tests.commands.test_heads import pretrain
 from tests.evaluation.lm_eval.task_file import write_task
 from tests.heads import CommandLine
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the harness's, and those of what it imports
+pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the harness and its dependencies
 
 LLAMA = ("position=rotary", "norm=rmsnorm", "mlp=swiglu", "bias=false")
 
@@ -22,8 +22,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return CommandLine(tmp_path, monkeypatch, capsys)
 
 
-def test_a_run_is_measured_as_hugging_faces_model_is(run: CommandLine) -> None:
-    """The run, its exported folder, and what the harness itself makes of that."""
+def test_a_run_has_the_scores_of_its_exported_model(run: CommandLine) -> None:
+    """Scores of the run, of its exported folder, and of that folder as a Hugging Face model in the harness agree."""
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -36,7 +36,7 @@ def test_a_run_is_measured_as_hugging_faces_model_is(run: CommandLine) -> None:
     assert run("export", str(backbone), "model") == 0, run.err
     assert run("lm-eval", "model", "--tasks=be*", f"--include_path={tasks}", "--output=model.json") == 0, run.err
     ours = [json.loads(Path(f"{name}.json").read_text())["results"]["beer"]["acc,none"] for name in ("run", "model")]
-    measured = simple_evaluate(
+    reference = simple_evaluate(
         "hf",
         model_args={"pretrained": "model", "dtype": "float32"},
         tasks=["beer"],
@@ -44,22 +44,22 @@ def test_a_run_is_measured_as_hugging_faces_model_is(run: CommandLine) -> None:
         bootstrap_iters=0,
         task_manager=TaskManager(include_path=tasks, include_defaults=False),
     )
-    assert ours == [measured["results"]["beer"]["acc,none"]] * 2
-    assert 0.0 < ours[0] < 1.0, "all right or all wrong says little"
+    assert ours == [reference["results"]["beer"]["acc,none"]] * 2
+    assert 0.0 < ours[0] < 1.0, "the task is neither too easy nor too hard"
     assert f"{ours[0]:.4f}" in run.out
     assert run("lm-eval", "model", "--tasks=beer", f"--include_path={tasks}", "--limit=3", "--output=few.json") == 0
     assert json.loads(Path("few.json").read_text())["n-samples"]["beer"]["effective"] == 3
 
 
-def test_task_files_run_no_code_unless_that_is_allowed(run: CommandLine) -> None:
+def test_task_files_run_code_only_if_it_is_allowed(run: CommandLine) -> None:
     backbone = pretrain(run)
     folder = write_task(run.folder / "tasks", more="process_docs: !function evil.run\n")
     (folder / "evil.py").write_text("open('ran', 'w').close()\ndef run(docs):\n    return docs\n")
-    asked = ("lm-eval", str(backbone), "--tasks=beer", f"--include_path={folder}")
-    assert run(*asked) == 2
+    command = ("lm-eval", str(backbone), "--tasks=beer", f"--include_path={folder}")
+    assert run(*command) == 2
     assert "beer.yaml: !function evil.run, which runs code. If you trust it, add --allow_code" in run.err
     assert not Path("ran").exists()
-    assert run(*asked, "--allow_code") == 0, run.err
+    assert run(*command, "--allow_code") == 0, run.err
     assert Path("ran").exists()
 
 
@@ -73,7 +73,7 @@ def test_task_files_run_no_code_unless_that_is_allowed(run: CommandLine) -> None
         ("metric_list: [{metric: evil}]", "metric: evil, which runs code"),
     ],
 )
-def test_other_ways_to_code_are_refused(run: CommandLine, line: str, message: str) -> None:
+def test_other_ways_to_run_code_are_refused(run: CommandLine, line: str, message: str) -> None:
     from gpt_lightning.errors import InputError
     from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
 
@@ -87,7 +87,7 @@ def test_other_ways_to_code_are_refused(run: CommandLine, line: str, message: st
         load_tasks(["beer"], str(folder))
 
 
-def test_templates_reach_the_row_and_nothing_behind_it(run: CommandLine) -> None:
+def test_templates_cannot_reach_beyond_the_row(run: CommandLine) -> None:
     backbone = pretrain(run)
     folder = write_task(run.folder / "tasks")
     text = (folder / "beer.yaml").read_text()
@@ -96,15 +96,15 @@ def test_templates_reach_the_row_and_nothing_behind_it(run: CommandLine) -> None
     assert "unsafe" in run.err
 
 
-def test_bad_input(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_input_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_task(run.folder / "tasks")
     head = run.fit("topics", "--trainer.max_steps=1")
     for arguments, message in [
-        ((str(head), "--tasks=beer"), "holds a SequenceClassification; only a CausalLM can be measured"),
+        ((str(head), "--tasks=beer"), "holds a SequenceClassification, and lm-eval evaluates only a CausalLM"),
         ((str(head), "--tasks=beer", "--limit=0"), "--limit 0 must be at least 1"),
         ((str(head), "--tasks=beer", "--num_fewshot=-1"), "--num_fewshot -1 must be at least 0"),
-        ((str(head), "--tasks=beer", "--output=no/where.json"), "--output no/where.json: there is no folder no"),
-        ((str(head), "--tasks=,"), "--tasks names none: ','"),
+        ((str(head), "--tasks=beer", "--output=no/where.json"), "--output no/where.json: the folder no does not exist"),
+        ((str(head), "--tasks=,"), "--tasks ',' has no names"),
         (("nowhere", "--tasks=beer"), "nowhere"),
     ]:
         assert run("lm-eval", *arguments, f"--include_path={folder}") == 2
@@ -120,7 +120,7 @@ def test_bad_input(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "lm-evaluation-harness is not installed: pip install 'gpt-lightning[lm-eval]'" in run.err
 
 
-def test_a_name_that_is_no_task(run: CommandLine) -> None:
+def test_an_unknown_task_is_refused_with_a_suggestion(run: CommandLine) -> None:
     folder = write_task(run.folder / "tasks")
     head = run.fit("topics", "--trainer.max_steps=1")
     assert run("lm-eval", str(head), "--tasks=beeer", f"--include_path={folder}") == 2

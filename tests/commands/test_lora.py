@@ -1,4 +1,4 @@
-"""Runs that train adapters, as a user trains, resumes, measures and hands them on."""
+"""Runs with LoRA adapters: training, resuming, evaluating and exporting."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def adapted(run: CommandLine, name: str = "topics", *arguments: str) -> Path:
-    """A head that was trained with adapters beside the backbone of a language model."""
+    """Train a head with adapters on the backbone of a language model, and return its run folder."""
     base = pretrain(run)
     return run.fit(name, f"--model.init_from={base}", *LORA, *arguments)
 
@@ -35,7 +35,7 @@ def state_of(run: Path) -> dict[str, Any]:
     return dict(read_checkpoint(find_checkpoint(str(run), "last")))
 
 
-def test_a_checkpoint_holds_adapters_and_the_head_alone(run: CommandLine) -> None:
+def test_a_checkpoint_holds_only_adapters_and_head(run: CommandLine) -> None:
     head = adapted(run)
     assert "of them trainable" in run.out
     checkpoint = state_of(head)
@@ -49,7 +49,7 @@ def test_a_checkpoint_holds_adapters_and_the_head_alone(run: CommandLine) -> Non
     assert len(checkpoint["frozen_sha256"]["backbone"]) == 64
 
 
-def measured(run: CommandLine, model: str, *arguments: str) -> dict[str, float]:
+def metrics_of(run: CommandLine, model: str, *arguments: str) -> dict[str, float]:
     (Path(model) / "metrics.json").unlink(missing_ok=True)
     assert run("test", "-c", "topics.yaml", f"--ckpt_path={model}", "--data.tokenizer=bpe:300", *arguments) == 0, (
         run.err
@@ -61,9 +61,9 @@ def close(one: dict[str, float], other: dict[str, float]) -> bool:
     return one == pytest.approx(other, rel=1e-5)
 
 
-def test_every_command_takes_a_run_with_adapters(run: CommandLine) -> None:
+def test_every_command_works_on_a_run_with_adapters(run: CommandLine) -> None:
     head = adapted(run)
-    metrics = measured(run, str(head))
+    metrics = metrics_of(run, str(head))
     assert "from the checkpoint: model.lora.r=4" in run.out
     flags = ("-c", "topics.yaml", f"--ckpt_path={head}", "--data.tokenizer=bpe:300")
     assert run("validate", *flags) == 0, run.err
@@ -71,13 +71,13 @@ def test_every_command_takes_a_run_with_adapters(run: CommandLine) -> None:
     assert run("evaluate", str(head), "--again") == 0, run.err
     assert f"{metrics['loss']:.4f}" in run.out
     assert run("export", str(head), "model") == 0, run.err
-    assert close(measured(run, "model"), metrics), "merged"
+    assert close(metrics_of(run, "model"), metrics), "merging the adapters changes no metric"
     assert run("predict", "--model=model", "--input=topics.jsonl", "--data.cache_dir=cache", "--output=m.jsonl") == 0
     for one, other in zip(*(Path(file).read_text().splitlines() for file in ("run.jsonl", "m.jsonl")), strict=True):
         assert close(json.loads(one)["scores"], json.loads(other)["scores"])
 
 
-def test_a_language_model_generates(run: CommandLine) -> None:
+def test_a_language_model_with_adapters_generates(run: CommandLine) -> None:
     base = pretrain(run)
     shutil.rmtree("logs/lm/version_1", ignore_errors=True)
     pretrain(run, "--experiment=more", f"--model.init_from={base}", *LORA, "--model.optimizer.lr=0.5")
@@ -89,41 +89,41 @@ def test_a_language_model_generates(run: CommandLine) -> None:
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_a_resumed_run_ends_bit_for_bit_where_the_straight_one_does(run: CommandLine) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(run: CommandLine) -> None:
     base = pretrain(run)
     flags = (f"--model.init_from={base}", *LORA, "--model.schedule.kind=constant", "--model.schedule.warmup_steps=0")
-    run.fit("topics", *flags, "--experiment=straight")
-    straight = state_of(Path("logs/straight/version_0"))
+    run.fit("topics", *flags, "--experiment=uninterrupted")
+    uninterrupted = state_of(Path("logs/uninterrupted/version_0"))
     run.fit("topics", *flags, "--trainer.max_steps=2")
     again = ("fit", "-c", "topics.yaml", "--data.tokenizer=bpe:300", "--resume=auto")
     assert run(*again) == 0, run.err
     resumed = state_of(Path("logs/topics/version_0"))
-    assert resumed["global_step"] == straight["global_step"] == 4
+    assert resumed["global_step"] == uninterrupted["global_step"] == 4
     for part in ("state_dict", "optimizer_states"):
-        torch.testing.assert_close(resumed[part], straight[part], rtol=0, atol=0)
-    assert resumed["frozen_sha256"] == straight["frozen_sha256"]
+        torch.testing.assert_close(resumed[part], uninterrupted[part], rtol=0, atol=0)
+    assert resumed["frozen_sha256"] == uninterrupted["frozen_sha256"]
     assert run(*again, "--model.lora.r=8") == 2
     assert "model.lora.r=8, but logs/topics/version_0/checkpoints/step_4.ckpt was trained with 4" in run.err
     assert run(*again, "--model.lora.dropout=0.0", "--trainer.max_steps=6") == 0, run.err
 
 
-def test_a_run_without_adapters_goes_on_without(run: CommandLine) -> None:
+def test_adapters_cannot_be_added_to_a_resumed_run(run: CommandLine) -> None:
     head = run.fit("topics", "--trainer.max_steps=2")
     again = ("fit", "-c", "topics.yaml", f"--ckpt_path={head}", "--trainer.max_steps=4")
     assert run(*again, "--model.lora.r=8", "--model.init_from=nowhere") == 2
     assert "model.lora.r=8, but logs/topics/version_0/checkpoints/step_2.ckpt was trained with 0" in run.err
     path = find_checkpoint(str(head))
     checkpoint = dict(read_checkpoint(path))
-    del checkpoint["hyper_parameters"]["lora"]  # as before there were any
+    del checkpoint["hyper_parameters"]["lora"]  # as in checkpoints of version 0.1
     torch.save(checkpoint, "old.ckpt")
     assert run("test", "-c", "topics.yaml", "--ckpt_path=old.ckpt") == 0, run.err
     assert run("test", "-c", "topics.yaml", "--ckpt_path=old.ckpt", "--model.lora.r=8") == 2
     assert "model.lora.r=8, but old.ckpt was trained with 0" in run.err
 
 
-def test_weights_that_have_moved_or_changed(run: CommandLine) -> None:
+def test_base_weights_that_have_moved_or_changed(run: CommandLine) -> None:
     head = adapted(run)
-    metrics = measured(run, str(head))
+    metrics = metrics_of(run, str(head))
     Path("logs/lm").rename("elsewhere")
     flags = ("-c", "topics.yaml", f"--ckpt_path={head}", "--data.tokenizer=bpe:300")
     gone = "the base model of its adapters is missing: logs/lm/version_0: there is no checkpoint"
@@ -131,22 +131,22 @@ def test_weights_that_have_moved_or_changed(run: CommandLine) -> None:
     for command in commands:
         assert run(*command) == 2
         assert gone in run.err
-        assert "If it has moved, say where with --model.init_from" in run.err
+        assert "If it has moved, give its new location with --model.init_from" in run.err
     assert run("export", str(head), "model") == 2
     assert gone in run.err
     assert "If it has moved, give its new location with --init_from" in run.err
-    assert measured(run, str(head), "--model.init_from=elsewhere/version_0") == metrics
-    assert "yours, not the checkpoint's: model.init_from=elsewhere/version_0 (it has logs/lm/version_0)" in run.out
+    assert metrics_of(run, str(head), "--model.init_from=elsewhere/version_0") == metrics
+    assert "changed: model.init_from=elsewhere/version_0 (the checkpoint has logs/lm/version_0)" in run.out
     assert run("evaluate", str(head), "--again") == 2
     assert gone in run.err
     assert run("evaluate", str(head), "--again", "--init_from=elsewhere/version_0") == 0, run.err
     assert run("generate", str(head), "--init_from=elsewhere/version_0") == 2
     assert "only a CausalLM generates" in run.err
     assert run("export", str(head), "model", "--init_from=elsewhere/version_0") == 0, run.err
-    assert close(measured(run, "model"), metrics)
-    # The same weights in another kind of file are the same weights.
+    assert close(metrics_of(run, "model"), metrics)
+    # The format of the files does not matter.
     assert run("export", "elsewhere/version_0", "as_folder") == 0, run.err
-    assert measured(run, str(head), "--model.init_from=as_folder") == metrics
+    assert metrics_of(run, str(head), "--model.init_from=as_folder") == metrics
 
     pretrain(run, "--seed_everything=1")
     for command in (*commands, ("export", str(head), "other")):
@@ -172,17 +172,17 @@ def test_a_run_starts_from_merged_adapters(run: CommandLine, again: bool) -> Non
     assert "If it has moved, merge adapters and base by gpt-lightning export logs/topics/version_0/" in run.err
 
 
-def test_a_file_may_be_for_another_base(run: CommandLine) -> None:
-    """A flag is meant; what a configuration says is what the run would have started from."""
+def test_a_file_may_name_another_base(run: CommandLine) -> None:
+    """A configuration may belong to another run, so the checkpoint wins over it."""
     head = adapted(run)
-    metrics = measured(run, str(head))
+    metrics = metrics_of(run, str(head))
     Path("other.yaml").write_text("model: {init_args: {init_from: nowhere, lora: {r: 0}}}")
-    assert measured(run, str(head), "-c", "other.yaml") == metrics
+    assert metrics_of(run, str(head), "-c", "other.yaml") == metrics
     assert "from the checkpoint: model.init_from=logs/lm/version_0 (the configuration has nowhere)" in run.out
     assert "from the checkpoint: model.lora.r=4 (the configuration has 0)" in run.out
 
 
-def test_what_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_settings_are_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     base = pretrain(run)
     write_config(run.folder, "topics")
 
@@ -193,28 +193,28 @@ def test_what_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> N
         assert len(run.err.strip().splitlines()) <= 2
 
     refused("Set model.init_from, or leave model.lora.r at 0", "--model.lora.r=4")
-    started = f"--model.init_from={base}"
+    init_from = f"--model.init_from={base}"
     refused(
         "model.fine_tuning.freeze=1 and model.lora.r exclude each other",
-        started,
+        init_from,
         "--model.lora.r=4",
         "--model.fine_tuning.freeze=1",
     )
     for value in ("r=-1", "alpha=0", "dropout=1.0"):
-        refused(f"model.lora.{value} must", started, "--model.lora.r=4", f"--model.lora.{value}")
-    refused("Expected a typing.Literal['attention', 'mlp', 'all']", started, "--model.lora.targets=everything")
-    refused("did you mean 'model.lora.r'?", started, "--model.lora.rank=4")
+        refused(f"model.lora.{value} must", init_from, "--model.lora.r=4", f"--model.lora.{value}")
+    refused("Expected a typing.Literal['attention', 'mlp', 'all']", init_from, "--model.lora.targets=everything")
+    refused("did you mean 'model.lora.r'?", init_from, "--model.lora.rank=4")
     Path("adapter").mkdir()
     Path("adapter/adapter_config.json").write_text("{}")
     refused("adapter: holds only adapters in peft's format", "--model.init_from=adapter")
     monkeypatch.setitem(sys.modules, "peft", None)
     refused(
-        "adapters (model.lora) need peft. Install it: pip install 'gpt-lightning[lora]'", started, "--model.lora.r=4"
+        "adapters (model.lora) need peft. Install it: pip install 'gpt-lightning[lora]'", init_from, "--model.lora.r=4"
     )
     assert not Path("logs/topics").exists()
 
 
-def test_adapters_are_handed_on(run: CommandLine) -> None:
+def test_adapters_are_exported_for_peft(run: CommandLine) -> None:
     head = adapted(run, "tags")
     assert run("export", str(head), "adapter", "--adapter") == 2
     assert "logs/lm/version_0 is a run, but peft needs a model folder" in run.err
@@ -233,21 +233,21 @@ def test_adapters_are_handed_on(run: CommandLine) -> None:
     code = text[text.index("```python\n") + 10 : text.rindex("```")].replace("THIS FOLDER", "adapter")
     found: dict[str, Any] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft's own
+        warnings.simplefilter("ignore", FutureWarning)  # peft warns about its own code
         exec(code, found)
     task, tokenizer = load_task(find_checkpoint(str(head)))
     assert list(found["model"].config.id2label.values()) == task.hparams["labels"]
     ids = torch.tensor([tokenizer.encode("Anna lives here")])
     with torch.no_grad():
-        ours, theirs = task(ids, ids >= 0, ids >= 0), found["model"].eval()(ids).logits[0]
-    torch.testing.assert_close(theirs, ours, rtol=0.02, atol=0.01)  # bfloat16
+        expected, logits = task(ids, ids >= 0, ids >= 0), found["model"].eval()(ids).logits[0]
+    torch.testing.assert_close(logits, expected, rtol=0.02, atol=0.01)  # bfloat16
     assert run("export", "logs/lm/version_0", "more", "--adapter") == 2
     assert "step_2.ckpt: has no adapters, or they are merged. Leave out --adapter" in run.err
     assert run("export", str(head), "adapter", "--adapter", "--init_from=base") == 2
     assert "adapter_config.json: there are adapters already" in run.err
 
 
-def test_what_is_ours_alone_is_not_handed_on_as_adapters(run: CommandLine) -> None:
+def test_adapters_without_a_hugging_face_head_are_not_exported(run: CommandLine) -> None:
     base = pretrain(run)
     assert run("export", str(base), "base") == 0, run.err
     head = run.fit("topics", "--model.init_from=base", *LORA)
@@ -273,8 +273,8 @@ def test_no_configuration_imports_peft(run: CommandLine, flags: tuple[str, ...])
     assert "would import peft, which is not allowed" in run.err
 
 
-def test_peft_is_imported_for_adapters_alone(run: CommandLine) -> None:
-    """Also a run's generating, exporting and starting anew need none of it: its adapters are merged."""
+def test_peft_is_imported_only_to_train_adapters(run: CommandLine) -> None:
+    """Generating, exporting and starting a new run merge the adapters without it."""
     head = adapted(run)
     script = f"""
 import sys

@@ -1,4 +1,4 @@
-"""The quickstart, in short."""
+"""A short run of the quickstart."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def test_quickstart_ends_with_its_table(
 ) -> None:
     """Two steps of pretraining and one epoch of one head, from scratch and from the backbone."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # undone afterwards
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # monkeypatch restores it after the test
     monkeypatch.setattr(quickstart, "TASKS", {"classification": "accuracy"})
     assert main(["quickstart", "--max_steps=2", "--max_epochs=1"]) == 0
     out = capsys.readouterr().out
@@ -34,7 +34,7 @@ def test_quickstart_ends_with_its_table(
             "toy_world_classification/pretrained",
         )
     )
-    assert [head["tokenizer"] for head in heads] == [backbone["tokenizer"]] * 2, "the weights are all that differs"
+    assert [head["tokenizer"] for head in heads] == [backbone["tokenizer"]] * 2, "only the weights differ"
 
 
 def test_a_second_quickstart_finds_names_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

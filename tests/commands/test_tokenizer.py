@@ -1,4 +1,4 @@
-"""The tokenizer command trains, refuses to overwrite, and shows ids."""
+"""``tokenizer train`` and ``tokenizer show``."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from gpt_lightning.errors import InputError
 
 @pytest.fixture
 def text(tmp_path: Path) -> str:
-    """A small training text."""
+    """Return the path of a small training text."""
     path = tmp_path / "a.txt"
     path.write_text("the cat and the dog and the bird\n" * 50)
     return str(path)
@@ -27,7 +27,7 @@ def test_a_bpe_is_trained_and_shown(tmp_path: Path, text: str, capsys: pytest.Ca
     assert lines[1] == "vocabulary size: 270"
     assert lines[2].startswith("bytes per token: ")
     assert float(lines[2].split()[3]) > 2
-    assert lines[2].endswith("(first 1,650 bytes of the text)")
+    assert lines[2].endswith("(measured on the first 1,650 bytes)")
     assert main(["show", output, "--text", "the é"]) == 0
     first, *rows = capsys.readouterr().out.splitlines()
     assert first == f"bpe (270): {len(rows)} tokens, 6 bytes"
@@ -35,7 +35,9 @@ def test_a_bpe_is_trained_and_shown(tmp_path: Path, text: str, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(("kind", "size"), [("characters", 16), ("bytes", 257)])
-def test_other_kinds(tmp_path: Path, text: str, kind: str, size: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_characters_and_bytes(
+    tmp_path: Path, text: str, kind: str, size: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "tokenizer.json"
     assert main(["train", "--train", text, "--kind", kind, "--output", str(output)]) == 0
     assert f"{kind} ({size})\nvocabulary size: {size}\nbytes per token: 1.00 " in capsys.readouterr().out
@@ -50,11 +52,11 @@ def test_a_column_of_several_sources(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "vocabulary size: 4\n" in capsys.readouterr().out
 
 
-def test_an_output_is_overwritten_only_when_told(tmp_path: Path, text: str) -> None:
+def test_an_output_is_overwritten_only_on_request(tmp_path: Path, text: str) -> None:
     output = tmp_path / "tokenizer.json"
     output.write_text("precious")
     arguments = ["train", "--train", text, "--vocab_size", "260", "--output", str(output)]
-    with pytest.raises(InputError, match=r"--output: .*tokenizer\.json exists; .* --overwrite"):
+    with pytest.raises(InputError, match=r"--output: .*tokenizer\.json exists\. .* --overwrite"):
         main(arguments)
     assert output.read_text() == "precious"
     assert main([*arguments, "--overwrite"]) == 0
@@ -69,19 +71,18 @@ def test_an_output_is_overwritten_only_when_told(tmp_path: Path, text: str) -> N
         (["--output", "/absent/t.json"], "--output: the folder /absent does not exist"),
     ],
 )
-def test_what_cannot_work_is_refused(tmp_path: Path, text: str, change: list[str], message: str) -> None:
+def test_invalid_arguments_are_refused(tmp_path: Path, text: str, change: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         main(["train", "--train", text, "--output", str(tmp_path / "t.json"), *change])
     assert not (tmp_path / "t.json").exists()
 
 
-def test_no_tokenizer_to_show() -> None:
+def test_a_missing_tokenizer_is_refused() -> None:
     with pytest.raises(InputError, match="TOKENIZER: 'absent' is not a tokenizer; choose one of"):
         main(["show", "absent", "--text", "a"])
 
 
-def test_help_is_quick_and_names_the_options() -> None:
-    """Nothing heavy may be imported for it."""
+def test_help_lists_the_options_without_heavy_imports() -> None:
     code = "import sys; from gpt_lightning.commands.tokenizer import main\n"
     code += "try: main(['train', '--help'])\nfinally: print(sorted({'torch', 'numpy', 'datasets'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""The same YAML on two processes, as a user starts them."""
+"""Training on two processes, started from the command line."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from tests.commands.run.test_cli import CONFIG
 from tests.runs import write_text
 
-# Without dropout, and with an eps that keeps AdamW from making a whole step of a gradient that is rounding noise.
+# No dropout, and an eps so large that AdamW does not turn rounding noise in a gradient into a full step.
 STEADY = ("--model.backbone.dropout=0", "--model.optimizer.eps=1e-3")
 
 
@@ -24,7 +24,7 @@ def fit(folder: Path, *arguments: str) -> str:
 
 
 def test_two_processes_are_one_run(tmp_path: Path) -> None:
-    """One folder, one summary, and the weights of one process that takes the same rows at once."""
+    """Two processes write one folder and one summary, and reach the weights of one process with twice the batch."""
     write_text(tmp_path)
     (tmp_path / "config.yaml").write_text(CONFIG)
     out = fit(tmp_path, "--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2")

@@ -92,9 +92,9 @@ def test_head_does_not_resume_with_changed_data(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--trainer.limit_train_batches=0"], "no step was taken, the run stands at step 0"),
-        (["--trainer.max_steps=0"], "no step was taken, the run stands at step 0"),
-        (["--trainer.max_epochs=0", "--trainer.max_steps=-1"], "no step was taken, the run stands at step 0"),
+        (["--trainer.limit_train_batches=0"], "no step was taken: the run is at step 0"),
+        (["--trainer.max_steps=0"], "no step was taken: the run is at step 0"),
+        (["--trainer.max_epochs=0", "--trainer.max_steps=-1"], "no step was taken: the run is at step 0"),
         (["--data.train=empty.txt"], "empty.txt"),
         (["--data.train=short.txt"], "less than one block of 8"),
     ],
@@ -111,6 +111,6 @@ def test_run_without_a_step_is_an_error(run: Run, tmp_path: Path, flags: list[st
 def test_finished_run_has_no_steps_left(run: Run) -> None:
     fit(run)
     code, _, err = run("fit", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0")
-    assert "no step was taken, the run stands at step 4" in err
+    assert "no step was taken: the run is at step 4" in err
     tally("R13", code == 2)
-    assert "nothing was left to do: the run stands at step 4" in fit(run, "--resume=auto")
+    assert "nothing to do: the run has reached step 4 already" in fit(run, "--resume=auto")

@@ -1,1 +1,1 @@
-"""Guards: the imports that a YAML or a checkpoint may cause."""
+"""Guards against imports and damage that a YAML file, a flag or a checkpoint could cause."""

@@ -1,4 +1,4 @@
-"""Refusal of checkpoints that tell Lightning to import a class; ``tasks/load.py`` chooses the class of a task."""
+"""Guard against checkpoints that make Lightning import a class; ``tasks/load.py`` chooses the class of a task."""
 
 import pickletools
 import zipfile
@@ -8,24 +8,26 @@ from typing import Final
 from gpt_lightning.errors import InputError
 
 MAX_BYTES: Final = 2**24
-"""Names, shapes and hyper-parameters; tensors lie elsewhere in the file."""
+"""Size limit of the pickle that is searched. It holds names, shapes and hyper-parameters, but no tensors."""
 _NAMES: Final = ("_class_path", "_instantiator")
-"""What Lightning puts beside hyper-parameters, and imports."""
+"""Keys among hyper-parameters whose values Lightning imports."""
 
 
 def refuse_class_of_checkpoint(model: Path) -> None:
-    """Refuse a checkpoint, or a run's folder with one, that says what to import; other damage is found later.
+    """Refuse a checkpoint, or a run folder with one, that names a class to import. Loading finds other damage.
 
     Raises:
-        InputError: it does.
+        InputError: the checkpoint names a class.
     """
     for path in [model] if _is_file(model) else sorted(model.glob("checkpoints/*.ckpt")):
         if (name := _class_of(path)) is not None:
-            raise InputError(f"{path}: its hyper-parameters have {name}; a checkpoint imports nothing here")
+            raise InputError(
+                f"{path}: its hyper-parameters have the key {name}, which could import any code. Use another checkpoint"
+            )
 
 
 def _class_of(path: Path) -> str | None:
-    """The key in a checkpoint that Lightning would import the value of; its pickle is read, not run."""
+    """Return the key whose value Lightning would import; None without one. The pickle is parsed, never executed."""
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():

@@ -1,6 +1,6 @@
-"""Refusal of flags and YAML files that would import what the user does not allow.
+"""Guard against flags and YAML files that would import packages without the user's permission.
 
-The parser imports whatever stands where a class can stand, and asks whether it fits afterwards.
+The parser imports every value in the place of a class, and checks only afterwards that it is a suitable class.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ from gpt_lightning.commands.shipped_configs import with_paths
 from gpt_lightning.errors import InputError
 
 TRUSTED: Final = ("gpt_lightning", "lightning", "torch", "torchmetrics")
-"""What needs no ``--allow_import``."""
+"""Packages that need no ``--allow_import``."""
 
 ALLOW: Final = "allow_import"
 _YAML: Final = (".yaml", ".yml")
@@ -40,28 +40,28 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A command line that imports nothing which was not allowed."""
+    """Command line that imports only what is allowed."""
 
     arguments: list[str]
-    """Without ``--allow_import``, which no YAML can hold; names of shipped configurations are paths."""
+    """The arguments without ``--allow_import``, which no YAML may contain; shipped configurations became paths."""
     allowed: tuple[str, ...]
-    """What may be imported, and what is below it; names of files among them that cannot be."""
+    """Packages that may be imported, and dotted values, such as file names, that name no installed package."""
 
 
 def check(arguments: Sequence[str]) -> Checked:
-    """Read a subcommand's arguments and all the files that they name.
+    """Check the arguments of a subcommand and all files that they name.
 
     Args:
-        arguments: the subcommand's name and its options.
+        arguments: the name of the subcommand and its options.
 
     Raises:
-        InputError: they would import what is not allowed, or a file is not plain YAML.
+        InputError: a value would import a package that is not allowed, or a file is not plain YAML.
     """
     arguments = with_paths(arguments)
     options = list(_options(arguments))
     allowed = [name for key, value, _ in options if key == (ALLOW,) and value is not None for name in _allowed(value)]
     if not allowed and any(key == (ALLOW,) for key, _, _ in options):
-        raise InputError(f"--{ALLOW} names nothing: give a package, as in --{ALLOW} my_package")
+        raise InputError(f"--{ALLOW} has no value. Give a package, as in --{ALLOW} my_package")
     guard = _Guard((*TRUSTED, *allowed))
     for key, value, token in options:
         source = Source(token, Path(), is_file=False)
@@ -73,7 +73,7 @@ def check(arguments: Sequence[str]) -> Checked:
 
 
 class _Guard:
-    """Walks through values; ``key`` is always where a value stands: ("trainer", "logger")."""
+    """Check of all values of a configuration; ``key`` is the place of a value, such as ("trainer", "logger")."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
         self.allowed = allowed
@@ -82,7 +82,7 @@ class _Guard:
         self._open: list[Path] = []
 
     def config(self, value: str, source: Source) -> None:
-        """What ``--config`` is given: a file, or YAML in its place."""
+        """Check a value of ``--config``: a file, or YAML in its place."""
         path = Path(value).expanduser()
         if _exists(path):
             self._file(path, (), source)
@@ -90,14 +90,16 @@ class _Guard:
             self._structure(value, (), source)
 
     def text(self, text: str, key: Key, source: Source) -> None:
-        """A value that may be a class, name a file with more values, or be YAML itself."""
+        """Check a value that may be a class, the name of a file with more values, or YAML."""
         self._values += 1
         if self._values > MAX_VALUES:
-            raise InputError(f"{source.name}: more than {MAX_VALUES:,} values, which is no configuration")
+            raise InputError(
+                f"{source.name}: more than {MAX_VALUES:,} values, too many for a configuration. Remove some"
+            )
         text = text.strip()
         slot, files = _slot(key), list(_files(text, key, source))
         if slot is not None and "." in text and all(part.isidentifier() for part in text.split(".")):
-            self._class(text, key, "perhaps" if files and key[-1] not in _CLASS_PATHS else slot, source)
+            self._class(text, key, "maybe" if files and key[-1] not in _CLASS_PATHS else slot, source)
         if key and key[-1] in _CHECKPOINTS:
             refuse_class_of_checkpoint(Path(text).expanduser())
             return
@@ -105,41 +107,48 @@ class _Guard:
             self._file(path, key, source)
         self._structure(text, key, source)
 
-    def _class(self, name: str, key: Key, slot: Literal["class", "perhaps"], source: Source) -> None:
-        """Refuse a class, unless it is allowed or, where it may be a mere text, nobody has it."""
+    def _class(self, name: str, key: Key, slot: Literal["class", "maybe"], source: Source) -> None:
+        """Refuse a class that is not allowed.
+
+        A value that may be a text passes if no package of its first name is installed.
+        """
         root = name.split(".")[0]
         if any(name == path or name.startswith(f"{path}.") for path in self.allowed):
             return
-        if slot == "perhaps" and not _is_importable(root):
+        if slot == "maybe" and not _is_importable(root):
             self.harmless.add(name)
             return
         where = source.name if source.name.startswith("--") else f"{source.name}: {'.'.join(key)}"
-        file = f"; if it is a file, write ./{name}" if slot == "perhaps" else ""
+        file = f". If it is a file, write ./{name}" if slot == "maybe" else ""
         raise InputError(
-            f"{where}: {name} would import {root}, which is not allowed; "
-            f"add --{ALLOW} {root} if you trust its code{file}"
+            f"{where}: {name} would import {root}, which is not allowed. "
+            f"Add --{ALLOW} {root} if you trust its code{file}"
         )
 
     def _file(self, path: Path, key: Key, source: Source) -> None:
-        """A file in the place of a value; only one that is meant as YAML must be."""
+        """Check a file in the place of a value; it must be YAML if ``--config`` or its suffix says so."""
         if not path.is_file():
-            raise InputError(f"{source.name}: {path} is not a file; a configuration is read more than once")
+            raise InputError(
+                f"{source.name}: {path} is not a regular file. Save the configuration in one, because it is read twice"
+            )
         resolved, is_yaml = path.resolve(), not key or path.suffix in _YAML
         if resolved in self._open:
-            raise InputError(f"{source.name}: {path} leads back to itself; write out what is meant")
+            raise InputError(f"{source.name}: {path} contains itself. Write out its values")
         try:
             with path.open("rb") as file:
                 content = file.read(MAX_BYTES + 1)
             text = content.decode()
         except OSError as error:
-            raise InputError(f"{source.name}: cannot read {path}: {error.strerror}") from None
+            raise InputError(
+                f"{source.name}: cannot read {path}: {error.strerror}. Check the path and its permissions"
+            ) from None
         except UnicodeDecodeError as error:
             if not is_yaml:
                 return
             line = content[: error.start].count(b"\n") + 1
-            raise InputError(f"{path}:{line}: not UTF-8; save it as UTF-8") from None
+            raise InputError(f"{path}:{line}: not UTF-8. Save the file as UTF-8") from None
         if len(content) > MAX_BYTES and not is_yaml:
-            return  # neither does the parser read it as YAML: it is a text or numbers
+            return  # the parser does not read it as YAML either: it is a text or numbers
         inside = Source(str(path), path.parent, is_file=True)
         self._open.append(resolved)
         if is_yaml:
@@ -147,12 +156,12 @@ class _Guard:
             refuse_duplicates(root, inside)
             self._node(root, key, inside)
         elif not self._structure(text, key, inside) and key[0] in ("trainer", "model"):
-            for number, element in enumerate(text.splitlines()):  # a list may be a file with an element a line
+            for number, element in enumerate(text.splitlines()):  # a file may be a list with one element per line
                 self.text(element, key, Source(inside.at(number), inside.folder, is_file=False))
         self._open.pop()
 
     def _structure(self, text: str, key: Key, source: Source) -> bool:
-        """Look into a text if it is YAML with some structure; whether it is."""
+        """Check a text as YAML if it has lists or mappings, and return whether it has."""
         if not _STRUCTURE.search(text):
             return False
         try:
@@ -165,13 +174,14 @@ class _Guard:
         return not isinstance(root.value, str)
 
     def _node(self, node: Any, key: Key, source: Source) -> None:
+        """Check a node of a YAML and all nodes below it."""
         if node is None:
             return
         if isinstance(node.value, str):
             self.text(node.value, key, Source(source.at(node.start_mark.line), source.folder, is_file=False))
             return
         if len(key) > MAX_DEPTH:
-            raise InputError(f"{source.name}: nested more than {MAX_DEPTH} deep, which is no configuration")
+            raise InputError(f"{source.name}: nested more than {MAX_DEPTH} levels deep. Flatten it")
         for item in node.value:
             if not isinstance(item, tuple):
                 self._node(item, key, source)
@@ -179,32 +189,32 @@ class _Guard:
             name = item[0].value if isinstance(item[0].value, str) else ""
             if name == ALLOW and not key:
                 raise InputError(
-                    f"{source.at(item[0].start_mark.line)}: what may be imported is said on the command line only; "
-                    f"leave {ALLOW} out and give --{ALLOW} NAME"
+                    f"{source.at(item[0].start_mark.line)}: {ALLOW} is allowed on the command line only. "
+                    f"Remove it here, and add --{ALLOW} NAME"
                 )
             self._node(item[1], key if item[0].tag == MERGE else (*key, *name.split(".")), source)
 
 
-def _slot(key: Key) -> Literal["class", "perhaps"] | None:
-    """Whether a dotted name at ``key`` is a class, may be one, or is a text."""
+def _slot(key: Key) -> Literal["class", "maybe"] | None:
+    """Return whether a dotted name at a key is a class or may be one; None if it is a text."""
     if (key and key[-1] in _CLASS_PATHS) or key in (("model",), ("data",), ("trainer",)):
         return "class"
     if key[:1] not in (("trainer",), ("model",)) or key[-1] in _PATHS:
         return None
-    return "class" if key[0] == "trainer" and len(key) == 2 else "perhaps"
+    return "class" if key[0] == "trainer" and len(key) == 2 else "maybe"
 
 
 def _files(text: str, key: Key, source: Source) -> Iterator[Path]:
-    """The files that the parser may read for a value."""
+    """Yield the files that the parser may read for a value."""
     for folder in dict.fromkeys((Path(), source.folder)):
         path = folder / Path(text).expanduser()
-        # The texts and tokenizers that data modules read are large, and no YAML.
+        # Data modules read large texts and tokenizers, which are not YAML.
         if (key[:1] != ("data",) or len(key) == 1 or path.suffix in _YAML) and _exists(path) and path.is_file():
             yield path
 
 
 def _options(arguments: Sequence[str]) -> Iterator[tuple[Key, str | None, str]]:
-    """Key, value and the flag as it was given, for each value that a flag has; None for a flag with none so far."""
+    """Yield key, value and flag for each value on the command line; the value is None for a flag without ``=``."""
     key, flag = Key(), ""
     for argument in arguments[1:]:
         match = _FLAG.fullmatch(argument)
@@ -219,6 +229,7 @@ def _options(arguments: Sequence[str]) -> Iterator[tuple[Key, str | None, str]]:
 
 
 def _without_allow(arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the arguments without ``--allow_import`` and its values."""
     skipped = False
     for argument in arguments:
         match = _FLAG.fullmatch(argument)
@@ -229,28 +240,28 @@ def _without_allow(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def _allowed(value: str) -> list[str]:
-    """The names in a value of ``--allow_import``: NAME, or [NAME, NAME].
+    """Return the names in a value of ``--allow_import``: NAME, or [NAME, NAME].
 
     Raises:
-        InputError: they are none.
+        InputError: a name is not that of a package.
     """
     names = [name.strip() for name in value.strip("[]").split(",")]
     for name in names:
         if not all(part.isidentifier() for part in name.split(".")) or name.split(".")[0] == "jsonargparse":
-            raise InputError(f"--{ALLOW} {value}: give a package, as in --{ALLOW} my_package")
+            raise InputError(f"--{ALLOW} {value}: not the name of a package. Give one, as in --{ALLOW} my_package")
     return names
 
 
 def _is_importable(root: str) -> bool:
-    """Whether there is a top-level module of this name; looking runs none of it."""
+    """Return whether a top-level module of this name is installed, without running it."""
     try:
         return importlib.util.find_spec(root) is not None
-    except ValueError:  # it is there, but knows not where from
+    except ValueError:  # the module is loaded, but has no spec
         return True
 
 
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # a text that is too long for a name
+    except (OSError, ValueError):  # the text is too long for a file name
         return False

@@ -1,4 +1,4 @@
-"""YAML as nodes of plain values, bounded in size, depth and number."""
+"""YAML as nodes of plain values, with limits of size, depth and number of values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from gpt_lightning.errors import InputError
 MAX_BYTES: Final = 2**20
 MAX_VALUES: Final = 100_000
 MAX_DEPTH: Final = 50
-"""What the largest configuration needs, many times over."""
+"""Limits far above the largest configuration that people write."""
 
 MERGE: Final = "tag:yaml.org,2002:merge"
 _KINDS: Final = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
@@ -21,51 +21,55 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class NotYamlError(InputError):
-    """What was given cannot be read as YAML's plain values; a value that is a mere text may be so."""
+    """Text that cannot be read as YAML of plain values; a value that is only a string may be such a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where text comes from: a file, whose lines count, or a flag or a value in a line of a file."""
+    """Origin of a text: a file, a flag, or one line of a file."""
 
     name: str
     folder: Path
-    """What file names in it are relative to."""
+    """Folder that relative file names in the text start from."""
     is_file: bool
+    """True if ``name`` is that of a file; messages then add the line."""
 
     def at(self, line: int) -> str:
-        """``path:line`` or the flag; lines count from 0."""
+        """Return ``path:line``, or the name alone if it is not that of a file; lines count from 0."""
         return f"{self.name}:{line + 1}" if self.is_file else self.name
 
 
 def compose(text: str, source: Source) -> Any:
-    """The root node of ``text``, None where it is empty; an alias leads to the same node as its anchor.
+    """Return the root node of a YAML text; None if the text is empty. An alias is the same node as its anchor.
 
     Raises:
-        NotYamlError: its syntax is wrong, or it has tags of its own.
-        InputError: it is too large, too deep, an alias stands for more values than anybody writes, or a tag asks for
-            Python objects.
+        NotYamlError: the syntax is invalid, or the text has custom tags.
+        InputError: the text is too large or too deep, has too many values, or has a tag that makes Python objects.
     """
     if len(text) > MAX_BYTES:
-        raise InputError(f"{source.name}: larger than {MAX_BYTES:,} bytes, which is no configuration")
+        raise InputError(f"{source.name}: larger than {MAX_BYTES:,} bytes, too large for a configuration. Shorten it")
     try:
         _refuse_size(text, source)
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)
-        # At the end of the text the mark is behind it.
+        # The mark of an error at the end of the text is one line behind the last.
         line = min(mark.line if mark else 0, max(len(text.splitlines()) - 1, 0))
-        raise NotYamlError(f"{source.at(line)}: not YAML: {what}; look here and in the line before") from None
+        raise NotYamlError(f"{source.at(line)}: not YAML: {what}. Check this line and the one before") from None
     except (yaml.YAMLError, UnicodeError):
-        raise NotYamlError(f"{source.name}: not YAML: it has characters that no text has") from None
+        raise NotYamlError(f"{source.name}: not YAML: it has control characters. Remove them") from None
     if root is not None:
         _count(root, {}, source)
     return root
 
 
 def refuse_duplicates(root: Any, source: Source) -> None:
-    """Refuse keys that stand twice in a mapping, where the last would win silently, and keys that are no words."""
+    """Refuse mappings with the same key twice, of which the last would win silently, and keys that are not scalars.
+
+    Raises:
+        InputError: a mapping has such a key.
+    """
     seen, waiting = set(), [root]
     while waiting:
         node = waiting.pop()
@@ -82,17 +86,17 @@ def _refuse_duplicates(mapping: Any, source: Source) -> None:
     for key, _ in mapping.value:
         line = key.start_mark.line
         if not isinstance(key, yaml.ScalarNode):
-            raise InputError(f"{source.at(line)}: a key must be a word; quote it if it is one")
+            raise InputError(f"{source.at(line)}: a key must be a plain word. Put it in quotes if it is one")
         word = (key.tag, key.value)
         if word in lines:
             raise InputError(
-                f"{source.at(line)}: {key.value!r} stands in line {lines[word] + 1} already; keep one of the two"
+                f"{source.at(line)}: the key {key.value!r} is in line {lines[word] + 1} already. Keep one of the two"
             )
         lines[word] = line
 
 
 def _refuse_size(text: str, source: Source) -> None:
-    # libyaml's composer is recursive without a limit: the process would die.
+    # libyaml's composer recurses without a limit, and the process would crash.
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -101,39 +105,43 @@ def _refuse_size(text: str, source: Source) -> None:
             depth -= 1
         line = event.start_mark.line
         if count > MAX_VALUES:
-            raise InputError(f"{source.at(line)}: more than {MAX_VALUES:,} values, which is no configuration")
+            raise InputError(f"{source.at(line)}: more than {MAX_VALUES:,} values. Remove some")
         if depth > MAX_DEPTH:
-            raise InputError(f"{source.at(line)}: nested more than {MAX_DEPTH} deep, which is no configuration")
+            raise InputError(f"{source.at(line)}: nested more than {MAX_DEPTH} levels deep. Flatten it")
 
 
 def _count(node: Any, counts: dict[int, int | None], source: Source) -> int:
-    """How many values ``node`` stands for once its aliases are written out.
+    """Return the number of values of ``node`` with its aliases expanded.
 
-    In the order of the text, in which an alias follows its anchor, the recursion is as deep as the text and no deeper.
+    An alias follows its anchor in the text, so its count is known already and the recursion is no deeper than the text.
 
     Args:
-        node: where to count.
-        counts: those of the nodes before it by their ids; None for those that it is in.
-        source: of the text.
+        node: the node to count.
+        counts: counts of the nodes before it by their ids; None for the nodes that contain it.
+        source: origin of the text.
+
+    Raises:
+        InputError: there are too many values, an alias contains itself, or a tag makes Python objects.
+        NotYamlError: a tag is not one of YAML's plain ones.
     """
     line = node.start_mark.line
     if id(node) in counts:
         count = counts[id(node)]
         if count is None:
-            raise InputError(f"{source.at(line)}: an alias in it leads back to itself; write it out")
+            raise InputError(f"{source.at(line)}: an alias contains itself. Write out the values")
         return count
     if node.tag not in _PLAIN:
         tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-        # Elsewhere a text may begin with an exclamation mark.
+        # Outside of YAML a text may begin with an exclamation mark, so only Python tags are always an error.
         fault = InputError if tag.startswith("!!python") else NotYamlError
-        raise fault(f"{source.at(line)}: the tag {tag} is not YAML's plain ones; leave it out")
+        raise fault(f"{source.at(line)}: the tag {tag} is not supported. Leave it out")
     counts[id(node)] = None
     count = 1
     for child in _children(node):
         count += _count(child, counts, source)
         if count > MAX_VALUES:
             raise InputError(
-                f"{source.at(line)}: more than {MAX_VALUES:,} values with its aliases written out; write less"
+                f"{source.at(line)}: more than {MAX_VALUES:,} values with expanded aliases. Use fewer aliases"
             )
     counts[id(node)] = count
     return count

@@ -39,6 +39,7 @@ def find(rows: Sequence[Row], columns: Columns) -> Findings:
         arguments={**named, **arguments},
         model={"multi_label": Choice(True, f"{label!r} holds lists of labels")} if multi_label else {},
         texts=texts,
+        num_labels=len(labels),
         summary=f"{len(examples):,} rows with {counts(labels, 'label')} {lengths(texts)}",
         monitor=_monitor(labels),
     )

@@ -46,6 +46,8 @@ def write(draft: Draft, task_name: str, train: Sequence[str], validation: str | 
 
 
 def _experiment(train: Sequence[str], task_name: str) -> str:
-    """Return a name for the run's folder: that of the file, without what file systems treat specially."""
-    name = re.sub(r"[^\w-]+", "_", Path(train[0]).name.partition(".")[0]).strip("_")
+    """Return a name for the run's folder: that of the file or, for ``train``, of its folder."""
+    path = Path(train[0])
+    stem = path.name.partition(".")[0]
+    name = re.sub(r"[^\w-]+", "_", path.parent.name if stem == "train" else stem).strip("_")
     return f"{name}_{task_name}" if name not in ("", task_name) else task_name

@@ -29,6 +29,7 @@ class Findings:
         arguments: arguments of the data module that differ from its defaults, such as columns.
         model: arguments of the task that differ from its defaults.
         texts: the text of each valid row.
+        num_labels: number of labels to tell apart.
         extra_tokens: number of tokens that the model reads besides the text, such as those of a question.
         summary: sentences about rows and labels.
         monitor: the metric that chooses the best checkpoint.
@@ -41,6 +42,7 @@ class Findings:
     arguments: Mapping[str, Any]
     model: Mapping[str, Any] = field(default_factory=dict)
     texts: Sequence[str]
+    num_labels: int = 2
     extra_tokens: int = 1
     summary: str
     monitor: Any

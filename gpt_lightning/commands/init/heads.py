@@ -1,6 +1,7 @@
 """Configuration of a task head for a file of labeled rows."""
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any, Final
 
 import yaml
@@ -25,7 +26,7 @@ _BACKBONES: Final = {"bidirectional": "llama_nano_encoder", "causal": "llama_nan
 
 
 def draft(
-    finder: Any, train: list[str], flags: Mapping[str, str], base: BaseModel | None, has_validation: bool
+    finder: ModuleType, train: list[str], flags: Mapping[str, str], base: BaseModel | None, has_validation: bool
 ) -> Draft:
     """Return the configuration for labeled rows.
 
@@ -41,7 +42,7 @@ def draft(
     """
     rows = list(read_rows(train, split="train", key="--train"))
     found: Findings = finder.find(rows, Columns(rows, flags))
-    tokenizer = sizes.tokenizer(sum(map(len, found.texts)))
+    tokenizer = sizes.tokenizer(sum(map(len, set(found.texts))))
     lengths = token_lengths(found.texts, tokenizer.value, base)
     most = None if base is None else base.block_size
     is_cut = found.task is SequenceClassification
@@ -50,7 +51,7 @@ def draft(
     num_rows = len(found.texts) if has_validation else round(len(found.texts) * (1 - fraction.value))
     is_pretrained = base is not None and not base.is_small
     batch = sizes.batch_size(num_rows, block.value, is_pretrained)
-    epochs = sizes.epochs(num_rows, batch.value, is_pretrained)
+    epochs = sizes.epochs(num_rows, batch.value, found.num_labels, is_pretrained)
     warmup = min(50, epochs.value * -(-num_rows // batch.value) // 10)
     return Draft(
         task=found.task,

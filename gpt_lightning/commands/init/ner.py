@@ -35,8 +35,9 @@ def find(rows: Sequence[Row], columns: Columns) -> Findings:
         module=SequenceTagging,
         arguments={**named, **arguments},
         texts=texts,
+        num_labels=len(types),
         summary=f"{len(examples):,} rows with {types.total():,} entities of {counts(types, 'type')} {lengths(texts)}",
-        monitor="val/f1",
+        monitor="val/entity_f1",
         min_block_size=128,
     )
 

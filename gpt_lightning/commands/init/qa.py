@@ -43,7 +43,7 @@ def find(rows: Sequence[Row], columns: Columns) -> Findings:
         extra_tokens=_QUESTION_TOKENS,
         summary=f"{len(examples):,} questions about {len(set(contexts)):,} contexts, {without:,} of them without an "
         f"answer. Answers have a median of {count(words, 'word')}. {lengths(contexts, 'Contexts')}",
-        monitor="val/f1",
+        monitor="val/answer_f1",
         attention="causal",
         min_block_size=192,
     )

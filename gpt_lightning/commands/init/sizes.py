@@ -11,6 +11,7 @@ _MOST_SCRATCH: Final = 512
 _BATCH_TOKENS: Final = 16_384
 _BATCH_TOKENS_PRETRAINED: Final = 4096
 _STEPS_SCRATCH: Final = 800
+_STEPS_PER_LABEL: Final = 30
 _HELD_OUT_ROWS: Final = 5000
 _VOCABULARIES: Final = ((300_000, 1024), (1_000_000, 2048), (100_000_000, 4096))
 """Characters of text -> ids of a BPE that they can teach; more text has 16,384."""
@@ -50,13 +51,13 @@ def batch_size(num_rows: int, block: int, is_pretrained: bool) -> Choice:
     return Choice(size, f"small enough for {-(-num_rows // size):,} optimizer steps per epoch of {num_rows:,} rows")
 
 
-def epochs(num_rows: int, batch: int, is_pretrained: bool) -> Choice:
+def epochs(num_rows: int, batch: int, num_labels: int, is_pretrained: bool) -> Choice:
     """Return the number of epochs."""
     steps = -(-num_rows // batch)
     if is_pretrained:
         count = 3 if steps < 1000 else 1
         return Choice(count, f"{count * steps:,} optimizer steps; a pretrained model learns a task in a few epochs")
-    count = min(max(round(_STEPS_SCRATCH / steps), 3), 20)
+    count = min(max(round(max(_STEPS_SCRATCH, _STEPS_PER_LABEL * num_labels) / steps), 3), 20)
     return Choice(count, f"{count * steps:,} optimizer steps; the best epoch by the metric below is kept")
 
 

@@ -1,4 +1,4 @@
-"""The classes of a run's task and data module: which go together, and which values one takes from the other."""
+"""Classes of a run's task and data module: which are compatible, and the arguments that they take from each other."""
 
 import importlib
 from typing import Any
@@ -17,18 +17,18 @@ def class_at(path: str) -> type[Any]:
 
 
 def refuse_mismatch(task: type[Any], module: type[Any]) -> None:
-    """Refuse data that the task cannot read.
+    """Refuse a data module whose batches the task cannot read.
 
     Raises:
-        InputError: they do not go together.
+        InputError: task and data module are not compatible.
     """
     if not goes_with(task, module):
-        fitting = [f"; {task.__name__} takes --data={each.__name__}" for each in data_modules_for(task)[:1]]
-        raise InputError(f"model {task.__name__} and data {module.__name__} do not go together{''.join(fitting)}")
+        compatible = [f". {task.__name__} needs --data={each.__name__}" for each in data_modules_for(task)[:1]]
+        raise InputError(f"model {task.__name__} and data {module.__name__} do not go together{''.join(compatible)}")
 
 
 def link(parser: LightningArgumentParser, task: type[Any], module: type[Any]) -> None:
-    """Link the arguments that task and data module take from each other, by what their classes declare.
+    """Link the arguments that task and data module take from each other, as their classes declare.
 
     Classes that declare nothing get no link; a link whose source or target is missing has no effect.
     """

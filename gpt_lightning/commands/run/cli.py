@@ -1,4 +1,4 @@
-"""LightningCLI with our defaults, for ``fit``, ``validate``, ``test`` and ``predict``."""
+"""LightningCLI with the defaults of this project, for ``fit``, ``validate``, ``test`` and ``predict``."""
 
 import argparse
 import contextlib
@@ -30,7 +30,9 @@ from gpt_lightning.commands.guard.config_guard import TRUSTED, check
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
 from gpt_lightning.commands.run.command_line import CommandLine, read_predict_shorthand
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
+from gpt_lightning.commands.run.full_help import describe, print_full_help
 from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
+from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser, importing_only
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
@@ -44,14 +46,14 @@ from gpt_lightning.training.progress_bar import progress_display
 
 
 class CLI(LightningCLI):
-    """LightningCLI whose runs live in ``<log_dir>/<experiment>/version_N`` and whose flags win over checkpoints."""
+    """LightningCLI with runs in ``<log_dir>/<experiment>/version_N`` and flags that win over checkpoints."""
 
     def __init__(self, arguments: list[str], overrides: Mapping[str, Any] | None = None) -> None:
         """Run a subcommand.
 
         Args:
-            arguments: the subcommand's name and its options.
-            overrides: values that win over the options, by the keys of flags: ``{"trainer.max_steps": 5}``.
+            arguments: the name of the subcommand and its options.
+            overrides: values that win over the options, by the keys of flags, such as ``{"trainer.max_steps": 5}``.
 
         Raises:
             InputError: the options, or the files and the data that they name, are invalid.
@@ -59,9 +61,10 @@ class CLI(LightningCLI):
         self.arguments, self.given = arguments, dict(overrides or {})
         self.overrides = from_flags(self.given)
         if (ckpt_path := (overrides or {}).get("ckpt_path")) is not None:
-            refuse_class_of_checkpoint(Path(ckpt_path))  # the guard sees arguments only
+            refuse_class_of_checkpoint(Path(ckpt_path))  # check() sees only the arguments
         self.interruption = training.Interruption()
-        self.model_folder: Path | None = None  # in place of a checkpoint
+        self.model_folder: Path | None = None
+        """The model folder that is evaluated, if it is not a checkpoint."""
         checked = check(arguments)
         self.allowed = [name for name in checked.allowed if name.split(".")[0] not in TRUSTED]
         with importing_only(checked.allowed):
@@ -78,8 +81,9 @@ class CLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
+            parser_kwargs={"prog": "gpt-lightning"},
             trainer_defaults={
-                # Ours: every rank draws its own rows.
+                # The loaders of this project give each rank its rows.
                 "use_distributed_sampler": False,
                 "enable_model_summary": False,
                 "gradient_clip_val": 1.0,
@@ -91,12 +95,21 @@ class CLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """The Trainer's, without the options that are ours to decide."""
+        """Return the subcommands, each with the arguments of the Trainer that are not options."""
         return {name: skipped | {"verbose", "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Return the parser of a subcommand, with explanations of the options that Lightning adds."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        assert isinstance(parser, RunParser)
+        describe(parser, subcommand)
+        return parser
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add where a run lives, and what is kept of it."""
-        parser.add_argument("--experiment", type=str, default="default", help="name of the run's folder in log_dir")
+        """Add options for the folder of a run, resuming, speed, and the callbacks of this project."""
+        parser.add_argument(
+            "--experiment", type=str, default="default", help="folder in log_dir for runs that belong together"
+        )
         parser.add_argument(
             "--name",
             type=str | None,
@@ -105,37 +118,35 @@ class CLI(LightningCLI):
             "name that is taken is refused, unless --resume=auto continues that run; null takes version_0, version_1, "
             "and so on",
         )
-        parser.add_argument("--log_dir", type=str, default="logs", help="folder of all experiments")
+        parser.add_argument("--log_dir", type=str, default="logs", help="folder for all experiments")
         parser.add_argument(
             "--resume",
             type=Literal["never", "auto"],
             default="never",
-            help="auto: fit continues the run called --name, or else the experiment's newest run without a name, from "
-            "its newest undamaged checkpoint. The same command then starts the run and resumes it each time it was "
-            "stopped",
+            help="auto: resume the run --name, or without a name the newest run of the experiment, from its newest "
+            "undamaged checkpoint; if there is none, start it. The same command then works after every interruption",
         )
         parser.add_argument(
             "--activation_checkpointing",
             type=bool,
             default=False,
-            help="keep of each block only what goes in, and compute the rest anew in the backward pass: less memory, a "
-            "third more computation, the same numbers",
+            help="recompute activations in the backward pass: less memory, a third more computation, the same results",
         )
         parser.add_argument(
             "--compile",
             type=bool | None,
             default=None,
-            help="compile the backbone: faster steps after a slow first one, the same numbers up to rounding, other "
-            "random ones for dropout; null is true on GPUs that train alone or by ddp, and false elsewhere",
+            help="compile the backbone: a slow first step, then faster ones; null compiles on GPUs with one device or "
+            "ddp. Results are equal up to rounding and other random numbers for dropout",
         )
-        # For --help alone: config_guard reads it and takes it out.
+        # Only for --help: config_guard.py reads this option and removes it.
         parser.add_argument(
             "--allow_import",
             type=str,
             metavar="NAME",
             default=argparse.SUPPRESS,
-            help="a package of your own that class paths may name, besides gpt_lightning, lightning, torch and "
-            "torchmetrics; may be given several times, on the command line only",
+            help="a package of your own that class paths may name; can be given several times, and on the command line "
+            "only. gpt_lightning, lightning, torch and torchmetrics are always allowed",
         )
         parser.add_lightning_class_args(training.Checkpoints, "checkpoints")
         parser.add_lightning_class_args(training.Samples, "samples")
@@ -143,43 +154,46 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(training.PredictionWriter, "predictions")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Read the command line into values, put a checkpoint's values underneath, and complete them with defaults."""
-        subcommand, line = args[0], CommandLine.split(args[1:])
+        """Read the command line into values, merge a checkpoint's values under them, and fill in defaults."""
+        subcommand = args[0]
         run = self._subcommand_parsers[subcommand]
         assert isinstance(run, RunParser)
+        if wants_all(args):
+            print_full_help(run, subcommand, args[1:])
+        line = CommandLine.split(args[1:])
         given = self.overrides.get("ckpt_path")
         ckpt_path = line.ckpt_path if given is None else given.value
         saved = None if ckpt_path is None else Saved.read(run, ckpt_path, subcommand, self.allowed)
         if saved is not None:
             saved.check_data(line.may_name_data)
-        said = overlay(line.read(run, saved.classes if saved else {}), self.overrides)
-        if saved is None and (found := self._find_checkpoint(run, said, subcommand)) is not None:
+        user = overlay(line.read(run, saved.classes if saved else {}), self.overrides)
+        if saved is None and (found := self._find_checkpoint(run, user, subcommand)) is not None:
             saved = Saved.read(run, found, subcommand, self.allowed)
-            said = overlay(saved.classes, said)
-        values = self._merge_checkpoint(saved, said, subcommand)
+            user = overlay(saved.classes, user)
+        values = self._merge_checkpoint(saved, user, subcommand)
         if "model.class_path" in values and "data.class_path" in values:
             link(run, *(class_at(values[f"{part}.class_path"].value) for part in ("model", "data")))
         self.config = parser.parse_object({"subcommand": subcommand, subcommand: nest(values)})
 
     @staticmethod
-    def _find_checkpoint(parser: RunParser, said: Values, subcommand: str) -> str | None:
-        """Return the checkpoint that a file names, or the one to resume from."""
-        named = said["ckpt_path"].value if "ckpt_path" in said else None
-        return resumable(parser, said) if named is None and subcommand == "fit" else named
+    def _find_checkpoint(parser: RunParser, user: Values, subcommand: str) -> str | None:
+        """Return the checkpoint that a file names or that ``--resume=auto`` finds; None without one."""
+        named = user["ckpt_path"].value if "ckpt_path" in user else None
+        return resumable(parser, user) if named is None and subcommand == "fit" else named
 
-    def _merge_checkpoint(self, saved: Saved | None, said: Values, subcommand: str) -> Values:
-        """Return the user's values with those of the checkpoint that they continue, evaluate or start from."""
+    def _merge_checkpoint(self, saved: Saved | None, user: Values, subcommand: str) -> Values:
+        """Return the user's values merged with those of the checkpoint to resume, evaluate or start from."""
         if saved is not None:
             self.model_folder = saved.path if saved.path.is_dir() else None
-            return saved.under(said, subcommand)
-        if INIT_FROM in said and said[INIT_FROM].value is not None:
-            return with_backbone(said, self.allowed)
+            return saved.under(user, subcommand)
+        if INIT_FROM in user and user[INIT_FROM].value is not None:
+            return with_backbone(user, self.allowed)
         if subcommand != "fit":
-            raise InputError("no checkpoint to evaluate: give --ckpt_path=CHECKPOINT, or the folder of a run")
-        return said
+            raise InputError("no checkpoint to evaluate. Give a checkpoint or the folder of a run with --ckpt_path")
+        return user
 
     def instantiate_classes(self) -> None:
-        """Build everything, once it is clear that the data makes what the model reads."""
+        """Build model, data and Trainer, after checking that the model can read the data."""
         config = self.config[self.config.subcommand]
         refuse_mismatch(*(class_at(config[part].class_path) for part in ("model", "data")))
         with status("Reading the data and building the model"):
@@ -189,10 +203,10 @@ class CLI(LightningCLI):
             huggingface.load_weights(self.model, huggingface.read_config(self.model_folder))
 
     def _parse_ckpt_path(self) -> None:
-        """Lightning would let the checkpoint win over flags; ``parse_arguments`` has done it the other way round."""
+        """Do nothing: Lightning's method lets checkpoints win over flags, and ``parse_arguments`` has merged both."""
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Our callbacks, what suits the device and, unless the configuration names another, our logger."""
+        """Return the Trainer with the callbacks of this project, settings for the device, and a logger."""
         config = self.config[self.config.subcommand]
         kwargs |= self._for_device(config)
         if config.trainer.logger not in (None, True) and config.name is not None and self.config.subcommand == "fit":
@@ -214,16 +228,16 @@ class CLI(LightningCLI):
             training.Summary(),
             self.interruption,
         ]
-        theirs = [trainer.callbacks] if isinstance(trainer.callbacks, L.Callback) else trainer.callbacks or []
-        trainer.callbacks = [*theirs, *ours]
-        kwargs["enable_progress_bar"] = False  # of Lightning
+        configured = [trainer.callbacks] if isinstance(trainer.callbacks, L.Callback) else trainer.callbacks or []
+        trainer.callbacks = [*configured, *ours]
+        kwargs["enable_progress_bar"] = False  # Lightning's own bar
         with no_empty_folder(kwargs.get("logger")):
             return super().instantiate_trainer(**kwargs)
 
     def _for_device(self, config: Namespace) -> dict[str, Any]:
-        """The Trainer's precision, where the user leaves it open; the model is compiled, where that is wanted.
+        """Return settings of the Trainer for the device, and compile the model if it pays or is asked for.
 
-        On a processor, memory stays.
+        Options that the user gives are kept.
         """
         trainer, strategy = config.trainer, config.trainer.strategy
         device = find_device(trainer.accelerator)
@@ -232,20 +246,20 @@ class CLI(LightningCLI):
         is_simple = isinstance(strategy, str) and strategy.startswith(("auto", "ddp"))
         choice = choose(
             device,
-            has_precision=trainer.precision is not None or bool(trainer.plugins),  # one of which may be a precision
+            has_precision=trainer.precision is not None or bool(trainer.plugins),  # a plugin may set the precision
             compiles=config.compile,
             pays=is_simple and self.config.subcommand == "fit",
         )
-        if choice.said and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            print(choice.said, flush=True)
+        if choice.message and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            print(choice.message, flush=True)
         if choice.compile:
-            self.model.backbone.compile()  # the module in place: the names of its weights stay
+            self.model.backbone.compile()  # in place, so the names of the weights stay the same
             if isinstance(self.model.head, LMHead):
                 self.model.head.compile()
         return {} if choice.precision is None else {"precision": choice.precision}
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[L.Callback]) -> L.Trainer:
-        """Without our checkpoints, where they are not wanted."""
+        """Build the Trainer, without the checkpoint callback if checkpoints are disabled."""
         if config["enable_checkpointing"] is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, training.Checkpoints)]
         return super()._instantiate_trainer(config, callbacks)
@@ -261,14 +275,14 @@ class CLI(LightningCLI):
         return TensorBoardLogger(config.log_dir, config.experiment, version=run.name, default_hp_metric=False)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        """Checkpoints are read without pickle, wherever they are."""
+        """Return the arguments of the Trainer's method; checkpoints are always loaded without pickle."""
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         if subcommand == "predict":
             kwargs["return_predictions"] = False
         if subcommand in ("validate", "test"):
-            kwargs["verbose"] = False  # Evaluation prints
+            kwargs["verbose"] = False  # the Evaluation callback prints the metrics
         if self.model_folder is not None:
-            kwargs["ckpt_path"] = None  # its weights are there already
+            kwargs["ckpt_path"] = None  # instantiate_classes has loaded the weights
         return kwargs | {"weights_only": True}
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -282,7 +296,7 @@ class CLI(LightningCLI):
             raise
 
     def _claim(self, subcommand: str) -> contextlib.AbstractContextManager[None]:
-        """Keep other processes and other runs out of the folder that training writes to."""
+        """Lock the folder that training writes to against other processes, and against other runs."""
         logger = self.trainer.logger
         if subcommand != "fit" or not isinstance(logger, TensorBoardLogger | CSVLogger):
             return contextlib.nullcontext()
@@ -295,24 +309,47 @@ class CLI(LightningCLI):
         return claim(run, is_resumed)
 
     def after_fit(self) -> None:
-        """A run without a single step has not finished: it has failed."""
+        """Refuse a run that took no step.
+
+        Raises:
+            InputError: no step was taken, and it is not a finished run that was resumed.
+        """
         config, step = self.config[self.config.subcommand], self.trainer.global_step
         if self.model.first_step is not None and step > self.model.first_step:
             return
         if any(isinstance(each, training.Validations) and each.has_repeated for each in self.trainer.callbacks):  # type: ignore[attr-defined]
             return
         if config.resume == "auto" and step > 0:
-            print(f"nothing was left to do: the run stands at step {step}")
+            print(f"nothing to do: the run has reached step {step} already")
             return
         raise InputError(
-            f"no step was taken, the run stands at step {step}: "
-            "look at trainer.max_steps, trainer.max_epochs and trainer.limit_train_batches"
+            f"no step was taken: the run is at step {step}. "
+            "Check trainer.max_steps, trainer.max_epochs and trainer.limit_train_batches"
         )
+
+
+class _ParsersOnly(CLI):
+    """Parsers of the subcommands; nothing is parsed, built or run."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = Namespace(subcommand=None)  # type: ignore[no-untyped-call]
+
+    def _set_seed(self) -> None:
+        pass
+
+    def instantiate_classes(self) -> None:
+        pass
+
+
+def subcommand_parsers() -> dict[str, RunParser]:
+    """Return the parser of each subcommand."""
+    parsers = _ParsersOnly(["fit"])._subcommand_parsers
+    return {name: parser for name, parser in parsers.items() if isinstance(parser, RunParser)}
 
 
 @contextlib.contextmanager
 def no_empty_folder(logger: Logger | bool | None) -> Iterator[None]:
-    """Take a run's folder away again if what happens inside fails before anything is in it."""
+    """Delete the folder of a run that fails before it has written anything."""
     try:
         yield
     except Exception:
@@ -322,16 +359,16 @@ def no_empty_folder(logger: Logger | bool | None) -> Iterator[None]:
 
 
 def quiet() -> None:
-    """Keep Lightning's advice for users of its own API off our users' screens."""
+    """Hide messages of Lightning that are meant for users of its Python API."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     for message in (
-        "FLOPs not found for .*",  # of a GPU that Lightning's table lacks: it is measured then
+        "FLOPs not found for .*",  # the peak of GPUs that Lightning does not list is measured
         ".*does not have many workers.*",
-        ".*smaller than the logging interval.*",  # we log by optimizer steps, which go on from epoch to epoch
+        ".*smaller than the logging interval.*",  # logging counts optimizer steps across epochs
         ".*LeafSpec.*",
         "Total length of `list` across ranks is zero.*",
-        ".*sync_dist=True.*",  # our metrics are summed over ranks before they are logged
+        ".*sync_dist=True.*",  # metrics are summed over ranks before they are logged
     ):
         warnings.filterwarnings("ignore", message=message)
 

@@ -1,4 +1,4 @@
-"""The command line of a run, read into values: first all files, then all flags, whatever their order."""
+"""Command line of a run, read into values: first all files, then all flags, in any order on the line."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ from gpt_lightning.errors import InputError
 
 
 class CommandLine(NamedTuple):
-    """The options of a subcommand: what names files, and the rest."""
+    """Options of a subcommand: configuration files, the checkpoint, and all other flags."""
 
     files: list[str]
     ckpt_path: str | None
@@ -22,7 +22,11 @@ class CommandLine(NamedTuple):
 
     @classmethod
     def split(cls, arguments: list[str]) -> "CommandLine":
-        """Find the files and the checkpoint in a subcommand's options."""
+        """Split the options of a subcommand.
+
+        Raises:
+            InputError: an option lacks its value.
+        """
         p = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         p.add_argument("-c", "--config", action="append", default=[])
         p.add_argument("--ckpt_path")
@@ -32,18 +36,18 @@ class CommandLine(NamedTuple):
 
     @property
     def may_name_data(self) -> bool:
-        """Return whether the options can name the class of the data module: a file may, and so does ``--data``."""
+        """Return whether the options may name the class of the data module, by ``--data`` or in a file."""
         return bool(self.files) or any(key in ("data", "data.class_path") for key, _ in _flag_keys(self.flags))
 
     def read(self, parser: RunParser, classes: Values) -> Values:
         """Parse files and flags.
 
         Args:
-            parser: the subcommand's.
-            classes: the class paths of model and data, where neither files nor flags name them.
+            parser: the parser of the subcommand.
+            classes: class paths of model and data for options that do not name them.
 
         Raises:
-            InputError: a flag is for a class that nothing names.
+            InputError: a flag sets an argument of a class that no option names.
         """
         values, namespace = classes, nest(classes)
         for file in self.files:
@@ -52,8 +56,8 @@ class CommandLine(NamedTuple):
         self._refuse_flags_without_class(values)
         namespace = parser.parse_part(self.flags, namespace)
         flags = dict(_flag_keys(self.flags))
-        said = {key: Value(value, _flag_of(key, flags)) for key, value in namespace.clone(with_meta=False).items()}
-        values = _unless_equal({key: value for key, value in values.items() if key not in flags}, said)
+        parsed = {key: Value(value, _flag_of(key, flags)) for key, value in namespace.clone(with_meta=False).items()}
+        values = _unless_equal({key: value for key, value in values.items() if key not in flags}, parsed)
         if self.ckpt_path is not None:
             values["ckpt_path"] = Value(self.ckpt_path, Origin("flag", "--ckpt_path"))
         values.pop("config", None)
@@ -67,12 +71,12 @@ class CommandLine(NamedTuple):
                 named.add(part)
             elif part in ("model", "data") and part not in named:
                 raise InputError(
-                    f"{flag} stands before the class that it is for: put -c FILE or --{part}=CLASS in front"
+                    f"{flag} is an argument of a class that is not known yet. Put -c FILE or --{part}=CLASS in front"
                 )
 
 
 def _unless_equal(before: Values, after: Values) -> Values:
-    """Return ``after``, with the origin that a value had before if it is still the same."""
+    """Return ``after``; values that are the same in ``before`` keep their origin from there."""
     return {
         key: before[key] if key in before and before[key].value == value.value else value
         for key, value in after.items()
@@ -80,31 +84,44 @@ def _unless_equal(before: Values, after: Values) -> Values:
 
 
 def _flag_of(key: str, flags: dict[str, str]) -> Origin:
-    """Return the flag for a key: its own, or that of the class or group that it is in."""
+    """Return the flag that sets a key: its own, or that of its class or group."""
     own = max((each for each in flags if f"{key}.".startswith(f"{each}.")), key=len, default=None)
     return Origin("flag", "" if own is None else flags[own])
 
 
 def _flag_keys(flags: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield the key of a configuration that each flag is for, and the flag."""
+    """Yield for each flag the key that it sets in a configuration, and the flag."""
     for argument in flags:
         if argument.startswith("--"):
             flag = argument.partition("=")[0].removesuffix("+")
             yield full_key(flag.removeprefix("--")), flag
 
 
+def predict_shorthand() -> argparse.ArgumentParser:
+    """Return the parser of the short options of ``predict``, each of which replaces a longer one."""
+    p = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    group = p.add_argument_group("Short form")
+    group.add_argument(
+        "--model", help="with --input: a checkpoint, a run folder (its best checkpoint) or a model folder"
+    )
+    group.add_argument("--input", metavar="FILE", help="rows to predict; - reads JSON lines from standard input")
+    group.add_argument("--output", metavar="FILE", help="file to write")
+    return p
+
+
 def read_predict_shorthand(arguments: list[str], stack: ExitStack) -> tuple[list[str], dict[str, Any]]:
     """Read ``--model MODEL --input FILE [--output FILE]`` of ``predict``.
 
-    Standard input, which is read more than once, is kept in a file until ``stack`` ends.
+    Standard input is copied to a temporary file, because it is read more than once.
+
+    Args:
+        arguments: the name of the subcommand and its options.
+        stack: deletes the temporary file when it closes.
 
     Returns:
-        The other arguments, and the values that these stand for.
+        The other arguments, and the values of these options by the keys of the longer ones.
     """
-    p = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("--model", "--input", "--output"):
-        p.add_argument(name)
-    options, others = _parse_known(p, arguments)
+    options, others = _parse_known(predict_shorthand(), arguments)
     if options.input is None:
         return arguments, {}
     if options.input == "-":

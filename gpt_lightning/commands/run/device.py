@@ -1,4 +1,4 @@
-"""Precision and compilation for the device, where the user leaves them open."""
+"""Default precision and compilation for the device."""
 
 import ctypes
 import importlib.util
@@ -11,61 +11,62 @@ from gpt_lightning.errors import InputError
 
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
-"""Settings of glibc's ``mallopt``."""
+"""Parameters of glibc's ``mallopt``."""
 
 
 class Device(NamedTuple):
-    """What is to be known of it."""
+    """Properties of a device that the choice depends on."""
 
     capability: tuple[int, int] | None
-    """Of a CUDA GPU, as (9, 0); None for all else."""
+    """Compute capability of a CUDA GPU, such as (9, 0); None for other devices."""
     has_compiler: bool
-    """Whether ``torch.compile`` finds what it needs."""
+    """True if the compilers that ``torch.compile`` needs are installed."""
 
 
 class Choice(NamedTuple):
-    """What was chosen."""
+    """Settings for a device."""
 
     precision: str | None
-    """For the Trainer; None leaves its precision as it is."""
+    """Precision for the Trainer; None keeps the Trainer's."""
     compile: bool
-    said: str | None
-    """What of it the user did not ask for, in one line."""
+    """True if the backbone is to be compiled."""
+    message: str | None
+    """One line about the settings that differ from what the user gave; None without any."""
 
 
 def choose(device: Device, *, has_precision: bool, compiles: bool | None, pays: bool) -> Choice:
-    """What suits ``device``; what the user said is as it was said.
+    """Choose precision and compilation for a device; settings that the user gives are kept.
 
     Args:
-        device: see there.
-        has_precision: the user named one.
-        compiles: whether to compile, if the user said so; None leaves it open.
-        pays: whether compiling may take the place of an answer: where many steps follow.
+        device: the device.
+        has_precision: whether the user gives a precision.
+        compiles: whether to compile; None decides by the device.
+        pays: whether enough steps follow for compilation to pay off.
 
     Raises:
-        InputError: it is to be compiled, and there is no compiler.
+        InputError: the user wants to compile, but the compilers are missing.
     """
     gpu = device.capability
     if compiles and not device.has_compiler:
         needed = "a C++ compiler (g++ or clang++)" if gpu is None else "a C compiler (gcc or clang) and triton"
-        raise InputError(f"--compile=true needs {needed}; install what is missing, or leave it out")
+        raise InputError(f"--compile=true needs {needed}. Install what is missing, or leave the option out")
     if gpu is None:
         return Choice(None, bool(compiles), None)
-    said, precision = [], None
-    if not has_precision and gpu >= (8, 0):  # older GPUs, as processors, have no fast bfloat16
+    parts, precision = [], None
+    if not has_precision and gpu >= (8, 0):  # older GPUs and CPUs have no fast bfloat16
         precision = "bf16-mixed"
-        said.append(f"precision {precision}, flash attention where nothing is masked but the future")
+        parts.append(f"precision {precision}, flash attention for causal masks")
     if compiles is None:
         compiles = pays and device.has_compiler and gpu >= (7, 0)
-        said += ["a compiled backbone"] * compiles
-    if not said:
+        parts += ["a compiled backbone"] * compiles
+    if not parts:
         return Choice(precision, compiles, None)
-    line = f"this GPU (compute capability {gpu[0]}.{gpu[1]}) gets {', '.join([*said, 'fused AdamW'])}"
-    return Choice(precision, compiles, f"{line}; --trainer.precision and --compile say otherwise")
+    line = f"settings for this GPU (compute capability {gpu[0]}.{gpu[1]}): {', '.join([*parts, 'fused AdamW'])}"
+    return Choice(precision, compiles, f"{line}. Change them with --trainer.precision and --compile")
 
 
 def find_device(accelerator: Any) -> Device:
-    """The device that the Trainer will take for ``accelerator``, its own argument."""
+    """Return the device that the Trainer takes for its argument ``accelerator``."""
     import torch
 
     is_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
@@ -76,10 +77,9 @@ def find_device(accelerator: Any) -> Device:
 
 
 def keep_freed_memory() -> None:
-    """Keep what this process frees, up to 2 GB, for what it allocates next; where there is no glibc, nothing changes.
+    """Make glibc reuse up to 2 GB of freed memory; without glibc, do nothing.
 
-    Left alone, glibc hands the activations of each step back to the kernel, which clears them page by page for the
-    next step.
+    By default glibc returns the activations of each step to the kernel, which clears every page for the next step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""The parser of ``fit``, ``validate``, ``test`` and ``predict``, which knows the keys of every task and data module."""
+"""Parser of ``fit``, ``validate``, ``test`` and ``predict``."""
 
 import contextlib
 import re
@@ -15,37 +15,40 @@ from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.saving import arguments_of
 
 _DENIED: Final = re.compile(r"Importing '(([^'.]+)[^']*)' is not allowed")
-"""How jsonargparse says what ``importing_only`` makes it refuse."""
+"""Message of jsonargparse for an import that ``importing_only`` forbids."""
 
 
 class RunParser(Parser, LightningArgumentParser):
-    """LightningCLI's parser with our errors, and with parts of a configuration."""
+    """LightningCLI's parser with short errors, which can also parse parts of a configuration."""
 
     _validates = True
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Say how an import is allowed."""
+        """Print a message in short and exit with 2; for a forbidden import it says how to allow it."""
         if denied := _DENIED.search(message):
             message = (
-                f"{denied[1]} would import {denied[2]}, which is not allowed; "
-                f"add --allow_import {denied[2]} if you trust its code"
+                f"{denied[1]} would import {denied[2]}, which is not allowed. "
+                f"Add --allow_import {denied[2]} if you trust its code"
             )
         super().error(message, ex)
 
     def parse_args(self, args: Any = None, *rest: Any, **named: Any) -> Any:
-        """As jsonargparse's, which hands a null inside of a class's arguments on to that class's parser as None."""
+        """Parse as jsonargparse does, but read a flag's ``None`` as null.
+
+        jsonargparse passes a null among the arguments of a class to the parser of that class as ``None``.
+        """
         if self._subcommands_action is None and args is not None:
             args = [re.sub("=None$", "=null", argument) for argument in args]
         return super().parse_args(args, *rest, **named)
 
     def parse_part(self, arguments: list[str], namespace: Namespace) -> Namespace:
-        """Parse some of the arguments on top of ``namespace``: no defaults, and nothing is required."""
+        """Parse some of the arguments into a namespace, without defaults and without required arguments."""
         with self._without_validation():
             parsed: Namespace = self.parse_args(arguments, namespace=namespace, defaults=False)
         return parsed
 
     def parse_values(self, values: dict[str, Any]) -> Namespace:
-        """Give some values the types that the parser has for them: no defaults, and nothing is required."""
+        """Convert some values to the types of their arguments, without defaults and without required arguments."""
         with self._without_validation():
             parsed: Namespace = self.parse_object(values, defaults=False)
         return parsed
@@ -59,43 +62,46 @@ class RunParser(Parser, LightningArgumentParser):
             self._validates = True
 
     def validate(self, *args: Any, **kwargs: Any) -> None:
-        """Validate as jsonargparse does, but not while parts are parsed."""
+        """Validate as jsonargparse does, except while a part of a configuration is parsed."""
         if self._validates:
             super().validate(*args, **kwargs)
 
     def known_keys(self) -> Iterator[str]:
-        """Yield the classes' keys first: a parser of one class's arguments knows the ends of its keys only."""
+        """Yield the keys of all tasks and data modules first, then those of this parser.
+
+        The parser of one class has only the last parts of its keys.
+        """
         yield from _class_keys("model", Task)
         yield from _class_keys("data", L.LightningDataModule)
         yield from super().known_keys()
 
 
 def defaults_of(owner: type[Any]) -> Namespace:
-    """Return the default of each argument of a class, one namespace for each dataclass among them."""
+    """Return the default of each argument of a class, with a namespace for each dataclass."""
     return arguments_of(owner).get_defaults(skip_validation=True)
 
 
 @contextlib.contextmanager
 def importing_only(allowed: Sequence[str]) -> Iterator[None]:
-    """Let parsers import for a value what ``allowed`` names, and what is below it, and nothing else.
+    """Forbid parsers to import anything but the given packages for a value.
 
-    ``config_guard`` has read all values before; here a slot is closed that it does not know of.
+    This is a second guard, for places of classes that ``config_guard.py`` has not recognized.
     """
     set_parsing_settings(
         import_path_denylist=["*"],
         import_path_allowlist=list(allowed),
-        config_read_mode_fsspec_enabled=False,  # Lightning's: configurations from URLs, which nobody has looked at
+        config_read_mode_fsspec_enabled=False,  # Lightning allows configurations from URLs, which are not checked
     )
     try:
         yield
     finally:
-        # Settings can be added to, not taken back; what is allowed the next time wins over this.
+        # Lists can only grow. A package that is allowed again later wins over its entry here.
         own = [name for name in allowed if name.split(".")[0] not in TRUSTED]
         set_parsing_settings(import_path_denylist=own)
 
 
 def _class_keys(prefix: str, base: type[Any]) -> Iterator[str]:
-    """Yield every argument of the classes below ``base``, as on the command line: ``model.backbone.n_layer``."""
+    """Yield every argument of the subclasses of a class as on the command line, such as ``model.backbone.n_layer``."""
     for subclass in base.__subclasses__():
         if subclass.__module__.startswith("gpt_lightning."):
             yield from (action.dest for action in arguments_of(subclass, prefix)._actions if "." in action.dest)

@@ -1,4 +1,4 @@
-"""Values of a checkpoint under the user's: to continue a run, to evaluate it, or to start from its backbone."""
+"""Values of a checkpoint, merged with the user's to resume a run, to evaluate it, or to start from its backbone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -28,38 +28,39 @@ LABELS = "data.init_args.labels"
 TOKENIZER = "data.init_args.tokenizer"
 
 MAY_CHANGE = {f"{BACKBONE}.{name}" for name in PER_TASK} - {f"{BACKBONE}.attention"} | {f"{MODEL}.lora.dropout"}
-"""Arguments of the backbone and of its adapters that may change when a run is continued."""
+"""Arguments of the backbone and of its adapters that may change when a run is resumed."""
 
 
 class Saved(NamedTuple):
-    """A checkpoint as a layer of values."""
+    """Checkpoint as a layer of values."""
 
     path: Path
     classes: Values
-    """Class path of the model, and of the data where it is known."""
+    """Class path of the model, and that of the data if it is known."""
     arguments: Values
-    """The model's arguments."""
-    follow_data: Values
-    """Arguments of the data module that decided the model's, such as ``labels``; they stay what they were."""
-    takes_init_from: bool
+    """Arguments of the model."""
+    data_arguments: Values
+    """Arguments of the data module that shaped the model, such as ``labels``; they cannot change."""
+    has_init_from: bool
+    """True if the model has an argument ``init_from``."""
     init_from: str | None
-    """The weights that its adapters were trained on; None without adapters."""
+    """Pretrained weights that the adapters were trained on; None without adapters."""
     tokenizer: Tokenizer | None
     data_not_allowed: str | None
-    """Class path of its data module, if that is the user's own and may not be imported."""
+    """Class path of the data module if it is a class of the user's own that may not be imported."""
 
     @classmethod
     def read(cls, parser: RunParser, ckpt_path: str, subcommand: str, allowed: Sequence[str]) -> "Saved":
         """Read a checkpoint for a subcommand.
 
         Args:
-            parser: the subcommand's.
-            ckpt_path: a checkpoint, the folder of a run, or the folder of a model.
-            subcommand: ``fit`` continues from a run's last checkpoint, the others evaluate the best.
-            allowed: packages of the user's own that it may name classes from.
+            parser: the parser of the subcommand.
+            ckpt_path: a checkpoint, a run folder or a model folder.
+            subcommand: ``fit`` resumes from the last checkpoint of a run, the others evaluate the best one.
+            allowed: packages of the user's own that the checkpoint may name classes from.
 
         Raises:
-            InputError: the checkpoint is damaged, or is a pretrained model that cannot be continued or evaluated.
+            InputError: the checkpoint is damaged, or is a pretrained model that cannot be resumed or evaluated.
         """
         path = find_checkpoint(ckpt_path, "last" if subcommand == "fit" else "best")
         checkpoint = read_checkpoint(path, allowed)
@@ -74,9 +75,9 @@ class Saved(NamedTuple):
         accepted = accepted_arguments(class_at(task))
         links = class_at(task).takes_from_data.items()
         linked = {f"data.init_args.{name}": hparams.pop(key) for key, name in links if key in hparams}
-        follow_data = {key: Value(value, origin) for key, value in linked.items()}
-        taken = {name: value for name, value in hparams.items() if name in accepted}
-        model = parser.parse_values({"model": {"class_path": task, "init_args": taken}})
+        data_arguments = {key: Value(value, origin) for key, value in linked.items()}
+        given = {name: value for name, value in hparams.items() if name in accepted}
+        model = parser.parse_values({"model": {"class_path": task, "init_args": given}})
         arguments = flatten(model, origin)
         classes = {"model.class_path": arguments.pop("model.class_path")}
         module = _data_module(checkpoint, class_at(model.model.class_path), allowed)
@@ -84,15 +85,18 @@ class Saved(NamedTuple):
             classes |= flatten(parser.parse_values({"data": {"class_path": module}}), origin)
         named = str(checkpoint.get("data", ""))
         data_not_allowed = named if module is None and not is_ours(named) else None
-        takes_init_from = "init_from" in accepted
+        has_init_from = "init_from" in accepted
         tokenizer = _tokenizer(checkpoint)
-        return cls(path, classes, arguments, follow_data, takes_init_from, init_from, tokenizer, data_not_allowed)
+        return cls(path, classes, arguments, data_arguments, has_init_from, init_from, tokenizer, data_not_allowed)
 
     def check_data(self, is_named: bool) -> None:
-        """Refuse a data module of the user's own that may not be imported, unless the user names one.
+        """Refuse a checkpoint whose data module may not be imported, unless the user names another.
+
+        Args:
+            is_named: whether files or flags may name the data module.
 
         Raises:
-            InputError: it would be imported.
+            InputError: the data module is not allowed, and no other is named.
         """
         if self.data_not_allowed is not None and not is_named:
             raise InputError(
@@ -100,59 +104,59 @@ class Saved(NamedTuple):
                 f"trust its code, add --allow_import {self.data_not_allowed.partition('.')[0]}, or give another --data"
             )
 
-    def under(self, said: Values, subcommand: str) -> Values:
-        """Merge the checkpoint under the values that the user gives, and print what differs.
+    def under(self, user: Values, subcommand: str) -> Values:
+        """Merge the checkpoint under the user's values, and print the differences.
 
         Raises:
-            InputError: the user asks for another task, shape, tokenizer or other labels.
+            InputError: the user gives another task, shape or tokenizer, or other labels.
         """
-        self._refuse_other_task(said)
-        if (vocab_size := said.get(f"{BACKBONE}.vocab_size")) is not None and vocab_size.value is None:
-            said = said.copy()  # A run's own config.yaml has null where the size came from the tokenizer.
-            del said[f"{BACKBONE}.vocab_size"]
-        defaults = _defaults(said)
-        values, differences = merge(defaults, self.arguments, said, _is_fixed)
-        if subcommand == "fit" or any(key.startswith(f"{MODEL}.") for key in said):
+        self._refuse_other_task(user)
+        if (vocab_size := user.get(f"{BACKBONE}.vocab_size")) is not None and vocab_size.value is None:
+            user = user.copy()  # The config.yaml of a run has null if the size came from the tokenizer.
+            del user[f"{BACKBONE}.vocab_size"]
+        defaults = _defaults(user)
+        values, differences = merge(defaults, self.arguments, user, _is_fixed)
+        if subcommand == "fit" or any(key.startswith(f"{MODEL}.") for key in user):
             print("".join(f"{line}\n" for line in differences), end="")
-        return overlay(values, self._fixed(said, defaults))
+        return overlay(values, self._fixed(user, defaults))
 
-    def _refuse_other_task(self, said: Values) -> None:
-        own, asked = (class_at(values["model.class_path"].value) for values in (self.classes, said))
-        if asked is not own:
+    def _refuse_other_task(self, user: Values) -> None:
+        own, wanted = (class_at(values["model.class_path"].value) for values in (self.classes, user))
+        if wanted is not own:
             task = own.__name__
             raise InputError(
-                f"{self.path} holds a {task}, but the configuration asks for a {asked.__name__}; "
-                f"give the configuration of a {task}, or the checkpoint of a {asked.__name__}"
+                f"{self.path} holds a {task}, but the configuration is for a {wanted.__name__}. "
+                f"Give a configuration for a {task}, or a checkpoint of a {wanted.__name__}"
             )
 
-    def _fixed(self, said: Values, defaults: Values) -> Values:
-        """Return the values that no file and no flag changes."""
+    def _fixed(self, user: Values, defaults: Values) -> Values:
+        """Return the values that files and flags cannot change."""
         origin = Origin("checkpoint", str(self.path))
         fixed: dict[str, Any] = {"ckpt_path": str(self.path)}
-        if self.takes_init_from:
-            fixed[INIT_FROM] = self._base(said.get(INIT_FROM))
-        for key, saved in self.follow_data.items():
-            given = said[key].value if key in said else None
-            asked = list(read_labels(given)) if key == LABELS and given is not None else given
-            if asked not in (None, saved.value):
+        if self.has_init_from:
+            fixed[INIT_FROM] = self._base(user.get(INIT_FROM))
+        for key, saved in self.data_arguments.items():
+            given = user[key].value if key in user else None
+            wanted = list(read_labels(given)) if key == LABELS and given is not None else given
+            if wanted not in (None, saved.value):
                 raise InputError(
                     f"--{flag_key(key)} is {given}, but {self.path} was trained with {saved.value}. Leave it out"
                 )
             if key in defaults:
                 fixed[key] = saved.value
         if self.tokenizer is not None and TOKENIZER in defaults:
-            asked = said[TOKENIZER].value if TOKENIZER in said else None
-            if asked is None or _is_built(asked):
-                fixed[TOKENIZER] = _tokenizer_file(self.path, self.tokenizer, overlay(defaults, said))
+            wanted = user[TOKENIZER].value if TOKENIZER in user else None
+            if wanted is None or _is_built(wanted):
+                fixed[TOKENIZER] = _tokenizer_file(self.path, self.tokenizer, overlay(defaults, user))
             else:
-                _refuse_other_tokenizer(asked, self.tokenizer, self.path)
+                _refuse_other_tokenizer(wanted, self.tokenizer, self.path)
         return {key: Value(value, origin) for key, value in fixed.items()}
 
     def _base(self, given: Value | None) -> str | None:
-        """Return where the weights are that the adapters were trained on; None without adapters.
+        """Return the checkpoint or folder of the weights that the adapters were trained on; None without adapters.
 
         Raises:
-            InputError: they are not there.
+            InputError: the weights are not found.
         """
         if self.init_from is None:
             return None  # The checkpoint holds all weights.
@@ -162,14 +166,14 @@ class Saved(NamedTuple):
         if configured not in (None, base):
             print(f"from the checkpoint: model.init_from={base} (the configuration has {configured})")
         elif base != self.init_from:
-            print(f"yours, not the checkpoint's: model.init_from={base} (it has {self.init_from})")
-        return find_base(self.path, base, "say where with --model.init_from (evaluate: --init_from)")
+            print(f"changed: model.init_from={base} (the checkpoint has {self.init_from})")
+        return find_base(self.path, base, "give its new location with --model.init_from (evaluate: --init_from)")
 
 
-def resumable(parser: RunParser, said: Values) -> str | None:
+def resumable(parser: RunParser, user: Values) -> str | None:
     """Return the newest undamaged checkpoint of the named or newest run if the user sets ``--resume=auto``."""
     resume, log_dir, experiment, name = (
-        said[key].value if key in said else parser.get_default(key)
+        user[key].value if key in user else parser.get_default(key)
         for key in ("resume", "log_dir", "experiment", "name")
     )
     if resume != "auto":
@@ -182,68 +186,69 @@ def resumable(parser: RunParser, said: Values) -> str | None:
     return None if checkpoint is None else str(checkpoint)
 
 
-def with_backbone(said: Values, allowed: Sequence[str]) -> Values:
-    """Return the user's values with the shape of the backbone that training starts from, and its tokenizer.
+def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
+    """Return the user's values with the shape and the tokenizer of the backbone that ``init_from`` names.
 
-    Prints what that changes.
+    Differences are printed.
 
     Args:
-        said: the user's values.
+        user: the user's values.
         allowed: packages of the user's own that the checkpoint may name its task from.
 
     Raises:
-        InputError: the checkpoint is damaged, or the user asks for another tokenizer.
+        InputError: the checkpoint is damaged, or the user gives another tokenizer.
     """
-    path = find_checkpoint(said[INIT_FROM].value)
+    path = find_checkpoint(user[INIT_FROM].value)
     checkpoint = read_checkpoint(path, allowed)
-    defaults = _defaults(said)
-    effective = overlay(defaults, said)
-    taken, differences = dict(_shape(checkpoint["hyper_parameters"]["backbone"], effective, path)), []
-    for key, value in taken.items():
+    defaults = _defaults(user)
+    effective = overlay(defaults, user)
+    pretrained, differences = dict(_shape(checkpoint["hyper_parameters"]["backbone"], effective, path)), []
+    for key, value in pretrained.items():
         if key in effective and effective[key].value is not None:
             differences.append(f"{key.removeprefix(f'{BACKBONE}.')}={value} (not {effective[key].value})")
     if differences:
-        print(f"the backbone's shape is that of {path}: {', '.join(differences)}")
+        print(f"shape of the backbone from {path}: {', '.join(differences)}")
     tokenizer = _tokenizer(checkpoint)
     if tokenizer is not None and TOKENIZER in effective:
         if _is_built(effective[TOKENIZER].value):
-            print(f"the tokenizer is that of {path}: {tokenizer.name}")
+            print(f"tokenizer from {path}: {tokenizer.name}")
         else:
             _refuse_other_tokenizer(effective[TOKENIZER].value, tokenizer, path)
-        taken[TOKENIZER] = _tokenizer_file(path, tokenizer, effective)
+        pretrained[TOKENIZER] = _tokenizer_file(path, tokenizer, effective)
     origin = Origin("checkpoint", str(path))
-    return overlay(said, {key: Value(value, origin) for key, value in taken.items()})
+    return overlay(user, {key: Value(value, origin) for key, value in pretrained.items()})
 
 
 def _shape(backbone: dict[str, Any], effective: Values, path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments of a pretrained backbone that are not as the user has them."""
+    """Yield the arguments of a pretrained backbone that differ from the user's."""
     for name, value in backbone.items():
         key = f"{BACKBONE}.{name}"
-        mine = effective[key].value if key in effective else None
-        # A pretrained model reads far more than most rows are long.
-        is_shorter = name == "block_size" and path.is_dir() and mine is not None and mine < value
-        if mine != value and name not in PER_TASK and not is_shorter:
+        configured = effective[key].value if key in effective else None
+        # A shorter block than that of a pretrained model saves time, because most rows are short.
+        is_shorter = name == "block_size" and path.is_dir() and configured is not None and configured < value
+        if configured != value and name not in PER_TASK and not is_shorter:
             yield key, value
 
 
 def _is_fixed(key: str) -> bool:
+    """Return whether the weights of a checkpoint depend on the value of a key."""
     return key.startswith((f"{BACKBONE}.", f"{MODEL}.lora.")) and key not in MAY_CHANGE
 
 
-def _defaults(said: Values) -> Values:
-    """Return the defaults of the model's and the data module's arguments."""
+def _defaults(user: Values) -> Values:
+    """Return the defaults of the arguments of model and data module."""
     defaults: Values = {}
     for part in ("model", "data"):
-        if (class_path := said.get(f"{part}.class_path")) is not None:
+        if (class_path := user.get(f"{part}.class_path")) is not None:
             values = flatten(defaults_of(class_at(class_path.value)), Origin("default", class_path.value))
             defaults |= {f"{part}.init_args.{key}": value for key, value in values.items()}
     return defaults
 
 
 def _data_module(checkpoint: dict[str, Any], task: type[Any], allowed: Sequence[str]) -> str | None:
-    """Return the class path of the data module that a checkpoint names, if it is one of ours or allowed.
+    """Return the class path of a checkpoint's data module if it is in this package or allowed; else None.
 
-    The folder of a model names none, so the first of ours that goes with the task is taken.
+    A model folder names no data module, so the first one of this package that fits the task is taken.
     """
     if "data" not in checkpoint:
         return next((module.__name__ for module in data_modules_for(task)), None)
@@ -256,21 +261,21 @@ def _tokenizer(checkpoint: dict[str, Any]) -> Tokenizer | None:
 
 
 def _is_built(tokenizer: str) -> bool:
-    """Return whether a tokenizer is built from the training text; with a checkpoint it exists already."""
+    """Return whether a tokenizer is built from the training text, which a checkpoint makes unnecessary."""
     return tokenizer == "characters" or tokenizer.startswith("bpe:")
 
 
-def _refuse_other_tokenizer(asked: str, trained_with: Tokenizer, path: Path) -> None:
-    tokenizer = bytes_tokenizer() if asked == "bytes" else load_tokenizer(asked)
+def _refuse_other_tokenizer(wanted: str, trained_with: Tokenizer, path: Path) -> None:
+    tokenizer = bytes_tokenizer() if wanted == "bytes" else load_tokenizer(wanted)
     if tokenizer.hash != trained_with.hash:
         raise InputError(
-            f"--data.tokenizer={asked} is {tokenizer.name}, but {path} was trained with {trained_with.name}; "
-            "leave it out to use the checkpoint's"
+            f"--data.tokenizer={wanted} is {tokenizer.name}, but {path} was trained with {trained_with.name}. "
+            "Leave it out to use the tokenizer of the checkpoint"
         )
 
 
 def _tokenizer_file(checkpoint: Path, tokenizer: Tokenizer, values: Values) -> str:
-    """Return the ``tokenizer.json`` of the checkpoint's run; a checkpoint without a run gets one in the cache."""
+    """Return the ``tokenizer.json`` of the checkpoint's run, or one in the cache if the checkpoint has no run."""
     file = checkpoint.resolve().parent.parent / "tokenizer.json"
     if file.is_file() and load_tokenizer(str(file)).hash == tokenizer.hash:
         return str(file)

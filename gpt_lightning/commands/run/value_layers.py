@@ -1,19 +1,19 @@
-"""Values of a run in layers, defaults < checkpoint < files < flags; each value knows where it came from.
+"""Values of a run in layers, defaults < checkpoint < files < flags, each with its origin.
 
-The command line is read once: each file and then all flags, both without defaults, become ``Values``. What a checkpoint
-says goes underneath as values, and jsonargparse completes and validates the result once (``parse_object``).
+The command line is read once: first each file and then all flags become ``Values``, without defaults. The values of a
+checkpoint are merged under them. Then jsonargparse fills in defaults and validates the result once (``parse_object``).
 
-jsonargparse forces these detours:
+jsonargparse makes this order necessary:
 
-- An argument of a class, such as ``--data.test``, can be parsed only where the class is known already. So the classes
-  that a checkpoint names are given to the parser before it reads files and flags, and flags are read after all files.
-- ``--trainer.callbacks+=`` appends to a list, so flags are parsed on top of the files' values and not alone. A value
-  there comes from a flag if a flag names its key, or if it is not the value of the files.
-- Required arguments may be spread over files and flags, but every ``parse_args`` validates. ``RunParser.parse_part``
-  switches this off until all layers are merged.
-- ``link_arguments`` needs a parser, so the links of the chosen classes are added between merging and completing.
-- ``parse_args`` cannot tell a default from a value that somebody gave, so the defaults of a class are asked for
-  (``parser.defaults_of``) where the checkpoint is compared with them.
+- An argument of a class, such as ``--data.test``, can be parsed only after its class is known. So the parser gets the
+  classes of a checkpoint before it reads files and flags, and it reads all files before the flags.
+- ``--trainer.callbacks+=`` appends to a list, so flags are parsed on top of the values of the files. A value then comes
+  from a flag if a flag names its key, or if it differs from the value of the files.
+- Files and flags may each give some of the required arguments, but every ``parse_args`` validates.
+  ``RunParser.parse_part`` disables validation until all layers are merged.
+- ``link_arguments`` needs a parser, so the links of the chosen classes are added after merging and before filling in.
+- ``parse_args`` does not mark defaults, so ``parser.defaults_of`` reads them from the class for comparison with a
+  checkpoint.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,18 +29,18 @@ class Origin(NamedTuple):
 
     kind: Literal["default", "checkpoint", "file", "flag"]
     name: str
-    """The path of the checkpoint or of the file, or the flag."""
+    """Path of the checkpoint or the file, name of the flag, or class path for a default."""
 
 
 class Value(NamedTuple):
-    """A value of a configuration and its origin."""
+    """Value of a configuration and its origin."""
 
     value: Any
     origin: Origin
 
 
 Values = dict[str, Value]
-"""Dotted key, such as ``model.init_args.backbone.n_layer``, to its value; mappings that are no group are values."""
+"""Dotted key, such as ``model.init_args.backbone.n_layer``, -> value. A dict that is not a group is one value."""
 
 
 def flatten(namespace: Namespace, origin: Origin) -> Values:
@@ -49,7 +49,7 @@ def flatten(namespace: Namespace, origin: Origin) -> Values:
 
 
 def nest(values: Values) -> Namespace:
-    """Return values as the nested namespace that jsonargparse takes."""
+    """Return values as a nested namespace for jsonargparse."""
     namespace = Namespace()  # type: ignore[no-untyped-call]
     for key, value in values.items():
         namespace[key] = value.value
@@ -57,24 +57,24 @@ def nest(values: Values) -> Namespace:
 
 
 def from_flags(given: Mapping[str, Any]) -> Values:
-    """Return values that a caller gives in place of flags: ``{"trainer.max_steps": 5}``."""
+    """Return values that a Python caller gives in place of flags, such as ``{"trainer.max_steps": 5}``."""
     return {full_key(key): Value(value, Origin("flag", f"--{key}")) for key, value in given.items()}
 
 
 def full_key(key: str) -> str:
-    """Return the key of an argument in a configuration: ``model.init_args.lora.r`` for the flag's ``model.lora.r``."""
+    """Return the key in a configuration for the key of a flag: ``model.init_args.lora.r`` for ``model.lora.r``."""
     part, _, rest = key.partition(".")
     is_argument = part in ("model", "data") and rest and rest.split(".")[0] not in ("class_path", "init_args")
     return f"{part}.init_args.{rest}" if is_argument else key
 
 
 def flag_key(key: str) -> str:
-    """Return the key of a configuration as a user writes it in a flag."""
+    """Return the key of a flag for a key in a configuration."""
     return key.replace(".init_args.", ".", 1)
 
 
 def overlay(*layers: Values) -> Values:
-    """Merge layers, of which later ones win; a value takes the place of a whole group and the other way round."""
+    """Merge layers; later ones win. A value replaces a whole group, and a group replaces a value."""
     merged: Values = {}
     for layer in layers:
         merged = {key: value for key, value in merged.items() if not _is_replaced(key, layer)} | layer
@@ -86,41 +86,42 @@ def _is_replaced(key: str, layer: Values) -> bool:
 
 
 class Merged(NamedTuple):
-    """The values that hold, and a line for each that differs from what the user or the defaults say."""
+    """Merged values, and a line for each that the user may not expect."""
 
     values: Values
     differences: list[str]
 
 
-def merge(defaults: Values, checkpoint: Values, said: Values, is_fixed: Callable[[str], bool]) -> Merged:
-    """Merge a checkpoint's values under the user's.
+def merge(defaults: Values, checkpoint: Values, user: Values, is_fixed: Callable[[str], bool]) -> Merged:
+    """Merge the values of a checkpoint under the user's.
 
-    A file may be for a model of another shape, for example the one that fine-tuning started from, so the checkpoint
-    wins over files where a value is fixed. A flag is meant for this run, so it is refused there.
+    Weights depend on some values, such as the number of layers. For these a checkpoint wins over files, which may
+    belong to a model of another shape, such as the one that fine-tuning started from. A flag belongs to this run, so a
+    different value there is refused.
 
     Args:
-        defaults: the values without the checkpoint and the user.
-        checkpoint: its values.
-        said: the user's values in files and flags.
+        defaults: the values that hold without the checkpoint and the user.
+        checkpoint: the values of the checkpoint.
+        user: the values in the user's files and flags.
         is_fixed: whether the weights of the checkpoint depend on the value of a key.
 
     Raises:
-        InputError: a flag asks for another value where it is fixed.
+        InputError: a flag gives a different value for a key that is fixed.
     """
-    values, differences = overlay(checkpoint, said), []
+    values, differences = overlay(checkpoint, user), []
     for key, saved in checkpoint.items():
-        name, given = flag_key(key), said.get(key)
+        name, given = flag_key(key), user.get(key)
         if given is None:
             if key not in defaults or saved.value != defaults[key].value:
                 differences.append(f"from the checkpoint: {name}={saved.value}")
         elif given.value == saved.value:
             continue
         elif not is_fixed(key):
-            differences.append(f"yours, not the checkpoint's: {name}={given.value} (it has {saved.value})")
+            differences.append(f"changed: {name}={given.value} (the checkpoint has {saved.value})")
         elif given.origin.kind == "flag":
             raise InputError(
-                f"{name}={given.value}, but {saved.origin.name} was trained with {saved.value}; "
-                "leave it out, or start without --ckpt_path"
+                f"{name}={given.value}, but {saved.origin.name} was trained with {saved.value}. "
+                "Leave it out, or start without --ckpt_path"
             )
         else:
             differences.append(f"from the checkpoint: {name}={saved.value} (the configuration has {given.value})")

@@ -1,4 +1,4 @@
-"""Nothing that a command line, a YAML or a checkpoint names is imported unless it was allowed, and at once."""
+"""Only allowed packages are imported, and everything else is refused at once."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from tests.runs import write_text
 
 pytestmark = pytest.mark.reliability
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 CONFIG = """\
 trainer:
@@ -39,7 +39,7 @@ samples: {max_new_tokens: 2}
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with a configuration, a text, and a module that leaves a trace where it is imported."""
+    """Yield a folder with a configuration, a text, and a module that writes a file when it is imported."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
@@ -55,7 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The message of a command that must be refused before anything is imported."""
+    """Return the message of a command that must be refused before anything is imported."""
     code = main(arguments)
     err = capsys.readouterr().err
     tally("R10", code == 2 and not Path("imported").exists())
@@ -152,9 +152,9 @@ def test_a_class_in_a_flag(folder: Path, capsys: pytest.CaptureFixture[str], fla
         "lines.txt": "{class_path: evilmod.X}\n{class_path: evilmod.X}",
         "class.yaml": "class_path: evilmod.X",
         "configs/class.yaml": "class_path: evilmod.X",
-        "configs/beside.yaml": "class_path: evilmod.X",
-        "configs/names_another.yaml": "model: {init_args: {backbone: beside.yaml}}",
-        "evilmod.yaml": "n_layer: 1",  # the parser would import it before it looks for the file
+        "configs/neighbor.yaml": "class_path: evilmod.X",
+        "configs/names_another.yaml": "model: {init_args: {backbone: neighbor.yaml}}",
+        "evilmod.yaml": "n_layer: 1",  # the parser would import the module before it looks for the file
     }.items():
         (folder / name).write_text(text)
     err = refused(capsys, "fit", "-c", "config.yaml", *flags)
@@ -164,7 +164,7 @@ def test_a_class_in_a_flag(folder: Path, capsys: pytest.CaptureFixture[str], fla
     assert any(where in err for where in (f" {name.removesuffix('+')}: ", "--config: ", "yaml:1: ", "json:1: ", "txt:"))
 
 
-def test_what_is_allowed_is_imported(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_allowed_package_is_imported(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("fit", "-c", "config.yaml", "--trainer.callbacks=evilmod.X", "--trainer.logger=false")
     assert "--allow_import evilmod" in refused(capsys, *arguments)
     assert main([*arguments, "--allow_import", "evilmod"]) == 0, capsys.readouterr().err
@@ -174,15 +174,14 @@ def test_what_is_allowed_is_imported(capsys: pytest.CaptureFixture[str]) -> None
     refused(capsys, *arguments)
 
 
-def test_a_slot_that_was_not_looked_at_imports_nothing(
+def test_the_parser_refuses_what_the_guard_has_missed(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The parser itself imports what is allowed and nothing else."""
     from gpt_lightning.commands.guard import config_guard
 
-    # Another name: what other tests have allowed is denied by name afterwards.
+    # A new name, because the names that other tests have allowed are denied afterwards.
     (folder / "evilmod.py").rename(folder / "hiddenmod.py")
-    # As if the guard knew of no slot at all.
+    # Make the guard recognize no class.
     monkeypatch.setattr(config_guard, "_slot", lambda _: None)
     for flags in (
         ["--trainer.callbacks=hiddenmod.X"],
@@ -204,7 +203,7 @@ def test_a_slot_that_was_not_looked_at_imports_nothing(
 
 
 @pytest.mark.parametrize("name", ["os.system", "subprocess.Popen", "builtins.eval", "functools.partial"])
-def test_the_standard_library_is_no_class(capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_functions_of_the_standard_library_are_refused(capsys: pytest.CaptureFixture[str], name: str) -> None:
     callback = f"{{class_path: LambdaCallback, init_args: {{setup: {name}}}}}"
     assert f"{name} would import" in refused(capsys, "fit", f"--trainer.callbacks={callback}")
 
@@ -218,21 +217,21 @@ def test_the_standard_library_is_no_class(capsys: pytest.CaptureFixture[str], na
         ["--allow_import=evilmod.X"],
     ],
 )
-def test_how_a_package_is_allowed(arguments: list[str]) -> None:
+def test_forms_of_allow_import(arguments: list[str]) -> None:
     checked = check(["fit", "--model=evilmod.X", *arguments, "--trainer.devices", "1"])
     assert checked.arguments == ["fit", "--model=evilmod.X", "--trainer.devices", "1"]
     assert set(TRUSTED) < set(checked.allowed)
 
 
 @pytest.mark.parametrize("value", ["", "*", "jsonargparse", "a b", "../x", "other"])
-def test_what_allows_nothing(value: str) -> None:
+def test_invalid_forms_of_allow_import(value: str) -> None:
     with pytest.raises(InputError, match="--allow_import"):
         check(["fit", "--model=evilmod.X", f"--allow_import={value}"])
-    with pytest.raises(InputError, match="names nothing"):
+    with pytest.raises(InputError, match="has no value"):
         check(["fit", "--model=CausalLM", "--allow_import"])
 
 
-def test_a_yaml_allows_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_yaml_cannot_allow_imports(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "evil.yaml").write_text("experiment: x\nallow_import: evilmod\nmodel: evilmod.X\n")
     assert "evil.yaml:2: " in refused(capsys, "fit", "-c", "evil.yaml")
     assert "command line only" in refused(capsys, "fit", "--config={allow_import: [evilmod]}")
@@ -244,12 +243,16 @@ def bomb(levels: int = 30, width: int = 10) -> str:
     return "\n".join(lines) + "\n"
 
 
-NASTY = {
+HOSTILE = {
     "bomb": (bomb(), "evil.yaml:5: ", "more than 100,000 values"),
     "merged": ("x: &x {a: 1}\n" + bomb().replace("[", "{<<: [").replace("]", "]}"), "evil.yaml:", ""),
-    "recursive": ("a: 1\nb: &b [*b]\n", "evil.yaml:2: ", "leads back to itself"),
-    "deep": ("[" * 300_000 + "]" * 300_000, "evil.yaml:1: ", "nested more than 50 deep"),
-    "deep mapping": ("".join(" " * n + "a:\n" for n in range(1000)), "evil.yaml:51: ", "nested more than 50 deep"),
+    "recursive": ("a: 1\nb: &b [*b]\n", "evil.yaml:2: ", "contains itself"),
+    "deep": ("[" * 300_000 + "]" * 300_000, "evil.yaml:1: ", "nested more than 50 levels deep"),
+    "deep mapping": (
+        "".join(" " * n + "a:\n" for n in range(1000)),
+        "evil.yaml:51: ",
+        "nested more than 50 levels deep",
+    ),
     "open": ("a:\n" + "[" * 200_000, "evil.yaml:2: ", "not YAML"),
     "large": ("a: " + "x" * 2_000_000, "evil.yaml: ", "larger than"),
     "many": ("a: [" + "1," * 300_000 + "1]", "evil.yaml:1: ", "more than 100,000 values"),
@@ -257,27 +260,27 @@ NASTY = {
     "own tag": ("a: 1\nb: !evil x\n", "evil.yaml:2: ", "the tag !evil"),
     "hidden tag": ("%TAG ! tag:yaml.org,2002:python/\n---\nb: !name:os.system x\n", "evil.yaml:3: ", "!!python"),
     "binary": ("b: !!binary aGk=\n", "evil.yaml:1: ", "!!binary"),
-    "twice": ("trainer:\n  devices: 1\n  max_steps: 1\n  devices: 2\n", "evil.yaml:4: ", "'devices' stands in line 2"),
-    "twice quoted": ("model: x\n'model': evilmod.X\n", "evil.yaml:2: ", "'model' stands in line 1 already"),
+    "twice": ("trainer:\n  devices: 1\n  max_steps: 1\n  devices: 2\n", "evil.yaml:4: ", "'devices' is in line 2"),
+    "twice quoted": ("model: x\n'model': evilmod.X\n", "evil.yaml:2: ", "'model' is in line 1 already"),
     "syntax": ("trainer:\n  devices: [1\n  max_steps: 1\n", "evil.yaml:3: ", "not YAML"),
     "tab": ("trainer:\n\tdevices: 1\n", "evil.yaml:2: ", "not YAML"),
     "two documents": ("a: 1\n---\nb: 1\n", "evil.yaml:2: ", "not YAML"),
     "no anchor": ("a: 1\nb: *c\n", "evil.yaml:2: ", "not YAML"),
-    "key": ("? [a, b]\n: 1\n", "evil.yaml:1: ", "a key must be a word"),
+    "key": ("? [a, b]\n: 1\n", "evil.yaml:1: ", "a key must be a plain word"),
     "zero": ("a: \0\n", "evil.yaml: ", "not YAML"),
-    "itself": ("trainer: evil.yaml\n", "evil.yaml:1: ", "leads back to itself"),
+    "itself": ("trainer: evil.yaml\n", "evil.yaml:1: ", "contains itself"),
 }
 
 
-@pytest.mark.parametrize(("text", "where", "what"), NASTY.values(), ids=NASTY)
-def test_a_nasty_file(folder: Path, capsys: pytest.CaptureFixture[str], text: str, where: str, what: str) -> None:
+@pytest.mark.parametrize(("text", "where", "what"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file(folder: Path, capsys: pytest.CaptureFixture[str], text: str, where: str, what: str) -> None:
     (folder / "evil.yaml").write_text(text)
     started = time.process_time()
     for arguments in (["-c", "config.yaml", "-c", "evil.yaml"], ["--trainer", "evil.yaml"]):
         err = refused(capsys, "fit", *arguments)
         assert where in err
         assert what in err
-    assert time.process_time() - started < 1.5, "both together"
+    assert time.process_time() - started < 1.5, "both commands together"
 
 
 def test_a_file_in_another_encoding(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,21 +288,21 @@ def test_a_file_in_another_encoding(folder: Path, capsys: pytest.CaptureFixture[
     assert "evil.yaml:2: not UTF-8" in refused(capsys, "fit", "-c", "evil.yaml")
 
 
-def test_a_configuration_that_is_no_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_configuration_must_be_a_regular_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(folder / "pipe")
-    assert "pipe is not a file" in refused(capsys, "fit", "-c", "pipe")
-    assert "is not a file" in refused(capsys, "fit", "-c", str(folder))
+    assert "pipe is not a regular file" in refused(capsys, "fit", "-c", "pipe")
+    assert "is not a regular file" in refused(capsys, "fit", "-c", str(folder))
 
 
 @pytest.mark.parametrize("flag", ["--trainer.logger", "--model.backbone", "--config", "--samples.prompts"])
 @pytest.mark.parametrize(
     "text", [bomb(), bomb().replace("\n", ", ").join("{}"), "[" * 50_000, "&a [*a]", "!!python/name:os.system x: 1"]
 )
-def test_a_nasty_flag(capsys: pytest.CaptureFixture[str], flag: str, text: str) -> None:
+def test_a_hostile_flag(capsys: pytest.CaptureFixture[str], flag: str, text: str) -> None:
     assert f"{flag}: " in refused(capsys, "fit", f"{flag}={text}")
 
 
-def test_a_checkpoint_that_names_a_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_that_names_a_class_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hyper_parameters = {"task": "CausalLM", "_class_path": "evilmod.X", "_instantiator": "evilmod.X"}
     (folder / "run" / "checkpoints").mkdir(parents=True)
     for path in ("evil.ckpt", "run/checkpoints/last.ckpt"):
@@ -311,10 +314,10 @@ def test_a_checkpoint_that_names_a_class(folder: Path, capsys: pytest.CaptureFix
         ["fit", "-c", "config.yaml", "--model.init_from", "run"],
         ["validate", "--ckpt_path=run"],
     ):
-        assert "_class_path; a checkpoint imports nothing" in refused(capsys, *arguments)
+        assert "the key _class_path, which could import any code" in refused(capsys, *arguments)
 
 
-def test_evaluate_reads_no_run_that_names_a_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_refuses_a_run_that_names_a_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "run").mkdir()
     (folder / "run" / "config.yaml").write_text(CONFIG + "\noptimizer: {class_path: evilmod.X}\n")
     assert "run/config.yaml:14: " in refused(capsys, "evaluate", "run")
@@ -335,12 +338,12 @@ def test_evaluate_reads_no_run_that_names_a_class(folder: Path, capsys: pytest.C
         ["--model.optimizer.lr", "1e-3", "--data.text_column=\udcff", "--log_dir=" + "x" * 5000],
     ],
 )
-def test_what_needs_no_flag(folder: Path, flags: list[str]) -> None:
+def test_values_that_need_no_allow_import(folder: Path, flags: list[str]) -> None:
     (folder / "test.csv").write_text("text\nclass_path: evilmod.X\n")
     check(["fit", "-c", "config.yaml", *flags])
 
 
-def test_a_file_in_this_folder_needs_no_dot(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_name_of_a_local_file_is_not_a_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "small_llama.yaml").write_text("{n_layer: 1, n_head: 2, n_embd: 16, block_size: 8}")
     with pytest.raises(SystemExit) as stop:
         main(["fit", "-c", "config.yaml", "--model.backbone", "small_llama.yaml", "--print_config"])
@@ -357,7 +360,7 @@ def test_shipped_configurations_pass(path: Path, monkeypatch: pytest.MonkeyPatch
         assert checked.allowed == TRUSTED
 
 
-def test_a_run_s_own_configuration_passes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_configuration_of_a_run_passes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "-c", "config.yaml", "--allow_import=evilmod", "--trainer.callbacks=evilmod.X"]) == 0
     written = folder / "logs" / "default" / "version_0" / "config.yaml"
     assert "allow_import" not in written.read_text()
@@ -376,10 +379,10 @@ def test_a_run_s_own_configuration_passes(folder: Path, capsys: pytest.CaptureFi
         ["test", "--ckpt_path=evil.ckpt"],
     ],
 )
-def test_the_answer_comes_at_once(folder: Path, arguments: list[str]) -> None:
+def test_hostile_input_is_refused_within_two_seconds(folder: Path, arguments: list[str]) -> None:
     (folder / "evil.yaml").write_text("model: {class_path: evilmod.X}\n")
     (folder / "bomb.yaml").write_text(bomb(1000, 50))
-    (folder / "deep.yaml").write_text(NASTY["deep"][0])
+    (folder / "deep.yaml").write_text(HOSTILE["deep"][0])
     torch.save({"hyper_parameters": {"_class_path": "evilmod.X"}, "state_dict": {}}, "evil.ckpt")
     started = time.perf_counter()
     command = [sys.executable, "-m", "gpt_lightning", *arguments]

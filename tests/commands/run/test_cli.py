@@ -1,4 +1,4 @@
-"""``fit``, ``validate``, ``test`` and ``predict`` as a user calls them."""
+"""``fit``, ``validate``, ``test`` and ``predict`` from the command line."""
 
 import json
 import os
@@ -48,7 +48,10 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Call the command line in a folder with a text and a configuration; gives exit code, output, errors."""
+    """Yield a function that runs a command in a folder with a text and a configuration.
+
+    It returns the exit code, standard output and standard error.
+    """
     monkeypatch.chdir(tmp_path)
     write_text(tmp_path)
     (tmp_path / "config.yaml").write_text(CONFIG)
@@ -71,7 +74,7 @@ def fit(run: Run, *arguments: str) -> str:
     return out
 
 
-def test_fit_fills_the_folder_of_the_run(run: Run, tmp_path: Path) -> None:
+def test_fit_writes_the_folder_of_the_run(run: Run, tmp_path: Path) -> None:
     out = fit(run)
     folder = tmp_path / "logs" / "beer" / "version_0"
     assert {path.name for path in folder.glob("[!e.]*")} == {
@@ -87,12 +90,12 @@ def test_fit_fills_the_folder_of_the_run(run: Run, tmp_path: Path) -> None:
         "step_4.ckpt",
     }
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    assert config["model"]["init_args"]["schedule"]["kind"] == "cosine", "defaults are written out"
+    assert config["model"]["init_args"]["schedule"]["kind"] == "cosine", "the file holds defaults too"
     assert f"best: {folder.relative_to(tmp_path)}/checkpoints/step_" in out
     assert "tensorboard --logdir logs/beer" in out
 
 
-def test_what_tensorboard_shows(run: Run, tmp_path: Path) -> None:
+def test_the_tags_of_tensorboard(run: Run, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     fit(run)
@@ -115,7 +118,7 @@ def test_what_tensorboard_shows(run: Run, tmp_path: Path) -> None:
     assert set(tags["tensors"]) == {"yaml/config/text_summary", "sample/0/text_summary"}
     assert [event.value for event in events.Scalars("x_axis/tokens")] == [32.0, 64.0, 96.0, 128.0]
     loss, bits = (events.Scalars(f"val/{name}")[-1].value for name in ("loss", "bits_per_byte"))
-    assert bits == pytest.approx(loss / 0.6931472, rel=0.02), "one character is one byte, but for the end of text"
+    assert bits == pytest.approx(loss / 0.6931472, rel=0.02), "each character is one byte, except for the end of text"
 
 
 def test_a_new_run_has_a_new_folder(run: Run, tmp_path: Path) -> None:
@@ -124,7 +127,7 @@ def test_a_new_run_has_a_new_folder(run: Run, tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "logs" / "beer").iterdir()} == {"version_0", "version_1"}
 
 
-def test_resume_goes_on_in_its_own_folder(run: Run, tmp_path: Path) -> None:
+def test_a_resumed_run_stays_in_its_folder(run: Run, tmp_path: Path) -> None:
     constant = ("--model.schedule.kind=constant", "--model.schedule.warmup_steps=0")
     fit(run, *constant, "--trainer.max_steps=6")
     straight = read_checkpoint(tmp_path / "logs/beer/version_0/checkpoints/step_6.ckpt")
@@ -149,18 +152,18 @@ def test_activation_checkpointing_changes_no_number(run: Run, monkeypatch: pytes
     fit(run)
     assert blocks == 0
     fit(run, "--activation_checkpointing=true")
-    assert blocks == 4, "a block in each of four steps, and in no validation"
+    assert blocks == 4, "one block in each of four steps, and none during validation"
     one, other = (read_checkpoint(Path(f"logs/beer/version_{n}/checkpoints/step_4.ckpt")) for n in (0, 1))
     assert all(value.equal(other["state_dict"][name]) for name, value in one["state_dict"].items())
-    assert one["hyper_parameters"] == other["hyper_parameters"], "it is no part of the model"
+    assert one["hyper_parameters"] == other["hyper_parameters"], "checkpointing of activations is not part of the model"
 
 
 def test_flags_win_over_yaml_and_yaml_over_the_checkpoint(run: Run, tmp_path: Path) -> None:
     fit(run, "--model.optimizer.lr=0.5", "--model.optimizer.beta1=0.8")
     last = "logs/beer/version_0/checkpoints/step_4.ckpt"
     out = fit(run, f"--ckpt_path={last}", "--trainer.max_steps=5", "--model.optimizer.weight_decay=0.3")
-    assert "yours, not the checkpoint's: model.optimizer.lr=0.01 (it has 0.5)" in out  # YAML
-    assert "yours, not the checkpoint's: model.optimizer.weight_decay=0.3 (it has 0.1)" in out  # flag
+    assert "changed: model.optimizer.lr=0.01 (the checkpoint has 0.5)" in out  # YAML
+    assert "changed: model.optimizer.weight_decay=0.3 (the checkpoint has 0.1)" in out  # flag
     assert "from the checkpoint: model.optimizer.beta1=0.8" in out
     hparams = read_checkpoint(find_checkpoint(str(tmp_path / "logs/beer/version_0"), "last"))["hyper_parameters"]
     assert hparams["optimizer"] == {
@@ -193,12 +196,12 @@ def test_validate_and_predict(run: Run, tmp_path: Path) -> None:
     assert code == 0, err
     rows = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     text = (tmp_path / "text.txt").read_text()
-    assert sum(row["num_tokens"] for row in rows) == len(text) + 1  # and the end of text
+    assert sum(row["num_tokens"] for row in rows) == len(text) + 1  # with the end of text
     assert sum(row["num_bytes"] for row in rows) == len(text.encode())
-    assert not (tmp_path / "logs" / "beer" / "version_1").exists(), "measuring makes no new run"
+    assert not (tmp_path / "logs" / "beer" / "version_1").exists(), "evaluation makes no new run"
 
 
-def test_another_shape_than_the_checkpoint(run: Run) -> None:
+def test_a_shape_that_differs_from_the_checkpoint_is_refused(run: Run) -> None:
     fit(run)
     code, _, err = run(
         "fit",
@@ -214,15 +217,21 @@ def test_another_shape_than_the_checkpoint(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fitt"], "no command 'fitt'; did you mean 'fit'?"),
-        (["--trainer.max_steps=1", "fit"], "--trainer.max_steps=1 stands before the command; options follow it"),
+        (["fitt"], "unknown command 'fitt'; did you mean 'fit'?"),
+        (
+            ["--trainer.max_steps=1", "fit"],
+            "--trainer.max_steps=1 is in front of the command. Options follow the command",
+        ),
         (["fit", "-c", "config.yaml", "--modle.optimizer.lr=1"], "did you mean 'model.optimizer.lr'?"),
         (["fit", "-c", "config.yaml", "--model.backbone.n_layr=1"], "did you mean 'model.backbone.n_layer'?"),
         (["fit", "-c", "config.yaml", "--trainer.max_step=1"], "did you mean 'trainer.max_steps'?"),
         (["fit", "-c", "config.yaml", "--data.trian=text.txt"], "did you mean 'data.train'?"),
-        (["fit", "--data.train=text.txt", "--data=LanguageModeling"], "--data.train stands before the class that it"),
+        (
+            ["fit", "--data.train=text.txt", "--data=LanguageModeling"],
+            "--data.train is an argument of a class that is not known yet",
+        ),
         (["fit", "-c"], "argument -c/--config: expected one argument"),
-        (["fit", "--model=CausalLM", "--data.train=text.txt"], "put -c FILE or --data=CLASS in front"),
+        (["fit", "--model=CausalLM", "--data.train=text.txt"], "Put -c FILE or --data=CLASS in front"),
         (["fit", "-c", "typo.yaml"], "unknown key 'batchsize'; did you mean 'data.batch_size'?"),
         (["fit", "-c", "typo2.yaml"], "unknown key 'experimnt'; did you mean 'experiment'?"),
         (["fit", "-c", "absent.yaml"], "absent.yaml"),
@@ -244,14 +253,14 @@ def test_another_shape_than_the_checkpoint(run: Run) -> None:
         (["fit", "-c", "config.yaml", "--ckpt_path=http://127.0.0.1/x.ckpt"], "read from local files only"),
         (
             ["test", "-c", "config.yaml"],
-            "no checkpoint to evaluate: give --ckpt_path=CHECKPOINT",
+            "no checkpoint to evaluate. Give a checkpoint or the folder of a run with --ckpt_path",
         ),
         (["fit", "-c", "config.yaml", "--checkpoints.monitor=val/los"], "Choose one of val/loss, "),
         (["fit", "-c", "config.yaml", "--trainer.devices=0"], "is not a valid input"),
         (["fit", "-c", "config.yaml", "--trainer.precision=64-mixed"], "precision"),
     ],
 )
-def test_bad_input_gets_one_clear_message(run: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_invalid_input_gives_one_clear_message(run: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "short.txt").write_text("beer")
     (tmp_path / "latin1.txt").write_bytes("good\nbi\xe8re\n".encode("latin-1"))
@@ -269,7 +278,7 @@ def test_bad_input_gets_one_clear_message(run: Run, tmp_path: Path, arguments: l
         assert not list(tmp_path.glob("logs/*/version_*/events*"))
 
 
-def test_damage_found_by_a_worker_process(run: Run, tmp_path: Path) -> None:
+def test_a_worker_process_reports_damaged_data(run: Run, tmp_path: Path) -> None:
     fit(run, "--trainer.max_steps=1")
     for shard in (tmp_path / "cache" / "tokens").glob("*/*.tokens"):
         damaged = bytearray(shard.read_bytes())
@@ -281,14 +290,14 @@ def test_damage_found_by_a_worker_process(run: Run, tmp_path: Path) -> None:
     assert len(err.strip().splitlines()) == 1
 
 
-def test_a_text_that_is_not_given(run: Run) -> None:
+def test_missing_test_data_is_refused(run: Run) -> None:
     fit(run)
     code, _, err = run("test", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", "--data.test=null")
     assert code == 2
     assert "there is no test data; set it with --data.test=FILE" in err
 
 
-def test_without_logger_or_checkpoints_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
+def test_nothing_is_overwritten_without_logger_and_checkpoints(run: Run, tmp_path: Path) -> None:
     before = (tmp_path / "config.yaml").read_text()
     fit(run, "--trainer.logger=false", "--trainer.enable_checkpointing=false")
     fit(run, "--trainer.fast_dev_run=2")
@@ -297,13 +306,13 @@ def test_without_logger_or_checkpoints_nothing_is_overwritten(run: Run, tmp_path
 
 
 @pytest.mark.parametrize(("flag", "name"), [("--model.help", "CausalLM"), ("--data.help", "LanguageModeling")])
-def test_a_class_says_what_it_takes(run: Run, flag: str, name: str) -> None:
+def test_the_help_of_a_class(run: Run, flag: str, name: str) -> None:
     code, out, err = run("fit", flag, name)
     assert code == 0, err
     assert name in out
 
 
-def test_null_by_a_flag_takes_back_what_a_file_says(run: Run, tmp_path: Path) -> None:
+def test_null_in_a_flag_replaces_the_value_of_a_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "more.yaml").write_text("model: {init_args: {schedule: {kind: wsd, decay_steps: 3}}}")
     flags = ("--model.schedule.decay_steps=null", "--model.init_args.schedule.decay_ratio=0.5")
     code, out, err = run("fit", "-c", "config.yaml", "-c", "more.yaml", *flags, "--print_config")
@@ -319,10 +328,10 @@ def test_training_without_validation(run: Run, tmp_path: Path) -> None:
 
 
 class OtherTask(tasks.CausalLM):
-    """A task that this project does not have."""
+    """A task outside of this project."""
 
 
-def test_a_checkpoint_of_another_task(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_another_task_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit(run)
     monkeypatch.setattr(tasks, "OtherTask", OtherTask, raising=False)
     monkeypatch.setattr(tasks, "__all__", [*tasks.__all__, "OtherTask"])
@@ -333,11 +342,11 @@ def test_a_checkpoint_of_another_task(run: Run, tmp_path: Path, monkeypatch: pyt
     torch.save(checkpoint, path)
     code, _, err = run("fit", "-c", "config.yaml", f"--ckpt_path={path}", "--allow_import=tests")
     assert code == 2
-    assert "holds a OtherTask, but the configuration asks for a CausalLM; give the configuration of a Other" in err
+    assert "holds a OtherTask, but the configuration is for a CausalLM. Give a configuration for a Other" in err
 
 
 @pytest.mark.parametrize("size", [0, 100, 5000])
-def test_a_truncated_checkpoint(run: Run, tmp_path: Path, size: int) -> None:
+def test_a_truncated_checkpoint_is_refused(run: Run, tmp_path: Path, size: int) -> None:
     fit(run)
     path = tmp_path / "logs/beer/version_0/checkpoints/step_4.ckpt"
     path.write_bytes(path.read_bytes()[:size])
@@ -347,7 +356,7 @@ def test_a_truncated_checkpoint(run: Run, tmp_path: Path, size: int) -> None:
         assert f"{path}: damaged: it has {size:,} bytes" in err
 
 
-def test_print_config_and_composition(run: Run, tmp_path: Path) -> None:
+def test_print_config_merges_files(run: Run, tmp_path: Path) -> None:
     (tmp_path / "more.yaml").write_text("trainer: {max_steps: 7}\n")
     code, out, err = run("fit", "-c", "config.yaml", "-c", "more.yaml", "--print_config")
     assert code == 0, err

@@ -1,4 +1,4 @@
-"""Files and flags as values that know where they came from, and classes of the user's own."""
+"""Files and flags as values with an origin, and classes of the user's own."""
 
 import json
 from pathlib import Path
@@ -16,24 +16,24 @@ __all__ = ["run"]
 
 
 class Reading(CLI):
-    """Reads values, and does nothing with them."""
+    """CLI that stops after reading the values of files and flags."""
 
     def __init__(self, *arguments: str) -> None:
         self.read: Values = {}
         with pytest.raises(InterruptedError):
             super().__init__(["fit", *arguments], {"experiment": "mine"})
 
-    def _merge_checkpoint(self, saved: Any, said: Values, subcommand: str) -> Values:
+    def _merge_checkpoint(self, saved: Any, user: Values, subcommand: str) -> Values:
         assert (saved, subcommand) == (None, "fit")
-        self.read = said
+        self.read = user
         raise InterruptedError
 
 
 @pytest.mark.usefixtures("run")
-def test_each_value_knows_where_it_came_from(tmp_path: Path) -> None:
+def test_each_value_has_its_origin(tmp_path: Path) -> None:
     (tmp_path / "more.yaml").write_text("model: {init_args: {optimizer: {lr: 0.02}, backbone: {n_layer: 1}}}")
     found = Reading(
-        "--model.init_args.backbone.n_head=2",  # as in the file, but meant
+        "--model.init_args.backbone.n_head=2",  # the same value as in the file, but from a flag
         *("-c", "config.yaml", "--model.backbone={n_embd: 32, block_size: 8}", "--config=more.yaml"),
     ).read
     origins = {key.rpartition(".")[2]: value.origin for key, value in found.items() if key != "data.class_path"}
@@ -49,7 +49,7 @@ def test_each_value_knows_where_it_came_from(tmp_path: Path) -> None:
     assert "config" not in found
 
 
-def test_flags_win_wherever_they_stand(run: Run) -> None:
+def test_flags_win_over_files_in_any_order(run: Run) -> None:
     flags = ("--trainer.max_steps=9", "--data.batch_size=2", "--model.backbone.n_layer=3")
     code, out, err = run("fit", *flags, "-c", "config.yaml", "--print_config")
     assert code == 0, err
@@ -59,7 +59,7 @@ def test_flags_win_wherever_they_stand(run: Run) -> None:
     assert config["model"]["init_args"]["backbone"]["n_layer"] == 3
 
 
-def test_a_flag_appends_to_the_list_of_a_file(run: Run, tmp_path: Path) -> None:
+def test_a_flag_appends_to_a_list_in_a_file(run: Run, tmp_path: Path) -> None:
     monitor = "trainer: {callbacks: [lightning.pytorch.callbacks.LearningRateMonitor]}"
     (tmp_path / "more.yaml").write_text(monitor)
     flag = "--trainer.callbacks+=lightning.pytorch.callbacks.DeviceStatsMonitor"
@@ -70,14 +70,14 @@ def test_a_flag_appends_to_the_list_of_a_file(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--model.init_args.backbone.n_layer=2", "--model.backbone={n_layer: 2}"])
-def test_a_shape_is_refused_however_a_flag_gives_it(run: Run, flag: str) -> None:
+def test_another_shape_is_refused_in_every_form_of_the_flag(run: Run, flag: str) -> None:
     fit(run)
     code, _, err = run("test", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", flag)
     assert code == 2
     assert "model.backbone.n_layer=2, but logs/beer/version_0/checkpoints/step_" in err
 
 
-def test_a_file_without_classes_takes_those_of_the_checkpoint(run: Run, tmp_path: Path) -> None:
+def test_the_classes_come_from_the_checkpoint_if_a_file_names_none(run: Run, tmp_path: Path) -> None:
     fit(run)
     (tmp_path / "rows.yaml").write_text("data: {init_args: {test: text.txt, cache_dir: cache}}")
     code, out, err = run("test", "-c", "rows.yaml", "--ckpt_path=logs/beer/version_0")
@@ -86,7 +86,7 @@ def test_a_file_without_classes_takes_those_of_the_checkpoint(run: Run, tmp_path
 
 
 OWN = '''
-"""A head and data of the user's own, which declare no links."""
+"""A task and a data module of the user's own, which declare no links."""
 
 import lightning.pytorch as L
 from gpt_lightning.data import LanguageModeling
@@ -122,7 +122,7 @@ class Rows(L.LightningDataModule):
 def test_classes_of_the_users_own(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, data: str, vocab_size: int | None
 ) -> None:
-    """A required argument comes by a flag; the vocabulary's size comes from data that has one."""
+    """A flag gives a required argument, and the data gives the size of the vocabulary if it has one."""
     (tmp_path / f"{package}.py").write_text(OWN.replace("{vocab_size}", repr(vocab_size)))
     monkeypatch.syspath_prepend(tmp_path)
     arguments: dict[str, Any] = {"train": "text.txt"}
@@ -142,7 +142,7 @@ def test_classes_of_the_users_own(
     code, out, err = run("fit", *flags, "--resume=auto", "--trainer.max_steps=6")
     assert code == 0, err
     assert "from the checkpoint: model.scale=2.0" in out
-    assert "class_path" not in out, "data of another class is no difference"
+    assert "class_path" not in out, "the class of the data is not a difference"
     assert read_checkpoint(find_checkpoint("logs/beer/version_0", "last"))["global_step"] == 6
     if data != "own.Rows":
         run_alone = ("--ckpt_path=logs/beer/version_0", f"--allow_import={package}", "--data.test=text.txt")

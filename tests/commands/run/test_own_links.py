@@ -1,4 +1,4 @@
-"""Links that a task of the user's own declares, when its run is tested."""
+"""Links between data and a task of the user's own, when a run is tested and resumed."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ class Small(SequenceClassification):
 
 
 @pytest.mark.parametrize("name", ["Renamed", "Small"])
-def test_labels_stay_those_of_the_checkpoint(
+def test_labels_come_from_the_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     run = CommandLine(tmp_path, monkeypatch, capsys)

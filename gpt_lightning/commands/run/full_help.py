@@ -1,0 +1,110 @@
+"""Help of every option of a run: ``--help all``."""
+
+import re
+import sys
+from typing import Any, Final
+
+from jsonargparse import ArgumentParser
+
+from gpt_lightning import tasks
+from gpt_lightning.commands.help_page import Section, entry_of, sections_of
+from gpt_lightning.commands.run.classes import class_at
+from gpt_lightning.commands.run.command_line import CommandLine, predict_shorthand
+from gpt_lightning.commands.run.pages import PAGES
+from gpt_lightning.commands.run.parser import RunParser
+from gpt_lightning.data.find import data_modules_for, goes_with
+from gpt_lightning.tasks.saving import arguments_of
+
+TITLES: Final = {
+    "trainer": "Trainer (Lightning's documentation has more)",
+    "model": "Model",
+    "data": "Data",
+    "checkpoints": "Checkpoints",
+    "samples": "Text samples after each validation",
+    "lm_eval": "Tasks of lm-evaluation-harness during training",
+    "predictions": "Predictions",
+}
+"""Group of arguments -> title of its section; jsonargparse would cut one from a docstring."""
+
+TEXTS: Final = {
+    "help": "show the most used options; --help all shows every option",
+    "config": "YAML file with settings; can be given several times",
+    "print_config": "print the complete configuration and exit; =skip_default leaves out defaults",
+    "seed_everything": "seed of all random numbers",
+    "model": "the task, a class: {tasks}, or the path of a class of your own",
+    "data": "the data module, a class: {data}, or the path of a class of your own",
+    "model.help": "show every --model.NAME option of a task and exit",
+    "data.help": "show every --data.NAME option of a data module and exit",
+}
+"""Explanations of options that Lightning and jsonargparse add."""
+
+METAVARS: Final = dict.fromkeys(("model", "data", "model.help", "data.help"), "CLASS") | {
+    "config": "FILE",
+    "print_config": "[=skip_default]",
+}
+_DEFAULT: Final = re.compile(r"\s*Default: ``[^`]*``\.?$")
+"""Default at the end of an explanation in Lightning's docstring; a page shows the default that holds here."""
+CKPT_PATH: Final = "to evaluate: a checkpoint, a run folder (its best checkpoint) or a model folder"
+CKPT_PATH_OF_FIT: Final = "to resume from: a checkpoint, or a run folder (its last checkpoint)"
+
+
+def describe(parser: RunParser, subcommand: str) -> None:
+    """Give the parser of a subcommand its usage and examples, titles of its sections, and missing explanations."""
+    parser.usage, parser.description, parser.examples = PAGES[subcommand]
+    parser._optionals.title = "Files and run"
+    for key, title in (TITLES | {subcommand: "Checkpoint"}).items():
+        groups_of(parser)[key].title = title
+    tasks_of_ours = [getattr(tasks, name) for name in tasks.__all__ if name != "Task"]
+    names = {
+        "tasks": ", ".join(task.__name__ for task in tasks_of_ours),
+        "data": ", ".join(
+            dict.fromkeys(module.__name__ for task in tasks_of_ours for module in data_modules_for(task))
+        ),
+    }
+    texts = TEXTS | {"ckpt_path": CKPT_PATH_OF_FIT if subcommand == "fit" else CKPT_PATH}
+    for action in parser._actions:
+        action.help = texts[action.dest].format(**names) if action.dest in texts else action.help
+        if action.dest.startswith("trainer.") and action.help:
+            action.help = _DEFAULT.sub("", action.help)
+        if action.dest in METAVARS:
+            action.metavar = METAVARS[action.dest]
+
+
+def print_full_help(parser: RunParser, subcommand: str, arguments: list[str]) -> None:
+    """Print every option of a subcommand, with those of the task and the data module that the arguments name."""
+    line = CommandLine.split([each for each in arguments if each not in ("-h", "--help", "--help=all", "all")])
+    user = line.read(parser, {})
+    named = [user.get(f"{part}.class_path") for part in ("model", "data")]
+    task, module = (None if each is None else class_at(each.value) for each in named)
+    sections = sections_of(parser)
+    if subcommand == "predict":
+        sections = [*sections_of(predict_shorthand()), *sections]
+    for prefix, owner in zip(("model", "data"), _complete(task, module), strict=True):
+        sections += _class_sections(prefix, owner)
+    print(parser.page(sections))
+    sys.exit(0)
+
+
+def _complete(task: type[Any] | None, module: type[Any] | None) -> tuple[type[Any], type[Any]]:
+    """Return a task and a data module that go together, with the first of ours in place of a missing one."""
+    if task is None:
+        ours = [getattr(tasks, name) for name in tasks.__all__ if name != "Task"]
+        task = next((each for each in ours if module is None or goes_with(each, module)), tasks.CausalLM)
+    return task, module or data_modules_for(task)[0]
+
+
+def _class_sections(prefix: str, owner: type[Any]) -> list[Section]:
+    """Return the arguments of a class in sections: its own, and one for each group among them."""
+    sections = []
+    for key, group in groups_of(arguments_of(owner, prefix)).items():
+        title = f"Options of {owner.__name__}" if key == prefix else f"--{key}: {group.title}"
+        # The option for the whole class is among those of the subcommand.
+        entries = [entry_of(action) for action in group._group_actions if action.dest != prefix]
+        sections.append(Section(title, entries))
+    return sections
+
+
+def groups_of(parser: ArgumentParser) -> dict[str, Any]:
+    """Return the groups of a parser's arguments by their keys."""
+    assert parser.groups is not None
+    return parser.groups

@@ -1,0 +1,100 @@
+"""Completion of commands and options in bash, zsh and fish."""
+
+import os
+import pty
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gpt_lightning.cli import main
+from gpt_lightning.commands.table import COMMANDS
+
+Complete = Callable[[str], str]
+"""Return the words that a shell offers for the end of a command line."""
+
+
+@pytest.fixture(params=["bash", "zsh", "fish"])
+def complete(request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Complete:
+    shell = request.param
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    assert main(["completion", shell]) == 0
+    script = tmp_path / f"completion.{shell}"
+    script.write_text(capsys.readouterr().out)
+    return {"bash": in_bash, "zsh": in_zsh, "fish": in_fish}[shell](script)
+
+
+def in_bash(script: Path) -> Complete:
+    def words(line: str) -> str:
+        source = f"""
+            source {script}
+            COMP_WORDS=({line.replace("~", "''")})
+            COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+            _shtab_gpt_lightning
+            printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+        return subprocess.run(["bash", "-c", source], capture_output=True, text=True, check=True).stdout
+
+    return words
+
+
+def in_fish(script: Path) -> Complete:
+    def words(line: str) -> str:
+        source = f"source {script}; complete -C '{line.replace('~', '')}'"
+        result = subprocess.run(["fish", "-N", "-c", source], capture_output=True, text=True, check=True)
+        return "\n".join(each.split("\t")[0] for each in result.stdout.splitlines())
+
+    return words
+
+
+def in_zsh(script: Path) -> Complete:
+    """Type a line and Tab into an interactive shell, because zsh completes nowhere else."""
+
+    def words(line: str) -> str:
+        terminal, other_end = pty.openpty()
+        environment = os.environ | {"TERM": "dumb", "COLUMNS": "300"}
+        shell = subprocess.Popen(
+            ["zsh", "-f", "-i"], stdin=other_end, stdout=other_end, stderr=other_end, env=environment, process_group=0
+        )
+        os.close(other_end)
+        setup = (
+            f'autoload -Uz compinit; compinit -D -u; LISTMAX=10000; eval "$(cat {script})"; print ready-$((1 + 1))\n'
+        )
+        os.write(terminal, setup.encode())
+        _read(terminal, until="ready-2")
+        os.write(terminal, f"{line.replace('~', '')}\t\t".encode())
+        shown = _read(terminal, until=None)
+        shell.kill()
+        shell.wait()
+        os.close(terminal)
+        return shown
+
+    return words
+
+
+def _read(terminal: int, until: str | None) -> str:
+    """Return the output of a terminal up to a text, or until it has been quiet for a second."""
+    shown, deadline = "", time.monotonic() + 60
+    while time.monotonic() < deadline and (until is None or until not in shown):
+        if not select.select([terminal], [], [], 10 if until or not shown else 1)[0]:
+            break
+        shown += os.read(terminal, 65536).decode(errors="replace")
+    return shown
+
+
+def test_commands_options_and_values_are_completed(complete: Complete) -> None:
+    """A tilde stands for an empty last word."""
+    assert set(COMMANDS) <= set(complete("gpt-lightning ~").split())
+    assert "--trainer.max_epochs" in complete("gpt-lightning fit --trainer.max_ep")
+    assert "--model.backbone.n_layer" in complete("gpt-lightning fit --model.backbone.n_la")
+    assert "--data.label_column" in complete("gpt-lightning fit --data.label_c")
+    assert "auto" in complete("gpt-lightning fit --resume au")
+    assert "--input" in complete("gpt-lightning predict --inp")
+    assert "--top_k" in complete("gpt-lightning generate --top_")
+    assert "--vocab_size" in complete("gpt-lightning tokenizer train --voc")
+    assert "--save_at" in complete("gpt-lightning verify-resume --save")
