@@ -1,4 +1,4 @@
-"""The README's picture: what the quickstart has measured, as bars and a loss curve in an SVG.
+"""Draw the picture of the README: the results of the quickstart as bars, and its loss curve.
 
     gpt-lightning quickstart
     python benchmarks/quickstart_picture.py docs/images/quickstart.svg

@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PLACES = ("gpt_lightning", "tests", "benchmarks", "examples", "configs", "docs", "README.md", "CHANGELOG.md")
+PLACES = (
+    "gpt_lightning",
+    "tests",
+    "benchmarks",
+    "examples",
+    "configs",
+    "docs",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+)
 """The log of experiments is history and keeps its words."""
 
 INSTEAD_OF = {
