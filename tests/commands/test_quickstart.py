@@ -1,4 +1,4 @@
-"""The quickstart, in short."""
+"""The quickstart with a few steps."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from gpt_lightning.tasks.load import find_checkpoint
 def test_quickstart_ends_with_its_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two steps of pretraining and one epoch of one head, from scratch and from the backbone."""
+    """Two steps of pretraining, and one epoch of one head from scratch and pretrained."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # undone afterwards
     monkeypatch.setattr(quickstart, "TASKS", {"classification": "accuracy"})
@@ -34,7 +34,7 @@ def test_quickstart_ends_with_its_table(
             "toy_world_classification/pretrained",
         )
     )
-    assert [head["tokenizer"] for head in heads] == [backbone["tokenizer"]] * 2, "the weights are all that differs"
+    assert [head["tokenizer"] for head in heads] == [backbone["tokenizer"]] * 2, "only the weights differ"
 
 
 def test_a_second_quickstart_finds_names_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Where runs live: two never share a folder, and what cannot be written fails at once."""
+"""Run folders: two runs never share one, and a folder that cannot be written fails at once."""
 
 import multiprocessing
 import os
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.reliability
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below ``folder``."""
+    """Return the bytes of every file below ``folder``."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.filterwarnings("ignore:Experiment logs directory")  # of the CSVLogger, before anybody has decided
+@pytest.mark.filterwarnings("ignore:Experiment logs directory")  # from CSVLogger, before the run is refused
 @pytest.mark.parametrize("logger", ["TensorBoardLogger", "CSVLogger"])
 def test_a_rerun_into_the_same_version_is_refused(run: Run, tmp_path: Path, logger: str) -> None:
-    """R11: before anything is written."""
+    """R11: the run is refused before anything is written."""
     flags = (f"--trainer.logger={logger}", "--trainer.logger.save_dir=mine", "--trainer.logger.version=0")
     fit(run, *flags)
     (folder,) = tmp_path.glob("mine/*/version_0")
@@ -45,7 +45,7 @@ def test_a_rerun_into_the_same_version_is_refused(run: Run, tmp_path: Path, logg
     tally("R11", (folder / "checkpoints/step_6.ckpt").exists())
 
 
-def test_two_that_start_at_once_get_two_folders(tmp_path: Path) -> None:
+def test_two_runs_that_start_at_once_get_two_folders(tmp_path: Path) -> None:
     for number in range(many(1, 5)):
         folder = prepare(tmp_path, f"both_{number}")
         both = [processes.Run(folder, "--trainer.max_steps=6", "--trainer.callbacks=[]") for _ in range(2)]
@@ -55,7 +55,7 @@ def test_two_that_start_at_once_get_two_folders(tmp_path: Path) -> None:
         tally("R11", made == {"version_0", "version_1"})
 
 
-def test_a_run_goes_on_in_one_process_at_a_time(tmp_path: Path) -> None:
+def test_one_process_at_a_time_resumes_a_run(tmp_path: Path) -> None:
     folder = prepare(tmp_path, "run")
     processes.finish(folder, "--trainer.max_steps=6")
     first = processes.Run(folder, "--resume=auto", "--trainer.max_steps=100000")
@@ -100,7 +100,7 @@ def hold_with_worker(folder: Path, connection: Connection) -> None:
 
 @pytest.mark.parametrize("where", ["file", "/proc/none", "read-only"])
 def test_a_target_that_cannot_be_written(run: Run, tmp_path: Path, where: str) -> None:
-    """R12."""
+    """R12: the message names the folder, and no step is taken."""
     if where == "read-only" and os.geteuid() == 0:
         pytest.skip("nothing is read-only to root; run the tests as another user")
     target = tmp_path / "target" if where != "/proc/none" else Path(where)
@@ -127,13 +127,13 @@ def test_a_disk_without_room_for_two(tmp_path: Path, monkeypatch: pytest.MonkeyP
     tally("R12", True)
 
 
-def test_many_that_look_at_once(tmp_path: Path) -> None:
-    """R11: whether a folder can be written is tried out, by each with a file of its own."""
+def test_many_processes_check_one_folder_at_once(tmp_path: Path) -> None:
+    """R11: each process checks the folder with a probe file of its own."""
     with multiprocessing.get_context("fork").Pool(4) as pool:
-        assert pool.map(look, [tmp_path / "runs"] * 4) == [None] * 4
+        assert pool.map(check_often, [tmp_path / "runs"] * 4) == [None] * 4
 
 
-def look(folder: Path) -> None:
-    """Many times, so that they meet."""
+def check_often(folder: Path) -> None:
+    """Check many times, so that processes overlap."""
     for _ in range(500):
         make_folder(folder)

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C, wherever they come."""
+"""SIGTERM and Ctrl-C at any moment of a run."""
 
 import os
 import random
@@ -28,7 +28,7 @@ SLOW = CONFIG.replace(
 
 
 def interrupt(run: Run, signum: int) -> tuple[int, float]:
-    """Exit code, and the seconds until then."""
+    """Send a signal; return the exit code and the seconds until the end."""
     begin = time.monotonic()
     run.send(signum)
     return run.end(30.0), time.monotonic() - begin
@@ -55,7 +55,7 @@ def test_in_a_step(tmp_path: Path, signum: int, code: int) -> None:
         assert "Traceback" not in run.err.read_text()
         listed = steps(folder / "logs/run/version_0")
         done = len((folder / "rows.log").read_text().splitlines())
-        assert listed[-1] == done, "what was trained is saved"
+        assert listed[-1] == done, "the last finished step is saved"
         said = run.err.read_text()
         saved = f"logs/run/version_0/checkpoints/step_{done}.ckpt"
         assert f"Stopped after step {done}. Saved {saved}\nResume with:\n" in said
@@ -67,7 +67,7 @@ def test_in_a_step(tmp_path: Path, signum: int, code: int) -> None:
 
 @pytest.mark.parametrize(("signum", "code"), SIGNALS)
 def test_in_a_validation(tmp_path: Path, signum: int, code: int) -> None:
-    """It ends at once, and is run again from its beginning: the best checkpoint is that of the uninterrupted run."""
+    """The validation ends at once and runs again on the resume, so the best checkpoint is the same."""
     straight = prepare(tmp_path, "straight")
     finish(straight)
     for number, validation in enumerate(range(1, 1 + many(1, 3))):
@@ -107,7 +107,7 @@ def test_in_a_save(tmp_path: Path, signum: int, code: int) -> None:
         assert state(folder / "logs/run/version_0") == state(straight / "logs/run/version_0")
 
 
-def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     folder = prepare(tmp_path, "run", SLOW.replace("time.sleep(0.3)", ""))
     run = Run(folder, "--data.batch_size=1", "--trainer.accumulate_grad_batches=1000000", "--trainer.max_epochs=100000")
     assert run.wait_for_rows(5), run.err.read_text()
@@ -121,7 +121,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["test", "predict"])
-def test_outside_of_training_nothing_waits(tmp_path: Path, command: str) -> None:
+def test_outside_of_training_a_signal_stops_at_once(tmp_path: Path, command: str) -> None:
     folder = prepare(tmp_path, "run")
     finish(folder, "--trainer.max_steps=3")
     write_text(folder, repeats=20000)
@@ -132,8 +132,8 @@ def test_outside_of_training_nothing_waits(tmp_path: Path, command: str) -> None
     assert seconds < 10.0
 
 
-def test_no_library_takes_it_for_an_error() -> None:
-    """As ``inspect`` does, which Lightning calls for every batch: any Exception becomes its own TypeError."""
+def test_no_library_catches_an_interruption() -> None:
+    """``inspect``, which Lightning calls for every batch, turns any Exception into a TypeError."""
     with pytest.raises(Interrupted) as caught:  # noqa: PT012
         try:
             Interruption()._handle(signal.SIGINT, None)
@@ -145,7 +145,7 @@ def test_no_library_takes_it_for_an_error() -> None:
 @pytest.mark.skipif(not SOAK, reason="two processes and half a minute: make soak")
 @pytest.mark.parametrize("rank", [0, 1])
 def test_two_ranks_end_after_the_same_step(tmp_path: Path, rank: int) -> None:
-    """It is enough that one of them is asked."""
+    """A signal to one rank stops both."""
     folder = prepare(tmp_path, "run")
     ranks = (
         "--trainer.devices=2",
@@ -177,5 +177,5 @@ def test_two_ranks_end_after_the_same_step(tmp_path: Path, rank: int) -> None:
 
 
 def arguments_of(pid: int) -> list[str]:
-    """The command line of a process."""
+    """Return the command line of a process."""
     return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
