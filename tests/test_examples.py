@@ -26,7 +26,7 @@ def test_train_then_fine_tune(tmp_path: Path) -> None:
     assert "bits per byte" in out
     out = run(tmp_path, "fine_tune_and_predict.py", "--max_epochs=1")
     assert "torch.Size([1, 64])" in out
-    assert "sentiment_model is written" in out
+    assert "wrote sentiment_model" in out
 
 
 @pytest.mark.slow

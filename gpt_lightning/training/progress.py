@@ -63,7 +63,7 @@ class ProgressDisplay(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Let the clock run again after a validation, and what other callbacks did after it."""
+        """Resume the clock after a validation and the callbacks that follow it."""
         if self._pace is not None:
             self._pace.resume()
 
@@ -82,7 +82,7 @@ class ProgressDisplay(L.Callback):
             self.show_training(self._status(trainer, self._pace, _loss(trainer, pl_module)))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop."""
+        """Stop showing the stage."""
         if self._pace is not None:
             self._pace = None
             self.end("training")
@@ -113,7 +113,7 @@ class ProgressDisplay(L.Callback):
         self._count_batch(trainer, "validating", trainer.num_val_batches, batch_idx, dataloader_idx)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop; during training, show the metrics."""
+        """Stop showing the stage; during training, show the metrics."""
         if not _is_shown(trainer):
             return
         self.end("validating")
@@ -138,7 +138,7 @@ class ProgressDisplay(L.Callback):
         self._count_batch(trainer, "testing", trainer.num_test_batches, batch_idx, dataloader_idx)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop."""
+        """Stop showing the stage."""
         if _is_shown(trainer):
             self.end("testing")
 
@@ -159,7 +159,7 @@ class ProgressDisplay(L.Callback):
         self._count_batch(trainer, "predicting", trainer.num_predict_batches, batch_idx, dataloader_idx)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop."""
+        """Stop showing the stage."""
         if _is_shown(trainer):
             self.end("predicting")
 

@@ -83,15 +83,19 @@ def test_every_example_runs(
         "lm-eval": "the tasks are downloads",
         "completion": "its own test runs it",
     }
-    order = ["toy-world", "fit", "validate", "test", "predict", "evaluate", "generate", "export", "tokenizer"]
+    order = ["toy-world", "init", "fit", "validate", "test", "predict", "evaluate", "generate", "export", "tokenizer"]
     assert {*order, *elsewhere} == set(COMMANDS)
     # An example of tokenizer shows the one that another example trains.
     commands = sorted(
         (words for name in order for words in examples(name)), key=lambda words: words[:2] == ["tokenizer", "show"]
     )
-    for words in commands:
+    capsys.readouterr()
+    for line in commands:
+        words, target = (line[: line.index(">")], line[-1]) if ">" in line else (line, None)
         shorter = ["--trainer.max_steps=4", "--trainer.accelerator=cpu", "--trainer.devices=1"]
         assert main([*words, *shorter] if words[0] == "fit" else words) == 0, (words, capsys.readouterr().err)
+        if target is not None:
+            Path(target).write_text(capsys.readouterr().out)
     os.environ.pop("PL_GLOBAL_SEED", None)
     assert (tmp_path / "predictions.jsonl").read_text()
     for name in elsewhere:

@@ -117,7 +117,7 @@ def test_invalid_input_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPa
     assert "tasks beer: cannot be loaded" in run.err
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     assert run("lm-eval", str(head), "--tasks=beer", f"--include_path={folder}") == 2
-    assert "lm-evaluation-harness is not installed: pip install 'gpt-lightning[lm-eval]'" in run.err
+    assert "lm-evaluation-harness is not installed. Install it with: pip install 'gpt-lightning[lm-eval]'" in run.err
 
 
 def test_an_unknown_task_is_refused_with_a_suggestion(run: CommandLine) -> None:

@@ -13,7 +13,7 @@ from gpt_lightning.tasks.load import find_checkpoint
 def test_quickstart_ends_with_its_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two steps of pretraining and one epoch of one head, from scratch and from the backbone."""
+    """Two steps of pretraining, and one epoch of one head from scratch and pretrained."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # monkeypatch restores it after the test
     monkeypatch.setattr(quickstart, "TASKS", {"classification": "accuracy"})

@@ -29,6 +29,7 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG)
     out = fit(tmp_path, "--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2")
     assert out.count("best: logs/beer/version_0/checkpoints/step_") == 1
+    assert out.count("\nstep 2/4: val/loss ") == 1, "one rank shows the progress"
     fit(tmp_path, "--data.batch_size=4")
     assert {path.name for path in (tmp_path / "logs" / "beer").iterdir()} == {"version_0", "version_1"}
     two, one = (

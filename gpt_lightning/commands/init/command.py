@@ -16,7 +16,7 @@ def main(argv: list[str]) -> int:
     Raises:
         InputError: the file cannot be read, its columns are not recognized, or it holds nothing to learn.
     """
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     if options.list:
         print(shipped_configs.listing())
         return 0
@@ -28,12 +28,16 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Return the parser of the command."""
     p = Parser(
         prog="gpt-lightning init",
         description="Look at a file and print a short YAML that trains on it: columns, batch size, block size and "
-        "epochs are chosen from what the file holds, and comments say why. Nothing is downloaded. Example: "
-        "gpt-lightning init classification --train reviews.csv > my.yaml; gpt-lightning fit -c my.yaml",
+        "epochs are chosen from what the file holds, and comments say why. Nothing is downloaded.",
+        examples=[
+            "gpt-lightning init classification --train data/toy_world/classification/train.jsonl > topics.yaml",
+            "gpt-lightning fit -c topics.yaml",
+        ],
     )
     p.add_argument("task", type=TaskName | None, nargs="?", help="classification (or sentiment), ner, qa or pretrain")
     p.add_argument(
