@@ -78,7 +78,7 @@ class Runner:
         code = call(shortened(words[1:], extra))
         out, err = self._capsys.readouterr()
         if target:
-            Path(target).write_text(out, encoding="utf-8")
+            Path(target).expanduser().write_text(out, encoding="utf-8")
         return code, out + err
 
 

@@ -73,8 +73,8 @@ def test_a_wrong_block_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[st
     runner = Runner(tmp_path, capsys)
     with pytest.raises(AssertionError, match=r"README\.md:3: exit code 2\ngpt-lightning fitt"):
         runner.run(Block(README, 3, "sh", "gpt-lightning fitt"))
-    with pytest.raises(AssertionError, match="the page shows 'unknown', but the command says"):
-        runner.run(Block(README, 3, "sh", "gpt-lightning fitt", comments={"fails": ""}), "... unknown")
+    with pytest.raises(AssertionError, match="the page shows 'nonsense', but the command says"):
+        runner.run(Block(README, 3, "sh", "gpt-lightning fitt", comments={"fails": ""}), "... nonsense")
     with pytest.raises(AssertionError, match="did not fail"):
         runner.run(Block(README, 3, "sh", "gpt-lightning --version", comments={"fails": ""}), "...")
 
