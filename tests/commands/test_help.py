@@ -30,11 +30,11 @@ def parsers(name: str) -> Iterator[ParserWithPage]:
 
 
 def examples(name: str) -> list[list[str]]:
-    """Return the words of each example in the help of a command, without ``gpt-lightning``."""
+    """Return the words of each example in the help of a command, without ``gpt-lightning``, with ``>`` and its file."""
     texts = PAGES[name].examples if name in PAGES else [each for p in parsers(name) for each in p.examples or [p.prog]]
     commands = [shlex.split(text.replace("\\\n", "")) for text in texts]
     assert {words[0] for words in commands} == {"gpt-lightning"}
-    return [words[1 : words.index(">") if ">" in words else None] for words in commands]
+    return [words[1:] for words in commands]
 
 
 def test_the_help_lists_every_command_with_its_summary(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,8 +89,8 @@ def test_every_example_runs(
     commands = sorted(
         (words for name in order for words in examples(name)), key=lambda words: words[:2] == ["tokenizer", "show"]
     )
-    capsys.readouterr()
     for line in commands:
+        capsys.readouterr()
         words, target = (line[: line.index(">")], line[-1]) if ">" in line else (line, None)
         shorter = ["--trainer.max_steps=4", "--trainer.accelerator=cpu", "--trainer.devices=1"]
         assert main([*words, *shorter] if words[0] == "fit" else words) == 0, (words, capsys.readouterr().err)
@@ -101,7 +101,8 @@ def test_every_example_runs(
     for name in elsewhere:
         for words in examples(name):
             parser = next(parsers(name))
-            (parser.parse_args if isinstance(parser, Parser) else parser.parse_known_args)(words[1:])
+            arguments = words[1 : words.index(">") if ">" in words else None]
+            (parser.parse_args if isinstance(parser, Parser) else parser.parse_known_args)(arguments)
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -32,6 +32,7 @@ def parser() -> Parser:
     """Return the parser of the command."""
     p = Parser(
         prog="gpt-lightning init",
+        usage="gpt-lightning init TASK --train FILE [options]",
         description="Look at a file and print a short YAML that trains on it: columns, batch size, block size and "
         "epochs are chosen from what the file holds, and comments say why. Nothing is downloaded.",
         examples=[
@@ -39,7 +40,13 @@ def parser() -> Parser:
             "gpt-lightning fit -c topics.yaml",
         ],
     )
-    p.add_argument("task", type=TaskName | None, nargs="?", help="classification (or sentiment), ner, qa or pretrain")
+    p.add_argument(
+        "task",
+        type=TaskName | None,
+        nargs="?",
+        metavar="TASK",
+        help="classification (or sentiment), ner, qa or pretrain",
+    )
     p.add_argument(
         "--train",
         type=str,
