@@ -46,7 +46,7 @@ class Block:
 
     @property
     def is_code(self) -> bool:
-        """Whether a reader types this block."""
+        """True for a block that a reader types."""
         return self.language in CODE and not self.title
 
 
