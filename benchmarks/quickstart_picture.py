@@ -49,7 +49,7 @@ def loss_curve(logs: Path) -> list[Point]:
     """Return (number of steps, training loss) of the pretraining run."""
     events = EventAccumulator(str(logs / "pretrain_toy_world" / "pretrain"))
     events.Reload()
-    return [(event.step + 1, event.value) for event in events.Scalars("train/loss")]
+    return [(event.step, event.value) for event in events.Scalars("train/loss")]
 
 
 def picture(measured: dict[tuple[str, str], float], curve: Sequence[Point]) -> str:

@@ -43,6 +43,8 @@ def serve(command: list[str], port: int, path: str) -> Iterator[str]:
             with contextlib.suppress(urllib.error.URLError):
                 urllib.request.urlopen(f"{address}{path}", timeout=10).close()
                 break
+        else:
+            raise TimeoutError(f"{command[0]} does not answer at {address}{path}")
         yield address
     finally:
         process.terminate()
@@ -77,7 +79,7 @@ def main() -> None:
     """Start TensorBoard and the browser, and write the screenshot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logdir", type=Path)
-    parser.add_argument("tab", choices=("timeseries", "scalars", "text", "images"))
+    parser.add_argument("tab", choices=("timeseries", "text", "images"))
     parser.add_argument("output", type=Path)
     parser.add_argument("--width", type=int, default=1300)
     parser.add_argument("--height", type=int, default=1000)

@@ -22,6 +22,8 @@ PLACES = (
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "Makefile",
+    "pyproject.toml",
 )
 """The log of experiments is history and keeps its words."""
 
@@ -93,7 +95,7 @@ def files(places: list[Path]) -> list[Path]:
     """Return the files with prose below ``places``, without this one."""
     found = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*")))]
     prose = {".py", ".md", ".yaml", ".yml", ".toml"}
-    return [path for path in found if path.suffix in prose and path.resolve() != Path(__file__).resolve()]
+    return [path for path in found if (path.suffix in prose or path.name == "Makefile") and path.resolve() != Path(__file__).resolve()]
 
 
 PROSE = files([ROOT / place for place in PLACES if (ROOT / place).exists()])
