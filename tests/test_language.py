@@ -95,7 +95,8 @@ def files(places: list[Path]) -> list[Path]:
     """Return the files with prose below ``places``, without this one."""
     found = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*")))]
     prose = {".py", ".md", ".yaml", ".yml", ".toml"}
-    return [path for path in found if (path.suffix in prose or path.name == "Makefile") and path.resolve() != Path(__file__).resolve()]
+    found = [path for path in found if path.suffix in prose or path.name == "Makefile"]
+    return [path for path in found if path.resolve() != Path(__file__).resolve()]
 
 
 PROSE = files([ROOT / place for place in PLACES if (ROOT / place).exists()])
