@@ -70,7 +70,7 @@ def test_configuration_runs(
     os.environ.pop("PL_GLOBAL_SEED", None)
     out = capsys.readouterr().out
     assert code == 0
-    assert "2 steps\nbest: logs/" in out
+    assert "Stopped after 2 steps: trainer.max_steps=2 is reached\nbest: logs/" in out
     opening = (CONFIGS / name).read_text()
     assert f"gpt-lightning fit -c configs/{name}" in opening, (
         "the first comment of a YAML shows the command that runs it"
