@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser
 
 from gpt_lightning.commands.help_page import Section, help_page, option_name, sections_of
 
+_CHOICES = re.compile(r"Expected a (?:typing\.)?Literal\[([^\]]*)\]")
 _UNKNOWN_KEY = re.compile(r"(?:unrecognized arguments: --|does not accept option '|[Oo]ption ')([\w.]+)")
 
 
@@ -67,7 +68,9 @@ class Parser(ArgumentParser, ParserWithPage):
         """Print a message in short and exit with 2."""
         unknown = _UNKNOWN_KEY.search(message)
         text = _unknown_key(unknown[1], self.known_keys()) if unknown else _short(message)
-        print(f"{self.prog.replace(' [options]', '')}: {text}", file=sys.stderr)
+        # Parsers of classes are named after the file that Python runs.
+        prog = self.prog.replace(" [options]", "") if self.prog.startswith("gpt-lightning") else "gpt-lightning"
+        print(f"{prog}: {text}", file=sys.stderr)
         sys.exit(2)
 
     def known_keys(self) -> Iterator[str]:
@@ -102,4 +105,15 @@ def _short(message: str) -> str:
     )
     lines = (line.strip(" -") for line in message.strip().splitlines())
     kept = [line for line in lines if line and not line.startswith(noise) and line != "Errors:"]
-    return "\n  ".join(line[:200] for line in kept[:4])
+    return "\n  ".join(_plain(line)[:200] for line in kept[:4]).replace(":\n  expected", ": expected")
+
+
+def _plain(line: str) -> str:
+    """Return a line of jsonargparse's message without Python's notation of types."""
+    if choices := _CHOICES.search(line):
+        names = re.findall(r"'([^']*)'", choices[1])
+        near = difflib.get_close_matches(line.rpartition("Got value: ")[2], names, n=1)
+        line = line.replace(choices[0], f"expected one of {', '.join(names)}")
+        line += f"; did you mean {near[0]}?" if near else ""
+    line = re.sub(r"Expected a <class '([\w.]+)'>", r"expected \1", line)
+    return re.sub(r'Parser key "(.+?)":', r"invalid value for \1:", line).replace(". Got value: ", ", got ")

@@ -110,6 +110,7 @@ def fine_tune(name: str, backbone: Path, is_pretrained: bool, max_epochs: int) -
     """
     start = time.perf_counter()
     config, origin = f"{CONFIGS}/toy_world_{name}.yaml", "pretrained" if is_pretrained else "from_scratch"
+    print(f"  {name} {origin.replace('_', ' ')}: ", end="", flush=True)
     values = {
         "trainer.max_epochs": max_epochs,
         "log_dir": str(LOGS),
@@ -120,7 +121,7 @@ def fine_tune(name: str, backbone: Path, is_pretrained: bool, max_epochs: int) -
     tested = _silently("test", config, {"ckpt_path": run})
     score = float(tested.trainer.callback_metrics[f"test/{TASKS[name]}"])
     seconds = time.perf_counter() - start
-    print(f"  {name} {origin.replace('_', ' ')}: {TASKS[name]} {score:.3f} ({seconds:.0f} s, in {run})", flush=True)
+    print(f"{TASKS[name]} {score:.3f} ({seconds:.0f} s, in {run})", flush=True)
     return score
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.paths import expand_home
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _CONFIG_FLAGS: Final = ("-c", "--config")
@@ -78,7 +79,7 @@ def _backbone(name: str) -> str:
 def _find(name: str, shipped: Path) -> str | None:
     """Return the first that exists: a file in the working directory, a shipped file, or a pipe or folder."""
     with_suffix = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
-    own, own_with_suffix = Path(name).expanduser(), Path(with_suffix).expanduser()
+    own, own_with_suffix = expand_home(name), expand_home(with_suffix)
     candidates = [own, own_with_suffix, *([shipped / with_suffix] if Path(name).name == name else [])]
     try:
         found = next((path for path in candidates if path.is_file()), own if own.exists() else None)

@@ -5,7 +5,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
 import lightning.pytorch as L
@@ -16,6 +15,7 @@ from torch import Tensor
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
 from gpt_lightning.data.sources.source import Source
 from gpt_lightning.errors import InputError
+from gpt_lightning.paths import expand_home
 from gpt_lightning.status import status
 from gpt_lightning.tokenizers.build import build_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -92,7 +92,7 @@ class DataModule(L.LightningDataModule, ABC):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
-        self.cache_dir = Path(cache_dir).expanduser()
+        self.cache_dir = expand_home(cache_dir)
         self._stage: str | None = None
         self._rows: dict[Split, Rows] = {}
         self._prepared: dict[tuple[str | None, Split], Rows] = {}

@@ -3,13 +3,13 @@
 import difflib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from gpt_lightning.data.sources.row_formats import short_repr, without_surrogates
 from gpt_lightning.errors import InputError
+from gpt_lightning.paths import expand_home
 
 _MAX_DIGITS: Final = 18  # Python cannot convert strings of thousands of digits
 
@@ -30,7 +30,7 @@ def read_labels(labels: str | list[str]) -> tuple[str, ...]:
         names = yaml.load(labels, yaml.BaseLoader)  # BaseLoader keeps all values as strings, also in [1, 2] or [yes]
     elif isinstance(labels, str):
         try:
-            text = Path(labels).expanduser().read_text(encoding="utf-8-sig")
+            text = expand_home(labels).read_text(encoding="utf-8-sig")
             is_json = text.lstrip().startswith("[")
             names = without_surrogates(json.loads(text)) if is_json else text.removesuffix("\n").split("\n")
         except (OSError, ValueError, RecursionError) as error:

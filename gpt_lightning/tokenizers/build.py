@@ -13,6 +13,7 @@ from filelock import FileLock
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.paths import expand_home
 from gpt_lightning.status import status
 from gpt_lightning.tokenizers.config import TEMPLATE_FILE, TokenizerConfig
 from gpt_lightning.tokenizers.tokenizer import END_OF_TEXT, Tokenizer, one_line
@@ -115,7 +116,7 @@ def load_tokenizer(spec: str, key: str = "--data.tokenizer") -> Tokenizer:
     """
     if spec.startswith("hub:"):
         return _from_hub(spec, key)
-    path = Path(spec).expanduser()
+    path = expand_home(spec)
     if path.is_dir():
         for vocabulary, merges in _GPT2_FILES:
             if (path / vocabulary).is_file() and (path / merges).is_file() and not (path / "tokenizer.json").exists():

@@ -22,6 +22,7 @@ class PredictionWriter(L.Callback):
 
     def __init__(self, path: str = "predictions.jsonl") -> None:
         self.path = Path(path)
+        self._num_rows = 0
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Create an empty file.
@@ -50,5 +51,10 @@ class PredictionWriter(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Append the predictions of one batch."""
+        self._num_rows += len(outputs)
         with self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False).translate(_LINE_ENDS) + "\n" for row in outputs)
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print the number of predictions and the file."""
+        print(f"{self._num_rows:,} predictions in {self.path}", flush=True)

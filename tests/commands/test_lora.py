@@ -202,7 +202,11 @@ def test_invalid_settings_are_refused(run: CommandLine, monkeypatch: pytest.Monk
     )
     for value in ("r=-1", "alpha=0", "dropout=1.0"):
         refused(f"model.lora.{value} must", init_from, "--model.lora.r=4", f"--model.lora.{value}")
-    refused("Expected a typing.Literal['attention', 'mlp', 'all']", init_from, "--model.lora.targets=everything")
+    refused(
+        "invalid value for lora.targets: expected one of attention, mlp, all, got everything",
+        init_from,
+        "--model.lora.targets=everything",
+    )
     refused("did you mean 'model.lora.r'?", init_from, "--model.lora.rank=4")
     Path("adapter").mkdir()
     Path("adapter/adapter_config.json").write_text("{}")

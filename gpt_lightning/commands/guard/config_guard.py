@@ -23,6 +23,7 @@ from gpt_lightning.commands.guard.plain_yaml import (
 )
 from gpt_lightning.commands.shipped_configs import with_paths
 from gpt_lightning.errors import InputError
+from gpt_lightning.paths import expand_home
 
 TRUSTED: Final = ("gpt_lightning", "lightning", "torch", "torchmetrics")
 """Packages that need no ``--allow_import``."""
@@ -32,6 +33,8 @@ _YAML: Final = (".yaml", ".yml")
 _CLASS_PATHS: Final = ("class_path", "_class_path")
 _CHECKPOINTS: Final = ("ckpt_path", "init_from")
 _PATHS: Final = (*_CHECKPOINTS, "default_root_dir")
+_DATA_OPTIONS: Final = (("input",), ("output",))
+"""Options of ``predict`` that name files of rows, which are never read as configuration."""
 _FLAG: Final = re.compile(r"--([^=\s]+?)\+?(?:=(.*))?", re.DOTALL)
 _STRUCTURE: Final = re.compile(r"[\[{:\n&!'\"-]")
 
@@ -67,7 +70,7 @@ def check(arguments: Sequence[str]) -> Checked:
         source = Source(token, Path(), is_file=False)
         if key == ("config",) and value is not None:
             guard.config(value, source)
-        elif key != (ALLOW,) and value is not None:
+        elif key != (ALLOW,) and value is not None and not (arguments[0] == "predict" and key in _DATA_OPTIONS):
             guard.text(value, key, source)
     return Checked(list(_without_allow(arguments)), (*guard.allowed, *sorted(guard.harmless)))
 
@@ -83,7 +86,7 @@ class _Guard:
 
     def config(self, value: str, source: Source) -> None:
         """Check a value of ``--config``: a file, or YAML in its place."""
-        path = Path(value).expanduser()
+        path = expand_home(value)
         if _exists(path):
             self._file(path, (), source)
         else:
@@ -101,7 +104,7 @@ class _Guard:
         if slot is not None and "." in text and all(part.isidentifier() for part in text.split(".")):
             self._class(text, key, "maybe" if files and key[-1] not in _CLASS_PATHS else slot, source)
         if key and key[-1] in _CHECKPOINTS:
-            refuse_class_of_checkpoint(Path(text).expanduser())
+            refuse_class_of_checkpoint(expand_home(text))
             return
         for path in files:
             self._file(path, key, source)
@@ -207,7 +210,7 @@ def _slot(key: Key) -> Literal["class", "maybe"] | None:
 def _files(text: str, key: Key, source: Source) -> Iterator[Path]:
     """Yield the files that the parser may read for a value."""
     for folder in dict.fromkeys((Path(), source.folder)):
-        path = folder / Path(text).expanduser()
+        path = folder / expand_home(text)
         # Data modules read large texts and tokenizers, which are not YAML.
         if (key[:1] != ("data",) or len(key) == 1 or path.suffix in _YAML) and _exists(path) and path.is_file():
             yield path

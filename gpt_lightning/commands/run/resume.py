@@ -16,6 +16,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.named_classes import is_ours
+from gpt_lightning.paths import expand_home
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from gpt_lightning.tasks.saving import accepted_arguments, class_path
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
@@ -280,7 +281,7 @@ def _tokenizer_file(checkpoint: Path, tokenizer: Tokenizer, values: Values) -> s
     if file.is_file() and load_tokenizer(str(file)).hash == tokenizer.hash:
         return str(file)
     cache_dir = values.get("data.init_args.cache_dir")
-    cache = Path("~/.cache/gpt_lightning" if cache_dir is None else cache_dir.value).expanduser()
+    cache = expand_home("~/.cache/gpt_lightning" if cache_dir is None else cache_dir.value)
     file = cache / "tokenizers" / f"{tokenizer.hash}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(file)

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from gpt_lightning.data.sources.formats import SUFFIXES, Row, file_rows, suffix, supported_formats, text_blocks
 from gpt_lightning.data.sources.row_formats import join_names, short_repr
 from gpt_lightning.errors import InputError
+from gpt_lightning.paths import expand_home
 
 __all__ = [
     "PIECE_CHARACTERS",
@@ -189,7 +190,7 @@ def resolve(source: Source, key: str) -> list[str]:
 
 def _paths(item: str, key: str) -> list[str]:
     """Return the files that a file, a folder or a glob names."""
-    path = Path(item).expanduser()
+    path = expand_home(item)
     if path.is_file():
         found = [path]
     elif path.is_dir():

@@ -334,6 +334,7 @@ def test_evaluate_refuses_a_run_that_names_a_class(folder: Path, capsys: pytest.
         ["--trainer.default_root_dir=os.path", "--trainer.gradient_clip_val", "1.5", "--trainer.limit_val_batches=-1"],
         ["--data.train=test.csv", "--data.text_column", "evilmod.X", "--ckpt_path=test.csv", "--model.init_from=x.pt"],
         ["--samples.prompts", '["Q: a\\nQ: b", "evilmod.X", "[[["]', "--experiment", "evilmod.X", "--log_dir=a: {"],
+        ["--samples.prompts", '["~absent"]', "--experiment", "~11,700 years ago"],
         ["--data.labels=[a.b, '!x', '& y', '* z']", "--model.class_weights={os.path: 2.0}"],
         ["--model.optimizer.lr", "1e-3", "--data.text_column=\udcff", "--log_dir=" + "x" * 5000],
     ],
@@ -341,6 +342,11 @@ def test_evaluate_refuses_a_run_that_names_a_class(folder: Path, capsys: pytest.
 def test_values_that_need_no_allow_import(folder: Path, flags: list[str]) -> None:
     (folder / "test.csv").write_text("text\nclass_path: evilmod.X\n")
     check(["fit", "-c", "config.yaml", *flags])
+
+
+def test_rows_to_predict_are_no_configuration(folder: Path) -> None:
+    (folder / "rows.json").write_text('{"class_path": "evilmod.X", "text": "~11,700 years ago"}')
+    check(["predict", "--model", "logs/run/version_0", "--input", "rows.json", "--output", "rows.json"])
 
 
 def test_the_name_of_a_local_file_is_not_a_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

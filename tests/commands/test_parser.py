@@ -1,0 +1,28 @@
+"""Errors of command-line parsers."""
+
+from typing import Literal
+
+import pytest
+
+from gpt_lightning.commands.parser import Parser
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--size=big", "invalid value for size: expected int, got big"),
+        ("--flavor=chery", "invalid value for flavor: expected one of cherry, lemon, got chery; did you mean cherry?"),
+        ("--flavor=x", "invalid value for flavor: expected one of cherry, lemon, got x"),
+        ("--siez=3", "unknown key 'siez'; did you mean 'size'?"),
+    ],
+)
+def test_an_invalid_option_is_explained_in_one_line(
+    option: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = Parser(prog="gpt-lightning bake")
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--flavor", type=Literal["cherry", "lemon"])
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args([option])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"gpt-lightning bake: {message}\n"
