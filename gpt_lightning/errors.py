@@ -1,5 +1,9 @@
 """Exceptions with messages for the user: invalid input, a failed run, an interruption."""
 
+import re
+
+_EARLY_STOPPING = re.compile(r"Early stopping conditioned on metric `(.+?)` .*any of the following: (.+)$", re.DOTALL)
+
 
 class InputError(ValueError):
     """Invalid file, argument or configuration value of the user.
@@ -45,7 +49,13 @@ def run_error(error: Exception) -> RunError | None:
 
 
 def input_error(error: BaseException | None) -> InputError | None:
-    """Return the InputError that is ``error`` or its cause, or None: jsonargparse wraps the errors of constructors."""
+    """Return ``error`` or its cause as an InputError, or None if neither is one.
+
+    jsonargparse wraps the errors of constructors. Lightning reports a monitor that does not exist as a RuntimeError.
+    """
+    if isinstance(error, RuntimeError) and (match := _EARLY_STOPPING.match(str(error))):
+        names = match[2].replace("`", "")
+        return InputError(f"EarlyStopping: the metric {match[1]} is not computed. Set its monitor to one of {names}")
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__
     return error

@@ -72,6 +72,9 @@ def test_a_yaml_with_a_former_name_trains_and_names_the_new_one(cli: CommandLine
 def test_an_unknown_name_is_refused_with_the_names_to_choose_from(cli: CommandLine) -> None:
     with pytest.raises(AssertionError, match=r"--checkpoints\.monitor=val/f2 is not computed .*val/entity_f1"):
         cli.fit("tags", "--checkpoints.monitor=val/f2")
+    stopping = ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/f2")
+    with pytest.raises(AssertionError, match=r"EarlyStopping: the metric val/f2 is not computed\. .*val/entity_f1"):
+        cli.fit("tags", *stopping)
 
 
 def fit(folder: Path, monitor: str, max_steps: int, ckpt_path: Path | None = None) -> tuple[EarlyStopping, Checkpoints]:

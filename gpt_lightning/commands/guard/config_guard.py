@@ -150,6 +150,8 @@ class _Guard:
                 return
             line = content[: error.start].count(b"\n") + 1
             raise InputError(f"{path}:{line}: not UTF-8. Save the file as UTF-8") from None
+        if is_yaml and not text.strip():
+            raise InputError(f"{path}: the file is empty. Write a configuration into it, or leave it out")
         if len(content) > MAX_BYTES and not is_yaml:
             return  # the parser does not read it as YAML either: it is a text or numbers
         inside = Source(str(path), path.parent, is_file=True)

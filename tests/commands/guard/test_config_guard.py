@@ -268,6 +268,7 @@ HOSTILE = {
     "no anchor": ("a: 1\nb: *c\n", "evil.yaml:2: ", "not YAML"),
     "key": ("? [a, b]\n: 1\n", "evil.yaml:1: ", "a key must be a plain word"),
     "zero": ("a: \0\n", "evil.yaml: ", "not YAML"),
+    "empty": ("\n", "evil.yaml: ", "the file is empty"),
     "itself": ("trainer: evil.yaml\n", "evil.yaml:1: ", "contains itself"),
 }
 
