@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+import yaml
 from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -84,6 +85,11 @@ def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
     return folder.parent if folder.name == "checkpoints" and folder.parent.parent == root.resolve() else None
 
 
+def holds_checkpoint(run: Path, ckpt_path: str) -> bool:
+    """Return whether a checkpoint is in a run folder, which may be reached through symbolic links."""
+    return Path(ckpt_path).resolve().parent == (run / "checkpoints").resolve()
+
+
 def newest_run(root: Path, name: str | None = None) -> Path | None:
     """Return the run ``name`` below ``root``, or without a name the ``version_N`` that was started last.
 
@@ -121,6 +127,15 @@ def newest_intact_checkpoint(run: Path) -> Path | None:
     if candidates or newest_first:
         raise InputError(f"{folder}: every checkpoint is damaged. Leave out --resume to start a new run")
     return None
+
+
+def is_without_checkpointing(run: Path) -> bool:
+    """Return whether the configuration of a run disables checkpoints."""
+    try:
+        config = yaml.safe_load((run / _CONFIG).read_text(encoding="utf-8"))
+        return config["trainer"]["enable_checkpointing"] is False
+    except (OSError, UnicodeError, yaml.YAMLError, LookupError, TypeError):
+        return False  # not a configuration that a run has written
 
 
 @contextmanager
