@@ -19,7 +19,7 @@ from gpt_lightning.errors import InputError
 
 LOCK: Final = ".lock"
 _CONFIG: Final = "config.yaml"
-_NAME: Final = re.compile(r"\w[\w.-]*")
+_NAME: Final = re.compile(r"\w[\w.-]{0,99}")
 
 
 def make_folder(folder: Path) -> None:
@@ -64,10 +64,7 @@ def named_run(root: Path, name: str, is_resumed: bool) -> Path:
     Raises:
         InputError: the name is invalid or taken, or the folder cannot be written to.
     """
-    if not _NAME.fullmatch(name):
-        raise InputError(
-            f"--name={name}: use letters, digits, '_', '-' and '.' only, and start with a letter, a digit or '_'"
-        )
+    _check_name(name)
     run = root / name
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return run
@@ -95,8 +92,12 @@ def newest_run(root: Path, name: str | None = None) -> Path | None:
 
     Returns:
         The folder of the run. None if the run was never started.
+
+    Raises:
+        InputError: the name is invalid.
     """
     if name is not None:
+        _check_name(name)
         return root / name if (root / name / _CONFIG).exists() else None
     runs = [run for run in root.glob("version_*") if _number(run) is not None and (run / _CONFIG).exists()]
     return max(runs, key=lambda run: _number(run) or 0, default=None)
@@ -182,6 +183,13 @@ def delete_unfinished_checkpoints(root: Path) -> None:
     for folder in {path.parent for path in root.glob("*/checkpoints/.*.unfinished")}:
         with suppress(InputError), claim(folder.parent, is_resumed=True):
             delete_unfinished(folder)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"--name={name}: use at most 100 letters, digits, '_', '-' and '.', and start with a letter, a digit or '_'"
+        )
 
 
 def _is_intact(path: Path) -> bool:

@@ -89,11 +89,17 @@ def test_a_named_run_without_a_checkpoint_starts_again_in_its_folder(run: Run, t
     assert steps(folder)[-1] == 4
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "", "-x"])
-def test_a_name_is_one_folder(run: Run, name: str, tmp_path: Path) -> None:
-    code, _, err = run("fit", "-c", "config.yaml", f"--name={name}")
+@pytest.mark.parametrize("resume", ["never", "auto"])
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "", "-x", "x" * 101, "x" * 300])
+def test_a_name_is_one_folder(run: Run, name: str, resume: str, tmp_path: Path) -> None:
+    code, _, err = run("fit", "-c", "config.yaml", f"--name={name}", f"--resume={resume}")
     assert (code, "start with a letter, a digit or '_'" in err) == (2, True), err
     assert not (tmp_path / "logs/beer").exists()
+
+
+def test_a_name_has_at_most_100_characters(run: Run, tmp_path: Path) -> None:
+    fit(run, f"--name={'x' * 100}")
+    assert steps(tmp_path / "logs/beer" / ("x" * 100))[-1] == 4
 
 
 def test_a_name_needs_our_logger(run: Run) -> None:
