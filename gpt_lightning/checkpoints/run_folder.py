@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+import yaml
 from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -18,7 +19,7 @@ from gpt_lightning.errors import InputError
 
 LOCK: Final = ".lock"
 _CONFIG: Final = "config.yaml"
-_NAME: Final = re.compile(r"\w[\w.-]*")
+_NAME: Final = re.compile(r"\w[\w.-]{0,99}")
 
 
 def make_folder(folder: Path) -> None:
@@ -63,10 +64,7 @@ def named_run(root: Path, name: str, is_resumed: bool) -> Path:
     Raises:
         InputError: the name is invalid or taken, or the folder cannot be written to.
     """
-    if not _NAME.fullmatch(name):
-        raise InputError(
-            f"--name={name}: use letters, digits, '_', '-' and '.' only, and start with a letter, a digit or '_'"
-        )
+    _check_name(name)
     run = root / name
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return run
@@ -84,13 +82,22 @@ def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
     return folder.parent if folder.name == "checkpoints" and folder.parent.parent == root.resolve() else None
 
 
+def holds_checkpoint(run: Path, ckpt_path: str) -> bool:
+    """Return whether a checkpoint is in a run folder, which may be reached through symbolic links."""
+    return Path(ckpt_path).resolve().parent == (run / "checkpoints").resolve()
+
+
 def newest_run(root: Path, name: str | None = None) -> Path | None:
     """Return the run ``name`` below ``root``, or without a name the ``version_N`` that was started last.
 
     Returns:
         The folder of the run. None if the run was never started.
+
+    Raises:
+        InputError: the name is invalid.
     """
     if name is not None:
+        _check_name(name)
         return root / name if (root / name / _CONFIG).exists() else None
     runs = [run for run in root.glob("version_*") if _number(run) is not None and (run / _CONFIG).exists()]
     return max(runs, key=lambda run: _number(run) or 0, default=None)
@@ -121,6 +128,15 @@ def newest_intact_checkpoint(run: Path) -> Path | None:
     if candidates or newest_first:
         raise InputError(f"{folder}: every checkpoint is damaged. Leave out --resume to start a new run")
     return None
+
+
+def is_without_checkpointing(run: Path) -> bool:
+    """Return whether the configuration of a run disables checkpoints."""
+    try:
+        config = yaml.safe_load((run / _CONFIG).read_text(encoding="utf-8"))
+        return config["trainer"]["enable_checkpointing"] is False
+    except (OSError, UnicodeError, yaml.YAMLError, LookupError, TypeError):
+        return False  # not a configuration that a run has written
 
 
 @contextmanager
@@ -167,6 +183,13 @@ def delete_unfinished_checkpoints(root: Path) -> None:
     for folder in {path.parent for path in root.glob("*/checkpoints/.*.unfinished")}:
         with suppress(InputError), claim(folder.parent, is_resumed=True):
             delete_unfinished(folder)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"--name={name}: use at most 100 letters, digits, '_', '-' and '.', and start with a letter, a digit or '_'"
+        )
 
 
 def _is_intact(path: Path) -> bool:

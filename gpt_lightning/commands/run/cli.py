@@ -20,6 +20,7 @@ from gpt_lightning import training
 from gpt_lightning.checkpoints.run_folder import (
     claim,
     delete_unfinished_checkpoints,
+    holds_checkpoint,
     named_run,
     new_run,
     release_empty,
@@ -65,6 +66,8 @@ class CLI(LightningCLI):
         self.interruption = training.Interruption()
         self.model_folder: Path | None = None
         """The model folder that is evaluated, if it is not a checkpoint."""
+        self.may_reuse_name = False
+        """True if the folder of the run --name may already hold this run."""
         checked = check(arguments)
         self.allowed = [name for name in checked.allowed if name.split(".")[0] not in TRUSTED]
         with importing_only(checked.allowed):
@@ -123,8 +126,8 @@ class CLI(LightningCLI):
             "--resume",
             type=Literal["never", "auto"],
             default="never",
-            help="auto: resume the run --name, or without a name the newest run of the experiment, from its newest "
-            "undamaged checkpoint; if there is none, start it. The same command then works after every interruption",
+            help="auto: resume the run --name, or without a name the newest unnamed run (version_N) of the "
+            "experiment, from its newest undamaged checkpoint; if there is none, start it. The same command then works after every interruption",
         )
         parser.add_argument(
             "--activation_checkpointing",
@@ -269,7 +272,10 @@ class CLI(LightningCLI):
         delete_unfinished_checkpoints(root)
         run = resumed_run(config.ckpt_path, root)
         if config.name is not None and (run is None or run.name != config.name):
-            run = named_run(root, config.name, is_resumed=config.resume == "auto")
+            # A named run that was killed before its first checkpoint starts again in its folder.
+            is_own = config.ckpt_path is None or holds_checkpoint(root / config.name, config.ckpt_path)
+            self.may_reuse_name = config.resume == "auto" and is_own
+            run = named_run(root, config.name, self.may_reuse_name)
         elif run is None:
             run = new_run(root)
         return TensorBoardLogger(config.log_dir, config.experiment, version=run.name, default_hp_metric=False)
@@ -302,11 +308,9 @@ class CLI(LightningCLI):
             return contextlib.nullcontext()
         if not self.trainer.is_global_zero:
             return contextlib.nullcontext()
-        run, config = Path(logger.log_dir), self.config.fit
-        # A named run that was killed before its first checkpoint starts again in its folder.
-        is_named = config.name == run.name and config.resume == "auto"
-        is_resumed = is_named or resumed_run(config.ckpt_path, run.parent) == run.resolve()
-        return claim(run, is_resumed)
+        run = Path(logger.log_dir)
+        is_resumed = resumed_run(self.config.fit.ckpt_path, run.parent) == run.resolve()
+        return claim(run, is_resumed or self.may_reuse_name)
 
     def after_fit(self) -> None:
         """Refuse a run that took no step.

@@ -29,7 +29,7 @@ PAGES: Final = {
         "over earlier ones, and flags win over files. Every KEY below is also a key of a YAML file, where the "
         "arguments of model and data are below init_args.\n\n"
         "The run, with its checkpoints, its metrics and its complete configuration, goes to "
-        "LOG_DIR/EXPERIMENT/version_N.",
+        "LOG_DIR/EXPERIMENT/version_N, or with --name to LOG_DIR/EXPERIMENT/NAME.",
         (
             "gpt-lightning toy-world data/toy_world",
             "gpt-lightning fit --model=CausalLM --data=LanguageModeling --experiment=first_run \\\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt_lightning.checkpoints.read import find_base
-from gpt_lightning.checkpoints.run_folder import newest_intact_checkpoint, newest_run
+from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run
 from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flag_key, flatten, merge, overlay
@@ -172,7 +172,14 @@ class Saved(NamedTuple):
 
 
 def resumable(parser: RunParser, user: Values) -> str | None:
-    """Return the newest undamaged checkpoint of the named or newest run if the user sets ``--resume=auto``."""
+    """Return the newest undamaged checkpoint of the named or newest run if the user sets ``--resume=auto``.
+
+    A run that was killed before its first checkpoint starts again. A named one does so in its folder, because the same
+    steps follow again and only the metrics of its first steps are logged twice.
+
+    Raises:
+        InputError: the named run disabled checkpoints. Another run in its folder would mix its metrics with new ones.
+    """
     resume, log_dir, experiment, name = (
         user[key].value if key in user else parser.get_default(key)
         for key in ("resume", "log_dir", "experiment", "name")
@@ -183,6 +190,11 @@ def resumable(parser: RunParser, user: Values) -> str | None:
     if run is None:
         return None
     checkpoint = newest_intact_checkpoint(run)
+    if checkpoint is None and name is not None and is_without_checkpointing(run):
+        raise InputError(
+            f"--resume=auto: {run} holds a run without checkpoints (trainer.enable_checkpointing=false), so it cannot "
+            f"be resumed. Choose another --name, or delete {run} to start again"
+        )
     print(f"resumed from {checkpoint}" if checkpoint else f"{run} ended before its first checkpoint: starting again")
     return None if checkpoint is None else str(checkpoint)
 

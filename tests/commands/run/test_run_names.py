@@ -55,6 +55,32 @@ def test_a_checkpoint_resumes_in_its_named_run_or_starts_another(run: Run, tmp_p
     assert len(list(logs.iterdir())) == 2
 
 
+def test_the_checkpoint_of_another_run_does_not_resume_in_a_taken_name(run: Run, tmp_path: Path) -> None:
+    for name in ("mine", "other"):
+        fit(run, f"--name={name}")
+    flags = ("--name=mine", "--resume=auto", "--ckpt_path=logs/beer/other", "--trainer.max_steps=6")
+    code, _, err = run("fit", "-c", "config.yaml", *flags)
+    assert (code, "--name=mine: logs/beer/mine already holds a run" in err) == (2, True), err
+    assert steps(tmp_path / "logs/beer/mine")[-1] == 4
+
+
+def test_a_named_run_resumes_through_symbolic_links(run: Run, tmp_path: Path) -> None:
+    fit(run, "--name=mine")
+    (tmp_path / "logs/beer/mine/checkpoints").rename(tmp_path / "elsewhere")
+    (tmp_path / "logs/beer/mine/checkpoints").symlink_to(tmp_path / "elsewhere")
+    fit(run, "--name=mine", "--resume=auto", "--trainer.max_steps=6")
+    assert steps(tmp_path / "logs/beer/mine")[-1] == 6
+
+
+def test_a_named_run_with_checkpoints_disabled_is_not_started_again(run: Run, tmp_path: Path) -> None:
+    fit(run, "--name=mine", "--trainer.enable_checkpointing=false")
+    before = sorted((tmp_path / "logs/beer/mine").iterdir())
+    code, _, err = run("fit", "-c", "config.yaml", "--name=mine", "--resume=auto")
+    assert code == 2
+    assert "mine holds a run without checkpoints (trainer.enable_checkpointing=false)" in err
+    assert sorted((tmp_path / "logs/beer/mine").iterdir()) == before
+
+
 def test_a_named_run_without_a_checkpoint_starts_again_in_its_folder(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "logs/beer/mine"
     folder.mkdir(parents=True)
@@ -63,11 +89,17 @@ def test_a_named_run_without_a_checkpoint_starts_again_in_its_folder(run: Run, t
     assert steps(folder)[-1] == 4
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "", "-x"])
-def test_a_name_is_one_folder(run: Run, name: str, tmp_path: Path) -> None:
-    code, _, err = run("fit", "-c", "config.yaml", f"--name={name}")
+@pytest.mark.parametrize("resume", ["never", "auto"])
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "", "-x", "x" * 101, "x" * 300])
+def test_a_name_is_one_folder(run: Run, name: str, resume: str, tmp_path: Path) -> None:
+    code, _, err = run("fit", "-c", "config.yaml", f"--name={name}", f"--resume={resume}")
     assert (code, "start with a letter, a digit or '_'" in err) == (2, True), err
     assert not (tmp_path / "logs/beer").exists()
+
+
+def test_a_name_has_at_most_100_characters(run: Run, tmp_path: Path) -> None:
+    fit(run, f"--name={'x' * 100}")
+    assert steps(tmp_path / "logs/beer" / ("x" * 100))[-1] == 4
 
 
 def test_a_name_needs_our_logger(run: Run) -> None:
