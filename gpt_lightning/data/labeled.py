@@ -4,7 +4,7 @@ import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -48,6 +48,9 @@ class Labeled(DataModule, Generic[E]):
         on_bad_row: ``stop`` at the first invalid row, or ``skip`` invalid rows and print their number by cause.
     """
 
+    hold_out_attribute: ClassVar[str] = "id"
+    """Attribute of examples; ``validation_fraction`` never separates examples with equal values."""
+
     def __init__(self, id_column: str = "id", on_bad_row: OnBadRow = "stop", **settings: Unpack[DataSettings]) -> None:
         super().__init__(**settings)
         self.id_column = id_column
@@ -66,10 +69,6 @@ class Labeled(DataModule, Generic[E]):
             has_labels: False for ``predict``: then ignore the label column, which may be missing.
         """
 
-    def hold_out_group(self, example: E) -> str:
-        """Return the group of an example for ``validation_fraction``: a group is held out as a whole."""
-        return str(example.id)
-
     def examples(self, split: Split) -> list[E]:
         """Return the valid examples of a split, with labels unless the stage is ``predict``.
 
@@ -79,15 +78,20 @@ class Labeled(DataModule, Generic[E]):
         found = self.source_examples(self.source_split(split))
         if split == "test" or not self.holds_out_validation:
             return found
+        kind = self.hold_out_attribute
+        groups = [str(getattr(example, kind)) for example in found]
         if self._held_out is None:
-            self._held_out = hold_out(map(self.hold_out_group, found), self.validation_fraction)
-        chosen = [each for each in found if (self.hold_out_group(each) in self._held_out) == (split == "validation")]
-        if not chosen:
+            self._held_out = hold_out(groups, self.validation_fraction)
+        if not self._held_out:
             raise InputError(
-                f"--data.validation_fraction={self.validation_fraction}: --data.train has too few rows to hold one "
-                "out. Add rows, or set the fraction to 0"
+                f"--data.validation_fraction={self.validation_fraction}: --data.train has only one {kind} "
+                f"({short_repr(groups[0])}), so no rows can be held out. Add rows with another {kind}, or set the "
+                "fraction to 0"
             )
-        return chosen
+        is_validation = split == "validation"
+        return [
+            example for example, group in zip(found, groups, strict=True) if (group in self._held_out) == is_validation
+        ]
 
     def source_examples(self, split: Split) -> list[E]:
         """Return the valid examples in the source of a split, held out or not."""
