@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gpt_lightning.errors import InputError
 
@@ -28,6 +28,14 @@ def listing() -> str:
     """Return a line for each shipped configuration: its name and the first line of its comment."""
     width = max(map(len, names()))
     return "\n".join(f"{name:<{width}}  {_summary(folder() / f'{name}.yaml')}" for name in names())
+
+
+def backbone(name: str) -> dict[str, Any]:
+    """Return the arguments of a shipped backbone."""
+    import yaml
+
+    shape: dict[str, Any] = yaml.safe_load((folder() / "backbone" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return shape
 
 
 def with_paths(arguments: Sequence[str]) -> list[str]:

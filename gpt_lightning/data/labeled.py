@@ -136,6 +136,26 @@ class Labeled(DataModule, Generic[E]):
             print(f"{split}: {message}", flush=True)
 
 
+class RepeatedIdError(InputError):
+    """Two rows have the same id."""
+
+
+def with_unique_ids(examples: Iterable[E | InputError]) -> Iterator[E | InputError]:
+    """Yield examples and errors, with a ``RepeatedIdError`` in place of each example whose id an earlier one has."""
+    locations: dict[str, str] = {}
+    for example in examples:
+        if isinstance(example, InputError):
+            yield example
+        elif (first := locations.get(str(example.id))) is not None:
+            yield RepeatedIdError(
+                f"{example.where}: the id {short_repr(example.id)} is already used by {first}; give each row a unique "
+                "id, or choose another column with --data.id_column=COLUMN"
+            )
+        else:
+            locations[str(example.id)] = example.where
+            yield example
+
+
 def valid_examples(examples: Iterable[E | InputError], on_bad_row: OnBadRow) -> tuple[list[E], Counter[str]]:
     """Return the valid examples, and the number of invalid ones by cause.
 
@@ -143,23 +163,14 @@ def valid_examples(examples: Iterable[E | InputError], on_bad_row: OnBadRow) -> 
         InputError: a row is invalid, or two rows have the same id, and ``on_bad_row`` is ``stop``.
     """
     valid: list[E] = []
-    locations: dict[str, str] = {}
     causes: Counter[str] = Counter()
-    for example in examples:
-        error = example if isinstance(example, InputError) else None
+    for example in with_unique_ids(examples):
         if not isinstance(example, InputError):
-            first = locations.setdefault(str(example.id), example.where)
-            if first is not example.where:
-                error = InputError(
-                    f"{example.where}: the id {short_repr(example.id)} is already used by {first}; give each row a "
-                    "unique id, or choose another column with --data.id_column=COLUMN"
-                )
-            else:
-                valid.append(example)
-        if error is not None and on_bad_row == "stop":
-            raise InputError(f"{error} (--data.on_bad_row=skip skips invalid rows)") from error
-        if error is not None:
-            causes[_cause(str(error))] += 1
+            valid.append(example)
+        elif on_bad_row == "stop":
+            raise InputError(f"{example} (--data.on_bad_row=skip skips invalid rows)") from example
+        else:
+            causes[_cause(str(example))] += 1
     return valid, causes
 
 
