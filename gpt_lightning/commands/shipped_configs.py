@@ -62,6 +62,8 @@ def _with_paths(arguments: Sequence[str]) -> Iterator[str]:
             yield f"{name}={_config(value)}"
         elif equals and name == _BACKBONE_FLAG:
             yield f"{name}={_backbone(value)}"
+        elif argument.startswith("-c") and argument != "-c":
+            yield f"-c{_config(argument.removeprefix('-c'))}"
         else:
             yield argument
         flag = argument
