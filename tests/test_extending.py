@@ -37,7 +37,11 @@ OWN = {"A task head in your own package", "A data module in your own package"}
 
 
 def copy_repository(folder: Path) -> Path:
-    """Copy the files of the repository that git tracks or would add."""
+    """Copy the files of the repository that git tracks or would add; of an unpacked sdist, all but caches."""
+    if not (ROOT / ".git").exists():
+        return Path(
+            shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "__pycache__"), dirs_exist_ok=True)
+        )
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     for name in listed:

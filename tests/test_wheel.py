@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from gpt_lightning import __version__
+from tests.test_language import PROSE
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml")}
@@ -80,7 +81,9 @@ def test_contents(built: Path, wheel: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"gpt_lightning", info}
     with tarfile.open(built / f"gpt_lightning-{__version__}.tar.gz") as archive:
         files = {name.partition("/")[2] for name in archive.getnames()}
-    assert {*CONFIGS, *modules, "LICENSE", "README.md", "pyproject.toml"} <= files
+    needed = {"LICENSE", "Makefile", "README.md", "constraints.txt", "pyproject.toml", "zensical.toml"}
+    needed |= {path.relative_to(ROOT).as_posix() for path in PROSE}
+    assert {*CONFIGS, *modules, *needed} <= files
 
 
 def imports() -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
@@ -31,6 +31,14 @@ def listing() -> str:
     return "\n".join(f"{name:<{width}}  {_summary(folder() / f'{name}.yaml')}" for name in names())
 
 
+def backbone(name: str) -> dict[str, Any]:
+    """Return the arguments of a shipped backbone."""
+    import yaml
+
+    shape: dict[str, Any] = yaml.safe_load((folder() / "backbone" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return shape
+
+
 def with_paths(arguments: Sequence[str]) -> list[str]:
     """Return the arguments of a run with paths in place of the names of shipped files.
 
@@ -55,6 +63,8 @@ def _with_paths(arguments: Sequence[str]) -> Iterator[str]:
             yield f"{name}={_config(value)}"
         elif equals and name == _BACKBONE_FLAG:
             yield f"{name}={_backbone(value)}"
+        elif argument.startswith("-c") and argument != "-c":
+            yield f"-c{_config(argument.removeprefix('-c'))}"
         else:
             yield argument
         flag = argument

@@ -47,7 +47,8 @@ class DataModule(L.LightningDataModule, ABC):
         validation: source of the validation split, which ``fit`` evaluates during training; same forms as ``train``.
         test: source of the split for ``test`` and ``predict``, same forms as ``train``; ``predict`` needs no labels.
         validation_fraction: part of the training rows to hold out for validation, in [0, 1), if ``validation`` has no
-            source. For language modeling it is the last part of the text. 0 trains on all rows.
+            source. Rows with the same text or context stay together. For language modeling it is the last part of the
+            text; a tokenizer that is trained on the text still reads all of it. 0 trains on all rows.
         tokenizer: ``characters``, ``bytes``, ``bpe:SIZE``, a ``tokenizer.json``, a folder with one or with GPT-2's
             vocabulary files, or ``hub:NAME``. ``characters`` and ``bpe:SIZE`` are trained on the training text. With
             ``model.init_from`` or a checkpoint, leave it out: the tokenizer of the checkpoint is used.
@@ -132,6 +133,11 @@ class DataModule(L.LightningDataModule, ABC):
     def holds_out_validation(self) -> bool:
         """True if the validation rows are a part of the training source."""
         return not self.sources["validation"] and self.validation_fraction > 0.0
+
+    @property
+    def has_validation(self) -> bool:
+        """True if there are validation rows, in a source of their own or held out."""
+        return bool(self.sources["validation"]) or self.holds_out_validation
 
     def source_split(self, split: Split) -> Split:
         """Return the split whose source holds the rows of ``split``."""
@@ -229,8 +235,7 @@ class DataModule(L.LightningDataModule, ABC):
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
         """Return a loader of the validation rows; an empty list if they have no source."""
-        has_validation = self.sources["validation"] or self.holds_out_validation
-        return self._loader("validation", "fit", "validate") if has_validation else []
+        return self._loader("validation", "fit", "validate") if self.has_validation else []
 
     def test_dataloader(self) -> ResumableLoader:
         """Return a loader of the test rows."""
@@ -253,8 +258,7 @@ class DataModule(L.LightningDataModule, ABC):
 
     def _splits_of(self, stage: str) -> list[Split]:
         """Return the splits that a stage reads; ``fit`` needs no validation split."""
-        has_validation = self.sources["validation"] or self.holds_out_validation
-        return list(_SPLITS[stage]) if stage != "fit" or has_validation else ["train"]
+        return list(_SPLITS[stage]) if stage != "fit" or self.has_validation else ["train"]
 
     def _loader(self, split: Split, *stages: str) -> ResumableLoader:
         if self.stage not in stages:

@@ -4,7 +4,7 @@ import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -48,6 +48,9 @@ class Labeled(DataModule, Generic[E]):
         on_bad_row: ``stop`` at the first invalid row, or ``skip`` invalid rows and print their number by cause.
     """
 
+    hold_out_attribute: ClassVar[str] = "id"
+    """Attribute of examples; ``validation_fraction`` never separates examples with equal values."""
+
     def __init__(self, id_column: str = "id", on_bad_row: OnBadRow = "stop", **settings: Unpack[DataSettings]) -> None:
         super().__init__(**settings)
         self.id_column = id_column
@@ -66,10 +69,6 @@ class Labeled(DataModule, Generic[E]):
             has_labels: False for ``predict``: then ignore the label column, which may be missing.
         """
 
-    def hold_out_group(self, example: E) -> str:
-        """Return the group of an example for ``validation_fraction``: a group is held out as a whole."""
-        return str(example.id)
-
     def examples(self, split: Split) -> list[E]:
         """Return the valid examples of a split, with labels unless the stage is ``predict``.
 
@@ -79,15 +78,20 @@ class Labeled(DataModule, Generic[E]):
         found = self.source_examples(self.source_split(split))
         if split == "test" or not self.holds_out_validation:
             return found
+        kind = self.hold_out_attribute
+        groups = [str(getattr(example, kind)) for example in found]
         if self._held_out is None:
-            self._held_out = hold_out(map(self.hold_out_group, found), self.validation_fraction)
-        chosen = [each for each in found if (self.hold_out_group(each) in self._held_out) == (split == "validation")]
-        if not chosen:
+            self._held_out = hold_out(groups, self.validation_fraction)
+        if not self._held_out:
             raise InputError(
-                f"--data.validation_fraction={self.validation_fraction}: --data.train has too few rows to hold one "
-                "out. Add rows, or set the fraction to 0"
+                f"--data.validation_fraction={self.validation_fraction}: --data.train has only one {kind} "
+                f"({short_repr(groups[0])}), so no rows can be held out. Add rows with another {kind}, or set the "
+                "fraction to 0"
             )
-        return chosen
+        is_validation = split == "validation"
+        return [
+            example for example, group in zip(found, groups, strict=True) if (group in self._held_out) == is_validation
+        ]
 
     def source_examples(self, split: Split) -> list[E]:
         """Return the valid examples in the source of a split, held out or not."""
@@ -132,6 +136,26 @@ class Labeled(DataModule, Generic[E]):
             print(f"{split}: {message}", flush=True)
 
 
+class RepeatedIdError(InputError):
+    """Two rows have the same id."""
+
+
+def with_unique_ids(examples: Iterable[E | InputError]) -> Iterator[E | InputError]:
+    """Yield examples and errors, with a ``RepeatedIdError`` in place of each example whose id an earlier one has."""
+    locations: dict[str, str] = {}
+    for example in examples:
+        if isinstance(example, InputError):
+            yield example
+        elif (first := locations.get(str(example.id))) is not None:
+            yield RepeatedIdError(
+                f"{example.where}: the id {short_repr(example.id)} is already used by {first}; give each row a unique "
+                "id, or choose another column with --data.id_column=COLUMN"
+            )
+        else:
+            locations[str(example.id)] = example.where
+            yield example
+
+
 def valid_examples(examples: Iterable[E | InputError], on_bad_row: OnBadRow) -> tuple[list[E], Counter[str]]:
     """Return the valid examples, and the number of invalid ones by cause.
 
@@ -139,23 +163,14 @@ def valid_examples(examples: Iterable[E | InputError], on_bad_row: OnBadRow) -> 
         InputError: a row is invalid, or two rows have the same id, and ``on_bad_row`` is ``stop``.
     """
     valid: list[E] = []
-    locations: dict[str, str] = {}
     causes: Counter[str] = Counter()
-    for example in examples:
-        error = example if isinstance(example, InputError) else None
+    for example in with_unique_ids(examples):
         if not isinstance(example, InputError):
-            first = locations.setdefault(str(example.id), example.where)
-            if first is not example.where:
-                error = InputError(
-                    f"{example.where}: the id {short_repr(example.id)} is already used by {first}; give each row a "
-                    "unique id, or choose another column with --data.id_column=COLUMN"
-                )
-            else:
-                valid.append(example)
-        if error is not None and on_bad_row == "stop":
-            raise InputError(f"{error} (--data.on_bad_row=skip skips invalid rows)") from error
-        if error is not None:
-            causes[_cause(str(error))] += 1
+            valid.append(example)
+        elif on_bad_row == "stop":
+            raise InputError(f"{example} (--data.on_bad_row=skip skips invalid rows)") from example
+        else:
+            causes[_cause(str(example))] += 1
     return valid, causes
 
 

@@ -56,6 +56,7 @@ class ReadingComprehension(Labeled[Question]):
     """
 
     batch: ClassVar[type] = QuestionAnsweringBatch
+    hold_out_attribute: ClassVar[str] = "context"
 
     def __init__(
         self,
@@ -72,10 +73,6 @@ class ReadingComprehension(Labeled[Question]):
         self.answers_column = answers_column
         self.max_question_tokens = max_question_tokens
         self.stride = stride
-
-    def hold_out_group(self, example: Question) -> str:
-        """Return the context, so that no question about a training context is held out."""
-        return example.context
 
     def training_texts(self) -> Iterator[str]:
         """Yield each training context once, and then all questions."""

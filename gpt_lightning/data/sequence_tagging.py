@@ -69,6 +69,7 @@ class SequenceTagging(Labeled[TaggedText]):
     """
 
     batch: ClassVar[type] = TokenClassificationBatch
+    hold_out_attribute: ClassVar[str] = "text"
     takes_from_model: ClassVar[Mapping[str, str]] = {**Labeled.takes_from_model, "pooling": "pooling"}
 
     def __init__(

@@ -46,6 +46,7 @@ class TextClassification(Labeled[LabeledText]):
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
+    hold_out_attribute: ClassVar[str] = "text"
     takes_from_model: ClassVar[Mapping[str, str]] = {**Labeled.takes_from_model, "multi_label": "multi_label"}
 
     def __init__(

@@ -22,6 +22,7 @@ def empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("name", ["sentiment_rt_polarity", "sentiment_rt_polarity.yaml"])
 def test_c_takes_a_name(name: str) -> None:
     assert with_paths(["fit", "-c", name]) == ["fit", "-c", str(SENTIMENT)]
+    assert with_paths(["fit", f"-c{name}"]) == ["fit", f"-c{SENTIMENT}"]
     assert with_paths(["fit", f"--config={name}"]) == ["fit", f"--config={SENTIMENT}"]
 
 
@@ -60,6 +61,8 @@ def test_other_arguments_stay(arguments: list[str]) -> None:
 def test_an_unknown_name_lists_the_shipped_ones() -> None:
     with pytest.raises(InputError, match=r"-c sentiment: the file does not exist .*pretrain_books, .*sentiment_rt_pol"):
         with_paths(["fit", "-c", "sentiment"])
+    with pytest.raises(InputError, match=r"-c sentiment: the file does not exist"):
+        with_paths(["fit", "-csentiment"])
     with pytest.raises(InputError, match=r"A shipped configuration has this name: -c pretrain_books$"):
         with_paths(["fit", "-c", "configs/pretrain_books.yaml"])
 
@@ -70,10 +73,11 @@ def test_listing_shows_every_configuration() -> None:
     assert any(line.split()[0] == "sentiment_rt_polarity" and "film reviews" in line for line in lines)
 
 
-def test_print_config_by_name_from_another_folder(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("flag", [["-c", "sentiment_rt_polarity"], ["-csentiment_rt_polarity"]])
+def test_print_config_by_name_from_another_folder(capsys: pytest.CaptureFixture[str], flag: list[str]) -> None:
     """The shipped YAML refers to a backbone by a path relative to itself."""
     with pytest.raises(SystemExit) as stop:
-        main(["fit", "-c", "sentiment_rt_polarity", "--print_config"])
+        main(["fit", *flag, "--print_config"])
     assert stop.value.code == 0
     backbone = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]["backbone"]
     assert (backbone["attention"], backbone["n_embd"]) == ("bidirectional", 128)

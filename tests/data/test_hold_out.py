@@ -51,6 +51,16 @@ def test_a_context_is_in_one_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [TextClassification, SequenceTagging])
+def test_a_repeated_text_is_in_one_split(tmp_path: Path, kind: type[DataModule]) -> None:
+    module = make(kind, tmp_path, ROWS[kind] * 3)
+    train, validation = ids(module, "fit"), ids(module, "validate")
+    assert (len(train), len(validation)) == (48, 12)
+    assert not {int(name) % 20 for name in train} & {int(name) % 20 for name in validation}
+    reordered = make(kind, tmp_path, ROWS[kind][::-1])
+    assert {19 - int(name) for name in ids(reordered, "validate")} == {int(name) % 20 for name in validation}
+
+
+@pytest.mark.parametrize("kind", [TextClassification, SequenceTagging])
 def test_labels_are_those_of_all_rows(tmp_path: Path, kind: type[DataModule]) -> None:
     module = make(kind, tmp_path)
     batches(module, "fit")
@@ -92,9 +102,13 @@ def test_an_invalid_fraction_is_refused(tmp_path: Path, fraction: float) -> None
         make(TextClassification, tmp_path, validation_fraction=fraction)
 
 
-def test_a_single_row_cannot_be_split(tmp_path: Path) -> None:
-    module = make(TextClassification, tmp_path, [{"text": "a", "label": "b"}])
-    with pytest.raises(InputError, match=r"--data\.train has too few rows to hold one out"):
+@pytest.mark.parametrize(("kind", "group"), [(TextClassification, "text"), (ReadingComprehension, "context")])
+def test_a_single_text_or_context_cannot_be_split(tmp_path: Path, kind: type[DataModule], group: str) -> None:
+    module = make(kind, tmp_path, [{**row, group: "It rains."} for row in ROWS[kind][:3]])
+    message = (
+        rf"--data\.train has only one {group} \('It rains\.'\), so no rows can be held out\. Add rows with another"
+    )
+    with pytest.raises(InputError, match=message):
         batches(module, "fit")
 
 

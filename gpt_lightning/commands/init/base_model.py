@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 import torch
 
 from gpt_lightning.checkpoints.read import HUB, find_checkpoint, read_checkpoint
+from gpt_lightning.commands.init.choice import Choice
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.tokenizers.build import load_tokenizer
@@ -35,6 +36,10 @@ class BaseModel(NamedTuple):
         """True if LoRA adapters suit it better than training all weights."""
         return self.num_parameters >= LARGE
 
+    def choice(self) -> Choice:
+        """Return the value of ``init_from``."""
+        return Choice(self.path, f"{self.num_parameters:,} parameters; shape and tokenizer are the model's")
+
     @classmethod
     def read(cls, model: str) -> "BaseModel":
         """Read a model folder, a run or a checkpoint; no weight is loaded into a model.
@@ -58,3 +63,8 @@ class BaseModel(NamedTuple):
         with torch.device("meta"):
             num_parameters = GPT(config).num_parameters()
         return cls(model, config.block_size, num_parameters, tokenizer, path.is_dir())
+
+
+def is_pretrained(base: BaseModel | None) -> bool:
+    """Return whether training starts from a pretrained model that is not small."""
+    return base is not None and not base.is_small

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gpt_lightning.commands.init.choice import Choice
 from gpt_lightning.commands.init.columns import Columns
-from gpt_lightning.commands.init.findings import Findings, counts, lengths, parse
+from gpt_lightning.commands.init.findings import Findings, count, counts, lengths, parse
 from gpt_lightning.data import TextClassification
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.errors import InputError
@@ -40,7 +40,7 @@ def find(rows: Sequence[Row], columns: Columns) -> Findings:
         model={"multi_label": Choice(True, f"{label!r} holds lists of labels")} if multi_label else {},
         texts=texts,
         num_labels=len(labels),
-        summary=f"{len(examples):,} rows with {counts(labels, 'label')} {lengths(texts)}",
+        summary=f"{count(len(examples), 'row')} with {counts(labels, 'label')} {lengths(texts)}",
         monitor=_monitor(labels),
     )
 

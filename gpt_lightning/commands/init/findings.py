@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from gpt_lightning.commands.init.choice import Choice
 from gpt_lightning.data.base import DataModule
-from gpt_lightning.data.labeled import Example, Labeled
+from gpt_lightning.data.labeled import Example, Labeled, RepeatedIdError, with_unique_ids
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.errors import InputError
@@ -28,7 +28,7 @@ class Findings:
         module: the data module that reads the rows.
         arguments: arguments of the data module that differ from its defaults, such as columns.
         model: arguments of the task that differ from its defaults.
-        texts: the text of each valid row.
+        texts: the text of each valid row. Rows with the same text are held out together.
         num_labels: number of labels to tell apart.
         extra_tokens: number of tokens that the model reads besides the text, such as those of a question.
         summary: sentences about rows and labels.
@@ -60,33 +60,29 @@ def parse(make: Callable[..., Labeled[E]], rows: Sequence[Row]) -> tuple[list[E]
     Raises:
         InputError: no row is valid.
     """
-    examples, errors = _valid(make(), rows)
+    examples, errors = _read(make(), rows)
     arguments: dict[str, Choice] = {}
-    if any("is taken by" in error for error in errors):
-        renumbered, others = _valid(make(id_column=""), rows)
+    if any(isinstance(error, RepeatedIdError) for error in errors):
+        renumbered, others = _read(make(id_column=""), rows)
         if len(others) < len(errors):
             examples, errors = renumbered, others
             arguments["id_column"] = Choice("", "the ids in the file are not unique, so rows are numbered")
     if not examples:
-        raise InputError(errors[0])
+        raise errors[0]
     if errors:
         why = f"{len(errors):,} of {len(errors) + len(examples):,} rows are invalid, the first is {errors[0]}"
         arguments["on_bad_row"] = Choice("skip", why)
     return examples, arguments
 
 
-def _valid(module: Labeled[E], rows: Sequence[Row]) -> tuple[list[E], list[str]]:
+def _read(module: Labeled[E], rows: Sequence[Row]) -> tuple[list[E], list[InputError]]:
     """Return the valid examples and the errors of the other rows."""
     examples: list[E] = []
-    errors: list[str] = []
-    places: dict[str | None, str] = {}
-    for example in module.parse_rows(iter(rows), "train", has_labels=True):
+    errors: list[InputError] = []
+    for example in with_unique_ids(module.parse_rows(iter(rows), "train", has_labels=True)):
         if isinstance(example, InputError):
-            errors.append(str(example))
-        elif example.id in places:
-            errors.append(f"{example.where}: the id {short_repr(example.id)} is taken by {places[example.id]}")
+            errors.append(example)
         else:
-            places[example.id] = example.where
             examples.append(example)
     return examples, errors
 
@@ -94,18 +90,20 @@ def _valid(module: Labeled[E], rows: Sequence[Row]) -> tuple[list[E], list[str]]
 def lengths(texts: Sequence[str], name: str = "Texts") -> str:
     """Return a sentence about the lengths of texts, in words and characters; ``name`` is what they are."""
     words, characters = ([measure(text) for text in texts] for measure in (lambda text: len(text.split()), len))
+    median_words = count(statistics.median_low(words), "word")
+    median_characters = count(statistics.median_low(characters), "character")
     return (
-        f"{name} have a median of {statistics.median_low(words):,} words ({statistics.median_low(characters):,} "
-        f"characters), the longest has {max(words):,} ({max(characters):,})."
+        f"{name} have a median of {median_words} ({median_characters}), the longest has {max(words):,} "
+        f"({max(characters):,})."
     )
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number and its noun, in the plural unless it is 1."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def counts(labels: Counter[str], noun: str) -> str:
     """Return the number of labels and how often each occurs, the most frequent first."""
-    shown = ", ".join(f"{short_repr(name)} {count:,}" for name, count in labels.most_common(_SHOWN_LABELS))
+    shown = ", ".join(f"{short_repr(name)} {number:,}" for name, number in labels.most_common(_SHOWN_LABELS))
     return f"{count(len(labels), noun)}: {shown}{', …' * (len(labels) > _SHOWN_LABELS)}."

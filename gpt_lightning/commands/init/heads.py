@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final
 
-import yaml
-
 from gpt_lightning.commands import shipped_configs
 from gpt_lightning.commands.init import classification, ner, qa, sizes
-from gpt_lightning.commands.init.base_model import BaseModel
+from gpt_lightning.commands.init.base_model import BaseModel, is_pretrained
 from gpt_lightning.commands.init.choice import Choice
 from gpt_lightning.commands.init.columns import Columns
 from gpt_lightning.commands.init.document import Draft
@@ -22,6 +20,9 @@ FINDERS: Final = {"classification": classification, "sentiment": classification,
 """Name of a task -> the module that finds the facts for it."""
 
 _SAMPLE: Final = 2000
+_NO_VALIDATION: Final = (
+    "All rows have the same text or context, so none are held out for validation. Give other rows with --validation."
+)
 _BACKBONES: Final = {"bidirectional": "llama_nano_encoder", "causal": "llama_nano_decoder"}
 
 
@@ -47,16 +48,17 @@ def draft(
     most = None if base is None else base.block_size
     is_cut = found.task is SequenceClassification
     block = sizes.block_size(lengths, found.extra_tokens, found.min_block_size, most, is_cut)
-    fraction = sizes.validation_fraction(len(found.texts))
-    num_rows = len(found.texts) if has_validation else round(len(found.texts) * (1 - fraction.value))
-    is_pretrained = base is not None and not base.is_small
-    batch = sizes.batch_size(num_rows, block.value, is_pretrained)
-    epochs = sizes.epochs(num_rows, batch.value, found.num_labels, is_pretrained)
+    can_hold_out = len(set(found.texts)) > 1
+    fraction = sizes.validation_fraction(len(found.texts)) if can_hold_out and not has_validation else None
+    num_rows = len(found.texts) if fraction is None else round(len(found.texts) * (1 - fraction.value))
+    is_monitored = can_hold_out or has_validation
+    batch = sizes.batch_size(num_rows, block.value, is_pretrained(base))
+    epochs = sizes.epochs(num_rows, batch.value, found.num_labels, is_pretrained(base), is_monitored)
     warmup = min(50, epochs.value * -(-num_rows // batch.value) // 10)
     return Draft(
         task=found.task,
         module=found.module,
-        summary=found.summary,
+        summary=found.summary if is_monitored else f"{found.summary} {_NO_VALIDATION}",
         trainer={"max_epochs": epochs},
         model={
             **(_from_scratch(found, block) if base is None else _from_base(found, base, block)),
@@ -65,12 +67,12 @@ def draft(
             "schedule": {"kind": "linear", "warmup_steps": warmup, "min_ratio": 0.0},
         },
         data={
-            **({} if has_validation else {"validation_fraction": fraction}),
+            **({} if fraction is None else {"validation_fraction": fraction}),
             **found.arguments,
             **({} if base is not None else {"tokenizer": tokenizer}),
             "batch_size": batch,
         },
-        others={"checkpoints": {"monitor": found.monitor, "mode": "max"}},
+        others={"checkpoints": {"monitor": found.monitor, "mode": "max"}} if is_monitored else {},
     )
 
 
@@ -82,16 +84,13 @@ def token_lengths(texts: Sequence[str], tokenizer: str, base: BaseModel | None) 
 
 
 def _from_scratch(findings: Findings, block: Choice) -> dict[str, Any]:
-    name = _BACKBONES[findings.attention]
-    shape = yaml.safe_load((shipped_configs.folder() / "backbone" / f"{name}.yaml").read_text(encoding="utf-8"))
+    shape = shipped_configs.backbone(_BACKBONES[findings.attention])
     why = "0.8M weights and the embeddings; with few rows a pretrained model is better: init --model"
     return {"backbone": Choice({**shape, "block_size": block}, why)}
 
 
 def _from_base(findings: Findings, base: BaseModel, block: Choice) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "init_from": Choice(base.path, f"{base.num_parameters:,} parameters; shape and tokenizer are the model's")
-    }
+    result: dict[str, Any] = {"init_from": base.choice()}
     if not base.may_shorten:
         if findings.attention == "bidirectional":
             why = "every token reads the whole text; pretraining was causal"

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from gpt_lightning.commands.init.columns import Columns
-from gpt_lightning.commands.init.findings import Findings, counts, lengths, parse
+from gpt_lightning.commands.init.findings import Findings, count, counts, lengths, parse
 from gpt_lightning.data import SequenceTagging
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.errors import InputError
@@ -30,13 +30,14 @@ def find(rows: Sequence[Row], columns: Columns) -> Findings:
             f"the column {named.get('spans_column') or named['tags_column']!r}"
         )
     texts = [example.text for example in examples]
+    entities = f"{count(types.total(), 'entity', 'entities')} of {counts(types, 'type')}"
     return Findings(
         task=TokenClassification,
         module=SequenceTagging,
         arguments={**named, **arguments},
         texts=texts,
         num_labels=len(types),
-        summary=f"{len(examples):,} rows with {types.total():,} entities of {counts(types, 'type')} {lengths(texts)}",
+        summary=f"{count(len(examples), 'row')} with {entities} {lengths(texts)}",
         monitor="val/entity_f1",
         min_block_size=128,
     )
@@ -44,7 +45,8 @@ def find(rows: Sequence[Row], columns: Columns) -> Findings:
 
 def _columns(columns: Columns) -> dict[str, Any]:
     """Return the arguments of the data module for the columns of words and tags, or else of texts and spans."""
-    tokens, tags, text, spans = (columns.find(role) for role in ROLES)
+    tokens, tags = columns.find("tokens"), columns.find("tags")
+    text, spans = columns.find("text"), columns.find("spans")
     if text and spans and ("spans" in columns.flags or not (tokens and tags)):
         return {"text_column": text, "spans_column": spans}
     if not (tokens and tags):

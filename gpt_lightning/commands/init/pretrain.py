@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import yaml
-
 from gpt_lightning.commands import shipped_configs
 from gpt_lightning.commands.init import sizes
-from gpt_lightning.commands.init.base_model import BaseModel
+from gpt_lightning.commands.init.base_model import BaseModel, is_pretrained
 from gpt_lightning.commands.init.choice import Choice
 from gpt_lightning.commands.init.columns import Columns
 from gpt_lightning.commands.init.document import Draft
@@ -17,6 +15,7 @@ from gpt_lightning.commands.init.heads import token_lengths
 from gpt_lightning.data import LanguageModeling
 from gpt_lightning.data.sources.formats import suffix
 from gpt_lightning.data.sources.source import Piece, read_rows, read_texts, resolve
+from gpt_lightning.errors import InputError
 from gpt_lightning.tasks import CausalLM
 
 ROLES: Final = ("text",)
@@ -58,7 +57,10 @@ def find(train: list[str], column_flag: str | None, base: BaseModel | None) -> T
         InputError: a source cannot be read, or the column of the text is not recognized.
     """
     files = [Path(name) for name in resolve(train, "--train")]
-    column = None if all(suffix(file) == ".txt" for file in files) else _column(files, column_flag)
+    has_columns = any(suffix(file) != ".txt" for file in files)
+    if column_flag is not None and not has_columns:
+        raise InputError("--text_column has no effect on .txt files. Leave it out")
+    column = _column(files, column_flag) if has_columns else None
     pieces = list(_sample(read_texts(train, split="train", text_column=column or "text", key="--train")))
     read = sum(len(piece.text) for piece in pieces)
     is_estimate = read >= _SAMPLE_CHARACTERS
@@ -86,8 +88,7 @@ def draft(train: list[str], column_flag: str | None, base: BaseModel | None, has
     fraction = min(0.1, max(0.001, round(_HELD_OUT_TOKENS / max(1, text.num_tokens), 3)))
     tokens = text.num_tokens if has_validation else round(text.num_tokens * (1 - fraction))
     block = _block_size(tokens, base)
-    is_pretrained = base is not None and not base.is_small
-    batch = max(1, min(16, tokens // block.value // 2, (2048 if is_pretrained else 4096) // block.value))
+    batch = max(1, min(16, tokens // block.value // 2, (2048 if is_pretrained(base) else 4096) // block.value))
     step_tokens = batch * block.value
     steps = min(max(_PASSES * tokens // step_tokens, _STEPS[0]), _STEPS[1])
     why = f"x {step_tokens:,} tokens read the text {steps * step_tokens / tokens:.1f} times; more steps lower the loss"
@@ -105,7 +106,7 @@ def draft(train: list[str], column_flag: str | None, base: BaseModel | None, has
         },
         model={
             **_model(tokens, base, block),
-            "optimizer": {"lr": 1.0e-4 if is_pretrained else 3.0e-3 if base is None else 1.0e-3},
+            "optimizer": {"lr": 1.0e-4 if is_pretrained(base) else 3.0e-3 if base is None else 1.0e-3},
             "schedule": {"kind": "cosine", "warmup_steps": min(100, steps // 10)},
         },
         data={
@@ -155,10 +156,9 @@ def _block_size(tokens: int, base: BaseModel | None) -> Choice:
 
 def _model(tokens: int, base: BaseModel | None, block: Choice) -> dict[str, Any]:
     if base is not None:
-        init_from = Choice(base.path, f"{base.num_parameters:,} parameters; shape and tokenizer are the model's")
-        return {"init_from": init_from, **({"backbone": {"block_size": block}} if base.may_shorten else {})}
+        return {"init_from": base.choice(), **({"backbone": {"block_size": block}} if base.may_shorten else {})}
     name = "llama_nano" if tokens < _NANO_TOKENS else "llama_small"
-    shape = yaml.safe_load((shipped_configs.folder() / "backbone" / f"{name}.yaml").read_text(encoding="utf-8"))
+    shape = shipped_configs.backbone(name)
     size = (
         "0.8M weights and the embeddings, for a CPU" if name == "llama_nano" else "a GPU trains it in reasonable time"
     )

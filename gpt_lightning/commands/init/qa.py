@@ -41,8 +41,8 @@ def find(rows: Sequence[Row], columns: Columns) -> Findings:
         arguments={**named, **arguments},
         texts=contexts,
         extra_tokens=_QUESTION_TOKENS,
-        summary=f"{len(examples):,} questions about {len(set(contexts)):,} contexts, {without:,} of them without an "
-        f"answer. Answers have a median of {count(words, 'word')}. {lengths(contexts, 'Contexts')}",
+        summary=f"{count(len(examples), 'question')} about {count(len(set(contexts)), 'context')}, {without:,} of them "
+        f"without an answer. Answers have a median of {count(words, 'word')}. {lengths(contexts, 'Contexts')}",
         monitor="val/answer_f1",
         attention="causal",
         min_block_size=192,

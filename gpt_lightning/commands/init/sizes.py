@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gpt_lightning.commands.init.choice import Choice
+from gpt_lightning.commands.init.findings import count
 
 _MULTIPLE: Final = 32
 _MOST_SCRATCH: Final = 512
@@ -48,21 +49,24 @@ def batch_size(num_rows: int, block: int, is_pretrained: bool) -> Choice:
     size = max(1, min(by_rows, tokens // block))
     if size < by_rows:
         return Choice(size, f"{size} x {block} tokens fit into little memory; raise it on a large GPU")
-    return Choice(size, f"small enough for {-(-num_rows // size):,} optimizer steps per epoch of {num_rows:,} rows")
+    return Choice(
+        size, f"small enough for {count(-(-num_rows // size), 'optimizer step')} per epoch of {count(num_rows, 'row')}"
+    )
 
 
-def epochs(num_rows: int, batch: int, num_labels: int, is_pretrained: bool) -> Choice:
-    """Return the number of epochs."""
+def epochs(num_rows: int, batch: int, num_labels: int, is_pretrained: bool, is_monitored: bool) -> Choice:
+    """Return the number of epochs; ``is_monitored`` if the checkpoint of the best epoch is kept."""
     steps = -(-num_rows // batch)
     if is_pretrained:
-        count = 3 if steps < 1000 else 1
-        return Choice(count, f"{count * steps:,} optimizer steps; a pretrained model learns a task in a few epochs")
-    count = min(max(round(max(_STEPS_SCRATCH, _STEPS_PER_LABEL * num_labels) / steps), 3), 20)
-    return Choice(count, f"{count * steps:,} optimizer steps; the best epoch by the metric below is kept")
+        number, why = 3 if steps < 1000 else 1, "a pretrained model learns a task in a few epochs"
+    else:
+        number = min(max(round(max(_STEPS_SCRATCH, _STEPS_PER_LABEL * num_labels) / steps), 3), 20)
+        why = "the best epoch by the metric below is kept" if is_monitored else "the last epoch is kept"
+    return Choice(number, f"{count(number * steps, 'optimizer step')}; {why}")
 
 
 def validation_fraction(num_rows: int) -> Choice:
     """Return the part of the rows to hold out."""
     fraction = 0.1 if num_rows * 0.1 <= _HELD_OUT_ROWS else max(0.001, round(_HELD_OUT_ROWS / num_rows, 3))
-    why = f"no validation file was given, so about {max(1, round(fraction * num_rows)):,} rows are held out"
+    why = f"no validation file was given, so about {count(max(1, round(fraction * num_rows)), 'row')} are held out"
     return Choice(fraction, why)

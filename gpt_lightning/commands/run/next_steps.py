@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from gpt_lightning.checkpoints.manifest import Entry, Manifest
 from gpt_lightning.commands.shell import command, quoted, script
+from gpt_lightning.data.base import DataModule
 from gpt_lightning.errors import Interrupted
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.training import Checkpoints
@@ -29,13 +30,14 @@ def next_steps(trainer: L.Trainer, allowed: Sequence[str]) -> str:
 
 
 def _commands(trainer: L.Trainer, run: Path, allow: Sequence[str]) -> Iterator[str]:
-    sources: Mapping[str, Any] = getattr(trainer.datamodule, "sources", {})  # type: ignore[attr-defined]
+    module = trainer.datamodule  # type: ignore[attr-defined]
+    data = module if isinstance(module, DataModule) else None
     config = run / "config.yaml"
-    if trainer.loggers and config.is_file() and (sources.get("test") or sources.get("validation")):
-        yield command("test" if sources.get("test") else "validate", "-c", config, f"--ckpt_path={run}", *allow)
+    if data is not None and trainer.loggers and config.is_file() and (data.sources["test"] or data.has_validation):
+        yield command("test" if data.sources["test"] else "validate", "-c", config, f"--ckpt_path={run}", *allow)
     if isinstance(trainer.lightning_module, CausalLM):
         yield command("generate", run, *allow)
-    elif file := _file(sources):
+    elif data is not None and (file := _file_to_predict(data)) is not None:
         yield command("predict", f"--model={run}", f"--input={file}", f"--output={run / 'predictions.jsonl'}", *allow)
     if not (run / "export").exists():
         yield command("export", run, run / "export", *allow)
@@ -89,7 +91,7 @@ def _last(run: Path) -> Entry | None:
     return next(reversed(Manifest.read(run / "checkpoints").checkpoints), None)
 
 
-def _file(sources: Mapping[str, Any]) -> str | None:
-    """Return a file with rows to predict: that of the test split, or else of another split."""
-    named = (sources.get(split) for split in ("test", "validation", "train"))
+def _file_to_predict(data: DataModule) -> str | None:
+    """Return the file of the test split, or else of the validation split, but never one with training rows."""
+    named = (data.sources["test"], data.sources["validation"])
     return next((each for each in named if isinstance(each, str) and Path(each).is_file()), None)

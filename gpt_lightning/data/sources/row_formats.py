@@ -9,8 +9,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import filterfalse, islice, tee
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -22,6 +23,7 @@ Lines = Iterable[tuple[int, str]]
 # memory runs out.
 _MAX_CSV_FIELD: Final = 1 << 28
 _DELIMITERS: Final = ",;\t|"
+_MAX_OPENING_LINES: Final = 1000
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_REPR: Final = 60
 _MAX_NAMES: Final = 12
@@ -82,13 +84,13 @@ def json_rows(path: Path, text: str) -> Iterator[Row]:
 def csv_rows(path: Path, lines: Lines) -> Iterator[Row]:
     """Yield the records below the header. Quoted fields may contain delimiters and line ends.
 
-    The delimiter is the most frequent of comma, semicolon, tab and vertical bar in the header.
+    The delimiter is the first of comma, semicolon, tab and vertical bar that splits the header and gives the first
+    record below it the same number of fields. If none does, it is the comma if that splits the header, or else the
+    delimiter that splits it most often.
     """
-    lines = iter(lines)
-    opening = list(_through_first_text(lines))
-    delimiter = _delimiter(opening[-1][1] if opening else "")
-    records = _csv_records(path, chain(opening, lines), delimiter)
-    yield from _table(path, records, f"quote fields that contain {delimiter!r}")
+    csv.field_size_limit(max(csv.field_size_limit(), _MAX_CSV_FIELD))
+    delimiter, lines = _delimiter(lines)
+    yield from _table(path, _csv_records(path, lines, delimiter), f"quote fields that contain {delimiter!r}")
 
 
 def tsv_rows(path: Path, lines: Lines) -> Iterator[Row]:
@@ -180,21 +182,35 @@ def _records(path: Path, document: Any) -> list[Any]:
     )
 
 
-def _through_first_text(lines: Lines) -> Iterator[tuple[int, str]]:
-    """Yield lines up to and including the first that is not blank."""
-    for number, line in lines:
-        yield number, line
-        if line and not line.isspace():
-            return
+def _delimiter(lines: Lines) -> tuple[str, Lines]:
+    """Return the delimiter of a CSV file, and its lines from the first."""
+    lines, *copies = tee(lines, 1 + len(_DELIMITERS))
+    widths = {delimiter: _opening_widths(copy, delimiter) for delimiter, copy in zip(_DELIMITERS, copies, strict=True)}
+    fitting = [delimiter for delimiter, (header, first) in widths.items() if header == first > 1]
+    if fitting:
+        return fitting[0], lines
+    return "," if widths[","][0] > 1 else max(widths, key=lambda delimiter: widths[delimiter][0]), lines
 
 
-def _delimiter(header: str) -> str:
-    """Return the most frequent delimiter outside of quotes; the comma if none occurs or two occur equally often."""
-    return max(_DELIMITERS, key=re.sub('"[^"]*"?', "", header).count)
+def _opening_widths(lines: Lines, delimiter: str) -> tuple[int, int]:
+    """Return the number of fields of the header and of the first record below it, 0 for a record that is unreadable."""
+    widths = []
+    # The limit bounds the lines that are kept in memory if a closing quote is missing.
+    texts = (line for _, line in islice(lines, _MAX_OPENING_LINES))
+    with suppress(csv.Error):
+        for values in filterfalse(_is_blank, csv.reader(texts, delimiter=delimiter, strict=True)):
+            widths.append(len(values))
+            if len(widths) == 2:
+                break
+    header, first, *_ = *widths, 0, 0
+    return header, first
+
+
+def _is_blank(values: list[str]) -> bool:
+    return not values or values == [""]
 
 
 def _csv_records(path: Path, lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(max(csv.field_size_limit(), _MAX_CSV_FIELD))
     # Without strict=True, a quote that is never closed silently includes the rest of the file.
     reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
     while True:
@@ -212,7 +228,7 @@ def _table(path: Path, records: Iterable[tuple[int, list[str]]], hint: str) -> I
     """Yield the records as rows with the names of the first, the header. Blank records are skipped."""
     header: list[str] | None = None
     for number, values in records:
-        if not values or values == [""]:
+        if _is_blank(values):
             continue
         if header is None:
             header = values

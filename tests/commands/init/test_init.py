@@ -297,6 +297,28 @@ def test_repeated_ids_are_not_used(init: Init) -> None:
     assert fit(config) == 0
 
 
+def test_a_single_context_is_not_held_out(init: Init) -> None:
+    rows = [{**FLAT[1], "question": f"Which town {number}?"} for number in range(12)]
+    config = init("qa", "--train", write("r.jsonl", jsonl(rows)))
+    comments = " ".join(config.replace("#", "").split())
+    assert "12 questions about 1 context, 0 of them without an answer. Answers have a median of 1 word." in comments
+    assert "All rows have the same text or context, so none are held out for validation" in comments
+    parsed = yaml.safe_load(config)
+    assert "validation_fraction" not in parsed["data"]["init_args"]
+    assert "checkpoints" not in parsed
+    assert fit(config) == 0
+    held_out = init("qa", "--train", "r.jsonl", "--validation", write("v.jsonl", jsonl(FLAT)))
+    assert yaml.safe_load(held_out)["checkpoints"]["monitor"] == "val/answer_f1"
+    assert "so none are held out" not in held_out
+
+
+def test_a_row_with_an_invalid_id_is_skipped(init: Init) -> None:
+    """Only repeated ids are replaced by numbers."""
+    config = init("classification", "--train", write("r.jsonl", jsonl([*LABELED, {**LABELED[0], "id": []}])))
+    data = yaml.safe_load(config)["data"]["init_args"]
+    assert ("id_column" in data, data["on_bad_row"]) == (False, "skip")
+
+
 def test_columns_are_recognized_by_content(init: Init) -> None:
     rows = [{"n": f"{n}", "what": text(n), "kind": "ab"[n % 2]} for n in range(20)]
     data = yaml.safe_load(init("classification", "--train", write("r.csv", table(rows, ";"))))["data"]["init_args"]
@@ -372,6 +394,7 @@ WRONG: dict[str, tuple[str, Any, tuple[str, ...], str]] = {
     ),
     "invalid rows only": ("r.jsonl", '{"text": "", "label": "a"}', ("classification",), "'text' is empty"),
     "another flag": ("r.csv", "a,b\n1,2\n", ("ner", "--label_column", "b"), "--label_column has no effect on ner"),
+    "no columns": ("r.txt", "a b\n", ("pretrain", "--text_column", "b"), "--text_column has no effect on .txt files"),
     "hub": ("r.csv", "a,b\n1,2\n", ("ner", "--model", "hub:owner/name"), "init downloads nothing"),
     "no model": ("r.csv", "a,b\n1,2\n", ("ner", "--model", "absent"), "absent: "),
 }

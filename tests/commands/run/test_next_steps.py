@@ -65,6 +65,16 @@ def test_commands_for_a_head_work(heads: CommandLine, tmp_path: Path) -> None:
     assert list(tmp_path.glob("logs/*/version_0/predictions.jsonl"))
 
 
+def test_held_out_rows_are_validated_and_training_rows_are_not_predicted(heads: CommandLine) -> None:
+    flags = ("--data.validation=null", "--data.test=null")
+    heads.fit("topics", *flags, "--data.validation_fraction=0.3")
+    commands = printed(heads.out)
+    assert [pasted(line)[0] for line in commands[:-1]] == ["validate", "export"]
+    assert heads(*pasted(commands[0])) == 0, heads.err
+    heads.fit("topics", *flags, "--trainer.limit_val_batches=0")
+    assert [pasted(line)[0] for line in printed(heads.out)[:-1]] == ["export"]
+
+
 def test_nothing_is_suggested_without_a_checkpoint(run: Run) -> None:
     assert "Next steps" not in fit(run, "--trainer.fast_dev_run=2")
     assert "Next steps" not in fit(run, "--trainer.enable_checkpointing=false")

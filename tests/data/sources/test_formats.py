@@ -45,6 +45,27 @@ def test_csv_takes_the_delimiter_of_its_header(tmp_path: Path, delimiter: str, c
 def test_csv_prefers_the_comma(tmp_path: Path) -> None:
     assert read(tmp_path / "a.csv", "a;b,c\n1,2\n") == [("2", {"a;b": "1", "c": "2"})]
     assert read(tmp_path / "b.csv", "text\na;b\n") == [("2", {"text": "a;b"})]
+    assert read(tmp_path / "c.csv", "text,label (pos|neg|other)\nhello 0 there,neg\n") == [
+        ("2", {"text": "hello 0 there", "label (pos|neg|other)": "neg"})
+    ]
+
+
+def test_csv_takes_a_delimiter_that_also_splits_the_first_row(tmp_path: Path) -> None:
+    text = '"a\n,text";label, if any\n\n"so,\ngood; so, so";yes\n'
+    assert read(tmp_path / "a.csv", text) == [("4", {"a\n,text": "so,\ngood; so, so", "label, if any": "yes"})]
+
+
+def test_csv_names_the_first_row_that_no_delimiter_splits_like_the_header(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.csv:2: 3 fields, but the header has 2; quote fields that contain ','"):
+        read(tmp_path / "a.csv", "text,a|b|c|d\nx,y,z\n")
+    with pytest.raises(InputError, match=r"b\.csv:2: 2 fields, but the header has 3; quote fields that contain '\|'"):
+        read(tmp_path / "b.csv", "text;a|b|c\nx|y\n")
+
+
+def test_csv_reports_text_that_is_not_utf8_while_it_looks_for_the_delimiter(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text,label\n\xff,no\n")
+    with pytest.raises(InputError, match=r"a\.csv:2: not UTF-8"):
+        list(file_rows(tmp_path / "a.csv"))
 
 
 RECORDS = [{"text": HARD, "n": 1}, {"text": "b", "list": [1, {"x": None}]}]
