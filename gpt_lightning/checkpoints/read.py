@@ -40,8 +40,8 @@ def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path
         return path
     if not path.is_dir():
         raise InputError(
-            f"{model}: there is no checkpoint, run folder or model folder of this name. Check the path; models from "
-            f"the Hugging Face hub are called {HUB}OWNER/NAME"
+            f"{model}: no checkpoint, run folder or model folder has this path. Check the path; for a model of the "
+            f"Hugging Face hub, write {HUB}OWNER/NAME"
         )
     if is_model_folder(path):
         return path
@@ -96,7 +96,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if not isinstance(hparams, dict) or "state_dict" not in checkpoint:
         raise InputError(
-            f"{path}: a torch file, but not a checkpoint of gpt-lightning. Use one, or a Hugging Face model folder"
+            f"{path}: this torch file is not a gpt-lightning checkpoint. Give a gpt-lightning checkpoint or a Hugging "
+            "Face model folder"
         )
     return dict(checkpoint)
 
@@ -169,7 +170,7 @@ def find_base(path: Path, init_from: object, remedy: str) -> str:
         InputError: the base model is missing.
     """
     if not isinstance(init_from, str):
-        raise InputError(f"{path}: damaged, as it holds adapters but does not name their base model. Use another one")
+        raise InputError(f"{path}: damaged: it has adapters, but names no base model. Use another checkpoint")
     try:
         find_checkpoint(init_from)
     except InputError as error:

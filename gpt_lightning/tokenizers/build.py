@@ -127,7 +127,7 @@ def load_tokenizer(spec: str, key: str = "--data.tokenizer") -> Tokenizer:
         text = path.read_text(encoding="utf-8")
         return Tokenizer.from_json(text, TokenizerConfig.load(path))
     except InputError as error:
-        raise InputError(f"{path}: {error}; save or download it again") from error
+        raise InputError(f"{path}: {error}; save it with the tokenizers library, or download it again") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: cannot be read ({one_line(error)}); check its permissions, or save it again as UTF-8"

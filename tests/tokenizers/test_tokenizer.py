@@ -203,7 +203,7 @@ def test_invalid_tokenizer_files_are_refused(tmp_path: Path, monkeypatch: pytest
     for damaged in ['{"version": "1.0"', "{}", "[]", ""]:
         path.write_text(damaged)
         with pytest.raises(
-            InputError, match=r"tokenizer\.json: not a tokenizer\.json \(.*\); save or download it again"
+            InputError, match=r"tokenizer\.json: not a valid tokenizer\.json \(.*\); save it with the tokenizers"
         ):
             load_tokenizer(str(path))
     path.write_bytes(b"\xff\xfe")
