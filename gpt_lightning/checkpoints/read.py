@@ -53,7 +53,7 @@ def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path
     manifest = Manifest.read(path / "checkpoints")
     if not manifest.checkpoints:
         raise InputError(
-            f"{model}: not a run with checkpoints, as {path / 'checkpoints' / FILE} lists none. "
+            f"{model}: not a run with checkpoints, because {path / 'checkpoints' / FILE} is missing or empty. "
             "Give the folder of a run (LOG_DIR/EXPERIMENT/version_N) or a checkpoint file"
         )
     best = manifest.named(manifest.best)
@@ -130,8 +130,8 @@ def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) ->
         current, pretrained = getattr(backbone.config, field.name), saved.get(field.name, field.default)
         if current != pretrained and field.name not in PER_TASK:
             raise InputError(
-                f"--model.init_from={source}: backbone.{field.name} is {pretrained} there, but {current} here. "
-                f"Set model.backbone.{field.name}={pretrained}"
+                f"--model.init_from={source}: backbone.{field.name} is {pretrained} in the checkpoint, but {current} "
+                f"in the configuration. Set model.backbone.{field.name}={pretrained}"
             )
     try:
         lora = LoRA.from_hparams(hparams)
@@ -150,7 +150,7 @@ def _load_base(backbone: GPT, path: Path, checkpoint: Mapping[str, Any], visited
     """Load the weights of the base model that the adapters of a checkpoint were trained on."""
     init_from = checkpoint["hyper_parameters"].get("init_from")
     if path in visited:
-        raise InputError(f"{path}: its model.init_from leads back to itself ({init_from}). Use another checkpoint")
+        raise InputError(f"{path}: its model.init_from refers back to itself ({init_from}). Use another checkpoint")
     export = f"gpt-lightning export {path} DIR --init_from WHERE"
     base = find_base(path, init_from, f"merge adapters and base by {export}, and start from DIR")
     load_backbone(backbone, base, (*visited, path))

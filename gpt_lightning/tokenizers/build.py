@@ -202,7 +202,7 @@ def _from_gpt2(vocabulary: Path, merges: Path) -> Tokenizer:
         inner = tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
     except Exception as error:  # the library raises bare Exceptions
         raise InputError(
-            f"{vocabulary}, {merges}: not GPT-2's files ({one_line(error)}); download them again"
+            f"{vocabulary}, {merges}: not valid GPT-2 vocabulary files ({one_line(error)}); download them again"
         ) from error
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()

@@ -119,7 +119,7 @@ def test_invalid_input_gives_one_clear_message(cli: CommandLine) -> None:
     Path("empty/config.yaml").touch()
     refused("absent: not a run folder, because it has no config.yaml. Give logs/EXPERIMENT/version_N", "absent")
     refused("logs/topics: not a run folder", str(run), "logs/topics")
-    refused("empty: no run with checkpoints: empty/checkpoints/manifest.json lists none", "empty")
+    refused("empty: not a run with checkpoints, because empty/checkpoints/manifest.json is missing or empty", "empty")
     refused("--output table.csv must end in .md or .json", str(run), "--output=table.csv")
     (run / "metrics.json").write_text('{"metrics": 3')
     refused("metrics.json: damaged. Add --again to test the run again", str(run))

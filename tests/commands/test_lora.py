@@ -242,7 +242,7 @@ def test_adapters_are_exported_for_peft(run: CommandLine) -> None:
         expected, logits = task(ids, ids >= 0, ids >= 0), found["model"].eval()(ids).logits[0]
     torch.testing.assert_close(logits, expected, rtol=0.02, atol=0.01)  # bfloat16
     assert run("export", "logs/lm/version_0", "more", "--adapter") == 2
-    assert "step_2.ckpt: has no adapters, or they are merged. Leave out --adapter" in run.err
+    assert "step_2.ckpt: there are no unmerged adapters. Leave out --adapter" in run.err
     assert run("export", str(head), "adapter", "--adapter", "--init_from=base") == 2
     assert "adapter_config.json already exists" in run.err
 
