@@ -23,7 +23,7 @@ GUARANTEES = {
     "R12": "a run fails at the start if its folder is not writable or the disk is too small",
     "R13": "a run that takes no training step ends with an error",
     "R14": "the same seed gives the same checkpoint files, byte for byte",
-    "R15": "a run stops with the cause if a data loader worker dies, and can be resumed",
+    "R15": "if a data loader worker dies, the run reports the cause, and it can be resumed",
     "R16": "any text can be read, tokenized, and written without loss",
     "R17": "training opens no network port",
 }
