@@ -35,7 +35,7 @@ real-weights: .venv
 test: lint types
 	$(BIN)/pytest -n auto --dist loadfile
 
-# Break every promise of docs/reliability.md on purpose, hundreds of times: eleven minutes on two cores.
+# Try to violate every guarantee of docs/reliability.md, hundreds of times: eleven minutes on two cores.
 # make soak DATA=folder_of_datasets adds texts that the project does not ship.
 soak: .venv
 	SOAK=1 GPT_LIGHTNING_DATA=$(abspath $(DATA)) $(BIN)/pytest -m reliability

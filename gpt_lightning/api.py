@@ -217,7 +217,10 @@ class Model:
 
     def _language_model(self, ability: str) -> CausalLM:
         if not isinstance(self.task, CausalLM):
-            raise InputError(f"{self.path} holds a {type(self.task).__name__}. Only a CausalLM {ability}")
+            raise InputError(
+                f"{self.path} holds a {type(self.task).__name__}, but only a CausalLM {ability}. "
+                "Use predict, or load a language model"
+            )
         return self.task
 
     def _build_data_module(self, settings: Mapping[str, Any]) -> DataModule:

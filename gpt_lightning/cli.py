@@ -1,6 +1,6 @@
 """Entry point of ``gpt-lightning``: finds the command and imports nothing heavy.
 
-A command imports what it needs. So ``--help`` and typing errors answer at once.
+Each command imports what it needs. So ``--help`` and messages about mistyped options appear at once.
 """
 
 import difflib

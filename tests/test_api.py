@@ -150,7 +150,7 @@ def test_invalid_calls_are_refused(language_model: Path, run: CommandLine) -> No
     with pytest.raises(InputError, match="a CausalLM has no labels to predict"):
         model.predict([{"text": "x"}])
     for call in (head.generate, lambda: head.score(["x"])):
-        with pytest.raises(InputError, match=r"holds a SequenceClassification\. Only a CausalLM"):
+        with pytest.raises(InputError, match=r"holds a SequenceClassification, but only a CausalLM"):
             call()
     with pytest.raises(InputError, match="give a list of texts, not a string"):
         model.score("x")

@@ -16,7 +16,7 @@ from tests.doc_blocks import EXTENDING, PAGES, ROOT, Block, blocks
 from tests.doc_files import write_files
 from tests.doc_runner import Runner
 from tests.recipes import recipes
-from tests.reliability.conftest import PROMISES
+from tests.reliability.conftest import GUARANTEES
 
 README = ROOT / "README.md"
 BLOCKS = {page: blocks(page) for page in PAGES}
@@ -130,7 +130,7 @@ def test_the_picture_draws_the_numbers() -> None:
     assert {"topic", "sentiment", "entities", "questions"} <= {*texts}
 
 
-def test_the_page_about_reliability_has_every_promise() -> None:
+def test_the_page_about_reliability_has_every_guarantee() -> None:
     text = (ROOT / "docs" / "reliability.md").read_text()
     rows = re.findall(r"^\| (R\d+) \| (.+) \| [\d,]+ \| [\d,]+ \|$", text, re.MULTILINE)
-    assert dict(rows) == PROMISES
+    assert dict(rows) == GUARANTEES

@@ -101,7 +101,7 @@ def test_every_command(tmp_path: Path, name: str) -> None:
         if " test " in command or " evaluate " in command:
             assert "accuracy" in output
         if " export " in command and name != "pairs":
-            assert "for gpt-lightning only: Hugging Face has no head for this task" in output
+            assert "only gpt-lightning can read this folder: Hugging Face has no head for this task" in output
     expected = predictions(tmp_path / "predictions.jsonl")
     assert [row["id"] for row in expected] == [str(number) for number in range(len(ROWS[name]))]
     assert predictions(tmp_path / "again.jsonl") == expected

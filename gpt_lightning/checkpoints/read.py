@@ -40,8 +40,8 @@ def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path
         return path
     if not path.is_dir():
         raise InputError(
-            f"{model}: there is no checkpoint, run folder or model folder of this name. Check the path; models from "
-            f"the Hugging Face hub are called {HUB}OWNER/NAME"
+            f"{model}: no checkpoint, run folder or model folder has this path. Check the path; for a model of the "
+            f"Hugging Face hub, write {HUB}OWNER/NAME"
         )
     if is_model_folder(path):
         return path
@@ -53,7 +53,7 @@ def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path
     manifest = Manifest.read(path / "checkpoints")
     if not manifest.checkpoints:
         raise InputError(
-            f"{model}: not a run with checkpoints, as {path / 'checkpoints' / FILE} lists none. "
+            f"{model}: not a run with checkpoints, because {path / 'checkpoints' / FILE} is missing or empty. "
             "Give the folder of a run (LOG_DIR/EXPERIMENT/version_N) or a checkpoint file"
         )
     best = manifest.named(manifest.best)
@@ -96,7 +96,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if not isinstance(hparams, dict) or "state_dict" not in checkpoint:
         raise InputError(
-            f"{path}: a torch file, but not a checkpoint of gpt-lightning. Use one, or a Hugging Face model folder"
+            f"{path}: this torch file is not a gpt-lightning checkpoint. Give a gpt-lightning checkpoint or a Hugging "
+            "Face model folder"
         )
     return dict(checkpoint)
 
@@ -129,8 +130,8 @@ def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) ->
         current, pretrained = getattr(backbone.config, field.name), saved.get(field.name, field.default)
         if current != pretrained and field.name not in PER_TASK:
             raise InputError(
-                f"--model.init_from={source}: backbone.{field.name} is {pretrained} there, but {current} here. "
-                f"Set model.backbone.{field.name}={pretrained}"
+                f"--model.init_from={source}: backbone.{field.name} is {pretrained} in the checkpoint, but {current} "
+                f"in the configuration. Set model.backbone.{field.name}={pretrained}"
             )
     try:
         lora = LoRA.from_hparams(hparams)
@@ -149,7 +150,7 @@ def _load_base(backbone: GPT, path: Path, checkpoint: Mapping[str, Any], visited
     """Load the weights of the base model that the adapters of a checkpoint were trained on."""
     init_from = checkpoint["hyper_parameters"].get("init_from")
     if path in visited:
-        raise InputError(f"{path}: its model.init_from leads back to itself ({init_from}). Use another checkpoint")
+        raise InputError(f"{path}: its model.init_from refers back to itself ({init_from}). Use another checkpoint")
     export = f"gpt-lightning export {path} DIR --init_from WHERE"
     base = find_base(path, init_from, f"merge adapters and base by {export}, and start from DIR")
     load_backbone(backbone, base, (*visited, path))
@@ -169,7 +170,7 @@ def find_base(path: Path, init_from: object, remedy: str) -> str:
         InputError: the base model is missing.
     """
     if not isinstance(init_from, str):
-        raise InputError(f"{path}: damaged, as it holds adapters but does not name their base model. Use another one")
+        raise InputError(f"{path}: damaged: it has adapters, but names no base model. Use another checkpoint")
     try:
         find_checkpoint(init_from)
     except InputError as error:

@@ -161,7 +161,7 @@ def claim(run: Path, is_resumed: bool) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise InputError(f"{run}: another process is training in it. Wait until it ends, or start a new run") from None
+        raise InputError(f"{run}: another process uses this folder. Wait until it ends, or start a new run") from None
     except OSError as error:
         raise InputError(
             f"{run}: cannot lock the folder: {error.strerror}. Choose a folder on another file system with --log_dir"

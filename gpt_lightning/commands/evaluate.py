@@ -92,7 +92,7 @@ def saved_record(run: Path, test: str | None = None) -> dict[str, Any] | None:
     from gpt_lightning.models.huggingface.tensor_files import weight_files
 
     if not (run / CONFIG).is_file() and not is_model_folder(run):
-        raise InputError(f"{run}: not the folder of a run, because it has no {CONFIG}. Give logs/EXPERIMENT/version_N")
+        raise InputError(f"{run}: not a run folder, because it has no {CONFIG}. Give logs/EXPERIMENT/version_N")
     checkpoint, file = find_checkpoint(str(run)), run / "metrics.json"
     # The modification time of a model folder changes with every file in it, so that of its weights counts.
     weights = weight_files(checkpoint) if checkpoint.is_dir() else [checkpoint]
@@ -118,12 +118,12 @@ def check_testable(run: Path) -> None:
     """
     file = run / CONFIG
     if not file.is_file():
-        raise InputError(f"{run}: a model folder without a {CONFIG} has no test data. Give it with --test FILE")
+        raise InputError(f"{run}: a model folder without a {CONFIG} has no test data. Set it with --test FILE")
     arguments = _data_arguments(file)
     if arguments is None:
-        raise InputError(f"{file}: not the configuration of a run. Give the folder of another run")
+        raise InputError(f"{file}: not the configuration of a run. Give a run folder that fit has written")
     if not arguments.get("test"):
-        raise InputError(f"{run}: no test data. Give it with --test FILE, or as data.init_args.test in {file}")
+        raise InputError(f"{run}: no test data. Set it with --test FILE, or as data.init_args.test in {file}")
 
 
 def _data_arguments(file: Path) -> dict[str, Any] | None:

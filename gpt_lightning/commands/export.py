@@ -49,5 +49,5 @@ def main(argv: list[str]) -> int:
         reason = export_task(task, tokenizer, path, folder, options.dtype)
     print(f"{type(task).__name__}, {sum(p.numel() for p in task.parameters()):,} parameters: {folder}")
     if reason is not None:
-        print(f"for gpt-lightning only: {reason}")
+        print(f"only gpt-lightning can read this folder: {reason}")
     return 0

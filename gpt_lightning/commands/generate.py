@@ -69,7 +69,8 @@ def main(argv: list[str]) -> int:
     task, tokenizer = load_task(path, options.init_from, options.allow_import)
     if not isinstance(task, CausalLM):
         raise InputError(
-            f"{path} holds a {type(task).__name__}, and only a CausalLM generates text. Give another model"
+            f"{path} holds a {type(task).__name__}, but only a CausalLM generates text. "
+            "Use gpt-lightning predict, or give a language model"
         )
     task.to(device_of(options.device))
     if options.int8:

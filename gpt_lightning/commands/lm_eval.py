@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
         raise InputError(f"--num_fewshot {options.num_fewshot} must be at least 0")
     names = [name.strip() for name in options.tasks.split(",") if name.strip()]
     if not names:
-        raise InputError(f"--tasks {options.tasks!r} has no names. Give at least one, as in --tasks arc_easy")
+        raise InputError(f"--tasks {options.tasks!r} contains no task name. Give at least one, as in --tasks arc_easy")
     output = None if options.output is None else Path(options.output)
     if output is not None and not output.parent.is_dir():
         raise InputError(f"--output {output}: the folder {output.parent} does not exist. Create it first")
@@ -94,7 +94,7 @@ def main(argv: list[str]) -> int:
     task, tokenizer = load_task(path, options.init_from, options.allow_import)
     if not isinstance(task, CausalLM):
         raise InputError(
-            f"{path} holds a {type(task).__name__}, and lm-eval evaluates only a CausalLM. "
+            f"{path} holds a {type(task).__name__}, but lm-eval evaluates only a CausalLM. "
             "Use gpt-lightning test for other tasks"
         )
     task.to(device_of(options.device))

@@ -262,7 +262,7 @@ class DataModule(L.LightningDataModule, ABC):
 
     def _loader(self, split: Split, *stages: str) -> ResumableLoader:
         if self.stage not in stages:
-            raise InputError(f'the {split} rows are not open for {stages[0]}: call setup("{stages[0]}") first')
+            raise InputError(f'the {split} data is not loaded: call setup("{stages[0]}") first')
         trainer = self.running_trainer
         return ResumableLoader(
             self._rows[split],

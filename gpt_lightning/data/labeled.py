@@ -104,7 +104,7 @@ class Labeled(DataModule, Generic[E]):
                 reasons = "".join(f"\n  {count:,} x {cause}" for cause, count in causes.most_common())
                 self.report(split, f"skipped {skipped:,} of {len(examples) + skipped:,} rows{reasons}")
             if not examples:
-                raise InputError(f"--data.{split}: no row is valid; fix the file, or set another one")
+                raise InputError(f"--data.{split}: no row is valid; fix the file, or choose a different one")
             self._examples[split, has_labels] = examples
         return self._examples[split, has_labels]
 

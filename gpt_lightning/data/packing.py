@@ -39,7 +39,7 @@ class PackedBlocks:
         seed: seed of the order; None keeps the order of the stream.
 
     Raises:
-        InputError: a shuffled split has less than one block.
+        InputError: a shuffled split has fewer than ``block_size + 1`` tokens.
     """
 
     def __init__(
@@ -61,7 +61,8 @@ class PackedBlocks:
         self.digest = f"{stream.checksum} {mask_documents}"
         if seed is not None and len(stream) <= block_size:
             raise InputError(
-                f"the training text has {len(stream):,} tokens, less than one block of {block_size} and its labels; "
+                f"the training text has only {len(stream):,} tokens, but at least {block_size + 1:,} are needed "
+                "(block_size + 1); "
                 "add text to --data.train, or lower --model.backbone.block_size"
             )
 

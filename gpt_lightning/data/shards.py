@@ -124,9 +124,9 @@ class TokenStream:
         last = self._shards[-1].header
         for shard in self._shards:
             if any(shard.header[name] != last[name] for name in ("vocab_size", "tokenizer")):
-                raise InputError(f"{shard.path}: tokenized with another tokenizer than the last shard; {REMEDY}")
+                raise InputError(f"{shard.path}: its tokenizer differs from that of the last shard; {REMEDY}")
             if (shard.header["totals"] is None) != (shard is not self._shards[-1]):
-                raise InputError(f"{shard.path}: the next shards are missing or from another stream; {REMEDY}")
+                raise InputError(f"{shard.path}: the next shards are missing or belong to a different text; {REMEDY}")
         self._starts = [0, *accumulate(len(shard) for shard in self._shards)]
         self.vocab_size: int = last["vocab_size"]
         self.tokenizer_hash: str = last["tokenizer"]

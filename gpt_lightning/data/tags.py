@@ -34,7 +34,7 @@ def check_tags(tags: Sequence[str], where: str) -> None:
     for index, tag in enumerate(tags):
         place = f"{where}: tag {short_repr(tag)} of word {index + 1} (index {index})"
         if not isinstance(tag, str) or not _TAG.fullmatch(tag):
-            raise InputError(f"{place} is not O, nor B-, I-, E- or S- with a type, such as B-PER; fix the tag")
+            raise InputError(f"{place} is neither O nor a type with the prefix B-, I-, E- or S-, such as B-PER; fix it")
         prefix, _, label = tag.partition("-")
         if prefix in "IE" and label != open_type:
             short = short_repr(label)[1:-1]

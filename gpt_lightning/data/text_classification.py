@@ -136,7 +136,7 @@ class TextClassification(Labeled[LabeledText]):
         return InMemoryRows(len(examples), order, collate, digest([*tokens, targets]))
 
     def _target(self, example: LabeledText, ids: dict[str, int]) -> NDArray[np.int64]:
-        """Return the number of the label, shape (), or with ``multi_label`` a 0 or 1 per label, shape (L,)."""
+        """Return the label index, shape (); with ``multi_label``, return a 0/1 vector over the labels, shape (L,)."""
         if self.stage == "predict":
             return np.full(len(ids) if self.multi_label else (), IGNORE_INDEX)
         if not self.multi_label:

@@ -33,7 +33,9 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         if config.vocab_size is None:
-            raise InputError("backbone.vocab_size is missing. Set it, or take the size of a tokenizer's vocabulary")
+            raise InputError(
+                "backbone.vocab_size is missing. Set it, for example to the vocabulary size of your tokenizer"
+            )
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
         self.embedding_scale = config.n_embd**0.5 if config.scale_embeddings else None
@@ -103,7 +105,10 @@ class GPT(nn.Module):
         num_tokens, past = input_ids.size(1), 0 if cache is None else cache.length
         self.check_length(past + num_tokens)
         if cache is not None and document_ids is not None:
-            raise InputError("document_ids are not supported with a key/value cache, which holds one document per row")
+            raise InputError(
+                "document_ids cannot be used with a key/value cache, which holds one document per row. "
+                "Leave out document_ids or the cache"
+            )
         is_causal, mask = False, None
         if cache is not None and cache.lengths_B is not None:
             positions = cache.lengths_B.unsqueeze(1) + torch.arange(num_tokens, device=input_ids.device)

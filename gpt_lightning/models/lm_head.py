@@ -204,7 +204,7 @@ class _Chunk(NamedTuple):
 
 
 def _chunks(hidden_NC: Tensor, weight_VC: Tensor, labels_N: Tensor, *, needs_scratch: bool) -> Iterator[_Chunk]:
-    """Yield the tokens in chunks, on CPUs without the ignored ones."""
+    """Yield the tokens in chunks; on CPUs, leave out tokens whose label is ignored."""
     rows = min(_chunk_size(weight_VC), len(labels_N))
     parts: Iterable[Tensor | slice]
     if _drops_ignored(labels_N):

@@ -80,7 +80,7 @@ def export_adapter(
     torch_dtype, checkpoint = dtype_of(dtype), read_checkpoint(path, allow_import)
     hparams = checkpoint["hyper_parameters"]
     if "init_from" not in hparams:
-        raise InputError(f"{path}: has no adapters, or they are merged. Leave out --adapter to export the whole model")
+        raise InputError(f"{path}: there are no unmerged adapters. Leave out --adapter to export the whole model")
     task, tokenizer = load_task(path, init_from, allow_import)  # refuses a base with different weights
     name = init_from or hparams["init_from"]
     base = find_checkpoint(name)

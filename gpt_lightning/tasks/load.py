@@ -42,7 +42,10 @@ def task_class(name: object, allow_import: Sequence[str] = ()) -> type[Task]:
         attribute = name.rpartition(".")[2]
         ours = getattr(tasks, attribute, None)
         if not (isinstance(ours, type) and issubclass(ours, Task)) or ours is Task:
-            raise InputError(f"this version of gpt-lightning has no task {attribute!r}. Install the one that wrote it")
+            raise InputError(
+                f"this version of gpt-lightning has no task {attribute!r}. "
+                "Install the version that wrote the checkpoint"
+            )
         return ours
     known = {class_path(each): each for each in _subclasses(Task)}  # type: ignore[type-abstract]
     if name in known:
@@ -158,7 +161,9 @@ def task_from_checkpoint(
         find_base(path, base, "give its new location with --init_from")
         checkpoint["hyper_parameters"] = hparams = hparams | {"init_from": base}
     elif init_from is not None:
-        raise InputError(f"--init_from={init_from}: {path} holds all of its weights. Leave out the option")
+        raise InputError(
+            f"--init_from={init_from}: {path} has all of its weights and needs no base model. Leave the option out"
+        )
     found = task_class(hparams["task"], allow_import)
     try:
         if path.is_dir():

@@ -43,8 +43,8 @@ def check_adapters(init_from: str | None, fine_tuning: FineTuning) -> None:
         )
     if fine_tuning.freeze != 0:
         raise InputError(
-            f"model.fine_tuning.freeze={fine_tuning.freeze} and model.lora.r exclude each other, as adapters freeze "
-            "the whole backbone. Leave one of them out"
+            f"model.fine_tuning.freeze={fine_tuning.freeze} and model.lora.r cannot be combined, because adapters "
+            "freeze the whole backbone. Leave out one of them"
         )
 
 

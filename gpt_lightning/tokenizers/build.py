@@ -128,7 +128,7 @@ def load_tokenizer(spec: str, key: str = "--data.tokenizer") -> Tokenizer:
         text = path.read_text(encoding="utf-8")
         return Tokenizer.from_json(text, TokenizerConfig.load(path))
     except InputError as error:
-        raise InputError(f"{path}: {error}; save or download it again") from error
+        raise InputError(f"{path}: {error}; save it with the tokenizers library, or download it again") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: cannot be read ({one_line(error)}); check its permissions, or save it again as UTF-8"
@@ -203,7 +203,7 @@ def _from_gpt2(vocabulary: Path, merges: Path) -> Tokenizer:
         inner = tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
     except Exception as error:  # the library raises bare Exceptions
         raise InputError(
-            f"{vocabulary}, {merges}: not GPT-2's files ({one_line(error)}); download them again"
+            f"{vocabulary}, {merges}: not valid GPT-2 vocabulary files ({one_line(error)}); download them again"
         ) from error
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()

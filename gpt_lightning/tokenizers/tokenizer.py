@@ -77,7 +77,7 @@ class Tokenizer:
                 config, text = TokenizerConfig.from_dict(parts["tokenizer_config"]), parts["tokenizer"]
             return cls(tokenizers.Tokenizer.from_str(text), config)
         except Exception as error:  # the library raises bare Exceptions
-            raise InputError(f"not a tokenizer.json ({one_line(error)})") from error
+            raise InputError(f"not a valid tokenizer.json ({one_line(error)})") from error
 
     def to_json(self) -> str:
         """Return the complete tokenizer: the text of a ``tokenizer.json``, with its configuration if there is one."""
@@ -101,13 +101,18 @@ class Tokenizer:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @cached_property
-    def name(self) -> str:
-        """Kind and vocabulary size for people, such as ``characters (67)`` or ``bpe (4096)``."""
+    def kind(self) -> str:
+        """Kind of the vocabulary, such as ``characters``, ``bytes`` or ``bpe``."""
         state = json.loads(self._inner.to_str())
         kind = str(state["model"]["type"]).lower()
         if kind == "bpe" and not state["model"]["merges"]:
             kind = "bytes" if "ByteLevel" in _types(state["decoder"]) else "characters"
-        return f"{kind} ({self.vocab_size})"
+        return kind
+
+    @property
+    def name(self) -> str:
+        """Kind and vocabulary size, such as ``characters (67)`` or ``bpe (4096)``."""
+        return f"{self.kind} ({self.vocab_size})"
 
     def token(self, index: int) -> str:
         """Return the token of an id."""

@@ -10,7 +10,7 @@ from gpt_lightning.data.base import DataModule
 
 
 def identity(trainer: L.Trainer) -> dict[str, Any]:
-    """Return key of the configuration -> plain value; empty for a data module from outside this package."""
+    """Return a dict from configuration keys to plain values; empty for data modules from outside this package."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(data, DataModule) or trainer.state.fn != "fit":
         return {}

@@ -70,7 +70,10 @@ class LMEval(L.Callback):
             return
         check_harness()
         if not isinstance(pl_module, CausalLM):
-            raise InputError(f"--lm_eval.tasks: only a CausalLM can be evaluated, not a {type(pl_module).__name__}")
+            raise InputError(
+                f"--lm_eval.tasks: only a CausalLM can be evaluated, not a {type(pl_module).__name__}. "
+                "Leave the option out"
+            )
         if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
             raise InputError("--lm_eval.tasks: each device must hold the whole model. Use --trainer.strategy=ddp")
         from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks

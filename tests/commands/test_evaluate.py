@@ -91,7 +91,7 @@ def test_a_hugging_face_model_on_the_given_rows(cli: CommandLine) -> None:
     for name in ("config.yaml", "gpt_lightning.json"):
         (Path("model") / name).unlink()
     assert cli("evaluate", "model") == 2
-    assert "model: a model folder without a config.yaml has no test data. Give it with --test FILE" in cli.err
+    assert "model: a model folder without a config.yaml has no test data. Set it with --test FILE" in cli.err
     assert cli("evaluate", "model", str(tags), "--test=tags.jsonl") == 0, cli.err
     _, _, exported, trained = cells(cli.out)
     assert exported[1:] == trained[1:]
@@ -117,9 +117,9 @@ def test_invalid_input_gives_one_clear_message(cli: CommandLine) -> None:
 
     Path("empty").mkdir()
     Path("empty/config.yaml").touch()
-    refused("absent: not the folder of a run, because it has no config.yaml. Give logs/EXPERIMENT/version_N", "absent")
-    refused("logs/topics: not the folder of a run", str(run), "logs/topics")
-    refused("empty: not a run with checkpoints, as empty/checkpoints/manifest.json lists none", "empty")
+    refused("absent: not a run folder, because it has no config.yaml. Give logs/EXPERIMENT/version_N", "absent")
+    refused("logs/topics: not a run folder", str(run), "logs/topics")
+    refused("empty: not a run with checkpoints, because empty/checkpoints/manifest.json is missing or empty", "empty")
     refused("--output table.csv must end in .md or .json", str(run), "--output=table.csv")
     (run / "metrics.json").write_text('{"metrics": 3')
     refused("metrics.json: damaged. Add --again to test the run again", str(run))
@@ -129,7 +129,7 @@ def test_invalid_input_gives_one_clear_message(cli: CommandLine) -> None:
 
     config["data"]["init_args"]["test"] = None
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    refused("no test data. Give it with --test FILE, or as data.init_args.test in", str(run))
+    refused("no test data. Set it with --test FILE, or as data.init_args.test in", str(run))
     (run / "config.yaml").write_text("data: [")
     refused("config.yaml:1: not YAML", str(run))
 

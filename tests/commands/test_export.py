@@ -76,7 +76,7 @@ def test_a_head_predicts_from_its_folder_alone(run: CommandLine, monkeypatch: py
     head = run.fit(name, *(f"--model.backbone.{flag}" for flag in flags))
     assert run("predict", "-c", f"{name}.yaml", f"--ckpt_path={head}", "--predictions.path=run.jsonl") == 0, run.err
     assert run("export", str(head), "model") == 0, run.err
-    assert ("for gpt-lightning only: " in run.out) == (name == "topics"), (
+    assert ("only gpt-lightning can read this folder: " in run.out) == (name == "topics"), (
         "Hugging Face has no classifier over the mean of all tokens"
     )
     (Path("elsewhere")).mkdir()
@@ -158,10 +158,16 @@ def test_invalid_input_is_refused(run: CommandLine, smol: Path) -> None:
         assert "Traceback" not in run.err
         assert len(run.err.strip().splitlines()) <= 2
 
-    refused("is a model folder, and not a run that can be resumed or tested", "fit", f"--ckpt_path={smol}")
-    refused("there is a model already", "export", str(smol), str(smol))
+    refused("is a model folder, not a run that can be resumed or tested", "fit", f"--ckpt_path={smol}")
+    refused("already exists. Choose a new folder", "export", str(smol), str(smol))
     refused("--dtype int8: choose one of float32", "export", str(smol), "new", "--dtype=int8")
-    refused("bytes is bytes (257), but", "fit", "-c", "topics.yaml", f"--model.init_from={smol}")
+    refused(
+        "bytes (257 tokens) differs",
+        "fit",
+        "-c",
+        "topics.yaml",
+        f"--model.init_from={smol}",
+    )
     refused("hub:nobody/nothing: cannot be downloaded", "generate", "hub:nobody/nothing")
     refused("or download the model by other means and give its folder", "generate", "hub:nobody/nothing")
     (smol / "model.safetensors").rename(smol / "pytorch_model.bin")

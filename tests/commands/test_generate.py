@@ -94,9 +94,9 @@ def test_invalid_values_are_refused(
 def test_paths_without_a_model_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
     for model, message in (
-        (tmp_path / "absent", "there is no checkpoint, run folder or model folder"),
-        (tmp_path, "not a run with checkpoints, as "),
-        (tmp_path / "other.pt", "a torch file, but not a checkpoint of gpt-lightning"),
+        (tmp_path / "absent", "no checkpoint, run folder or model folder has this path"),
+        (tmp_path, "not a run with checkpoints, because "),
+        (tmp_path / "other.pt", "this torch file is not a gpt-lightning checkpoint"),
     ):
         code, _, err = generate(capsys, str(model))
         assert code == 2

@@ -60,8 +60,8 @@ def test_another_tokenizer_is_refused_with_both_names(run: CommandLine) -> None:
     backbone = pretrain(run)
     write_config(run.folder, "topics")
     assert run("fit", "-c", "topics.yaml", f"--model.init_from={backbone}") == 2
-    trained = "logs/lm/version_0/checkpoints/step_2.ckpt was trained with bpe (270)"
-    assert f"--data.tokenizer=bytes is bytes (257), but {trained}" in run.err
+    trained = "logs/lm/version_0/checkpoints/step_2.ckpt (bpe, 270 tokens)"
+    assert f"--data.tokenizer=bytes (257 tokens) differs from the tokenizer of {trained}" in run.err
     assert not (run.folder / "logs" / "topics").exists()
 
 
@@ -145,7 +145,7 @@ def test_data_of_another_task_is_refused(run: CommandLine) -> None:
     write_config(run.folder, "topics")
     assert run("fit", "-c", "topics.yaml", "--model=CausalLM", "--model.backbone.n_layer=1") == 2
     assert (
-        "model CausalLM and data TextClassification do not go together. CausalLM needs --data=LanguageModeling"
+        "model CausalLM and data TextClassification cannot be combined. CausalLM needs --data=LanguageModeling"
         in run.err
     )
 

@@ -100,11 +100,11 @@ def test_invalid_input_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPa
     folder = write_task(run.folder / "tasks")
     head = run.fit("topics", "--trainer.max_steps=1")
     for arguments, message in [
-        ((str(head), "--tasks=beer"), "holds a SequenceClassification, and lm-eval evaluates only a CausalLM"),
+        ((str(head), "--tasks=beer"), "holds a SequenceClassification, but lm-eval evaluates only a CausalLM"),
         ((str(head), "--tasks=beer", "--limit=0"), "--limit 0 must be at least 1"),
         ((str(head), "--tasks=beer", "--num_fewshot=-1"), "--num_fewshot -1 must be at least 0"),
         ((str(head), "--tasks=beer", "--output=no/where.json"), "--output no/where.json: the folder no does not exist"),
-        ((str(head), "--tasks=,"), "--tasks ',' has no names"),
+        ((str(head), "--tasks=,"), "--tasks ',' contains no task name"),
         (("nowhere", "--tasks=beer"), "nowhere"),
     ]:
         assert run("lm-eval", *arguments, f"--include_path={folder}") == 2

@@ -156,7 +156,7 @@ def test_base_weights_that_have_moved_or_changed(run: CommandLine) -> None:
         assert len(run.err.strip().splitlines()) == 1
     assert not Path("other").exists()
     assert run("export", "elsewhere/version_0", "other", "--init_from=as_folder") == 2
-    assert "--init_from=as_folder: elsewhere/version_0/checkpoints/step_2.ckpt holds all of its weights" in run.err
+    assert "--init_from=as_folder: elsewhere/version_0/checkpoints/step_2.ckpt needs no base model" in run.err
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["backbone", "adapters"])
@@ -195,7 +195,7 @@ def test_invalid_settings_are_refused(run: CommandLine, monkeypatch: pytest.Monk
     refused("Set model.init_from, or leave model.lora.r at 0", "--model.lora.r=4")
     init_from = f"--model.init_from={base}"
     refused(
-        "model.fine_tuning.freeze=1 and model.lora.r exclude each other",
+        "model.fine_tuning.freeze=1 and model.lora.r cannot be combined",
         init_from,
         "--model.lora.r=4",
         "--model.fine_tuning.freeze=1",
@@ -246,9 +246,9 @@ def test_adapters_are_exported_for_peft(run: CommandLine) -> None:
         expected, logits = task(ids, ids >= 0, ids >= 0), found["model"].eval()(ids).logits[0]
     torch.testing.assert_close(logits, expected, rtol=0.02, atol=0.01)  # bfloat16
     assert run("export", "logs/lm/version_0", "more", "--adapter") == 2
-    assert "step_2.ckpt: has no adapters, or they are merged. Leave out --adapter" in run.err
+    assert "step_2.ckpt: there are no unmerged adapters. Leave out --adapter" in run.err
     assert run("export", str(head), "adapter", "--adapter", "--init_from=base") == 2
-    assert "adapter_config.json: there are adapters already" in run.err
+    assert "adapter_config.json already exists" in run.err
 
 
 def test_adapters_without_a_hugging_face_head_are_not_exported(run: CommandLine) -> None:
@@ -256,7 +256,7 @@ def test_adapters_without_a_hugging_face_head_are_not_exported(run: CommandLine)
     assert run("export", str(base), "base") == 0, run.err
     head = run.fit("topics", "--model.init_from=base", *LORA)
     assert run("export", str(head), "adapter", "--adapter") == 2
-    assert "these adapters are for gpt-lightning only: Hugging Face's classifiers look at the last token" in run.err
+    assert "peft cannot load these adapters: Hugging Face's classifiers look at the last token" in run.err
     assert "Leave --adapter out to merge them" in run.err
     assert not Path("adapter").exists()
 

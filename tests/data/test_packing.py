@@ -159,9 +159,7 @@ def test_document_ids_increase_at_the_start_of_each_document(tmp_path: Path, see
 
 @pytest.mark.parametrize("length", [1, 7, 8])
 def test_too_little_training_text_is_refused(length: int) -> None:
-    with pytest.raises(
-        InputError, match=rf"the training text has {length} tokens, less than one block of 8 and its labels"
-    ):
+    with pytest.raises(InputError, match=rf"the training text has only {length} tokens, but at least 9 are needed"):
         numbers(length, 8, seed=0)
     assert len(numbers(9, 8, seed=0)) == 1
 

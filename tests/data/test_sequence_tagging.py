@@ -169,8 +169,8 @@ BAD: dict[str, tuple[object, str]] = {
         r"tag 'I-PER' of word 2 \(index 1\) does not follow B-PER or I-PER",
     ),
     "other type": ({"tokens": ["a", "b"], "tags": ["B-LOC", "I-PER"]}, r"tag 'I-PER' of word 2 \(index 1\) does not"),
-    "no tag": ({"tokens": ["a"], "tags": ["PER"]}, r"tag 'PER' of word 1 \(index 0\) is not O, nor B-"),
-    "null tag": ({"tokens": ["a"], "tags": [None]}, r"tag None of word 1 \(index 0\) is not O"),
+    "no tag": ({"tokens": ["a"], "tags": ["PER"]}, r"tag 'PER' of word 1 \(index 0\) is neither O nor a type"),
+    "null tag": ({"tokens": ["a"], "tags": [None]}, r"tag None of word 1 \(index 0\) is neither O"),
     "numbers": (
         {"tokens": ["a"], "tags": [0]},
         r"the tags are numbers; name them in the order of .* with --data\.labels=",

@@ -268,7 +268,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "header": (lambda folder: flip(folder / "00001.tokens", 30), r"00001\.tokens: its header is damaged"),
     "padding": (lambda folder: flip(folder / "00001.tokens", 4000), r"00001\.tokens: its header is damaged"),
     "version": (lambda folder: rewrite_header(folder / "00001.tokens", version=9), "its format has version 9, not 1"),
-    "tokenizer": (lambda folder: rewrite_header(folder / "00001.tokens", tokenizer="x"), "with another tokenizer"),
+    "tokenizer": (
+        lambda folder: rewrite_header(folder / "00001.tokens", tokenizer="x"),
+        "its tokenizer differs",
+    ),
     "missing first": (lambda folder: (folder / "00000.tokens").unlink(), r"00001\.tokens: this is shard 1, not 0"),
     "missing last": (lambda folder: (folder / "00004.tokens").unlink(), r"00003\.tokens: the next shards are missing"),
     "missing all": (

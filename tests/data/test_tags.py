@@ -51,9 +51,9 @@ def test_tags_of_both_schemes_are_accepted(text: str) -> None:
     [
         (
             "O X",
-            r"^a\.conll:7: tag 'X' of word 2 \(index 1\) is not O, nor B-, I-, E- or S- with a type.*fix the tag$",
+            r"^a\.conll:7: tag 'X' of word 2 \(index 1\) is neither O nor a type with the prefix B-, .*fix it$",
         ),
-        ("B-", r"tag 'B-' of word 1 \(index 0\) is not O"),
+        ("B-", r"tag 'B-' of word 1 \(index 0\) is neither O"),
         ("b-PER", r"tag 'b-PER' of word 1"),
         ("o", r"tag 'o' of word 1"),
         ("OO", r"tag 'OO' of word 1"),
@@ -74,7 +74,7 @@ def test_invalid_tags_are_refused_with_their_word(text: str, message: str) -> No
 
 
 def test_a_tag_that_is_not_a_string_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^a:1: tag None of word 2 \(index 1\) is not O"):
+    with pytest.raises(InputError, match=r"^a:1: tag None of word 2 \(index 1\) is neither O"):
         check_tags(["O", None], "a:1")  # type: ignore[list-item]
 
 

@@ -160,8 +160,8 @@ def test_an_unknown_stage_is_refused(tmp_path: Path, stage: str) -> None:
 
 def test_a_loader_needs_the_setup_of_its_stage(tmp_path: Path) -> None:
     data = MODULES["TextClassification"](tmp_path)
-    with pytest.raises(InputError, match=r'^the train rows are not open for fit: call setup\("fit"\) first$'):
+    with pytest.raises(InputError, match=r'^the train data is not loaded: call setup\("fit"\) first$'):
         data.train_dataloader()
     data.setup("test")
-    with pytest.raises(InputError, match=r'^the test rows are not open for predict: call setup\("predict"\) first$'):
+    with pytest.raises(InputError, match=r'^the test data is not loaded: call setup\("predict"\) first$'):
         data.predict_dataloader()

@@ -206,7 +206,7 @@ def export_adapter(folder: Path, name: str, **arguments: Any) -> Task:
 def test_peft_reads_adapters_and_head(tmp_path: Path, family: str, task: str) -> None:
     save_reference(tmp_path, family)
     if task == "QuestionAnswering" and family not in ("gpt2", "gpt2_untied", "mistral"):
-        with pytest.raises(InputError, match=r"gpt-lightning only: \w+ does not find the backbone"):
+        with pytest.raises(InputError, match=r"peft cannot load these adapters: \w+ does not find the backbone"):
             export_adapter(tmp_path, task)
         return
     ours = export_adapter(tmp_path, task)
@@ -224,8 +224,8 @@ def test_peft_reads_adapters_and_head(tmp_path: Path, family: str, task: str) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pooling": "mean"}, "only: .* has pooling=mean"),
-        ({}, r"adapter_config.json: there are adapters already"),
+        ({"pooling": "mean"}, "peft cannot load these adapters: .* has pooling=mean"),
+        ({}, r"adapter_config.json already exists"),
     ],
 )
 def test_adapters_that_peft_cannot_use_are_refused(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Reliability promises, and counts of the trials that tested them."""
+"""Reliability guarantees, and counts of the trials that tested them."""
 
 import os
 from collections import Counter
@@ -8,26 +8,26 @@ import pytest
 
 SOAK = bool(os.environ.get("SOAK"))
 
-PROMISES = {
-    "R1": "a run that was killed at any moment and resumed ends with the weights of an uninterrupted run",
-    "R2": "the order of the data is exact at every point of resumption",
-    "R3": "a run does not resume with changed data, tokenizer, seed, batch size or context length",
+GUARANTEES = {
+    "R1": "a killed and resumed run ends with the same weights as an uninterrupted run",
+    "R2": "a resumed run reads the same rows in the same order, wherever it stopped",
+    "R3": "a run does not resume if the data, tokenizer, seed, batch size or context length has changed",
     "R4": "a checkpoint is written completely or not at all",
     "R5": "a full disk leaves the last checkpoint intact",
     "R6": "damaged files are detected before they are used",
-    "R7": "SIGTERM and Ctrl-C finish the step, save a checkpoint, and exit with 143 and 130",
+    "R7": "on SIGTERM or Ctrl-C, a run finishes the step, saves a checkpoint, and exits with 143 or 130",
     "R8": "NaN and infinity are never saved",
     "R9": "a hostile checkpoint runs no code",
-    "R10": "a YAML or a checkpoint imports only allowed packages",
-    "R11": "two runs never share a folder",
+    "R10": "a YAML file or a checkpoint imports only allowed packages",
+    "R11": "two runs never write to the same folder",
     "R12": "a run fails at the start if its folder is not writable or the disk is too small",
-    "R13": "a run without a training step is an error",
+    "R13": "a run that takes no training step ends with an error",
     "R14": "the same seed gives the same checkpoint files, byte for byte",
-    "R15": "a run whose data loader worker dies reports the cause and can be resumed",
-    "R16": "any text can be read and is written unchanged",
+    "R15": "if a data loader worker dies, the run reports the cause, and it can be resumed",
+    "R16": "any text can be read, tokenized, and written without loss",
     "R17": "training opens no network port",
 }
-"""Promise -> its text in the report of ``make soak``."""
+"""Guarantee -> its text in the report of ``make soak``."""
 
 _tried: Counter[str] = Counter()
 _held: Counter[str] = Counter()
@@ -35,22 +35,22 @@ _held: Counter[str] = Counter()
 Tally = Callable[[str, bool], None]
 
 
-def tally(promise: str, held: bool) -> None:
-    """Count one trial of a promise, and fail the test if it did not hold."""
-    assert promise in PROMISES
-    _tried[promise] += 1
-    _held[promise] += held
-    assert held, f"{promise}: {PROMISES[promise]}"
+def tally(guarantee: str, held: bool) -> None:
+    """Count one trial of a guarantee, and fail the test if it did not hold."""
+    assert guarantee in GUARANTEES
+    _tried[guarantee] += 1
+    _held[guarantee] += held
+    assert held, f"{guarantee}: {GUARANTEES[guarantee]}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print a table with the number of trials of each promise."""
+    """Print a table with the number of trials of each guarantee."""
     if SOAK and _tried:
-        terminalreporter.section("promises")
-        terminalreporter.write_line("| | promise | trials | held |\n|---|---|---|---|")
-        for promise, text in PROMISES.items():
-            if _tried[promise]:
-                terminalreporter.write_line(f"| {promise} | {text} | {_tried[promise]} | {_held[promise]} |")
+        terminalreporter.section("guarantees")
+        terminalreporter.write_line("| | guarantee | trials | held |\n|---|---|---|---|")
+        for guarantee, text in GUARANTEES.items():
+            if _tried[guarantee]:
+                terminalreporter.write_line(f"| {guarantee} | {text} | {_tried[guarantee]} | {_held[guarantee]} |")
 
 
 def many(quick: int, soak: int) -> int:

@@ -63,7 +63,7 @@ def test_run_is_locked_by_one_process(tmp_path: Path) -> None:
     before = contents(folder / "logs/run/version_0")
     second = processes.Run(folder, "--resume=auto", "--trainer.max_steps=200")
     assert second.end() == 2
-    assert "logs/run/version_0: another process is training in it" in second.err.read_text()
+    assert "logs/run/version_0: another process uses this folder" in second.err.read_text()
     first.kill()
     settings = {name: data for name, data in before.items() if name.startswith(("config", "tokenizer", "hparams"))}
     after = contents(folder / "logs/run/version_0")
@@ -79,7 +79,10 @@ def test_a_killed_process_releases_its_lock_before_its_workers_end(tmp_path: Pat
     process = context.Process(target=hold_with_worker, args=(tmp_path / "run", child_end))
     process.start()
     worker = parent_end.recv()
-    with pytest.raises(InputError, match="another process is training in it"), claim(tmp_path / "run", is_resumed=True):
+    with (
+        pytest.raises(InputError, match="another process uses this folder"),
+        claim(tmp_path / "run", is_resumed=True),
+    ):
         pass
     process.kill()
     process.join()

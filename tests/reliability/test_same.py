@@ -50,7 +50,7 @@ def test_different_seeds_give_different_bytes(tmp_path: Path) -> None:
         ("--data.train=other.txt", "data.train has changed"),
         (
             "--data.tokenizer=bytes",
-            "--data.tokenizer=bytes is bytes (257), but logs/beer/version_0",
+            "--data.tokenizer=bytes (257 tokens) differs from the tokenizer of logs/beer/version_0",
         ),
         ("--model.backbone.block_size=4", "model.backbone.block_size=4, but logs/beer/version_0/checkpoints/step_4"),
     ],
@@ -92,11 +92,11 @@ def test_head_does_not_resume_with_changed_data(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--trainer.limit_train_batches=0"], "no step was taken: the run is at step 0"),
-        (["--trainer.max_steps=0"], "no step was taken: the run is at step 0"),
-        (["--trainer.max_epochs=0", "--trainer.max_steps=-1"], "no step was taken: the run is at step 0"),
+        (["--trainer.limit_train_batches=0"], "no training step was taken (the run is at step 0)"),
+        (["--trainer.max_steps=0"], "no training step was taken (the run is at step 0)"),
+        (["--trainer.max_epochs=0", "--trainer.max_steps=-1"], "no training step was taken (the run is at step 0)"),
         (["--data.train=empty.txt"], "empty.txt"),
-        (["--data.train=short.txt"], "less than one block of 8"),
+        (["--data.train=short.txt"], "at least 9 are needed"),
     ],
 )
 def test_run_without_a_step_is_an_error(run: Run, tmp_path: Path, flags: list[str], message: str) -> None:
@@ -111,6 +111,6 @@ def test_run_without_a_step_is_an_error(run: Run, tmp_path: Path, flags: list[st
 def test_finished_run_has_no_steps_left(run: Run) -> None:
     fit(run)
     code, _, err = run("fit", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0")
-    assert "no step was taken: the run is at step 4" in err
+    assert "no training step was taken (the run is at step 4)" in err
     tally("R13", code == 2)
     assert "nothing to do: the run has reached step 4 already" in fit(run, "--resume=auto")

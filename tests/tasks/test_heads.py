@@ -191,9 +191,9 @@ def test_init_from_loads_the_backbone(tmp_path: Path) -> None:
     for name, value in pretrained.backbone.state_dict().items():
         assert torch.equal(tagger.backbone.state_dict()[name], value), name
     assert "init_from" not in tagger.hparams, "a resumed run must not need the file"
-    with pytest.raises(InputError, match=r"init_from=.*backbone.ckpt: backbone.n_layer is 2 there, but 3 here"):
+    with pytest.raises(InputError, match=r"init_from=.*backbone.ckpt: backbone.n_layer is 2 in the checkpoint, but 3"):
         TokenClassification(backbone=GPTConfig(**{**vars(shape), "n_layer": 3}), labels=TAGS, init_from=path)
-    with pytest.raises(InputError, match="there is no checkpoint, run folder or model folder"):
+    with pytest.raises(InputError, match="no checkpoint, run folder or model folder has this path"):
         TokenClassification(backbone=shape, labels=TAGS, init_from=str(tmp_path / "absent"))
 
 

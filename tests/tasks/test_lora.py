@@ -155,7 +155,7 @@ def test_checkpoint_with_itself_as_base_is_refused(tmp_path: Path) -> None:
     content = torch.load(path, weights_only=True)
     content["hyper_parameters"]["init_from"] = path
     torch.save(content, path)
-    with pytest.raises(InputError, match=r"adapted.ckpt: its model.init_from leads back to itself"):
+    with pytest.raises(InputError, match=r"adapted.ckpt: its model.init_from refers back to itself"):
         load_backbone(tagger(tmp_path).backbone, path)
 
 

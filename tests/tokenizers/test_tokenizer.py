@@ -203,7 +203,7 @@ def test_invalid_tokenizer_files_are_refused(tmp_path: Path, monkeypatch: pytest
     for damaged in ['{"version": "1.0"', "{}", "[]", ""]:
         path.write_text(damaged)
         with pytest.raises(
-            InputError, match=r"tokenizer\.json: not a tokenizer\.json \(.*\); save or download it again"
+            InputError, match=r"tokenizer\.json: not a valid tokenizer\.json \(.*\); save it with the tokenizers"
         ):
             load_tokenizer(str(path))
     path.write_bytes(b"\xff\xfe")
@@ -211,7 +211,7 @@ def test_invalid_tokenizer_files_are_refused(tmp_path: Path, monkeypatch: pytest
         load_tokenizer(str(path))
     gpt2_files(tmp_path / "gpt2")
     (tmp_path / "gpt2" / "merges.txt").write_text("#version: 0.2\nno pair here\n")
-    with pytest.raises(InputError, match=r"vocab\.json, .*merges\.txt: not GPT-2's files"):
+    with pytest.raises(InputError, match=r"vocab\.json, .*merges\.txt: not valid GPT-2 vocabulary files"):
         load_tokenizer(str(tmp_path / "gpt2"))
 
     def offline(name: str, **_: object) -> None:

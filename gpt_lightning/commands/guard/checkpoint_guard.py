@@ -22,7 +22,7 @@ def refuse_class_of_checkpoint(model: Path) -> None:
     for path in [model] if _is_file(model) else sorted(model.glob("checkpoints/*.ckpt")):
         if (name := _class_of(path)) is not None:
             raise InputError(
-                f"{path}: its hyper-parameters have the key {name}, which could import any code. Use another checkpoint"
+                f"{path}: its hyper-parameters have the key {name}, which could run any code. Use another checkpoint"
             )
 
 

@@ -132,7 +132,8 @@ class _Guard:
         """Check a file in the place of a value; it must be YAML if ``--config`` or its suffix says so."""
         if not path.is_file():
             raise InputError(
-                f"{source.name}: {path} is not a regular file. Save the configuration in one, because it is read twice"
+                f"{source.name}: {path} is not a regular file, but it must be read twice. "
+                "Save the configuration in a regular file"
             )
         resolved, is_yaml = path.resolve(), not key or path.suffix in _YAML
         if resolved in self._open:
@@ -253,7 +254,7 @@ def _allowed(value: str) -> list[str]:
     names = [name.strip() for name in value.strip("[]").split(",")]
     for name in names:
         if not all(part.isidentifier() for part in name.split(".")) or name.split(".")[0] == "jsonargparse":
-            raise InputError(f"--{ALLOW} {value}: not the name of a package. Give one, as in --{ALLOW} my_package")
+            raise InputError(f"--{ALLOW} {value}: not the name of a package. Give a name, as in --{ALLOW} my_package")
     return names
 
 

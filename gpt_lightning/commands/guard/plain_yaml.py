@@ -86,11 +86,11 @@ def _refuse_duplicates(mapping: Any, source: Source) -> None:
     for key, _ in mapping.value:
         line = key.start_mark.line
         if not isinstance(key, yaml.ScalarNode):
-            raise InputError(f"{source.at(line)}: a key must be a plain word. Put it in quotes if it is one")
+            raise InputError(f"{source.at(line)}: the key is a list or a mapping. Use a string as the key")
         word = (key.tag, key.value)
         if word in lines:
             raise InputError(
-                f"{source.at(line)}: the key {key.value!r} is in line {lines[word] + 1} already. Keep one of the two"
+                f"{source.at(line)}: duplicate key {key.value!r} (first on line {lines[word] + 1}). Keep one of the two"
             )
         lines[word] = line
 

@@ -48,7 +48,7 @@ class BaseModel(NamedTuple):
             InputError: it is none of these, it is damaged, or it would have to be downloaded.
         """
         if model.startswith(HUB):
-            raise InputError(f"--model {model}: init downloads nothing. Download the model and give its folder")
+            raise InputError(f"--model {model}: init does not download models. Download the model and give its folder")
         path = find_checkpoint(model)
         checkpoint = read_checkpoint(path)
         config = GPTConfig(**checkpoint["hyper_parameters"]["backbone"])
@@ -57,7 +57,7 @@ class BaseModel(NamedTuple):
         elif "tokenizer" in checkpoint:
             tokenizer = Tokenizer.from_json(checkpoint["tokenizer"])
         else:
-            raise InputError(f"--model {model}: the checkpoint holds no tokenizer. Give another model")
+            raise InputError(f"--model {model}: the checkpoint has no tokenizer. Give a model that has one")
         if config.vocab_size is None:
             config = GPTConfig(**{**checkpoint["hyper_parameters"]["backbone"], "vocab_size": tokenizer.vocab_size})
         with torch.device("meta"):

@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     if options.task is None or not options.train:
         raise InputError("give a task and a file, as in gpt-lightning init classification --train reviews.csv")
     if any(name.startswith("hub:") for name in options.train):
-        raise InputError("--train: init looks at local files only. Download the dataset, or start from a shipped YAML")
+        raise InputError("--train: init reads only local files. Download the dataset, or start from a shipped YAML")
     print(_configuration(options), end="")
     return 0
 

@@ -1,4 +1,4 @@
-"""Facts about a file of labeled rows that its configuration depends on."""
+"""Facts about a labeled data file that determine the configuration written for it."""
 
 import statistics
 from collections import Counter

@@ -53,7 +53,8 @@ def _columns(columns: Columns) -> dict[str, Any]:
         raise columns.unrecognized("tokens", "tags")
     if any(isinstance(tag, int) for value in columns.values(tags)[:1] if isinstance(value, list) for tag in value):
         raise InputError(
-            f"{columns.rows[0].where}: the tags in {tags!r} are numbers, and the file does not name them. Replace them "
-            "with names such as B-PER, or start from -c ner_wnut17 and name them in order with --data.labels=[O,B-PER]"
+            f"{columns.rows[0].where}: the tags in {tags!r} are numbers, and the file has no names for them. Replace "
+            "them with names such as B-PER, or start from -c ner_wnut17 and name them in order with "
+            "--data.labels=[O,B-PER]"
         )
     return {"tokens_column": tokens, "tags_column": tags}

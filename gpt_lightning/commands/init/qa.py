@@ -30,7 +30,8 @@ def find(rows: Sequence[Row], columns: Columns) -> Findings:
     answers = [example.answers[0][0] for example in examples if example.answers]
     if not answers:
         raise InputError(
-            f"{rows[0].where}: none of the {len(examples):,} questions has an answer, so there is nothing to learn"
+            f"{rows[0].where}: none of the {len(examples):,} questions has an answer, so there is nothing to learn. "
+            "Add questions with answers"
         )
     without = len(examples) - len(answers)
     contexts = [example.context for example in examples]

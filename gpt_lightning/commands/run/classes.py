@@ -24,7 +24,7 @@ def refuse_mismatch(task: type[Any], module: type[Any]) -> None:
     """
     if not goes_with(task, module):
         compatible = [f". {task.__name__} needs --data={each.__name__}" for each in data_modules_for(task)[:1]]
-        raise InputError(f"model {task.__name__} and data {module.__name__} do not go together{''.join(compatible)}")
+        raise InputError(f"model {task.__name__} and data {module.__name__} cannot be combined{''.join(compatible)}")
 
 
 def link(parser: LightningArgumentParser, task: type[Any], module: type[Any]) -> None:

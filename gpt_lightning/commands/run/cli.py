@@ -213,7 +213,10 @@ class CLI(LightningCLI):
         config = self.config[self.config.subcommand]
         kwargs |= self._for_device(config)
         if config.trainer.logger not in (None, True) and config.name is not None and self.config.subcommand == "fit":
-            raise InputError("--name names the run of the default logger. Name it in trainer.logger, or leave one out")
+            raise InputError(
+                "--name has no effect if trainer.logger is set. Leave out --name and name the run in trainer.logger, "
+                "or leave out trainer.logger"
+            )
         if config.trainer.logger in (None, True):
             new = self.config.subcommand == "fit" and not config.trainer.fast_dev_run
             kwargs["logger"] = self._logger(config) if new else False
@@ -316,7 +319,7 @@ class CLI(LightningCLI):
         """Refuse a run that took no step.
 
         Raises:
-            InputError: no step was taken, and it is not a finished run that was resumed.
+            InputError: no step was taken, and the run is not a finished one that was resumed.
         """
         config, step = self.config[self.config.subcommand], self.trainer.global_step
         if self.model.first_step is not None and step > self.model.first_step:
@@ -327,8 +330,8 @@ class CLI(LightningCLI):
             print(f"nothing to do: the run has reached step {step} already")
             return
         raise InputError(
-            f"no step was taken: the run is at step {step}. "
-            "Check trainer.max_steps, trainer.max_epochs and trainer.limit_train_batches"
+            f"no training step was taken (the run is at step {step}). "
+            "Raise trainer.max_steps, trainer.max_epochs or trainer.limit_train_batches"
         )
 
 

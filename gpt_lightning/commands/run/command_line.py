@@ -70,9 +70,7 @@ class CommandLine(NamedTuple):
             if not dot or rest in ("class_path", "help"):
                 named.add(part)
             elif part in ("model", "data") and part not in named:
-                raise InputError(
-                    f"{flag} is an argument of a class that is not known yet. Put -c FILE or --{part}=CLASS in front"
-                )
+                raise InputError(f"{flag} needs a {part} class first: put -c FILE or --{part}=CLASS before it")
 
 
 def _unless_equal(before: Values, after: Values) -> Values:

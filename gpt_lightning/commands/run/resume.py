@@ -68,7 +68,7 @@ class Saved(NamedTuple):
         hparams = {"lora": asdict(LoRA()), **checkpoint["hyper_parameters"]}
         if path.is_dir() and (subcommand == "fit" or "task" not in hparams):
             raise InputError(
-                f"{path} is a model folder, and not a run that can be resumed or tested. "
+                f"{path} is a model folder, not a run that can be resumed or tested. "
                 f"Start a run from it with --model.init_from={path}"
             )
         task, init_from = (hparams.pop(name, None) for name in ("task", "init_from"))
@@ -141,7 +141,8 @@ class Saved(NamedTuple):
             wanted = list(read_labels(given)) if key == LABELS and given is not None else given
             if wanted not in (None, saved.value):
                 raise InputError(
-                    f"--{flag_key(key)} is {given}, but {self.path} was trained with {saved.value}. Leave it out"
+                    f"--{flag_key(key)} is {given}, but {self.path} was trained with {saved.value}. "
+                    "Leave the option out"
                 )
             if key in defaults:
                 fixed[key] = saved.value
@@ -282,8 +283,9 @@ def _refuse_other_tokenizer(wanted: str, trained_with: Tokenizer, path: Path) ->
     tokenizer = bytes_tokenizer() if wanted == "bytes" else load_tokenizer(wanted)
     if tokenizer.hash != trained_with.hash:
         raise InputError(
-            f"--data.tokenizer={wanted} is {tokenizer.name}, but {path} was trained with {trained_with.name}. "
-            "Leave it out to use the tokenizer of the checkpoint"
+            f"--data.tokenizer={wanted} ({tokenizer.vocab_size} tokens) differs from the tokenizer of {path} "
+            f"({trained_with.kind}, {trained_with.vocab_size} tokens). "
+            "Leave the option out to use the tokenizer of the checkpoint"
         )
 
 

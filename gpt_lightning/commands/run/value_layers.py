@@ -95,12 +95,12 @@ class Merged(NamedTuple):
 def merge(defaults: Values, checkpoint: Values, user: Values, is_fixed: Callable[[str], bool]) -> Merged:
     """Merge the values of a checkpoint under the user's.
 
-    Weights depend on some values, such as the number of layers. For these a checkpoint wins over files, which may
-    belong to a model of another shape, such as the one that fine-tuning started from. A flag belongs to this run, so a
-    different value there is refused.
+    Weights depend on some values, such as the number of layers. For these values, the checkpoint overrides the files: a
+    file may describe a model of another shape, for example the base model of the fine-tuning run. A flag is meant for
+    this run, so a flag with a different value is an error.
 
     Args:
-        defaults: the values that hold without the checkpoint and the user.
+        defaults: the values used where neither the checkpoint nor the user gives one.
         checkpoint: the values of the checkpoint.
         user: the values in the user's files and flags.
         is_fixed: whether the weights of the checkpoint depend on the value of a key.
@@ -121,7 +121,7 @@ def merge(defaults: Values, checkpoint: Values, user: Values, is_fixed: Callable
         elif given.origin.kind == "flag":
             raise InputError(
                 f"{name}={given.value}, but {saved.origin.name} was trained with {saved.value}. "
-                "Leave it out, or start without --ckpt_path"
+                "Leave the option out, or start a new run without --ckpt_path"
             )
         else:
             differences.append(f"from the checkpoint: {name}={saved.value} (the configuration has {given.value})")

@@ -199,8 +199,8 @@ def _paths(item: str, key: str) -> list[str]:
         found = sorted(file for file in inside if suffix(file) in {*SUFFIXES} - {".json"} and file.is_file())
         if not found:
             raise InputError(
-                f"{key}: the folder {item} has no file with a supported suffix ({supported_formats()}; .json files "
-                "must be named); choose another folder"
+                f"{key}: the folder {item} has no file with a supported suffix ({supported_formats()}; name .json "
+                "files explicitly); choose a different folder"
             )
     elif path.exists():
         raise InputError(f"{key}: {item} is not a regular file; copy its contents into a file")

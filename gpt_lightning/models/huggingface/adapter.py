@@ -94,9 +94,11 @@ def check_adapter(
     """
     reason = why_not_huggingface(config, head, hparams) or (head and _why_not_on(base, head))
     if reason is not None:
-        raise InputError(f"these adapters are for gpt-lightning only: {reason}. Leave --adapter out to merge them")
+        raise InputError(
+            f"peft cannot load these adapters: {reason}. Leave out --adapter to export the model with merged adapters"
+        )
     if taken := [path for path in (folder / ADAPTER_CONFIG, folder / WEIGHTS) if path.exists()]:
-        raise InputError(f"{taken[0]}: there are adapters already. Choose another folder, or delete this one")
+        raise InputError(f"{taken[0]} already exists. Choose a new folder, or delete this one")
 
 
 def _adapters(

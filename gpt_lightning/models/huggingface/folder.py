@@ -68,7 +68,7 @@ def read_config(folder: Path) -> Pretrained:
             two configurations that disagree.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: folder not found")
+        raise InputError(f"{folder}: folder not found. Check the path")
     if not is_model_folder(folder):
         raise InputError(f"{folder}: not a model folder: it has neither {CONFIG} nor {OWN_CONFIG}")
     published = _read_huggingface(folder) if (folder / CONFIG).is_file() else None

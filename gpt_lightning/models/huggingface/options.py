@@ -52,7 +52,10 @@ class Options:
         self.content = content
         self._title = title
         if content.get("auto_map"):
-            raise InputError(f"{path}: auto_map is not supported, because it runs code from the folder")
+            raise InputError(
+                f"{path}: auto_map is not supported, because it runs code from the folder. "
+                "Use a model that transformers loads without trust_remote_code"
+            )
 
     def error(self, option: str, reason: str) -> InputError:
         """Return the error for an unsupported ``option``."""

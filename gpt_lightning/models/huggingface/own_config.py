@@ -70,17 +70,22 @@ def read_own_config(path: Path) -> OwnConfig:
     if digest != json_sha256(content):
         raise InputError(f"{path}: damaged: its content does not match its sha256. Copy or download it again")
     if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
-        raise InputError(f"{path}: damaged: 'files' does not list the checksums of the weight files")
+        raise InputError(
+            f"{path}: damaged: 'files' does not list the checksums of the weight files. Copy or download it again"
+        )
     hparams, extra_state = content.get("hparams"), content.get("extra_state")
     if content.get("format") != _FORMAT or not isinstance(hparams, dict) or type(hparams.get("task")) is not str:
         raise InputError(
             f"{path}: not written by this version of gpt-lightning. Export the model again with this version"
         )
     if extra_state is not None and type(extra_state) is not float:
-        raise InputError(f"{path}: extra_state={extra_state!r} must be a number")
+        raise InputError(f"{path}: extra_state={extra_state!r} must be a number. Export the model again")
     for name, value in hparams.items():
         if not _is_plain(value):
-            raise InputError(f"{path}: hyper-parameter {name!r} is not a plain value")
+            raise InputError(
+                f"{path}: hyper-parameter {name!r} must be a string, number, boolean, null, list of strings or mapping"
+                ". Export the model again"
+            )
     return OwnConfig(_read_backbone(path, hparams.get("backbone")), hparams, extra_state, files)
 
 
@@ -88,10 +93,10 @@ def _read_backbone(path: Path, values: Any) -> GPTConfig:
     hints = get_type_hints(GPTConfig)
     names = {field.name for field in fields(GPTConfig)}
     if not isinstance(values, dict) or not values.get("vocab_size"):
-        raise InputError(f"{path}: hparams.backbone.vocab_size is missing")
+        raise InputError(f"{path}: hparams.backbone.vocab_size is missing. Export the model again")
     for name, value in values.items():
         if name not in names or not _fits(value, hints[name]):
-            raise InputError(f"{path}: backbone.{name}={value!r} is not a valid setting of a backbone")
+            raise InputError(f"{path}: backbone.{name}={value!r} is invalid. Export the model again")
     try:
         return GPTConfig(**values)
     except InputError as error:

@@ -51,11 +51,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file. Copy or download it again") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a valid JSON file ({str(error)[:200]}). Copy or download it again") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: must be a JSON object")
+        raise InputError(f"{path}: not a JSON object. Copy or download it again")
     return content
 
 
@@ -77,9 +77,10 @@ def weight_files(folder: Path) -> list[Path]:
         raise InputError(
             f"{folder}: its weights are pickles ({pickles[0].name}), which can run any code. Convert them in a "
             "sandbox: python -c \"import transformers as t; t.AutoModelForCausalLM.from_pretrained('HERE')"
-            ".save_pretrained('THERE', safe_serialization=True)\", with the class that its config.json names"
+            ".save_pretrained('THERE', safe_serialization=True)\". Replace AutoModelForCausalLM by the class named "
+            "in the folder's config.json"
         )
-    raise InputError(f"{folder}: has no weights: neither {SINGLE_FILE} nor {INDEX_FILE}")
+    raise InputError(f"{folder}: has neither {SINGLE_FILE} nor {INDEX_FILE}. Copy or download the folder again")
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
@@ -93,7 +94,9 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
         with open_tensors(path) as file:
             for name in file.keys():  # noqa: SIM118 (not a mapping)
                 if name in found:
-                    raise InputError(f"{path}: tensor {name} is also in {found[name].file.name}")
+                    raise InputError(
+                        f"{path}: tensor {name} is also in {found[name].file.name}. Copy or download the folder again"
+                    )
                 part = file.get_slice(name)
                 found[name] = StoredTensor(path, tuple(part.get_shape()), part.get_dtype())
     if (folder / INDEX_FILE).is_file():
@@ -129,7 +132,7 @@ def open_tensors(path: Path) -> Iterator[Any]:
     try:
         file = safe_open(path, framework="pt")
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file. Copy or download it again") from None
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: truncated, damaged or not a safetensors file ({str(error)[:200]}). Copy or download it again"
@@ -141,12 +144,13 @@ def open_tensors(path: Path) -> Iterator[Any]:
 def _weight_map(index: Path) -> dict[str, str]:
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict) or not names:
-        raise InputError(f"{index}: 'weight_map' must map tensors to files")
+        raise InputError(f"{index}: 'weight_map' must map tensors to files. Copy or download it again")
     for name, file in names.items():
         # A name must not point outside of the folder. Symbolic links in the folder may, as in the hub's cache.
         if not (isinstance(file, str) and _SHARD.fullmatch(file)):
             raise InputError(
-                f"{index}: tensor {name} is in {file!r}, which is not the name of a safetensors file in the folder"
+                f"{index}: tensor {name} is in {file!r}, which is not the name of a safetensors file in the folder. "
+                "Copy or download the folder again"
             )
         if not (index.parent / file).is_file():
             raise InputError(f"{index}: tensor {name} is in {file}, which is missing. Copy or download it again")

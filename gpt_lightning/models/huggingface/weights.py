@@ -69,7 +69,10 @@ def _check_head(module: nn.Module, pretrained: Pretrained) -> None:
     heads = [vars(each).get("huggingface_head") for each in type(module).__mro__]
     if family is not None and (head is None or head not in heads):
         actual = "backbone without a head" if head is None else family.architecture(head)
-        raise InputError(f"{pretrained.folder}: holds a {actual}, not a {type(module).__name__}")
+        raise InputError(
+            f"{pretrained.folder}: this is a {actual}, not a {type(module).__name__}. Use it for fine-tuning with "
+            "--model.init_from, or give a model of the right class"
+        )
 
 
 def _check_shape(config: GPTConfig, pretrained: Pretrained) -> None:
@@ -149,14 +152,17 @@ def _is_equal(one: str, other: str, stored: Mapping[str, StoredTensor]) -> bool:
 
 def _check_tensor(name: str, parts: Parts, stored: StoredTensor, pretrained: Pretrained) -> None:
     if stored.dtype not in FLOATING:
-        raise InputError(f"{stored.file}: tensor {name} is {stored.dtype}; weights must be {', '.join(FLOATING)}")
+        raise InputError(
+            f"{stored.file}: tensor {name} has dtype {stored.dtype}, which is not supported. "
+            f"Convert it to {' or '.join(FLOATING)}"
+        )
     shape = shape_of(parts)
     if stored.shape != shape:
         labels = pretrained.labels or []
         named = f" for its {len(labels)} labels" if len(labels) == shape[0] else ""
         raise InputError(
             f"{stored.file}: tensor {name} has shape {list(stored.shape)}, but the configuration requires "
-            f"{list(shape)}{named}"
+            f"{list(shape)}{named}. Copy or download the folder again"
         )
 
 

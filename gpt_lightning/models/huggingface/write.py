@@ -70,7 +70,7 @@ def save(
     _check_tokens(token_ids, config, written_head)
     paths = [folder / name for name in (CONFIG, OWN_CONFIG, SINGLE_FILE, INDEX_FILE)]
     if taken := [path for path in [*paths, *folder.glob("model-*.safetensors")] if path.exists()]:
-        raise InputError(f"{taken[0]}: there is a model already. Choose another folder, or delete this one")
+        raise InputError(f"{taken[0]} already exists. Choose a new folder, or delete this one")
     folder.mkdir(parents=True, exist_ok=True)
     if written_head is not None:
         family = closest_family(config, written_head)
@@ -92,6 +92,9 @@ def _check_tokens(token_ids: Mapping[str, int | None], config: GPTConfig, head: 
     assert config.vocab_size is not None
     for name, number in token_ids.items():
         if number is not None and not 0 <= number < config.vocab_size:
-            raise InputError(f"{name}={number} is outside of the vocabulary of {config.vocab_size} tokens")
+            raise InputError(f"{name}={number} is not a token id. Set it to an id from 0 to {config.vocab_size - 1}")
     if head is not None and head.needs_pad_token_id and token_ids["pad_token_id"] is None:
-        raise InputError(f"{head.auto_class} needs a pad_token_id to find the last token of a text")
+        raise InputError(
+            f"{head.auto_class} needs a pad_token_id to find the last token of a text. "
+            "Set pad_token_id to the id of a token that no text contains"
+        )

@@ -53,7 +53,10 @@ def _sliced_linear(x_RC: Tensor, weight_SCK: Tensor, bias_N: Tensor | None) -> T
 
 @lru_cache
 def _num_slices(out_features: int) -> int:
-    """Return the number of equal slices of a weight; 1 if no slice size between the bounds divides it."""
+    """Return the number of equal slices into which to split a weight.
+
+    It is 1 if no slice size from ``_MIN_SLICE`` to ``_MAX_SLICE`` divides ``out_features``.
+    """
     if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         return 1
     size = next(size for size in range(_MAX_SLICE, 0, -1) if out_features % size == 0)

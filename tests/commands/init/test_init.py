@@ -395,7 +395,7 @@ WRONG: dict[str, tuple[str, Any, tuple[str, ...], str]] = {
     "invalid rows only": ("r.jsonl", '{"text": "", "label": "a"}', ("classification",), "'text' is empty"),
     "another flag": ("r.csv", "a,b\n1,2\n", ("ner", "--label_column", "b"), "--label_column has no effect on ner"),
     "no columns": ("r.txt", "a b\n", ("pretrain", "--text_column", "b"), "--text_column has no effect on .txt files"),
-    "hub": ("r.csv", "a,b\n1,2\n", ("ner", "--model", "hub:owner/name"), "init downloads nothing"),
+    "hub": ("r.csv", "a,b\n1,2\n", ("ner", "--model", "hub:owner/name"), "init does not download models"),
     "no model": ("r.csv", "a,b\n1,2\n", ("ner", "--model", "absent"), "absent: "),
 }
 
@@ -410,7 +410,7 @@ def test_what_cannot_work_is_refused(
 
 def test_without_a_file(refused: Init) -> None:
     assert "give a task and a file, as in gpt-lightning init" in refused()
-    assert "init looks at local files only" in refused("ner", "--train", "hub:owner/name")
+    assert "init reads only local files" in refused("ner", "--train", "hub:owner/name")
 
 
 def test_list_shows_the_shipped_configurations(init: Init) -> None:

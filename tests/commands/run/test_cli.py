@@ -228,7 +228,7 @@ def test_a_shape_that_differs_from_the_checkpoint_is_refused(run: Run) -> None:
         (["fit", "-c", "config.yaml", "--data.trian=text.txt"], "did you mean 'data.train'?"),
         (
             ["fit", "--data.train=text.txt", "--data=LanguageModeling"],
-            "--data.train is an argument of a class that is not known yet",
+            "--data.train needs a data class first",
         ),
         (["fit", "-c"], "argument -c/--config: expected one argument"),
         (["fit", "--model=CausalLM", "--data.train=text.txt"], "Put -c FILE or --data=CLASS in front"),
@@ -244,10 +244,10 @@ def test_a_shape_that_differs_from_the_checkpoint_is_refused(run: Run) -> None:
         (["fit", "-c", "config.yaml", "--data.train=bad.jsonl"], "bad.jsonl:2"),
         (["fit", "-c", "config.yaml", "--data.train=columns.jsonl"], "the columns are 'id', 'body'"),
         (["fit", "-c", "config.yaml", "--data.train=latin1.txt"], "latin1.txt:2"),
-        (["fit", "-c", "config.yaml", "--data.train=short.txt"], "less than one block of 8"),
+        (["fit", "-c", "config.yaml", "--data.train=short.txt"], "at least 9 are needed"),
         (["fit", "-c", "config.yaml", "--data.tokenizer=absent.json"], "'absent.json' is not a tokenizer"),
         (["fit", "-c", "config.yaml", "--log_dir=text.txt"], "cannot write to text.txt/beer"),
-        (["fit", "-c", "config.yaml", "--trainer.limit_train_batches=0"], "no step was taken"),
+        (["fit", "-c", "config.yaml", "--trainer.limit_train_batches=0"], "no training step was taken"),
         (["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"], "absent.ckpt: there is no checkpoint"),
         (["fit", "-c", "config.yaml", "--ckpt_path=text.txt"], "text.txt: "),
         (["fit", "-c", "config.yaml", "--ckpt_path=http://127.0.0.1/x.ckpt"], "read from local files only"),
@@ -274,7 +274,7 @@ def test_invalid_input_gives_one_clear_message(run: Run, tmp_path: Path, argumen
     assert len(err.strip().splitlines()) <= 5
     assert "Traceback" not in err
     assert not list(tmp_path.glob("logs/*/*/checkpoints/*.ckpt"))
-    if message not in ("no step was taken", "Choose one of val/loss, "):
+    if message not in ("no training step was taken", "Choose one of val/loss, "):
         assert not list(tmp_path.glob("logs/*/version_*/events*"))
 
 

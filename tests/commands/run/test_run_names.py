@@ -104,4 +104,4 @@ def test_a_name_has_at_most_100_characters(run: Run, tmp_path: Path) -> None:
 
 def test_a_name_needs_our_logger(run: Run) -> None:
     code, _, err = run("fit", "-c", "config.yaml", "--name=mine", "--trainer.logger=false")
-    assert (code, "--name names the run of the default logger" in err) == (2, True)
+    assert (code, "--name has no effect if trainer.logger is set" in err) == (2, True)

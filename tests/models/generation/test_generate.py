@@ -76,7 +76,7 @@ def test_full_cache_refuses_more_tokens() -> None:
 
 def test_documents_with_a_cache_are_refused() -> None:
     gpt, _ = model()
-    with pytest.raises(InputError, match="document_ids are not supported with a key/value cache"):
+    with pytest.raises(InputError, match="document_ids cannot be used with a key/value cache"):
         gpt(
             random_ids(1, 3),
             cache=KVCache(gpt.config, 1, dtype=torch.float64),

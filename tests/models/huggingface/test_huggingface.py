@@ -162,9 +162,9 @@ def test_backbone_loads_from_any_folder(tmp_path: Path, name: str) -> None:
     gpt = GPT(pretrained.config)
     load_weights(gpt, pretrained)
     assert torch.equal(gpt.token_embedding.weight, reference.get_input_embeddings().weight)
-    with pytest.raises(InputError, match="bare: holds a backbone without a head, not a CausalLM"):
+    with pytest.raises(InputError, match="bare: this is a backbone without a head, not a CausalLM"):
         load_weights(CausalLM(backbone=pretrained.config), pretrained)
-    with pytest.raises(InputError, match=r"holds a \w+ForQuestionAnswering, not a CausalLM"):
+    with pytest.raises(InputError, match=r"this is a \w+ForQuestionAnswering, not a CausalLM"):
         load_weights(CausalLM(backbone=pretrained.config), read_config(tmp_path / "QuestionAnswering"))
 
 
@@ -364,7 +364,7 @@ def test_task_without_a_hugging_face_head_is_written_in_our_format(tmp_path: Pat
     reference.base_model.save_pretrained(tmp_path / "bare")
     for folder, reason in [
         ("llama", r"lack tensors score\.0\.weight, "),
-        ("bare", "holds a backbone without a head, not a Regression"),
+        ("bare", "this is a backbone without a head, not a Regression"),
     ]:
         pretrained = read_config(tmp_path / folder)
         with pytest.raises(InputError, match=reason):

@@ -59,11 +59,11 @@ def change_weights(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> 
         ),
         (
             lambda w: w.update({Q_PROJ: torch.ones(32, 32, dtype=torch.int8)}),
-            rf"tensor {Q_PROJ} is I8; weights must be F64",
+            rf"tensor {Q_PROJ} has dtype I8, which is not supported. Convert it to F64",
         ),
         (
             lambda w: w.update({Q_PROJ: torch.ones(32, 32).to(torch.float8_e4m3fn)}),
-            rf"tensor {Q_PROJ} is F8_E4M3; weights must be F64",
+            rf"tensor {Q_PROJ} has dtype F8_E4M3, which is not supported. Convert it to F64",
         ),
     ],
 )
@@ -164,7 +164,7 @@ def test_pickles_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InputError, match=r"model\.safetensors: truncated, damaged or not a safetensors"):
         our_task(read_config(tmp_path))
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"has no weights: neither model\.safetensors nor"):
+    with pytest.raises(InputError, match=r"has neither model\.safetensors nor"):
         read_config(tmp_path)
     assert not (tmp_path / "ran").exists()
 
@@ -350,28 +350,28 @@ def test_two_configurations_must_agree(tmp_path: Path) -> None:
         ({"hparams": {"task": "CausalLM"}}, r"hparams\.backbone\.vocab_size is missing"),
         (
             {"hparams": {"task": "CausalLM", "backbone": {"vocab_size": 9, "norm": "x"}}},
-            r"backbone\.norm='x' is not a valid setting",
+            r"backbone\.norm='x' is invalid",
         ),
         (
             {"hparams": {"task": "CausalLM", "backbone": {"vocab_size": 9, "bias": "x"}}},
-            r"backbone\.bias='x' is not a valid setting",
+            r"backbone\.bias='x' is invalid",
         ),
         (
             {"hparams": {"task": "CausalLM", "backbone": {"vocab_size": True}}},
-            r"backbone\.vocab_size=True is not a valid setting",
+            r"backbone\.vocab_size=True is invalid",
         ),
         (
             {"hparams": {"task": "CausalLM", "backbone": {"vocab_size": 9, "x": 1}}},
-            r"backbone\.x=1 is not a valid setting",
+            r"backbone\.x=1 is invalid",
         ),
         (
             {"hparams": {"task": "CausalLM", "backbone": {"vocab_size": 9, "n_head": 5}}},
             r"json: .*n_embd=768 is not div",
         ),
-        ({"hparams": {"task": "CausalLM", "labels": [{"class_path": "x"}]}}, "'labels' is not a plain value"),
+        ({"hparams": {"task": "CausalLM", "labels": [{"class_path": "x"}]}}, "'labels' must be a string, number"),
         (
             {"hparams": {"task": "CausalLM", "optimizer": {"lr": {"class_path": "x"}}}},
-            "'optimizer' is not a plain value",
+            "'optimizer' must be a string, number",
         ),
         ({"extra_state": "x"}, "extra_state='x' must be a number"),
     ],
@@ -390,11 +390,11 @@ def test_existing_model_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").touch()  # not part of a model
     save_task(tmp_path, ours, max_shard_bytes=10_000)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(InputError, match=r"there is a model already\. Choose another folder"):
+    with pytest.raises(InputError, match=r"already exists\. Choose a new folder"):
         save_task(tmp_path, ours)
     for path in [*tmp_path.glob("*.json"), *list(tmp_path.glob("*.safetensors"))[1:]]:
         path.unlink()
-    with pytest.raises(InputError, match=r"model-0.*safetensors: there is a model already"):
+    with pytest.raises(InputError, match=r"model-0.*safetensors already exists"):
         save_task(tmp_path, ours)
     assert len(before) > 5
 
@@ -416,7 +416,7 @@ def test_invalid_special_tokens_are_refused(tmp_path: Path) -> None:
     classifier = random_task("SequenceClassification", {"n_head": 2, "n_embd": 16})
     with pytest.raises(InputError, match="AutoModelForSequenceClassification needs a pad_token_id"):
         save_task(tmp_path, classifier)
-    with pytest.raises(InputError, match="eos_token_id=61 is outside of the vocabulary of 61 tokens"):
+    with pytest.raises(InputError, match=r"eos_token_id=61 is not a token id\. Set it to an id from 0 to 60"):
         save_task(tmp_path, classifier, pad_token_id=0, eos_token_id=61)
     assert not list(tmp_path.iterdir())
 

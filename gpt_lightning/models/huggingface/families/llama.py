@@ -8,7 +8,7 @@ from gpt_lightning.models.huggingface.options import Options
 
 
 class Llama(LlamaLike):
-    """Llama, with biases in all linear layers, in those of attention, or in none."""
+    """Llama, with biases in all linear layers, only in the attention layers, or nowhere."""
 
     model_type = "llama"
     title = "Llama"
