@@ -15,6 +15,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import torch
 from torch import Tensor
 
+from gpt_lightning.checkpoints.run_config import columns_of
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.find import data_modules_for, named_data_module
 from gpt_lightning.data.sources.row_formats import without_surrogates
@@ -51,7 +52,7 @@ def load(
     checkpoint = read_checkpoint(checkpoint_path, allow_import)
     task, tokenizer = task_from_checkpoint(checkpoint_path, checkpoint, init_from, allow_import)
     data_module = _data_module_of(checkpoint, allow_import)
-    return Model(task.to(device_of(device)), tokenizer, checkpoint_path, data_module)
+    return Model(task.to(device_of(device)), tokenizer, checkpoint_path, data_module, columns_of(checkpoint_path))
 
 
 def _data_module_of(checkpoint: Mapping[str, Any], allow_import: Sequence[str]) -> type[DataModule] | None:
@@ -82,14 +83,22 @@ class Model:
         data_module: class of the data module with which ``predict`` reads rows. By default it is the one that the
             checkpoint names. For model folders, and if that class may not be imported, it is the first data module of
             this package that fits the task. Set it to use another one.
+        columns: names of the columns that the model was trained on, by argument of the data module, such as
+            ``text_column``. ``predict`` reads the same ones by default.
     """
 
     def __init__(
-        self, task: Task, tokenizer: Tokenizer, path: Path, data_module: type[DataModule] | None = None
+        self,
+        task: Task,
+        tokenizer: Tokenizer,
+        path: Path,
+        data_module: type[DataModule] | None = None,
+        columns: Mapping[str, str] = {},
     ) -> None:
         self.task = task
         self.tokenizer = tokenizer
         self.path = path
+        self.columns = columns
         self.data_module = data_module or next(iter(data_modules_for(type(task))), None)
 
     def __repr__(self) -> str:
@@ -156,8 +165,9 @@ class Model:
         """Return a prediction for each row, in the format of ``gpt-lightning predict``.
 
         Args:
-            rows: rows with the columns of a data file, such as ``{"text": "great film"}``; labels are not needed.
-            **settings: arguments of the data module, such as ``text_column`` or ``batch_size``.
+            rows: rows with the columns of the training data, such as ``{"text": "great film"}``; labels are not needed.
+            **settings: arguments of the data module, such as ``batch_size``, or ``text_column`` if it has another name
+                than in the training data.
 
         Raises:
             InputError: the model is a language model, or a row is invalid.
@@ -239,7 +249,8 @@ class Model:
         linked = {name: arguments[key] for name, key in links if key in arguments}
         names, accepted = self.task.takes_from_data.items(), accepted_arguments(self.data_module)
         linked |= {name: arguments[key] for key, name in names if key in arguments and name in accepted}
-        return self.data_module(**{**linked, **settings})
+        named_columns = {name: column for name, column in self.columns.items() if name in accepted}
+        return self.data_module(**{**named_columns, **linked, **settings})
 
     @torch.inference_mode()
     def _predict(self, module: DataModule) -> list[dict[str, Any]]:

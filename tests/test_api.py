@@ -20,7 +20,7 @@ from gpt_lightning.api import GenerationSettings, Model
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.text_scores import rolling_windows
 from gpt_lightning.tasks.load import find_checkpoint
-from tests.heads import CommandLine
+from tests.heads import CommandLine, write_config
 from tests.runs import causal_lm, language_modeling, trainer
 
 BLOCK_SIZE = 8
@@ -125,6 +125,31 @@ def test_predictions_match_the_command(run: CommandLine, name: str) -> None:
         renamed = [{"body": row["text"]} for row in unlabeled]
         predictions = model.predict(renamed, text_column="body")
         assert [row["label"] for row in predictions] == [row["label"] for row in expected]
+
+
+def test_predictions_read_the_columns_of_the_training_data(run: CommandLine) -> None:
+    write_config(run.folder, "topics")
+    rows = [json.loads(line) for line in Path("topics.jsonl").read_text().splitlines()]
+    renamed = [{"id": row["id"], "body": row["text"], "kind": row["label"]} for row in rows]
+    Path("renamed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in renamed))
+    sources = [f"--data.{split}=renamed.jsonl" for split in ("train", "validation", "test")]
+    folder = run.fit("topics", *sources, "--data.text_column=body", "--data.label_column=kind")
+    assert run("export", str(folder), "model") == 0, run.err
+    for model in (str(folder), "model"):
+        predict = ("predict", "--model", model, "--trainer.accelerator=cpu", "--output", "out.jsonl", "--input")
+        assert run(*predict, "renamed.jsonl") == 0, run.err
+        predictions = Path("out.jsonl").read_text()
+        loaded = gl.load(model, device="cpu")
+        assert [row["label"] for row in loaded.predict(renamed)] == [
+            json.loads(line)["label"] for line in predictions.splitlines()
+        ]
+        assert loaded.predict(rows, text_column="text") == loaded.predict(renamed)
+        assert run(*predict, "topics.jsonl", "--data.text_column=text") == 0, run.err
+        assert Path("out.jsonl").read_text() == predictions
+        assert run(*predict, "topics.jsonl", "-c", "topics.yaml") == 0, "the file names the data module"
+        assert run("test", f"--ckpt_path={model}", "--data.test=renamed.jsonl", "--trainer.accelerator=cpu") == 0, (
+            run.err
+        )
 
 
 def test_run_folder_and_its_best_checkpoint_load_as_the_same_model(run: CommandLine) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from gpt_lightning.checkpoints.run_config import data_arguments
 from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
 from gpt_lightning.commands.guard.config_guard import check
 from gpt_lightning.commands.parser import Parser
@@ -119,22 +120,11 @@ def check_testable(run: Path) -> None:
     file = run / CONFIG
     if not file.is_file():
         raise InputError(f"{run}: a model folder without a {CONFIG} has no test data. Set it with --test FILE")
-    arguments = _data_arguments(file)
+    arguments = data_arguments(file)
     if arguments is None:
         raise InputError(f"{file}: not the configuration of a run. Give a run folder that fit has written")
     if not arguments.get("test"):
         raise InputError(f"{run}: no test data. Set it with --test FILE, or as data.init_args.test in {file}")
-
-
-def _data_arguments(file: Path) -> dict[str, Any] | None:
-    """Return the data module's arguments in a ``config.yaml``; None if it is not the configuration of a run."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["init_args"]
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _arguments(run: Path, allowed: Sequence[str]) -> list[str]:
@@ -164,7 +154,7 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
     trainer = {"devices": 1, "num_nodes": 1, "strategy": "auto", "fast_dev_run": False, "limit_test_batches": 1.0}
     fixed = {f"trainer.{name}": value for name, value in trainer.items()} | {"ckpt_path": str(run)}
     tokenizer = run / "tokenizer.json"
-    if tokenizer.is_file() and "tokenizer" in (_data_arguments(run / CONFIG) or {}):
+    if tokenizer.is_file() and "tokenizer" in (data_arguments(run / CONFIG) or {}):
         fixed["data.tokenizer"] = str(tokenizer)  # the file that config.yaml names may have moved
     try:
         with contextlib.redirect_stdout(sys.stderr):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt_lightning.checkpoints.read import find_base
+from gpt_lightning.checkpoints.run_config import columns_of
 from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run
 from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
@@ -42,6 +43,8 @@ class Saved(NamedTuple):
     """Arguments of the model."""
     data_arguments: Values
     """Arguments of the data module that shaped the model, such as ``labels``; they cannot change."""
+    columns: Values
+    """Columns that the model was trained on, for command lines that name no data module."""
     has_init_from: bool
     """True if the model has an argument ``init_from``."""
     init_from: str | None
@@ -82,13 +85,30 @@ class Saved(NamedTuple):
         arguments = flatten(model, origin)
         classes = {"model.class_path": arguments.pop("model.class_path")}
         module = _data_module(checkpoint, class_at(model.model.class_path), allowed)
+        named_columns: Values = {}
         if module is not None:
             classes |= flatten(parser.parse_values({"data": {"class_path": module}}), origin)
+            accepted_by_data = accepted_arguments(class_at(classes["data.class_path"].value))
+            named_columns = {
+                f"data.init_args.{name}": Value(column, origin)
+                for name, column in columns_of(path).items()
+                if name in accepted_by_data
+            }
         named = str(checkpoint.get("data", ""))
         data_not_allowed = named if module is None and not is_ours(named) else None
         has_init_from = "init_from" in accepted
         tokenizer = _tokenizer(checkpoint)
-        return cls(path, classes, arguments, data_arguments, has_init_from, init_from, tokenizer, data_not_allowed)
+        return cls(
+            path,
+            classes,
+            arguments,
+            data_arguments,
+            named_columns,
+            has_init_from,
+            init_from,
+            tokenizer,
+            data_not_allowed,
+        )
 
     def check_data(self, is_named: bool) -> None:
         """Refuse a checkpoint whose data module may not be imported, unless the user names another.

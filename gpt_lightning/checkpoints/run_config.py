@@ -1,0 +1,31 @@
+"""Arguments of a run's data module, read from the ``config.yaml`` of the run or of its exported model folder."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def data_arguments(file: Path) -> dict[str, Any] | None:
+    """Return the data module's arguments in a ``config.yaml``; None if it is not the configuration of a run."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["init_args"]
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def columns_of(checkpoint: Path) -> dict[str, str]:
+    """Return the names of the columns that a model was trained on, by argument of its data module.
+
+    Args:
+        checkpoint: a checkpoint in the folder of a run, or a model folder. Without a ``config.yaml``, as for models
+            that were trained by another program, the result is empty.
+    """
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.resolve().parent.parent
+    arguments = data_arguments(folder / "config.yaml") or {}
+    return {
+        name: value
+        for name, value in arguments.items()
+        if isinstance(name, str) and name.endswith("_column") and isinstance(value, str)
+    }
