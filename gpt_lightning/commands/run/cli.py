@@ -127,7 +127,8 @@ class CLI(LightningCLI):
             type=Literal["never", "auto"],
             default="never",
             help="auto: resume the run --name, or without a name the newest unnamed run (version_N) of the "
-            "experiment, from its newest undamaged checkpoint; if there is none, start it. The same command then works after every interruption",
+            "experiment, from its newest undamaged checkpoint; if there is none, start it. The same command then "
+            "works after every interruption",
         )
         parser.add_argument(
             "--activation_checkpointing",
