@@ -25,7 +25,6 @@ class ProgressDisplay(L.Callback):
         self._pace: Pace | None = None
         self._updated: dict[str, float] = {}
 
-    @abstractmethod
     def begin(self, stage: str, done: int, total: int | None) -> None:
         """Start to show a stage, of which ``done`` of ``total`` steps or batches are done already."""
 
@@ -48,7 +47,6 @@ class ProgressDisplay(L.Callback):
             monitor: the metric that decides which checkpoint is the best.
         """
 
-    @abstractmethod
     def end(self, stage: str) -> None:
         """Stop showing a stage."""
 
@@ -160,9 +158,12 @@ class ProgressDisplay(L.Callback):
     def _count_batch(
         self, trainer: L.Trainer, stage: str, batches: list[int | float], batch_idx: int, dataloader_idx: int
     ) -> None:
-        if _is_shown(trainer) and self._is_time(stage):
-            before = total_batches(batches[:dataloader_idx]) or 0
-            self.show_batches(stage, before + batch_idx + 1, total_batches(batches))
+        """Show the number of batches when it is time, and after the last batch; during training, metrics follow it."""
+        if not _is_shown(trainer):
+            return
+        done, total = (total_batches(batches[:dataloader_idx]) or 0) + batch_idx + 1, total_batches(batches)
+        if self._is_time(stage) or (done == total and trainer.state.fn != "fit"):
+            self.show_batches(stage, done, total)
 
     def _status(self, trainer: L.Trainer, pace: Pace, loss: float | None) -> Status:
         step = trainer.global_step

@@ -12,12 +12,15 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 
+from gpt_lightning.data import LanguageModeling
+from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.load import find_checkpoint
 from gpt_lightning.tasks.tags import TOKENS_PER_SECOND
 from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Throughput, Validations
-from gpt_lightning.training.pace import Pace, duration
+from gpt_lightning.training.pace import Pace, Status, duration
+from gpt_lightning.training.progress import ProgressDisplay
 from tests.reliability.processes import CONFIG
-from tests.runs import causal_lm, language_modeling, trainer, write_text
+from tests.runs import TINY, causal_lm, language_modeling, trainer, write_text
 from tests.training.test_lm_eval_callback import Kept
 
 EPOCH = 5
@@ -126,6 +129,53 @@ def test_a_display_without_the_callback_shows_no_throughput(tmp_path: Path, caps
     lines = training_lines(capsys.readouterr().out)
     assert len(lines) == 3
     assert all(re.fullmatch(r"step ./4: loss [0-9.]{6}, 0:0[0-9] left", line) for line in lines), lines
+
+
+class TwoLoaders(LanguageModeling):
+    """Data module with two loaders of test data."""
+
+    def test_dataloader(self) -> Any:
+        return [super().test_dataloader()] * 2
+
+
+class Counts(ProgressDisplay):
+    """Display that records the numbers of batches."""
+
+    def __init__(self) -> None:
+        super().__init__(seconds=60.0)
+        self.shown: list[tuple[str, int, int | None]] = []
+
+    def show_batches(self, stage: str, done: int, total: int | None) -> None:
+        self.shown.append((stage, done, total))
+
+    def show_training(self, status: Status) -> None:
+        pass
+
+    def show_metrics(self, *_: Any) -> None:
+        pass
+
+
+class SeveralLoaders(CausalLM):
+    """Task with a test step that takes batches of several loaders."""
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        super().test_step(batch, batch_idx)
+
+
+def test_the_last_batch_of_all_loaders_is_shown(tmp_path: Path) -> None:
+    display, text = Counts(), str(write_text(tmp_path))
+    settings = {"tokenizer": "bytes", "block_size": 8, "batch_size": 4, "cache_dir": str(tmp_path / "cache")}
+    data = TwoLoaders(train=text, validation=text, test=text, **settings)
+    task = SeveralLoaders(backbone=TINY, vocab_size=257)
+    trainer(tmp_path, callbacks=[display]).test(task, datamodule=data, verbose=False)
+    assert display.shown == [("testing", 2 * EPOCH, 2 * EPOCH)]
+
+
+def test_short_validations_during_training_show_only_metrics(tmp_path: Path) -> None:
+    display = Counts()
+    made = trainer(tmp_path, callbacks=[display], max_steps=2, val_check_interval=1)
+    made.fit(causal_lm(), datamodule=language_modeling(tmp_path))
+    assert display.shown == []
 
 
 def test_pace_leaves_out_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
