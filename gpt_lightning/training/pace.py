@@ -1,4 +1,4 @@
-"""Throughput and remaining time of a training run."""
+"""State and remaining time of a training run."""
 
 import math
 import time
@@ -19,6 +19,7 @@ class Status(NamedTuple):
     loss: float | None
     """Mean training loss on this rank since it was last logged."""
     tokens_per_second: float | None
+    """Throughput of all ranks, as ``Throughput`` measures it; None without that callback."""
     seconds_left: float | None
 
     @property
@@ -35,10 +36,9 @@ class Status(NamedTuple):
 
 
 class Pace:
-    """Clock that measures the throughput and estimates the remaining time.
+    """Clock that estimates the remaining time.
 
-    The first step is left out, because compilation makes it slow. The remaining time counts validations at the rate
-    seen so far; the throughput leaves them out.
+    The first step is left out, because compilation makes it slow. Validations count at the rate seen so far.
 
     Args:
         step: optimizer steps done before the clock starts.
@@ -49,47 +49,19 @@ class Pace:
         self.total = total
         self._first_step = step + 1
         self._start: float | None = None
-        self._tokens = 0
-        self._since = 0.0
-        self._paused_at: float | None = None
-
-    @property
-    def is_known(self) -> bool:
-        """``True`` once a step has been measured."""
-        return self._start is not None and self._tokens > 0
-
-    def add_tokens(self, tokens: int) -> None:
-        """Count the tokens of a micro-batch, on all ranks."""
-        if self._start is not None:
-            self._tokens += tokens
 
     def finish_step(self) -> None:
         """Start the clock after the first step."""
         if self._start is None:
-            self._start = self._since = time.monotonic()
+            self._start = time.monotonic()
 
-    def pause(self) -> None:
-        """Stop counting time for the throughput, for example during a validation."""
-        self._paused_at = time.monotonic()
-
-    def resume(self) -> None:
-        """Count time again."""
-        if self._paused_at is not None:
-            self._since += time.monotonic() - self._paused_at
-            self._paused_at = None
-
-    def tokens_per_second(self) -> float | None:
-        """Return the throughput since the last call, or None before a second step."""
-        if not self.is_known:
-            return None
-        now = time.monotonic()
-        speed = self._tokens / max(now - self._since, 1e-9)
-        self._tokens, self._since = 0, now
-        return speed
+    def is_measured(self, step: int) -> bool:
+        """Return whether a step after the first one is done."""
+        return self._start is not None and step > self._first_step
 
     def seconds_left(self, step: int) -> float | None:
         """Return the remaining time of the run after ``step``, or None while it is unknown."""
-        if self._start is None or self.total is None or step <= self._first_step:
+        if self._start is None or self.total is None or not self.is_measured(step):
             return None
         return (self.total - step) * (time.monotonic() - self._start) / (step - self._first_step)
 

@@ -10,6 +10,7 @@ from gpt_lightning.metrics.loss import MeanLoss
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.checkpoint_callback import Checkpoints
 from gpt_lightning.training.pace import Pace, Status, epoch_of, position, total_steps
+from gpt_lightning.training.throughput import Throughput
 
 
 class ProgressDisplay(L.Callback):
@@ -24,7 +25,6 @@ class ProgressDisplay(L.Callback):
         self._pace: Pace | None = None
         self._updated: dict[str, float] = {}
 
-    @abstractmethod
     def begin(self, stage: str, done: int, total: int | None) -> None:
         """Start to show a stage, of which ``done`` of ``total`` steps or batches are done already."""
 
@@ -47,7 +47,6 @@ class ProgressDisplay(L.Callback):
             monitor: the metric that decides which checkpoint is the best.
         """
 
-    @abstractmethod
     def end(self, stage: str) -> None:
         """Stop showing a stage."""
 
@@ -60,25 +59,15 @@ class ProgressDisplay(L.Callback):
             self._pace = Pace(trainer.global_step, total)
             self.begin("training", trainer.global_step, total)
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Resume the clock after a validation and the callbacks that follow it."""
-        if self._pace is not None:
-            self._pace.resume()
-
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the batch, and show the state when it is time."""
-        if self._pace is None:
-            return
+        """Count the step, and show the state when it is time."""
         assert isinstance(pl_module, Task)
-        self._pace.add_tokens(batch["input_ids"].numel() * trainer.world_size)
-        if pl_module.is_accumulating:
+        if self._pace is None or pl_module.is_accumulating:
             return
         self._pace.finish_step()
-        if self._pace.is_known and self._is_time("training"):
+        if self._pace.is_measured(trainer.global_step) and self._is_time("training"):
             self.show_training(self._status(trainer, self._pace, _loss(trainer, pl_module)))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -96,8 +85,6 @@ class ProgressDisplay(L.Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start to count batches."""
-        if self._pace is not None:
-            self._pace.pause()
         self._begin_batches(trainer, "validating", trainer.num_val_batches)
 
     def on_validation_batch_end(
@@ -171,13 +158,16 @@ class ProgressDisplay(L.Callback):
     def _count_batch(
         self, trainer: L.Trainer, stage: str, batches: list[int | float], batch_idx: int, dataloader_idx: int
     ) -> None:
-        if _is_shown(trainer) and self._is_time(stage):
-            before = total_batches(batches[:dataloader_idx]) or 0
-            self.show_batches(stage, before + batch_idx + 1, total_batches(batches))
+        """Show the number of batches when it is time, and after the last batch; during training, metrics follow it."""
+        if not _is_shown(trainer):
+            return
+        done, total = (total_batches(batches[:dataloader_idx]) or 0) + batch_idx + 1, total_batches(batches)
+        if self._is_time(stage) or (done == total and trainer.state.fn != "fit"):
+            self.show_batches(stage, done, total)
 
     def _status(self, trainer: L.Trainer, pace: Pace, loss: float | None) -> Status:
         step = trainer.global_step
-        return Status(step, pace.total, epoch_of(trainer), loss, pace.tokens_per_second(), pace.seconds_left(step))
+        return Status(step, pace.total, epoch_of(trainer), loss, _tokens_per_second(trainer), pace.seconds_left(step))
 
     def _is_time(self, stage: str) -> bool:
         now = time.monotonic()
@@ -205,6 +195,11 @@ def _loss(trainer: L.Trainer, task: Task) -> float | None:
         return float(metric.mean_loss())  # of this rank: the others are not asked
     logged = trainer.callback_metrics.get("train/loss")
     return None if logged is None else float(logged)
+
+
+def _tokens_per_second(trainer: L.Trainer) -> float | None:
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((each.tokens_per_second for each in callbacks if isinstance(each, Throughput)), None)
 
 
 def _is_shown(trainer: L.Trainer) -> bool:

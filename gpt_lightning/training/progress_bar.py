@@ -6,7 +6,7 @@ import lightning.pytorch as L
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from gpt_lightning.training.pace import Status
-from gpt_lightning.training.progress import ProgressDisplay, metrics_line, total_batches
+from gpt_lightning.training.progress import ProgressDisplay, metrics_line
 from gpt_lightning.training.progress_lines import ProgressLines
 
 
@@ -75,14 +75,6 @@ class ProgressBar(ProgressDisplay):
         if self._progress is not None and "training" in self._bars:
             self._progress.update(self._bars["training"], completed=trainer.global_step)
         super().on_train_end(trainer, pl_module)
-
-    def _count_batch(
-        self, trainer: L.Trainer, stage: str, batches: list[int | float], batch_idx: int, dataloader_idx: int
-    ) -> None:
-        """Count the batch, and show the last one even if it is not time."""
-        if batch_idx + 1 == total_batches(batches):
-            self._updated.pop(stage, None)
-        super()._count_batch(trainer, stage, batches, batch_idx, dataloader_idx)
 
     def _move(self, stage: str, done: int, description: str = "") -> None:
         if self._progress is None or stage not in self._bars:

@@ -10,9 +10,6 @@ class ProgressLines(ProgressDisplay):
     def __init__(self, seconds: float = 10.0) -> None:
         super().__init__(seconds)
 
-    def begin(self, stage: str, done: int, total: int | None) -> None:
-        """Print nothing: a short stage needs no line."""
-
     def show_training(self, status: Status) -> None:
         """Print step and epoch, loss, throughput and remaining time."""
         epoch = f" ({status.epoch})" if status.epoch else ""
@@ -26,6 +23,3 @@ class ProgressLines(ProgressDisplay):
     def show_metrics(self, step: int, total: int | None, metrics: dict[str, float], monitor: str) -> None:
         """Print the metrics."""
         print(metrics_line(step, total, metrics), flush=True)
-
-    def end(self, stage: str) -> None:
-        """Print nothing."""

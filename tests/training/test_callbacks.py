@@ -92,10 +92,11 @@ def test_a_validation_follows_the_last_step(tmp_path: Path) -> None:
 
 def test_the_token_count_continues_after_a_resume(tmp_path: Path) -> None:
     fit(tmp_path, Throughput(), Checkpoints(), max_steps=3, accumulate_grad_batches=2)
-    again = trainer(tmp_path, callbacks=[Throughput(), Checkpoints()], max_steps=4, accumulate_grad_batches=2)
+    again = trainer(tmp_path, callbacks=[Throughput(), Checkpoints()], max_steps=5, accumulate_grad_batches=2)
     last = find_checkpoint(str(tmp_path), "last")
     again.fit(causal_lm(), datamodule=language_modeling(tmp_path), ckpt_path=last, weights_only=True)
     tokens = float(again.callback_metrics[TOKENS])
-    # The first epoch has 3 steps: 19 blocks of 8 tokens in micro-batches of 4, 4, 4, 4 and 3. Step 4 has 8 blocks.
-    assert tokens == (19 + 8) * 8
+    # The first epoch has 3 steps: 19 blocks of 8 tokens in micro-batches of 4, 4, 4, 4 and 3.
+    # Steps 4 and 5 have 8 blocks.
+    assert tokens == (19 + 8 + 8) * 8
     assert 0.0 < float(again.callback_metrics[MFU]) <= 1.0

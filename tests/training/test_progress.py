@@ -12,11 +12,16 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 
+from gpt_lightning.data import LanguageModeling
+from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.load import find_checkpoint
-from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Validations
-from gpt_lightning.training.pace import Pace, duration
+from gpt_lightning.tasks.tags import TOKENS_PER_SECOND
+from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Throughput, Validations
+from gpt_lightning.training.pace import Pace, Status, duration
+from gpt_lightning.training.progress import ProgressDisplay
 from tests.reliability.processes import CONFIG
-from tests.runs import causal_lm, language_modeling, trainer, write_text
+from tests.runs import TINY, causal_lm, language_modeling, trainer, write_text
+from tests.training.test_lm_eval_callback import Kept
 
 EPOCH = 5
 """Micro-batches of an epoch: 19 blocks of 8 tokens in batches of 4."""
@@ -24,7 +29,7 @@ EPOCH = 5
 
 def run(folder: Path, ckpt_path: str | None = None, **arguments: Any) -> L.Trainer:
     """Train with a line for each step."""
-    callbacks = [Validations(), ProgressLines(seconds=0.0), Checkpoints(every_n_steps=1), Summary()]
+    callbacks = [Validations(), Throughput(), ProgressLines(seconds=0.0), Checkpoints(every_n_steps=1), Summary()]
     made = trainer(folder, callbacks=callbacks, **arguments)
     made.fit(causal_lm(), datamodule=language_modeling(folder), ckpt_path=ckpt_path, weights_only=True)
     return made
@@ -91,20 +96,97 @@ def test_long_evaluations_show_their_batches(tmp_path: Path, capsys: pytest.Capt
         ]
 
 
-def test_pace_leaves_out_the_first_step_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+class SlowEvaluation(L.Callback):
+    """Callback that takes 0.3 seconds after each step, which are excluded, and after each validation."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        time.sleep(0.3)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Throughput):
+                callback.exclude(0.3)
+
+    def on_validation_end(self, *_: Any) -> None:
+        time.sleep(0.3)
+
+
+def test_evaluations_do_not_lower_the_throughput(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept, callbacks = Kept(), [Throughput(), ProgressLines(seconds=0.0), SlowEvaluation()]
+    made = trainer(tmp_path, callbacks=callbacks, max_steps=4, val_check_interval=1, logger=kept)
+    made.fit(causal_lm(), datamodule=language_modeling(tmp_path))
+    speeds = kept.values[TOKENS_PER_SECOND]
+    assert min(speeds.values()) > 2 * 32 / 0.3, "a step has 32 tokens"
+    shown = [
+        re.findall(r"step (.)/4: .* ([0-9,]+) tokens/s", line)[0] for line in training_lines(capsys.readouterr().out)
+    ]
+    assert shown == [(str(step + 1), f"{speed:,.0f}") for step, speed in speeds.items()], (
+        "both are the same measurement"
+    )
+
+
+def test_a_display_without_the_callback_shows_no_throughput(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = trainer(tmp_path, callbacks=[ProgressLines(seconds=0.0)], max_steps=4)
+    made.fit(causal_lm(), datamodule=language_modeling(tmp_path))
+    lines = training_lines(capsys.readouterr().out)
+    assert len(lines) == 3
+    assert all(re.fullmatch(r"step ./4: loss [0-9.]{6}, 0:0[0-9] left", line) for line in lines), lines
+
+
+class TwoLoaders(LanguageModeling):
+    """Data module with two loaders of test data."""
+
+    def test_dataloader(self) -> Any:
+        return [super().test_dataloader()] * 2
+
+
+class Counts(ProgressDisplay):
+    """Display that records the numbers of batches."""
+
+    def __init__(self) -> None:
+        super().__init__(seconds=60.0)
+        self.shown: list[tuple[str, int, int | None]] = []
+
+    def show_batches(self, stage: str, done: int, total: int | None) -> None:
+        self.shown.append((stage, done, total))
+
+    def show_training(self, status: Status) -> None:
+        pass
+
+    def show_metrics(self, *_: Any) -> None:
+        pass
+
+
+class SeveralLoaders(CausalLM):
+    """Task with a test step that takes batches of several loaders."""
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        super().test_step(batch, batch_idx)
+
+
+def test_the_last_batch_of_all_loaders_is_shown(tmp_path: Path) -> None:
+    display, text = Counts(), str(write_text(tmp_path))
+    settings = {"tokenizer": "bytes", "block_size": 8, "batch_size": 4, "cache_dir": str(tmp_path / "cache")}
+    data = TwoLoaders(train=text, validation=text, test=text, **settings)
+    task = SeveralLoaders(backbone=TINY, vocab_size=257)
+    trainer(tmp_path, callbacks=[display]).test(task, datamodule=data, verbose=False)
+    assert display.shown == [("testing", 2 * EPOCH, 2 * EPOCH)]
+
+
+def test_short_validations_during_training_show_only_metrics(tmp_path: Path) -> None:
+    display = Counts()
+    made = trainer(tmp_path, callbacks=[display], max_steps=2, val_check_interval=1)
+    made.fit(causal_lm(), datamodule=language_modeling(tmp_path))
+    assert display.shown == []
+
+
+def test_pace_leaves_out_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     pace = Pace(step=100, total=111)
-    pace.add_tokens(1000)
     now = 60.0  # compilation
     pace.finish_step()
-    assert (pace.tokens_per_second(), pace.seconds_left(101)) == (None, None)
-    pace.add_tokens(1000)
-    now = 62.0
-    pace.pause()
+    assert (pace.is_measured(101), pace.seconds_left(101)) == (False, None)
     now = 70.0
-    pace.resume()
-    assert pace.tokens_per_second() == 500.0, "two seconds, and a validation of eight"
+    assert pace.is_measured(102)
     assert pace.seconds_left(102) == 90.0, "nine steps of ten seconds, validations included"
     assert [duration(s) for s in (0, 59.6, 3723)] == ["0:00", "1:00", "1:02:03"]
 
