@@ -20,6 +20,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 1: training cannot continue. 2: the input is invalid. 130 and 143: interrupted by Ctrl-C and SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _dispatch(arguments)
+        finally:
+            sys.stdout.flush()  # at exit, an error could not be handled
+    except BrokenPipeError:  # the reader of the output has closed it, as "| head" does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    """Print the help or the version, or run a command, and return the exit code."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return 0
@@ -45,9 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as interruption:
         # Lightning kills all processes, also the first, when one of them ends with anything but 0.
         return 0 if int(os.environ.get("LOCAL_RANK", "0")) else 128 + interruption.signum
-    except BrokenPipeError:  # the reader of the output has closed it, as "| head" does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         if (failure := run_error(error)) is not None:
             print(f"gpt-lightning {name}: {failure}", file=sys.stderr)

@@ -76,16 +76,15 @@ class Task(L.LightningModule, ABC):
     """Constructor arguments that follow the data module: argument -> attribute of the data module."""
 
     former_names: ClassVar[Mapping[str, str]] = {}
-    """Names of metrics before version 0.2 -> names now. Subclasses start without any."""
+    """Names of metrics before version 0.2 -> names now. A metric that a subclass computes keeps its name."""
 
     first_step: int | None = None
     """Optimizer step at which training started or resumed; None before training."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Reset the attributes that hold for one class only, unless the subclass declares them."""
+        """Reset the attribute that holds for one class only, unless the subclass declares it."""
         super().__init_subclass__(**kwargs)
         cls.huggingface_head = vars(cls).get("huggingface_head")
-        cls.former_names = vars(cls).get("former_names", {})
 
     def __init__(
         self,
@@ -180,7 +179,7 @@ class Task(L.LightningModule, ABC):
         if reason is not None and self.trainer.state.fn == "fit":
             raise InputError(reason)
         self.gradients.load_checkpoint(checkpoint)
-        rename_callback_states(checkpoint.get("callbacks", {}), self.former_names)
+        rename_callback_states(checkpoint.get("callbacks", {}), self.former_names, self.metrics("val"))
 
     # --- one step
 

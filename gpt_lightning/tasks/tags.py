@@ -5,8 +5,11 @@ quality are in ``train/`` and ``val/``, so the names of all other groups sort af
 """
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, Final
+
+from torchmetrics import Metric
 
 LEARNING_RATE: Final = "weight_update/learning_rate"
 GRADIENT_NORM: Final = "weight_update/gradient_norm"
@@ -29,24 +32,35 @@ FORMER_TAGS: Final = {
 """Former tag -> tag."""
 
 
-def current_tag(tag: str, former_names: Mapping[str, str]) -> str:
+def current_tag(tag: str, former_names: Mapping[str, str], metric: Metric) -> str:
     """Return the tag of this version for a tag of any version.
 
     Args:
         tag: such as ``val/f1``.
         former_names: the task's former names of metrics -> their names.
+        metric: the task's metric. A name that it computes is current, and is not replaced by one that it lacks.
     """
     stage, _, name = tag.partition("/")
-    if stage in ("val", "test") and name in former_names:
-        return f"{stage}/{former_names[name]}"
-    return FORMER_TAGS.get(tag, tag)
+    if stage not in ("val", "test") or name not in former_names:
+        return FORMER_TAGS.get(tag, tag)
+    names, new = computed_names(metric), former_names[name]
+    return f"{stage}/{new}" if new in names and name not in names else tag
 
 
-def rename_callback_states(states: dict[str, Any], former_names: Mapping[str, str]) -> None:
+def computed_names(metric: Metric) -> set[str]:
+    """Return the names of the values that a metric computes, without changing its state."""
+    copy = metric.clone()
+    copy.sync_on_compute = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchmetrics warns that the metric has seen no batch
+        return set(copy.compute())
+
+
+def rename_callback_states(states: dict[str, Any], former_names: Mapping[str, str], metric: Metric) -> None:
     """Rename the monitors in the keys of a checkpoint's callback states, in place.
 
     Lightning finds the state of ``EarlyStopping`` by such a key, ``EarlyStopping{'monitor': 'val/f1', 'mode': 'max'}``.
     """
     for key in list(states):
-        new = re.sub(r"(?<='monitor': ')[^']*", lambda found: current_tag(found[0], former_names), key)
+        new = re.sub(r"(?<='monitor': ')[^']*", lambda found: current_tag(found[0], former_names, metric), key)
         states[new] = states.pop(key)

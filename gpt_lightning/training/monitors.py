@@ -21,7 +21,7 @@ class Monitors(L.Callback):
             monitor = getattr(callback, "monitor", None)
             if not isinstance(monitor, str):
                 continue
-            tag = current_tag(monitor, pl_module.former_names)
+            tag = current_tag(monitor, pl_module.former_names, pl_module.metrics("val"))
             if tag == monitor:
                 continue
             callback.monitor = tag

@@ -131,3 +131,13 @@ def test_a_page_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "(default: 3)" in page
     assert entry_of(parser._actions[-1]) == ("--oven {gas,wood}", "heat (required)")
     assert page.endswith("Example:\n  gpt-lightning bake plum")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["fit", "--help"], ["toy-world", "--help"]])
+def test_a_closed_pipe_is_no_error(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "gpt_lightning", *arguments]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, "")

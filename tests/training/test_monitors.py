@@ -11,12 +11,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint as LightningCheckpoint
 
 from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import InputError
-from gpt_lightning.tasks import QuestionAnswering, SequenceClassification, Task, TokenClassification
+from gpt_lightning.metrics.entity_f1 import EntityMetrics
+from gpt_lightning.metrics.loss import TrainingLoss
+from gpt_lightning.tasks import TokenClassification
 from gpt_lightning.tasks.load import find_checkpoint
 from gpt_lightning.tasks.tags import current_tag
 from gpt_lightning.training import Checkpoints, Monitors
 from tests.heads import CommandLine
-from tests.runs import head, trainer
+from tests.runs import TINY, head, trainer
 from tests.tasks.test_written_by_0_1 import ARCHIVE
 from tests.training.test_reports import cli
 
@@ -24,26 +26,41 @@ __all__ = ["cli"]
 
 
 @pytest.mark.parametrize(
-    ("task", "former", "tag"),
+    ("kind", "former", "tag"),
     [
-        (TokenClassification, "val/f1", "val/entity_f1"),
-        (TokenClassification, "test/accuracy", "test/token_accuracy"),
-        (QuestionAnswering, "val/f1", "val/answer_f1"),
-        (QuestionAnswering, "val/exact_match", "val/exact_match"),
-        (SequenceClassification, "val/accuracy", "val/accuracy"),
-        (SequenceClassification, "train/mfu", "workload/mfu"),
+        ("ner", "val/f1", "val/entity_f1"),
+        ("ner", "test/accuracy", "test/token_accuracy"),
+        ("qa", "val/f1", "val/answer_f1"),
+        ("qa", "val/exact_match", "val/exact_match"),
+        ("classification", "val/accuracy", "val/accuracy"),
+        ("classification", "train/mfu", "workload/mfu"),
     ],
 )
-def test_former_tags_map_to_the_tags_of_the_task(task: type[Task], former: str, tag: str) -> None:
-    assert current_tag(former, task.former_names) == tag
+def test_former_tags_map_to_the_tags_of_the_task(tmp_path: Path, kind: str, former: str, tag: str) -> None:
+    task, _ = head(tmp_path, kind)
+    assert current_tag(former, task.former_names, task.metrics("val")) == tag
 
 
-def test_a_subclass_has_no_former_names() -> None:
-    class Tagger(TokenClassification):
-        pass
+class Tagger(TokenClassification):
+    """Subclass with the metrics of its base."""
 
-    assert Tagger.former_names == {}
-    assert TokenClassification.former_names["f1"] == "entity_f1"
+
+class OwnF1(EntityMetrics):
+    """Metric that computes a value of its own under a former name."""
+
+    def compute(self) -> dict[str, torch.Tensor]:
+        return super().compute() | {"f1": torch.tensor(0.5)}
+
+
+def test_a_subclass_inherits_former_names_except_those_that_its_metric_computes() -> None:
+    task = Tagger(backbone=TINY, vocab_size=257, labels=["O", "B-PER"])
+    metric = task.metrics("val")
+    assert current_tag("val/f1", task.former_names, metric) == "val/entity_f1"
+    assert not metric.update_called
+    own = OwnF1(["O", "B-PER"])
+    assert current_tag("val/f1", task.former_names, own) == "val/f1"
+    assert current_tag("val/recall", task.former_names, own) == "val/entity_recall"
+    assert current_tag("val/f1", task.former_names, TrainingLoss()) == "val/f1", "it computes no entity_f1"
 
 
 @pytest.mark.parametrize("kind", ["ner", "qa"])
