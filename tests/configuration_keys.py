@@ -12,8 +12,6 @@ from typing import Any, Final
 
 from gpt_lightning import data, tasks
 from gpt_lightning.commands.run.cli import CLI
-from gpt_lightning.data.base import DataModule
-from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.saving import arguments_of
 
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "configuration_keys.md"
@@ -59,17 +57,16 @@ def document() -> str:
     groups = ("trainer", "checkpoints", "samples", "lm_eval", "predictions")
     top = [action for action in run if action.dest.partition(".")[0] not in groups]
     parts = [INTRODUCTION, _section("The run", top)]
-    parts += _classes("model", Task, [getattr(tasks, name) for name in tasks.__all__])
-    parts += _classes("data", DataModule, [getattr(data, name) for name in data.__all__])
+    parts += _classes("model", tasks.CONCRETE)
+    parts += _classes("data", [getattr(data, name) for name in data.__all__])
     for group in groups:
         chosen = [action for action in run if action.dest.startswith(f"{group}.")]
         parts.append(_section(f"`{group}`" + (": Lightning's Trainer" if group == "trainer" else ""), chosen))
     return "\n".join(parts)
 
 
-def _classes(prefix: str, base: type, candidates: Sequence[Any]) -> list[str]:
-    """Return a section with the keys that all classes below ``base`` have, and one for each class with its own."""
-    classes = [each for each in candidates if isinstance(each, type) and issubclass(each, base) and each is not base]
+def _classes(prefix: str, classes: Sequence[type]) -> list[str]:
+    """Return a section with the keys that all classes have, and one for each class with its own."""
     arguments = {each.__name__: arguments_of(each, prefix)._actions for each in classes}
     shared = set.intersection(*({action.dest for action in actions} for actions in arguments.values()))
     defaults = {

@@ -57,9 +57,9 @@ def _class_options() -> Iterator[argparse.Action]:
     from gpt_lightning import data, tasks
     from gpt_lightning.tasks.saving import arguments_of
 
-    for prefix, package in (("model", tasks), ("data", data)):
-        for name in package.__all__:
-            yield from arguments_of(getattr(package, name), prefix)._actions
+    for prefix, classes in (("model", tasks.CONCRETE), ("data", [getattr(data, name) for name in data.__all__])):
+        for each in classes:
+            yield from arguments_of(each, prefix)._actions
 
 
 def _copy(actions: Iterable[argparse.Action], command: argparse.ArgumentParser) -> None:

@@ -108,8 +108,7 @@ def _task_in_folder(pretrained: huggingface.Pretrained, allow_import: Sequence[s
     if pretrained.task is None and head is None:
         return None
     if pretrained.task is None:
-        public = (getattr(tasks, name) for name in tasks.__all__ if name != Task.__name__)
-        return next((task for task in public if task.huggingface_head is head), None)
+        return next((task for task in tasks.CONCRETE if task.huggingface_head is head), None)
     task = task_class(pretrained.task, allow_import)
     if family is not None and task.huggingface_head is not head:
         raise InputError(

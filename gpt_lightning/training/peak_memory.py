@@ -1,8 +1,6 @@
 """Peak memory of a GPU or of this process."""
 
-import importlib
 import sys
-from typing import Any
 
 import torch
 
@@ -16,7 +14,7 @@ def peak_memory_gb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     try:
-        resource: Any = importlib.import_module("resource")
+        import resource
     except ModuleNotFoundError:  # Windows
         import psutil
 

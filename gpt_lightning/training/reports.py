@@ -8,7 +8,7 @@ from torch import Tensor
 from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.tasks.error_examples import escape
 from gpt_lightning.training.confusion import draw
-from gpt_lightning.training.show import show_image, show_text
+from gpt_lightning.training.logger_media import show_image, show_text
 
 
 class Reports(L.Callback):

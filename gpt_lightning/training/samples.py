@@ -8,7 +8,7 @@ from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.training.checkpoint_callback import tokenizer_of
-from gpt_lightning.training.show import show_text, shows_text, wrapped
+from gpt_lightning.training.logger_media import show_text, shows_text, wrapped
 
 
 class Samples(L.Callback):

@@ -53,10 +53,9 @@ def test_bare_backbone_is_not_taken_for_a_task_without_hugging_face_head(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Own(CausalLM):
-        """Task without a Hugging Face head, first in ``__all__``."""
+        """Task without a Hugging Face head, first in ``CONCRETE``."""
 
-    monkeypatch.setattr(tasks, "Own", Own, raising=False)
-    monkeypatch.setattr(tasks, "__all__", ["Own", *tasks.__all__])
+    monkeypatch.setattr(tasks, "CONCRETE", (Own, *tasks.CONCRETE))
     save_reference(tmp_path, "llama", vocab_size=300).base_model.save_pretrained(tmp_path / "bare")
     bytes_tokenizer().save(tmp_path / "bare" / "tokenizer.json")
     assert "task" not in read_checkpoint(tmp_path / "bare")["hyper_parameters"]

@@ -164,8 +164,12 @@ class SeveralLoaders(CausalLM):
 
 def test_the_last_batch_of_all_loaders_is_shown(tmp_path: Path) -> None:
     display, text = Counts(), str(write_text(tmp_path))
-    settings: dict[str, Any] = {"tokenizer": "bytes", "block_size": 8, "batch_size": 4}
-    settings["cache_dir"] = str(tmp_path / "cache")
+    settings: dict[str, Any] = {
+        "tokenizer": "bytes",
+        "block_size": 8,
+        "batch_size": 4,
+        "cache_dir": str(tmp_path / "cache"),
+    }
     data = TwoLoaders(train=text, validation=text, test=text, **settings)
     task = SeveralLoaders(backbone=TINY, vocab_size=257)
     trainer(tmp_path, callbacks=[display]).test(task, datamodule=data, verbose=False)

@@ -5,6 +5,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Final
 
 from gpt_lightning import data, tasks
@@ -84,25 +85,6 @@ OPTIONS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 }
 """Subcommand -> title of a section -> keys of options; a key with ``--`` is of ``predict_shorthand``."""
 
-TRAINER_TEXTS: Final = {
-    "accelerator": "kind of device: cpu, gpu, mps, or auto",
-    "devices": "number of devices, a list of their numbers, or auto",
-    "strategy": "how several devices share the work: ddp, fsdp, or auto",
-    "precision": "arithmetic, such as 32-true, bf16-mixed or 16-mixed; null takes bf16-mixed on GPUs that have it",
-    "max_steps": "stop after this many optimizer steps; -1 sets no limit",
-    "max_epochs": "stop after this many passes over the training data; null: 1000, or no limit if max_steps is given",
-    "accumulate_grad_batches": "micro-batches whose gradients are added up for one optimizer step",
-    "gradient_clip_val": "largest norm of the gradient",
-    "val_check_interval": "validate after this many batches, or after this part of an epoch, such as 0.25",
-    "check_val_every_n_epoch": "validate in every n-th epoch; null lets val_check_interval count across epochs",
-    "limit_val_batches": "evaluate this many batches, or this part of the data; null takes all",
-    "limit_test_batches": "evaluate this many batches, or this part of the data; null takes all",
-    "limit_predict_batches": "predict this many batches, or this part of the data; null takes all",
-    "log_every_n_steps": "optimizer steps from one logged training loss to the next",
-    "logger": "where metrics go: null for TensorBoard, false for nowhere, or a class path of a logger",
-}
-"""Explanations of the Trainer's arguments; Lightning's own fill half a page each."""
-
 Found = dict[str, tuple[argparse.Action, str]]
 """Key -> the option, and a text for its default."""
 
@@ -110,18 +92,17 @@ Found = dict[str, tuple[argparse.Action, str]]
 def sections(subcommand: str) -> dict[str, dict[str, str]]:
     """Return the options of a subcommand in sections: title -> option -> explanation with its default."""
     found: Found = {}
-    for prefix, package, base in (("model", tasks, tasks.Task), ("data", data, None)):
-        classes = [getattr(package, name) for name in package.__all__ if getattr(package, name) is not base]
-        found |= _class_options(prefix, classes)
+    found |= _class_options("model", tasks.CONCRETE)
+    found |= _class_options("data", [getattr(data, name) for name in data.__all__])
     for action in subcommand_parsers()[subcommand]._actions:
         default = "" if action.dest == "config" else _default(action)
         found[action.dest] = action, default and f"default: {default}"
     for action in predict_shorthand()._actions:
         found[action.option_strings[0]] = action, ""
-    return {title: dict(_entry(key, *found[key]) for key in keys) for title, keys in OPTIONS[subcommand].items()}
+    return {title: dict(_entry(*found[key]) for key in keys) for title, keys in OPTIONS[subcommand].items()}
 
 
-def _class_options(prefix: str, classes: list[type]) -> Found:
+def _class_options(prefix: str, classes: Sequence[type]) -> Found:
     """Return the options of some classes; the text says where defaults differ, and which classes have an option."""
     parsers = [(each, {action.dest: action for action in arguments_of(each, prefix)._actions}) for each in classes]
     found: Found = {}
@@ -140,12 +121,8 @@ def _default(action: argparse.Action) -> str:
     return plain_value(action.default) if is_set else ""
 
 
-def _entry(key: str, action: argparse.Action, default: str) -> Entry:
-    text = (
-        TRAINER_TEXTS.get(key.removeprefix("trainer."), "")
-        if key.startswith("trainer.")
-        else first_sentence(action.help or "")
-    )
+def _entry(action: argparse.Action, default: str) -> Entry:
+    text = first_sentence(action.help or "")
     return Entry(option_name(action), f"{text} ({default})" if default else text)
 
 

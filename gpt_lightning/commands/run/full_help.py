@@ -38,6 +38,25 @@ TEXTS: Final = {
 }
 """Explanations of options that Lightning and jsonargparse add."""
 
+TRAINER_TEXTS: Final = {
+    "accelerator": "kind of device: cpu, gpu, mps, or auto",
+    "devices": "number of devices, a list of their numbers, or auto",
+    "strategy": "how several devices share the work: ddp, fsdp, or auto",
+    "precision": "arithmetic, such as 32-true, bf16-mixed or 16-mixed; null takes bf16-mixed on GPUs that have it",
+    "max_steps": "stop after this many optimizer steps; -1 sets no limit",
+    "max_epochs": "stop after this many passes over the training data; null: 1000, or no limit if max_steps is given",
+    "accumulate_grad_batches": "micro-batches whose gradients are added up for one optimizer step",
+    "gradient_clip_val": "largest norm of the gradient",
+    "val_check_interval": "validate after this many batches, or after this part of an epoch, such as 0.25",
+    "check_val_every_n_epoch": "validate in every n-th epoch; null lets val_check_interval count across epochs",
+    "limit_val_batches": "evaluate this many batches, or this part of the data; null takes all",
+    "limit_test_batches": "evaluate this many batches, or this part of the data; null takes all",
+    "limit_predict_batches": "predict this many batches, or this part of the data; null takes all",
+    "log_every_n_steps": "optimizer steps from one logged training loss to the next",
+    "logger": "where metrics go: null for TensorBoard, false for nowhere, or a class path of a logger",
+}
+"""Explanations of the Trainer's arguments; Lightning's own fill half a page each."""
+
 METAVARS: Final = dict.fromkeys(("model", "data", "model.help", "data.help"), "CLASS") | {
     "config": "FILE",
     "print_config": "[=skip_default]",
@@ -54,14 +73,14 @@ def describe(parser: RunParser, subcommand: str) -> None:
     parser._optionals.title = "Files and run"
     for key, title in (TITLES | {subcommand: "Checkpoint"}).items():
         groups_of(parser)[key].title = title
-    tasks_of_ours = [getattr(tasks, name) for name in tasks.__all__ if name != "Task"]
     names = {
-        "tasks": ", ".join(task.__name__ for task in tasks_of_ours),
+        "tasks": ", ".join(task.__name__ for task in tasks.CONCRETE),
         "data": ", ".join(
-            dict.fromkeys(module.__name__ for task in tasks_of_ours for module in data_modules_for(task))
+            dict.fromkeys(module.__name__ for task in tasks.CONCRETE for module in data_modules_for(task))
         ),
     }
-    texts = TEXTS | {"ckpt_path": CKPT_PATH_OF_FIT if subcommand == "fit" else CKPT_PATH}
+    texts = TEXTS | {f"trainer.{name}": text for name, text in TRAINER_TEXTS.items()}
+    texts |= {"ckpt_path": CKPT_PATH_OF_FIT if subcommand == "fit" else CKPT_PATH}
     for action in parser._actions:
         action.help = texts[action.dest].format(**names) if action.dest in texts else action.help
         if action.dest.startswith("trainer.") and action.help:
@@ -88,8 +107,7 @@ def print_full_help(parser: RunParser, subcommand: str, arguments: list[str]) ->
 def _complete(task: type[Any] | None, module: type[Any] | None) -> tuple[type[Any], type[Any]]:
     """Return a task and a data module that go together, with the first of ours in place of a missing one."""
     if task is None:
-        ours = [getattr(tasks, name) for name in tasks.__all__ if name != "Task"]
-        task = next((each for each in ours if module is None or goes_with(each, module)), tasks.CausalLM)
+        task = next((each for each in tasks.CONCRETE if module is None or goes_with(each, module)), tasks.CausalLM)
     return task, module or data_modules_for(task)[0]
 
 

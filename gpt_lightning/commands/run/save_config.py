@@ -7,7 +7,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 
 from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.tasks.tags import CONFIG
-from gpt_lightning.training.show import name_gaps, show_text, verbatim
+from gpt_lightning.training.logger_media import name_gaps, show_text, verbatim
 
 
 class SaveConfig(SaveConfigCallback):

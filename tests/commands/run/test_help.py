@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from gpt_lightning import data, tasks
+from gpt_lightning.commands.completion import _class_options
 from gpt_lightning.commands.run.cli import subcommand_parsers
 from gpt_lightning.commands.run.command_line import predict_shorthand
 from gpt_lightning.commands.run.common_options import OPTIONS, sections
+from gpt_lightning.commands.run.full_help import TRAINER_TEXTS
 from gpt_lightning.commands.run.pages import FILE, PAGES, short_help
 from gpt_lightning.commands.run.value_layers import full_key
 from gpt_lightning.tasks.saving import arguments_of
@@ -98,6 +100,26 @@ def test_the_full_help_lists_every_option(run: Run, name: str) -> None:
     assert len(options) > 100
     for option in options:
         assert any(word.rstrip(",").partition("[")[0] == option for word in words), option
+
+
+def test_the_full_help_explains_the_trainer_as_the_short_help_does(run: Run) -> None:
+    code, page, err = run("fit", "--help", "all")
+    assert code == 0, err
+    words = " ".join(page.split())
+    assert [text for text in TRAINER_TEXTS.values() if text not in words] == []
+
+
+def test_completion_offers_no_options_of_the_abstract_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[type] = []
+
+    def recorded(owner: type, prefix: str) -> Any:
+        read.append(owner)
+        return arguments_of(owner, prefix)
+
+    monkeypatch.setattr("gpt_lightning.tasks.saving.arguments_of", recorded)
+    list(_class_options())
+    assert tasks.Task not in read
+    assert {*tasks.CONCRETE} < {*read}
 
 
 def test_the_full_help_is_that_of_the_given_file(run: Run) -> None:

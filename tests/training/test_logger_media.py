@@ -18,7 +18,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
 
 from gpt_lightning.training import Reports, Samples
-from gpt_lightning.training.show import show_image, show_text, shows_images, shows_text, wrapped
+from gpt_lightning.training.logger_media import show_image, show_text, shows_images, shows_text, wrapped
 from tests.commands.run.test_cli import CONFIG
 from tests.heads import HOSTILE, CommandLine
 from tests.runs import causal_lm, head, language_modeling, trainer, write_text
