@@ -62,7 +62,7 @@ class _RecordingFile:
         self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write ``data``, and record an OSError."""
+        """Write ``data``; if this raises an OSError, store the error in ``error``."""
         try:
             return self._file.write(data)
         except OSError as error:

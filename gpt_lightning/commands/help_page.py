@@ -136,7 +136,7 @@ def _words_of(action: argparse.Action) -> list[str]:
 
 
 def _words(hint: Any) -> Iterator[str]:
-    """Yield a word for each alternative of a type; an empty one if it stands for any text."""
+    """Yield a word for each alternative of a type, or an empty string for an alternative that accepts any text."""
     if hint in _NUMBERS:
         yield _NUMBERS[hint]
     elif hint is bool:

@@ -275,7 +275,7 @@ class DataModule(L.LightningDataModule, ABC):
         )
 
     def _training_position(self) -> Position:
-        """Return the running Trainer's epoch and batch, which checkpoints contain."""
+        """Return the current epoch and batch index of the running Trainer, as stored in checkpoints."""
         trainer = self.running_trainer
         if trainer is None:
             return 0, 0

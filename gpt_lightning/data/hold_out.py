@@ -5,9 +5,10 @@ from collections.abc import Iterable
 
 
 def hold_out(groups: Iterable[str], fraction: float) -> set[str]:
-    """Return the groups to hold out: ``fraction`` of the distinct ones, at least one if there are two.
+    """Return the groups to hold out.
 
-    The choice is random, but a function of the groups alone: seed and order of the rows do not change it.
+    The result is ``fraction`` of the distinct groups, but at least one group if there are two or more. The choice is
+    pseudorandom and depends only on the groups, not on the seed or the order of the rows.
 
     Args:
         groups: the group of each row; rows of one group stay together.

@@ -85,10 +85,11 @@ def _ranges(ends: list[int], size: int, stride: int) -> list[tuple[int, int]]:
 
 
 def _context(ends: list[int], words: tuple[int, int], word: int) -> int:
-    """Return the smaller number of tokens on either side of a word in a window, or -1 if the word is outside.
+    """Count the tokens of a window before and after a word; return the smaller count, or -1 if the word is not in it.
 
-    The edges of the text need no special case: no window has more context on the left than the first one, nor more on
-    the right than the last one.
+    The edges of the text need no special case. If the start of the text limits the context of a word in the first
+    window, every later window has even less context before the word, so the first one wins. The last window is
+    symmetric.
     """
     first, stop = words
     if not first <= word < stop:

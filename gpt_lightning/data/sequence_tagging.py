@@ -121,7 +121,7 @@ class SequenceTagging(Labeled[TaggedText]):
                 yield error
 
     def _words(self, row: Row) -> tuple[str, tuple[tuple[int, int], ...]]:
-        """Return the text of a row and the (start, stop) characters of its words."""
+        """Return the text of a row and the (start, stop) character offsets of its words."""
         if self.spans_column is not None or (self.tokens_column not in row.fields and self.text_column in row.fields):
             text = filled_text(row, self.text_column)
             return text, tuple(split_words(text))

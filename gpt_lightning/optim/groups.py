@@ -14,8 +14,9 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Return parameter groups in which matrices and embeddings decay, but biases and norms do not.
 
-    Weight decay would pull the gain of a norm to zero, and a bias has no scale to regularize. The type of the module
-    decides, not the number of dimensions, because FSDP flattens its parameters.
+    Weight decay would pull the gain of a norm to zero, and a bias has no scale to regularize. Whether a parameter
+    decays depends on its name and the type of its module, not on its number of dimensions, because FSDP flattens
+    parameters.
 
     Args:
         module: the module that is trained. Parameters without gradients are left out.
@@ -23,8 +24,8 @@ def parameter_groups(
         layer: maps a parameter's name to the index of its layer and to the ratio of its learning rate to the peak rate.
             None puts all parameters into one layer. Layers with equal ratios keep separate groups, because optimizer
             states in checkpoints depend on the order of the groups.
-        matrices: parameters for Muon -> the row counts of the matrices that each stacks. They get groups of their own
-            with the additional key ``rows``.
+        matrices: maps each parameter that Muon updates to the row counts of the matrices that are concatenated in it.
+            These parameters get groups of their own with the additional key ``rows``.
 
     Returns:
         Groups for a torch optimizer, with the additional key ``lr_ratio``, from the last layer to the first.

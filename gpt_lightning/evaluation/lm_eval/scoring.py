@@ -42,8 +42,8 @@ def score(task: CausalLM, continuations: Sequence[Continuation], max_tokens: int
 
     Args:
         task: language model in ``eval`` mode.
-        continuations: at least one token of context and one to score each. Without the last token they must fit
-            ``block_size``.
+        continuations: each has at least one context token and at least one token to score. All of its tokens except
+            the last must fit into ``block_size``.
         max_tokens: maximum number of tokens in a batch, including padding.
     """
     inputs = [[*each.context, *each.tokens[:-1]] for each in continuations]
