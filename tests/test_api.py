@@ -188,7 +188,7 @@ def test_invalid_calls_are_refused(language_model: Path, run: CommandLine) -> No
     with pytest.raises(InputError, match="--dtype int8: choose one of float32"):
         model.save("folder", dtype="int8")
     assert not Path("folder").exists()
-    with pytest.raises(InputError, match="there is no checkpoint"):
+    with pytest.raises(InputError, match="no checkpoint, run folder or model folder has this path"):
         gl.load("nowhere")
 
 

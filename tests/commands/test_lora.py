@@ -126,7 +126,7 @@ def test_base_weights_that_have_moved_or_changed(run: CommandLine) -> None:
     metrics = metrics_of(run, str(head))
     Path("logs/lm").rename("elsewhere")
     flags = ("-c", "topics.yaml", f"--ckpt_path={head}", "--data.tokenizer=bpe:300")
-    gone = "the base model of its adapters is missing: logs/lm/version_0: there is no checkpoint"
+    gone = "the base model of its adapters is missing: logs/lm/version_0: no checkpoint"
     commands: list[tuple[str, ...]] = [("test", *flags), ("fit", *flags, "--trainer.max_steps=6")]
     for command in commands:
         assert run(*command) == 2
@@ -257,7 +257,7 @@ def test_adapters_without_a_hugging_face_head_are_not_exported(run: CommandLine)
     head = run.fit("topics", "--model.init_from=base", *LORA)
     assert run("export", str(head), "adapter", "--adapter") == 2
     assert "peft cannot load these adapters: Hugging Face's classifiers look at the last token" in run.err
-    assert "Leave --adapter out to merge them" in run.err
+    assert "Leave out --adapter to export the model with merged adapters" in run.err
     assert not Path("adapter").exists()
 
 
@@ -298,8 +298,8 @@ print(*sys.modules)
 @pytest.mark.parametrize(
     ("hparams", "message"),
     [
-        ({"init_from": ["logs"]}, "holds adapters but does not name their base model"),
-        ({"init_from": None}, "holds adapters but does not name their base model"),
+        ({"init_from": ["logs"]}, "it has adapters, but names no base model"),
+        ({"init_from": None}, "it has adapters, but names no base model"),
         ({"lora": {"r": "four"}}, "'<' not supported"),
         ({"lora": {"r": 4, "targets": "mlp"}}, "is not an adapter of lora.targets=mlp"),
         ({"lora": {"r": 3}}, "with lora.r=3 they must be [3, 24]"),

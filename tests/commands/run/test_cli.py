@@ -231,7 +231,7 @@ def test_a_shape_that_differs_from_the_checkpoint_is_refused(run: Run) -> None:
             "--data.train needs a data class first",
         ),
         (["fit", "-c"], "argument -c/--config: expected one argument"),
-        (["fit", "--model=CausalLM", "--data.train=text.txt"], "Put -c FILE or --data=CLASS in front"),
+        (["fit", "--model=CausalLM", "--data.train=text.txt"], "put -c FILE or --data=CLASS before it"),
         (["fit", "-c", "typo.yaml"], "unknown key 'batchsize'; did you mean 'data.batch_size'?"),
         (["fit", "-c", "typo2.yaml"], "unknown key 'experimnt'; did you mean 'experiment'?"),
         (["fit", "-c", "absent.yaml"], "absent.yaml"),
@@ -248,7 +248,10 @@ def test_a_shape_that_differs_from_the_checkpoint_is_refused(run: Run) -> None:
         (["fit", "-c", "config.yaml", "--data.tokenizer=absent.json"], "'absent.json' is not a tokenizer"),
         (["fit", "-c", "config.yaml", "--log_dir=text.txt"], "cannot write to text.txt/beer"),
         (["fit", "-c", "config.yaml", "--trainer.limit_train_batches=0"], "no training step was taken"),
-        (["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"], "absent.ckpt: there is no checkpoint"),
+        (
+            ["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"],
+            "absent.ckpt: no checkpoint, run folder or model folder has this path",
+        ),
         (["fit", "-c", "config.yaml", "--ckpt_path=text.txt"], "text.txt: "),
         (["fit", "-c", "config.yaml", "--ckpt_path=http://127.0.0.1/x.ckpt"], "read from local files only"),
         (
