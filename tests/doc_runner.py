@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import pytest
 
@@ -84,8 +85,8 @@ class Runner:
 
 def call(arguments: list[str]) -> int:
     """Run ``gpt-lightning`` in this process."""
-    sys.argv[0] = "gpt-lightning"  # the name that messages begin with
-    with without_seed():
+    # Messages begin with the name of the program.
+    with mock.patch.object(sys, "argv", ["gpt-lightning"]), without_seed():
         try:
             return main(arguments)
         except SystemExit as error:

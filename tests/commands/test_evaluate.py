@@ -116,7 +116,7 @@ def test_invalid_input_gives_one_clear_message(cli: CommandLine) -> None:
         assert not cli.out
 
     Path("empty").mkdir()
-    Path("empty/config.yaml").touch()
+    Path("empty/config.yaml").write_text("seed_everything: 0\n")
     refused("absent: not a run folder, because it has no config.yaml. Give logs/EXPERIMENT/version_N", "absent")
     refused("logs/topics: not a run folder", str(run), "logs/topics")
     refused("empty: not a run with checkpoints, because empty/checkpoints/manifest.json is missing or empty", "empty")

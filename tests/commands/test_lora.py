@@ -156,7 +156,7 @@ def test_base_weights_that_have_moved_or_changed(run: CommandLine) -> None:
         assert len(run.err.strip().splitlines()) == 1
     assert not Path("other").exists()
     assert run("export", "elsewhere/version_0", "other", "--init_from=as_folder") == 2
-    assert "--init_from=as_folder: elsewhere/version_0/checkpoints/step_2.ckpt needs no base model" in run.err
+    assert "--init_from=as_folder: elsewhere/version_0/checkpoints/step_2.ckpt has all of its weights" in run.err
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["backbone", "adapters"])
