@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from gpt_lightning import data, tasks
-from gpt_lightning.commands.run.cli import CLI
+from gpt_lightning import tasks
+from gpt_lightning.commands.help_page import plain_value
+from gpt_lightning.commands.run.cli import subcommand_parsers
+from gpt_lightning.data.find import data_modules
 from gpt_lightning.tasks.saving import arguments_of
 
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "configuration_keys.md"
@@ -31,34 +33,15 @@ _END_OF_SUMMARY: Final = re.compile(r"\n\n|\s+Default: |\s+Defaults to |\s+Could
 """End of the part of Lightning's explanations that is not about defaults or details."""
 
 
-class _ParserBuiltError(Exception):
-    """Stops the command line after its parser is built."""
-
-
-def fit_arguments() -> list[argparse.Action]:
-    """Return the options of ``gpt-lightning fit``, without those of tasks and data modules."""
-    found: list[argparse.Action] = []
-
-    class ParserOnly(CLI):
-        def parse_arguments(self, parser: Any, args: Any) -> None:
-            found.extend(self._subcommand_parsers["fit"]._actions)
-            raise _ParserBuiltError
-
-    try:
-        ParserOnly(["fit"])
-    except _ParserBuiltError:
-        return [action for action in found if action.dest not in ("model", "data")]
-    raise AssertionError("the command line was never parsed")
-
-
 def document() -> str:
     """Return the whole page."""
-    run = fit_arguments()
+    # The options of tasks and data modules have sections of their own.
+    run = [action for action in subcommand_parsers()["fit"]._actions if action.dest not in ("model", "data")]
     groups = ("trainer", "checkpoints", "samples", "lm_eval", "predictions")
     top = [action for action in run if action.dest.partition(".")[0] not in groups]
     parts = [INTRODUCTION, _section("The run", top)]
     parts += _classes("model", tasks.CONCRETE)
-    parts += _classes("data", [getattr(data, name) for name in data.__all__])
+    parts += _classes("data", data_modules())
     for group in groups:
         chosen = [action for action in run if action.dest.startswith(f"{group}.")]
         parts.append(_section(f"`{group}`" + (": Lightning's Trainer" if group == "trainer" else ""), chosen))
@@ -108,9 +91,7 @@ def _row(action: argparse.Action, defaults: dict[str, str] | None) -> str:
 
 def _default(action: argparse.Action) -> str:
     value = list(action.default) if isinstance(action.default, tuple) else action.default
-    if value is None:
-        return "null"
-    return "`" + (str(value).lower() if isinstance(value, bool) else str(value) if value != "" else "''") + "`"
+    return "null" if value is None else f"`{plain_value(value)}`"
 
 
 def _type(action: argparse.Action) -> str:

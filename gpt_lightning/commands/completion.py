@@ -54,10 +54,11 @@ def program() -> argparse.ArgumentParser:
 
 def _class_options() -> Iterator[argparse.Action]:
     """Yield the options of every task and data module of this package."""
-    from gpt_lightning import data, tasks
+    from gpt_lightning import tasks
+    from gpt_lightning.data.find import data_modules
     from gpt_lightning.tasks.saving import arguments_of
 
-    for prefix, classes in (("model", tasks.CONCRETE), ("data", [getattr(data, name) for name in data.__all__])):
+    for prefix, classes in (("model", tasks.CONCRETE), ("data", data_modules())):
         for each in classes:
             yield from arguments_of(each, prefix)._actions
 

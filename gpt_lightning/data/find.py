@@ -10,9 +10,14 @@ from gpt_lightning.data.base import DataModule
 from gpt_lightning.named_classes import import_named, is_allowed, is_ours
 
 
+def data_modules() -> list[type[DataModule]]:
+    """Return the data modules of this package, in the order of ``gpt_lightning.data``."""
+    return [getattr(data, name) for name in data.__all__]
+
+
 def data_modules_for(task: type[Any]) -> list[type[DataModule]]:
-    """Return the data modules of this package that fit a task, in the order of ``gpt_lightning.data``."""
-    return [module for module in (getattr(data, name) for name in data.__all__) if goes_with(task, module)]
+    """Return the data modules of this package that fit a task."""
+    return [module for module in data_modules() if goes_with(task, module)]
 
 
 def goes_with(task: type[Any], module: type[Any]) -> bool:

@@ -8,12 +8,13 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from gpt_lightning import data, tasks
+from gpt_lightning import tasks
 from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.commands.help_page import Entry, first_sentence, option_name, plain_value
 from gpt_lightning.commands.run.cli import subcommand_parsers
 from gpt_lightning.commands.run.command_line import predict_shorthand
 from gpt_lightning.commands.run.pages import FILE
+from gpt_lightning.data.find import data_modules
 from gpt_lightning.tasks.saving import arguments_of
 
 _HARDWARE: Final = ("trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.precision", "compile")
@@ -91,9 +92,7 @@ Found = dict[str, tuple[argparse.Action, str]]
 
 def sections(subcommand: str) -> dict[str, dict[str, str]]:
     """Return the options of a subcommand in sections: title -> option -> explanation with its default."""
-    found: Found = {}
-    found |= _class_options("model", tasks.CONCRETE)
-    found |= _class_options("data", [getattr(data, name) for name in data.__all__])
+    found = _class_options("model", tasks.CONCRETE) | _class_options("data", data_modules())
     for action in subcommand_parsers()[subcommand]._actions:
         default = "" if action.dest == "config" else _default(action)
         found[action.dest] = action, default and f"default: {default}"
