@@ -1,13 +1,12 @@
 """LightningCLI with the defaults of this project, for ``fit``, ``validate``, ``test`` and ``predict``."""
 
-import argparse
 import contextlib
 import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as L
 from jsonargparse import Namespace
@@ -33,6 +32,7 @@ from gpt_lightning.commands.run.command_line import CommandLine, read_predict_sh
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
 from gpt_lightning.commands.run.full_help import describe, print_full_help
 from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
+from gpt_lightning.commands.run.options import add_options
 from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser, importing_only
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
@@ -109,53 +109,8 @@ class CLI(LightningCLI):
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add options for the folder of a run, resuming, speed, and the callbacks of this project."""
-        parser.add_argument(
-            "--experiment", type=str, default="default", help="folder in log_dir for runs that belong together"
-        )
-        parser.add_argument(
-            "--name",
-            type=str | None,
-            default=None,
-            help="name of the run: its folder is log_dir/experiment/name, and TensorBoard shows it by this name. A "
-            "name that is taken is refused, unless --resume=auto continues that run; null takes version_0, version_1, "
-            "and so on",
-        )
-        parser.add_argument("--log_dir", type=str, default="logs", help="folder for all experiments")
-        parser.add_argument(
-            "--resume",
-            type=Literal["never", "auto"],
-            default="never",
-            help="auto: resume the run --name, or without a name the newest unnamed run (version_N) of the "
-            "experiment, from its newest undamaged checkpoint; if there is none, start it. The same command then works "
-            "after every interruption",
-        )
-        parser.add_argument(
-            "--activation_checkpointing",
-            type=bool,
-            default=False,
-            help="recompute activations in the backward pass: less memory, a third more computation, the same results",
-        )
-        parser.add_argument(
-            "--compile",
-            type=bool | None,
-            default=None,
-            help="compile the backbone: a slow first step, then faster ones; null compiles on GPUs with one device or "
-            "ddp. Results are equal up to rounding and other random numbers for dropout",
-        )
-        # Only for --help: config_guard.py reads this option and removes it.
-        parser.add_argument(
-            "--allow_import",
-            type=str,
-            metavar="NAME",
-            default=argparse.SUPPRESS,
-            help="a package of your own that class paths may name; can be given several times, and on the command line "
-            "only. gpt_lightning, lightning, torch and torchmetrics are always allowed",
-        )
-        parser.add_lightning_class_args(training.Checkpoints, "checkpoints")
-        parser.add_lightning_class_args(training.Samples, "samples")
-        parser.add_lightning_class_args(training.LMEval, "lm_eval")
-        parser.add_lightning_class_args(training.PredictionWriter, "predictions")
+        """Add the options of this project."""
+        add_options(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Read the command line into values, merge a checkpoint's values under them, and fill in defaults."""

@@ -1,0 +1,58 @@
+"""Options of a run beyond those of the Trainer, the task and the data module."""
+
+import argparse
+from typing import Literal
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from gpt_lightning import training
+
+
+def add_options(parser: LightningArgumentParser) -> None:
+    """Add options for the folder of a run, resuming, speed, and the callbacks of this project."""
+    parser.add_argument(
+        "--experiment", type=str, default="default", help="folder in log_dir for runs that belong together"
+    )
+    parser.add_argument(
+        "--name",
+        type=str | None,
+        default=None,
+        help="name of the run: its folder is log_dir/experiment/name, and TensorBoard shows it by this name. A "
+        "name that is taken is refused, unless --resume=auto continues that run; null takes version_0, version_1, "
+        "and so on",
+    )
+    parser.add_argument("--log_dir", type=str, default="logs", help="folder for all experiments")
+    parser.add_argument(
+        "--resume",
+        type=Literal["never", "auto"],
+        default="never",
+        help="auto: resume the run --name, or without a name the newest unnamed run (version_N) of the "
+        "experiment, from its newest undamaged checkpoint; if there is none, start it. The same command then works "
+        "after every interruption",
+    )
+    parser.add_argument(
+        "--activation_checkpointing",
+        type=bool,
+        default=False,
+        help="recompute activations in the backward pass: less memory, a third more computation, the same results",
+    )
+    parser.add_argument(
+        "--compile",
+        type=bool | None,
+        default=None,
+        help="compile the backbone: a slow first step, then faster ones; null compiles on GPUs with one device or "
+        "ddp. Results are equal up to rounding and other random numbers for dropout",
+    )
+    # Only for --help: config_guard.py reads this option and removes it.
+    parser.add_argument(
+        "--allow_import",
+        type=str,
+        metavar="NAME",
+        default=argparse.SUPPRESS,
+        help="a package of your own that class paths may name; can be given several times, and on the command line "
+        "only. gpt_lightning, lightning, torch and torchmetrics are always allowed",
+    )
+    parser.add_lightning_class_args(training.Checkpoints, "checkpoints")
+    parser.add_lightning_class_args(training.Samples, "samples")
+    parser.add_lightning_class_args(training.LMEval, "lm_eval")
+    parser.add_lightning_class_args(training.PredictionWriter, "predictions")
