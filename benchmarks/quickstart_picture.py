@@ -15,13 +15,10 @@ from typing import Final
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-HEADS: Final = {
-    "classification": ("topic", "accuracy"),
-    "sentiment": ("sentiment", "accuracy"),
-    "ner": ("entities", "entity_f1"),
-    "qa": ("questions", "answer_f1"),
-}
-"""Head -> its name in the picture, and its metric."""
+from gpt_lightning.commands.quickstart import TASKS
+
+HEADS: Final = {"classification": "topic", "sentiment": "sentiment", "ner": "entities", "qa": "questions"}
+"""Head of the quickstart -> its name in the picture."""
 ORIGINS: Final = {"from_scratch": ("from scratch", "#9aa5b1"), "pretrained": ("from the backbone", "#2563eb")}
 """Name of a run -> its name in the picture, and its color."""
 
@@ -42,7 +39,7 @@ def scores(logs: Path) -> dict[tuple[str, str], float]:
 
 def _score(logs: Path, head: str, origin: str) -> float:
     record = json.loads((logs / f"toy_world_{head}" / origin / "metrics.json").read_text())
-    return float(record["metrics"][HEADS[head][1]])
+    return float(record["metrics"][TASKS[head]])
 
 
 def loss_curve(logs: Path) -> list[Point]:
@@ -76,7 +73,7 @@ def _bars(measured: dict[tuple[str, str], float]) -> Iterator[str]:
         yield f'<rect x="{x}" y="42" width="12" height="12" fill="{color}"/>'
         yield _text(x + 18, 53, name, "start")
         x += 118
-    for number, (head, (name, metric)) in enumerate(HEADS.items()):
+    for number, (head, name) in enumerate(HEADS.items()):
         left = BARS_LEFT + 8 + number * GROUP
         for place, (origin, (_, color)) in enumerate(ORIGINS.items()):
             value = measured[head, origin]
@@ -87,7 +84,9 @@ def _bars(measured: dict[tuple[str, str], float]) -> Iterator[str]:
             )
             yield _text(bar_left + BAR / 2, BOTTOM - height - 5, f"{value:.2f}")
         yield _text(left + BAR + 2, BOTTOM + 18, name)
-        yield _text(left + BAR + 2, BOTTOM + 34, metric.replace("_f1", " F1"), more=' font-size="11" fill="#616e7c"')
+        yield _text(
+            left + BAR + 2, BOTTOM + 34, TASKS[head].replace("_f1", " F1"), more=' font-size="11" fill="#616e7c"'
+        )
     yield f'<line x1="{BARS_LEFT}" y1="{BOTTOM}" x2="{BARS_LEFT + 4 * GROUP}" y2="{BOTTOM}" stroke="{INK}"/>'
 
 
