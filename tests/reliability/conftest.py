@@ -18,14 +18,18 @@ GUARANTEES = {
     "R7": "on SIGTERM or Ctrl-C, a run finishes the step, saves a checkpoint, and exits with 143 or 130",
     "R8": "NaN and infinity are never saved",
     "R9": "a hostile checkpoint runs no code",
-    "R10": "a YAML file or a checkpoint imports only allowed packages",
+    "R10": "a YAML file or a checkpoint imports no package that the command line does not allow",
     "R11": "two runs never write to the same folder",
     "R12": "a run fails at the start if its folder is not writable or the disk is too small",
-    "R13": "a run that takes no training step ends with an error",
+    "R13": "a command that does no work, such as a run without a training step, ends with an error",
     "R14": "the same seed gives the same checkpoint files, byte for byte",
     "R15": "if a data loader worker dies, the run reports the cause, and it can be resumed",
     "R16": "any text can be read, tokenized, and written without loss",
-    "R17": "training opens no network port",
+    "R17": "training on one device opens no network port; several devices of one machine use loopback only",
+    "R18": "each run has a folder of its own, whichever logger it uses",
+    "R19": "no input ends in a traceback, an abort of the process or a hang",
+    "R20": "a YAML file or a checkpoint of a stranger runs no code of the allowed packages beyond the listed classes",
+    "R21": "exports and predictions are written completely or not at all",
 }
 """Guarantee -> its text in the report of ``make soak``."""
 
