@@ -65,6 +65,15 @@ class Parser(ArgumentParser, ParserWithPage):
             help=f"a package of your own that {models} may import classes from; can be given several times",
         )
 
+    def add_output_options(self, text: str) -> None:
+        """Add ``--output`` and ``--overwrite``.
+
+        Args:
+            text: explanation of the output file.
+        """
+        self.add_argument("--output", type=str | None, default=None, metavar="FILE", help=text)
+        self.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print a message in short and exit with 2."""
         unknown = _UNKNOWN_KEY.search(message)
