@@ -92,7 +92,7 @@ def best_checkpoint(folder: Path, manifest: Manifest) -> Path:
     others = [entry.file for entry in reversed(manifest.checkpoints) if entry.file != manifest.best]
     last = next((name for name in others if is_intact(folder / name)), None)
     if last is None:
-        raise InputError(f"{folder}: every checkpoint is damaged. Use another run")
+        raise InputError(f"{folder}: every checkpoint is damaged or missing. Use another run")
     notice(f"{reason}. Using {folder / last}")
     return folder / last
 
