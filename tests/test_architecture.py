@@ -13,7 +13,8 @@ from tests.tree import BEGIN, DOCUMENT, END, tree
 PACKAGE = Path(gpt_lightning.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"batch", "errors", "atomic_files", "paths", "status", "unpack", "toy_world"},
+    {"batch", "errors", "atomic_files", "printable", "paths", "unpack", "toy_world"},
+    {"bounded_files", "status"},
     {"models", "optim", "metrics", "named_classes"},
     {"checkpoints", "tokenizers"},
     {"tasks", "data"},

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser
 
 from gpt_lightning.commands.help_page import Section, help_page, option_name, sections_of
+from gpt_lightning.printable import printable
 
 _CHOICES = re.compile(r"Expected a (?:typing\.)?Literal\[([^\]]*)\]")
 _UNKNOWN_KEY = re.compile(r"(?:unrecognized arguments: --|does not accept option '|[Oo]ption ')([\w.]+)")
@@ -70,7 +71,7 @@ class Parser(ArgumentParser, ParserWithPage):
         text = _unknown_key(unknown[1], self.known_keys()) if unknown else _short(message)
         # Parsers of classes are named after the file that Python runs.
         prog = self.prog.replace(" [options]", "") if self.prog.startswith("gpt-lightning") else "gpt-lightning"
-        print(f"{prog}: {text}", file=sys.stderr)
+        print(printable(f"{prog}: {text}"), file=sys.stderr)
         sys.exit(2)
 
     def known_keys(self) -> Iterator[str]:
