@@ -13,7 +13,7 @@ from tests.tree import BEGIN, DOCUMENT, END, tree
 PACKAGE = Path(gpt_lightning.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"batch", "errors", "atomic_files", "printable", "paths", "unpack"},
+    {"batch", "child_processes", "errors", "atomic_files", "printable", "paths", "unpack"},
     {"bounded_files", "output_files", "status"},
     {"toy_world"},
     {"models", "optim", "metrics", "named_classes"},
