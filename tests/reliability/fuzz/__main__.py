@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.reliability.fuzz.campaign import Campaign, describe, draw
 from tests.reliability.fuzz.check import fault
 from tests.reliability.fuzz.kinds import KINDS
-from tests.reliability.fuzz.runner import Server
+from tests.reliability.fuzz.runner import LIMIT_S, Server
 from tests.reliability.fuzz.world import build
 
 
@@ -19,11 +19,12 @@ def main() -> None:
     parser.add_argument("--until", type=int, help="end of a range")
     parser.add_argument("--kind", choices=KINDS, help="draw inputs of one kind only")
     parser.add_argument("--servers", type=int, default=1, help="inputs at the same time")
+    parser.add_argument("--seconds", type=float, default=LIMIT_S, help="time limit of one input")
     parser.add_argument("--folder", type=Path, help="folder for faults; by default a new one")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="fuzz_"))
     if options.until is not None:
-        campaign = Campaign(folder, options.seed, options.kind)
+        campaign = Campaign(folder, options.seed, options.kind, options.seconds)
         report = campaign.run(
             range(options.number, options.until), options.servers, lambda text: print(text, "\n", flush=True)
         )
@@ -35,7 +36,7 @@ def main() -> None:
     with Server(folder / "home") as server:
         world = build(server, folder / "world")
         _, each = draw(options.seed, options.number, world, options.kind)
-        outcome = server.run(each, world.folder, folder / "input")
+        outcome = server.run(each, world.folder, folder / "input", options.seconds)
         print(
             describe(options.seed, options.number, options.kind, fault(each, outcome), each, outcome, folder / "input")
         )

@@ -13,7 +13,7 @@ from threading import Lock
 from tests.reliability.fuzz.check import fault
 from tests.reliability.fuzz.inputs import Input
 from tests.reliability.fuzz.kinds import KINDS
-from tests.reliability.fuzz.runner import Outcome, Server
+from tests.reliability.fuzz.runner import LIMIT_S, Outcome, Server
 from tests.reliability.fuzz.world import World, build
 
 
@@ -48,8 +48,8 @@ def draw(seed: int, number: int, world: World, kind: str | None = None) -> tuple
 class Campaign:
     """Servers and a world in a folder, for the inputs of one seed."""
 
-    def __init__(self, folder: Path, seed: int, kind: str | None = None) -> None:
-        self.folder, self.seed, self.kind = folder, seed, kind
+    def __init__(self, folder: Path, seed: int, kind: str | None = None, seconds: float = LIMIT_S) -> None:
+        self.folder, self.seed, self.kind, self.seconds = folder, seed, kind, seconds
         self.report = Report()
         self._lock = Lock()
 
@@ -79,7 +79,7 @@ class Campaign:
             name, each = draw(self.seed, number, world, self.kind)
             folder = self.folder / "runs" / str(number) / "input"
             folder.parent.mkdir(parents=True)
-            outcome = server.run(each, world.folder, folder)
+            outcome = server.run(each, world.folder, folder, self.seconds)
             found = fault(each, outcome)
             with self._lock:
                 self._count(name, outcome, found)

@@ -12,9 +12,11 @@ MAX_LINES: Final = 12
 MAX_LINE: Final = 2000
 _PRINTS: Final = ("-h", "--help", "--version", "--list", "--print_config", "--model.help", "--data.help")
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_FRAME: Final = re.compile(r'File "(?:[^"]*/)?(?:site-packages/)?([^"/]+/[^"/]+)", line \d+, in (\S+)')
-_OWN_FRAME: Final = re.compile(r'File "[^"]*/gpt_lightning/([^"]+)", line \d+, in (\S+)')
+_FRAME: Final = re.compile(r'File "(?:[^"]*/)?(?:site-packages/)?([^"/]+/[^"/]+)", line \d+,? in (\S+)')
+_OWN_FRAME: Final = re.compile(r'File "[^"]*/gpt_lightning/([^"]+)", line \d+,? in (\S+)')
 _ERROR: Final = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
+_STACK: Final = "most recent call first"
+"""Part of faulthandler's text, which the server makes a hanging process print."""
 _TRACEBACK: Final = "Traceback (most recent call last)"
 _NOTICE: Final = re.compile(r"(\S*traceback\S*\.\w+)")
 """File with the traceback of an error that the command line did not foresee."""
@@ -30,9 +32,9 @@ def fault(each: Input, outcome: Outcome) -> str | None:
     if outcome.stopped == "busy":
         return None
     if outcome.stopped or outcome.seconds > LIMIT_S:
-        return f"{outcome.stopped or 'hang'} in {command}"
+        return f"{outcome.stopped or 'hang'} in {command}{_where_it_hangs(outcome.err)}"
     if _TRACEBACK in text:
-        return f"traceback: {_cause(text[text.index(_TRACEBACK) :])}"
+        return f"traceback: {_cause(outcome.err if _TRACEBACK in outcome.err else outcome.out)}"
     if (notice := _NOTICE.search(text)) is not None and (path := outcome.folder / notice[1]).is_file():
         return f"unforeseen: {_cause(Path(path).read_text(errors='replace'))}"
     if outcome.code not in CODES:
@@ -58,11 +60,19 @@ def _message_fault(outcome: Outcome, command: str) -> str | None:
     return None
 
 
-def _cause(traceback: str) -> str:
+def _cause(text: str) -> str:
     """Return the exception type, the deepest frame of this package and the deepest one of all in a traceback."""
-    frames, own, errors = (pattern.findall(traceback) for pattern in (_FRAME, _OWN_FRAME, _ERROR))
-    places = dict.fromkeys(":".join(found[-1]) for found in (own, frames) if found)
-    return f"{errors[-1] if errors else 'unknown error'} in {' via '.join(places)}"
+    text = text[text.index(_TRACEBACK) :]
+    frames, own = list(_FRAME.finditer(text)), list(_OWN_FRAME.finditer(text))
+    error = _ERROR.search(text, frames[-1].end() if frames else len(_TRACEBACK))
+    places = dict.fromkeys(":".join(found[-1].groups()) for found in (own, frames) if found)
+    return f"{error[1] if error else 'unknown error'} in {' via '.join(places)}"
+
+
+def _where_it_hangs(err: str) -> str:
+    """Return the first frame of this package and the first one of all in faulthandler's text."""
+    stacks = (pattern.search(err, err.find(_STACK)) for pattern in (_OWN_FRAME, _FRAME) if _STACK in err)
+    return "".join(f" at {':'.join(found.groups())}" for found in stacks if found)
 
 
 def _has_worked(each: Input, outcome: Outcome) -> bool:

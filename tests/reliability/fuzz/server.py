@@ -5,6 +5,7 @@ limits of its own, and ends as a separate ``gpt-lightning`` does. So crashes of 
 """
 
 import contextlib
+import faulthandler
 import gc
 import importlib.util
 import io
@@ -94,6 +95,7 @@ def _run(request: dict[str, Any], work: Work) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    faulthandler.register(signal.SIGUSR1, file=2)
     sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
     sys.stdout, sys.stderr = (
         io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "w", closefd=False)), encoding="utf-8", errors=errors)
@@ -123,6 +125,8 @@ def _wait(pid: int, request: dict[str, Any], work: Work) -> dict[str, Any]:
             last, seen = (last, seen) if progress == seen else (time.monotonic(), progress)
             stopped = _limit(pid, seconds, time.monotonic() - last, request["seconds"])
             if stopped:
+                os.kill(pid, signal.SIGUSR1)  # the child prints where it is
+                time.sleep(0.2)
                 os.killpg(pid, signal.SIGKILL)
         time.sleep(0.005 if seconds < 1.0 else 0.2)
     with contextlib.suppress(ProcessLookupError):
