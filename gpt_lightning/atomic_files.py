@@ -71,7 +71,9 @@ def _unfinished(path: Path, create: Callable[[Path], object]) -> Iterator[Path]:
         descriptor = _lock(unfinished)
     try:
         yield unfinished
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename in (None, str(unfinished)):
+            error.filename = str(path)  # a failed write names no file
         _delete(unfinished)
         raise
     finally:
@@ -81,13 +83,12 @@ def _unfinished(path: Path, create: Callable[[Path], object]) -> Iterator[Path]:
 
 def _unfinished_of(path: Path) -> list[Path]:
     """Return the temporary twins of ``path``."""
-    names = (entry.name for entry in os.scandir(path.parent))
     prefix = f".{path.name}."
     pid = slice(len(prefix), -len(_UNFINISHED))
     return [
-        path.with_name(name)
-        for name in names
-        if name.startswith(prefix) and name.endswith(_UNFINISHED) and name[pid].isdecimal()
+        each
+        for each in path.parent.iterdir()
+        if each.name.startswith(prefix) and each.name.endswith(_UNFINISHED) and each.name[pid].isdecimal()
     ]
 
 

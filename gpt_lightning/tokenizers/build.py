@@ -13,6 +13,7 @@ from filelock import FileLock
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.output_files import write_error
 from gpt_lightning.paths import expand_home
 from gpt_lightning.status import status
 from gpt_lightning.tokenizers.config import TEMPLATE_FILE, TokenizerConfig
@@ -180,9 +181,7 @@ def _from_cache(spec: str, train: Callable[[], Tokenizer], cache_dir: Path, text
             tokenizer.save(path)
             return tokenizer
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another folder with --data.cache_dir=FOLDER"
-        ) from error
+        raise write_error(path, error, "Choose another folder with --data.cache_dir=FOLDER") from error
 
 
 def _from_hub(spec: str, key: str) -> Tokenizer:

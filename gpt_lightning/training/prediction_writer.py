@@ -24,7 +24,7 @@ class PredictionWriter(L.Callback):
 
     Args:
         path: file to write. With several devices, each adds its number to the name.
-        overwrite: replace an existing file; on the command line only.
+        overwrite: replace an existing file. No configuration file may set it, only ``--overwrite``.
     """
 
     def __init__(self, path: str = "predictions.jsonl", overwrite: bool = False) -> None:

@@ -30,6 +30,7 @@ from gpt_lightning.commands.guard.config_guard import TRUSTED, check
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
 from gpt_lightning.commands.run.command_line import CommandLine, read_predict_shorthand
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
+from gpt_lightning.commands.run.full_disk import reported_full_disk
 from gpt_lightning.commands.run.full_help import describe, print_full_help
 from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
 from gpt_lightning.commands.run.options import add_options
@@ -255,7 +256,12 @@ class CLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            with no_empty_folder(self.trainer.logger), self._claim(subcommand), self.interruption.handling():
+            with (
+                no_empty_folder(self.trainer.logger),
+                self._claim(subcommand),
+                self.interruption.handling(),
+                reported_full_disk(self.trainer),
+            ):
                 super()._run_subcommand(subcommand)
         except Interrupted as interruption:
             if subcommand == "fit" and self.trainer.is_global_zero:
