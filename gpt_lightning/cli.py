@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpt_lightning.commands.table import COMMANDS, GROUPS
+from gpt_lightning.printable import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,13 +60,14 @@ def _dispatch(arguments: list[str]) -> int:
         return 0 if int(os.environ.get("LOCAL_RANK", "0")) else 128 + interruption.signum
     except Exception as error:
         if (failure := run_error(error)) is not None:
-            print(f"gpt-lightning {name}: {failure}", file=sys.stderr)
+            print(printable(f"gpt-lightning {name}: {failure}"), file=sys.stderr)
             return 1
         reason = input_error(error)
         if reason is None:
             raise
         # The error of a worker process holds its whole traceback, with the message at the end.
-        print(f"gpt-lightning {name}: {str(reason).split('errors.InputError: ')[-1].strip()}", file=sys.stderr)
+        text = str(reason).split("errors.InputError: ")[-1].strip()
+        print(printable(f"gpt-lightning {name}: {text}"), file=sys.stderr)
         return 2
 
 

@@ -13,7 +13,9 @@ from tests.tree import BEGIN, DOCUMENT, END, tree
 PACKAGE = Path(gpt_lightning.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"batch", "errors", "atomic_files", "paths", "status", "unpack", "toy_world"},
+    {"batch", "child_processes", "errors", "atomic_files", "printable", "paths", "unpack"},
+    {"bounded_files", "output_files", "status"},
+    {"toy_world"},
     {"models", "optim", "metrics", "named_classes"},
     {"checkpoints", "tokenizers"},
     {"tasks", "data"},

@@ -1,16 +1,22 @@
 """Arguments of a run's data module, read from the ``config.yaml`` of the run or of its exported model folder."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
+
+from gpt_lightning.bounded_files import read_text
+from gpt_lightning.errors import InputError
+
+_MAX_BYTES: Final = 2**20
 
 
 def data_arguments(file: Path) -> dict[str, Any] | None:
     """Return the data module's arguments in a ``config.yaml``; None if it is not the configuration of a run."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["init_args"]
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError):
+        text = read_text(file, "Give the config.yaml of a run", _MAX_BYTES)
+        content = yaml.safe_load(text)["data"]["init_args"]
+    except (InputError, yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning.atomic_files import delete_unfinished
-from gpt_lightning.checkpoints.manifest import FILE, Manifest, entry_of, parse_name
-from gpt_lightning.checkpoints.read import read_checkpoint
+from gpt_lightning.checkpoints.manifest import checkpoint_files
+from gpt_lightning.checkpoints.read import is_intact, read_manifest
 from gpt_lightning.errors import InputError
 
 LOCK: Final = ".lock"
@@ -106,26 +106,19 @@ def newest_run(root: Path, name: str | None = None) -> Path | None:
 def newest_intact_checkpoint(run: Path) -> Path | None:
     """Return the newest intact checkpoint of ``run``, or None if the run has no checkpoints.
 
-    Damaged checkpoints are reported and skipped. A damaged manifest is rebuilt from the intact checkpoints.
+    Damaged checkpoints are reported and skipped.
 
     Raises:
         InputError: all checkpoints are damaged.
     """
     folder = run / "checkpoints"
+    listed = [folder / entry.file for entry in read_manifest(folder).checkpoints]
     # Unlisted checkpoints are complete too, because a file gets its final name only after it is written.
-    newest_first = sorted(folder.glob("step_*.ckpt"), key=parse_name, reverse=True)
-    try:
-        listed = Manifest.read(folder).checkpoints
-    except InputError:
-        print(f"{folder / FILE}: damaged; rebuilding it from the checkpoints", flush=True)
-        (folder / FILE).unlink()
-        Manifest(tuple(entry_of(path) for path in reversed(newest_first) if _is_intact(path))).write(folder)
-        listed = Manifest.read(folder).checkpoints
-    candidates = [folder / entry.file for entry in reversed(listed)] or newest_first
-    for path in candidates:
-        if _is_intact(path):
+    candidates = listed or checkpoint_files(folder)
+    for path in reversed(candidates):
+        if is_intact(path):
             return path
-    if candidates or newest_first:
+    if candidates:
         raise InputError(f"{folder}: every checkpoint is damaged. Leave out --resume to start a new run")
     return None
 
@@ -190,15 +183,6 @@ def _check_name(name: str) -> None:
         raise InputError(
             f"--name={name}: use at most 100 letters, digits, '_', '-' and '.', and start with a letter, a digit or '_'"
         )
-
-
-def _is_intact(path: Path) -> bool:
-    try:
-        read_checkpoint(path)
-    except InputError as error:
-        print(f"{error}. Trying the previous one", flush=True)
-        return False
-    return True
 
 
 def _number(run: Path) -> int | None:

@@ -1,8 +1,6 @@
 """``CheckpointIO`` for Lightning with atomic writes, a check for finite numbers, and safe reads."""
 
-import errno
 import math
-import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,7 +8,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
-from gpt_lightning.atomic_files import atomic_write
+from gpt_lightning.atomic_files import atomic_write, why_not_written
 from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import RunError
 
@@ -97,9 +95,6 @@ def _non_finite_tensor(value: Any, name: str = "") -> str | None:
 
 
 def cannot_write(path: Path, error: OSError) -> RunError:
-    """Return the error for a failed write, with the remedy for the most likely cause, a full disk."""
-    name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-    return RunError(
-        f"cannot write {path}: {os.strerror(error.errno or 0)} ({name}). "
-        "Earlier checkpoints are intact. Free some space, then resume"
-    )
+    """Return the error for a failed write during training."""
+    reason, remedy = why_not_written(error)
+    return RunError(f"cannot write {path}: {reason}. Earlier checkpoints are intact. {remedy}, then resume")

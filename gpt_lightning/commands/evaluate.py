@@ -12,9 +12,11 @@ from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkp
 from gpt_lightning.commands.guard.config_guard import check
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
+from gpt_lightning.output_files import check_new, finite, output_file
 from gpt_lightning.status import status
 
 CONFIG: Final = "config.yaml"
+_REMEDY: Final = "Choose another file with --output"
 
 
 def parser() -> Parser:
@@ -36,9 +38,7 @@ def parser() -> Parser:
         "--test", type=str | None, default=None, metavar="FILE", help="test data for all runs, in place of their own"
     )
     p.add_loading_options("the runs")
-    p.add_argument(
-        "--output", type=str | None, default=None, metavar="FILE", help="file for the table; it ends in .md or .json"
-    )
+    p.add_output_options("file for the table; it ends in .md or .json")
     p.add_argument("--again", action="store_true", help="test every run again, also those with current metrics")
     return p
 
@@ -49,6 +49,8 @@ def main(argv: list[str]) -> int:
     output = None if options.output is None else Path(options.output)
     if output is not None and output.suffix not in (".md", ".json"):
         raise InputError(f"--output {output} must end in .md or .json")
+    if output is not None:
+        check_new(output, options.overwrite, _REMEDY)
 
     given = {"data.test": options.test, "model.init_from": options.init_from}
     overrides = {key: value for key, value in given.items() if value is not None}
@@ -69,11 +71,9 @@ def main(argv: list[str]) -> int:
     table = markdown(records)
     print(table)
     if output is not None:
-        text = json.dumps(records, ensure_ascii=False, indent=1) if output.suffix == ".json" else table
-        try:
-            output.write_text(text + "\n", encoding="utf-8", errors="replace")
-        except OSError as error:
-            raise InputError(f"cannot write {output}: {error.strerror}. Choose another file with --output") from None
+        as_json = json.dumps(finite(records), ensure_ascii=False, allow_nan=False, indent=1)
+        with output_file(output, options.overwrite, _REMEDY) as file:
+            file.write(((as_json if output.suffix == ".json" else table) + "\n").encode(errors="replace"))
     return 0
 
 

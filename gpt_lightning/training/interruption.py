@@ -1,5 +1,6 @@
 """Callback that ends training cleanly on Ctrl-C and SIGTERM."""
 
+import os
 import signal
 import sys
 import threading
@@ -28,6 +29,7 @@ class Interruption(L.Callback):
 
     def __init__(self) -> None:
         self.signum = 0
+        self._process = os.getpid()
         self._training = False
         self._agreement: tuple[Tensor, Any] | None = None
 
@@ -37,6 +39,7 @@ class Interruption(L.Callback):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
+        self._process = os.getpid()
         before = {each: signal.signal(each, self._handle) for each in SIGNALS}
         try:
             yield
@@ -77,6 +80,8 @@ class Interruption(L.Callback):
         self._training = False
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return  # workers of a data loader are copies of this process
         if not self._training or (self.signum and signum == signal.SIGINT):
             self._training = False
             raise Interrupted(signum, between_steps=False)

@@ -33,6 +33,7 @@ from gpt_lightning.commands.run.device import choose, find_device, keep_freed_me
 from gpt_lightning.commands.run.full_help import describe, print_full_help
 from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
 from gpt_lightning.commands.run.options import add_options
+from gpt_lightning.commands.run.outputs import check_outputs
 from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser, importing_only
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
@@ -131,6 +132,7 @@ class CLI(LightningCLI):
             saved = Saved.read(run, found, subcommand, self.allowed)
             user = overlay(saved.classes, user)
         values = self._merge_checkpoint(saved, user, subcommand)
+        check_outputs(values)
         if "model.class_path" in values and "data.class_path" in values:
             link(run, *(class_at(values[f"{part}.class_path"].value) for part in ("model", "data")))
         self.config = parser.parse_object({"subcommand": subcommand, subcommand: nest(values)})

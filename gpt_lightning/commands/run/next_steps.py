@@ -7,7 +7,8 @@ from typing import Any
 import lightning.pytorch as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from gpt_lightning.checkpoints.manifest import Entry, Manifest
+from gpt_lightning.checkpoints.manifest import Entry
+from gpt_lightning.checkpoints.read import read_manifest
 from gpt_lightning.commands.shell import command, quoted, script
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.errors import Interrupted
@@ -88,7 +89,7 @@ def _run_folder(trainer: L.Trainer) -> Path | None:
 
 
 def _last(run: Path) -> Entry | None:
-    return next(reversed(Manifest.read(run / "checkpoints").checkpoints), None)
+    return next(reversed(read_manifest(run / "checkpoints").checkpoints), None)
 
 
 def _file_to_predict(data: DataModule) -> str | None:

@@ -57,7 +57,7 @@ class Pretrained:
 
 def is_model_folder(folder: Path) -> bool:
     """Return True if ``folder`` has a model configuration."""
-    return (folder / CONFIG).is_file() or (folder / OWN_CONFIG).is_file()
+    return (folder / CONFIG).exists() or (folder / OWN_CONFIG).exists()
 
 
 def read_config(folder: Path) -> Pretrained:
@@ -71,8 +71,8 @@ def read_config(folder: Path) -> Pretrained:
         raise InputError(f"{folder}: folder not found. Check the path")
     if not is_model_folder(folder):
         raise InputError(f"{folder}: not a model folder: it has neither {CONFIG} nor {OWN_CONFIG}")
-    published = _read_huggingface(folder) if (folder / CONFIG).is_file() else None
-    if not (folder / OWN_CONFIG).is_file():
+    published = _read_huggingface(folder) if (folder / CONFIG).exists() else None
+    if not (folder / OWN_CONFIG).exists():
         assert published is not None
         _check_size(published.config, folder)
         return published
