@@ -152,7 +152,7 @@ def _reshape(rng: Random, value: Any) -> Any:
         lambda x: -x if isinstance(x, int | float) else [],
         lambda x: x * 1000 if isinstance(x, int | float | str) else x,
         lambda x: x + 1 if isinstance(x, int | float) else None,
-        lambda x: deep(x, 200),
+        lambda x: deep(x, 100),
     ]
     return rng.choice(shapes)(value)
 

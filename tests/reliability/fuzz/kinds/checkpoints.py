@@ -87,7 +87,7 @@ def _changed(rng: Random, content: bytes) -> Content:
         place[key] = rng.choice(TENSORS)(place[key])
     elif kind < 0.4:
         key = rng.choice(list(checkpoint))
-        checkpoint[key] = rng.choice([*VALUES, deep([], 900), torch.zeros(3), torch.zeros(0)])
+        checkpoint[key] = rng.choice([*VALUES, deep([], 300), torch.zeros(3), torch.zeros(0)])
     elif kind < 0.7:
         key = rng.choice([key for key in checkpoint if "state" not in key])
         checkpoint[key] = change(rng, checkpoint[key])
