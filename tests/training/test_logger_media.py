@@ -4,6 +4,7 @@ import csv
 import html
 import inspect
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 import lightning.pytorch as L
 import numpy as np
 import pytest
-import yaml
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
@@ -45,8 +45,7 @@ def _clear_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
 def fit(cli: CommandLine, name: str, loggers: Any, *arguments: str) -> None:
     """Train ``topics``, ``tags`` or a language model with loggers, given as class paths with arguments."""
     listed = [{"class_path": path, "init_args": settings} for path, settings in loggers]
-    Path("loggers.yaml").write_text(yaml.safe_dump({"trainer": {"logger": listed}}))
-    flags = ("-c", "loggers.yaml", "--allow_import=tests", *arguments)
+    flags = (f"--config={json.dumps({'trainer': {'logger': listed}})}", "--allow_import=tests", *arguments)
     if name == "language":
         write_text(cli.folder)
         (cli.folder / "language.yaml").write_text(CONFIG)

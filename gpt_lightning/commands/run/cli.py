@@ -26,7 +26,8 @@ from gpt_lightning.checkpoints.run_folder import (
     resumed_run,
 )
 from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
-from gpt_lightning.commands.guard.config_guard import TRUSTED, check
+from gpt_lightning.commands.guard.config_guard import check
+from gpt_lightning.commands.guard.parser_imports import importing_only
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
 from gpt_lightning.commands.run.command_line import CommandLine, read_predict_shorthand
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
@@ -36,7 +37,7 @@ from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
 from gpt_lightning.commands.run.options import add_options
 from gpt_lightning.commands.run.outputs import check_outputs
 from gpt_lightning.commands.run.pages import wants_all
-from gpt_lightning.commands.run.parser import RunParser, importing_only
+from gpt_lightning.commands.run.parser import RunParser
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
@@ -71,8 +72,8 @@ class CLI(LightningCLI):
         self.may_reuse_name = False
         """True if the folder of the run --name may already hold this run."""
         checked = check(arguments)
-        self.allowed = [name for name in checked.allowed if name.split(".")[0] not in TRUSTED]
-        with importing_only(checked.allowed):
+        self.allowed = checked.own
+        with importing_only(checked.own, checked.harmless):
             self._start(checked.arguments)
 
     def _start(self, arguments: list[str]) -> None:
