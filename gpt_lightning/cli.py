@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     only_prints = name in _PRINTING or _only_prints(arguments)
-    with standard_streams(stops=only_prints) as output, _reported_threads(name) as thread_codes:
+    with standard_streams(stops=only_prints) as output, _reported_hooks(name) as codes_of_threads:
         try:
             code = _dispatch(arguments)
             output.flush()
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             from gpt_lightning.commands.failure import report
 
             code = report(name, error)
-        code = code or max(thread_codes, default=0)
+        code = code or max(codes_of_threads, default=0)
         return code or _output_code(name, output.failure, has_files=name in _WRITING and not only_prints)
 
 
@@ -82,21 +82,32 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 @contextmanager
-def _reported_threads(name: str) -> Iterator[list[int]]:
-    """Report exceptions that end a thread like one that ends the command, and yield a list of their exit codes."""
+def _reported_hooks(name: str) -> Iterator[list[int]]:
+    """Report exceptions of threads like one that ends the command, and those of destructors in one line.
+
+    Yields:
+        List to which the exit code of each thread that fails is added.
+    """
     codes: list[int] = []
 
-    def hook(thread: threading.ExceptHookArgs) -> None:
+    def report_thread(thread: threading.ExceptHookArgs) -> None:
         from gpt_lightning.commands.failure import report
 
         if thread.exc_value is not None:
             codes.append(report(name, thread.exc_value))
 
-    before, threading.excepthook = threading.excepthook, hook
+    def report_destructor(ignored: "sys.UnraisableHookArgs") -> None:
+        from gpt_lightning.commands.failure import first_line
+
+        if ignored.exc_value is not None:
+            print(f"ignored in {ignored.object!r}: {first_line(ignored.exc_value)}", file=sys.stderr)
+
+    before = threading.excepthook, sys.unraisablehook
+    threading.excepthook, sys.unraisablehook = report_thread, report_destructor
     try:
         yield codes
     finally:
-        threading.excepthook = before
+        threading.excepthook, sys.unraisablehook = before
 
 
 def _run(name: str, arguments: list[str]) -> int:

@@ -144,8 +144,6 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
     with status("Loading PyTorch and Lightning"):
         import gpt_lightning.commands.run.cli  # noqa: F401
 
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
     from gpt_lightning.commands.run.cli import CLI, quiet
     from gpt_lightning.training import Evaluation
 
@@ -156,12 +154,9 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
     tokenizer = run / "tokenizer.json"
     if tokenizer.is_file() and "tokenizer" in (data_arguments(run / CONFIG) or {}):
         fixed["data.tokenizer"] = str(tokenizer)  # the file that config.yaml names may have moved
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            print(f"testing {run}")
-            cli = CLI(_arguments(run, allowed), {**overrides, **fixed})
-    except MisconfigurationException as error:
-        raise InputError(str(error)) from error
+    with contextlib.redirect_stdout(sys.stderr):
+        print(f"testing {run}")
+        cli = CLI(_arguments(run, allowed), {**overrides, **fixed})
     # The record is not read from metrics.json, because the folder of the run may be read-only.
     (record,) = (each.record for each in cli.trainer.callbacks if isinstance(each, Evaluation))  # type: ignore[attr-defined]
     assert record is not None

@@ -85,7 +85,7 @@ def standard_streams(stops: bool) -> Iterator[Output]:
     output = Output(before[0], stops)
     if is_closed:
         output.failure = OSError(errno.EBADF, os.strerror(errno.EBADF))
-    sys.stdout, sys.stderr = output, Output(before[1])  # type: ignore[assignment]
+    sys.stdout, sys.stderr = output, Output(before[1])
     try:
         yield output
     finally:
