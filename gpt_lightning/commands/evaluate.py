@@ -189,8 +189,6 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
     with status("Loading PyTorch and Lightning"):
         import gpt_lightning.commands.run.cli  # noqa: F401
 
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
     from gpt_lightning.commands.run.cli import CLI, quiet
     from gpt_lightning.training import Evaluation
 
@@ -198,12 +196,9 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
     # Metrics are comparable if all runs use one device and the whole dataset.
     trainer = {"devices": 1, "num_nodes": 1, "strategy": "auto", "fast_dev_run": False, "limit_test_batches": 1.0}
     fixed = {f"trainer.{name}": value for name, value in trainer.items()} | {"ckpt_path": str(run)}
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            print(f"testing {run}")
-            cli = CLI(_arguments(run, allowed, overrides.get("data.test")), {**overrides, **fixed})
-    except MisconfigurationException as error:
-        raise InputError(str(error)) from error
+    with contextlib.redirect_stdout(sys.stderr):
+        print(f"testing {run}")
+        cli = CLI(_arguments(run, allowed, overrides.get("data.test")), {**overrides, **fixed})
     # The record is not read from metrics.json, because the folder of the run may be read-only.
     (record,) = (each.record for each in cli.trainer.callbacks if isinstance(each, Evaluation))  # type: ignore[attr-defined]
     assert record is not None

@@ -10,7 +10,6 @@ from typing import Any
 
 import lightning.pytorch as L
 from jsonargparse import Namespace
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -40,6 +39,7 @@ from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
+from gpt_lightning.commands.run.trainer_checks import building, check_processes, check_trainer, refusals
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.models import huggingface
@@ -73,7 +73,7 @@ class CLI(LightningCLI):
         """True if the folder of the run --name may already hold this run."""
         checked = check(arguments)
         self.allowed = checked.own
-        with importing_only(checked.own, checked.harmless):
+        with importing_only(checked.own, checked.harmless), refusals():
             self._start(checked.arguments)
 
     def _start(self, arguments: list[str]) -> None:
@@ -138,6 +138,8 @@ class CLI(LightningCLI):
         if "model.class_path" in values and "data.class_path" in values:
             link(run, *(class_at(values[f"{part}.class_path"].value) for part in ("model", "data")))
         self.config = parser.parse_object({"subcommand": subcommand, subcommand: nest(values)})
+        config = self.config[subcommand]
+        check_trainer(config.trainer, config.seed_everything)
 
     @staticmethod
     def _find_checkpoint(parser: RunParser, user: Values, subcommand: str) -> str | None:
@@ -199,7 +201,10 @@ class CLI(LightningCLI):
         trainer.callbacks = [*configured, *ours]
         kwargs["enable_progress_bar"] = False  # Lightning's own bar
         with no_empty_folder(kwargs.get("logger")):
-            return super().instantiate_trainer(**kwargs)
+            with building(config.trainer):
+                built = super().instantiate_trainer(**kwargs)
+            check_processes(built)
+        return built
 
     def _for_device(self, config: Namespace) -> dict[str, Any]:
         """Return settings of the Trainer for the device, and compile the model if it pays or is asked for.
@@ -349,11 +354,8 @@ def quiet() -> None:
 def main(arguments: list[str]) -> int:
     """Run one of the Trainer's subcommands."""
     quiet()
-    try:
-        with contextlib.ExitStack() as stack:
-            cli = CLI(*(read_predict_shorthand(arguments, stack) if arguments[0] == "predict" else (arguments, {})))
-            if arguments[0] == "fit" and cli.trainer.is_global_zero and (steps := next_steps(cli.trainer, cli.allowed)):
-                print(steps, flush=True)
-    except MisconfigurationException as error:
-        raise InputError(str(error)) from error
+    with contextlib.ExitStack() as stack:
+        cli = CLI(*(read_predict_shorthand(arguments, stack) if arguments[0] == "predict" else (arguments, {})))
+        if arguments[0] == "fit" and cli.trainer.is_global_zero and (steps := next_steps(cli.trainer, cli.allowed)):
+            print(steps, flush=True)
     return 0
