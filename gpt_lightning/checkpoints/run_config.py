@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from gpt_lightning.checkpoints.run_folder import run_of
+
 
 def data_arguments(file: Path) -> dict[str, Any] | None:
     """Return the data module's arguments in a ``config.yaml``; None if it is not the configuration of a run."""
@@ -22,8 +24,8 @@ def columns_of(checkpoint: Path) -> dict[str, str]:
         checkpoint: a checkpoint in the folder of a run, or a model folder. Without a ``config.yaml``, as for models
             that were trained by another program, the result is empty.
     """
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.resolve().parent.parent
-    arguments = data_arguments(folder / "config.yaml") or {}
+    folder = checkpoint if checkpoint.is_dir() else run_of(checkpoint)
+    arguments = (None if folder is None else data_arguments(folder / "config.yaml")) or {}
     return {
         name: value
         for name, value in arguments.items()
