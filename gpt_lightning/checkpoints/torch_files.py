@@ -18,7 +18,12 @@ class CheckpointFiles(CheckpointIO):
 
     Lightning's own implementation copies a temporary file over the target. If the process is killed or the disk is
     full, the previous checkpoint is lost.
+
+    Attributes:
+        loaded: the checkpoint that was read last, or None.
     """
+
+    loaded: Path | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint to ``path`` atomically.
@@ -45,7 +50,8 @@ class CheckpointFiles(CheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
         """Read the checkpoint ``path``, with all tensors on the CPU."""
-        return read_checkpoint(Path(path))
+        self.loaded = Path(path)
+        return read_checkpoint(self.loaded)
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete the checkpoint ``path``."""

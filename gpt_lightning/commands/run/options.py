@@ -21,7 +21,12 @@ def add_options(parser: LightningArgumentParser) -> None:
         "name that is taken is refused, unless --resume=auto continues that run; null takes version_0, version_1, "
         "and so on",
     )
-    parser.add_argument("--log_dir", type=str, default="logs", help="folder for all experiments")
+    parser.add_argument(
+        "--log_dir",
+        type=str,
+        default="logs",
+        help="folder for all experiments; it may contain ~ and environment variables",
+    )
     parser.add_argument(
         "--resume",
         type=Literal["never", "auto"],
