@@ -35,6 +35,7 @@ from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
 from gpt_lightning.commands.run.options import add_options
 from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser, importing_only
+from gpt_lightning.commands.run.restoring import restoring
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
@@ -253,7 +254,12 @@ class CLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            with no_empty_folder(self.trainer.logger), self._claim(subcommand), self.interruption.handling():
+            with (
+                no_empty_folder(self.trainer.logger),
+                self._claim(subcommand),
+                self.interruption.handling(),
+                restoring(self.config[subcommand].ckpt_path),
+            ):
                 super()._run_subcommand(subcommand)
         except Interrupted as interruption:
             if subcommand == "fit" and self.trainer.is_global_zero:
