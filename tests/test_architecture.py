@@ -13,9 +13,9 @@ from tests.tree import BEGIN, DOCUMENT, END, tree
 PACKAGE = Path(gpt_lightning.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"batch", "errors", "atomic_files", "printable", "paths", "unpack", "toy_world"},
+    {"batch", "errors", "atomic_files", "plain_types", "printable", "paths", "unpack", "toy_world"},
     {"bounded_files", "status"},
-    {"models", "optim", "metrics", "named_classes"},
+    {"models", "optim", "metrics", "named_classes", "sandbox"},
     {"checkpoints", "tokenizers"},
     {"tasks", "data"},
     {"evaluation"},
