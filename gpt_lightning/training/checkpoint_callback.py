@@ -181,7 +181,8 @@ class Checkpoints(Checkpoint):
         """Continue with the best score so far, unless it is of another metric."""
         saved = tuple(state_dict.get(name, getattr(self, name)) for name in ("monitor", "mode"))
         if saved == (self.monitor, self.mode):  # checkpoints before version 0.2 do not name the metric
-            self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+            score = state_dict["best_score"]
+            self.best_score, self.best_step = None if score is None else float(score), state_dict["best_step"]
 
     def _is_best(self, score: float) -> bool:
         if math.isnan(score) or self.best_score is None:

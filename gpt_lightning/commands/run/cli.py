@@ -29,6 +29,7 @@ from gpt_lightning.commands.run.options import add_options
 from gpt_lightning.commands.run.outputs import check_outputs
 from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser
+from gpt_lightning.commands.run.restoring import restoring
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.trainer import RunTrainer
@@ -260,7 +261,11 @@ class CLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            with self.interruption.handling(), reported_full_disk(self.trainer):
+            with (
+                self.interruption.handling(),
+                reported_full_disk(self.trainer),
+                restoring(self.config[subcommand].ckpt_path),
+            ):
                 super()._run_subcommand(subcommand)
         except Interrupted as interruption:
             if subcommand == "fit" and self.trainer.is_global_zero:

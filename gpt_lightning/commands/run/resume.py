@@ -19,7 +19,7 @@ from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.named_classes import is_ours
 from gpt_lightning.paths import expand_home
-from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, saved_tokenizer
 from gpt_lightning.tasks.saving import accepted_arguments, class_path
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -98,7 +98,7 @@ class Saved(NamedTuple):
         named = str(checkpoint.get("data", ""))
         data_not_allowed = named if module is None and not is_ours(named) else None
         has_init_from = "init_from" in accepted
-        tokenizer = _tokenizer(checkpoint)
+        tokenizer = _tokenizer(path, checkpoint)
         return cls(
             path,
             classes,
@@ -247,7 +247,7 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
             differences.append(f"{key.removeprefix(f'{BACKBONE}.')}={value} (not {effective[key].value})")
     if differences:
         print(f"shape of the backbone from {path}: {', '.join(differences)}")
-    tokenizer = _tokenizer(checkpoint)
+    tokenizer = _tokenizer(path, checkpoint)
     if tokenizer is not None and TOKENIZER in effective:
         if _is_built(effective[TOKENIZER].value):
             print(f"tokenizer from {path}: {tokenizer.name}")
@@ -295,8 +295,8 @@ def _data_module(checkpoint: dict[str, Any], task: type[Any], allowed: Sequence[
     return None if found is None else class_path(found)
 
 
-def _tokenizer(checkpoint: dict[str, Any]) -> Tokenizer | None:
-    return Tokenizer.from_json(checkpoint["tokenizer"]) if "tokenizer" in checkpoint else None
+def _tokenizer(path: Path, checkpoint: dict[str, Any]) -> Tokenizer | None:
+    return saved_tokenizer(path, checkpoint) if "tokenizer" in checkpoint else None
 
 
 def _is_built(tokenizer: str) -> bool:
