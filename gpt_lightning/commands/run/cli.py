@@ -35,6 +35,7 @@ from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
 from gpt_lightning.commands.run.options import add_options
 from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser, importing_only
+from gpt_lightning.commands.run.ranks import connected, needs_no_strategy
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
@@ -225,7 +226,9 @@ class CLI(LightningCLI):
         """Build the Trainer, without the checkpoint callback if checkpoints are disabled."""
         if config["enable_checkpointing"] is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, training.Checkpoints)]
-        return super()._instantiate_trainer(config, callbacks)
+        trainer = super()._instantiate_trainer(config, callbacks)
+        # super() has added the callbacks to the config
+        return L.Trainer(**{**config, "strategy": "auto"}) if needs_no_strategy(trainer) else trainer
 
     def _logger(self, config: Namespace) -> TensorBoardLogger:
         root = Path(config.log_dir) / config.experiment
@@ -253,7 +256,12 @@ class CLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            with no_empty_folder(self.trainer.logger), self._claim(subcommand), self.interruption.handling():
+            with (
+                no_empty_folder(self.trainer.logger),
+                self._claim(subcommand),
+                self.interruption.handling(),
+                connected(self.trainer, subcommand),
+            ):
                 super()._run_subcommand(subcommand)
         except Interrupted as interruption:
             if subcommand == "fit" and self.trainer.is_global_zero:
@@ -278,6 +286,8 @@ class CLI(LightningCLI):
         Raises:
             InputError: no step was taken, and the run is not a finished one that was resumed.
         """
+        if not self.trainer.is_global_zero:
+            return
         config, step = self.config[self.config.subcommand], self.trainer.global_step
         if self.model.first_step is not None and step > self.model.first_step:
             return
