@@ -50,9 +50,19 @@ class Interruption(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Delay signals from here on."""
         self._training = True
-        # Lightning has replaced the handler by one that stops the ranks one by one.
-        if signal.getsignal(signal.SIGINT) == self._handle:
-            signal.signal(signal.SIGTERM, self._handle)
+        self._replace_handler()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Handle SIGTERM without Lightning."""
+        self._replace_handler()
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Handle SIGTERM without Lightning."""
+        self._replace_handler()
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Handle SIGTERM without Lightning."""
+        self._replace_handler()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -78,6 +88,11 @@ class Interruption(L.Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop at once on signals from here on: everything has been saved."""
         self._training = False
+
+    def _replace_handler(self) -> None:
+        """Replace Lightning's handler of SIGTERM, in which the ranks wait for each other."""
+        if signal.getsignal(signal.SIGINT) == self._handle:
+            signal.signal(signal.SIGTERM, self._handle)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:

@@ -29,6 +29,7 @@ from gpt_lightning.commands.run.options import add_options
 from gpt_lightning.commands.run.outputs import check_outputs
 from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser
+from gpt_lightning.commands.run.ranks import connected, needs_no_strategy
 from gpt_lightning.commands.run.restoring import restoring
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
@@ -246,7 +247,9 @@ class CLI(LightningCLI):
         """Build the Trainer, without the checkpoint callback if checkpoints are disabled."""
         if config["enable_checkpointing"] is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, training.Checkpoints)]
-        return super()._instantiate_trainer(config, callbacks)
+        trainer = super()._instantiate_trainer(config, callbacks)
+        # super() has added the callbacks to the config
+        return RunTrainer(**{**config, "strategy": "auto"}) if needs_no_strategy(trainer) else trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Return the arguments of the Trainer's method; checkpoints are always loaded without pickle."""
@@ -265,6 +268,7 @@ class CLI(LightningCLI):
                 self.interruption.handling(),
                 reported_full_disk(self.trainer),
                 restoring(self.config[subcommand].ckpt_path),
+                connected(self.trainer, subcommand),
             ):
                 super()._run_subcommand(subcommand)
         except Interrupted as interruption:
@@ -279,6 +283,8 @@ class CLI(LightningCLI):
         Raises:
             InputError: no step was taken, and the run is not a finished one that was resumed.
         """
+        if not self.trainer.is_global_zero:
+            return
         config, step = self.config[self.config.subcommand], self.trainer.global_step
         if self.model.first_step is not None and step > self.model.first_step:
             return
