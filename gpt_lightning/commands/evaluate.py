@@ -28,7 +28,7 @@ def parser() -> Parser:
     p = Parser(
         prog="gpt-lightning evaluate",
         description="Compare the test metrics of several runs in one Markdown table. A run without metrics of its best "
-        "checkpoint is tested first, on the test data of its config.yaml. No other settings of that file are used.",
+        "checkpoint is tested first, with the data module of its config.yaml. Its other settings are not used.",
         examples=["gpt-lightning evaluate logs/first_run/version_0 --test data/toy_world/text/test.jsonl"],
     )
     p.add_argument(
@@ -138,7 +138,7 @@ def _arguments(run: Path, allowed: Sequence[str], test: str | None) -> list[str]
     The run may be a stranger's, so nothing else of its configuration is used.
     """
     module = _data_module(run / CONFIG, allowed, test)
-    config = [] if module is None else [f"--config={json.dumps({'data': module})}"]
+    config = [] if module is None else [f"--config={json.dumps({'data': module}, default=str)}"]  # JSON has no dates
     return ["test", *config, *(f"--allow_import={name}" for name in allowed)]
 
 
@@ -167,7 +167,11 @@ def _data_module(file: Path, allowed: Sequence[str], test: str | None) -> dict[s
         if _is_downloaded(value):
             raise InputError(
                 f"{file}: data.init_args.{name} is {value}, and evaluate downloads nothing that only a run names. "
-                + (f"To download it, add --test {value}" if name == "test" else "Replace it by a local file")
+                + (
+                    f"To download it, add --test {value}"
+                    if name == "test" and isinstance(value, str)
+                    else "Replace it by a local file"
+                )
             )
     return {key: module[key] for key in ("class_path",) if key in module} | {"init_args": arguments}
 

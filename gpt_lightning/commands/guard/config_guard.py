@@ -4,7 +4,6 @@ It reads all values as text before anything heavy is imported, and names the lin
 ``parser_imports.py`` limits the parser itself, which would import every value in the place of a class.
 """
 
-import difflib
 import importlib.util
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from gpt_lightning.commands.guard.allowed_classes import Key, Slot, listed_names, slot_at
+from gpt_lightning.commands.guard.allowed_classes import Key, listed_names, slot_at
 from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
 from gpt_lightning.commands.guard.file_values import refuse_value
 from gpt_lightning.commands.guard.plain_yaml import (
@@ -25,15 +24,13 @@ from gpt_lightning.commands.guard.plain_yaml import (
     compose,
     refuse_duplicates,
 )
+from gpt_lightning.commands.guard.refusals import ALLOW, refused, refused_bare
 from gpt_lightning.commands.shipped_configs import with_paths
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
 
-ALLOW: Final = "allow_import"
 _YAML: Final = (".yaml", ".yml")
 _CLASS_PATHS: Final = ("class_path", "_class_path")
-_PARTLY_LISTED: Final = ("gpt_lightning", "lightning", "torch", "torchmetrics")
-"""Packages of which ``--allow_import`` should name single classes, because they also have functions that run code."""
 _CHECKPOINTS: Final = ("ckpt_path", "init_from")
 _PATHS: Final = (*_CHECKPOINTS, "default_root_dir")
 _SHORTHAND: Final = (("model",), ("input",), ("output",))
@@ -152,7 +149,7 @@ class _Guard:
             return
         where = source.name if source.is_flag else f"{source.name}: {'.'.join(key)}"
         if is_bare:
-            raise InputError(f"{where}: {_refused_bare(name, slot_at(key))}")
+            raise InputError(f"{where}: {refused_bare(name, slot_at(key))}")
         file = f". If it is a file, write ./{name}" if slot == "maybe" else ""
         raise InputError(f"{where}: {refused(name)}{file}")
 
@@ -229,27 +226,6 @@ class _Guard:
             inner = key if item[0].tag == MERGE else (*key, *name.split("."))
             if not (self.keys and inner) or inner[0] in self.keys:
                 self._node(item[1], inner, source)
-
-
-def refused(name: str) -> str:
-    """Return why a dotted name is refused, and the flag that allows it."""
-    root = name.split(".")[0]
-    if root in _PARTLY_LISTED:
-        return f"{name} is not a class that is allowed here. Add --{ALLOW} {name} if you trust its code"
-    return f"{name} would import {root}, which is not allowed. Add --{ALLOW} {root} if you trust its code"
-
-
-def _refused_bare(name: str, slot: Slot | None) -> str:
-    """Return why the bare name of a class is refused, with the nearest allowed one, and the flag that allows it."""
-    home, listed = ("", ()) if slot is None else (slot.home, [path.rpartition(".")[2] for path in slot.classes])
-    near = difflib.get_close_matches(name, listed, n=1, cutoff=0.75)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    if home:
-        return f"{name} is not a class that is allowed here{hint} Add --{ALLOW} {home}.{name} if you trust its code"
-    return (
-        f"{name} is not a class that is allowed here{hint} "
-        f"A class of your own needs its full name, such as my_package.{name}, and --{ALLOW} my_package"
-    )
 
 
 def _is_bare_class(text: str, key: Key) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 from gpt_lightning.errors import InputError
 
 _LOGGER: Final = ("trainer", "logger")
-_PATHS: Final = ("save_dir", "name", "sub_dir", "filename_suffix")
+_PATHS: Final = ("save_dir", "name", "sub_dir", "log_dir", "logdir", "filename_suffix")
 """Arguments of the loggers from which they make the path of their folder."""
 _FLAG_ONLY: Final = {
     (*_LOGGER, "version"): "could choose the folder of another run",

@@ -54,8 +54,8 @@ def add_options(parser: LightningArgumentParser) -> None:
         type=str,
         metavar="NAME",
         default=argparse.SUPPRESS,
-        help="a package of your own that class paths may name; can be given several times, and on the command line "
-        "only. gpt_lightning, lightning, torch and torchmetrics are always allowed",
+        help="a package, module, class or function that class paths may name; can be given several times, and on the "
+        "command line only. The tasks and data modules of gpt_lightning and some classes of Lightning need none",
     )
     parser.add_lightning_class_args(training.Checkpoints, "checkpoints")
     parser.add_lightning_class_args(training.Samples, "samples")

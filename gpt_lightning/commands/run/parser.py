@@ -9,8 +9,8 @@ import lightning.pytorch as L
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from gpt_lightning.commands.guard.config_guard import refused
 from gpt_lightning.commands.guard.parser_imports import denied_name
+from gpt_lightning.commands.guard.refusals import refused
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.saving import arguments_of

@@ -7,6 +7,7 @@ import random
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -98,6 +99,14 @@ def test_the_list_names_concrete_classes_of_the_right_kind_where_they_are_define
             assert not inspect.isabstract(found) or found is tasks.Task
     assert {path.rpartition(".")[2] for path in slots()["model",].classes} == set(tasks.__all__)
     assert {path.rpartition(".")[2] for path in slots()["data",].classes} == set(data.__all__)
+
+
+def test_the_documentation_has_the_list() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    for key in ("trainer.callbacks", "trainer.logger", "trainer.strategy", "trainer.plugins"):
+        (line,) = re.findall(rf"^\| `{key}` \| (.*) \|$", text, re.MULTILINE)
+        names = {path.rpartition(".")[2] for path in slots()[tuple(key.split("."))].classes}
+        assert set(re.findall(r"`([A-Z]\w+)`", line)) == names
 
 
 def test_only_loggers_have_arguments_with_which_a_class_writes_reads_or_connects() -> None:

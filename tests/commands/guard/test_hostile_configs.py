@@ -1,5 +1,6 @@
 """Configurations and runs of a stranger that would run code of an allowed package, or write outside of the run."""
 
+import datetime
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -227,6 +228,7 @@ def test_evaluate_uses_only_the_data_of_a_run(capsys: pytest.CaptureFixture[str]
         ({"class_path": "torch.utils.collect_env.run"}, "config.yaml:1: data.class_path: torch.utils.collect_env.run"),
         ({"test": "hub:someone/rows"}, "To download it, add --test hub:someone/rows"),
         ({"test": ["a.txt", "hub:someone/rows"]}, "evaluate downloads nothing that only a run names"),
+        ({"test": datetime.date(2026, 1, 1)}, "not a run with checkpoints"),
         ({"tokenizer": "hub:someone/model"}, "data.init_args.tokenizer is hub:someone/model"),
         ({"seed": {"class_path": "torch.hub.load"}}, "data.init_args.seed.class_path: torch.hub.load"),
     ],
@@ -236,7 +238,7 @@ def test_evaluate_refuses_data_of_a_run(
 ) -> None:
     module = {"class_path": change.pop("class_path", "LanguageModeling"), "init_args": {"test": "text.txt", **change}}
     Path("run").mkdir()
-    Path("run/config.yaml").write_text(f"data: {module}\n")
+    Path("run/config.yaml").write_text(yaml.safe_dump({"data": module}, default_flow_style=True))
     assert message in refused(capsys, "evaluate", "run")
 
 
