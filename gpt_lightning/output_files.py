@@ -1,6 +1,7 @@
 """Files and folders that users name for results: never over existing ones unless told, and whole or absent."""
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ def check_new(path: Path, overwrite: bool, remedy: str) -> None:
         remedy: advice to choose another file, as a sentence without its period.
 
     Raises:
-        InputError: it exists, or its folder does not.
+        InputError: it exists, or its folder does not or is read-only.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder, but a file is to be written. {remedy}")
@@ -27,6 +28,9 @@ def check_new(path: Path, overwrite: bool, remedy: str) -> None:
         raise InputError(f"{path} already exists. {remedy}, or add --overwrite")
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first")
+    is_device = path.exists() and not path.is_file()
+    if not is_device and not os.access(path.resolve().parent, os.W_OK):
+        raise InputError(f"cannot write {path}: {path.parent} is read-only. {remedy}")
 
 
 @contextmanager

@@ -278,6 +278,7 @@ def test_an_empty_folder_and_a_link_to_one_are_filled(tmp_path: Path) -> None:
         ("taken", r"taken already exists\. Remedy, or add --overwrite"),
         ("absent/file", r"the folder .*absent does not exist\. Create it first"),
         ("folder", r"folder is a folder, but a file is to be written\. Remedy"),
+        ("/sys/new", r"cannot write /sys/new: .*\. Remedy"),
     ],
 )
 def test_an_unsuitable_file_is_refused(tmp_path: Path, name: str, message: str) -> None:
