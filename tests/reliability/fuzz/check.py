@@ -15,8 +15,8 @@ _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\
 _FRAME: Final = re.compile(r'File "(?:[^"]*/)?(?:site-packages/)?([^"/]+/[^"/]+)", line \d+,? in (\S+)')
 _OWN_FRAME: Final = re.compile(r'File "[^"]*/gpt_lightning/([^"]+)", line \d+,? in (\S+)')
 _ERROR: Final = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
-_STACK: Final = "most recent call first"
-"""Part of faulthandler's text, which the server makes a hanging process print."""
+_STACK: Final = "Current thread"
+"""Start of the main stack in the text of faulthandler, which the server makes a hanging process print."""
 _TRACEBACK: Final = "Traceback (most recent call last)"
 _NOTICE: Final = re.compile(r"(\S*traceback\S*\.\w+)")
 """File with the traceback of an error that the command line did not foresee."""
