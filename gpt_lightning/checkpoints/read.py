@@ -1,7 +1,6 @@
 """Safe reading of checkpoints and their weights, without unpickling objects or running code."""
 
 import pickle
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
@@ -11,6 +10,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import nn
 
+from gpt_lightning.checkpoints.archive import check_archive
 from gpt_lightning.checkpoints.manifest import (
     FILE,
     REMEDY,
@@ -21,6 +21,7 @@ from gpt_lightning.checkpoints.manifest import (
     parse_name,
     verify,
 )
+from gpt_lightning.checkpoints.structure import check_kinds, check_structure
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.config import PER_TASK, GPTConfig
@@ -173,6 +174,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if path.is_dir():
         return _folder_as_checkpoint(path)
+    check_archive(path)
     verify(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -180,15 +182,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: not a checkpoint that can be read safely: {first_line(error)}. Use a checkpoint of gpt-lightning"
         ) from None
-    except (RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # torch raises many kinds for damaged files
         raise InputError(f"{path}: damaged or not a checkpoint: {first_line(error)}. Use another checkpoint") from None
-    hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
-    if not isinstance(hparams, dict) or "state_dict" not in checkpoint:
-        raise InputError(
-            f"{path}: this torch file is not a gpt-lightning checkpoint. Give a gpt-lightning checkpoint or a Hugging "
-            "Face model folder"
-        )
-    return dict(checkpoint)
+    return check_structure(checkpoint, str(path))
 
 
 def _folder_as_checkpoint(folder: Path) -> dict[str, Any]:
@@ -298,9 +294,11 @@ def load_weights(module: nn.Module, prefix: str, path: Path) -> None:
     Raises:
         InputError: the weights do not fit ``module``.
     """
-    state = read_checkpoint(path)["state_dict"].items()
+    saved = read_checkpoint(path)["state_dict"].items()
+    state = {name.removeprefix(prefix): value for name, value in saved if name.startswith(prefix)}
+    check_kinds(state, module, str(path))
     try:
-        module.load_state_dict({name.removeprefix(prefix): value for name, value in state if name.startswith(prefix)})
+        module.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(
             f"{path}: its weights {prefix}* do not fit ({first_line(error)}). Use a checkpoint of the same shape"

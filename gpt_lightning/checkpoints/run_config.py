@@ -6,6 +6,7 @@ from typing import Any, Final
 import yaml
 
 from gpt_lightning.bounded_files import read_text
+from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.errors import InputError
 
 _MAX_BYTES: Final = 2**20
@@ -28,8 +29,8 @@ def columns_of(checkpoint: Path) -> dict[str, str]:
         checkpoint: a checkpoint in the folder of a run, or a model folder. Without a ``config.yaml``, as for models
             that were trained by another program, the result is empty.
     """
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.resolve().parent.parent
-    arguments = data_arguments(folder / "config.yaml") or {}
+    folder = checkpoint if checkpoint.is_dir() else run_of(checkpoint)
+    arguments = (None if folder is None else data_arguments(folder / "config.yaml")) or {}
     return {
         name: value
         for name, value in arguments.items()

@@ -33,8 +33,8 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}. Choose another folder") from None
+    except (OSError, ValueError) as error:
+        raise _cannot_write(folder, error) from None
 
 
 def new_run(root: Path) -> Path:
@@ -49,6 +49,8 @@ def new_run(root: Path) -> Path:
             run.mkdir()
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise _cannot_write(run, error) from None
         else:
             return run
 
@@ -74,17 +76,30 @@ def named_run(root: Path, name: str, is_resumed: bool) -> Path:
     return run
 
 
-def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
+def run_of(checkpoint: Path) -> Path | None:
+    """Return the folder of the run that a checkpoint is in, or None if it is in no folder ``checkpoints``.
+
+    Any part of the path may be a symbolic link. The folder that the user names comes before the one that a link leads
+    to.
+    """
+    parents = (checkpoint.absolute().parent, checkpoint.resolve().parent)
+    return next((parent.parent for parent in parents if parent.name == "checkpoints"), None)
+
+
+def resumed_run(ckpt_path: str, root: Path) -> Path | None:
     """Return the run below ``root`` that a checkpoint belongs to, or None."""
-    if ckpt_path is None:
+    if not root.is_dir():
         return None
-    folder = Path(ckpt_path).resolve().parent
-    return folder.parent if folder.name == "checkpoints" and folder.parent.parent == root.resolve() else None
+    runs = sorted(run for run in root.iterdir() if holds_checkpoint(run, ckpt_path))
+    # If a run has two names, such as version_0 and a link to it, take the one that the user gives.
+    named = run_of(Path(ckpt_path))
+    return next((run for run in runs if named is not None and run.name == named.name), next(iter(runs), None))
 
 
-def holds_checkpoint(run: Path, ckpt_path: str) -> bool:
+def holds_checkpoint(run: Path, ckpt_path: str | Path) -> bool:
     """Return whether a checkpoint is in a run folder, which may be reached through symbolic links."""
-    return Path(ckpt_path).resolve().parent == (run / "checkpoints").resolve()
+    path = Path(ckpt_path)
+    return (run / "checkpoints").resolve() in (path.parent.resolve(), path.resolve().parent)
 
 
 def newest_run(root: Path, name: str | None = None) -> Path | None:
@@ -94,13 +109,31 @@ def newest_run(root: Path, name: str | None = None) -> Path | None:
         The folder of the run. None if the run was never started.
 
     Raises:
-        InputError: the name is invalid.
+        InputError: the name is invalid, or a symbolic link is broken.
     """
     if name is not None:
         _check_name(name)
-        return root / name if (root / name / _CONFIG).exists() else None
-    runs = [run for run in root.glob("version_*") if _number(run) is not None and (run / _CONFIG).exists()]
-    return max(runs, key=lambda run: _number(run) or 0, default=None)
+        runs = [root / name]
+    else:
+        runs = [run for run in root.glob("version_*") if _number(run) is not None]
+    newest_first = sorted(runs, key=lambda run: _number(run) or 0, reverse=True)
+    return next((run for run in newest_first if _is_started(run)), None)
+
+
+def _is_started(run: Path) -> bool:
+    """Return whether a folder holds a run, which may have lost its configuration or its checkpoints.
+
+    Raises:
+        InputError: the folder or its checkpoints are a symbolic link to a folder that does not exist.
+    """
+    folder = run / "checkpoints"
+    for link in (run, folder):
+        if link.is_symlink() and not link.exists():
+            raise InputError(
+                f"{link}: this symbolic link leads to {link.readlink()}, which does not exist. Restore that folder, or "
+                "delete the link to start again"
+            )
+    return folder.is_dir() or (run / _CONFIG).exists()
 
 
 def newest_intact_checkpoint(run: Path) -> Path | None:
@@ -119,7 +152,7 @@ def newest_intact_checkpoint(run: Path) -> Path | None:
         if is_intact(path):
             return path
     if candidates:
-        raise InputError(f"{folder}: every checkpoint is damaged. Leave out --resume to start a new run")
+        raise InputError(f"{folder}: every checkpoint is damaged or missing. Leave out --resume to start a new run")
     return None
 
 
@@ -176,6 +209,11 @@ def delete_unfinished_checkpoints(root: Path) -> None:
     for folder in {path.parent for path in root.glob("*/checkpoints/.*.unfinished")}:
         with suppress(InputError), claim(folder.parent, is_resumed=True):
             delete_unfinished(folder)
+
+
+def _cannot_write(folder: Path, error: OSError | ValueError) -> InputError:
+    """Return the error for a folder that cannot be written to. Python raises ValueError for a NUL in a path."""
+    return InputError(f"cannot write to {folder}: {getattr(error, 'strerror', error)}. Choose another folder")
 
 
 def _check_name(name: str) -> None:

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from gpt_lightning.atomic_files import delete_unfinished
 from gpt_lightning.checkpoints.manifest import FILE, Manifest, entry_of
 from gpt_lightning.checkpoints.read import read_manifest
-from gpt_lightning.checkpoints.run_folder import make_folder
+from gpt_lightning.checkpoints.run_folder import holds_checkpoint, make_folder
 from gpt_lightning.checkpoints.torch_files import CheckpointFiles, cannot_write
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.tasks import Task
@@ -70,16 +70,34 @@ class Checkpoints(Checkpoint):
         """Create the folder before the first step, so that a read-only one fails early."""
         trainer.strategy.checkpoint_io = CheckpointFiles()
         log_dir = trainer.log_dir  # a broadcast from rank zero: every rank must take part
-        if stage != "fit" or log_dir is None:
+        if stage != "fit" or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self.folder = Path(log_dir) / "checkpoints"
         if trainer.is_global_zero:
             make_folder(self.folder)
             delete_unfinished(self.folder)
-            self._take_over(self.folder, trainer.ckpt_path)
             check_room(self.folder, pl_module)
             if (tokenizer := tokenizer_of(trainer)) is not None:
                 tokenizer.save(Path(log_dir) / "tokenizer.json")
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Refuse the folder of another run, and delete what a killed process left in the folder of this one.
+
+        This is the first hook after Lightning has read the checkpoint to resume from.
+
+        Raises:
+            InputError: the folder holds the checkpoints of another run, which would be deleted.
+        """
+        if self.folder is None or not trainer.is_global_zero:
+            return
+        loaded = getattr(trainer.strategy.checkpoint_io, "loaded", None)
+        is_own = self._saved_at is not None or (loaded is not None and holds_checkpoint(self.folder.parent, loaded))
+        if not is_own and next(self.folder.glob("step_*.ckpt"), None) is not None:
+            raise InputError(
+                f"{self.folder} already holds checkpoints of another run. Resume it with ckpt_path, or choose another "
+                "folder: default_root_dir of the Trainer, or save_dir of its first logger"
+            )
+        self._take_over(self.folder, loaded)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -163,7 +181,8 @@ class Checkpoints(Checkpoint):
         """Continue with the best score so far, unless it is of another metric."""
         saved = tuple(state_dict.get(name, getattr(self, name)) for name in ("monitor", "mode"))
         if saved == (self.monitor, self.mode):  # checkpoints before version 0.2 do not name the metric
-            self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+            score = state_dict["best_score"]
+            self.best_score, self.best_step = None if score is None else float(score), state_dict["best_step"]
 
     def _is_best(self, score: float) -> bool:
         if math.isnan(score) or self.best_score is None:

@@ -14,6 +14,7 @@ from rich.text import Text
 from torch import Tensor
 
 from gpt_lightning.atomic_files import atomic_write, is_full
+from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.output_files import write_error
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.base import Stage
@@ -76,8 +77,7 @@ def metrics_file(checkpoint: Path) -> Path:
     """Return the path of a checkpoint's metrics: in the folder of its run or model, else in the checkpoint's folder."""
     if checkpoint.is_dir():
         return checkpoint / "metrics.json"
-    folder = checkpoint.resolve().parent
-    return (folder.parent if folder.name == "checkpoints" else folder) / "metrics.json"
+    return (run_of(checkpoint) or checkpoint.resolve().parent) / "metrics.json"
 
 
 def write(record: Mapping[str, Any], path: Path) -> None:

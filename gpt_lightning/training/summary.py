@@ -18,12 +18,12 @@ class Summary(L.Callback):
             parameters = sum(parameter.numel() for parameter in pl_module.parameters())
             trained = sum(parameter.numel() for parameter in pl_module.parameters() if parameter.requires_grad)
             trainable = "" if trained == parameters else f", {trained:,} of them trainable"
-            print(f"{type(pl_module).__name__}: {parameters:,} parameters{trainable}, in {log_dir}", flush=True)
+            folder = "" if log_dir is None else f", in {log_dir}"
+            print(f"{type(pl_module).__name__}: {parameters:,} parameters{trainable}{folder}", flush=True)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print the summary."""
-        log_dir = trainer.log_dir
-        if not trainer.is_global_zero or log_dir is None or trainer.global_step == 0:
+        if not trainer.is_global_zero or trainer.global_step == 0:
             return
         steps = "1 step" if trainer.global_step == 1 else f"{trainer.global_step:,} steps"
         lines = [f"Stopped after {steps}: {stop_reason(trainer)}"]

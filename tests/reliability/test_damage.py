@@ -131,5 +131,5 @@ def test_resume_without_an_intact_checkpoint_is_refused(run: Run, tmp_path: Path
     for path in checkpoints.glob("step_*"):
         flip(path)
     code, _, err = run("fit", "-c", "config.yaml", "--resume=auto")
-    assert "every checkpoint is damaged. Leave out --resume to start a new run" in err
+    assert "every checkpoint is damaged or missing. Leave out --resume to start a new run" in err
     tally("R6", code == 2 and not (tmp_path / "logs/beer/version_1").exists())

@@ -34,7 +34,7 @@ def _commands(trainer: L.Trainer, run: Path, allow: Sequence[str]) -> Iterator[s
     module = trainer.datamodule  # type: ignore[attr-defined]
     data = module if isinstance(module, DataModule) else None
     config = run / "config.yaml"
-    if data is not None and trainer.loggers and config.is_file() and (data.sources["test"] or data.has_validation):
+    if data is not None and config.is_file() and (data.sources["test"] or data.has_validation):
         yield command("test" if data.sources["test"] else "validate", "-c", config, f"--ckpt_path={run}", *allow)
     if isinstance(trainer.lightning_module, CausalLM):
         yield command("generate", run, *allow)
