@@ -4,7 +4,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from gpt_lightning.errors import InputError
 
@@ -12,6 +12,27 @@ MAX_BYTES: Final = 2**28
 """Size limit of a file; the largest published ``tokenizer.json`` files have a tenth of it."""
 MAX_DEPTH: Final = 100
 """Limit of nested lists and mappings, far above that of any configuration."""
+
+
+class NotRegularError(OSError):
+    """Path of a pipe or device."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises:
+        NotRegularError: it is a pipe or device.
+        OSError: it cannot be opened.
+    """
+    # Opening a pipe would wait for its writer without O_NONBLOCK, which Windows lacks.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise IsADirectoryError if stat.S_ISDIR(mode) else NotRegularError("not a regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def read_text(path: Path, remedy: str, max_bytes: int = MAX_BYTES) -> str:
@@ -26,12 +47,10 @@ def read_text(path: Path, remedy: str, max_bytes: int = MAX_BYTES) -> str:
         InputError: the file is missing, too large, not UTF-8, or a folder, pipe or device.
     """
     try:
-        # Opening a pipe would wait for its writer without this flag, which Windows lacks.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise InputError(f"{path}: not a regular file. {remedy}")
+        with open_regular(path) as file:
             content = file.read(max_bytes + 1)
+    except NotRegularError as error:
+        raise InputError(f"{path}: {error}. {remedy}") from None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. {remedy}") from None
     except IsADirectoryError:

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+from gpt_lightning.bounded_files import open_regular
 from gpt_lightning.errors import InputError
 
 _MAX_PICKLE_BYTES: Final = 2**29
@@ -40,7 +41,7 @@ def check_archive(path: Path) -> None:
         InputError: the archive or its pickle is not one that gpt-lightning writes.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             # torch stores the members without compression, so their sizes sum to at most that of the file.
             if any(each.compress_type != zipfile.ZIP_STORED for each in members) or (

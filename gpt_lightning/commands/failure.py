@@ -19,6 +19,7 @@ INTERRUPTED: Final = 130
 
 _MAX_CHARACTERS: Final = 500
 """Length of an exception's text in a report."""
+_MAX_LINE: Final = 1000
 
 
 def report(command: str, error: BaseException) -> int:
@@ -42,8 +43,15 @@ def report(command: str, error: BaseException) -> int:
 
 
 def _print(command: str, message: str, code: int) -> int:
-    print(printable(f"{f'gpt-lightning {command}'.strip()}: {message}"), file=sys.stderr, flush=True)
+    text = printable(f"{f'gpt-lightning {command}'.strip()}: {message}")
+    print("\n".join(map(_shorten, text.splitlines())), file=sys.stderr, flush=True)
     return code
+
+
+def _shorten(line: str) -> str:
+    """Return a line without its middle if it is very long, as it is when it quotes a value of thousands of letters."""
+    half = _MAX_LINE // 2
+    return line if len(line) <= _MAX_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
 def _unexpected(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Checkpoints whose fields have other types, shapes or values than those that training writes."""
 
 import copy
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -196,3 +197,13 @@ def test_state_that_lightning_restores(run: Run, tmp_path: Path, place: tuple[An
     code, _, err = run("fit", "-c", "config.yaml", "--ckpt_path=wrong.ckpt", "--trainer.max_steps=6")
     assert "checkpoint" in err
     tally("R19", code == 2 and len(err.splitlines()) == 1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes with a path")
+def test_a_pipe_among_the_checkpoints_is_skipped(run: Run, tmp_path: Path) -> None:
+    fit(run)
+    os.mkfifo(tmp_path / "logs/beer/version_0/checkpoints/step_9.ckpt")
+    for command in ("fit", "validate"):
+        code, _, err = run(command, "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", "--trainer.max_steps=6")
+        tally("R19", code == 0)
+        assert "step_9" not in err

@@ -16,6 +16,8 @@ MAX_DEPTH: Final = 50
 
 MERGE: Final = "tag:yaml.org,2002:merge"
 _KINDS: Final = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+_PARSED_KINDS: Final = ("int", "float", "bool", "timestamp")
+"""Kinds of scalars whose text may be invalid."""
 _PLAIN: Final = {f"tag:yaml.org,2002:{kind}" for kind in _KINDS}
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -137,6 +139,11 @@ def _count(node: Any, counts: dict[int, int | None], source: Source) -> int:
         # Outside of YAML a text may begin with an exclamation mark, so only Python tags are always an error.
         fault = InputError if tag.startswith("!!python") else NotYamlError
         raise fault(f"{source.at(line)}: the tag {tag} is not supported. Leave it out")
+    kind = node.tag.rpartition(":")[2]
+    if kind in _PARSED_KINDS and not _is_constructible(node):
+        raise NotYamlError(
+            f"{source.at(line)}: {node.value[:60]!r} is not a valid {kind}. Quote it to make it a string"
+        )
     counts[id(node)] = None
     count = 1
     for child in _children(node):
@@ -147,6 +154,15 @@ def _count(node: Any, counts: dict[int, int | None], source: Source) -> int:
             )
     counts[id(node)] = count
     return count
+
+
+def _is_constructible(node: Any) -> bool:
+    """Return whether a scalar has a value of its type; PyYAML fails on ``2020-99-99`` and ``!!int x``."""
+    try:
+        yaml.constructor.SafeConstructor().construct_object(node)
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, ValueError):
+        return False
+    return True
 
 
 def _children(node: Any) -> Iterator[Any]:

@@ -294,6 +294,14 @@ def test_a_file_in_another_encoding(folder: Path, capsys: pytest.CaptureFixture[
     assert "evil.yaml:2: not UTF-8" in refused(capsys, "fit", "-c", "evil.yaml")
 
 
+@pytest.mark.parametrize("value", ["2020-99-99", "!!int 1x", "!!timestamp 1", "!!float y", "9" * 5000])
+def test_a_scalar_that_is_not_of_its_type(folder: Path, capsys: pytest.CaptureFixture[str], value: str) -> None:
+    (folder / "evil.yaml").write_text(f"experiment: a\nname: {value}\n")
+    err = refused(capsys, "fit", "-c", "evil.yaml")
+    assert "evil.yaml:2: " in err
+    assert "is not a valid" in err
+
+
 def test_a_configuration_must_be_a_regular_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(folder / "pipe")
     assert "pipe is not a regular file" in refused(capsys, "fit", "-c", "pipe")

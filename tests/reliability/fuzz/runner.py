@@ -48,7 +48,7 @@ class Server:
         """Start the process.
 
         Args:
-            home: folder for the home directory, which holds caches.
+            home: folder for caches and temporary files.
         """
         home.mkdir(parents=True, exist_ok=True)
         environment = {
@@ -56,6 +56,7 @@ class Server:
         }
         environment |= {
             "HOME": str(home),
+            "TMPDIR": str(home),
             "HF_HOME": str(home / "huggingface"),
             "HF_HUB_OFFLINE": "1",
             "HF_DATASETS_OFFLINE": "1",
