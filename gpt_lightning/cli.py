@@ -5,29 +5,62 @@ Each command imports what it needs. So ``--help`` and messages about mistyped op
 
 import difflib
 import importlib
-import io
-import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from gpt_lightning.commands.output import SIGPIPE_CODE, OutputClosedError, standard_streams
 from gpt_lightning.commands.table import COMMANDS, GROUPS
+
+_PRINTING = ("", "generate", "completion", "init")
+"""Commands that only print, so that they end when nothing reads their output; without a name it is the help."""
+_WRITING = ("quickstart", "toy-world", "fit", "predict", "export", "verify-resume")
+"""Commands whose result is a file or an exit code; it does not matter whether their output was read."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code.
 
-    0: done. 1: training cannot continue. 2: the input is invalid. 130 and 143: interrupted by Ctrl-C and SIGTERM.
+    0: done. 1: the command failed. 2: the input is invalid. 130 and 143: interrupted by Ctrl-C and SIGTERM. 141: the
+    reader of the output has gone.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
+    name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
+    only_prints = name in _PRINTING or _only_prints(arguments)
+    with standard_streams(stops=only_prints) as output, _reported_hooks(name) as codes_of_threads:
         try:
-            return _dispatch(arguments)
-        finally:
-            sys.stdout.flush()  # at exit, an error could not be handled
-    except BrokenPipeError:  # the reader of the output has closed it, as "| head" does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = _dispatch(arguments)
+            output.flush()
+        except OutputClosedError:
+            code = 0
+        except SystemExit as stop:  # a parser has printed help or an error
+            if output.failure is None or stop.code not in (None, 0):
+                raise
+            code = 0
+        except BaseException as error:
+            from gpt_lightning.commands.failure import report
+
+            code = report(name, error)
+        code = code or max(codes_of_threads, default=0)
+        return code or _output_code(name, output.failure, has_files=name in _WRITING and not only_prints)
+
+
+def _output_code(name: str, failure: OSError | None, has_files: bool) -> int:
+    """Return the exit code of a command that has done its work, after writes to standard output that may have failed.
+
+    Args:
+        name: the name of the command.
+        failure: the first error of a write.
+        has_files: the command has written its result to files, so the failure does not matter.
+    """
+    if failure is None:
         return 0
+    if isinstance(failure, BrokenPipeError):
+        return 0 if has_files else SIGPIPE_CODE
+    print(f"gpt-lightning {name}".strip() + f": cannot write to standard output: {failure.strerror}", file=sys.stderr)
+    return 0 if has_files else 1
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -43,36 +76,46 @@ def _dispatch(arguments: list[str]) -> int:
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         return _unknown_command(name)
-    from gpt_lightning.errors import Interrupted, input_error, run_error
-
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # some terminals cannot show all of Unicode
     if any(argument.partition("=")[0] == "--allow_import" for argument in rest) and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # a console script does not look for modules in the working directory
+    return _run(name, rest)
+
+
+@contextmanager
+def _reported_hooks(name: str) -> Iterator[list[int]]:
+    """Report exceptions of threads like one that ends the command, and those of destructors in one line.
+
+    Yields:
+        List to which the exit code of each thread that fails is added.
+    """
+    codes: list[int] = []
+
+    def report_thread(thread: threading.ExceptHookArgs) -> None:
+        from gpt_lightning.commands.failure import report
+
+        if thread.exc_value is not None:
+            codes.append(report(name, thread.exc_value))
+
+    def report_destructor(ignored: "sys.UnraisableHookArgs") -> None:
+        from gpt_lightning.commands.failure import first_line
+
+        if ignored.exc_value is not None:
+            print(f"ignored in {ignored.object!r}: {first_line(ignored.exc_value)}", file=sys.stderr)
+
+    before = threading.excepthook, sys.unraisablehook
+    threading.excepthook, sys.unraisablehook = report_thread, report_destructor
     try:
-        return _run(name, rest)
-    except KeyboardInterrupt:
-        return 130
-    except Interrupted as interruption:
-        # Lightning kills all processes, also the first, when one of them ends with anything but 0.
-        return 0 if int(os.environ.get("LOCAL_RANK", "0")) else 128 + interruption.signum
-    except Exception as error:
-        if (failure := run_error(error)) is not None:
-            print(f"gpt-lightning {name}: {failure}", file=sys.stderr)
-            return 1
-        reason = input_error(error)
-        if reason is None:
-            raise
-        # The error of a worker process holds its whole traceback, with the message at the end.
-        print(f"gpt-lightning {name}: {str(reason).split('errors.InputError: ')[-1].strip()}", file=sys.stderr)
-        return 2
+        yield codes
+    finally:
+        threading.excepthook, sys.unraisablehook = before
 
 
 def _run(name: str, arguments: list[str]) -> int:
     """Import a command and run it."""
     from gpt_lightning import status
+    from gpt_lightning.commands.environment import check_environment
 
+    check_environment()  # Lightning reads these variables while it is imported
     module = COMMANDS[name][0]
     if module == "run.cli":
         from gpt_lightning.commands.run.pages import short_help, wants_help

@@ -1,15 +1,21 @@
 """Exceptions with messages for the user: invalid input, a failed run, an interruption."""
 
+import errno
 import re
+from typing import Final
 
 _EARLY_STOPPING = re.compile(r"Early stopping conditioned on metric `(.+?)` .*any of the following: (.+)$", re.DOTALL)
+_OUT_OF_MEMORY: Final = re.compile(r"out of memory|can't allocate memory|Cannot allocate memory|not enough memory")
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_EXHAUSTED: Final = (*_FULL, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+"""System errors that end a run, but that are no mistake in its input."""
 
 
 class InputError(ValueError):
     """Invalid file, argument or configuration value of the user.
 
     The message says what is wrong, where (``path:line`` or the YAML key) and how to fix it. The command line prints it
-    without a traceback and exits with status 2. Any other exception is a bug in this package and keeps its traceback.
+    without a traceback and exits with status 2. Any other exception is a bug; its traceback goes to a file.
     """
 
 
@@ -34,10 +40,10 @@ class Interrupted(BaseException):
         self.between_steps = between_steps  # True if no optimizer step was under way
 
 
-def run_error(error: Exception) -> RunError | None:
+def run_error(error: BaseException) -> RunError | None:
     """Return ``error`` as a RunError, or None if it is another kind of error.
 
-    torch reports a dead data loader worker as a plain RuntimeError, which is converted.
+    torch reports a dead data loader worker and missing memory as plain RuntimeErrors.
     """
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
         reason = str(error).splitlines()[0].removeprefix("DataLoader worker ")
@@ -45,17 +51,34 @@ def run_error(error: Exception) -> RunError | None:
             f"a worker process of the data loader has died: {reason} All saved checkpoints are intact. Resume with "
             "--resume=auto; if workers die again, lower --data.num_workers"
         )
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))):
+        return RunError(
+            "out of memory. Lower --data.batch_size and raise --trainer.accumulate_grad_batches, add "
+            "--activation_checkpointing=true, or choose a smaller model or a shorter --model.backbone.block_size"
+        )
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        remedy = "Free some space" if error.errno in _FULL else "Check the disk and the limits of this process"
+        return RunError(f"{_name(error)}{error.strerror}. {remedy}. A run continues with --resume=auto")
     return error if isinstance(error, RunError) else None
 
 
 def input_error(error: BaseException | None) -> InputError | None:
     """Return ``error`` or its cause as an InputError, or None if neither is one.
 
-    jsonargparse wraps the errors of constructors. Lightning reports a monitor that does not exist as a RuntimeError.
+    jsonargparse wraps the errors of constructors. Lightning reports a monitor that does not exist as a RuntimeError. A
+    system error that names a file means that the path or its permissions are wrong.
     """
     if isinstance(error, RuntimeError) and (match := _EARLY_STOPPING.match(str(error))):
         names = match[2].replace("`", "")
         return InputError(f"EarlyStopping: the metric {match[1]} is not computed. Set its monitor to one of {names}")
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__
-    return error
+    cause = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__
+    if cause is None and isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return InputError(f"{_name(error)}{error.strerror}. Check the path and its permissions")
+    return cause
+
+
+def _name(error: OSError) -> str:
+    names = [str(each) for each in (error.filename, error.filename2) if each is not None]
+    return f"{' -> '.join(names)}: " if names else ""

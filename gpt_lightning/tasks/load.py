@@ -147,12 +147,7 @@ def task_from_checkpoint(
     Raises:
         InputError: as in ``load_task``.
     """
-    if "tokenizer" not in checkpoint:
-        raise InputError(
-            f"{path}: holds no tokenizer, because its data module had no gpt_lightning Tokenizer. "
-            "Load its weights with CausalLM(init_from=...) or another task"
-        )
-    hparams, tokenizer = checkpoint["hyper_parameters"], Tokenizer.from_json(checkpoint["tokenizer"])
+    hparams, tokenizer = checkpoint["hyper_parameters"], saved_tokenizer(path, checkpoint)
     if "task" not in hparams:
         raise InputError(f"{path}: holds a backbone without a head. Fine-tune it with --model.init_from")
     if "init_from" in hparams:
@@ -170,7 +165,7 @@ def task_from_checkpoint(
             huggingface.load_weights(task, huggingface.read_config(path))
         else:
             task = restore_task(found, checkpoint)
-    except (TypeError, KeyError, AttributeError, RuntimeError) as error:
+    except (TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError) as error:
         raise InputError(
             f"{path}: the weights do not fit the hyper-parameters ({first_line(error)}). Use another checkpoint"
         ) from None
@@ -181,3 +176,20 @@ def task_from_checkpoint(
             "Use the tokenizer that the model was trained with"
         )
     return task.eval(), tokenizer
+
+
+def saved_tokenizer(path: Path, checkpoint: dict[str, Any]) -> Tokenizer:
+    """Return the tokenizer in the content of the checkpoint or model folder ``path``.
+
+    Raises:
+        InputError: it has no tokenizer, or a damaged one.
+    """
+    if "tokenizer" not in checkpoint:
+        raise InputError(
+            f"{path}: holds no tokenizer, because its data module had no gpt_lightning Tokenizer. "
+            "Load its weights with CausalLM(init_from=...) or another task"
+        )
+    try:
+        return Tokenizer.from_json(checkpoint["tokenizer"])
+    except InputError as error:
+        raise InputError(f"{path}: its tokenizer is {error}. Use another checkpoint") from None

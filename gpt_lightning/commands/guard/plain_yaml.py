@@ -33,6 +33,8 @@ class Source:
     """Folder that relative file names in the text start from."""
     is_file: bool
     """True if ``name`` is that of a file; messages then add the line."""
+    is_flag: bool = False
+    """True if the text is the value of a flag, which the user has typed."""
 
     def at(self, line: int) -> str:
         """Return ``path:line``, or the name alone if it is not that of a file; lines count from 0."""

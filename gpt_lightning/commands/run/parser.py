@@ -2,20 +2,21 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 import lightning.pytorch as L
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from gpt_lightning.commands.guard.config_guard import TRUSTED
+from gpt_lightning.commands.guard.parser_imports import denied_name
+from gpt_lightning.commands.guard.refusals import refused
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.saving import arguments_of
 
-_DENIED: Final = re.compile(r"Importing '(([^'.]+)[^']*)' is not allowed")
-"""Message of jsonargparse for an import that ``importing_only`` forbids."""
+_KEY: Final = re.compile(r"[Pp]arser key [\"']([\w.]+)[\"']")
+"""Key in a message of jsonargparse."""
 
 
 class RunParser(Parser, LightningArgumentParser):
@@ -25,11 +26,9 @@ class RunParser(Parser, LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print a message in short and exit with 2; for a forbidden import it says how to allow it."""
-        if denied := _DENIED.search(message):
-            message = (
-                f"{denied[1]} would import {denied[2]}, which is not allowed. "
-                f"Add --allow_import {denied[2]} if you trust its code"
-            )
+        if (name := denied_name(message)) is not None:
+            key = _KEY.search(message)
+            message = refused(name) if key is None else f"{key[1]}: {refused(name)}"
         super().error(message, ex)
 
     def parse_args(self, args: Any = None, *rest: Any, **named: Any) -> Any:
@@ -79,25 +78,6 @@ class RunParser(Parser, LightningArgumentParser):
 def defaults_of(owner: type[Any]) -> Namespace:
     """Return the default of each argument of a class, with a namespace for each dataclass."""
     return arguments_of(owner).get_defaults(skip_validation=True)
-
-
-@contextlib.contextmanager
-def importing_only(allowed: Sequence[str]) -> Iterator[None]:
-    """Forbid parsers to import anything but the given packages for a value.
-
-    This is a second guard, for places of classes that ``config_guard.py`` has not recognized.
-    """
-    set_parsing_settings(
-        import_path_denylist=["*"],
-        import_path_allowlist=list(allowed),
-        config_read_mode_fsspec_enabled=False,  # Lightning allows configurations from URLs, which are not checked
-    )
-    try:
-        yield
-    finally:
-        # Lists can only grow. A package that is allowed again later wins over its entry here.
-        own = [name for name in allowed if name.split(".")[0] not in TRUSTED]
-        set_parsing_settings(import_path_denylist=own)
 
 
 def _class_keys(prefix: str, base: type[Any]) -> Iterator[str]:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from gpt_lightning.checkpoints.read import find_base
 from gpt_lightning.checkpoints.run_config import columns_of
-from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run
+from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run, run_of
 from gpt_lightning.commands.run.classes import class_at
+from gpt_lightning.commands.run.folder import experiment_folder
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flag_key, flatten, merge, overlay
 from gpt_lightning.data.find import data_modules_for, named_data_module
@@ -18,7 +19,7 @@ from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.named_classes import is_ours
 from gpt_lightning.paths import expand_home
-from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, saved_tokenizer
 from gpt_lightning.tasks.saving import accepted_arguments, class_path
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -97,7 +98,7 @@ class Saved(NamedTuple):
         named = str(checkpoint.get("data", ""))
         data_not_allowed = named if module is None and not is_ours(named) else None
         has_init_from = "init_from" in accepted
-        tokenizer = _tokenizer(checkpoint)
+        tokenizer = _tokenizer(path, checkpoint)
         return cls(
             path,
             classes,
@@ -207,7 +208,7 @@ def resumable(parser: RunParser, user: Values) -> str | None:
     )
     if resume != "auto":
         return None
-    run = newest_run(Path(log_dir) / experiment, name)
+    run = newest_run(experiment_folder(log_dir, experiment), name)
     if run is None:
         return None
     checkpoint = newest_intact_checkpoint(run)
@@ -216,8 +217,12 @@ def resumable(parser: RunParser, user: Values) -> str | None:
             f"--resume=auto: {run} holds a run without checkpoints (trainer.enable_checkpointing=false), so it cannot "
             f"be resumed. Choose another --name, or delete {run} to start again"
         )
-    print(f"resumed from {checkpoint}" if checkpoint else f"{run} ended before its first checkpoint: starting again")
-    return None if checkpoint is None else str(checkpoint)
+    if checkpoint is not None:
+        print(f"resumed from {checkpoint}")
+        return str(checkpoint)
+    folder = "a new folder" if name is None else "its folder"
+    print(f"{run} has no checkpoint (it ended before the first, or they were deleted): starting again in {folder}")
+    return None
 
 
 def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
@@ -242,7 +247,7 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
             differences.append(f"{key.removeprefix(f'{BACKBONE}.')}={value} (not {effective[key].value})")
     if differences:
         print(f"shape of the backbone from {path}: {', '.join(differences)}")
-    tokenizer = _tokenizer(checkpoint)
+    tokenizer = _tokenizer(path, checkpoint)
     if tokenizer is not None and TOKENIZER in effective:
         if _is_built(effective[TOKENIZER].value):
             print(f"tokenizer from {path}: {tokenizer.name}")
@@ -290,8 +295,8 @@ def _data_module(checkpoint: dict[str, Any], task: type[Any], allowed: Sequence[
     return None if found is None else class_path(found)
 
 
-def _tokenizer(checkpoint: dict[str, Any]) -> Tokenizer | None:
-    return Tokenizer.from_json(checkpoint["tokenizer"]) if "tokenizer" in checkpoint else None
+def _tokenizer(path: Path, checkpoint: dict[str, Any]) -> Tokenizer | None:
+    return saved_tokenizer(path, checkpoint) if "tokenizer" in checkpoint else None
 
 
 def _is_built(tokenizer: str) -> bool:
@@ -311,8 +316,9 @@ def _refuse_other_tokenizer(wanted: str, trained_with: Tokenizer, path: Path) ->
 
 def _tokenizer_file(checkpoint: Path, tokenizer: Tokenizer, values: Values) -> str:
     """Return the ``tokenizer.json`` of the checkpoint's run, or one in the cache if the checkpoint has no run."""
-    file = checkpoint.resolve().parent.parent / "tokenizer.json"
-    if file.is_file() and load_tokenizer(str(file)).hash == tokenizer.hash:
+    run = run_of(checkpoint)
+    file = None if run is None else run / "tokenizer.json"
+    if file is not None and file.is_file() and load_tokenizer(str(file)).hash == tokenizer.hash:
         return str(file)
     cache_dir = values.get("data.init_args.cache_dir")
     cache = expand_home("~/.cache/gpt_lightning" if cache_dir is None else cache_dir.value)

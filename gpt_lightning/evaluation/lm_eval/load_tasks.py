@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,26 @@ from datasets.exceptions import DatasetsError
 from lm_eval.tasks import TaskManager
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.evaluation.lm_eval.refuse_code import is_local, refuse_code, sandboxed_templates
+from gpt_lightning.evaluation.lm_eval.refuse_code import check_files, is_local, refuse_code, sandboxed_templates
+from gpt_lightning.sandbox.time_limit import LimitError
 
-TASK_ERRORS = (OSError, ValueError, LookupError, TypeError, SyntaxError, jinja2.TemplateError, DatasetsError)
+TASK_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    re.error,
+    jinja2.TemplateError,
+    yaml.YAMLError,
+    DatasetsError,
+    LimitError,
+)
 """Exceptions that the harness raises if a task file does not fit its data."""
 
 
@@ -38,6 +56,8 @@ def load_tasks(
     """
     if include_path is not None and not Path(include_path).is_dir():
         raise InputError(f"--include_path={include_path} is not a folder. Give a folder of task YAMLs")
+    if include_path is not None:
+        check_files(Path(include_path))
     manager, found = _find_tasks(names, include_path)
     index = manager.task_index
     indexed = [index[name] for name in _expand_names(found, index) if name in index]
@@ -48,11 +68,12 @@ def load_tasks(
     if not allow_code:
         for entry in user_entries:
             refuse_code(entry.yaml_path, entry.cfg)
+        _use_checked_content(index, include_path)
     needs_network = len(user_entries) < len(entries) or not all(is_local(entry.cfg) for entry in user_entries)
     with contextlib.nullcontext() if needs_network else offline(), template_environment(allow_code):
         try:
             loaded: dict[str, Any] = manager.load(found)
-        except (*TASK_ERRORS, yaml.YAMLError) as error:
+        except TASK_ERRORS as error:
             raise InputError(
                 f"tasks {', '.join(names)}: cannot be loaded ({_root_cause(error)}). "
                 + (
@@ -66,6 +87,16 @@ def load_tasks(
         if fixed is None or (num_fewshot is not None and fixed != 0):
             task.set_config(key="num_fewshot", value=num_fewshot or 0)
     return loaded
+
+
+def _use_checked_content(index: Mapping[str, Any], include_path: str | None) -> None:
+    """Let the harness build the user's tasks from the content in its index, without reading their files again.
+
+    In the index, functions are names. The harness resolves them only when it reads a file again.
+    """
+    for entry in index.values():
+        if entry.yaml_path is not None and include_path is not None and entry.yaml_path.is_relative_to(include_path):
+            entry.yaml_path = None
 
 
 def template_environment(allow_code: bool) -> contextlib.AbstractContextManager[None]:

@@ -102,6 +102,8 @@ def test_a_name_has_at_most_100_characters(run: Run, tmp_path: Path) -> None:
     assert steps(tmp_path / "logs/beer" / ("x" * 100))[-1] == 4
 
 
-def test_a_name_needs_our_logger(run: Run) -> None:
-    code, _, err = run("fit", "-c", "config.yaml", "--name=mine", "--trainer.logger=false")
-    assert (code, "--name has no effect if trainer.logger is set" in err) == (2, True)
+@pytest.mark.parametrize("logger", ["false", "CSVLogger"])
+def test_a_name_is_the_folder_with_any_logger(run: Run, tmp_path: Path, logger: str) -> None:
+    fit(run, "--name=mine", f"--trainer.logger={logger}")
+    assert steps(tmp_path / "logs/beer/mine")[-1] == 4
+    assert {path.name for path in (tmp_path / "logs/beer").iterdir()} == {"mine"}

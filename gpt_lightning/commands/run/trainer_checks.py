@@ -1,0 +1,132 @@
+"""Checks of the Trainer's arguments that Lightning accepts but that train wrongly, and translation of its errors."""
+
+import inspect
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final
+
+import lightning.pytorch as L
+from lightning.fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+
+from gpt_lightning.errors import InputError
+
+_AT_LEAST: Final = {
+    "accumulate_grad_batches": (1, "1 takes an optimizer step after every batch"),
+    "check_val_every_n_epoch": (1, "trainer.limit_val_batches=0 turns validation off"),
+    "gradient_clip_val": (0, "null turns clipping off"),
+    "log_every_n_steps": (1, "trainer.logger=false turns logging off"),
+    "min_epochs": (0, "null sets no minimum"),
+    "min_steps": (0, "null sets no minimum"),
+    "num_nodes": (1, "1 is this machine"),
+    "num_sanity_val_steps": (-1, "-1 checks all validation batches"),
+}
+"""Argument of the Trainer -> its least value, and a hint."""
+
+_MAX_SEED: Final = 2**32 - 1
+"""Largest seed that NumPy accepts."""
+
+
+def check_trainer(trainer: Mapping[str, Any], seed: int | bool) -> None:
+    """Refuse arguments of the Trainer, and a seed, that Lightning would accept or report with a traceback.
+
+    Raises:
+        InputError: an argument is out of range or unsupported.
+    """
+    for name, value in trainer.items():
+        if isinstance(value, int) and abs(value) > sys.maxsize:
+            raise InputError(f"trainer.{name}={value} is too large. Choose a number below {sys.maxsize}")
+    for name, (least, hint) in _AT_LEAST.items():
+        value = trainer[name]
+        if value is not None and not least <= value < math.inf:
+            raise InputError(f"trainer.{name}={value} must be at least {least}; {hint}")
+    interval = trainer["val_check_interval"]
+    if isinstance(interval, int | float) and not 0 < interval < math.inf:
+        raise InputError(
+            f"trainer.val_check_interval={interval} must be positive; trainer.limit_val_batches=0 turns validation off"
+        )
+    if trainer["barebones"]:
+        raise InputError(
+            "trainer.barebones=true trains without checkpoints and loggers, which is unsupported. Remove it"
+        )
+    if not isinstance(seed, bool) and not 0 <= seed <= _MAX_SEED:
+        raise InputError(f"seed_everything={seed} must be between 0 and {_MAX_SEED}")
+
+
+def check_processes(trainer: L.Trainer) -> None:
+    """Refuse ways to start the processes of a run that cannot work.
+
+    Raises:
+        InputError: the strategy forks or spawns processes, or several machines have no address in common.
+    """
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise InputError(
+            "trainer.strategy starts its processes from this one by fork or spawn, which is unsupported. "
+            "Use --trainer.strategy=ddp"
+        )
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
+        raise InputError(
+            f"trainer.num_nodes={trainer.num_nodes}, but the environment variable MASTER_ADDR is missing. Set it to "
+            "the address of the first machine, and NODE_RANK to the number of this one, or start the run with torchrun"
+        )
+
+
+@contextmanager
+def building(trainer: Mapping[str, Any]) -> Iterator[None]:
+    """Raise every error of the Trainer's constructor as InputError, because only settings can cause it.
+
+    Args:
+        trainer: the arguments of the Trainer.
+    """
+    try:
+        yield
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        text = _one_line(error)
+        defaults = {name: each.default for name, each in inspect.signature(L.Trainer).parameters.items()}
+        given = {name: value for name, value in trainer.items() if name in defaults and value != defaults[name]}
+        named = [f"trainer.{name}" for name, value in given.items() if name in text or f"'{value}'" in text]
+        raise InputError(f"the Trainer: {text} Check {', '.join(named) or 'the keys below trainer'}") from error
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Raise the errors by which Lightning refuses settings, and jsonargparse class arguments, as InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
+        package = _innermost_package(error.__traceback__)
+        if package == "jsonargparse":
+            raise InputError(_problems(str(error))) from error
+        if isinstance(error, MisconfigurationException) or package == "lightning":
+            raise InputError(_one_line(error)) from error
+        raise
+
+
+def _innermost_package(trace: TracebackType | None) -> str:
+    """Return the top-level package of the code that raised an exception."""
+    name = ""
+    while trace is not None:
+        name, trace = str(trace.tb_frame.f_globals.get("__name__", "")), trace.tb_next
+    return name.partition(".")[0]
+
+
+def _problems(text: str) -> str:
+    """Return the lines of jsonargparse's message about the class that cannot be built."""
+    lines = [line.strip(" -") for line in text.splitlines()]
+    start = next((number for number, line in enumerate(lines) if line.startswith("Problem with given")), 0)
+    stop = next((number for number, line in enumerate(lines) if number > start and line.startswith("Expected")), None)
+    return " ".join(lines[start:stop]).replace("Problem with given class_path", "cannot create")
+
+
+def _one_line(error: Exception) -> str:
+    return f"{' '.join(str(error).split()).rstrip('.!') or type(error).__name__}."
