@@ -14,7 +14,7 @@ PACKAGE = Path(gpt_lightning.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"batch", "errors", "atomic_files", "plain_types", "printable", "paths", "unpack", "toy_world"},
-    {"bounded_files", "status"},
+    {"bounded_files", "downloads", "status"},
     {"models", "optim", "metrics", "named_classes", "sandbox"},
     {"checkpoints", "tokenizers"},
     {"tasks", "data"},

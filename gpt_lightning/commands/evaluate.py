@@ -11,6 +11,7 @@ from gpt_lightning.checkpoints.run_config import data_arguments
 from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
 from gpt_lightning.commands.guard.config_guard import check
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.status import status
 
@@ -157,7 +158,9 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
     if tokenizer.is_file() and "tokenizer" in (data_arguments(run / CONFIG) or {}):
         fixed["data.tokenizer"] = str(tokenizer)  # the file that config.yaml names may have moved
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        # The folder of a run may come from someone else, so only names in the options are downloaded.
+        named = [value for value in overrides.values() if isinstance(value, str)]
+        with contextlib.redirect_stdout(sys.stderr), only_downloads(named):
             print(f"testing {run}")
             cli = CLI(_arguments(run, allowed), {**overrides, **fixed})
     except MisconfigurationException as error:

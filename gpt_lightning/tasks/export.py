@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 
 from gpt_lightning.checkpoints.run_folder import make_folder
+from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.huggingface.adapter import check_adapter, save_adapter
@@ -83,7 +84,8 @@ def export_adapter(
         raise InputError(f"{path}: there are no unmerged adapters. Leave out --adapter to export the whole model")
     task, tokenizer = load_task(path, init_from, allow_import)  # refuses a base with different weights
     name = init_from or hparams["init_from"]
-    base = find_checkpoint(name)
+    with only_downloads([] if init_from is None else [init_from]):
+        base = find_checkpoint(name)
     if not base.is_dir():
         raise InputError(
             f"the base model {name} is a run, but peft needs a model folder. Write one with gpt-lightning export "

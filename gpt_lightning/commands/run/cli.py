@@ -39,6 +39,7 @@ from gpt_lightning.commands.run.restoring import restoring
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
+from gpt_lightning.downloads import no_download_of
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead
@@ -67,6 +68,8 @@ class CLI(LightningCLI):
         self.interruption = training.Interruption()
         self.model_folder: Path | None = None
         """The model folder that is evaluated, if it is not a checkpoint."""
+        self.unnamed_models: list[str] = []
+        """Models that a checkpoint names, but the user does not, so they are not downloaded."""
         self.may_reuse_name = False
         """True if the folder of the run --name may already hold this run."""
         checked = check(arguments)
@@ -146,6 +149,7 @@ class CLI(LightningCLI):
         """Return the user's values merged with those of the checkpoint to resume, evaluate or start from."""
         if saved is not None:
             self.model_folder = saved.path if saved.path.is_dir() else None
+            self.unnamed_models = saved.unnamed_models(user)
             return saved.under(user, subcommand)
         if INIT_FROM in user and user[INIT_FROM].value is not None:
             return with_backbone(user, self.allowed)
@@ -157,7 +161,7 @@ class CLI(LightningCLI):
         """Build model, data and Trainer, after checking that the model can read the data."""
         config = self.config[self.config.subcommand]
         refuse_mismatch(*(class_at(config[part].class_path) for part in ("model", "data")))
-        with status("Reading the data and building the model"):
+        with status("Reading the data and building the model"), no_download_of(self.unnamed_models):
             super().instantiate_classes()
         self.model.backbone.checkpoint_activations(config.activation_checkpointing)
         if self.model_folder is not None:
