@@ -38,6 +38,7 @@ from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_
 from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.trainer_checks import building, check_processes, check_trainer, refusals
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
+from gpt_lightning.commands.run.wrong_types import refuse_wrong_types, refuse_wrong_types_of_class
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead
@@ -135,6 +136,9 @@ class CLI(LightningCLI):
             link(run, *(class_at(values[f"{part}.class_path"].value) for part in ("model", "data")))
         self.config = parser.parse_object({"subcommand": subcommand, subcommand: nest(values)})
         config = self.config[subcommand]
+        refuse_wrong_types(run, config)
+        for part in ("model", "data"):
+            refuse_wrong_types_of_class(class_at(config[part].class_path), config[part], part)
         check_trainer(config.trainer, config.seed_everything)
 
     @staticmethod

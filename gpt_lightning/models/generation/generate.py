@@ -32,7 +32,7 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature < 0.0:
+        if not 0.0 <= self.temperature < torch.inf:
             raise InputError(f"--temperature {self.temperature} must be 0 (greedy) or more")
         if self.top_k is not None and self.top_k < 1:
             raise InputError(f"--top_k {self.top_k} must be at least 1")
