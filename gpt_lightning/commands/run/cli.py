@@ -36,6 +36,7 @@ from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.trainer import RunTrainer
 from gpt_lightning.commands.run.trainer_checks import building, check_processes, check_trainer, refusals
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
+from gpt_lightning.commands.run.wrong_types import refuse_wrong_types, refuse_wrong_types_of_class
 from gpt_lightning.downloads import no_download_of
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.models import huggingface
@@ -137,8 +138,11 @@ class CLI(LightningCLI):
         config = nest(values)
         fill_in_folder(config.get("trainer.logger"), config.get("log_dir", run.get_default("log_dir")))
         self.config = parser.parse_object({"subcommand": subcommand, subcommand: config})
-        checked = self.config[subcommand]
-        check_trainer(checked.trainer, checked.seed_everything)
+        config = self.config[subcommand]
+        refuse_wrong_types(run, config)
+        for part in ("model", "data"):
+            refuse_wrong_types_of_class(class_at(config[part].class_path), config[part], part)
+        check_trainer(config.trainer, config.seed_everything)
 
     @staticmethod
     def _find_checkpoint(parser: RunParser, user: Values, subcommand: str) -> str | None:
