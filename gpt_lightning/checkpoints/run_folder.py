@@ -16,6 +16,7 @@ from gpt_lightning.atomic_files import delete_unfinished
 from gpt_lightning.checkpoints.manifest import FILE, Manifest, entry_of, parse_name
 from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import InputError
+from gpt_lightning.printable import printable
 
 LOCK: Final = ".lock"
 _CONFIG: Final = "config.yaml"
@@ -196,7 +197,7 @@ def _is_intact(path: Path) -> bool:
     try:
         read_checkpoint(path)
     except InputError as error:
-        print(f"{error}. Trying the previous one", flush=True)
+        print(printable(f"{error}. Trying the previous one"), flush=True)
         return False
     return True
 

@@ -1,12 +1,12 @@
 """Export of a task and its tokenizer as a model folder, or of its LoRA adapters in peft's format."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from gpt_lightning.checkpoints.metrics import read_metrics
 from gpt_lightning.checkpoints.run_folder import make_folder
 from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
@@ -146,7 +146,7 @@ def _model_card(task: Task, run: Path, reason: str | None) -> str:
     command = "generate DIR --prompt TEXT" if isinstance(task, CausalLM) else "predict --model DIR --input rows.jsonl"
     lines += ["```sh", f"gpt-lightning {command}", "```", ""]
     if (run / "metrics.json").is_file():
-        measured = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        measured = read_metrics(run / "metrics.json", "Delete the file, or test the run again")
         lines += [f"## Results on {measured['data']}", "", "| metric | value |", "|---|---:|"]
         lines += [f"| {key} | {value:.4f} |" for key, value in measured["metrics"].items() if value is not None]
         lines.append("")
