@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 from gpt_lightning.atomic_files import atomic_write, json_sha256, sha256
 from gpt_lightning.bounded_files import read_json_object
 from gpt_lightning.errors import InputError
+from gpt_lightning.printable import printable
 
 FILE: Final = "manifest.json"
 _MAX_BYTES: Final = 1 << 24
@@ -214,4 +215,4 @@ def _verify_zip(path: Path) -> None:
 @lru_cache(maxsize=64)
 def notice(line: str) -> None:
     """Print a line to standard error, once per process, as several functions may look at the same files."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)

@@ -17,6 +17,7 @@ from gpt_lightning.commands.parser import Parser
 from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import check_new, finite, output_file
+from gpt_lightning.printable import for_stream, printable
 from gpt_lightning.status import status
 
 CONFIG: Final = "config.yaml"
@@ -75,7 +76,7 @@ def main(argv: list[str]) -> int:
         for run, record in zip(options.runs, known, strict=True)
     ]
     table = markdown(records)
-    print(table)
+    print(for_stream(table))
     if output is not None:
         as_json = json.dumps(finite(records), ensure_ascii=False, allow_nan=False, indent=1)
         with output_file(output, options.overwrite, _REMEDY) as file:
@@ -94,6 +95,7 @@ def saved_record(run: Path, test: str | None = None) -> dict[str, Any] | None:
         InputError: the folder is not that of a run, or its ``metrics.json`` is damaged.
     """
     from gpt_lightning import tasks
+    from gpt_lightning.checkpoints.metrics import read_metrics
     from gpt_lightning.checkpoints.read import find_checkpoint
     from gpt_lightning.models.huggingface.folder import is_model_folder
     from gpt_lightning.models.huggingface.tensor_files import weight_files
@@ -103,18 +105,13 @@ def saved_record(run: Path, test: str | None = None) -> dict[str, Any] | None:
     checkpoint, file = find_checkpoint(str(run)), run / "metrics.json"
     # The modification time of a model folder changes with every file in it, so that of its weights counts.
     weights = weight_files(checkpoint) if checkpoint.is_dir() else [checkpoint]
-    if not file.is_file() or file.stat().st_mtime < max(each.stat().st_mtime for each in weights):
+    if not file.exists() or file.stat().st_mtime < max(each.stat().st_mtime for each in weights):
         return None
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if not {"task", "checkpoint", "data", "metrics"} <= set(record) or not isinstance(record["metrics"], dict):
-            raise ValueError
-    except (ValueError, TypeError):
-        raise InputError(f"{file}: damaged. Add --again to test the run again") from None
+    record = read_metrics(file, "Add --again to test the run again")
     former_names = getattr(getattr(tasks, str(record["task"]), None), "former_names", {})
     record["metrics"] = {former_names.get(name, name): value for name, value in record["metrics"].items()}
     is_current = record["checkpoint"] == checkpoint.name and test in (None, record["data"])
-    return dict(record) if is_current else None
+    return record if is_current else None
 
 
 def check_testable(run: Path) -> None:
@@ -204,7 +201,7 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
     # The folder of a run may come from someone else, so only names in the options are downloaded.
     named = [value for value in overrides.values() if isinstance(value, str)]
     with contextlib.redirect_stdout(sys.stderr), only_downloads(named):
-        print(f"testing {run}")
+        print(printable(f"testing {run}"))
         cli = CLI(_arguments(run, allowed, overrides.get("data.test")), {**overrides, **fixed})
     # The record is not read from metrics.json, because the folder of the run may be read-only.
     (record,) = (each.record for each in cli.trainer.callbacks if isinstance(each, Evaluation))  # type: ignore[attr-defined]

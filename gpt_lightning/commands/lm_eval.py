@@ -9,6 +9,7 @@ from typing import Any, Final
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import check_new, finite, output_file
+from gpt_lightning.printable import for_stream
 from gpt_lightning.status import status
 
 _DRAWS: Final = 1000
@@ -111,7 +112,7 @@ def main(argv: list[str]) -> int:
             apply_chat_template=options.apply_chat_template,
             allow_code=options.allow_code,
         )
-    print(table(results))
+    print(for_stream(table(results)))
     if output is not None:
         write(output, {"model": str(options.model), "limit": options.limit, **results}, options.overwrite)
     return 0

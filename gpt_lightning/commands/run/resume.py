@@ -20,6 +20,7 @@ from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.named_classes import is_ours
 from gpt_lightning.paths import expand_home
+from gpt_lightning.printable import printable
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, saved_tokenizer
 from gpt_lightning.tasks.saving import accepted_arguments, class_path
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
@@ -140,7 +141,7 @@ class Saved(NamedTuple):
         defaults = _defaults(user)
         values, differences = merge(defaults, self.arguments, user, _is_fixed)
         if subcommand == "fit" or any(key.startswith(f"{MODEL}.") for key in user):
-            print("".join(f"{line}\n" for line in differences), end="")
+            print(printable("".join(f"{line}\n" for line in differences)), end="")
         return overlay(values, self._fixed(user, defaults))
 
     def unnamed_models(self, user: Values) -> list[str]:
@@ -193,9 +194,9 @@ class Saved(NamedTuple):
         is_flag = given is not None and given.origin.kind == "flag" and configured is not None
         base = configured if is_flag else self.init_from
         if configured not in (None, base):
-            print(f"from the checkpoint: model.init_from={base} (the configuration has {configured})")
+            print(printable(f"from the checkpoint: model.init_from={base} (the configuration has {configured})"))
         elif base != self.init_from:
-            print(f"changed: model.init_from={base} (the checkpoint has {self.init_from})")
+            print(printable(f"changed: model.init_from={base} (the checkpoint has {self.init_from})"))
         with no_download_of([] if base == configured else [self.init_from]):
             return find_base(self.path, base, "give LOCATION with --model.init_from (evaluate: --init_from)")
 
@@ -253,11 +254,11 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
         if key in effective and effective[key].value is not None:
             differences.append(f"{key.removeprefix(f'{BACKBONE}.')}={value} (not {effective[key].value})")
     if differences:
-        print(f"shape of the backbone from {path}: {', '.join(differences)}")
+        print(printable(f"shape of the backbone from {path}: {', '.join(differences)}"))
     tokenizer = _tokenizer(path, checkpoint)
     if tokenizer is not None and TOKENIZER in effective:
         if _is_built(effective[TOKENIZER].value):
-            print(f"tokenizer from {path}: {tokenizer.name}")
+            print(printable(f"tokenizer from {path}: {tokenizer.name}"))
         else:
             _refuse_other_tokenizer(effective[TOKENIZER].value, tokenizer, path)
         pretrained[TOKENIZER] = _tokenizer_file(path, tokenizer, effective)
