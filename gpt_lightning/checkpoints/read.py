@@ -22,6 +22,7 @@ from gpt_lightning.checkpoints.manifest import (
     verify,
 )
 from gpt_lightning.checkpoints.structure import check_kinds, check_structure
+from gpt_lightning.downloads import may_download, only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.config import PER_TASK, GPTConfig
@@ -93,7 +94,7 @@ def best_checkpoint(folder: Path, manifest: Manifest) -> Path:
     others = [entry.file for entry in reversed(manifest.checkpoints) if entry.file != manifest.best]
     last = next((name for name in others if is_intact(folder / name)), None)
     if last is None:
-        raise InputError(f"{folder}: every checkpoint is damaged. Use another run")
+        raise InputError(f"{folder}: every checkpoint is damaged or missing. Use another run")
     notice(f"{reason}. Using {folder / last}")
     return folder / last
 
@@ -154,10 +155,15 @@ def _download(model: str) -> Path:
     """Download a model's configuration, safetensors and tokenizer from the hub, and return its folder."""
     from huggingface_hub import snapshot_download
 
-    name = model.removeprefix(HUB)
+    patterns, is_local = ["*.json", "*.safetensors", "*.jinja", "merges.txt"], not may_download(model)
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "merges.txt"]))
+        name = model.removeprefix(HUB)
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=is_local))
     except Exception as error:  # for any failure, of the name or the network, the remedy is the same
+        if is_local:
+            raise InputError(
+                f"{model}: not on this machine, and not downloaded, because only a file names it and you did not"
+            ) from None
         raise InputError(
             f"{model}: cannot be downloaded ({first_line(error)}). Check the name and the network, "
             "or download the model by other means and give its folder"
@@ -237,8 +243,9 @@ def _load_base(backbone: GPT, path: Path, checkpoint: Mapping[str, Any], visited
     if path in visited:
         raise InputError(f"{path}: its model.init_from refers back to itself ({init_from}). Use another checkpoint")
     export = f"gpt-lightning export {path} DIR --init_from WHERE"
-    base = find_base(path, init_from, f"merge adapters and base by {export}, and start from DIR")
-    load_backbone(backbone, base, (*visited, path))
+    with only_downloads():
+        base = find_base(path, init_from, f"merge adapters and base by {export}, and start from DIR")
+        load_backbone(backbone, base, (*visited, path))
     parts = {"backbone": weights_sha256(backbone)}
     check_base(checkpoint.get("frozen_sha256"), parts, base, f"{export}, and start from that")
 
@@ -249,7 +256,7 @@ def find_base(path: Path, init_from: object, remedy: str) -> str:
     Args:
         path: checkpoint with adapters.
         init_from: base model, as for ``find_checkpoint``.
-        remedy: advice for the error if the base model is missing.
+        remedy: advice for the error if the base model is missing. LOCATION stands for its new location.
 
     Raises:
         InputError: the base model is missing.
@@ -259,9 +266,10 @@ def find_base(path: Path, init_from: object, remedy: str) -> str:
     try:
         find_checkpoint(init_from)
     except InputError as error:
-        raise InputError(
-            f"{path}: the base model of its adapters is missing: {error}. If it has moved, {remedy}"
-        ) from None
+        is_refused = init_from.startswith(HUB) and not may_download(init_from)
+        location = init_from if is_refused else "its new location"
+        advice = f"{'To download it' if is_refused else 'If it has moved'}, {remedy.replace('LOCATION', location)}"
+        raise InputError(f"{path}: the base model of its adapters is missing: {error}. {advice}") from None
     return init_from
 
 
@@ -281,7 +289,8 @@ def load_head(task: nn.Module, source: str) -> None:
         return
     checkpoint = read_checkpoint(path)
     if "head" in checkpoint.get("frozen_sha256", {}):
-        load_head(task, checkpoint["hyper_parameters"]["init_from"])
+        with only_downloads():
+            load_head(task, str(checkpoint["hyper_parameters"].get("init_from")))
     else:
         head = task.head
         assert isinstance(head, nn.Module)

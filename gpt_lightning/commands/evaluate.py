@@ -14,6 +14,7 @@ from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkp
 from gpt_lightning.commands.guard.config_guard import check, check_keys
 from gpt_lightning.commands.guard.file_values import is_contained
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import check_new, finite, output_file
 from gpt_lightning.status import status
@@ -200,7 +201,9 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
     # Metrics are comparable if all runs use one device and the whole dataset.
     trainer = {"devices": 1, "num_nodes": 1, "strategy": "auto", "fast_dev_run": False, "limit_test_batches": 1.0}
     fixed = {f"trainer.{name}": value for name, value in trainer.items()} | {"ckpt_path": str(run)}
-    with contextlib.redirect_stdout(sys.stderr):
+    # The folder of a run may come from someone else, so only names in the options are downloaded.
+    named = [value for value in overrides.values() if isinstance(value, str)]
+    with contextlib.redirect_stdout(sys.stderr), only_downloads(named):
         print(f"testing {run}")
         cli = CLI(_arguments(run, allowed, overrides.get("data.test")), {**overrides, **fixed})
     # The record is not read from metrics.json, because the folder of the run may be read-only.

@@ -16,6 +16,7 @@ from gpt_lightning.data.loader import Position, ResumableLoader, Rows
 from gpt_lightning.data.sources.source import Source
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
+from gpt_lightning.ranges import MAX_SEED, check_count
 from gpt_lightning.status import status
 from gpt_lightning.tokenizers.build import build_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -29,6 +30,8 @@ _SPLITS: Final[dict[str, tuple[Split, ...]]] = {
     "predict": ("test",),
 }
 """Stage -> splits that it reads."""
+_MAX_WORKERS: Final = 1024
+"""More processes than any machine has cores."""
 
 
 class DataModule(L.LightningDataModule, ABC):
@@ -82,8 +85,11 @@ class DataModule(L.LightningDataModule, ABC):
         cache_dir: str = "~/.cache/gpt_lightning",
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise InputError(f"--data.batch_size={batch_size} must be at least 1")
+        check_count("--data.batch_size", batch_size)
+        check_count("--data.block_size", block_size)
+        check_count("--data.num_workers", num_workers, least=0, most=_MAX_WORKERS)
+        if seed is not None:
+            check_count("--data.seed", seed, least=0, most=MAX_SEED)
         if not 0.0 <= validation_fraction < 1.0:
             raise InputError(f"--data.validation_fraction={validation_fraction} must be in [0, 1), such as 0.1")
         self.sources: dict[Split, Source | None] = {"train": train, "validation": validation, "test": test}

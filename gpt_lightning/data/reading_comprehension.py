@@ -17,6 +17,7 @@ from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.squad import Question, answer_tokens, parse_questions
 from gpt_lightning.errors import InputError
+from gpt_lightning.ranges import check_count
 from gpt_lightning.unpack import Unpack
 
 
@@ -68,6 +69,8 @@ class ReadingComprehension(Labeled[Question]):
         **settings: Unpack[LabeledSettings],
     ) -> None:
         super().__init__(**settings)
+        check_count("--data.max_question_tokens", max_question_tokens, least=0)
+        check_count("--data.stride", stride, least=0)
         self.question_column = question_column
         self.context_column = context_column
         self.answers_column = answers_column

@@ -22,6 +22,7 @@ from gpt_lightning.data.sources.source import filled_text, row_id, row_value
 from gpt_lightning.data.tags import check_tags, convert_tags, scheme_of, spans_to_tags, tag_names
 from gpt_lightning.data.word_split import split_words
 from gpt_lightning.errors import InputError
+from gpt_lightning.ranges import check_count
 from gpt_lightning.unpack import Unpack
 
 
@@ -85,6 +86,7 @@ class SequenceTagging(Labeled[TaggedText]):
         **settings: Unpack[LabeledSettings],
     ) -> None:
         super().__init__(**settings)
+        check_count("--data.stride", stride, least=0)
         self.tokens_column = tokens_column
         self.tags_column = tags_column
         self.text_column = text_column

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.ranges import MAX_COUNT, check_count, check_number
 
 PER_TASK: Final = ("attention", "dropout", "attention_dropout", "zero_init_proj")
 """Fields that no trained weight depends on; each task may set its own value."""
@@ -23,6 +24,9 @@ _COUNTS: Final = (
     "nope_interval",
     "query_pre_attn_scalar",
 )
+
+_MAX_LAYERS: Final = 10_000
+"""Far above the deepest published model; building the modules of more layers would take minutes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +126,9 @@ class GPTConfig:
     def __post_init__(self) -> None:
         for name in _COUNTS:
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"backbone.{name}={value} must be at least 1")
+            if value is not None:
+                check_count(f"backbone.{name}", value, most=_MAX_LAYERS if name == "n_layer" else MAX_COUNT)
+        check_number("backbone.norm_eps", self.norm_eps)
         if self.head_dim is None and self.n_embd % self.n_head:
             raise InputError(
                 f"backbone.n_embd={self.n_embd} is not divisible by backbone.n_head={self.n_head}. "

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.ranges import check_count
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 """Configuration file in a folder of adapters in peft's format."""
@@ -39,10 +40,9 @@ class LoRA:
     targets: Literal["attention", "mlp", "all"] = "all"
 
     def __post_init__(self) -> None:
-        if self.r < 0:
-            raise InputError(f"model.lora.r={self.r} must be 0 (no adapters) or more")
-        if self.alpha is not None and self.alpha < 1:
-            raise InputError(f"model.lora.alpha={self.alpha} must be at least 1")
+        check_count("model.lora.r", self.r, least=0)
+        if self.alpha is not None:
+            check_count("model.lora.alpha", self.alpha)
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"model.lora.dropout={self.dropout} must lie in [0, 1)")
         if self.targets not in _TARGETS:

@@ -1,5 +1,6 @@
 """Freezing and layer-wise learning rates for fine-tuning."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -35,7 +36,7 @@ class FineTuning:
             raise InputError(f'fine_tuning.freeze={self.freeze} must be 0 or more, or "all"')
         if not 0.0 < self.layer_lr_decay <= 1.0:
             raise InputError(f"fine_tuning.layer_lr_decay={self.layer_lr_decay} must lie in (0, 1]")
-        if self.head_lr is not None and self.head_lr <= 0.0:
+        if self.head_lr is not None and not 0.0 < self.head_lr < math.inf:
             raise InputError(f"fine_tuning.head_lr={self.head_lr} must be positive")
 
     def freeze_parameters(self, backbone: nn.Module, n_layer: int) -> None:

@@ -1,5 +1,6 @@
 """Configuration of the optimizer."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.optim.groups import parameter_groups
 from gpt_lightning.optim.muon import Muon
+from gpt_lightning.ranges import check_count, check_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +49,14 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         for name in ("lr", "muon_lr"):
             value = getattr(self, name)
-            if value is not None and value <= 0.0:
+            if value is not None and not 0.0 < value < math.inf:
                 raise InputError(f"optimizer.{name}={value} must be positive")
         for name in ("beta1", "beta2", "muon_momentum"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"optimizer.{name}={getattr(self, name)} must lie in [0, 1)")
-        for name in ("eps", "weight_decay", "max_skipped_steps"):
-            if getattr(self, name) < 0.0:
-                raise InputError(f"optimizer.{name}={getattr(self, name)} must be 0 or more")
+        for name in ("eps", "weight_decay"):
+            check_number(f"optimizer.{name}", getattr(self, name))
+        check_count("optimizer.max_skipped_steps", self.max_skipped_steps, least=0)
 
     def build(
         self,

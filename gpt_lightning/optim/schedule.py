@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.ranges import check_count
 
 _ENDLESS: Final = ("constant",)
 """Kinds that do not depend on the length of the run."""
@@ -38,12 +39,11 @@ class Schedule:
     total_steps: int | None = None
 
     def __post_init__(self) -> None:
-        if self.warmup_steps < 0 or (self.decay_steps is not None and self.decay_steps < 0):
-            raise InputError("schedule.warmup_steps and schedule.decay_steps must be 0 or more")
-        if self.total_steps is not None and self.total_steps < 1:
-            raise InputError(
-                f"schedule.total_steps={self.total_steps} must be at least 1, or null for the run's length"
-            )
+        check_count("schedule.warmup_steps", self.warmup_steps, least=0)
+        if self.decay_steps is not None:
+            check_count("schedule.decay_steps", self.decay_steps, least=0)
+        if self.total_steps is not None:
+            check_count("schedule.total_steps", self.total_steps)
         for name in ("decay_ratio", "min_ratio"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(f"schedule.{name}={getattr(self, name)} must lie in [0, 1]")

@@ -16,11 +16,11 @@ def command(module: str) -> list[str]:
 
 
 def limit_resources(memory_bytes: int, cpu_seconds: int | None = None) -> None:
-    """Limit the memory and the processor time of this process, where the system supports it.
+    """Limit the memory and the CPU time of this process, where the system supports it.
 
     Args:
         memory_bytes: limit of the address space.
-        cpu_seconds: limit of the processor time; None sets none.
+        cpu_seconds: limit of the CPU time; None sets none.
     """
     try:
         import resource

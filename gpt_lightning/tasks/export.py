@@ -10,6 +10,7 @@ import torch
 
 from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.bounded_files import read_text
+from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.huggingface.adapter import check_adapter, save_adapter
@@ -89,7 +90,8 @@ def export_adapter(
         raise InputError(f"{path}: there are no unmerged adapters. Leave out --adapter to export the whole model")
     task, tokenizer = load_task(path, init_from, allow_import)  # refuses a base with different weights
     name = init_from or hparams["init_from"]
-    base = find_checkpoint(name)
+    with only_downloads([] if init_from is None else [init_from]):
+        base = find_checkpoint(name)
     if not base.is_dir():
         raise InputError(
             f"the base model {name} is a run, but peft needs a model folder. Write one with gpt-lightning export "

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gpt_lightning.batch import IGNORE_INDEX, QuestionAnsweringBatch
-from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import SpanMetrics, TrainingLoss
 from gpt_lightning.metrics.span import token_f1
 from gpt_lightning.models.huggingface.heads import QUESTION_ANSWERING, HuggingFaceHead
+from gpt_lightning.ranges import check_count
 from gpt_lightning.tasks.base import Stage, Task, apply_in_chunks, linear_head
 from gpt_lightning.tasks.error_examples import escape
 from gpt_lightning.tasks.settings import TaskSettings
@@ -70,8 +70,7 @@ class QuestionAnswering(Task):
         **settings: Unpack[TaskSettings],
     ) -> None:
         for name, value in (("max_answer_tokens", max_answer_tokens), ("n_best", n_best)):
-            if value < 1:
-                raise InputError(f"--model.{name}={value} must be at least 1")
+            check_count(f"--model.{name}", value)
         super().__init__(**settings)
         self.max_answer_tokens = max_answer_tokens
         self.n_best = n_best

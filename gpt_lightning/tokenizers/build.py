@@ -13,6 +13,7 @@ from filelock import FileLock
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from gpt_lightning.bounded_files import read_json_object, read_text
+from gpt_lightning.downloads import may_download
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import write_error
 from gpt_lightning.paths import expand_home
@@ -171,8 +172,9 @@ def _from_cache(spec: str, train: Callable[[], Tokenizer], cache_dir: Path, text
 def _from_hub(spec: str, key: str) -> Tokenizer:
     from huggingface_hub import snapshot_download
 
+    patterns, is_local = ["tokenizer*.json", TEMPLATE_FILE], not may_download(spec)
     try:
-        folder = snapshot_download(spec.removeprefix("hub:"), allow_patterns=["tokenizer*.json", TEMPLATE_FILE])
+        folder = snapshot_download(spec.removeprefix("hub:"), allow_patterns=patterns, local_files_only=is_local)
     except Exception as error:  # the remedies are the same for a wrong name and for a failing network
         raise InputError(
             f"{key}: cannot load {spec} ({one_line(error)}); check the name and the network, "

@@ -16,6 +16,7 @@ from gpt_lightning.checkpoints.read import read_manifest
 from gpt_lightning.checkpoints.run_folder import holds_checkpoint, make_folder
 from gpt_lightning.checkpoints.torch_files import CheckpointFiles, cannot_write
 from gpt_lightning.errors import InputError, Interrupted
+from gpt_lightning.ranges import check_count
 from gpt_lightning.tasks import Task
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.training.data_identity import differences, identity
@@ -49,8 +50,8 @@ class Checkpoints(Checkpoint):
         keep: int = 2,
         refuse_changes: bool = True,
     ) -> None:
-        if every_n_steps < 1:
-            raise InputError(f"--checkpoints.every_n_steps={every_n_steps} must be at least 1")
+        check_count("--checkpoints.every_n_steps", every_n_steps)
+        check_count("--checkpoints.keep", keep, least=0)
         if keep < 2:
             raise InputError(f"--checkpoints.keep={keep} must be at least 2, as one checkpoint may get damaged")
         self.monitor = monitor

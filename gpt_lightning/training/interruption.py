@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch.distributed
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from gpt_lightning.errors import Interrupted
@@ -100,7 +101,7 @@ class Interruption(L.Callback):
         if not self._training or (self.signum and signum == signal.SIGINT):
             self._training = False
             raise Interrupted(signum, between_steps=False)
-        if not self.signum:
+        if not self.signum and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             again = " Press Ctrl-C again to stop at once." if signum == signal.SIGINT else ""
             name = signal.Signals(signum).name
             print(f"\n{name}: finishing the current step, then saving.{again}", file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """Callback that evaluates a language model with lm-evaluation-harness during training."""
 
+import sys
 import time
 from typing import Any
 
@@ -8,6 +9,8 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.models.generation.generate import NonFiniteError
+from gpt_lightning.ranges import check_count
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.training.checkpoint_callback import tokenizer_of
 from gpt_lightning.training.throughput import Throughput
@@ -52,10 +55,12 @@ class LMEval(L.Callback):
         include_path: str | None = None,
         batch_tokens: int = 2048,
     ) -> None:
-        if every_n_steps < 1:
-            raise InputError(f"--lm_eval.every_n_steps={every_n_steps} must be at least 1")
-        if limit is not None and limit < 1:
-            raise InputError(f"--lm_eval.limit={limit} must be at least 1")
+        check_count("--lm_eval.every_n_steps", every_n_steps)
+        check_count("--lm_eval.batch_tokens", batch_tokens)
+        if limit is not None:
+            check_count("--lm_eval.limit", limit)
+        if num_fewshot is not None:
+            check_count("--lm_eval.num_fewshot", num_fewshot, least=0)
         self.tasks = [name.strip() for name in tasks.split(",") if name.strip()]
         self.every_n_steps = every_n_steps
         self.limit = limit
@@ -118,6 +123,9 @@ class LMEval(L.Callback):
             with isolate_rng(), quiet(bars=False):
                 lm = HarnessLM(task, tokenizer, self.batch_tokens)
                 return scores(run_tasks(lm, self._loaded, limit=self.limit), self._loaded)
+        except NonFiniteError:  # the run itself stops if this lasts, see MeanGradients
+            print(f"lm_eval is skipped at step {trainer.global_step}: the logits are NaN or infinite", file=sys.stderr)
+            return {}
         finally:
             for module, mode in modes.items():
                 module.training = mode

@@ -1,14 +1,20 @@
 """Text samples in the loggers after each validation."""
 
+from typing import Final
+
 import lightning.pytorch as L
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
 from gpt_lightning.data.sources.row_formats import without_surrogates
-from gpt_lightning.models.generation.generate import Sampling
+from gpt_lightning.models.generation.generate import NonFiniteError, Sampling
+from gpt_lightning.ranges import check_count, check_number
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.training.checkpoint_callback import tokenizer_of
 from gpt_lightning.training.logger_media import show_text, shows_text, wrapped
+
+_MAX_NEW_TOKENS: Final = 100_000
+"""Each validation generates the samples again, so that longer ones would stop training for hours."""
 
 
 class Samples(L.Callback):
@@ -23,6 +29,8 @@ class Samples(L.Callback):
     """
 
     def __init__(self, prompts: tuple[str, ...] = ("",), max_new_tokens: int = 100, temperature: float = 0.8) -> None:
+        check_count("--samples.max_new_tokens", max_new_tokens, most=_MAX_NEW_TOKENS)
+        check_number("--samples.temperature", temperature)
         self.prompts = [without_surrogates(prompt) for prompt in prompts]
         self.max_new_tokens = max_new_tokens
         self.sampling = Sampling(temperature=temperature)
@@ -49,5 +57,9 @@ class Samples(L.Callback):
                 sampling=self.sampling,
                 seed=number,
             )
-            show_text(trainer, f"sample/{number}", wrapped(prompt + "".join(pieces)))
+            try:
+                text = wrapped(prompt + "".join(pieces))
+            except NonFiniteError:  # the run itself stops if this lasts, see MeanGradients
+                text = "(no sample: the logits are NaN or infinite)"
+            show_text(trainer, f"sample/{number}", text)
         pl_module.backbone.train(was_training)

@@ -45,6 +45,8 @@ def _cause(error: Exception, cause: BaseException) -> Exception:
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "x.txt"), 2, "x.txt: No such file or directory."),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device. Free some space"),
         (OSError(errno.EMFILE, "Too many open files", "x"), 1, "x: Too many open files. Check"),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), 2, "a path or a text has characters"),
+        (ValueError("embedded null byte"), 2, "a path or a text has characters that no file can have"),
         (KeyboardInterrupt(), 130, None),
         (Interrupted(15, between_steps=True), 143, None),
     ],

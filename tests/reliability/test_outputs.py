@@ -357,8 +357,9 @@ def test_a_configuration_chooses_no_file_to_write(run: Run, rows: Path, tmp_path
 
 def test_step_record_appends_to_its_own_files_only(run: Run, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    recorder = "{class_path: gpt_lightning.training.StepRecord, init_args: {path: %s}}"
-    code, _, err = run("fit", "-c", "config.yaml", f"--trainer.callbacks={recorder % 'mine.txt'}")
+    name = "gpt_lightning.training.StepRecord"
+    recorder = f"{{class_path: {name}, init_args: {{path: mine.txt}}}}"
+    code, _, err = run("fit", "-c", "config.yaml", f"--trainer.callbacks={recorder}", f"--allow_import={name}")
     assert "StepRecord: mine.txt already exists. Choose another file" in err
     tally("R21", code == 2 and (tmp_path / "mine.txt").read_text() == "mine")
 

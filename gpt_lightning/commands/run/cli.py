@@ -36,6 +36,8 @@ from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.trainer import RunTrainer
 from gpt_lightning.commands.run.trainer_checks import building, check_processes, check_trainer, refusals
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
+from gpt_lightning.commands.run.wrong_types import refuse_wrong_types, refuse_wrong_types_of_class
+from gpt_lightning.downloads import no_download_of
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead
@@ -64,6 +66,8 @@ class CLI(LightningCLI):
         self.interruption = training.Interruption()
         self.model_folder: Path | None = None
         """The model folder that is evaluated, if it is not a checkpoint."""
+        self.unnamed_models: list[str] = []
+        """Models that a checkpoint names, but the user does not, so they are not downloaded."""
         checked = check(arguments)
         self.allowed = checked.own
         with importing_only(checked.own, checked.harmless), refusals(), contextlib.ExitStack() as self._run:
@@ -134,8 +138,11 @@ class CLI(LightningCLI):
         config = nest(values)
         fill_in_folder(config.get("trainer.logger"), config.get("log_dir", run.get_default("log_dir")))
         self.config = parser.parse_object({"subcommand": subcommand, subcommand: config})
-        checked = self.config[subcommand]
-        check_trainer(checked.trainer, checked.seed_everything)
+        config = self.config[subcommand]
+        refuse_wrong_types(run, config)
+        for part in ("model", "data"):
+            refuse_wrong_types_of_class(class_at(config[part].class_path), config[part], part)
+        check_trainer(config.trainer, config.seed_everything)
 
     @staticmethod
     def _find_checkpoint(parser: RunParser, user: Values, subcommand: str) -> str | None:
@@ -147,6 +154,7 @@ class CLI(LightningCLI):
         """Return the user's values merged with those of the checkpoint to resume, evaluate or start from."""
         if saved is not None:
             self.model_folder = saved.path if saved.path.is_dir() else None
+            self.unnamed_models = saved.unnamed_models(user)
             return saved.under(user, subcommand)
         if INIT_FROM in user and user[INIT_FROM].value is not None:
             return with_backbone(user, self.allowed)
@@ -161,7 +169,7 @@ class CLI(LightningCLI):
         # Loggers are built by instantiate_trainer, because they write to the folder of the run.
         self._loggers, config.trainer.logger = config.trainer.logger, False
         try:
-            with status("Reading the data and building the model"):
+            with status("Reading the data and building the model"), no_download_of(self.unnamed_models):
                 super().instantiate_classes()
         finally:
             config.trainer.logger = self._loggers

@@ -132,6 +132,7 @@ class Peers:
             failed_for = failed_for + INTERVAL_S if self._has_failure() else 0.0
             if failed_for >= GRACE_S or (self._stopped is not None and self.rank > 0):
                 self._give_up(command)
+                return
 
     def _give_up(self, command: str) -> None:
         """End this process, whose main thread is blocked."""

@@ -14,6 +14,7 @@ from gpt_lightning.commands.run.parser import RunParser, defaults_of
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flag_key, flatten, merge, overlay
 from gpt_lightning.data.find import data_modules_for, named_data_module
 from gpt_lightning.data.labels import read_labels
+from gpt_lightning.downloads import no_download_of
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.models.lora import LoRA
@@ -142,6 +143,11 @@ class Saved(NamedTuple):
             print("".join(f"{line}\n" for line in differences), end="")
         return overlay(values, self._fixed(user, defaults))
 
+    def unnamed_models(self, user: Values) -> list[str]:
+        """Return the base model of the adapters, unless a file or a flag of the user names it too."""
+        given = user[INIT_FROM].value if INIT_FROM in user else None
+        return [] if self.init_from in (None, given) else [self.init_from]
+
     def _refuse_other_task(self, user: Values) -> None:
         own, wanted = (class_at(values["model.class_path"].value) for values in (self.classes, user))
         if wanted is not own:
@@ -190,7 +196,8 @@ class Saved(NamedTuple):
             print(f"from the checkpoint: model.init_from={base} (the configuration has {configured})")
         elif base != self.init_from:
             print(f"changed: model.init_from={base} (the checkpoint has {self.init_from})")
-        return find_base(self.path, base, "give its new location with --model.init_from (evaluate: --init_from)")
+        with no_download_of([] if base == configured else [self.init_from]):
+            return find_base(self.path, base, "give LOCATION with --model.init_from (evaluate: --init_from)")
 
 
 def resumable(parser: RunParser, user: Values) -> str | None:

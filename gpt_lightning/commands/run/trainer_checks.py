@@ -15,6 +15,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.ranges import MAX_SEED
 
 _AT_LEAST: Final = {
     "accumulate_grad_batches": (1, "1 takes an optimizer step after every batch"),
@@ -27,9 +28,6 @@ _AT_LEAST: Final = {
     "num_sanity_val_steps": (-1, "-1 checks all validation batches"),
 }
 """Argument of the Trainer -> its least value, and a hint."""
-
-_MAX_SEED: Final = 2**32 - 1
-"""Largest seed that NumPy accepts."""
 
 
 def check_trainer(trainer: Mapping[str, Any], seed: int | bool) -> None:
@@ -54,8 +52,8 @@ def check_trainer(trainer: Mapping[str, Any], seed: int | bool) -> None:
         raise InputError(
             "trainer.barebones=true trains without checkpoints and loggers, which is unsupported. Remove it"
         )
-    if not isinstance(seed, bool) and not 0 <= seed <= _MAX_SEED:
-        raise InputError(f"seed_everything={seed} must be between 0 and {_MAX_SEED}")
+    if not isinstance(seed, bool) and not 0 <= seed <= MAX_SEED:
+        raise InputError(f"seed_everything={seed} must be between 0 and {MAX_SEED}")
 
 
 def check_processes(trainer: L.Trainer) -> None:
@@ -121,11 +119,11 @@ def _innermost_package(trace: TracebackType | None) -> str:
 
 
 def _problems(text: str) -> str:
-    """Return the lines of jsonargparse's message about the class that cannot be built."""
-    lines = [line.strip(" -") for line in text.splitlines()]
-    start = next((number for number, line in enumerate(lines) if line.startswith("Problem with given")), 0)
-    stop = next((number for number, line in enumerate(lines) if number > start and line.startswith("Expected")), None)
-    return " ".join(lines[start:stop]).replace("Problem with given class_path", "cannot create")
+    """Return the reasons in jsonargparse's message about a class that cannot be built, without the types it tried."""
+    noise = ("Does not validate", "Subtypes", "Errors:", "Expected a", "Given value")
+    lines = (line.strip(" -") for line in text.splitlines())
+    kept = " ".join(line for line in lines if line and not line.startswith(noise))
+    return kept.replace("Problem with given class_path", "cannot create") or text.partition("\n")[0]
 
 
 def _one_line(error: Exception) -> str:

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import datasets
-import huggingface_hub.constants
 import jinja2
 import yaml
 from datasets.exceptions import DatasetsError
 from lm_eval.tasks import TaskManager
 
+from gpt_lightning.downloads import offline
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.lm_eval.refuse_code import check_files, is_local, refuse_code, sandboxed_templates
 from gpt_lightning.sandbox.time_limit import LimitError
@@ -151,17 +150,6 @@ def _named_tasks(config: Any, index: Mapping[str, Any]) -> Iterator[str]:
         yield from _named_tasks(config.get("task"), index)
         if config.get("group") in index or "task" not in config:  # an inline group has no file of its own
             yield from _named_tasks(config.get("group"), index)
-
-
-@contextlib.contextmanager
-def offline() -> Iterator[None]:
-    """Keep ``datasets`` and ``huggingface_hub`` from contacting the hub, for example for download statistics."""
-    before = datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE = before
 
 
 def _root_cause(error: BaseException) -> str:
