@@ -76,9 +76,7 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()
 
     def run(self, each: Input, world: Path, folder: Path, seconds: float = LIMIT_S) -> Outcome:
         """Write an input's files to the new ``folder`` and run its command line there."""
