@@ -57,7 +57,14 @@ def load_tasks(
         raise InputError(f"--include_path={include_path} is not a folder. Give a folder of task YAMLs")
     if include_path is not None:
         check_files(Path(include_path))
-    manager, found = _find_tasks(names, include_path)
+    try:
+        manager, found = _find_tasks(names, include_path)
+    except InputError:
+        raise
+    except TASK_ERRORS as error:  # the name of a task is not a string, for example
+        raise InputError(
+            f"--include_path={include_path}: its task files cannot be listed ({_root_cause(error)}). Correct them"
+        ) from error
     index = manager.task_index
     indexed = [index[name] for name in _expand_names(found, index) if name in index]
     entries = [entry for entry in indexed if entry.yaml_path is not None]  # tags have no file

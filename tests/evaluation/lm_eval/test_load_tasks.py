@@ -246,3 +246,9 @@ def test_benchmark_tasks_match_the_harness(tmp_path: Path) -> None:
     assert blimp_task.doc_to_choice(blimp_task.eval_docs[0]) == ["A\u2028b c.", "C b a."]
     row = lambada_task.eval_docs[0]
     assert (lambada_task.doc_to_text(row), lambada_task.doc_to_target(row)) == ("a b\n", " c")
+
+
+def test_the_name_of_a_task_must_be_a_string(tmp_path: Path) -> None:
+    (tmp_path / "beer.yaml").write_text("task: .nan\ndataset_path: json\noutput_type: multiple_choice\n")
+    with pytest.raises(InputError, match="its task files cannot be listed"):
+        load_tasks(["beer"], str(tmp_path))
