@@ -64,7 +64,7 @@ class Validations(L.Callback):
         checkpoint["validation_missing"] = not done and validation_follows(trainer)
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Read which validation was the last, and whether one is due. Repeated micro-batches are followed by theirs."""
+        """Read which validation was the last, and whether one is due, unless it follows repeated micro-batches."""
         self._validated_at = checkpoint.get("validated_at", -1)
         self._is_missing = checkpoint.get("validation_missing", False) and not checkpoint.get("waiting_batches", 0)
 
