@@ -70,7 +70,7 @@ def named_run(root: Path, name: str, is_resumed: bool) -> Path:
     run = root / name
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return run
-    if not is_resumed and run.is_dir() and any(run.iterdir()):
+    if not is_resumed and not _is_empty(run):
         raise InputError(f"--name={name}: {run} already holds a run. Choose another name, or resume with --resume=auto")
     make_folder(run)
     return run
@@ -176,10 +176,8 @@ def claim(run: Path, is_resumed: bool) -> Iterator[None]:
     Raises:
         InputError: another process trains in the folder, or it already holds another run.
     """
-    if not is_resumed and run.is_dir() and any(run.iterdir()):
-        raise InputError(
-            f"{run} already holds a run. Choose another folder or version, or resume that run with --ckpt_path={run}"
-        )
+    if not is_resumed:
+        _refuse_taken(run)
     make_folder(run)
     # filelock closes the file in forked children, so worker processes that outlive a killed parent hold no lock.
     # The fallback, a lock file that exists or not, would survive a kill.
@@ -193,6 +191,8 @@ def claim(run: Path, is_resumed: bool) -> Iterator[None]:
             f"{run}: cannot lock the folder: {error.strerror}. Choose a folder on another file system with --log_dir"
         ) from None
     try:
+        if not is_resumed:
+            _refuse_taken(run)  # another process may have been faster
         yield
     finally:
         lock.release()
@@ -200,7 +200,7 @@ def claim(run: Path, is_resumed: bool) -> Iterator[None]:
 
 def release_empty(run: Path) -> None:
     """Delete a run folder to which nothing has been written."""
-    if run.is_dir() and all(path.name == LOCK for path in run.iterdir()):
+    if run.is_dir() and _is_empty(run):
         shutil.rmtree(run, ignore_errors=True)
 
 
@@ -209,6 +209,18 @@ def delete_unfinished_checkpoints(root: Path) -> None:
     for folder in {path.parent for path in root.glob("*/checkpoints/.*.unfinished")}:
         with suppress(InputError), claim(folder.parent, is_resumed=True):
             delete_unfinished(folder)
+
+
+def _is_empty(run: Path) -> bool:
+    """Return whether a folder is missing or holds only the lock, which a process leaves that is killed early."""
+    return not run.is_dir() or all(path.name == LOCK for path in run.iterdir())
+
+
+def _refuse_taken(run: Path) -> None:
+    if not _is_empty(run):
+        raise InputError(
+            f"{run} already holds a run. Choose another folder or version, or resume that run with --ckpt_path={run}"
+        )
 
 
 def _cannot_write(folder: Path, error: OSError | ValueError) -> InputError:

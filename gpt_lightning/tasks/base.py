@@ -245,7 +245,11 @@ class Task(L.LightningModule, ABC):
         self._run_steps = int(min(run_steps, sys.maxsize))
 
     def on_train_batch_start(self, batch: Mapping[str, Any], batch_idx: int) -> None:
-        """Set this step's learning rate."""
+        """Set this step's learning rate, and correct counters."""
+        if batch_idx == 0:  # on_train_epoch_end is not called if a run resumes at the end of an epoch
+            self.gradients.labels_seen = 0.0
+        # Lightning logs at this step. It counts one too many if the run was resumed between two micro-batches.
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
         ratio = self.schedule.ratio(self.trainer.global_step, self._run_steps)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.optimizer_config.lr * group["lr_ratio"] * ratio
@@ -299,7 +303,6 @@ class Task(L.LightningModule, ABC):
         """
         if self.gradients.labels_seen == 0.0:
             raise InputError("the training data has no labels, so there is nothing to learn. Check --data.train")
-        self.gradients.labels_seen = 0.0
 
     def on_validation_epoch_end(self) -> None:
         """Log every scalar of the metric as ``val/NAME``."""

@@ -20,6 +20,7 @@ from gpt_lightning.ranges import check_count
 from gpt_lightning.tasks import Task
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.training.data_identity import differences, identity
+from gpt_lightning.training.run_settings import DIFFERS, changes, settings
 from gpt_lightning.training.validation import is_last_step, validation_follows
 
 NUM_COEXISTING = 2
@@ -64,6 +65,7 @@ class Checkpoints(Checkpoint):
         self.best_step: int | None = None
         self._saved_at: tuple[int, int] | None = None
         self._manifest = Manifest()
+        self._loaded_settings: dict[str, Any] = {}
         self._lister = ThreadPoolExecutor(1)
         self._listing: Future[None] | None = None
 
@@ -82,13 +84,15 @@ class Checkpoints(Checkpoint):
                 tokenizer.save(Path(log_dir) / "tokenizer.json")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Refuse the folder of another run, and delete what a killed process left in the folder of this one.
+        """Print changed settings, refuse the folder of another run, and delete what a killed process left in its own.
 
         This is the first hook after Lightning has read the checkpoint to resume from.
 
         Raises:
             InputError: the folder holds the checkpoints of another run, which would be deleted.
         """
+        if trainer.is_global_zero:
+            print("".join(f"{line}\n" for line in changes(self._loaded_settings, settings(trainer, pl_module))), end="")
         if self.folder is None or not trainer.is_global_zero:
             return
         loaded = getattr(trainer.strategy.checkpoint_io, "loaded", None)
@@ -143,9 +147,11 @@ class Checkpoints(Checkpoint):
         self.wait()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the settings that determine the order of the data."""
+        """Add the settings that determine the order of the data, and others that change the result."""
         if tokenizer_of(trainer) is not None:
             checkpoint["identity"] = identity(trainer)
+        if trainer.state.fn == "fit":
+            checkpoint["settings"] = settings(trainer, pl_module)
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to continue with a different tokenizer, which gives ids other meanings, or with different data.
@@ -159,6 +165,9 @@ class Checkpoints(Checkpoint):
             trained_with = Tokenizer.from_json(checkpoint["tokenizer"])
             if trained_with.hash != tokenizer.hash:
                 changed.append(f"its tokenizer is {trained_with.name}, but the data uses {tokenizer.name}")
+        if trainer.state.fn == "fit":
+            saved = checkpoint.get("settings")
+            self._loaded_settings = saved if isinstance(saved, dict) else {}  # older checkpoints have none
         if trainer.state.fn == "fit" and "identity" in checkpoint and not changed:
             changed = differences(checkpoint["identity"], identity(trainer))
         if changed and (self.refuse_changes or trainer.state.fn != "fit"):
@@ -168,6 +177,9 @@ class Checkpoints(Checkpoint):
                 + ". Restore the old values or leave the options out"
                 + (", or continue anyway with --checkpoints.refuse_changes=false" if self.refuse_changes else "")
             )
+        if trainer.is_global_zero:
+            for phrase in changed:
+                print(f"changed: {phrase}{DIFFERS}", flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score so far, and the metric that it is of."""

@@ -25,6 +25,7 @@ from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, saved_tok
 from gpt_lightning.tasks.saving import accepted_arguments, class_path
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
+from gpt_lightning.training.run_settings import DIFFERS
 
 MODEL = "model.init_args"
 BACKBONE = f"{MODEL}.backbone"
@@ -140,6 +141,8 @@ class Saved(NamedTuple):
             del user[f"{BACKBONE}.vocab_size"]
         defaults = _defaults(user)
         values, differences = merge(defaults, self.arguments, user, _is_fixed)
+        if subcommand == "fit":
+            differences = [f"{line}{DIFFERS}" if line.startswith("changed: ") else line for line in differences]
         if subcommand == "fit" or any(key.startswith(f"{MODEL}.") for key in user):
             print(printable("".join(f"{line}\n" for line in differences)), end="")
         return overlay(values, self._fixed(user, defaults))

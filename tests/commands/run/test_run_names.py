@@ -29,6 +29,12 @@ def test_a_name_that_is_taken_is_refused(run: Run, tmp_path: Path) -> None:
     assert "--name=mine: logs/beer/mine already holds a run. Choose another name, or resume with --resume=auto" in err
 
 
+def test_a_name_is_free_if_its_run_was_killed_early(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "logs/beer/mine").mkdir(parents=True)
+    (tmp_path / "logs/beer/mine/.lock").touch()
+    fit(run, "--name=mine")
+
+
 def test_resume_auto_finds_the_named_run(run: Run, tmp_path: Path) -> None:
     for _ in range(2):  # The first starts the run.
         fit(run, "--name=mine", "--resume=auto")
