@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Final
 
 import lightning.pytorch as L
 
+from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import output_file, write_error
 from gpt_lightning.tasks.finite import non_finite_output
 
@@ -75,9 +76,16 @@ class PredictionWriter(L.Callback):
         self._stack.close()
         print(f"{self._num_rows:,} predictions in {self.path}", flush=True)
 
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Delete the unfinished file if there was no batch. Lightning then ends without ``on_predict_end``."""
+        self._discard(InputError("there was no batch to predict"))
+
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Delete the unfinished file."""
-        self._stack.__exit__(type(exception), exception, exception.__traceback__)
+        self._discard(exception)
+
+    def _discard(self, reason: BaseException) -> None:
+        self._stack.__exit__(type(reason), reason, reason.__traceback__)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ from gpt_lightning.commands.run.restoring import restoring
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.trainer import RunTrainer
-from gpt_lightning.commands.run.trainer_checks import building, check_processes, check_trainer, refusals
+from gpt_lightning.commands.run.trainer_checks import building, check_limit, check_processes, check_trainer, refusals
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
 from gpt_lightning.commands.run.wrong_types import refuse_wrong_types, refuse_wrong_types_of_class
 from gpt_lightning.downloads import no_download_of
@@ -143,6 +143,7 @@ class CLI(LightningCLI):
         for part in ("model", "data"):
             refuse_wrong_types_of_class(class_at(config[part].class_path), config[part], part)
         check_trainer(config.trainer, config.seed_everything)
+        check_limit(config.trainer, subcommand)
 
     @staticmethod
     def _find_checkpoint(parser: RunParser, user: Values, subcommand: str) -> str | None:
@@ -284,6 +285,29 @@ class CLI(LightningCLI):
                 message = how_to_resume(self.trainer, interruption, self.arguments, self.given)
                 print(message, file=sys.stderr, flush=True)
             raise
+
+    def after_validate(self) -> None:
+        """Refuse a run that validated no batch."""
+        self._check_batches(self.trainer.num_val_batches)
+
+    def after_test(self) -> None:
+        """Refuse a run that tested no batch."""
+        self._check_batches(self.trainer.num_test_batches)
+
+    def after_predict(self) -> None:
+        """Refuse a run that predicted no batch."""
+        self._check_batches(self.trainer.num_predict_batches)
+
+    def _check_batches(self, batches: list[int | float]) -> None:
+        """Refuse a run without a batch, such as one of an empty loader of a data module of the user's own.
+
+        Raises:
+            InputError: there was no batch.
+        """
+        if sum(batches) == 0:
+            raise InputError(
+                f"there was no batch to {self.config.subcommand}. Check that the data module yields rows for it"
+            )
 
     def after_fit(self) -> None:
         """Refuse a run that took no step.
