@@ -105,7 +105,7 @@ def saved_record(run: Path, test: str | None = None) -> dict[str, Any] | None:
     checkpoint, file = find_checkpoint(str(run)), run / "metrics.json"
     # The modification time of a model folder changes with every file in it, so that of its weights counts.
     weights = weight_files(checkpoint) if checkpoint.is_dir() else [checkpoint]
-    if not file.exists() or file.stat().st_mtime < max(each.stat().st_mtime for each in weights):
+    if not file.is_file() or file.stat().st_mtime < max(each.stat().st_mtime for each in weights):
         return None
     record = read_metrics(file, "Add --again to test the run again")
     former_names = getattr(getattr(tasks, str(record["task"]), None), "former_names", {})

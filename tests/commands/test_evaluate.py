@@ -121,10 +121,16 @@ def test_invalid_input_gives_one_clear_message(cli: CommandLine) -> None:
     refused("logs/topics: not a run folder", str(run), "logs/topics")
     refused("empty: not a run with checkpoints, because empty/checkpoints/manifest.json is missing or empty", "empty")
     refused("--output table.csv must end in .md or .json", str(run), "--output=table.csv")
-    (run / "metrics.json").write_text('{"metrics": 3')
-    refused("metrics.json: damaged. Add --again to test the run again", str(run))
-    (run / "metrics.json").write_text("3")
-    refused("metrics.json: damaged. Add --again to test the run again", str(run))
+    metrics = {"task": "x", "checkpoint": "x", "data": "x", "metrics": {"loss": "\x1b"}}
+    for text, reason in (
+        ('{"metrics": 3', "not valid JSON"),
+        ("3", "not a JSON object"),
+        ('{"metrics": 3}', "damaged"),
+        (json.dumps(metrics), "damaged"),
+    ):
+        (run / "metrics.json").write_text(text)
+        refused(f"metrics.json: {reason}", str(run))
+        assert "Add --again to test the run again" in cli.err
     (run / "metrics.json").unlink()
 
     config["data"]["init_args"]["test"] = None
