@@ -26,8 +26,9 @@ from gpt_lightning.checkpoints.run_folder import (
 )
 from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
 from gpt_lightning.commands.guard.config_guard import TRUSTED, check
+from gpt_lightning.commands.parser import reading
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
-from gpt_lightning.commands.run.command_line import CommandLine, read_predict_shorthand
+from gpt_lightning.commands.run.command_line import CommandLine, naming_shorthand, read_predict_shorthand
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
 from gpt_lightning.commands.run.full_help import describe, print_full_help
 from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
@@ -36,7 +37,12 @@ from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser, importing_only
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
-from gpt_lightning.commands.run.trainer_checks import building, check_processes, check_trainer, refusals
+from gpt_lightning.commands.run.trainer_checks import (
+    building,
+    check_processes,
+    check_trainer,
+    refusals,
+)
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
 from gpt_lightning.commands.run.wrong_types import refuse_wrong_types, refuse_wrong_types_of_class
 from gpt_lightning.errors import InputError, Interrupted
@@ -134,7 +140,8 @@ class CLI(LightningCLI):
         values = self._merge_checkpoint(saved, user, subcommand)
         if "model.class_path" in values and "data.class_path" in values:
             link(run, *(class_at(values[f"{part}.class_path"].value) for part in ("model", "data")))
-        self.config = parser.parse_object({"subcommand": subcommand, subcommand: nest(values)})
+        with reading(*line.files):
+            self.config = parser.parse_object({"subcommand": subcommand, subcommand: nest(values)})
         config = self.config[subcommand]
         refuse_wrong_types(run, config)
         for part in ("model", "data"):
@@ -350,7 +357,10 @@ def main(arguments: list[str]) -> int:
     """Run one of the Trainer's subcommands."""
     quiet()
     with contextlib.ExitStack() as stack:
-        cli = CLI(*(read_predict_shorthand(arguments, stack) if arguments[0] == "predict" else (arguments, {})))
+        is_predict = arguments[0] == "predict"
+        options, given = read_predict_shorthand(arguments, stack) if is_predict else (arguments, {})
+        with naming_shorthand(given):
+            cli = CLI(options, given)
         if arguments[0] == "fit" and cli.trainer.is_global_zero and (steps := next_steps(cli.trainer, cli.allowed)):
             print(steps, flush=True)
     return 0

@@ -7,15 +7,21 @@ from typing import Any, Final, NoReturn
 
 import lightning.pytorch as L
 from jsonargparse import Namespace, set_parsing_settings
+from lightning.pytorch import callbacks, loggers, plugins, profilers, strategies
 from lightning.pytorch.cli import LightningArgumentParser
 
+from gpt_lightning import data, tasks
 from gpt_lightning.commands.guard.config_guard import TRUSTED
+from gpt_lightning.commands.hints import unknown_class
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.saving import arguments_of
 
 _DENIED: Final = re.compile(r"Importing '(([^'.]+)[^']*)' is not allowed")
 """Message of jsonargparse for an import that ``importing_only`` forbids."""
+_NO_CLASS: Final = re.compile(r"Expected a dot import path string: (\w+)$", re.MULTILINE)
+_KEY: Final = re.compile(r'Parser key "(.+?)"')
+_MISSING: Final = "the following arguments are required: "
 
 
 class RunParser(Parser, LightningArgumentParser):
@@ -30,6 +36,10 @@ class RunParser(Parser, LightningArgumentParser):
                 f"{denied[1]} would import {denied[2]}, which is not allowed. "
                 f"Add --allow_import {denied[2]} if you trust its code"
             )
+        if (unknown := _NO_CLASS.search(message)) and (key := _KEY.search(message)) and (known := class_names(key[1])):
+            message = unknown_class(key[1], unknown[1], known)
+        if message.startswith(_MISSING):
+            message = _missing(message.removeprefix(_MISSING))
         super().error(message, ex)
 
     def parse_args(self, args: Any = None, *rest: Any, **named: Any) -> Any:
@@ -74,6 +84,30 @@ class RunParser(Parser, LightningArgumentParser):
         yield from _class_keys("model", Task)
         yield from _class_keys("data", L.LightningDataModule)
         yield from super().known_keys()
+
+
+def class_names(key: str) -> list[str]:
+    """Return the names of the classes that a key of the configuration takes; empty if it takes no class."""
+    name = key.rpartition(".")[2]
+    if name in ("model", "data"):
+        home = tasks if name == "model" else data
+        return [each for each in home.__all__ if each != "Task"]
+    homes = {
+        "callbacks": callbacks,
+        "logger": loggers,
+        "plugins": plugins,
+        "profiler": profilers,
+        "strategy": strategies,
+    }
+    return list(homes[name].__all__) if name in homes else []
+
+
+def _missing(keys: str) -> str:
+    """Return a message about keys without a value and without a default."""
+    names = [name.rpartition(".")[2] for name in keys.split(", ")]
+    classes = " ".join(f"--{name}={class_names(name)[0]}" for name in names if name in ("model", "data"))
+    hint = f"Give a configuration with -c FILE, or write {classes}" if classes else "Give each a value"
+    return f"{' and '.join(names)}: no value is given. {hint}"
 
 
 def defaults_of(owner: type[Any]) -> Namespace:
