@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: quickstart results bench real-weights test soak lint types docs docs-serve clean
+.PHONY: quickstart results bench gpu real-weights test soak lint types docs docs-serve clean
 
 quickstart: .venv
 	$(BIN)/python -m gpt_lightning quickstart
@@ -17,6 +17,12 @@ MODEL ?= data/smollm2
 BARE := .venv-bare
 bench: .venv $(BARE)/.installed
 	$(BIN)/python benchmarks/bench.py $(DATA) $(PEERS) --bare $(BARE)/bin/python $(if $(wildcard $(MODEL)),--model $(MODEL))
+
+# On a machine with a GPU: the tests that compare it with a CPU, and the time of a training step of two models of 124M
+# parameters against a plain loop and Hugging Face's Trainer, into benchmarks/GPU.md. It takes at most eight minutes.
+gpu: .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt accelerate
+	$(BIN)/python benchmarks/gpu.py
 
 # Compare a published model with Hugging Face's and lm-eval's code: make real-weights DATA=folder_of_datasets
 # PEER=hf_finetune.py. It takes hours, since it fine-tunes eleven times. Earlier measurements are kept.

@@ -6,9 +6,8 @@ Compare AdamW, Muon and the peers, three times in turn, as rows of a table:
 
     python benchmarks/train_step.py N_LAYER N_HEAD N_EMBD T B VOCAB STEPS --peers ../shared/bench/train_step.py
 
-On a GPU, with the default precision and compilation of a run (bfloat16, a compiled backbone):
-
-    python benchmarks/train_step.py 12 12 768 1024 16 50304 60 --gpu --peers benchmarks/gpu_peers.py
+With ``--gpu``, ours runs on a GPU with the default precision and compilation of a run (bfloat16, a compiled backbone).
+``gpu.py`` compares it with its peers.
 """
 
 import argparse
@@ -35,6 +34,9 @@ from gpt_lightning.training.peak_memory import peak_memory_gb
 
 SKIP = 3  # warm-up steps
 SHAPE = ("n_layer", "n_head", "n_embd", "tokens", "batch", "vocab", "steps")
+LLAMA = ("position=rotary", "norm=rmsnorm", "mlp=swiglu", "bias=false")
+RESULT = re.compile(r"([\d.]+) ms/step.* peak (\d+) MB(?:, MFU ([\d.]+))?")
+"""Line that ours and the peers print."""
 
 
 class Clock:
@@ -103,6 +105,7 @@ def ours(shape: argparse.Namespace) -> tuple[float, int, float]:
             --trainer.max_steps={shape.steps + SKIP + 1} --trainer.max_epochs=-1 --trainer.limit_val_batches=0
             --model=CausalLM --model.backbone.n_layer={shape.n_layer} --model.backbone.n_head={shape.n_head}
             --model.backbone.n_embd={shape.n_embd} --model.backbone.block_size={shape.tokens}
+            {" ".join(f"--model.backbone.{option}" for option in LLAMA if shape.llama)}
             --model.optimizer.lr=1e-3 --model.optimizer.kind={"muon" if shape.muon else "adamw"}
             --model.schedule.kind=constant
             --data=LanguageModeling --data.train={folder}/text.txt --data.tokenizer=characters
@@ -122,14 +125,14 @@ def ours(shape: argparse.Namespace) -> tuple[float, int, float]:
 def compare(shape: argparse.Namespace, peers: str, rounds: int) -> None:
     """Run ours with AdamW and with Muon, the raw loop and Hugging Face's Trainer in turn, and print rows of a table."""
     numbers = [str(getattr(shape, name)) for name in SHAPE]
-    command = [sys.executable, __file__, *numbers, *["--gpu"] * shape.gpu]
+    command = [sys.executable, __file__, *numbers]
     commands = {
         "ours": command,
         "Muon": [*command, "--muon"],
         "raw": [sys.executable, peers, "raw", *numbers],
         "hf": [sys.executable, peers, "hf", *numbers],
     }
-    if importlib.util.find_spec("litgpt") and not shape.gpu:
+    if importlib.util.find_spec("litgpt"):
         commands["litgpt"] = [sys.executable, str(Path(__file__).with_name("litgpt_peer.py")), "litgpt", *numbers]
     results = in_turn(commands, rounds)
     ms, memory = (
@@ -160,7 +163,7 @@ def in_turn(commands: dict[str, list[str]], rounds: int) -> dict[str, list[tuple
             for name, command in commands.items():
                 command = [command[0], str(Path(command[1]).resolve()), *command[2:]]
                 out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder).stdout
-                found = re.search(r"([\d.]+) ms/step.* peak (\d+) MB(?:, MFU ([\d.]+))?", out)
+                found = RESULT.search(out)
                 assert found, out
                 results[name].append((float(found[1]), int(found[2]), float(found[3] or "nan")))
                 print(f"{name}: {found[0]}", flush=True)
@@ -176,7 +179,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="number of rounds")
     parser.add_argument("--activation_checkpointing", action="store_true", help="use activation checkpointing in ours")
     parser.add_argument("--muon", action="store_true", help="use Muon in ours")
-    parser.add_argument("--gpu", action="store_true", help="measure on a GPU")
+    parser.add_argument("--llama", action="store_true", help="give ours the architecture of Llama instead of GPT-2")
+    parser.add_argument("--gpu", action="store_true", help="measure ours on a GPU")
     shape = parser.parse_args()
     if shape.peers:
         compare(shape, shape.peers, shape.rounds)

@@ -12,9 +12,8 @@ def is_ours(path: str) -> bool:
 
 
 def is_allowed(path: str, allow_import: Sequence[str]) -> bool:
-    """Return whether the module of a class path is one of the allowed packages or inside one."""
-    module = path.rpartition(".")[0]
-    return any(f"{module}.".startswith(f"{allowed}.") for allowed in allow_import)
+    """Return whether a class path is one of the allowed names, or inside an allowed package, module or class."""
+    return any(f"{path}.".startswith(f"{allowed}.") for allowed in allow_import)
 
 
 def import_named(path: str, what: str) -> object:

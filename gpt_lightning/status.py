@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
+from gpt_lightning.printable import printable
+
 SECONDS: Final = 2.0
 """Work that ends sooner needs no line."""
 
@@ -40,4 +42,4 @@ def status(text: str, seconds: float = SECONDS) -> Iterator[None]:
 
 
 def _print(text: str) -> None:
-    print(f"{text} ...", file=sys.stderr, flush=True)
+    print(printable(f"{text} ..."), file=sys.stderr, flush=True)

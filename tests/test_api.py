@@ -136,7 +136,8 @@ def test_predictions_read_the_columns_of_the_training_data(run: CommandLine) -> 
     folder = run.fit("topics", *sources, "--data.text_column=body", "--data.label_column=kind")
     assert run("export", str(folder), "model") == 0, run.err
     for model in (str(folder), "model"):
-        predict = ("predict", "--model", model, "--trainer.accelerator=cpu", "--output", "out.jsonl", "--input")
+        common = ("predict", "--model", model, "--trainer.accelerator=cpu", "--overwrite")
+        predict = (*common, "--output", "out.jsonl", "--input")
         assert run(*predict, "renamed.jsonl") == 0, run.err
         predictions = Path("out.jsonl").read_text()
         loaded = gl.load(model, device="cpu")

@@ -13,9 +13,10 @@ from tests.tree import BEGIN, DOCUMENT, END, tree
 PACKAGE = Path(gpt_lightning.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"batch", "errors", "atomic_files", "paths", "status", "unpack", "toy_world"},
-    {"ranges"},
-    {"models", "optim", "metrics", "named_classes"},
+    {"batch", "child_processes", "errors", "atomic_files", "plain_types", "printable", "paths", "unpack"},
+    {"bounded_files", "downloads", "output_files", "ranges", "status"},
+    {"toy_world"},
+    {"models", "optim", "metrics", "named_classes", "sandbox"},
     {"checkpoints", "tokenizers"},
     {"tasks", "data"},
     {"evaluation"},

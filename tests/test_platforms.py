@@ -42,11 +42,23 @@ def test_every_module_imports_without_posix_modules() -> None:
     assert int(done.stdout) == len(list(package.rglob("*.py"))) - 1, "one name for each file but the package's own"
 
 
-def test_folders_are_not_synced_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows cannot open a folder as a file."""
-    monkeypatch.setattr(atomic_files, "_CAN_SYNC_FOLDERS", False)
-    monkeypatch.setattr(os, "open", None)
-    atomic_files.sync_folder(tmp_path)
+def test_files_and_folders_are_written_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows cannot open a folder as a file, and has no ``flock``."""
+    usual = os.open
+
+    def open_file(path: Path, *arguments: int) -> int:
+        assert not Path(path).is_dir()
+        return usual(path, *arguments)
+
+    monkeypatch.setattr(atomic_files, "_IS_POSIX", False)
+    monkeypatch.setattr(os, "open", open_file)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    (tmp_path / ".a.1.unfinished").touch()
+    with atomic_files.atomic_write(tmp_path / "a") as file:
+        file.write(b"text")
+    with atomic_files.atomic_folder(tmp_path / "folder") as folder:
+        (folder / "b").touch()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "folder"]
 
 
 def test_peak_memory_without_the_resource_module(monkeypatch: pytest.MonkeyPatch) -> None:

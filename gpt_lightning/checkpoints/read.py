@@ -1,16 +1,28 @@
 """Safe reading of checkpoints and their weights, without unpickling objects or running code."""
 
 import pickle
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
 from torch import nn
 
-from gpt_lightning.checkpoints.manifest import FILE, Manifest, verify
+from gpt_lightning.checkpoints.archive import check_archive
+from gpt_lightning.checkpoints.manifest import (
+    FILE,
+    REMEDY,
+    Manifest,
+    checkpoint_files,
+    entry_of,
+    notice,
+    parse_name,
+    verify,
+)
+from gpt_lightning.checkpoints.structure import check_kinds, check_structure
+from gpt_lightning.downloads import may_download, only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.config import PER_TASK, GPTConfig
@@ -26,10 +38,11 @@ def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path
 
     Args:
         model: checkpoint file, run folder, model folder (exported or from Hugging Face), or ``hub:OWNER/NAME``.
-        which: checkpoint of a run folder to return. ``best`` returns the last one if no checkpoint is marked as best.
+        which: checkpoint of a run folder to return. If the best one is unknown, missing or damaged, ``best`` returns
+            the last intact one and prints a line about it.
 
     Raises:
-        InputError: the model does not exist, or cannot be downloaded.
+        InputError: the model does not exist or cannot be downloaded, or every checkpoint of the run is damaged.
     """
     if model.startswith(HUB):
         return _download(model)
@@ -52,14 +65,92 @@ def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path
             f"{model}: holds only adapters in peft's format. Merge them into their base model with peft "
             "(merge_and_unload, then save_pretrained), or give the run that they were exported from"
         )
-    manifest = Manifest.read(path / "checkpoints")
+    folder = path / "checkpoints"
+    manifest = read_manifest(folder)
     if not manifest.checkpoints:
         raise InputError(
-            f"{model}: not a run with checkpoints, because {path / 'checkpoints' / FILE} is missing or empty. "
+            f"{model}: not a run with checkpoints, because {folder / FILE} is missing or empty. "
             f"Give the folder of a run ({_newest_below(path) or 'LOG_DIR/EXPERIMENT/version_N'}) or a checkpoint file"
         )
-    best = manifest.named(manifest.best)
-    return path / "checkpoints" / (best if best and which == "best" else manifest.checkpoints[-1]).file
+    return best_checkpoint(folder, manifest) if which == "best" else folder / manifest.checkpoints[-1].file
+
+
+def best_checkpoint(folder: Path, manifest: Manifest) -> Path:
+    """Return the best checkpoint. If it is unknown, missing or damaged, print so and return the last intact one.
+
+    Args:
+        folder: folder of the checkpoints.
+        manifest: list of at least one checkpoint.
+
+    Raises:
+        InputError: every checkpoint is damaged.
+    """
+    if manifest.best is None:
+        reason = f"{folder}: no checkpoint is marked as the best"
+    else:
+        try:
+            verify(folder / manifest.best)
+            return folder / manifest.best
+        except InputError as error:
+            reason = f"the best checkpoint cannot be used: {error}"
+    others = [entry.file for entry in reversed(manifest.checkpoints) if entry.file != manifest.best]
+    last = next((name for name in others if is_intact(folder / name)), None)
+    if last is None:
+        raise InputError(f"{folder}: every checkpoint is damaged or missing. Use another run")
+    notice(f"{reason}. Using {folder / last}")
+    return folder / last
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the list of the checkpoints in ``folder``; if it is missing or damaged, print so and rebuild it.
+
+    The file is not written, as the folder may belong to another user.
+    """
+    try:
+        manifest = Manifest.read(folder)
+        files = checkpoint_files(folder)
+        if manifest != Manifest() or not files:
+            return manifest
+        notice(f"{folder / FILE}: missing. {REMEDY}")
+    except InputError as error:
+        notice(str(error))
+        files = checkpoint_files(folder)
+    return _rebuild(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()))
+
+
+@lru_cache(maxsize=16)
+def _rebuild(files: Sequence[tuple[Path, int, int]]) -> Manifest:
+    """Return a list of the intact checkpoints among ``files``; the newest one says which is the best.
+
+    Args:
+        files: path, size and time of each file, by their steps.
+    """
+    found = [path for path, _, _ in files if is_intact(path)]
+    newest_of_step = {parse_name(path)[0]: path for path in found}
+    entries = tuple(map(entry_of, newest_of_step.values()))
+    best_step = _best_step(read_checkpoint(found[-1])) if found else None
+    if best_step is not None and best_step not in newest_of_step:
+        notice(f"{found[-1].parent}: the best checkpoint, of step {best_step}, is missing or damaged")
+    best = next((entry.file for entry in entries if entry.step == best_step), None)
+    return Manifest(entries, best)
+
+
+def _best_step(checkpoint: Mapping[str, Any]) -> int | None:
+    """Return the step of the best checkpoint so far, which the ``Checkpoints`` callback stores in every checkpoint."""
+    callbacks = checkpoint.get("callbacks")
+    states = list(callbacks.values()) if isinstance(callbacks, dict) else []
+    steps = (state.get("best_step") for state in states if isinstance(state, dict))
+    return next((step for step in steps if type(step) is int), None)
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether a checkpoint can be read; if not, print why."""
+    try:
+        read_checkpoint(path)
+    except InputError as error:
+        notice(str(error))
+        return False
+    return True
 
 
 def _newest_below(folder: Path) -> Path | None:
@@ -73,10 +164,15 @@ def _download(model: str) -> Path:
     """Download a model's configuration, safetensors and tokenizer from the hub, and return its folder."""
     from huggingface_hub import snapshot_download
 
-    name = model.removeprefix(HUB)
+    patterns, is_local = ["*.json", "*.safetensors", "*.jinja", "merges.txt"], not may_download(model)
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "merges.txt"]))
+        name = model.removeprefix(HUB)
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=is_local))
     except Exception as error:  # for any failure, of the name or the network, the remedy is the same
+        if is_local:
+            raise InputError(
+                f"{model}: not on this machine, and not downloaded, because only a file names it and you did not"
+            ) from None
         raise InputError(
             f"{model}: cannot be downloaded ({first_line(error)}). Check the name and the network, "
             "or download the model by other means and give its folder"
@@ -93,6 +189,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if path.is_dir():
         return _folder_as_checkpoint(path)
+    check_archive(path)
     verify(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -100,15 +197,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: not a checkpoint that can be read safely: {first_line(error)}. Use a checkpoint of gpt-lightning"
         ) from None
-    except (RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # torch raises many kinds for damaged files
         raise InputError(f"{path}: damaged or not a checkpoint: {first_line(error)}. Use another checkpoint") from None
-    hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
-    if not isinstance(hparams, dict) or "state_dict" not in checkpoint:
-        raise InputError(
-            f"{path}: this torch file is not a gpt-lightning checkpoint. Give a gpt-lightning checkpoint or a Hugging "
-            "Face model folder"
-        )
-    return dict(checkpoint)
+    return check_structure(checkpoint, str(path))
 
 
 def _folder_as_checkpoint(folder: Path) -> dict[str, Any]:
@@ -161,8 +252,9 @@ def _load_base(backbone: GPT, path: Path, checkpoint: Mapping[str, Any], visited
     if path in visited:
         raise InputError(f"{path}: its model.init_from refers back to itself ({init_from}). Use another checkpoint")
     export = f"gpt-lightning export {path} DIR --init_from WHERE"
-    base = find_base(path, init_from, f"merge adapters and base by {export}, and start from DIR")
-    load_backbone(backbone, base, (*visited, path))
+    with only_downloads():
+        base = find_base(path, init_from, f"merge adapters and base by {export}, and start from DIR")
+        load_backbone(backbone, base, (*visited, path))
     parts = {"backbone": weights_sha256(backbone)}
     check_base(checkpoint.get("frozen_sha256"), parts, base, f"{export}, and start from that")
 
@@ -173,7 +265,7 @@ def find_base(path: Path, init_from: object, remedy: str) -> str:
     Args:
         path: checkpoint with adapters.
         init_from: base model, as for ``find_checkpoint``.
-        remedy: advice for the error if the base model is missing.
+        remedy: advice for the error if the base model is missing. LOCATION stands for its new location.
 
     Raises:
         InputError: the base model is missing.
@@ -183,9 +275,10 @@ def find_base(path: Path, init_from: object, remedy: str) -> str:
     try:
         find_checkpoint(init_from)
     except InputError as error:
-        raise InputError(
-            f"{path}: the base model of its adapters is missing: {error}. If it has moved, {remedy}"
-        ) from None
+        is_refused = init_from.startswith(HUB) and not may_download(init_from)
+        location = init_from if is_refused else "its new location"
+        advice = f"{'To download it' if is_refused else 'If it has moved'}, {remedy.replace('LOCATION', location)}"
+        raise InputError(f"{path}: the base model of its adapters is missing: {error}. {advice}") from None
     return init_from
 
 
@@ -205,7 +298,8 @@ def load_head(task: nn.Module, source: str) -> None:
         return
     checkpoint = read_checkpoint(path)
     if "head" in checkpoint.get("frozen_sha256", {}):
-        load_head(task, checkpoint["hyper_parameters"]["init_from"])
+        with only_downloads():
+            load_head(task, str(checkpoint["hyper_parameters"].get("init_from")))
     else:
         head = task.head
         assert isinstance(head, nn.Module)
@@ -218,9 +312,11 @@ def load_weights(module: nn.Module, prefix: str, path: Path) -> None:
     Raises:
         InputError: the weights do not fit ``module``.
     """
-    state = read_checkpoint(path)["state_dict"].items()
+    saved = read_checkpoint(path)["state_dict"].items()
+    state = {name.removeprefix(prefix): value for name, value in saved if name.startswith(prefix)}
+    check_kinds(state, module, str(path))
     try:
-        module.load_state_dict({name.removeprefix(prefix): value for name, value in state if name.startswith(prefix)})
+        module.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(
             f"{path}: its weights {prefix}* do not fit ({first_line(error)}). Use a checkpoint of the same shape"

@@ -1,16 +1,23 @@
 """Arguments of a run's data module, read from the ``config.yaml`` of the run or of its exported model folder."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
+
+from gpt_lightning.bounded_files import read_text
+from gpt_lightning.checkpoints.run_folder import run_of
+from gpt_lightning.errors import InputError
+
+_MAX_BYTES: Final = 2**20
 
 
 def data_arguments(file: Path) -> dict[str, Any] | None:
     """Return the data module's arguments in a ``config.yaml``; None if it is not the configuration of a run."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["init_args"]
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError):
+        text = read_text(file, "Give the config.yaml of a run", _MAX_BYTES)
+        content = yaml.safe_load(text)["data"]["init_args"]
+    except (InputError, yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -22,8 +29,8 @@ def columns_of(checkpoint: Path) -> dict[str, str]:
         checkpoint: a checkpoint in the folder of a run, or a model folder. Without a ``config.yaml``, as for models
             that were trained by another program, the result is empty.
     """
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.resolve().parent.parent
-    arguments = data_arguments(folder / "config.yaml") or {}
+    folder = checkpoint if checkpoint.is_dir() else run_of(checkpoint)
+    arguments = (None if folder is None else data_arguments(folder / "config.yaml")) or {}
     return {
         name: value
         for name, value in arguments.items()

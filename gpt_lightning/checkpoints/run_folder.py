@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning.atomic_files import delete_unfinished
-from gpt_lightning.checkpoints.manifest import FILE, Manifest, entry_of, parse_name
-from gpt_lightning.checkpoints.read import read_checkpoint
+from gpt_lightning.checkpoints.manifest import checkpoint_files
+from gpt_lightning.checkpoints.read import is_intact, read_manifest
 from gpt_lightning.errors import InputError
 
 LOCK: Final = ".lock"
@@ -33,8 +33,8 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}. Choose another folder") from None
+    except (OSError, ValueError) as error:
+        raise _cannot_write(folder, error) from None
 
 
 def new_run(root: Path) -> Path:
@@ -49,6 +49,8 @@ def new_run(root: Path) -> Path:
             run.mkdir()
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise _cannot_write(run, error) from None
         else:
             return run
 
@@ -68,23 +70,36 @@ def named_run(root: Path, name: str, is_resumed: bool) -> Path:
     run = root / name
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         return run
-    if not is_resumed and run.is_dir() and any(run.iterdir()):
+    if not is_resumed and not _is_empty(run):
         raise InputError(f"--name={name}: {run} already holds a run. Choose another name, or resume with --resume=auto")
     make_folder(run)
     return run
 
 
-def resumed_run(ckpt_path: str | None, root: Path) -> Path | None:
+def run_of(checkpoint: Path) -> Path | None:
+    """Return the folder of the run that a checkpoint is in, or None if it is in no folder ``checkpoints``.
+
+    Any part of the path may be a symbolic link. The folder that the user names comes before the one that a link leads
+    to.
+    """
+    parents = (checkpoint.absolute().parent, checkpoint.resolve().parent)
+    return next((parent.parent for parent in parents if parent.name == "checkpoints"), None)
+
+
+def resumed_run(ckpt_path: str, root: Path) -> Path | None:
     """Return the run below ``root`` that a checkpoint belongs to, or None."""
-    if ckpt_path is None:
+    if not root.is_dir():
         return None
-    folder = Path(ckpt_path).resolve().parent
-    return folder.parent if folder.name == "checkpoints" and folder.parent.parent == root.resolve() else None
+    runs = sorted(run for run in root.iterdir() if holds_checkpoint(run, ckpt_path))
+    # If a run has two names, such as version_0 and a link to it, take the one that the user gives.
+    named = run_of(Path(ckpt_path))
+    return next((run for run in runs if named is not None and run.name == named.name), next(iter(runs), None))
 
 
-def holds_checkpoint(run: Path, ckpt_path: str) -> bool:
+def holds_checkpoint(run: Path, ckpt_path: str | Path) -> bool:
     """Return whether a checkpoint is in a run folder, which may be reached through symbolic links."""
-    return Path(ckpt_path).resolve().parent == (run / "checkpoints").resolve()
+    path = Path(ckpt_path)
+    return (run / "checkpoints").resolve() in (path.parent.resolve(), path.resolve().parent)
 
 
 def newest_run(root: Path, name: str | None = None) -> Path | None:
@@ -94,39 +109,50 @@ def newest_run(root: Path, name: str | None = None) -> Path | None:
         The folder of the run. None if the run was never started.
 
     Raises:
-        InputError: the name is invalid.
+        InputError: the name is invalid, or a symbolic link is broken.
     """
     if name is not None:
         _check_name(name)
-        return root / name if (root / name / _CONFIG).exists() else None
-    runs = [run for run in root.glob("version_*") if _number(run) is not None and (run / _CONFIG).exists()]
-    return max(runs, key=lambda run: _number(run) or 0, default=None)
+        runs = [root / name]
+    else:
+        runs = [run for run in root.glob("version_*") if _number(run) is not None]
+    newest_first = sorted(runs, key=lambda run: _number(run) or 0, reverse=True)
+    return next((run for run in newest_first if _is_started(run)), None)
+
+
+def _is_started(run: Path) -> bool:
+    """Return whether a folder holds a run, which may have lost its configuration or its checkpoints.
+
+    Raises:
+        InputError: the folder or its checkpoints are a symbolic link to a folder that does not exist.
+    """
+    folder = run / "checkpoints"
+    for link in (run, folder):
+        if link.is_symlink() and not link.exists():
+            raise InputError(
+                f"{link}: this symbolic link leads to {link.readlink()}, which does not exist. Restore that folder, or "
+                "delete the link to start again"
+            )
+    return folder.is_dir() or (run / _CONFIG).exists()
 
 
 def newest_intact_checkpoint(run: Path) -> Path | None:
     """Return the newest intact checkpoint of ``run``, or None if the run has no checkpoints.
 
-    Damaged checkpoints are reported and skipped. A damaged manifest is rebuilt from the intact checkpoints.
+    Damaged checkpoints are reported and skipped.
 
     Raises:
         InputError: all checkpoints are damaged.
     """
     folder = run / "checkpoints"
+    listed = [folder / entry.file for entry in read_manifest(folder).checkpoints]
     # Unlisted checkpoints are complete too, because a file gets its final name only after it is written.
-    newest_first = sorted(folder.glob("step_*.ckpt"), key=parse_name, reverse=True)
-    try:
-        listed = Manifest.read(folder).checkpoints
-    except InputError:
-        print(f"{folder / FILE}: damaged; rebuilding it from the checkpoints", flush=True)
-        (folder / FILE).unlink()
-        Manifest(tuple(entry_of(path) for path in reversed(newest_first) if _is_intact(path))).write(folder)
-        listed = Manifest.read(folder).checkpoints
-    candidates = [folder / entry.file for entry in reversed(listed)] or newest_first
-    for path in candidates:
-        if _is_intact(path):
+    candidates = listed or checkpoint_files(folder)
+    for path in reversed(candidates):
+        if is_intact(path):
             return path
-    if candidates or newest_first:
-        raise InputError(f"{folder}: every checkpoint is damaged. Leave out --resume to start a new run")
+    if candidates:
+        raise InputError(f"{folder}: every checkpoint is damaged or missing. Leave out --resume to start a new run")
     return None
 
 
@@ -150,10 +176,8 @@ def claim(run: Path, is_resumed: bool) -> Iterator[None]:
     Raises:
         InputError: another process trains in the folder, or it already holds another run.
     """
-    if not is_resumed and run.is_dir() and any(run.iterdir()):
-        raise InputError(
-            f"{run} already holds a run. Choose another folder or version, or resume that run with --ckpt_path={run}"
-        )
+    if not is_resumed:
+        _refuse_taken(run)
     make_folder(run)
     # filelock closes the file in forked children, so worker processes that outlive a killed parent hold no lock.
     # The fallback, a lock file that exists or not, would survive a kill.
@@ -167,6 +191,8 @@ def claim(run: Path, is_resumed: bool) -> Iterator[None]:
             f"{run}: cannot lock the folder: {error.strerror}. Choose a folder on another file system with --log_dir"
         ) from None
     try:
+        if not is_resumed:
+            _refuse_taken(run)  # another process may have been faster
         yield
     finally:
         lock.release()
@@ -174,7 +200,7 @@ def claim(run: Path, is_resumed: bool) -> Iterator[None]:
 
 def release_empty(run: Path) -> None:
     """Delete a run folder to which nothing has been written."""
-    if run.is_dir() and all(path.name == LOCK for path in run.iterdir()):
+    if run.is_dir() and _is_empty(run):
         shutil.rmtree(run, ignore_errors=True)
 
 
@@ -185,20 +211,28 @@ def delete_unfinished_checkpoints(root: Path) -> None:
             delete_unfinished(folder)
 
 
+def _is_empty(run: Path) -> bool:
+    """Return whether a folder is missing or holds only the lock, which a process leaves that is killed early."""
+    return not run.is_dir() or all(path.name == LOCK for path in run.iterdir())
+
+
+def _refuse_taken(run: Path) -> None:
+    if not _is_empty(run):
+        raise InputError(
+            f"{run} already holds a run. Choose another folder or version, or resume that run with --ckpt_path={run}"
+        )
+
+
+def _cannot_write(folder: Path, error: OSError | ValueError) -> InputError:
+    """Return the error for a folder that cannot be written to. Python raises ValueError for a NUL in a path."""
+    return InputError(f"cannot write to {folder}: {getattr(error, 'strerror', error)}. Choose another folder")
+
+
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InputError(
             f"--name={name}: use at most 100 letters, digits, '_', '-' and '.', and start with a letter, a digit or '_'"
         )
-
-
-def _is_intact(path: Path) -> bool:
-    try:
-        read_checkpoint(path)
-    except InputError as error:
-        print(f"{error}. Trying the previous one", flush=True)
-        return False
-    return True
 
 
 def _number(run: Path) -> int | None:

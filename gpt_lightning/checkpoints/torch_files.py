@@ -1,18 +1,19 @@
 """``CheckpointIO`` for Lightning with atomic writes, a check for finite numbers, and safe reads."""
 
-import errno
 import math
-import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
-from gpt_lightning.atomic_files import atomic_write
+from gpt_lightning.atomic_files import atomic_write, why_not_written
 from gpt_lightning.checkpoints.read import read_checkpoint
-from gpt_lightning.errors import RunError
+from gpt_lightning.errors import InputError, RunError
+
+_REQUIRED: Final = ("epoch", "global_step", "pytorch-lightning_version")
+"""Fields that Lightning reads from every checkpoint."""
 
 
 class CheckpointFiles(CheckpointIO):
@@ -20,7 +21,12 @@ class CheckpointFiles(CheckpointIO):
 
     Lightning's own implementation copies a temporary file over the target. If the process is killed or the disk is
     full, the previous checkpoint is lost.
+
+    Attributes:
+        loaded: the checkpoint that was read last, or None.
     """
+
+    loaded: Path | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint to ``path`` atomically.
@@ -46,8 +52,16 @@ class CheckpointFiles(CheckpointIO):
             raise cannot_write(path, cause) from error
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
-        """Read the checkpoint ``path``, with all tensors on the CPU."""
-        return read_checkpoint(Path(path))
+        """Read the checkpoint ``path``, with all tensors on the CPU.
+
+        Raises:
+            InputError: it is damaged, or was not written by a Trainer.
+        """
+        self.loaded = Path(path)
+        checkpoint = read_checkpoint(self.loaded)
+        if missing := [name for name in _REQUIRED if name not in checkpoint]:
+            raise InputError(f"{path}: its field {missing[0]} is missing. Use a checkpoint that fit has written")
+        return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete the checkpoint ``path``."""
@@ -97,9 +111,6 @@ def _non_finite_tensor(value: Any, name: str = "") -> str | None:
 
 
 def cannot_write(path: Path, error: OSError) -> RunError:
-    """Return the error for a failed write, with the remedy for the most likely cause, a full disk."""
-    name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-    return RunError(
-        f"cannot write {path}: {os.strerror(error.errno or 0)} ({name}). "
-        "Earlier checkpoints are intact. Free some space, then resume"
-    )
+    """Return the error for a failed write during training."""
+    reason, remedy = why_not_written(error)
+    return RunError(f"cannot write {path}: {reason}. Earlier checkpoints are intact. {remedy}, then resume")

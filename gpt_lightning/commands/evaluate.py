@@ -7,14 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from gpt_lightning.checkpoints.run_config import data_arguments
 from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
-from gpt_lightning.commands.guard.config_guard import check
+from gpt_lightning.commands.guard.config_guard import check, check_keys
+from gpt_lightning.commands.guard.file_values import is_contained
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
+from gpt_lightning.output_files import check_new, finite, output_file
+from gpt_lightning.printable import for_stream, printable
 from gpt_lightning.status import status
 
 CONFIG: Final = "config.yaml"
+_REMEDY: Final = "Choose another file with --output"
+_HUB: Final = "hub:"
 
 
 def parser() -> Parser:
@@ -22,7 +30,7 @@ def parser() -> Parser:
     p = Parser(
         prog="gpt-lightning evaluate",
         description="Compare the test metrics of several runs in one Markdown table. A run without metrics of its best "
-        "checkpoint is tested first, on the test data of its config.yaml.",
+        "checkpoint is tested first, with the data module of its config.yaml. Its other settings are not used.",
         examples=["gpt-lightning evaluate logs/first_run/version_0 --test data/toy_world/text/test.jsonl"],
     )
     p.add_argument(
@@ -36,9 +44,7 @@ def parser() -> Parser:
         "--test", type=str | None, default=None, metavar="FILE", help="test data for all runs, in place of their own"
     )
     p.add_loading_options("the runs")
-    p.add_argument(
-        "--output", type=str | None, default=None, metavar="FILE", help="file for the table; it ends in .md or .json"
-    )
+    p.add_output_options("file for the table; it ends in .md or .json")
     p.add_argument("--again", action="store_true", help="test every run again, also those with current metrics")
     return p
 
@@ -49,12 +55,15 @@ def main(argv: list[str]) -> int:
     output = None if options.output is None else Path(options.output)
     if output is not None and output.suffix not in (".md", ".json"):
         raise InputError(f"--output {output} must end in .md or .json")
+    if output is not None:
+        check_new(output, options.overwrite, _REMEDY)
 
     given = {"data.test": options.test, "model.init_from": options.init_from}
     overrides = {key: value for key, value in given.items() if value is not None}
     for run in map(Path, options.runs):
         if options.again or not (run / "metrics.json").is_file():
-            check(_arguments(run, options.allow_import))  # CLI checks again; this one comes before the slow imports
+            # CLI checks again; this one comes before the slow imports.
+            check(_arguments(run, options.allow_import, options.test))
             refuse_class_of_checkpoint(run)
 
     # Errors of any run show before the first test takes its time.
@@ -67,13 +76,11 @@ def main(argv: list[str]) -> int:
         for run, record in zip(options.runs, known, strict=True)
     ]
     table = markdown(records)
-    print(table)
+    print(for_stream(table))
     if output is not None:
-        text = json.dumps(records, ensure_ascii=False, indent=1) if output.suffix == ".json" else table
-        try:
-            output.write_text(text + "\n", encoding="utf-8", errors="replace")
-        except OSError as error:
-            raise InputError(f"cannot write {output}: {error.strerror}. Choose another file with --output") from None
+        as_json = json.dumps(finite(records), ensure_ascii=False, allow_nan=False, indent=1)
+        with output_file(output, options.overwrite, _REMEDY) as file:
+            file.write(((as_json if output.suffix == ".json" else table) + "\n").encode(errors="replace"))
     return 0
 
 
@@ -88,6 +95,7 @@ def saved_record(run: Path, test: str | None = None) -> dict[str, Any] | None:
         InputError: the folder is not that of a run, or its ``metrics.json`` is damaged.
     """
     from gpt_lightning import tasks
+    from gpt_lightning.checkpoints.metrics import read_metrics
     from gpt_lightning.checkpoints.read import find_checkpoint
     from gpt_lightning.models.huggingface.folder import is_model_folder
     from gpt_lightning.models.huggingface.tensor_files import weight_files
@@ -97,18 +105,13 @@ def saved_record(run: Path, test: str | None = None) -> dict[str, Any] | None:
     checkpoint, file = find_checkpoint(str(run)), run / "metrics.json"
     # The modification time of a model folder changes with every file in it, so that of its weights counts.
     weights = weight_files(checkpoint) if checkpoint.is_dir() else [checkpoint]
-    if not file.is_file() or file.stat().st_mtime < max(each.stat().st_mtime for each in weights):
+    if not file.exists() or file.stat().st_mtime < max(each.stat().st_mtime for each in weights):
         return None
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if not {"task", "checkpoint", "data", "metrics"} <= set(record) or not isinstance(record["metrics"], dict):
-            raise ValueError
-    except (ValueError, TypeError):
-        raise InputError(f"{file}: damaged. Add --again to test the run again") from None
+    record = read_metrics(file, "Add --again to test the run again")
     former_names = getattr(getattr(tasks, str(record["task"]), None), "former_names", {})
     record["metrics"] = {former_names.get(name, name): value for name, value in record["metrics"].items()}
     is_current = record["checkpoint"] == checkpoint.name and test in (None, record["data"])
-    return dict(record) if is_current else None
+    return record if is_current else None
 
 
 def check_testable(run: Path) -> None:
@@ -127,10 +130,54 @@ def check_testable(run: Path) -> None:
         raise InputError(f"{run}: no test data. Set it with --test FILE, or as data.init_args.test in {file}")
 
 
-def _arguments(run: Path, allowed: Sequence[str]) -> list[str]:
-    """Return the options that test a run: its configuration, and the packages that it may import."""
-    config = ["-c", str(run / CONFIG)] if (run / CONFIG).is_file() else []  # Hugging Face models have none.
+def _arguments(run: Path, allowed: Sequence[str], test: str | None) -> list[str]:
+    """Return the options that test a run: the data module of its configuration, and the names that it may import.
+
+    The run may be a stranger's, so nothing else of its configuration is used.
+    """
+    module = _data_module(run / CONFIG, allowed, test)
+    config = [] if module is None else [f"--config={json.dumps({'data': module}, default=str)}"]  # JSON has no dates
     return ["test", *config, *(f"--allow_import={name}" for name in allowed)]
+
+
+def _data_module(file: Path, allowed: Sequence[str], test: str | None) -> dict[str, Any] | None:
+    """Return class path and arguments of the data module in a ``config.yaml``; None without one.
+
+    Raises:
+        InputError: the file is not plain YAML, its class is not allowed, or its data would have to be downloaded.
+    """
+    if not file.is_file():
+        return None  # Hugging Face models have none.
+    check_keys(file, ["data"], allowed)  # also limits size and depth
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    module = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(module, dict) or not isinstance(module.get("init_args"), dict):
+        return None
+    arguments = {**module["init_args"]}
+    for split in ("train", "validation", *(["test"] if test is not None else [])):
+        if _is_downloaded(arguments.get(split)):
+            del arguments[split]  # not read
+    if not is_contained(str(arguments.get("cache_dir", ""))):
+        del arguments["cache_dir"]  # the user's own is used
+    if (file.parent / "tokenizer.json").is_file():
+        arguments.pop("tokenizer", None)  # the file that config.yaml names may have moved
+    for name, value in arguments.items():
+        if _is_downloaded(value):
+            raise InputError(
+                f"{file}: data.init_args.{name} is {value}, and evaluate downloads nothing that only a run names. "
+                + (
+                    f"To download it, add --test {value}"
+                    if name == "test" and isinstance(value, str)
+                    else "Replace it by a local file"
+                )
+            )
+    return {key: module[key] for key in ("class_path",) if key in module} | {"init_args": arguments}
+
+
+def _is_downloaded(source: object) -> bool:
+    """Return whether a source of rows, or one of a list, is on the Hugging Face hub."""
+    sources = source if isinstance(source, list) else [source]
+    return any(isinstance(each, str) and each.startswith(_HUB) for each in sources)
 
 
 def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str] = ()) -> dict[str, Any]:
@@ -151,12 +198,11 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
     # Metrics are comparable if all runs use one device and the whole dataset.
     trainer = {"devices": 1, "num_nodes": 1, "strategy": "auto", "fast_dev_run": False, "limit_test_batches": 1.0}
     fixed = {f"trainer.{name}": value for name, value in trainer.items()} | {"ckpt_path": str(run)}
-    tokenizer = run / "tokenizer.json"
-    if tokenizer.is_file() and "tokenizer" in (data_arguments(run / CONFIG) or {}):
-        fixed["data.tokenizer"] = str(tokenizer)  # the file that config.yaml names may have moved
-    with contextlib.redirect_stdout(sys.stderr):
-        print(f"testing {run}")
-        cli = CLI(_arguments(run, allowed), {**overrides, **fixed})
+    # The folder of a run may come from someone else, so only names in the options are downloaded.
+    named = [value for value in overrides.values() if isinstance(value, str)]
+    with contextlib.redirect_stdout(sys.stderr), only_downloads(named):
+        print(printable(f"testing {run}"))
+        cli = CLI(_arguments(run, allowed, overrides.get("data.test")), {**overrides, **fixed})
     # The record is not read from metrics.json, because the folder of the run may be read-only.
     (record,) = (each.record for each in cli.trainer.callbacks if isinstance(each, Evaluation))  # type: ignore[attr-defined]
     assert record is not None

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.printable import printable
 from gpt_lightning.status import status
 
 
@@ -42,12 +43,12 @@ def main(argv: list[str]) -> int:
     path, folder = find_checkpoint(options.model), Path(options.folder)
     if options.adapter:
         task, base = export_adapter(path, folder, options.init_from, options.dtype, options.allow_import)
-        print(f"adapters of a {type(task).__name__} for {base}: {folder}")
+        print(printable(f"adapters of a {type(task).__name__} for {base}: {folder}"))
         return 0
     task, tokenizer = load_task(path, options.init_from, options.allow_import)
     with status(f"Writing {folder}"):
         reason = export_task(task, tokenizer, path, folder, options.dtype)
     print(f"{type(task).__name__}, {sum(p.numel() for p in task.parameters()):,} parameters: {folder}")
     if reason is not None:
-        print(f"only gpt-lightning can read this folder: {reason}")
+        print(printable(f"only gpt-lightning can read this folder: {reason}"))
     return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gpt_lightning.errors import Interrupted, input_error, run_error
+from gpt_lightning.printable import printable
 
 FAILED: Final = 1
 INVALID: Final = 2
@@ -18,6 +19,7 @@ INTERRUPTED: Final = 130
 
 _MAX_CHARACTERS: Final = 500
 """Length of an exception's text in a report."""
+_MAX_LINE: Final = 1000
 
 
 def report(command: str, error: BaseException) -> int:
@@ -41,8 +43,15 @@ def report(command: str, error: BaseException) -> int:
 
 
 def _print(command: str, message: str, code: int) -> int:
-    print(f"{f'gpt-lightning {command}'.strip()}: {message}", file=sys.stderr, flush=True)
+    text = printable(f"{f'gpt-lightning {command}'.strip()}: {message}")
+    print("\n".join(map(_shorten, text.splitlines())), file=sys.stderr, flush=True)
     return code
+
+
+def _shorten(line: str) -> str:
+    """Return a line without its middle if it is very long, as it is when it quotes a value of thousands of letters."""
+    half = _MAX_LINE // 2
+    return line if len(line) <= _MAX_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
 def _unexpected(error: BaseException) -> str:
@@ -60,7 +69,7 @@ def first_line(error: BaseException) -> str:
     """Return the type and the first line of the text of an exception."""
     lines = [line for line in _text(error).splitlines() if line.strip()]
     text = lines[0].strip()[:_MAX_CHARACTERS] if lines else ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return printable(f"{type(error).__name__}: {text}") if text else type(error).__name__
 
 
 def _text(error: BaseException) -> str:

@@ -4,6 +4,7 @@ import sys
 
 from gpt_lightning.commands.counter import counter
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.printable import for_stream
 from gpt_lightning.status import status
 
 
@@ -93,10 +94,10 @@ def main(argv: list[str]) -> int:
     pieces = continuation(
         task, tokenizer, prompt_ids, max_new_tokens=options.max_new_tokens, sampling=sampling, seed=options.seed
     )
-    print(prompt, end="", flush=True)
+    print(for_stream(prompt), end="", flush=True)
     with counter("generating", "characters") as advance:
         for text in pieces:
-            print(text, end="", flush=True)
+            print(for_stream(text), end="", flush=True)
             advance(len(text))
     print()
     return 0

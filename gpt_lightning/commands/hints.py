@@ -41,8 +41,6 @@ _OURS: Final = {
 }
 _SYNONYMS: Final = {name: key for key, names in _OURS.items() for name in names}
 """Option of other trainers -> key of this package."""
-_MAX_CLASSES: Final = 8
-"""Longer lists of classes are not shown."""
 _CONFIG_SUFFIXES: Final = (".yaml", ".yml")
 
 
@@ -77,21 +75,3 @@ def stray_words(words: Sequence[str]) -> str:
         f"{shown}: not an option, and an option takes one value. Quote a pattern, as in --data.train '*.txt', or give "
         "a list, as in --data.train '[a.txt, b.txt]'"
     )
-
-
-def unknown_class(key: str, name: str, known: Sequence[str]) -> str:
-    """Return a message about the name of a class that does not exist.
-
-    Args:
-        key: the key whose value is the name.
-        name: the name.
-        known: the names of suitable classes.
-    """
-    by_lower = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    parts = [f"{key}: there is no class {name!r}"]
-    if near:
-        parts.append(f"did you mean {by_lower[near[0]]}?")
-    if len(known) <= _MAX_CLASSES:
-        parts.append(f"the classes are {', '.join(known)}")
-    return "; ".join(parts)

@@ -8,10 +8,15 @@ from typing import Any, Final
 
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
+from gpt_lightning.output_files import check_new, finite, output_file
+from gpt_lightning.printable import for_stream
 from gpt_lightning.status import status
 
 _DRAWS: Final = 1000
 """Bootstrap samples for the standard error of a metric without a formula; the error of that is about 2 %."""
+
+
+_REMEDY: Final = "Choose another file with --output"
 
 
 def parser() -> Parser:
@@ -53,7 +58,7 @@ def parser() -> Parser:
     p.add_argument("--batch_tokens", type=int, default=2048, help="tokens per batch, with padding")
     p.add_loading_options()
     p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
-    p.add_argument("--output", type=str | None, default=None, metavar="FILE", help="JSON file for all results")
+    p.add_output_options("JSON file for all results")
     return p
 
 
@@ -70,8 +75,8 @@ def main(argv: list[str]) -> int:
     if not names:
         raise InputError(f"--tasks {options.tasks!r} contains no task name. Give at least one, as in --tasks arc_easy")
     output = None if options.output is None else Path(options.output)
-    if output is not None and not output.parent.is_dir():
-        raise InputError(f"--output {output}: the folder {output.parent} does not exist. Create it first")
+    if output is not None:
+        check_new(output, options.overwrite, _REMEDY)
 
     with status("Loading PyTorch and Lightning"):
         import gpt_lightning.training.lm_eval_callback  # noqa: F401
@@ -107,9 +112,9 @@ def main(argv: list[str]) -> int:
             apply_chat_template=options.apply_chat_template,
             allow_code=options.allow_code,
         )
-    print(table(results))
+    print(for_stream(table(results)))
     if output is not None:
-        write(output, {"model": str(options.model), "limit": options.limit, **results})
+        write(output, {"model": str(options.model), "limit": options.limit, **results}, options.overwrite)
     return 0
 
 
@@ -134,12 +139,8 @@ def _number(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else "" if value in (None, "N/A") else str(value)
 
 
-def write(output: Path, record: dict[str, Any]) -> None:
-    """Write all results as JSON; values without a JSON form, such as functions, become strings."""
-    from gpt_lightning.atomic_files import atomic_write
-
-    try:
-        with atomic_write(output) as file:
-            file.write(json.dumps(record, ensure_ascii=False, indent=1, default=str).encode() + b"\n")
-    except OSError as error:
-        raise InputError(f"cannot write {output}: {error.strerror}. Choose another file with --output") from None
+def write(output: Path, record: dict[str, Any], overwrite: bool) -> None:
+    """Write all results as JSON; NaN becomes null, and functions and the like become strings."""
+    text = json.dumps(finite(record), ensure_ascii=False, allow_nan=False, indent=1, default=str)
+    with output_file(output, overwrite, _REMEDY) as file:
+        file.write(text.encode(errors="replace") + b"\n")

@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser
 from gpt_lightning.commands.guard.plain_yaml import line_of
 from gpt_lightning.commands.help_page import Section, help_page, option_name, sections_of
 from gpt_lightning.commands.hints import stray_words, unknown_key
+from gpt_lightning.printable import printable
 
 _CHOICES = re.compile(r"Expected a (?:typing\.)?Literal\[([^\]]*)\]")
 _UNKNOWN_KEY = re.compile(r"(?:unrecognized arguments: --|does not accept option '|[Oo]ption ')([\w.-]+)")
@@ -83,6 +84,15 @@ class Parser(ArgumentParser, ParserWithPage):
             help=f"a package of your own that {models} may import classes from; can be given several times",
         )
 
+    def add_output_options(self, text: str) -> None:
+        """Add ``--output`` and ``--overwrite``.
+
+        Args:
+            text: explanation of the output file.
+        """
+        self.add_argument("--output", type=str | None, default=None, metavar="FILE", help=text)
+        self.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print a message in short and exit with 2."""
         if unknown := _UNKNOWN_KEY.search(message):
@@ -94,7 +104,7 @@ class Parser(ArgumentParser, ParserWithPage):
             text = (_place(named[1]) if named else "") + _short(message)
         # Parsers of classes are named after the file that Python runs.
         prog = self.prog.replace(" [options]", "") if self.prog.startswith("gpt-lightning") else "gpt-lightning"
-        print(f"{prog}: {text}", file=sys.stderr)
+        print(printable(f"{prog}: {text}"), file=sys.stderr)
         sys.exit(2)
 
     def known_keys(self) -> Iterator[str]:

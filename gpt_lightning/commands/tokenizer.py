@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from gpt_lightning.commands.parser import Parser
-from gpt_lightning.errors import InputError
+from gpt_lightning.output_files import check_new, write_error
 
+_REMEDY: Final = "Choose another file with --output"
 _SAMPLE_PIECES: Final = 64  # up to 4 Mi characters: bytes per token are then accurate to about 1 %
 
 
@@ -79,10 +80,7 @@ def train(
     from gpt_lightning.data.sources.source import read_texts
     from gpt_lightning.tokenizers.build import bytes_tokenizer, train_bpe, train_characters
 
-    if output.exists() and not overwrite:
-        raise InputError(f"--output: {output} exists. Choose another name, or add --overwrite")
-    if not output.parent.is_dir():
-        raise InputError(f"--output: the folder {output.parent} does not exist. Create it first")
+    check_new(output, overwrite, _REMEDY)
 
     texts = (piece.text for piece in read_texts(train, split="train", text_column=text_column, key="--train"))
     if kind == "bpe":
@@ -96,7 +94,7 @@ def train(
     try:
         tokenizer.save(output)
     except OSError as error:
-        raise InputError(f"--output: cannot write {output}: {error.strerror}. Choose another file") from error
+        raise write_error(output, error, _REMEDY) from error
     print(f"{output}: {tokenizer.name}")
     print(f"vocabulary size: {tokenizer.vocab_size}")
     print(f"bytes per token: {num_bytes / num_tokens:.2f} (measured on the first {num_bytes:,} bytes)")

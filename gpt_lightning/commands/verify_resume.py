@@ -72,9 +72,10 @@ def fit(arguments: list[str], record: Path, kill_in: int | None = None) -> None:
     from gpt_lightning.errors import RunError
     from gpt_lightning.training.step_record import KILL
 
-    settings = {"path": str(record), "kill_in": kill_in}
-    recorder = json.dumps({"class_path": "gpt_lightning.training.StepRecord", "init_args": settings})
-    command = [sys.executable, "-m", "gpt_lightning", "fit", *arguments, f"--trainer.callbacks+={recorder}"]
+    callback, settings = "gpt_lightning.training.StepRecord", {"path": str(record), "kill_in": kill_in}
+    recorder = json.dumps({"class_path": callback, "init_args": settings})
+    added = [f"--trainer.callbacks+={recorder}", f"--allow_import={callback}"]
+    command = [sys.executable, "-m", "gpt_lightning", "fit", *arguments, *added]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     # POSIX gives the signal of a killed process as a negative number, Windows as the exit code.
     if abs(done.returncode) != (0 if kill_in is None else KILL):

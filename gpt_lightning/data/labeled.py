@@ -16,6 +16,7 @@ from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.data.sources.source import read_rows
 from gpt_lightning.errors import InputError
+from gpt_lightning.printable import printable
 from gpt_lightning.unpack import Unpack
 
 
@@ -133,7 +134,7 @@ class Labeled(DataModule, Generic[E]):
         is_rank_0 = rank_zero_only.rank == 0 if trainer is None else trainer.is_global_zero  # type: ignore[attr-defined]
         if (split, message) not in self._reported and is_rank_0:
             self._reported.add((split, message))
-            print(f"{split}: {message}", flush=True)
+            print(printable(f"{split}: {message}"), flush=True)
 
 
 class RepeatedIdError(InputError):

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from gpt_lightning.data import workers
+
 Position = tuple[int, int]
 """(epoch, batch in that epoch), both counted from 0."""
 
@@ -66,6 +68,7 @@ class ResumableLoader:
             sampler=self._sampler,
             num_workers=num_workers,
             pin_memory=pin_memory,
+            timeout=workers.CHECK_INTERVAL_S if num_workers else 0.0,
             collate_fn=_identity,
         )
 
@@ -77,7 +80,7 @@ class ResumableLoader:
         """Yield the batches of the epoch, starting at the position."""
         epoch, start = self._position()
         self._sampler.positions = [(epoch, index) for index in range(start, len(self))]
-        yield from self._loader
+        yield from workers.batches(self._loader) if self._loader.num_workers else self._loader
 
     def state_dict(self) -> dict[str, Any]:
         """Return an empty state. Lightning resumes loaders that have this method."""

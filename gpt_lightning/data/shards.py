@@ -26,6 +26,7 @@ from gpt_lightning.atomic_files import sync_folder
 from gpt_lightning.data.shard_file import REMEDY, VERSION, Shard, ShardWriter
 from gpt_lightning.data.sources.source import PIECE_CHARACTERS, Piece, Source, fingerprint, read_texts
 from gpt_lightning.errors import InputError
+from gpt_lightning.output_files import write_error
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 SHARD_TOKENS: Final = 128 << 20
@@ -67,6 +68,7 @@ def tokenize(
 
     Raises:
         InputError: the source cannot be read or changes meanwhile, or the cache is not writable.
+        RunError: the disk is full.
     """
     key = key or f"--data.{split}"
     state = fingerprint(source, split=split, key=key)
@@ -93,10 +95,7 @@ def tokenize(
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror or error}); free space, or choose another folder "
-            "with --data.cache_dir=FOLDER"
-        ) from error
+        raise write_error(folder, error, "Choose another folder with --data.cache_dir=FOLDER") from error
     return folder
 
 

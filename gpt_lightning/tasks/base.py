@@ -17,6 +17,7 @@ from torchmetrics import Metric
 
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.checkpoints.read import load_backbone
+from gpt_lightning.checkpoints.structure import check_kinds
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
@@ -34,6 +35,7 @@ from gpt_lightning.tasks.saving import (
 )
 from gpt_lightning.tasks.settings import check_adapters, check_strategy, why_not_resumed
 from gpt_lightning.tasks.tags import GRADIENT_NORM, LEARNING_RATE, rename_callback_states
+from gpt_lightning.tasks.training_state import check_training_state
 
 Stage = Literal["train", "val", "test"]
 
@@ -171,15 +173,21 @@ class Task(L.LightningModule, ABC):
         Gradients of accumulated micro-batches are not saved, so training repeats those micro-batches.
 
         Raises:
-            InputError: the optimizer or its parameter groups differ from the saved ones, or the adapters were trained
-                on other weights.
+            InputError: the optimizer or its parameter groups differ from the saved ones, the adapters were trained on
+                other weights, or the saved state does not fit.
         """
         fill_in_frozen(checkpoint, self, self.frozen_sha256, self.init_from)
-        reason = why_not_resumed(checkpoint["hyper_parameters"], self.optimizer_config, self.fine_tuning)
-        if reason is not None and self.trainer.state.fn == "fit":
-            raise InputError(reason)
-        self.gradients.load_checkpoint(checkpoint)
+        trainer = self._trainer
+        check_kinds(checkpoint["state_dict"], self, "the checkpoint" if trainer is None else str(trainer.ckpt_path))
         rename_callback_states(checkpoint.get("callbacks", {}), self.former_names, self.metrics("val"))
+        if trainer is None or trainer.state.fn != "fit":
+            checkpoint.pop("loops", None)  # evaluation starts at its first batch
+            return
+        reason = why_not_resumed(checkpoint["hyper_parameters"], self.optimizer_config, self.fine_tuning)
+        if reason is not None:
+            raise InputError(reason)
+        check_training_state(checkpoint, trainer, self.configure_optimizers())
+        self.gradients.load_checkpoint(checkpoint)
 
     # --- one step
 
@@ -237,7 +245,11 @@ class Task(L.LightningModule, ABC):
         self._run_steps = int(min(run_steps, sys.maxsize))
 
     def on_train_batch_start(self, batch: Mapping[str, Any], batch_idx: int) -> None:
-        """Set this step's learning rate."""
+        """Set this step's learning rate, and correct counters."""
+        if batch_idx == 0:  # on_train_epoch_end is not called if a run resumes at the end of an epoch
+            self.gradients.labels_seen = 0.0
+        # Lightning logs at this step. It counts one too many if the run was resumed between two micro-batches.
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
         ratio = self.schedule.ratio(self.trainer.global_step, self._run_steps)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.optimizer_config.lr * group["lr_ratio"] * ratio
@@ -291,7 +303,6 @@ class Task(L.LightningModule, ABC):
         """
         if self.gradients.labels_seen == 0.0:
             raise InputError("the training data has no labels, so there is nothing to learn. Check --data.train")
-        self.gradients.labels_seen = 0.0
 
     def on_validation_epoch_end(self) -> None:
         """Log every scalar of the metric as ``val/NAME``."""

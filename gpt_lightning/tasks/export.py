@@ -1,17 +1,21 @@
 """Export of a task and its tokenizer as a model folder, or of its LoRA adapters in peft's format."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from gpt_lightning.checkpoints.run_folder import make_folder
+from gpt_lightning.atomic_files import atomic_write
+from gpt_lightning.bounded_files import read_text
+from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.huggingface.adapter import check_adapter, save_adapter
 from gpt_lightning.models.huggingface.tensor_files import write_json
+from gpt_lightning.output_files import output_folder
 from gpt_lightning.tasks.base import Task
 from gpt_lightning.tasks.causal_lm import CausalLM
 from gpt_lightning.tasks.load import find_checkpoint, load_task, read_checkpoint
@@ -20,6 +24,8 @@ from gpt_lightning.tokenizers.tokenizer import Tokenizer
 _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _RUN_FILES: Final = ("config.yaml", "metrics.json")
 """Files of a run that are copied into the model folder."""
+_MAX_BYTES: Final = 1 << 24
+"""Size limit of these files."""
 
 
 def export_task(task: Task, tokenizer: Tokenizer, source: Path, folder: Path, dtype: str = "float32") -> str | None:
@@ -36,21 +42,22 @@ def export_task(task: Task, tokenizer: Tokenizer, source: Path, folder: Path, dt
         The reason why Hugging Face's classes cannot read the folder, or None if they can.
 
     Raises:
-        InputError: the folder already holds a model, or cannot be written.
+        InputError: the folder is not empty, or cannot be written.
+        RunError: the disk is full.
     """
     torch_dtype = dtype_of(dtype)
-    make_folder(folder)
-    ids = special_ids(tokenizer)
-    reason = huggingface.save(folder, task, dict(task.hparams), head=task.huggingface_head, dtype=torch_dtype, **ids)
-    tokenizer.save(folder / "tokenizer.json")
-    write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer, ids, task.backbone.config.block_size))
-    if isinstance(task, CausalLM):
-        write_json(folder / "generation_config.json", ids)
-    run = source.parent.parent if source.is_file() else source
-    for name in _RUN_FILES:
-        if (run / name).is_file():
-            (folder / name).write_bytes((run / name).read_bytes())
-    (folder / "README.md").write_text(_model_card(task, run, reason), encoding="utf-8")
+    ids, hparams, head = special_ids(tokenizer), dict(task.hparams), task.huggingface_head
+    run_files = _run_files(source.parent.parent if source.is_file() else source)
+    with output_folder(folder) as unfinished:
+        reason = huggingface.save(unfinished, task, hparams, head=head, dtype=torch_dtype, **ids)
+        tokenizer.save(unfinished / "tokenizer.json")
+        config = _tokenizer_config(tokenizer, ids, task.backbone.config.block_size)
+        write_json(unfinished / "tokenizer_config.json", config)
+        if isinstance(task, CausalLM):
+            write_json(unfinished / "generation_config.json", ids)
+        for name, text in run_files.items():
+            _write(unfinished / name, text)
+        _write(unfinished / "README.md", _model_card(task, run_files, reason))
     return reason
 
 
@@ -83,7 +90,8 @@ def export_adapter(
         raise InputError(f"{path}: there are no unmerged adapters. Leave out --adapter to export the whole model")
     task, tokenizer = load_task(path, init_from, allow_import)  # refuses a base with different weights
     name = init_from or hparams["init_from"]
-    base = find_checkpoint(name)
+    with only_downloads([] if init_from is None else [init_from]):
+        base = find_checkpoint(name)
     if not base.is_dir():
         raise InputError(
             f"the base model {name} is a run, but peft needs a model folder. Write one with gpt-lightning export "
@@ -91,11 +99,25 @@ def export_adapter(
         )
     pretrained, name = huggingface.read_config(base), name.removeprefix("hub:")
     check_adapter(folder, task.backbone.config, task.huggingface_head, hparams, pretrained)
-    make_folder(folder)
-    save_adapter(folder, task.backbone, checkpoint, task.huggingface_head, pretrained, name, torch_dtype)
-    tokenizer.save(folder / "tokenizer.json")
-    (folder / "README.md").write_text(_adapter_card(task, tokenizer, name), encoding="utf-8")
+    with output_folder(folder) as unfinished:
+        save_adapter(unfinished, task.backbone, checkpoint, task.huggingface_head, pretrained, name, torch_dtype)
+        tokenizer.save(unfinished / "tokenizer.json")
+        _write(unfinished / "README.md", _adapter_card(task, tokenizer, name))
     return task, name
+
+
+def _run_files(run: Path) -> dict[str, str]:
+    """Return the texts of the run's files that belong into the model folder; unreadable ones are left out."""
+    texts = {}
+    for name in _RUN_FILES:
+        with suppress(InputError):
+            texts[name] = read_text(run / name, "", _MAX_BYTES)
+    return texts
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_write(path) as file:
+        file.write(text.encode(errors="replace"))
 
 
 def dtype_of(name: str) -> torch.dtype:
@@ -130,7 +152,7 @@ def _tokenizer_config(tokenizer: Tokenizer, ids: dict[str, int], block_size: int
     }
 
 
-def _model_card(task: Task, run: Path, reason: str | None) -> str:
+def _model_card(task: Task, run_files: Mapping[str, str], reason: str | None) -> str:
     """Return the model card: size, usage, metrics and training configuration."""
     name = type(task).__name__
     lines = [
@@ -143,14 +165,20 @@ def _model_card(task: Task, run: Path, reason: str | None) -> str:
         lines += [f"Hugging Face's classes cannot load this model: {reason}.", ""]
     command = "generate DIR --prompt TEXT" if isinstance(task, CausalLM) else "predict --model DIR --input rows.jsonl"
     lines += ["```sh", f"gpt-lightning {command}", "```", ""]
-    if (run / "metrics.json").is_file():
-        measured = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-        lines += [f"## Results on {measured['data']}", "", "| metric | value |", "|---|---:|"]
-        lines += [f"| {key} | {value:.4f} |" for key, value in measured["metrics"].items() if value is not None]
-        lines.append("")
-    if (run / "config.yaml").is_file():
-        lines += ["## Configuration", "", "```yaml", (run / "config.yaml").read_text(encoding="utf-8").rstrip(), "```"]
+    lines += _results(run_files.get("metrics.json", ""))
+    if "config.yaml" in run_files:
+        lines += ["## Configuration", "", "```yaml", run_files["config.yaml"].rstrip(), "```"]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _results(text: str) -> list[str]:
+    """Return a table of the metrics in a ``metrics.json``; empty if the file is missing or damaged."""
+    try:
+        measured = json.loads(text)
+        rows = [f"| {key} | {value:.4f} |" for key, value in measured["metrics"].items() if value is not None]
+        return [f"## Results on {measured['data']}", "", "| metric | value |", "|---|---:|", *rows, ""]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return []
 
 
 def _adapter_card(task: Task, tokenizer: Tokenizer, base: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from gpt_lightning import tasks
 from gpt_lightning.checkpoints import read
 from gpt_lightning.checkpoints.read import find_base, find_checkpoint, first_line
+from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.named_classes import import_named, is_allowed, is_ours
@@ -147,17 +148,14 @@ def task_from_checkpoint(
     Raises:
         InputError: as in ``load_task``.
     """
-    if "tokenizer" not in checkpoint:
-        raise InputError(
-            f"{path}: holds no tokenizer, because its data module had no gpt_lightning Tokenizer. "
-            "Load its weights with CausalLM(init_from=...) or another task"
-        )
-    hparams, tokenizer = checkpoint["hyper_parameters"], Tokenizer.from_json(checkpoint["tokenizer"])
+    hparams, tokenizer = checkpoint["hyper_parameters"], saved_tokenizer(path, checkpoint)
     if "task" not in hparams:
         raise InputError(f"{path}: holds a backbone without a head. Fine-tune it with --model.init_from")
+    named = [] if init_from is None else [init_from]
     if "init_from" in hparams:
         base = init_from or hparams["init_from"]
-        find_base(path, base, "give its new location with --init_from")
+        with only_downloads(named):
+            find_base(path, base, "give LOCATION with --init_from")
         checkpoint["hyper_parameters"] = hparams = hparams | {"init_from": base}
     elif init_from is not None:
         raise InputError(
@@ -165,12 +163,13 @@ def task_from_checkpoint(
         )
     found = task_class(hparams["task"], allow_import)
     try:
-        if path.is_dir():
-            task = build_task(found, hparams)
-            huggingface.load_weights(task, huggingface.read_config(path))
-        else:
-            task = restore_task(found, checkpoint)
-    except (TypeError, KeyError, AttributeError, RuntimeError) as error:
+        with only_downloads(named):
+            if path.is_dir():
+                task = build_task(found, hparams)
+                huggingface.load_weights(task, huggingface.read_config(path))
+            else:
+                task = restore_task(found, checkpoint)
+    except (TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError) as error:
         raise InputError(
             f"{path}: the weights do not fit the hyper-parameters ({first_line(error)}). Use another checkpoint"
         ) from None
@@ -181,3 +180,20 @@ def task_from_checkpoint(
             "Use the tokenizer that the model was trained with"
         )
     return task.eval(), tokenizer
+
+
+def saved_tokenizer(path: Path, checkpoint: dict[str, Any]) -> Tokenizer:
+    """Return the tokenizer in the content of the checkpoint or model folder ``path``.
+
+    Raises:
+        InputError: it has no tokenizer, or a damaged one.
+    """
+    if "tokenizer" not in checkpoint:
+        raise InputError(
+            f"{path}: holds no tokenizer, because its data module had no gpt_lightning Tokenizer. "
+            "Load its weights with CausalLM(init_from=...) or another task"
+        )
+    try:
+        return Tokenizer.from_json(checkpoint["tokenizer"])
+    except InputError as error:
+        raise InputError(f"{path}: its tokenizer is {error}. Use another checkpoint") from None

@@ -125,13 +125,8 @@ class MeanGradients:
         """Restore the state, and subtract unfinished micro-batches from the progress so that training repeats them."""
         self._skipped_steps = checkpoint.get("skipped_steps", 0)
         self.labels_seen = checkpoint.get("labels_seen", 0.0)
-        waiting = checkpoint.get("waiting_batches", 0)
-        if not waiting:
-            return
-        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-        for counts in (progress["current"], progress["total"]):
-            for name in ("ready", "started", "processed", "completed"):
-                counts[name] -= waiting
+        if waiting := checkpoint.get("waiting_batches", 0):
+            _forget_batches(checkpoint["loops"]["fit_loop"], waiting)
 
     def _take(self) -> tuple[Tensor, list[str]]:
         """Return the label count and the loss sum, (2,), and the row names of this rank, then start a new step."""
@@ -155,6 +150,16 @@ class MeanGradients:
         if is_global_zero:
             count = f"{self._skipped_steps} of at most {max_skipped_steps}"
             print(f"skipped {description} ({count})", file=sys.stderr, flush=True)
+
+
+def _forget_batches(loop: dict[str, Any], waiting: int) -> None:
+    """Set the counters of Lightning's loop to their values before the last ``waiting`` micro-batches."""
+    # The first of these micro-batches has freed the gradients, which happens again.
+    zero_grad = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["zero_grad"]
+    for progress, number in ((loop["epoch_loop.batch_progress"], waiting), (zero_grad, 1)):
+        for counts in (progress["current"], progress["total"]):
+            for name in counts:
+                counts[name] -= number
 
 
 def gradient_norm(gradients: Iterable[Tensor], strategy: Strategy) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from gpt_lightning.checkpoints.structure import check_kinds
 from gpt_lightning.models.lora import LoRA, check_base, merge_adapters, weights_sha256
 from gpt_lightning.tasks.base import Task
 from gpt_lightning.tasks.plain_values import dataclass_of
@@ -40,5 +41,6 @@ def restore_task(task_class: type[T], checkpoint: Mapping[str, Any]) -> T:
         merge_adapters(task.backbone, state, lora)
         rest = {name: value for name, value in state.items() if not name.startswith("backbone.")}
         state = {**task.state_dict(), **rest}
+    check_kinds(state, task, "the checkpoint")
     task.load_state_dict(state)
     return task

@@ -13,6 +13,7 @@ from gpt_lightning.metrics.entity_f1 import entities
 from gpt_lightning.models.huggingface.heads import TOKEN_CLASSIFICATION, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, apply_in_chunks, linear_head
 from gpt_lightning.tasks.error_examples import escape, shorten
+from gpt_lightning.tasks.finite import require_finite
 from gpt_lightning.tasks.settings import TaskSettings
 from gpt_lightning.unpack import Unpack
 
@@ -101,6 +102,7 @@ class TokenClassification(Task):
         """
         logits_WL = self(batch["input_ids"], batch["attention_mask"], batch["scored"]).float()
         scores_W, predicted_W = logits_WL.softmax(1).max(1)
+        require_finite(scores_W, batch["ids"])
         rows_W = _text_indices(batch)
         records = []
         for row, (name, text, words) in enumerate(zip(batch["ids"], batch["texts"], batch["words"], strict=True)):

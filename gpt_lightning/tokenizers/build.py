@@ -12,11 +12,16 @@ import tokenizers
 from filelock import FileLock
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
+from gpt_lightning.bounded_files import read_json_object, read_text
+from gpt_lightning.downloads import may_download
 from gpt_lightning.errors import InputError
+from gpt_lightning.output_files import write_error
 from gpt_lightning.paths import expand_home
 from gpt_lightning.status import status
+from gpt_lightning.tokenizers.check import one_line
 from gpt_lightning.tokenizers.config import TEMPLATE_FILE, TokenizerConfig
-from gpt_lightning.tokenizers.tokenizer import END_OF_TEXT, Tokenizer, one_line
+from gpt_lightning.tokenizers.split_pattern import SPLIT_PATTERN
+from gpt_lightning.tokenizers.tokenizer import END_OF_TEXT, Tokenizer
 
 CHOICES: Final = (
     "characters, bytes, bpe:SIZE (such as bpe:4096), a tokenizer.json, a folder with one "
@@ -26,21 +31,6 @@ CHOICES: Final = (
 # The unknown token of a character tokenizer. It is the replacement character itself, so it decodes to that.
 _UNKNOWN: Final = "\ufffd"
 _GPT2_FILES: Final = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-# A word keeps one space or punctuation mark before it, digits are grouped by three, and line ends stay together. With
-# 4096 ids on English books, this gives 2-3 % fewer tokens than GPT-2's pattern. \p{L} is any letter, \p{N} any number.
-# Runs have at most 256 characters, more than any word: training takes quadratic time on a long run of one character
-# (9 s for 64 Ki).
-_SPLIT_PATTERN: Final = "|".join(
-    [
-        r"'(?i:[sdmt]|ll|ve|re)",  # he's
-        r"[^\r\n\p{L}\p{N}]?\p{L}{1,256}",
-        r"\p{N}{1,3}",
-        r" ?[^\s\p{L}\p{N}]{1,256}[\r\n]{0,256}",
-        r"\s{0,256}[\r\n]{1,256}",
-        r"\s{1,256}(?!\S)",
-        r"\s{1,256}",
-    ]
-)
 _BPE_SIZES: Final = (257, 1 << 24)  # smallest and largest vocabulary
 _RECIPE_VERSION: Final = 1  # raise it when training changes, so that tokenizers in the cache are trained again
 
@@ -89,7 +79,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int, key: str = "--data.tokenize
     inner = tokenizers.Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_SPLIT_PATTERN), "isolated"),
+            pre_tokenizers.Split(Regex(SPLIT_PATTERN), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -124,15 +114,11 @@ def load_tokenizer(spec: str, key: str = "--data.tokenizer") -> Tokenizer:
         path /= "tokenizer.json"
     if not path.is_file():
         raise InputError(f"{key}: {spec!r} is not a tokenizer; choose one of {CHOICES}")
+    text, config = read_text(path, "Check its permissions, or save it again as UTF-8"), TokenizerConfig.load(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        return Tokenizer.from_json(text, TokenizerConfig.load(path))
+        return Tokenizer.from_json(text, config)
     except InputError as error:
-        raise InputError(f"{path}: {error}; save it with the tokenizers library, or download it again") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({one_line(error)}); check its permissions, or save it again as UTF-8"
-        ) from error
+        raise InputError(f"{path}: {error}; save it with the tokenizers library, or download it again") from None
 
 
 def build_tokenizer(
@@ -180,16 +166,15 @@ def _from_cache(spec: str, train: Callable[[], Tokenizer], cache_dir: Path, text
             tokenizer.save(path)
             return tokenizer
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another folder with --data.cache_dir=FOLDER"
-        ) from error
+        raise write_error(path, error, "Choose another folder with --data.cache_dir=FOLDER") from error
 
 
 def _from_hub(spec: str, key: str) -> Tokenizer:
     from huggingface_hub import snapshot_download
 
+    patterns, is_local = ["tokenizer*.json", TEMPLATE_FILE], not may_download(spec)
     try:
-        folder = snapshot_download(spec.removeprefix("hub:"), allow_patterns=["tokenizer*.json", TEMPLATE_FILE])
+        folder = snapshot_download(spec.removeprefix("hub:"), allow_patterns=patterns, local_files_only=is_local)
     except Exception as error:  # the remedies are the same for a wrong name and for a failing network
         raise InputError(
             f"{key}: cannot load {spec} ({one_line(error)}); check the name and the network, "
@@ -199,15 +184,16 @@ def _from_hub(spec: str, key: str) -> Tokenizer:
 
 
 def _from_gpt2(vocabulary: Path, merges: Path) -> Tokenizer:
+    remedy = "Download it again"
+    lines = read_text(merges, remedy).split("\n")
+    pairs = [line.rstrip("\r") for line in lines if line.strip() and not line.startswith("#version")]
+    model = {"type": "BPE", "vocab": read_json_object(vocabulary, remedy), "merges": pairs}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    parts = {"version": "1.0", "added_tokens": [], "pre_tokenizer": byte_level, "decoder": byte_level, "model": model}
     try:
-        inner = tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
-    except Exception as error:  # the library raises bare Exceptions
-        raise InputError(
-            f"{vocabulary}, {merges}: not valid GPT-2 vocabulary files ({one_line(error)}); download them again"
-        ) from error
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    return Tokenizer(inner)
+        return Tokenizer.from_json(json.dumps(parts))
+    except InputError as error:
+        raise InputError(f"{vocabulary}, {merges}: {error}; download them again") from None
 
 
 def _byte_characters() -> list[str]:

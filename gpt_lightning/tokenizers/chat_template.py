@@ -1,16 +1,11 @@
 """Chat templates, which render a conversation as the text format of a model's training."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from functools import cache
-from typing import Any, Final, NoReturn
-
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing import Final
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.sandbox.templates import RenderError, render
 from gpt_lightning.tokenizers.config import TokenizerConfig
 
 _MARKER: Final = "\ufffdso far\ufffd "
@@ -22,7 +17,8 @@ _GENERATION: Final = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
 def chat_text(config: TokenizerConfig, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool) -> str:
     """Render ``messages`` with the chat template of a tokenizer.
 
-    Templates of pretrained models are untrusted code. They run in Jinja's sandbox and can access only the messages.
+    Templates of pretrained models are untrusted code. They run in Jinja's sandbox, in
+    a process of its own with limits of time and memory, and can access only the messages.
 
     Args:
         config: configuration of the tokenizer.
@@ -41,12 +37,19 @@ def chat_text(config: TokenizerConfig, messages: Sequence[Mapping[str, str]], *,
     if not add_generation_prompt:
         copies[-1]["content"] += _MARKER
     special_tokens = {name: value for name, value in config.to_dict().items() if name.endswith("_token")}
+    variables = {
+        "messages": copies,
+        "tools": None,
+        "documents": None,
+        "add_generation_prompt": add_generation_prompt,
+    }
     try:
-        text = _template(config.chat_template).render(
-            messages=copies, tools=None, documents=None, add_generation_prompt=add_generation_prompt, **special_tokens
-        )
-    except (jinja2.TemplateError, TypeError, KeyError, ValueError) as error:
-        raise InputError(f"the chat template of the model rejects these messages: {error}") from error
+        text = render("chat", _GENERATION.sub(_if_tag, config.chat_template), {**variables, **special_tokens})
+    except RenderError as error:
+        raise InputError(
+            f"the chat template of the model rejects these messages: {error}. "
+            "Leave out --apply_chat_template, or use another model"
+        ) from None
     if add_generation_prompt:
         return text
     before, marker, _ = text.rpartition(_MARKER.strip())
@@ -58,25 +61,6 @@ def chat_text(config: TokenizerConfig, messages: Sequence[Mapping[str, str]], *,
     return before if _MARKER in text else before.rstrip()
 
 
-@cache
-def _template(text: str) -> jinja2.Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment.from_string(_GENERATION.sub(_if_tag, text))
-
-
 def _if_tag(tag: re.Match[str]) -> str:
     """Return the ``if true`` or ``endif`` tag that replaces a generation tag."""
     return f"{tag[1]}{'endif' if tag[2] else 'if true'}{tag[3]}"
-
-
-def _to_json(value: Any, **settings: Any) -> str:
-    return json.dumps(value, **{"ensure_ascii": False, **settings})
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from gpt_lightning.atomic_files import atomic_write
-from gpt_lightning.errors import InputError
+from gpt_lightning.bounded_files import read_json_object, read_text
 
 TEMPLATE_FILE = "chat_template.jinja"
 """File of the chat template in newer Hugging Face folders. It takes precedence, as in transformers."""
+MAX_TEMPLATE_BYTES = 2**20
+"""Size limit of a chat template; the largest published ones have a tenth of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +42,10 @@ class TokenizerConfig:
             InputError: a file is damaged.
         """
         path, template = _config_path(tokenizer_json), tokenizer_json.with_name(TEMPLATE_FILE)
-        try:
-            values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            if template.is_file() and tokenizer_json.name == "tokenizer.json":
-                values = {**values, "chat_template": template.read_text(encoding="utf-8")}
-        except (OSError, ValueError, RecursionError, TypeError) as error:
-            raise InputError(f"{path}: cannot be read as JSON ({str(error)[:200]}); download it again") from None
-        if not isinstance(values, dict):
-            raise InputError(f"{path}: not a JSON object; download it again")
+        remedy = "Download it again"
+        values = read_json_object(path, remedy) if path.exists() else {}
+        if template.exists() and tokenizer_json.name == "tokenizer.json":
+            values = {**values, "chat_template": read_text(template, remedy, MAX_TEMPLATE_BYTES)}
         return cls.from_dict(values)
 
     @classmethod

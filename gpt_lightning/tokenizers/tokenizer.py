@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from tokenizers import AddedToken, pre_tokenizers
 
 from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.check import check_tokenizer, one_line
 from gpt_lightning.tokenizers.config import TokenizerConfig
 
 END_OF_TEXT: Final = "<|endoftext|>"
@@ -23,6 +25,7 @@ END_OF_TEXT: Final = "<|endoftext|>"
 _END_OF_TEXT_NAMES: Final = (END_OF_TEXT, "</s>", "<|im_end|>", "<eos>", "<|end_of_text|>")
 _CONFIG_PREFIX: Final = '{"tokenizer_config"'  # start of the JSON, in checkpoints, of a tokenizer with a configuration
 _BYTE_TOKEN: Final = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+_CANNOT_ENCODE: Final = "the tokenizer cannot encode this text; use another tokenizer"
 _ENCODE_BATCH_SIZE: Final = 1024
 
 
@@ -74,10 +77,12 @@ class Tokenizer:
         try:
             if text.startswith(_CONFIG_PREFIX):
                 parts = json.loads(text)
-                config, text = TokenizerConfig.from_dict(parts["tokenizer_config"]), parts["tokenizer"]
+                config, text = TokenizerConfig.from_dict(parts["tokenizer_config"]), str(parts["tokenizer"])
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"not a valid tokenizer.json ({one_line(error)})") from None
+        check_tokenizer(text)
+        with _as_input_error("not a valid tokenizer.json"):
             return cls(tokenizers.Tokenizer.from_str(text), config)
-        except Exception as error:  # the library raises bare Exceptions
-            raise InputError(f"not a valid tokenizer.json ({one_line(error)})") from error
 
     def to_json(self) -> str:
         """Return the complete tokenizer: the text of a ``tokenizer.json``, with its configuration if there is one."""
@@ -143,15 +148,17 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text``, without added tokens."""
-        return self._inner.encode(text, add_special_tokens=False).ids
+        with _as_input_error(_CANNOT_ENCODE):
+            return self._inner.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the ids of each text; the library uses all cores and releases the GIL."""
-        return [
-            np.fromiter(encoding.ids, dtype=np.int64)
-            for part in _parts(texts)
-            for encoding in self._inner.encode_batch_fast(part, add_special_tokens=False)
-        ]
+        with _as_input_error(_CANNOT_ENCODE):
+            return [
+                np.fromiter(encoding.ids, dtype=np.int64)
+                for part in _parts(texts)
+                for encoding in self._inner.encode_batch_fast(part, add_special_tokens=False)
+            ]
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Return for each text its ids, (n,), and their character ranges [start, stop), (n, 2).
@@ -159,19 +166,21 @@ class Tokenizer:
         Ranges overlap if tokens share a character, as the bytes of one character do. A token may include the whitespace
         before its word.
         """
-        return [
-            (
-                np.fromiter(encoding.ids, dtype=np.int64),
-                np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2),  # (0, 2), not (0,), for an empty text
-            )
-            for part in _parts(texts)
-            for encoding in self._inner.encode_batch(part, add_special_tokens=False)
-        ]
+        with _as_input_error(_CANNOT_ENCODE):
+            return [
+                (
+                    np.fromiter(encoding.ids, dtype=np.int64),
+                    np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2),  # (0, 2), not (0,), for an empty text
+                )
+                for part in _parts(texts)
+                for encoding in self._inner.encode_batch(part, add_special_tokens=False)
+            ]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ``ids`` without end-of-text tokens; bytes that are not UTF-8 become U+FFFD."""
         kept = [int(index) for index in ids if index != self.end_of_text_id]
-        return self._inner.decode(kept, skip_special_tokens=False)
+        with _as_input_error("the tokenizer cannot decode these ids"):
+            return self._inner.decode(kept, skip_special_tokens=False)
 
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
         """Yield pieces of text as soon as further ids cannot change them; joined, they are ``decode(ids)``.
@@ -231,6 +240,12 @@ def _types(part: Any) -> set[str]:
     return {part["type"]}.union(*(_types(inner) for inner in part.get("decoders", [])))
 
 
-def one_line(error: Exception) -> str:
-    """Return the message of an error on one line."""
-    return " ".join(str(error).split())
+@contextmanager
+def _as_input_error(message: str) -> Iterator[None]:
+    """Convert exceptions of the tokenizers library, which are bare Exceptions, or panics outside of that class."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise InputError(f"{message} ({one_line(error)[:300]})") from None

@@ -15,6 +15,10 @@ from random import Random
 from typing import Any, Final, Literal, get_args
 from zlib import crc32
 
+from gpt_lightning.atomic_files import atomic_folder, atomic_write
+from gpt_lightning.bounded_files import read_json_object
+from gpt_lightning.errors import InputError
+from gpt_lightning.output_files import write_error
 from gpt_lightning.toy_world.story import (
     ENTITY_TYPES,
     SENTIMENTS,
@@ -46,6 +50,8 @@ __all__ = [
     "write",
 ]
 
+MARKER: Final = "world.json"
+"""File that records the settings, and that all other files are complete."""
 VERSION: Final = 1
 """Version of the generated text. Raise it with every change, so that ``write`` replaces files of older versions."""
 
@@ -120,29 +126,61 @@ def write(folder: Path, *, seed: int = 0, counts: Mapping[Split, int] = DEFAULT_
 
     Returns:
         True, or False if ``world.json`` shows that the same files exist, which are then not written again.
+
+    Raises:
+        InputError: the folder holds other files of the same names, or cannot be written.
+        RunError: the disk is full.
     """
     settings = {"version": VERSION, "seed": seed, "counts": {_seed_name(split): counts[split] for split in SPLITS}}
-    marker = folder / "world.json"
-    if marker.exists() and json.loads(marker.read_text()) == settings:
-        return False
-    marker.unlink(missing_ok=True)  # after an interruption, the files must count as incomplete
+    marker = folder / MARKER
+    try:
+        if not folder.exists():
+            with atomic_folder(folder) as unfinished:
+                _write_files(unfinished, settings, counts)
+            return True
+        known = _settings_in(marker)
+        if known == settings:
+            return False
+        if known is None and (taken := [path for path in _paths(folder) if path.exists()]):
+            raise InputError(f"{taken[0]} already exists. Choose another folder, or delete this file")
+        _write_lines(marker, ["{}\n"])  # after an interruption, the files must count as incomplete
+        _write_files(folder, settings, counts)
+    except OSError as error:
+        raise write_error(folder, error, "Choose another folder") from error
+    return True
+
+
+def _settings_in(marker: Path) -> dict[str, Any] | None:
+    """Return the settings in ``world.json``, empty ones of an unfinished world; None if the file is no marker."""
+    try:
+        settings = read_json_object(marker, "", 1 << 16)
+    except InputError:
+        return None
+    return settings if settings.keys() in ({"version", "seed", "counts"}, set()) else None
+
+
+def _paths(folder: Path) -> list[Path]:
+    """Return the paths of all files of the toy world."""
+    files = [folder / name / f"{split.split('/')[1]}.jsonl" for split in SPLITS for name in _ROWS[split.split("/")[0]]]
+    return [*files, folder / MARKER]
+
+
+def _write_files(folder: Path, settings: Mapping[str, Any], counts: Mapping[Split, int]) -> None:
+    seed = settings["seed"]
     for split in SPLITS:
         kind, stage = split.split("/")
         split_passages = list(passages(seed, split, counts[split]))
         for name, row_of in _ROWS[kind].items():
             rows = ({"id": f"{stage}-{i:05}", **row_of(i, passage)} for i, passage in enumerate(split_passages))
             _write_lines(folder / name / f"{stage}.jsonl", (json.dumps(row) + "\n" for row in rows))
-    _write_lines(marker, [json.dumps(settings, indent=2) + "\n"])
-    return True
+    _write_lines(folder / MARKER, [json.dumps(settings, indent=2) + "\n"])
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a file by replacing it in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(lines)
-    unfinished.replace(path)
+    with atomic_write(path) as file:
+        file.writelines(line.encode() for line in lines)
 
 
 def _ner_row(_: int, passage: Passage) -> dict[str, Any]:

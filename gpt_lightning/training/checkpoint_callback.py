@@ -3,6 +3,7 @@
 import math
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +12,15 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from gpt_lightning.atomic_files import delete_unfinished
 from gpt_lightning.checkpoints.manifest import FILE, Manifest, entry_of
-from gpt_lightning.checkpoints.run_folder import make_folder
+from gpt_lightning.checkpoints.read import read_manifest
+from gpt_lightning.checkpoints.run_folder import holds_checkpoint, make_folder
 from gpt_lightning.checkpoints.torch_files import CheckpointFiles, cannot_write
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.ranges import check_count
 from gpt_lightning.tasks import Task
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.training.data_identity import differences, identity
+from gpt_lightning.training.run_settings import DIFFERS, changes, settings
 from gpt_lightning.training.validation import is_last_step, validation_follows
 
 NUM_COEXISTING = 2
@@ -28,8 +31,9 @@ class Checkpoints(Checkpoint):
     """Callback that keeps the latest checkpoints and the best one, listed in ``checkpoints/manifest.json``.
 
     A checkpoint is written every ``every_n_steps`` optimizer steps, after each validation, at the end of training, and
-    when a signal stops the run. It is listed once it is complete, and only then an older one is deleted. Each contains
-    the settings that determine the order of the data, so that no run resumes with a different order.
+    when a signal stops the run. It is listed once it is complete, and only then an older one is deleted. Files that
+    this run did not write are never deleted. Each checkpoint contains the settings that determine the order of the
+    data, so that no run resumes with a different order.
 
     Args:
         monitor: metric that selects the best checkpoint.
@@ -60,6 +64,8 @@ class Checkpoints(Checkpoint):
         self.best_score: float | None = None
         self.best_step: int | None = None
         self._saved_at: tuple[int, int] | None = None
+        self._manifest = Manifest()
+        self._loaded_settings: dict[str, Any] = {}
         self._lister = ThreadPoolExecutor(1)
         self._listing: Future[None] | None = None
 
@@ -67,16 +73,36 @@ class Checkpoints(Checkpoint):
         """Create the folder before the first step, so that a read-only one fails early."""
         trainer.strategy.checkpoint_io = CheckpointFiles()
         log_dir = trainer.log_dir  # a broadcast from rank zero: every rank must take part
-        if stage != "fit" or log_dir is None:
+        if stage != "fit" or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self.folder = Path(log_dir) / "checkpoints"
         if trainer.is_global_zero:
             make_folder(self.folder)
             delete_unfinished(self.folder)
-            self._delete_unlisted(Manifest.read(self.folder), keep=trainer.ckpt_path)
             check_room(self.folder, pl_module)
             if (tokenizer := tokenizer_of(trainer)) is not None:
                 tokenizer.save(Path(log_dir) / "tokenizer.json")
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print changed settings, refuse the folder of another run, and delete what a killed process left in its own.
+
+        This is the first hook after Lightning has read the checkpoint to resume from.
+
+        Raises:
+            InputError: the folder holds the checkpoints of another run, which would be deleted.
+        """
+        if trainer.is_global_zero:
+            print("".join(f"{line}\n" for line in changes(self._loaded_settings, settings(trainer, pl_module))), end="")
+        if self.folder is None or not trainer.is_global_zero:
+            return
+        loaded = getattr(trainer.strategy.checkpoint_io, "loaded", None)
+        is_own = self._saved_at is not None or (loaded is not None and holds_checkpoint(self.folder.parent, loaded))
+        if not is_own and next(self.folder.glob("step_*.ckpt"), None) is not None:
+            raise InputError(
+                f"{self.folder} already holds checkpoints of another run. Resume it with ckpt_path, or choose another "
+                "folder: default_root_dir of the Trainer, or save_dir of its first logger"
+            )
+        self._take_over(self.folder, loaded)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -106,10 +132,9 @@ class Checkpoints(Checkpoint):
                 f"Choose one of {', '.join(names)}"
             )
         score = float(trainer.callback_metrics[self.monitor])
-        is_best = self._is_best(score)
-        if is_best:
+        if self._is_best(score):
             self.best_score, self.best_step = score, trainer.global_step
-        self._save(trainer, is_best)
+        self._save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Wait until the last checkpoint is listed."""
@@ -122,9 +147,11 @@ class Checkpoints(Checkpoint):
         self.wait()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the settings that determine the order of the data."""
+        """Add the settings that determine the order of the data, and others that change the result."""
         if tokenizer_of(trainer) is not None:
             checkpoint["identity"] = identity(trainer)
+        if trainer.state.fn == "fit":
+            checkpoint["settings"] = settings(trainer, pl_module)
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to continue with a different tokenizer, which gives ids other meanings, or with different data.
@@ -138,6 +165,9 @@ class Checkpoints(Checkpoint):
             trained_with = Tokenizer.from_json(checkpoint["tokenizer"])
             if trained_with.hash != tokenizer.hash:
                 changed.append(f"its tokenizer is {trained_with.name}, but the data uses {tokenizer.name}")
+        if trainer.state.fn == "fit":
+            saved = checkpoint.get("settings")
+            self._loaded_settings = saved if isinstance(saved, dict) else {}  # older checkpoints have none
         if trainer.state.fn == "fit" and "identity" in checkpoint and not changed:
             changed = differences(checkpoint["identity"], identity(trainer))
         if changed and (self.refuse_changes or trainer.state.fn != "fit"):
@@ -147,6 +177,9 @@ class Checkpoints(Checkpoint):
                 + ". Restore the old values or leave the options out"
                 + (", or continue anyway with --checkpoints.refuse_changes=false" if self.refuse_changes else "")
             )
+        if trainer.is_global_zero:
+            for phrase in changed:
+                print(f"changed: {phrase}{DIFFERS}", flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best score so far, and the metric that it is of."""
@@ -161,7 +194,8 @@ class Checkpoints(Checkpoint):
         """Continue with the best score so far, unless it is of another metric."""
         saved = tuple(state_dict.get(name, getattr(self, name)) for name in ("monitor", "mode"))
         if saved == (self.monitor, self.mode):  # checkpoints before version 0.2 do not name the metric
-            self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+            score = state_dict["best_score"]
+            self.best_score, self.best_step = None if score is None else float(score), state_dict["best_step"]
 
     def _is_best(self, score: float) -> bool:
         if math.isnan(score) or self.best_score is None:
@@ -178,32 +212,51 @@ class Checkpoints(Checkpoint):
         if listing is not None:
             listing.result()
 
-    def _save(self, trainer: L.Trainer, is_best: bool = False) -> None:
+    @property
+    def manifest(self) -> Manifest:
+        """The listed checkpoints of this run, on rank zero."""
+        self.wait()
+        return self._manifest
+
+    def _take_over(self, folder: Path, ckpt_path: Any) -> None:
+        """Read the list of the checkpoints in ``folder``, and delete the files that a killed process left unlisted."""
+        manifest = read_manifest(folder)
+        for name in manifest.unlisted:
+            if ckpt_path is not None and (folder / name).resolve() == Path(ckpt_path).resolve():
+                manifest = manifest.with_entry(entry_of(folder / name), None, self.keep)
+            else:
+                (folder / name).unlink(missing_ok=True)
+        if manifest != Manifest():
+            self._write(replace(manifest, unlisted=()))
+
+    def _save(self, trainer: L.Trainer) -> None:
         """Write a checkpoint. Training continues while another thread computes its checksum and lists it."""
         if self.folder is None:
             return
-        self.wait()
-        path = self.folder / Manifest.read(self.folder).free_name(trainer.global_step)
-        trainer.save_checkpoint(trainer.strategy.broadcast(path))
+        path = self.folder
+        if trainer.is_global_zero:
+            path /= self.manifest.free_name(trainer.global_step, self.folder)
+            self._write(replace(self._manifest, unlisted=(path.name,)))
+        path = trainer.strategy.broadcast(path)
+        trainer.save_checkpoint(path)
         self._saved_at = _position(trainer)
         if trainer.is_global_zero:
-            self._listing = self._lister.submit(self._list, path, is_best)
+            self._listing = self._lister.submit(self._list, path, self.best_step)
 
-    def _list(self, path: Path, is_best: bool) -> None:
-        """List a checkpoint, then delete those that are no longer listed, so that a killed process loses none."""
-        try:
-            manifest = Manifest.read(path.parent).with_entry(entry_of(path), is_best, self.keep)
-            manifest.write(path.parent)
-            self._delete_unlisted(manifest)
-        except OSError as error:
-            raise cannot_write(path.parent / FILE, error) from error
+    def _list(self, path: Path, best_step: int | None) -> None:
+        """List a checkpoint, then delete those that leave the list, so that a killed process loses none."""
+        self._write(self._manifest.with_entry(entry_of(path), best_step, self.keep))
+        for name in self._manifest.unlisted:
+            path.with_name(name).unlink(missing_ok=True)
 
-    def _delete_unlisted(self, manifest: Manifest, keep: Any = None) -> None:
-        """Delete replaced checkpoints, also those of a process that was killed before it deleted them."""
+    def _write(self, manifest: Manifest) -> None:
+        """Write the manifest. The next process deletes the files that it names as unlisted, if this one is killed."""
         assert self.folder is not None
-        for path in self.folder.glob("step_*.ckpt") if manifest.checkpoints else ():
-            if manifest.named(path.name) is None and (keep is None or path.resolve() != Path(keep).resolve()):
-                path.unlink(missing_ok=True)
+        try:
+            manifest.write(self.folder)
+        except OSError as error:
+            raise cannot_write(self.folder / FILE, error) from error
+        self._manifest = manifest
 
 
 def tokenizer_of(trainer: L.Trainer) -> Tokenizer | None:

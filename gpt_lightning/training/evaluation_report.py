@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from gpt_lightning.atomic_files import atomic_write
+from gpt_lightning.atomic_files import atomic_write, is_full
+from gpt_lightning.checkpoints.run_folder import run_of
+from gpt_lightning.output_files import write_error
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.base import Stage
 
@@ -75,18 +77,23 @@ def metrics_file(checkpoint: Path) -> Path:
     """Return the path of a checkpoint's metrics: in the folder of its run or model, else in the checkpoint's folder."""
     if checkpoint.is_dir():
         return checkpoint / "metrics.json"
-    folder = checkpoint.resolve().parent
-    return (folder.parent if folder.name == "checkpoints" else folder) / "metrics.json"
+    return (run_of(checkpoint) or checkpoint.resolve().parent) / "metrics.json"
 
 
 def write(record: Mapping[str, Any], path: Path) -> None:
-    """Write JSON atomically. If the folder is read-only, print a warning."""
+    """Write JSON atomically. If the folder is read-only, print a warning.
+
+    Raises:
+        RunError: the disk is full.
+    """
     # JSON may contain lone surrogates, which UTF-8 cannot encode. They become question marks.
     text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
     try:
         with atomic_write(path) as file:
             file.write((text + "\n").encode(errors="replace"))
     except OSError as error:
+        if is_full(error):
+            raise write_error(path, error, "Test another copy of the run") from error
         print(f"warning: cannot write {path}: {error.strerror}. The metrics are in the table only", file=sys.stderr)
 
 

@@ -1,5 +1,6 @@
 """Callback that ends training cleanly on Ctrl-C and SIGTERM."""
 
+import os
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch.distributed
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from gpt_lightning.errors import Interrupted
@@ -28,6 +30,7 @@ class Interruption(L.Callback):
 
     def __init__(self) -> None:
         self.signum = 0
+        self._process = os.getpid()
         self._training = False
         self._agreement: tuple[Tensor, Any] | None = None
 
@@ -37,6 +40,7 @@ class Interruption(L.Callback):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
+        self._process = os.getpid()
         before = {each: signal.signal(each, self._handle) for each in SIGNALS}
         try:
             yield
@@ -47,9 +51,19 @@ class Interruption(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Delay signals from here on."""
         self._training = True
-        # Lightning has replaced the handler by one that stops the ranks one by one.
-        if signal.getsignal(signal.SIGINT) == self._handle:
-            signal.signal(signal.SIGTERM, self._handle)
+        self._replace_handler()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Handle SIGTERM without Lightning."""
+        self._replace_handler()
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Handle SIGTERM without Lightning."""
+        self._replace_handler()
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Handle SIGTERM without Lightning."""
+        self._replace_handler()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -76,11 +90,18 @@ class Interruption(L.Callback):
         """Stop at once on signals from here on: everything has been saved."""
         self._training = False
 
+    def _replace_handler(self) -> None:
+        """Replace Lightning's handler of SIGTERM, in which the ranks wait for each other."""
+        if signal.getsignal(signal.SIGINT) == self._handle:
+            signal.signal(signal.SIGTERM, self._handle)
+
     def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return  # workers of a data loader are copies of this process
         if not self._training or (self.signum and signum == signal.SIGINT):
             self._training = False
             raise Interrupted(signum, between_steps=False)
-        if not self.signum:
+        if not self.signum and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
             again = " Press Ctrl-C again to stop at once." if signum == signal.SIGINT else ""
             name = signal.Signals(signum).name
             print(f"\n{name}: finishing the current step, then saving.{again}", file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """Callback that evaluates a language model with lm-evaluation-harness during training."""
 
+import sys
 import time
 from typing import Any
 
@@ -8,6 +9,7 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.models.generation.generate import NonFiniteError
 from gpt_lightning.ranges import check_count
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.training.checkpoint_callback import tokenizer_of
@@ -121,6 +123,9 @@ class LMEval(L.Callback):
             with isolate_rng(), quiet(bars=False):
                 lm = HarnessLM(task, tokenizer, self.batch_tokens)
                 return scores(run_tasks(lm, self._loaded, limit=self.limit), self._loaded)
+        except NonFiniteError:  # the run itself stops if this lasts, see MeanGradients
+            print(f"lm_eval is skipped at step {trainer.global_step}: the logits are NaN or infinite", file=sys.stderr)
+            return {}
         finally:
             for module, mode in modes.items():
                 module.training = mode

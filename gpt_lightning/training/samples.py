@@ -6,7 +6,7 @@ import lightning.pytorch as L
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
 from gpt_lightning.data.sources.row_formats import without_surrogates
-from gpt_lightning.models.generation.generate import Sampling
+from gpt_lightning.models.generation.generate import NonFiniteError, Sampling
 from gpt_lightning.ranges import check_count, check_number
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.continuation import continuation
@@ -57,5 +57,9 @@ class Samples(L.Callback):
                 sampling=self.sampling,
                 seed=number,
             )
-            show_text(trainer, f"sample/{number}", wrapped(prompt + "".join(pieces)))
+            try:
+                text = wrapped(prompt + "".join(pieces))
+            except NonFiniteError:  # the run itself stops if this lasts, see MeanGradients
+                text = "(no sample: the logits are NaN or infinite)"
+            show_text(trainer, f"sample/{number}", text)
         pl_module.backbone.train(was_training)

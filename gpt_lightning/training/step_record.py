@@ -11,6 +11,7 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor
 
+from gpt_lightning.errors import InputError
 from gpt_lightning.tasks import Task
 
 KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)
@@ -24,7 +25,7 @@ class StepRecord(L.Callback):
     """Callback that appends a JSON line for each optimizer step: its number, and the SHA-256 of each of ``PARTS``.
 
     Args:
-        path: file to append to.
+        path: file to append to; an existing one must be such a file.
         kill_in: optimizer step in which to kill this process with SIGKILL, to test recovery.
     """
 
@@ -32,6 +33,15 @@ class StepRecord(L.Callback):
         self.path = Path(path)
         self.kill_in = kill_in
         self._batches = hashlib.sha256()
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Check that the file is new, or that the run before this one wrote it.
+
+        Raises:
+            InputError: it is another file.
+        """
+        if self.path.exists() and not _is_record(self.path):
+            raise InputError(f"StepRecord: {self.path} already exists. Choose another file")
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -61,6 +71,18 @@ class StepRecord(L.Callback):
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": trainer.global_step, **record}) + "\n")
         self._batches = hashlib.sha256()
+
+
+def _is_record(path: Path) -> bool:
+    """Return whether a file begins with a line of a ``StepRecord``, or is empty."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        line = file.readline(4096)
+    try:
+        return not line or json.loads(line).keys() == {"step", *PARTS}
+    except (ValueError, AttributeError, RecursionError):
+        return False
 
 
 def update(digest: Any, value: Any) -> None:

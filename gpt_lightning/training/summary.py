@@ -3,7 +3,7 @@
 import lightning.pytorch as L
 from rich.console import Console
 
-from gpt_lightning.checkpoints.manifest import Manifest
+from gpt_lightning.checkpoints.read import best_checkpoint
 from gpt_lightning.training.checkpoint_callback import Checkpoints
 from gpt_lightning.training.stop_reason import stop_reason
 
@@ -18,23 +18,24 @@ class Summary(L.Callback):
             parameters = sum(parameter.numel() for parameter in pl_module.parameters())
             trained = sum(parameter.numel() for parameter in pl_module.parameters() if parameter.requires_grad)
             trainable = "" if trained == parameters else f", {trained:,} of them trainable"
-            print(f"{type(pl_module).__name__}: {parameters:,} parameters{trainable}, in {log_dir}", flush=True)
+            folder = "" if log_dir is None else f", in {log_dir}"
+            print(f"{type(pl_module).__name__}: {parameters:,} parameters{trainable}{folder}", flush=True)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print the summary."""
-        log_dir = trainer.log_dir
-        if not trainer.is_global_zero or log_dir is None or trainer.global_step == 0:
+        if not trainer.is_global_zero or trainer.global_step == 0:
             return
         steps = "1 step" if trainer.global_step == 1 else f"{trainer.global_step:,} steps"
         lines = [f"Stopped after {steps}: {stop_reason(trainer)}"]
         for checkpoints in trainer.checkpoint_callbacks:
             if not isinstance(checkpoints, Checkpoints) or checkpoints.folder is None:
                 continue
-            checkpoints.wait()
-            manifest = Manifest.read(checkpoints.folder)
-            if checkpoints.best_score is not None and manifest.best is not None:
-                score = f"{checkpoints.monitor} {checkpoints.best_score:.4f} at step {checkpoints.best_step}"
-                lines.append(f"best: {checkpoints.folder / manifest.best} ({score})")
+            manifest = checkpoints.manifest
+            best = manifest.named(manifest.best)
+            if best is not None and best_checkpoint(checkpoints.folder, manifest).name == best.file:
+                is_scored = checkpoints.best_score is not None and checkpoints.best_step == best.step
+                score = f"{checkpoints.monitor} {checkpoints.best_score:.4f} at " if is_scored else ""
+                lines.append(f"best: {checkpoints.folder / best.file} ({score}step {best.step})")
             if manifest.checkpoints:
                 lines.append(f"last: {checkpoints.folder / manifest.checkpoints[-1].file}")
         Console(soft_wrap=True, highlight=False).print("\n".join(lines))

@@ -25,6 +25,7 @@ class Throughput(L.Callback):
 
     def __init__(self) -> None:
         self.tokens_seen = 0
+        self._tokens_of_step = 0
         self._tokens_since = 0
         self._since: float | None = None
         self._logged_speed: float | None = None
@@ -55,12 +56,16 @@ class Throughput(L.Callback):
     ) -> None:
         """Count tokens, padding included, and log every ``log_every_n_steps``."""
         tokens = batch["input_ids"].numel() * trainer.world_size
-        self.tokens_seen += tokens
+        self._tokens_of_step += tokens
         self._tokens_since += tokens
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         assert isinstance(pl_module, Task)
+        if pl_module.is_accumulating:
+            return
+        self.tokens_seen += self._tokens_of_step
+        self._tokens_of_step = 0
         is_first, is_logged = self._since is None, trainer.global_step % every == 0
-        if pl_module.is_accumulating or not (is_first or is_logged):
+        if not (is_first or is_logged):
             return
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
@@ -78,7 +83,7 @@ class Throughput(L.Callback):
             self._since += seconds
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the number of tokens seen so far."""
+        """Return the number of tokens of all finished steps, as a resumed run repeats the micro-batches of others."""
         return {"tokens_seen": self.tokens_seen}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

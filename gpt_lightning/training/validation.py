@@ -17,6 +17,10 @@ class Validations(L.Callback):
         self._is_missing = False
         self._validated_at = -1
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Forget the validations of another run."""
+        self._validated_at = -1
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Repeat a validation that was interrupted."""
         self._repeat(trainer)
@@ -38,7 +42,13 @@ class Validations(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Make Lightning validate after the last batch."""
+        """Make Lightning validate after the last batch, and skip a validation that the run has finished before.
+
+        A run that was saved between two micro-batches repeats the first ones. Validating after them once more would
+        count twice in ``EarlyStopping``.
+        """
+        loop = trainer.fit_loop.epoch_loop
+        loop._skip_next_val = loop.total_batch_idx <= self._validated_at
         if is_last_step(trainer) and trainer.val_dataloaders:
             trainer.val_check_batch = 1
 
@@ -48,12 +58,14 @@ class Validations(L.Callback):
             self._validated_at = trainer.fit_loop.epoch_loop.total_batch_idx
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Record whether a validation of these weights is due but not finished."""
+        """Record the last finished validation, and whether one of these weights is due but not finished."""
         done = self._validated_at == trainer.fit_loop.epoch_loop.total_batch_idx
+        checkpoint["validated_at"] = self._validated_at
         checkpoint["validation_missing"] = not done and validation_follows(trainer)
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Read whether a validation is due. Repeated micro-batches are followed by their validation anyway."""
+        """Read which validation was the last, and whether one is due, unless it follows repeated micro-batches."""
+        self._validated_at = checkpoint.get("validated_at", -1)
         self._is_missing = checkpoint.get("validation_missing", False) and not checkpoint.get("waiting_batches", 0)
 
 

@@ -126,3 +126,12 @@ def _raise(error: BaseException):  # type: ignore[no-untyped-def]
         raise error
 
     return run
+
+
+def test_a_long_line_loses_its_middle(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli, "_run", _raise(InputError(f"--device {'x' * 9000} is unknown. Give cpu")))
+    assert cli.main(["generate"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("gpt-lightning generate: --device xxx")
+    assert err.endswith("xxx is unknown. Give cpu\n")
+    assert len(err) < 1100

@@ -74,7 +74,8 @@ def test_int8_weights_are_used(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--temperature=-1"], "--temperature -1.0 must be 0 (greedy) or more"),
+        (["--temperature=-1"], "--temperature -1.0 must be 0 (greedy), or 1e-06 or more"),
+        (["--temperature=1e-40"], "--temperature 1e-40 must be 0 (greedy), or 1e-06 or more"),
         (["--top_k=0"], "--top_k 0 must be at least 1"),
         (["--top_p=1.5"], "--top_p 1.5 must lie in (0, 1]"),
         (["--max_new_tokens=0"], "--max_new_tokens 0 must be at least 1"),

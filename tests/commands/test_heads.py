@@ -204,9 +204,12 @@ def test_a_checkpoint_imports_nothing_by_its_hyper_parameters(
         ("fit", "-c", "topics.yaml", f"--model.init_from={evil}"),
     ):
         assert run(*command) == 2
-        assert (
-            f"hyper-parameter '{name}' does not fit the constructor of gpt_lightning.SequenceClassification" in run.err
+        reason = (
+            f"{evil}: hyper_parameters.backbone"
+            if name == "backbone"
+            else f"hyper-parameter '{name}' does not fit the constructor of gpt_lightning.SequenceClassification"
         )
+        assert reason in run.err
     assert not (tmp_path / "ran").exists()
 
 

@@ -103,7 +103,7 @@ def test_invalid_input_is_refused(run: CommandLine, monkeypatch: pytest.MonkeyPa
         ((str(head), "--tasks=beer"), "holds a SequenceClassification, but lm-eval evaluates only a CausalLM"),
         ((str(head), "--tasks=beer", "--limit=0"), "--limit 0 must be at least 1"),
         ((str(head), "--tasks=beer", "--num_fewshot=-1"), "--num_fewshot -1 must be at least 0"),
-        ((str(head), "--tasks=beer", "--output=no/where.json"), "--output no/where.json: the folder no does not exist"),
+        ((str(head), "--tasks=beer", "--output=no/where.json"), "no/where.json: the folder no does not exist"),
         ((str(head), "--tasks=,"), "--tasks ',' contains no task name"),
         (("nowhere", "--tasks=beer"), "nowhere"),
     ]:

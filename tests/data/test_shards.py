@@ -220,7 +220,7 @@ def test_a_source_that_changes_during_tokenization_is_refused(tmp_path: Path, mo
 
 def test_an_unwritable_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(InputError, match=r"cannot be written \(.*\); .* --data\.cache_dir"):
+    with pytest.raises(InputError, match=r"cannot write .*\. Choose .* --data\.cache_dir"):
         make(tmp_path)
 
 

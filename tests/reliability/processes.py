@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -170,7 +171,9 @@ def _main(arguments: list[str], folder: Path) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout, sys.stderr = (folder / "out.txt").open("a"), (folder / "err.txt").open("a")
     from gpt_lightning.cli import main
+    from gpt_lightning.commands.run import ranks
 
+    ranks.start_rank = lambda environment: ForkedRank(arguments, folder, environment)  # type: ignore[assignment, return-value]
     code: Any
     try:
         code = main(arguments)
@@ -179,3 +182,35 @@ def _main(arguments: list[str], folder: Path) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(code)
+
+
+class ForkedRank:
+    """Another rank of a run, forked from rank 0, with the methods of ``subprocess.Popen``."""
+
+    def __init__(self, arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+        self._process = multiprocessing.get_context("fork").Process(
+            target=_rank_main, args=(arguments, folder, environment)
+        )
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+        self.kill = self._process.kill
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while the process runs."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for the end of the process."""
+        self._process.join(timeout)
+        if self._process.is_alive():
+            raise subprocess.TimeoutExpired("rank", timeout or 0.0)
+
+
+def _rank_main(arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+    from lightning.pytorch.utilities import rank_zero_only
+
+    os.environ |= environment
+    # A new process would set it when it imports Lightning.
+    rank_zero_only.rank = int(environment["LOCAL_RANK"])  # type: ignore[attr-defined]
+    _main(arguments, folder)

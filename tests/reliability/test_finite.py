@@ -8,10 +8,14 @@ import pytest
 import torch
 
 from gpt_lightning.errors import RunError
+from gpt_lightning.models.generation.batched import generate_batched
+from gpt_lightning.models.generation.generate import NonFiniteError, Sampling
 from gpt_lightning.optim import OptimizerConfig
 from gpt_lightning.tasks import Task
+from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
-from gpt_lightning.training import Checkpoints, Validations
+from gpt_lightning.tokenizers.build import bytes_tokenizer
+from gpt_lightning.training import Checkpoints, Validations, samples
 from tests.reliability.conftest import tally
 from tests.runs import HEADS, causal_lm, head, language_modeling, trainer
 
@@ -124,3 +128,42 @@ def test_infinite_weights_are_not_saved(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"step 4: state_dict\..*weight is no longer finite, so nothing was saved"):
         run.fit(task, datamodule=language_modeling(tmp_path))
     tally("R8", [checkpoint["global_step"] for checkpoint in saved(tmp_path)] == [3])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_generation_with_infinite_weights_ends_with_an_error(value: float, temperature: float) -> None:
+    """Test R19, for one prompt and for a batch."""
+    task = causal_lm().eval()
+    task.head.weight.data[5] = value  # type: ignore[operator]
+    sampling = Sampling(temperature=temperature)
+    with pytest.raises(NonFiniteError, match="the logits of the model are NaN or infinite, so no token can be drawn"):
+        list(continuation(task, bytes_tokenizer(), [1], max_new_tokens=2, sampling=sampling, seed=0))
+    with pytest.raises(NonFiniteError):
+        generate_batched(
+            task.backbone,
+            task.head,
+            [[1], [2, 3]],
+            max_new_tokens=2,
+            sampling=sampling,
+            is_finished=lambda _: False,
+        )
+    tally("R19", True)
+
+
+def test_samples_with_infinite_weights_do_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test R8 and R19. The run ends at its next step, with the message of the loss."""
+
+    class Overflow(L.Callback):
+        def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+            pl_module.backbone.token_embedding.weight.data[:] = float("nan")
+
+    shown: list[str] = []
+    monkeypatch.setattr(samples, "shows_text", lambda _: True)
+    monkeypatch.setattr(samples, "show_text", lambda *arguments: shown.append(arguments[-1]))
+    callbacks = [Overflow(), samples.Samples()]
+    run = trainer(tmp_path, max_steps=4, callbacks=callbacks, val_check_interval=2, limit_val_batches=1, logger=True)
+    with pytest.raises(RunError, match="step 3: the loss is nan"):
+        run.fit(causal_lm(), datamodule=language_modeling(tmp_path))
+    assert shown == ["(no sample: the logits are NaN or infinite)"]
+    tally("R19", True)

@@ -12,7 +12,7 @@ import pytest
 from gpt_lightning.checkpoints.run_folder import claim, make_folder
 from gpt_lightning.errors import InputError
 from gpt_lightning.training.checkpoint_callback import check_room
-from tests.commands.run.test_cli import Run, fit, run
+from tests.commands.run.test_cli import Run, run
 from tests.reliability import processes
 from tests.reliability.conftest import many, tally
 from tests.reliability.test_kill import prepare
@@ -26,23 +26,6 @@ pytestmark = pytest.mark.reliability
 def contents(folder: Path) -> dict[str, bytes]:
     """Return the content of every file below ``folder``."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.mark.filterwarnings("ignore:Experiment logs directory")  # CSVLogger warns before our check
-@pytest.mark.parametrize("logger", ["TensorBoardLogger", "CSVLogger"])
-def test_second_run_in_the_same_folder_is_refused(run: Run, tmp_path: Path, logger: str) -> None:
-    """Test R11. The run is refused before anything is written."""
-    flags = (f"--trainer.logger={logger}", "--trainer.logger.save_dir=mine", "--trainer.logger.version=0")
-    fit(run, *flags)
-    (folder,) = tmp_path.glob("mine/*/version_0")
-    before = contents(folder)
-    code, _, err = run("fit", "-c", "config.yaml", *flags)
-    assert f"{folder.relative_to(tmp_path)} already holds a run" in err
-    after = contents(folder)
-    assert after == before, [name for name in after if after[name] != before.get(name)]
-    tally("R11", code == 2)
-    fit(run, *flags, f"--ckpt_path={folder}", "--trainer.max_steps=6")
-    tally("R11", (folder / "checkpoints/step_6.ckpt").exists())
 
 
 def test_runs_that_start_at_the_same_time_get_different_folders(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from gpt_lightning.atomic_files import atomic_write
-from gpt_lightning.checkpoints.manifest import Entry, Manifest, entry_of
+from gpt_lightning.checkpoints.manifest import Entry, Manifest, entry_of, notice
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from tests.commands.run.test_cli import Run, fit, run
 from tests.reliability.conftest import tally
@@ -143,7 +142,7 @@ def test_urls_are_never_fetched(
 
 
 def test_manifest_cannot_delete_other_files(run: Run, tmp_path: Path) -> None:
-    """Test R9. Files that leave the manifest are deleted, so it may list only checkpoints in its folder."""
+    """Test R9. Files that leave the manifest are deleted, so one that lists other files is not used."""
     fit(run)
     folder = tmp_path / "logs/beer/version_0/checkpoints"
     victim = tmp_path / "logs/precious.ckpt"
@@ -151,10 +150,14 @@ def test_manifest_cannot_delete_other_files(run: Run, tmp_path: Path) -> None:
     content = json.loads((folder / "manifest.json").read_text())
     entries = [Entry(**each) for each in content["checkpoints"]]
     outside = Entry("../../../precious.ckpt", 0, 4, "0" * 64)
-    Manifest((outside, *entries), content["best"]).write(folder)
-    code, _, err = run("fit", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", "--trainer.max_steps=9")
-    assert "it lists files that are not checkpoints" in err
-    tally("R9", code == 2 and victim.read_bytes() == b"mine")
-    with atomic_write(folder / "manifest.json") as file:
-        file.write(b"[]")
-    assert run("test", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0")[0] == 2
+    hostile = (
+        Manifest((outside, *entries), content["best"]),
+        Manifest(tuple(entries), content["best"], (outside.file,)),
+    )
+    for number, manifest in enumerate(hostile, 1):
+        manifest.write(folder)
+        notice.cache_clear()
+        steps = f"--trainer.max_steps={9 * number}"
+        code, _, err = run("fit", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", steps)
+        assert "damaged (it lists files that are not checkpoints). The list of checkpoints is rebuilt" in err
+        tally("R9", code == 0 and victim.read_bytes() == b"mine")

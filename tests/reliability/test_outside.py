@@ -99,20 +99,75 @@ def test_killed_data_loader_worker(tmp_path: Path) -> None:
         tally("R15", (code, same, rows(folder)) == (1, True, rows(uninterrupted)))
 
 
-def test_training_opens_no_internet_socket(tmp_path: Path) -> None:
-    """Test R17 with and without data loader workers."""
-    for workers in (0, 2):
-        folder = prepare(tmp_path, f"workers_{workers}")
-        run = Run(folder, f"--data.num_workers={workers}", "--trainer.max_steps=100000")
-        num_checks = 0
-        while num_checks < many(20, 200):
-            assert run.process.is_alive(), run.err.read_text()
-            for pid in [run.process.pid or 0, *children(run.process.pid or 0)]:
-                assert not internet_sockets(pid)
-            num_checks += bool(steps(folder / "logs/run/version_0"))
-            time.sleep(0.01)
-        run.kill()
+@pytest.mark.parametrize("option", ["--data.num_workers=0", "--data.num_workers=2", "--trainer.strategy=ddp"])
+def test_training_on_one_device_opens_no_internet_socket(tmp_path: Path, option: str) -> None:
+    """Test R17."""
+    run = Run(prepare(tmp_path, "run"), option, "--trainer.max_steps=100000")
+    num_checks = 0
+    while num_checks < many(20, 200):
+        assert run.process.is_alive(), run.err.read_text()
+        assert not sockets_of(run)
+        num_checks += bool(steps(tmp_path / "run/logs/run/version_0"))
+        time.sleep(0.01)
+    run.kill()
+    tally("R17", True)
+
+
+def test_training_on_two_devices_uses_loopback_only(tmp_path: Path) -> None:
+    """Test R17, from the start of the processes on."""
+    run = Run(prepare(tmp_path, "run"), "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=9")
+    seen = set()
+    while run.process.is_alive():
+        seen |= {line.split()[1].partition(":")[0] for line in sockets_of(run)}
+        time.sleep(0.01)
+    assert run.end() == 0, run.err.read_text()
+    tally("R17", bool(seen) and seen <= LOOPBACK)
+
+
+def test_other_commands_open_no_internet_socket(tmp_path: Path) -> None:
+    """Test R17."""
+    folder = prepare(tmp_path, "run")
+    finish(folder, "--trainer.max_steps=3", "--data.test=text.txt")
+    for command, arguments in list(OFFLINE_COMMANDS.items())[: many(4, 8)]:
+        run = Run(folder, *arguments, command=command, config="")
+        while run.process.is_alive():
+            assert not sockets_of(run), command
+            time.sleep(0.002)
+        assert run.end() == 0, run.err.read_text()
         tally("R17", True)
+
+
+TEST = ("-c", "logs/run/version_0/config.yaml", "--ckpt_path=logs/run/version_0", "--allow_import=tests")
+OFFLINE_COMMANDS = {
+    "test": (*TEST, "--trainer.strategy=ddp"),
+    "predict": ("--model", "logs/run/version_0", "--input", "text.txt"),
+    "generate": ("logs/run/version_0", "--prompt", "bottle", "--max_new_tokens", "4"),
+    "export": ("logs/run/version_0", "exported"),
+    "validate": TEST,
+    "evaluate": ("logs/run/version_0", "--allow_import=tests"),
+    "init": ("pretrain", "--train", "text.txt"),
+    "tokenizer": ("train", "--train", "text.txt", "--vocab_size", "300"),
+}
+"""Command -> arguments of a use that needs nothing from the internet."""
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+"""The addresses 127.0.0.1, ::1 and ::ffff:127.0.0.1 in the kernel's tables."""
+
+
+def sockets_of(run: Run) -> list[str]:
+    """Return the internet sockets of all processes of a run."""
+    pid = run.process.pid or 0
+    pids = [pid, *descendants(pid)]
+    return [line for each in pids for line in internet_sockets(each)]
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the ids of the child processes of ``pid`` and of their children."""
+    try:
+        own = children(pid)
+    except OSError:  # the process has ended
+        return []
+    return own + [each for child in own for each in descendants(child)]
 
 
 def internet_sockets(pid: int) -> list[str]:

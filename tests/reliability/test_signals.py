@@ -1,11 +1,8 @@
 """SIGTERM and Ctrl-C in steps, validations, saves and other commands."""
 
-import os
 import random
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,8 +10,8 @@ import pytest
 
 from gpt_lightning.errors import Interrupted
 from gpt_lightning.training.interruption import Interruption
-from tests.reliability.conftest import SOAK, many, tally
-from tests.reliability.processes import CONFIG, Run, children, finish, rows, state, steps
+from tests.reliability.conftest import many, tally
+from tests.reliability.processes import CONFIG, Run, finish, rows, state, steps
 from tests.reliability.test_kill import BIG, prepare
 from tests.runs import write_text
 
@@ -140,42 +137,3 @@ def test_interruption_passes_handlers_of_exceptions() -> None:
         except Exception as error:
             raise TypeError("unsupported callable") from error
     assert caught.value.signum == signal.SIGINT
-
-
-@pytest.mark.skipif(not SOAK, reason="takes two processes and half a minute; runs in make soak")
-@pytest.mark.parametrize("rank", [0, 1])
-def test_ranks_end_after_the_same_step(tmp_path: Path, rank: int) -> None:
-    """Test R7 with two ranks, of which only one gets the signal."""
-    folder = prepare(tmp_path, "run")
-    ranks = (
-        "--trainer.devices=2",
-        "--trainer.strategy=ddp",
-        "--trainer.callbacks+=tests.reliability.processes.SlowSteps",
-    )
-    command = [sys.executable, "-m", "gpt_lightning", "fit", "-c", "config.yaml", "--allow_import=tests", *ranks]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "GLOO_SOCKET_IFNAME": "lo"}
-    with (folder / "err.txt").open("w") as err:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=err)
-        try:
-            end = time.monotonic() + 120.0
-            while max(steps(folder / "logs/run/version_0"), default=0) < 6 and time.monotonic() < end:
-                assert process.poll() is None, (folder / "err.txt").read_text()[-2000:]
-                time.sleep(0.01)
-            (other,) = [pid for pid in children(process.pid) if "--trainer.devices=2" in arguments_of(pid)]
-            begin = time.monotonic()
-            os.kill((process.pid, other)[rank], signal.SIGTERM)
-            code = process.wait(60.0)
-            seconds = time.monotonic() - begin
-        finally:
-            process.kill()
-    saved = steps(folder / "logs/run/version_0")[-1]
-    assert "Traceback" not in (folder / "err.txt").read_text()
-    assert 6 <= saved < 60
-    tally("R7", code == 143 and seconds < 10.0)
-    subprocess.run([*command, "--resume=auto"], cwd=folder, env=environment, check=True, capture_output=True)
-    assert steps(folder / "logs/run/version_0")[-1] == 60
-
-
-def arguments_of(pid: int) -> list[str]:
-    """Return the command line of a process."""
-    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")

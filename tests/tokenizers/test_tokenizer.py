@@ -207,11 +207,11 @@ def test_invalid_tokenizer_files_are_refused(tmp_path: Path, monkeypatch: pytest
         ):
             load_tokenizer(str(path))
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match=r"tokenizer\.json: cannot be read"):
+    with pytest.raises(InputError, match=r"tokenizer\.json:1: not UTF-8"):
         load_tokenizer(str(path))
     gpt2_files(tmp_path / "gpt2")
     (tmp_path / "gpt2" / "merges.txt").write_text("#version: 0.2\nno pair here\n")
-    with pytest.raises(InputError, match=r"vocab\.json, .*merges\.txt: not valid GPT-2 vocabulary files"):
+    with pytest.raises(InputError, match=r"vocab\.json, .*merges\.txt: not a valid tokenizer\.json"):
         load_tokenizer(str(tmp_path / "gpt2"))
 
     def offline(name: str, **_: object) -> None:
@@ -294,7 +294,7 @@ def test_bytes_and_files_need_no_text(tmp_path: Path) -> None:
 
 def test_an_unwritable_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot be written \(Not a directory\); .*--data\.cache_dir"):
+    with pytest.raises(InputError, match=r"cannot write .*: Not a directory \(ENOTDIR\)\. .*--data\.cache_dir"):
         build_tokenizer("characters", lambda: iter(TEXTS), tmp_path / "file", lambda: "")
 
 
@@ -372,5 +372,5 @@ def test_a_template_file_takes_precedence(tmp_path: Path) -> None:
 def test_a_damaged_configuration_is_refused(tmp_path: Path, text: str) -> None:
     folder = with_config(tmp_path / "model")
     (folder / "tokenizer_config.json").write_text(text)
-    with pytest.raises(InputError, match=r"tokenizer_config\.json: .*; download it again"):
+    with pytest.raises(InputError, match=r"tokenizer_config\.json.*\. Download it again"):
         load_tokenizer(str(folder))

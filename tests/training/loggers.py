@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from lightning.pytorch.loggers import MLFlowLogger
@@ -128,3 +129,17 @@ class MLflowLike(MLFlowLogger):
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Do nothing with checkpoints."""
+
+
+class WritesFolder(Silent):
+    """Logger of another package that writes a file to the folder that it is given, as soon as it is built."""
+
+    def __init__(self, save_dir: str = "elsewhere") -> None:
+        super().__init__()
+        Path(save_dir).mkdir(parents=True, exist_ok=True)
+        (Path(save_dir) / "log.txt").touch()
+        self._save_dir = save_dir
+
+    @property
+    def save_dir(self) -> str:
+        return self._save_dir

@@ -4,6 +4,7 @@ import csv
 import html
 import inspect
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 import lightning.pytorch as L
 import numpy as np
 import pytest
-import yaml
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
@@ -27,8 +27,8 @@ from tests.training.test_reports import cli, events_of, rendered_by_tensorboard,
 
 __all__ = ["cli"]
 
-BOARD, TABLE = Path("board/run/version_0"), Path("table/run/version_0")
-FILES = ("TensorBoardLogger", {"save_dir": "board", "name": "run"}), ("CSVLogger", {"save_dir": "table", "name": "run"})
+RUN = Path("logs/run/version_0")
+FILES: Any = (("TensorBoardLogger", {}), ("CSVLogger", {}))
 PIXELS = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
 
 Shown = dict[tuple[str, int], Any]
@@ -45,8 +45,12 @@ def _clear_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
 def fit(cli: CommandLine, name: str, loggers: Any, *arguments: str) -> None:
     """Train ``topics``, ``tags`` or a language model with loggers, given as class paths with arguments."""
     listed = [{"class_path": path, "init_args": settings} for path, settings in loggers]
-    Path("loggers.yaml").write_text(yaml.safe_dump({"trainer": {"logger": listed}}))
-    flags = ("-c", "loggers.yaml", "--allow_import=tests", *arguments)
+    flags = (
+        f"--config={json.dumps({'trainer': {'logger': listed}})}",
+        "--experiment=run",
+        "--allow_import=tests",
+        *arguments,
+    )
     if name == "language":
         write_text(cli.folder)
         (cli.folder / "language.yaml").write_text(CONFIG)
@@ -104,24 +108,22 @@ def assert_same_images(one: Shown, other: Shown) -> None:
     ],
 )
 @pytest.mark.parametrize("order", [1, -1])
-@pytest.mark.filterwarnings("ignore:Experiment logs directory")  # it contains the lock file
 def test_two_loggers_receive_the_same(
     cli: CommandLine, name: str, tags: set[str], images: set[str], order: int
 ) -> None:
     fit(cli, name, FILES[::order])
-    board, table = in_tensorboard(BOARD), in_files(TABLE)
+    board, table = in_tensorboard(RUN), in_files(RUN)
     assert board[0].keys() == {("yaml/config", 0)} | {(tag, step) for tag in tags for step in (2, 4)}
     assert board[1].keys() == {(tag, step) for tag in images for step in (2, 4)}
     assert table[0] == board[0]
     assert_same_images(table[1], board[1])
 
-    first = (BOARD, TABLE)[::order][0]
-    config = "".join(f"    {line}\n" for line in (first / "config.yaml").read_text().splitlines())
+    config = "".join(f"    {line}\n" for line in (RUN / "config.yaml").read_text().splitlines())
     assert board[0]["yaml/config", 0] == config
 
-    with (TABLE / "metrics.csv").open() as file:
+    with (RUN / "metrics.csv").open() as file:
         scalars = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]]
-    assert scalars == pytest.approx([event.value for event in events_of(BOARD).Scalars("val/loss")])
+    assert scalars == pytest.approx([event.value for event in events_of(RUN).Scalars("val/loss")])
 
 
 def test_other_loggers_receive_the_same(cli: CommandLine) -> None:
@@ -129,7 +131,7 @@ def test_other_loggers_receive_the_same(cli: CommandLine) -> None:
         (f"tests.training.loggers.{each.__name__}", {}) for each in (WandbLike, MLflowLike, OtherSignature)
     ]
     fit(cli, "topics", [*FILES, *fakes])
-    texts, images = in_tensorboard(BOARD)
+    texts, images = in_tensorboard(RUN)
     assert {(key, step): text for key, step, text in WandbLike.texts} == texts
     assert len(WandbLike.texts) == len(texts), "each once"
     assert_same_images({(key, step or 0): image for key, step, image in WandbLike.images}, images)
@@ -154,22 +156,21 @@ def test_a_logger_without_local_files_receives_the_configuration(cli: CommandLin
         in MLflowLike.client.artifacts["run", "yaml/config/step_0.md"]
     )
     assert not Path("config.yaml").exists()
+    assert (RUN / "config.yaml").exists()
 
 
 def test_a_dry_run_writes_nothing(cli: CommandLine) -> None:
     fit(cli, "topics", [*FILES, ("tests.training.loggers.OtherSignature", {})], "--trainer.fast_dev_run=2")
-    assert not [path for path in (*Path("board").rglob("*"), *Path("table").rglob("*")) if path.is_file()]
+    assert not Path("logs").exists()
     assert "cannot show" not in cli.out
 
 
-@pytest.mark.filterwarnings("ignore:Experiment logs directory")
 def test_a_resumed_run_overwrites_repeated_files(cli: CommandLine) -> None:
     fit(cli, "topics", FILES[1:])
     assert "tensorboard" not in cli.out, "the run has no TensorBoard files"
-    before = {path: path.stat().st_mtime_ns for path in TABLE.glob("media/val/*/*")}
-    again = [("CSVLogger", {"save_dir": "table", "name": "run", "version": 0})]
-    fit(cli, "topics", again, f"--ckpt_path={TABLE}/checkpoints/step_2.ckpt", "--trainer.max_steps=6")
-    after = {path: path.stat().st_mtime_ns for path in TABLE.glob("media/val/*/*")}
+    before = {path: path.stat().st_mtime_ns for path in RUN.glob("media/val/*/*")}
+    fit(cli, "topics", FILES[1:], f"--ckpt_path={RUN}/checkpoints/step_2.ckpt", "--trainer.max_steps=6")
+    after = {path: path.stat().st_mtime_ns for path in RUN.glob("media/val/*/*")}
     assert {path.stem for path in after.keys() - before.keys()} == {"step_6"}
     assert {path.stem for path in before if after[path] != before[path]} == {"step_4"}
 

@@ -98,6 +98,7 @@ def fit(folder: Path, monitor: str, max_steps: int, ckpt_path: Path | None = Non
     """Train a tagger whose callbacks monitor the same metric."""
     stopping = EarlyStopping(monitor, mode="max", patience=100)
     checkpoints = Checkpoints(monitor, mode="max")
+    folder.mkdir(exist_ok=True)
     task, data = head(folder, "ner")
     loop = trainer(
         folder,
@@ -128,7 +129,7 @@ def test_callbacks_resume_from_the_state_of_a_former_name(tmp_path: Path, monito
     old = with_former_names(find_checkpoint(str(tmp_path), "last"), tmp_path / "old.ckpt")
     saved = torch.load(old, weights_only=True)["callbacks"]
     assert any("'val/f1'" in key for key in saved)
-    stopping, checkpoints = fit(tmp_path, monitor, 4, old)
+    stopping, checkpoints = fit(tmp_path / "again", monitor, 4, old)
     count = next(state["wait_count"] for key, state in saved.items() if key.startswith("EarlyStopping"))
     assert count > 0, "the state differs from a new one"
     assert stopping.wait_count == count + 1

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+from gpt_lightning.bounded_files import open_regular
 from gpt_lightning.errors import InputError
 
 MAX_BYTES: Final = 2**24
@@ -29,7 +30,7 @@ def refuse_class_of_checkpoint(model: Path) -> None:
 def _class_of(path: Path) -> str | None:
     """Return the key whose value Lightning would import; None without one. The pickle is parsed, never executed."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             for member in archive.namelist():
                 if member.endswith("/data.pkl") and archive.getinfo(member).file_size < MAX_BYTES:
                     for _, argument, _ in pickletools.genops(archive.read(member)):

@@ -1,16 +1,19 @@
-"""Guard against flags and YAML files that would import packages without the user's permission.
+"""Guard against flags and YAML files that would import code without the user's permission.
 
-The parser imports every value in the place of a class, and checks only afterwards that it is a suitable class.
+It reads all values as text before anything heavy is imported, and names the line of a value that it refuses.
+``parser_imports.py`` limits the parser itself, which would import every value in the place of a class.
 """
 
 import importlib.util
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from gpt_lightning.commands.guard.allowed_classes import Key, listed_names, slot_at
 from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
+from gpt_lightning.commands.guard.file_values import refuse_value
 from gpt_lightning.commands.guard.plain_yaml import (
     MAX_BYTES,
     MAX_DEPTH,
@@ -21,24 +24,21 @@ from gpt_lightning.commands.guard.plain_yaml import (
     compose,
     refuse_duplicates,
 )
+from gpt_lightning.commands.guard.refusals import ALLOW, refused, refused_bare
 from gpt_lightning.commands.shipped_configs import with_paths
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
 
-TRUSTED: Final = ("gpt_lightning", "lightning", "torch", "torchmetrics")
-"""Packages that need no ``--allow_import``."""
-
-ALLOW: Final = "allow_import"
 _YAML: Final = (".yaml", ".yml")
 _CLASS_PATHS: Final = ("class_path", "_class_path")
 _CHECKPOINTS: Final = ("ckpt_path", "init_from")
 _PATHS: Final = (*_CHECKPOINTS, "default_root_dir")
-_DATA_OPTIONS: Final = (("input",), ("output",))
-"""Options of ``predict`` that name files of rows, which are never read as configuration."""
+_SHORTHAND: Final = (("model",), ("input",), ("output",))
+"""Options of ``predict`` that name a model and files of rows, which are never read as configuration."""
 _FLAG: Final = re.compile(r"--([^=\s]+?)\+?(?:=(.*))?", re.DOTALL)
 _STRUCTURE: Final = re.compile(r"[\[{:\n&!'\"-]")
-
-Key = tuple[str, ...]
+_CLASS_NAME: Final = re.compile(r"(?!(?:True|False|None|Null)$)[A-Z]\w*[a-z]\w*")
+"""Bare name of a class. Other names in the place of a class, such as ``ddp`` and ``simple``, are settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,39 +47,60 @@ class Checked:
 
     arguments: list[str]
     """The arguments without ``--allow_import``, which no YAML may contain; shipped configurations became paths."""
-    allowed: tuple[str, ...]
-    """Packages that may be imported, and dotted values, such as file names, that name no installed package."""
+    own: tuple[str, ...]
+    """Packages, modules, classes and functions that ``--allow_import`` names."""
+    harmless: tuple[str, ...]
+    """Dotted values, such as file names, that name no installed package."""
 
 
 def check(arguments: Sequence[str]) -> Checked:
     """Check the arguments of a subcommand and all files that they name.
 
+    Only listed classes may be named, and only in the slots of ``allowed_classes.py``.
+
     Args:
         arguments: the name of the subcommand and its options.
 
     Raises:
-        InputError: a value would import a package that is not allowed, or a file is not plain YAML.
+        InputError: a value names a class or a function that is not allowed, or a file is not plain YAML.
     """
     arguments = with_paths(arguments)
     options = list(_options(arguments))
-    allowed = [name for key, value, _ in options if key == (ALLOW,) and value is not None for name in _allowed(value)]
-    if not allowed and any(key == (ALLOW,) for key, _, _ in options):
+    own = [name for key, value, _ in options if key == (ALLOW,) and value is not None for name in _allowed(value)]
+    if not own and any(key == (ALLOW,) for key, _, _ in options):
         raise InputError(f"--{ALLOW} has no value. Give a package, as in --{ALLOW} my_package")
-    guard = _Guard((*TRUSTED, *allowed))
+    is_short = arguments[0] == "predict" and any(key == ("input",) for key, _, _ in options)
+    guard = _Guard(tuple(own))
     for key, value, token in options:
-        source = Source(token, Path(), is_file=False)
-        if key == ("config",) and value is not None:
+        source = Source(token, Path(), is_file=False, is_flag=True)
+        if value is None or key == (ALLOW,) or (is_short and key in _SHORTHAND):
+            continue
+        if key == ("config",):
             guard.config(value, source)
-        elif key != (ALLOW,) and value is not None and not (arguments[0] == "predict" and key in _DATA_OPTIONS):
+        else:
             guard.text(value, key, source)
-    return Checked(list(_without_allow(arguments)), (*guard.allowed, *sorted(guard.harmless)))
+    return Checked(list(_without_allow(arguments)), tuple(own), tuple(sorted(guard.harmless)))
+
+
+def check_keys(path: Path, keys: Sequence[str], own: Sequence[str] = ()) -> None:
+    """Check a YAML file of which only some keys are used.
+
+    Args:
+        path: the file.
+        keys: first parts of the keys that are used.
+        own: names from ``--allow_import``.
+
+    Raises:
+        InputError: as in ``check``.
+    """
+    _Guard(tuple(own), frozenset(keys)).config(str(path), Source(str(path), Path(), is_file=False))
 
 
 class _Guard:
     """Check of all values of a configuration; ``key`` is the place of a value, such as ("trainer", "logger")."""
 
-    def __init__(self, allowed: tuple[str, ...]) -> None:
-        self.allowed = allowed
+    def __init__(self, own: tuple[str, ...], keys: frozenset[str] = frozenset()) -> None:
+        self.own, self.keys = own, keys
         self.harmless: set[str] = set()
         self._values = 0
         self._open: list[Path] = []
@@ -100,9 +121,13 @@ class _Guard:
                 f"{source.name}: more than {MAX_VALUES:,} values, too many for a configuration. Remove some"
             )
         text = text.strip()
+        if not source.is_flag:
+            refuse_value(key, text, f"{source.name}: {'.'.join(key)}")
         slot, files = _slot(key), list(_files(text, key, source))
         if slot is not None and "." in text and all(part.isidentifier() for part in text.split(".")):
             self._class(text, key, "maybe" if files and key[-1] not in _CLASS_PATHS else slot, source)
+        elif _is_bare_class(text, key) and not files:
+            self._class(text, key, "class", source)
         if key and key[-1] in _CHECKPOINTS:
             refuse_class_of_checkpoint(expand_home(text))
             return
@@ -111,22 +136,22 @@ class _Guard:
         self._structure(text, key, source)
 
     def _class(self, name: str, key: Key, slot: Literal["class", "maybe"], source: Source) -> None:
-        """Refuse a class that is not allowed.
+        """Refuse a class or a function that is not allowed at this key.
 
         A value that may be a text passes if no package of its first name is installed.
         """
-        root = name.split(".")[0]
-        if any(name == path or name.startswith(f"{path}.") for path in self.allowed):
+        is_bare, is_own = "." not in name, any(f"{name}.".startswith(f"{path}.") for path in self.own)
+        # Bare names of the user's classes are not known here. The parser finds them, and applies the same list.
+        if is_own or name in listed_names(key) or (is_bare and self.own):
             return
-        if slot == "maybe" and not _is_importable(root):
+        if slot == "maybe" and not _is_importable(name.split(".")[0]):
             self.harmless.add(name)
             return
-        where = source.name if source.name.startswith("--") else f"{source.name}: {'.'.join(key)}"
+        where = source.name if source.is_flag else f"{source.name}: {'.'.join(key)}"
+        if is_bare:
+            raise InputError(f"{where}: {refused_bare(name, slot_at(key))}")
         file = f". If it is a file, write ./{name}" if slot == "maybe" else ""
-        raise InputError(
-            f"{where}: {name} would import {root}, which is not allowed. "
-            f"Add --{ALLOW} {root} if you trust its code{file}"
-        )
+        raise InputError(f"{where}: {refused(name)}{file}")
 
     def _file(self, path: Path, key: Key, source: Source) -> None:
         """Check a file in the place of a value; it must be YAML if ``--config`` or its suffix says so."""
@@ -184,7 +209,7 @@ class _Guard:
         if node is None:
             return
         if isinstance(node.value, str):
-            self.text(node.value, key, Source(source.at(node.start_mark.line), source.folder, is_file=False))
+            self.text(node.value, key, replace(source, name=source.at(node.start_mark.line), is_file=False))
             return
         if len(key) > MAX_DEPTH:
             raise InputError(f"{source.name}: nested more than {MAX_DEPTH} levels deep. Flatten it")
@@ -198,7 +223,16 @@ class _Guard:
                     f"{source.at(item[0].start_mark.line)}: {ALLOW} is allowed on the command line only. "
                     f"Remove it here, and add --{ALLOW} NAME"
                 )
-            self._node(item[1], key if item[0].tag == MERGE else (*key, *name.split(".")), source)
+            inner = key if item[0].tag == MERGE else (*key, *name.split("."))
+            if not (self.keys and inner) or inner[0] in self.keys:
+                self._node(item[1], inner, source)
+
+
+def _is_bare_class(text: str, key: Key) -> bool:
+    """Return whether a text is the bare name of a class, such as ``EarlyStopping``."""
+    if key and key[-1] in _CLASS_PATHS:
+        return text.isidentifier()
+    return slot_at(key) is not None and _CLASS_NAME.fullmatch(text) is not None
 
 
 def _slot(key: Key) -> Literal["class", "maybe"] | None:

@@ -16,6 +16,8 @@ MAX_DEPTH: Final = 50
 
 MERGE: Final = "tag:yaml.org,2002:merge"
 _KINDS: Final = ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+_PARSED_KINDS: Final = ("int", "float", "bool", "timestamp")
+"""Kinds of scalars whose text may be invalid."""
 _PLAIN: Final = {f"tag:yaml.org,2002:{kind}" for kind in _KINDS}
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -33,6 +35,8 @@ class Source:
     """Folder that relative file names in the text start from."""
     is_file: bool
     """True if ``name`` is that of a file; messages then add the line."""
+    is_flag: bool = False
+    """True if the text is the value of a flag, which the user has typed."""
 
     def at(self, line: int) -> str:
         """Return ``path:line``, or the name alone if it is not that of a file; lines count from 0."""
@@ -58,7 +62,7 @@ def compose(text: str, source: Source) -> Any:
         line = min(mark.line if mark else 0, max(len(text.splitlines()) - 1, 0))
         lines = text.splitlines()
         if lines and "\t" in lines[line][: len(lines[line]) - len(lines[line].lstrip())]:
-            raise NotYamlError(f"{source.at(line)}: indented with a tab. YAML allows spaces only") from None
+            raise NotYamlError(f"{source.at(line)}: not YAML: indented with a tab. Use spaces") from None
         raise NotYamlError(f"{source.at(line)}: not YAML: {what}. Check this line and the one before") from None
     except (yaml.YAMLError, UnicodeError):
         bad = yaml.reader.Reader.NON_PRINTABLE.search(text)
@@ -165,6 +169,11 @@ def _count(node: Any, counts: dict[int, int | None], source: Source) -> int:
         # Outside of YAML a text may begin with an exclamation mark, so only Python tags are always an error.
         fault = InputError if tag.startswith("!!python") else NotYamlError
         raise fault(f"{source.at(line)}: the tag {tag} is not supported. Leave it out")
+    kind = node.tag.rpartition(":")[2]
+    if kind in _PARSED_KINDS and not _is_constructible(node):
+        raise NotYamlError(
+            f"{source.at(line)}: {node.value[:60]!r} is not a valid {kind}. Quote it to make it a string"
+        )
     counts[id(node)] = None
     count = 1
     for child in _children(node):
@@ -175,6 +184,15 @@ def _count(node: Any, counts: dict[int, int | None], source: Source) -> int:
             )
     counts[id(node)] = count
     return count
+
+
+def _is_constructible(node: Any) -> bool:
+    """Return whether a scalar has a value of its type; PyYAML fails on ``2020-99-99`` and ``!!int x``."""
+    try:
+        yaml.constructor.SafeConstructor().construct_object(node)
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, ValueError):
+        return False
+    return True
 
 
 def _children(node: Any) -> Iterator[Any]:

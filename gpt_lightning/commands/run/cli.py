@@ -4,47 +4,41 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning import training
-from gpt_lightning.checkpoints.run_folder import (
-    claim,
-    delete_unfinished_checkpoints,
-    holds_checkpoint,
-    named_run,
-    new_run,
-    release_empty,
-    resumed_run,
-)
 from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
-from gpt_lightning.commands.guard.config_guard import TRUSTED, check
+from gpt_lightning.commands.guard.config_guard import check
+from gpt_lightning.commands.guard.parser_imports import importing_only
 from gpt_lightning.commands.parser import reading
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
 from gpt_lightning.commands.run.command_line import CommandLine, naming_shorthand, read_predict_shorthand
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
+from gpt_lightning.commands.run.folder import own_folder
+from gpt_lightning.commands.run.full_disk import reported_full_disk
 from gpt_lightning.commands.run.full_help import describe, print_full_help
+from gpt_lightning.commands.run.loggers import build_loggers, fill_in_folder, loggers_of_run
 from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
 from gpt_lightning.commands.run.options import add_options
+from gpt_lightning.commands.run.outputs import check_outputs
 from gpt_lightning.commands.run.pages import wants_all
-from gpt_lightning.commands.run.parser import RunParser, importing_only
+from gpt_lightning.commands.run.parser import RunParser
+from gpt_lightning.commands.run.ranks import connected, needs_no_strategy
+from gpt_lightning.commands.run.restoring import restoring
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
 from gpt_lightning.commands.run.save_config import SaveConfig
-from gpt_lightning.commands.run.trainer_checks import (
-    building,
-    check_processes,
-    check_trainer,
-    refusals,
-)
+from gpt_lightning.commands.run.trainer import RunTrainer
+from gpt_lightning.commands.run.trainer_checks import building, check_limit, check_processes, check_trainer, refusals
 from gpt_lightning.commands.run.value_layers import Values, from_flags, nest, overlay
 from gpt_lightning.commands.run.wrong_types import refuse_wrong_types, refuse_wrong_types_of_class
+from gpt_lightning.downloads import no_download_of
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead
@@ -73,11 +67,11 @@ class CLI(LightningCLI):
         self.interruption = training.Interruption()
         self.model_folder: Path | None = None
         """The model folder that is evaluated, if it is not a checkpoint."""
-        self.may_reuse_name = False
-        """True if the folder of the run --name may already hold this run."""
+        self.unnamed_models: list[str] = []
+        """Models that a checkpoint names, but the user does not, so they are not downloaded."""
         checked = check(arguments)
-        self.allowed = [name for name in checked.allowed if name.split(".")[0] not in TRUSTED]
-        with importing_only(checked.allowed), refusals():
+        self.allowed = checked.own
+        with importing_only(checked.own, checked.harmless), refusals(), contextlib.ExitStack() as self._run:
             self._start(checked.arguments)
 
     def _start(self, arguments: list[str]) -> None:
@@ -88,6 +82,7 @@ class CLI(LightningCLI):
             subclass_mode_data=True,
             parser_class=RunParser,
             save_config_callback=SaveConfig,
+            trainer_class=RunTrainer,
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
@@ -138,15 +133,19 @@ class CLI(LightningCLI):
             saved = Saved.read(run, found, subcommand, self.allowed)
             user = overlay(saved.classes, user)
         values = self._merge_checkpoint(saved, user, subcommand)
+        check_outputs(values)
         if "model.class_path" in values and "data.class_path" in values:
             link(run, *(class_at(values[f"{part}.class_path"].value) for part in ("model", "data")))
+        config = nest(values)
+        fill_in_folder(config.get("trainer.logger"), config.get("log_dir", run.get_default("log_dir")))
         with reading(*line.files):
-            self.config = parser.parse_object({"subcommand": subcommand, subcommand: nest(values)})
+            self.config = parser.parse_object({"subcommand": subcommand, subcommand: config})
         config = self.config[subcommand]
         refuse_wrong_types(run, config)
         for part in ("model", "data"):
             refuse_wrong_types_of_class(class_at(config[part].class_path), config[part], part)
         check_trainer(config.trainer, config.seed_everything)
+        check_limit(config.trainer, subcommand)
 
     @staticmethod
     def _find_checkpoint(parser: RunParser, user: Values, subcommand: str) -> str | None:
@@ -158,6 +157,7 @@ class CLI(LightningCLI):
         """Return the user's values merged with those of the checkpoint to resume, evaluate or start from."""
         if saved is not None:
             self.model_folder = saved.path if saved.path.is_dir() else None
+            self.unnamed_models = saved.unnamed_models(user)
             return saved.under(user, subcommand)
         if INIT_FROM in user and user[INIT_FROM].value is not None:
             return with_backbone(user, self.allowed)
@@ -169,8 +169,13 @@ class CLI(LightningCLI):
         """Build model, data and Trainer, after checking that the model can read the data."""
         config = self.config[self.config.subcommand]
         refuse_mismatch(*(class_at(config[part].class_path) for part in ("model", "data")))
-        with status("Reading the data and building the model"):
-            super().instantiate_classes()
+        # Loggers are built by instantiate_trainer, because they write to the folder of the run.
+        self._loggers, config.trainer.logger = config.trainer.logger, False
+        try:
+            with status("Reading the data and building the model"), no_download_of(self.unnamed_models):
+                super().instantiate_classes()
+        finally:
+            config.trainer.logger = self._loggers
         self.model.backbone.checkpoint_activations(config.activation_checkpointing)
         if self.model_folder is not None:
             huggingface.load_weights(self.model, huggingface.read_config(self.model_folder))
@@ -182,14 +187,8 @@ class CLI(LightningCLI):
         """Return the Trainer with the callbacks of this project, settings for the device, and a logger."""
         config = self.config[self.config.subcommand]
         kwargs |= self._for_device(config)
-        if config.trainer.logger not in (None, True) and config.name is not None and self.config.subcommand == "fit":
-            raise InputError(
-                "--name has no effect if trainer.logger is set. Leave out --name and name the run in trainer.logger, "
-                "or leave out trainer.logger"
-            )
-        if config.trainer.logger in (None, True):
-            new = self.config.subcommand == "fit" and not config.trainer.fast_dev_run
-            kwargs["logger"] = self._logger(config) if new else False
+        with building(config.trainer):
+            kwargs |= self._for_run(config)
         trainer = self.config_init[self.config_init.subcommand].trainer
         progress = [] if trainer.enable_progress_bar is False else [progress_display()]
         ours = [
@@ -207,11 +206,29 @@ class CLI(LightningCLI):
         configured = [trainer.callbacks] if isinstance(trainer.callbacks, L.Callback) else trainer.callbacks or []
         trainer.callbacks = [*configured, *ours]
         kwargs["enable_progress_bar"] = False  # Lightning's own bar
-        with no_empty_folder(kwargs.get("logger")):
-            with building(config.trainer):
-                built = super().instantiate_trainer(**kwargs)
-            check_processes(built)
+        with building(config.trainer):
+            built = super().instantiate_trainer(**kwargs)
+        check_processes(built)
         return built
+
+    def _for_run(self, config: Namespace) -> dict[str, Any]:
+        """Return the loggers and, for ``fit``, the folder of the run, which is locked until the command ends.
+
+        A development run (``fast_dev_run``) has neither. Other subcommands have only the loggers that the user names.
+        """
+        trainer = config.trainer
+        if trainer.fast_dev_run or (self.config.subcommand != "fit" and self._loggers in (None, True)):
+            return {"logger": False}
+        if self.config.subcommand != "fit":
+            return {"logger": build_loggers(self._loggers)}
+        if trainer.default_root_dir is not None and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            print(
+                f"ignored trainer.default_root_dir={trainer.default_root_dir}. Choose the folder of the run with "
+                "--log_dir, --experiment and --name",
+                flush=True,
+            )
+        run = self._run.enter_context(own_folder(config))
+        return {"logger": loggers_of_run(self._loggers, run, config.log_dir), "default_root_dir": run}
 
     def _for_device(self, config: Namespace) -> dict[str, Any]:
         """Return settings of the Trainer for the device, and compile the model if it pays or is asked for.
@@ -241,20 +258,9 @@ class CLI(LightningCLI):
         """Build the Trainer, without the checkpoint callback if checkpoints are disabled."""
         if config["enable_checkpointing"] is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, training.Checkpoints)]
-        return super()._instantiate_trainer(config, callbacks)
-
-    def _logger(self, config: Namespace) -> TensorBoardLogger:
-        root = Path(config.log_dir) / config.experiment
-        delete_unfinished_checkpoints(root)
-        run = resumed_run(config.ckpt_path, root)
-        if config.name is not None and (run is None or run.name != config.name):
-            # A named run that was killed before its first checkpoint starts again in its folder.
-            is_own = config.ckpt_path is None or holds_checkpoint(root / config.name, config.ckpt_path)
-            self.may_reuse_name = config.resume == "auto" and is_own
-            run = named_run(root, config.name, self.may_reuse_name)
-        elif run is None:
-            run = new_run(root)
-        return TensorBoardLogger(config.log_dir, config.experiment, version=run.name, default_hp_metric=False)
+        trainer = super()._instantiate_trainer(config, callbacks)
+        # super() has added the callbacks to the config
+        return RunTrainer(**{**config, "strategy": "auto"}) if needs_no_strategy(trainer) else trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Return the arguments of the Trainer's method; checkpoints are always loaded without pickle."""
@@ -269,7 +275,12 @@ class CLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            with no_empty_folder(self.trainer.logger), self._claim(subcommand), self.interruption.handling():
+            with (
+                self.interruption.handling(),
+                reported_full_disk(self.trainer),
+                restoring(self.config[subcommand].ckpt_path),
+                connected(self.trainer, subcommand),
+            ):
                 super()._run_subcommand(subcommand)
         except Interrupted as interruption:
             if subcommand == "fit" and self.trainer.is_global_zero:
@@ -277,16 +288,28 @@ class CLI(LightningCLI):
                 print(message, file=sys.stderr, flush=True)
             raise
 
-    def _claim(self, subcommand: str) -> contextlib.AbstractContextManager[None]:
-        """Lock the folder that training writes to against other processes, and against other runs."""
-        logger = self.trainer.logger
-        if subcommand != "fit" or not isinstance(logger, TensorBoardLogger | CSVLogger):
-            return contextlib.nullcontext()
-        if not self.trainer.is_global_zero:
-            return contextlib.nullcontext()
-        run = Path(logger.log_dir)
-        is_resumed = resumed_run(self.config.fit.ckpt_path, run.parent) == run.resolve()
-        return claim(run, is_resumed or self.may_reuse_name)
+    def after_validate(self) -> None:
+        """Refuse a run that validated no batch."""
+        self._check_batches(self.trainer.num_val_batches)
+
+    def after_test(self) -> None:
+        """Refuse a run that tested no batch."""
+        self._check_batches(self.trainer.num_test_batches)
+
+    def after_predict(self) -> None:
+        """Refuse a run that predicted no batch."""
+        self._check_batches(self.trainer.num_predict_batches)
+
+    def _check_batches(self, batches: list[int | float]) -> None:
+        """Refuse a run without a batch, such as one of an empty loader of a data module of the user's own.
+
+        Raises:
+            InputError: there was no batch.
+        """
+        if sum(batches) == 0:
+            raise InputError(
+                f"there was no batch to {self.config.subcommand}. Check that the data module yields rows for it"
+            )
 
     def after_fit(self) -> None:
         """Refuse a run that took no step.
@@ -294,6 +317,8 @@ class CLI(LightningCLI):
         Raises:
             InputError: no step was taken, and the run is not a finished one that was resumed.
         """
+        if not self.trainer.is_global_zero:
+            return
         config, step = self.config[self.config.subcommand], self.trainer.global_step
         if self.model.first_step is not None and step > self.model.first_step:
             return
@@ -327,22 +352,12 @@ def subcommand_parsers() -> dict[str, RunParser]:
     return {name: parser for name, parser in parsers.items() if isinstance(parser, RunParser)}
 
 
-@contextlib.contextmanager
-def no_empty_folder(logger: Logger | bool | None) -> Iterator[None]:
-    """Delete the folder of a run that fails before it has written anything."""
-    try:
-        yield
-    except Exception:
-        if isinstance(logger, TensorBoardLogger) and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-            release_empty(Path(logger.log_dir))
-        raise
-
-
 def quiet() -> None:
     """Hide messages of Lightning that are meant for users of its Python API."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     for message in (
+        "Experiment logs directory .* exists and is not empty.*",  # loggers share the folder of the run
         "FLOPs not found for .*",  # the peak of GPUs that Lightning does not list is measured
         ".*does not have many workers.*",
         ".*smaller than the logging interval.*",  # logging counts optimizer steps across epochs

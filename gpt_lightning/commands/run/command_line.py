@@ -155,11 +155,14 @@ def predict_shorthand() -> argparse.ArgumentParser:
     )
     group.add_argument("--input", metavar="FILE", help="rows to predict; - reads JSON lines from standard input")
     group.add_argument("--output", metavar="FILE", help="file to write")
+    group.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
     return p
 
 
 def read_predict_shorthand(arguments: list[str], stack: ExitStack) -> tuple[list[str], dict[str, Any]]:
-    """Read ``--model MODEL --input FILE [--output FILE]`` of ``predict``.
+    """Read ``--model MODEL --input FILE [--output FILE] [--overwrite]`` of ``predict``.
+
+    ``--overwrite`` can be added to the long form, too.
 
     Standard input is copied to a temporary file, because it is read more than once.
 
@@ -171,16 +174,17 @@ def read_predict_shorthand(arguments: list[str], stack: ExitStack) -> tuple[list
         The other arguments, and the values of these options by the keys of the longer ones.
     """
     options, others = _parse_known(predict_shorthand(), arguments)
+    overwrite = {"predictions.overwrite": True} if options.overwrite else {}
     if options.input is None:
         if options.model is not None and Path(options.model).exists():
             raise InputError(f"--model {options.model} is a checkpoint, which needs rows. Add --input FILE")
-        return arguments, {}
+        return [argument for argument in arguments if argument != "--overwrite"], overwrite
     if options.input == "-":
         file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "input.jsonl"
         file.write_bytes(sys.stdin.buffer.read())
         options.input = str(file)
     given = {"ckpt_path": options.model, "data.test": options.input, "predictions.path": options.output}
-    return others, {key: value for key, value in given.items() if value is not None}
+    return others, {key: value for key, value in given.items() if value is not None} | overwrite
 
 
 @contextmanager

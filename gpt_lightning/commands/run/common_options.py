@@ -80,7 +80,13 @@ OPTIONS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "predict": {
         "Short form": ("--model", "--input", "--output"),
         "Long form, with a YAML file": ("ckpt_path", "data.test", "predictions.path"),
-        "More options": ("data.batch_size", "data.on_bad_row", *_HARDWARE, "trainer.limit_predict_batches"),
+        "More options": (
+            "--overwrite",
+            "data.batch_size",
+            "data.on_bad_row",
+            *_HARDWARE,
+            "trainer.limit_predict_batches",
+        ),
         "Files and help": _FILES,
     },
 }

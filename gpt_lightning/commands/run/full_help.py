@@ -53,7 +53,9 @@ TRAINER_TEXTS: Final = {
     "limit_test_batches": "evaluate this many batches, or this part of the data; null takes all",
     "limit_predict_batches": "predict this many batches, or this part of the data; null takes all",
     "log_every_n_steps": "optimizer steps from one logged training loss to the next",
-    "logger": "where metrics go: null for TensorBoard, false for nowhere, or a class path of a logger",
+    "default_root_dir": "ignored by fit, whose folder is log_dir/experiment/version_N or log_dir/experiment/name",
+    "logger": "where metrics go, in the folder of the run: null for TensorBoard, false for nowhere, or a class path of "
+    "a logger",
 }
 """Explanations of the Trainer's arguments; Lightning's own fill half a page each."""
 

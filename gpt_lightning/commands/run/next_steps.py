@@ -7,7 +7,8 @@ from typing import Any
 import lightning.pytorch as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from gpt_lightning.checkpoints.manifest import Entry, Manifest
+from gpt_lightning.checkpoints.manifest import Entry
+from gpt_lightning.checkpoints.read import read_manifest
 from gpt_lightning.commands.shell import command, quoted, script
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.errors import Interrupted
@@ -33,7 +34,7 @@ def _commands(trainer: L.Trainer, run: Path, allow: Sequence[str]) -> Iterator[s
     module = trainer.datamodule  # type: ignore[attr-defined]
     data = module if isinstance(module, DataModule) else None
     config = run / "config.yaml"
-    if data is not None and trainer.loggers and config.is_file() and (data.sources["test"] or data.has_validation):
+    if data is not None and config.is_file() and (data.sources["test"] or data.has_validation):
         yield command("test" if data.sources["test"] else "validate", "-c", config, f"--ckpt_path={run}", *allow)
     if isinstance(trainer.lightning_module, CausalLM):
         yield command("generate", run, *allow)
@@ -88,7 +89,7 @@ def _run_folder(trainer: L.Trainer) -> Path | None:
 
 
 def _last(run: Path) -> Entry | None:
-    return next(reversed(Manifest.read(run / "checkpoints").checkpoints), None)
+    return next(reversed(read_manifest(run / "checkpoints").checkpoints), None)
 
 
 def _file_to_predict(data: DataModule) -> str | None:

@@ -21,7 +21,12 @@ def add_options(parser: LightningArgumentParser) -> None:
         "name that is taken is refused, unless --resume=auto continues that run; null takes version_0, version_1, "
         "and so on",
     )
-    parser.add_argument("--log_dir", type=str, default="logs", help="folder for all experiments")
+    parser.add_argument(
+        "--log_dir",
+        type=str,
+        default="logs",
+        help="folder for all experiments; it may contain ~ and environment variables",
+    )
     parser.add_argument(
         "--resume",
         type=Literal["never", "auto"],
@@ -49,8 +54,8 @@ def add_options(parser: LightningArgumentParser) -> None:
         type=str,
         metavar="NAME",
         default=argparse.SUPPRESS,
-        help="a package of your own that class paths may name; can be given several times, and on the command line "
-        "only. gpt_lightning, lightning, torch and torchmetrics are always allowed",
+        help="a package, module, class or function that class paths may name; can be given several times, and on the "
+        "command line only. The tasks and data modules of gpt_lightning and some classes of Lightning need none",
     )
     parser.add_lightning_class_args(training.Checkpoints, "checkpoints")
     parser.add_lightning_class_args(training.Samples, "samples")

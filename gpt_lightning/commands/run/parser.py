@@ -2,25 +2,21 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 import lightning.pytorch as L
-from jsonargparse import Namespace, set_parsing_settings
-from lightning.pytorch import callbacks, loggers, plugins, profilers, strategies
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from gpt_lightning import data, tasks
-from gpt_lightning.commands.guard.config_guard import TRUSTED
-from gpt_lightning.commands.hints import unknown_class
+from gpt_lightning.commands.guard.parser_imports import denied_name
+from gpt_lightning.commands.guard.refusals import refused
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.saving import arguments_of
 
-_DENIED: Final = re.compile(r"Importing '(([^'.]+)[^']*)' is not allowed")
-"""Message of jsonargparse for an import that ``importing_only`` forbids."""
-_NO_CLASS: Final = re.compile(r"Expected a dot import path string: (\w+)$", re.MULTILINE)
-_KEY: Final = re.compile(r'Parser key "(.+?)"')
+_KEY: Final = re.compile(r"[Pp]arser key [\"']([\w.]+)[\"']")
+"""Key in a message of jsonargparse."""
 _MISSING: Final = "the following arguments are required: "
 
 
@@ -31,13 +27,9 @@ class RunParser(Parser, LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print a message in short and exit with 2; for a forbidden import it says how to allow it."""
-        if denied := _DENIED.search(message):
-            message = (
-                f"{denied[1]} would import {denied[2]}, which is not allowed. "
-                f"Add --allow_import {denied[2]} if you trust its code"
-            )
-        if (unknown := _NO_CLASS.search(message)) and (key := _KEY.search(message)) and (known := class_names(key[1])):
-            message = unknown_class(key[1], unknown[1], known)
+        if (name := denied_name(message)) is not None:
+            key = _KEY.search(message)
+            message = refused(name) if key is None else f"{key[1]}: {refused(name)}"
         if message.startswith(_MISSING):
             message = _missing(message.removeprefix(_MISSING))
         super().error(message, ex)
@@ -86,52 +78,17 @@ class RunParser(Parser, LightningArgumentParser):
         yield from super().known_keys()
 
 
-def class_names(key: str) -> list[str]:
-    """Return the names of the classes that a key of the configuration takes; empty if it takes no class."""
-    name = key.rpartition(".")[2]
-    if name in ("model", "data"):
-        home = tasks if name == "model" else data
-        return [each for each in home.__all__ if each != "Task"]
-    homes = {
-        "callbacks": callbacks,
-        "logger": loggers,
-        "plugins": plugins,
-        "profiler": profilers,
-        "strategy": strategies,
-    }
-    return list(homes[name].__all__) if name in homes else []
-
-
 def _missing(keys: str) -> str:
     """Return a message about keys without a value and without a default."""
     names = [name.rpartition(".")[2] for name in keys.split(", ")]
-    classes = " ".join(f"--{name}={class_names(name)[0]}" for name in names if name in ("model", "data"))
-    hint = f"Give a configuration with -c FILE, or write {classes}" if classes else "Give each a value"
+    flags = " and ".join(f"--{name}=CLASS" for name in names if name in ("model", "data"))
+    hint = f"Give a configuration with -c FILE, or {flags}" if flags else "Give each a value"
     return f"{' and '.join(names)}: no value is given. {hint}"
 
 
 def defaults_of(owner: type[Any]) -> Namespace:
     """Return the default of each argument of a class, with a namespace for each dataclass."""
     return arguments_of(owner).get_defaults(skip_validation=True)
-
-
-@contextlib.contextmanager
-def importing_only(allowed: Sequence[str]) -> Iterator[None]:
-    """Forbid parsers to import anything but the given packages for a value.
-
-    This is a second guard, for places of classes that ``config_guard.py`` has not recognized.
-    """
-    set_parsing_settings(
-        import_path_denylist=["*"],
-        import_path_allowlist=list(allowed),
-        config_read_mode_fsspec_enabled=False,  # Lightning allows configurations from URLs, which are not checked
-    )
-    try:
-        yield
-    finally:
-        # Lists can only grow. A package that is allowed again later wins over its entry here.
-        own = [name for name in allowed if name.split(".")[0] not in TRUSTED]
-        set_parsing_settings(import_path_denylist=own)
 
 
 def _class_keys(prefix: str, base: type[Any]) -> Iterator[str]:

@@ -7,21 +7,25 @@ from typing import Any, NamedTuple
 
 from gpt_lightning.checkpoints.read import find_base
 from gpt_lightning.checkpoints.run_config import columns_of
-from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run
+from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run, run_of
 from gpt_lightning.commands.run.classes import class_at
+from gpt_lightning.commands.run.folder import experiment_folder
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flag_key, flatten, merge, overlay
 from gpt_lightning.data.find import data_modules_for, named_data_module
 from gpt_lightning.data.labels import read_labels
+from gpt_lightning.downloads import no_download_of
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.named_classes import is_ours
 from gpt_lightning.paths import expand_home
-from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
+from gpt_lightning.printable import printable
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, saved_tokenizer
 from gpt_lightning.tasks.saving import accepted_arguments, class_path
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
+from gpt_lightning.training.run_settings import DIFFERS
 
 MODEL = "model.init_args"
 BACKBONE = f"{MODEL}.backbone"
@@ -97,7 +101,7 @@ class Saved(NamedTuple):
         named = str(checkpoint.get("data", ""))
         data_not_allowed = named if module is None and not is_ours(named) else None
         has_init_from = "init_from" in accepted
-        tokenizer = _tokenizer(checkpoint)
+        tokenizer = _tokenizer(path, checkpoint)
         return cls(
             path,
             classes,
@@ -137,9 +141,16 @@ class Saved(NamedTuple):
             del user[f"{BACKBONE}.vocab_size"]
         defaults = _defaults(user)
         values, differences = merge(defaults, self.arguments, user, _is_fixed)
+        if subcommand == "fit":
+            differences = [f"{line}{DIFFERS}" if line.startswith("changed: ") else line for line in differences]
         if subcommand == "fit" or any(key.startswith(f"{MODEL}.") for key in user):
-            print("".join(f"{line}\n" for line in differences), end="")
+            print(printable("".join(f"{line}\n" for line in differences)), end="")
         return overlay(values, self._fixed(user, defaults))
+
+    def unnamed_models(self, user: Values) -> list[str]:
+        """Return the base model of the adapters, unless a file or a flag of the user names it too."""
+        given = user[INIT_FROM].value if INIT_FROM in user else None
+        return [] if self.init_from in (None, given) else [self.init_from]
 
     def _refuse_other_task(self, user: Values) -> None:
         own, wanted = (class_at(values["model.class_path"].value) for values in (self.classes, user))
@@ -186,10 +197,11 @@ class Saved(NamedTuple):
         is_flag = given is not None and given.origin.kind == "flag" and configured is not None
         base = configured if is_flag else self.init_from
         if configured not in (None, base):
-            print(f"from the checkpoint: model.init_from={base} (the configuration has {configured})")
+            print(printable(f"from the checkpoint: model.init_from={base} (the configuration has {configured})"))
         elif base != self.init_from:
-            print(f"changed: model.init_from={base} (the checkpoint has {self.init_from})")
-        return find_base(self.path, base, "give its new location with --model.init_from (evaluate: --init_from)")
+            print(printable(f"changed: model.init_from={base} (the checkpoint has {self.init_from})"))
+        with no_download_of([] if base == configured else [self.init_from]):
+            return find_base(self.path, base, "give LOCATION with --model.init_from (evaluate: --init_from)")
 
 
 def resumable(parser: RunParser, user: Values) -> str | None:
@@ -207,7 +219,7 @@ def resumable(parser: RunParser, user: Values) -> str | None:
     )
     if resume != "auto":
         return None
-    run = newest_run(Path(log_dir) / experiment, name)
+    run = newest_run(experiment_folder(log_dir, experiment), name)
     if run is None:
         return None
     checkpoint = newest_intact_checkpoint(run)
@@ -216,8 +228,12 @@ def resumable(parser: RunParser, user: Values) -> str | None:
             f"--resume=auto: {run} holds a run without checkpoints (trainer.enable_checkpointing=false), so it cannot "
             f"be resumed. Choose another --name, or delete {run} to start again"
         )
-    print(f"resumed from {checkpoint}" if checkpoint else f"{run} ended before its first checkpoint: starting again")
-    return None if checkpoint is None else str(checkpoint)
+    if checkpoint is not None:
+        print(f"resumed from {checkpoint}")
+        return str(checkpoint)
+    folder = "a new folder" if name is None else "its folder"
+    print(f"{run} has no checkpoint (it ended before the first, or they were deleted): starting again in {folder}")
+    return None
 
 
 def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
@@ -241,11 +257,11 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
         if key in effective and effective[key].value is not None:
             differences.append(f"{key.removeprefix(f'{BACKBONE}.')}={value} (not {effective[key].value})")
     if differences:
-        print(f"shape of the backbone from {path}: {', '.join(differences)}")
-    tokenizer = _tokenizer(checkpoint)
+        print(printable(f"shape of the backbone from {path}: {', '.join(differences)}"))
+    tokenizer = _tokenizer(path, checkpoint)
     if tokenizer is not None and TOKENIZER in effective:
         if _is_built(effective[TOKENIZER].value):
-            print(f"tokenizer from {path}: {tokenizer.name}")
+            print(printable(f"tokenizer from {path}: {tokenizer.name}"))
         else:
             _refuse_other_tokenizer(effective[TOKENIZER].value, tokenizer, path)
         pretrained[TOKENIZER] = _tokenizer_file(path, tokenizer, effective)
@@ -290,8 +306,8 @@ def _data_module(checkpoint: dict[str, Any], task: type[Any], allowed: Sequence[
     return None if found is None else class_path(found)
 
 
-def _tokenizer(checkpoint: dict[str, Any]) -> Tokenizer | None:
-    return Tokenizer.from_json(checkpoint["tokenizer"]) if "tokenizer" in checkpoint else None
+def _tokenizer(path: Path, checkpoint: dict[str, Any]) -> Tokenizer | None:
+    return saved_tokenizer(path, checkpoint) if "tokenizer" in checkpoint else None
 
 
 def _is_built(tokenizer: str) -> bool:
@@ -311,8 +327,9 @@ def _refuse_other_tokenizer(wanted: str, trained_with: Tokenizer, path: Path) ->
 
 def _tokenizer_file(checkpoint: Path, tokenizer: Tokenizer, values: Values) -> str:
     """Return the ``tokenizer.json`` of the checkpoint's run, or one in the cache if the checkpoint has no run."""
-    file = checkpoint.resolve().parent.parent / "tokenizer.json"
-    if file.is_file() and load_tokenizer(str(file)).hash == tokenizer.hash:
+    run = run_of(checkpoint)
+    file = None if run is None else run / "tokenizer.json"
+    if file is not None and file.is_file() and load_tokenizer(str(file)).hash == tokenizer.hash:
         return str(file)
     cache_dir = values.get("data.init_args.cache_dir")
     cache = expand_home("~/.cache/gpt_lightning" if cache_dir is None else cache_dir.value)

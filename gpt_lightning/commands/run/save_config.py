@@ -17,9 +17,9 @@ class SaveConfig(SaveConfigCallback):
     """
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Save the configuration on rank zero, unless the run has no logger."""
+        """Save the configuration on rank zero."""
         log_dir = trainer.log_dir  # a broadcast from rank zero: every rank must take part
-        if stage != "fit" or not trainer.loggers or not trainer.is_global_zero:
+        if stage != "fit" or log_dir is None or not trainer.is_global_zero:
             return
         # The file starts a new run with the same settings. It does not resume this one.
         config = self.config.clone()
@@ -28,9 +28,7 @@ class SaveConfig(SaveConfigCallback):
             if isinstance(value, str):  # YAML cannot hold the bytes of a path that is not UTF-8
                 config[key] = value.encode(errors="backslashreplace").decode()
         text = self.parser.dump(config, skip_none=False)
-        if log_dir is not None:  # None for loggers without local files, such as MLflow on a server
-            Path(log_dir).mkdir(parents=True, exist_ok=True)
-            with atomic_write(Path(log_dir) / self.config_filename) as file:
-                file.write(text.encode())
+        with atomic_write(Path(log_dir) / self.config_filename) as file:
+            file.write(text.encode())
         show_text(trainer, CONFIG, verbatim(text))
         name_gaps(trainer)

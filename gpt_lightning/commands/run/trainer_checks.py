@@ -14,7 +14,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment  # type: 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
-from gpt_lightning.errors import InputError
+from gpt_lightning.errors import InputError, input_error
 from gpt_lightning.ranges import MAX_SEED
 
 _AT_LEAST: Final = {
@@ -29,6 +29,9 @@ _AT_LEAST: Final = {
 }
 """Argument of the Trainer -> its least value, and a hint."""
 
+_MAX_DEVICES: Final = 1024
+"""More devices than one machine has. Lightning would start a process for each."""
+
 
 def check_trainer(trainer: Mapping[str, Any], seed: int | bool) -> None:
     """Refuse arguments of the Trainer, and a seed, that Lightning would accept or report with a traceback.
@@ -36,6 +39,9 @@ def check_trainer(trainer: Mapping[str, Any], seed: int | bool) -> None:
     Raises:
         InputError: an argument is out of range or unsupported.
     """
+    devices = str(trainer["devices"])
+    if devices.isdecimal() and int(devices) > _MAX_DEVICES:
+        raise InputError(f"trainer.devices={devices} must be at most {_MAX_DEVICES}")
     for name, value in trainer.items():
         if isinstance(value, int) and abs(value) > sys.maxsize:
             raise InputError(f"trainer.{name}={value} is too large. Choose a number below {sys.maxsize}")
@@ -54,6 +60,17 @@ def check_trainer(trainer: Mapping[str, Any], seed: int | bool) -> None:
         )
     if not isinstance(seed, bool) and not 0 <= seed <= MAX_SEED:
         raise InputError(f"seed_everything={seed} must be between 0 and {MAX_SEED}")
+
+
+def check_limit(trainer: Mapping[str, Any], subcommand: str) -> None:
+    """Refuse a limit that leaves no batch to ``validate``, ``test`` or ``predict``.
+
+    Raises:
+        InputError: the limit is 0. For ``fit``, 0 turns validation off.
+    """
+    name = "limit_val_batches" if subcommand == "validate" else f"limit_{subcommand}_batches"
+    if subcommand != "fit" and trainer[name] == 0 and not trainer["fast_dev_run"]:
+        raise InputError(f"trainer.{name}={trainer[name]} leaves no batch to {subcommand}. Raise it, or leave it out")
 
 
 def check_processes(trainer: L.Trainer) -> None:
@@ -101,7 +118,9 @@ def refusals() -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
+    except (MisconfigurationException, ModuleNotFoundError, OverflowError, TypeError, ValueError) as error:
+        if input_error(error) is not None:
+            raise  # jsonargparse has wrapped the InputError of a constructor
         package = _innermost_package(error.__traceback__)
         if package == "jsonargparse":
             raise InputError(_problems(str(error))) from error

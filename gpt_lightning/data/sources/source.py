@@ -3,6 +3,7 @@
 All readers stream: memory holds one row or one piece of text, however large the file.
 """
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -13,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from gpt_lightning.data.sources.formats import SUFFIXES, Row, file_rows, suffix, supported_formats, text_blocks
 from gpt_lightning.data.sources.row_formats import join_names, short_repr
+from gpt_lightning.downloads import may_download, offline
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
 
@@ -247,8 +249,14 @@ def _load_hub(item: str, split: str, key: str) -> Any:
     import datasets
 
     try:
-        return datasets.load_dataset(name, config or None, split=chosen or split)
+        with contextlib.nullcontext() if may_download(item) else offline():
+            return datasets.load_dataset(name, config or None, split=chosen or split)
     except Exception as error:  # the remedies are the same for a wrong name and for a failing network
+        if not may_download(item):
+            raise InputError(
+                f"{key}: {item} is not on this machine, and not downloaded, because only a file names it and you did "
+                f"not. To download it, add {key}={item}"
+            ) from None
         reason = " ".join(str(error).split())
         raise InputError(
             f"{key}: cannot load {item} ({type(error).__name__}: {reason}); check the name, config, split and network, "

@@ -2,21 +2,38 @@
 
 import contextlib
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import datasets
-import huggingface_hub.constants
 import jinja2
 import yaml
 from datasets.exceptions import DatasetsError
 from lm_eval.tasks import TaskManager
 
+from gpt_lightning.downloads import offline
 from gpt_lightning.errors import InputError
-from gpt_lightning.evaluation.lm_eval.refuse_code import is_local, refuse_code, sandboxed_templates
+from gpt_lightning.evaluation.lm_eval.refuse_code import check_files, is_local, refuse_code, sandboxed_templates
+from gpt_lightning.sandbox.time_limit import LimitError
 
-TASK_ERRORS = (OSError, ValueError, LookupError, TypeError, SyntaxError, jinja2.TemplateError, DatasetsError)
+TASK_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    re.error,
+    jinja2.TemplateError,
+    yaml.YAMLError,
+    DatasetsError,
+    LimitError,
+)
 """Exceptions that the harness raises if a task file does not fit its data."""
 
 
@@ -38,7 +55,16 @@ def load_tasks(
     """
     if include_path is not None and not Path(include_path).is_dir():
         raise InputError(f"--include_path={include_path} is not a folder. Give a folder of task YAMLs")
-    manager, found = _find_tasks(names, include_path)
+    if include_path is not None:
+        check_files(Path(include_path))
+    try:
+        manager, found = _find_tasks(names, include_path)
+    except InputError:
+        raise
+    except TASK_ERRORS as error:  # the name of a task is not a string, for example
+        raise InputError(
+            f"--include_path={include_path}: its task files cannot be listed ({_root_cause(error)}). Correct them"
+        ) from error
     index = manager.task_index
     indexed = [index[name] for name in _expand_names(found, index) if name in index]
     entries = [entry for entry in indexed if entry.yaml_path is not None]  # tags have no file
@@ -48,11 +74,12 @@ def load_tasks(
     if not allow_code:
         for entry in user_entries:
             refuse_code(entry.yaml_path, entry.cfg)
+        _use_checked_content(index, include_path)
     needs_network = len(user_entries) < len(entries) or not all(is_local(entry.cfg) for entry in user_entries)
     with contextlib.nullcontext() if needs_network else offline(), template_environment(allow_code):
         try:
             loaded: dict[str, Any] = manager.load(found)
-        except (*TASK_ERRORS, yaml.YAMLError) as error:
+        except TASK_ERRORS as error:
             raise InputError(
                 f"tasks {', '.join(names)}: cannot be loaded ({_root_cause(error)}). "
                 + (
@@ -66,6 +93,16 @@ def load_tasks(
         if fixed is None or (num_fewshot is not None and fixed != 0):
             task.set_config(key="num_fewshot", value=num_fewshot or 0)
     return loaded
+
+
+def _use_checked_content(index: Mapping[str, Any], include_path: str | None) -> None:
+    """Let the harness build the user's tasks from the content in its index, without reading their files again.
+
+    In the index, functions are names. The harness resolves them only when it reads a file again.
+    """
+    for entry in index.values():
+        if entry.yaml_path is not None and include_path is not None and entry.yaml_path.is_relative_to(include_path):
+            entry.yaml_path = None
 
 
 def template_environment(allow_code: bool) -> contextlib.AbstractContextManager[None]:
@@ -120,17 +157,6 @@ def _named_tasks(config: Any, index: Mapping[str, Any]) -> Iterator[str]:
         yield from _named_tasks(config.get("task"), index)
         if config.get("group") in index or "task" not in config:  # an inline group has no file of its own
             yield from _named_tasks(config.get("group"), index)
-
-
-@contextlib.contextmanager
-def offline() -> Iterator[None]:
-    """Keep ``datasets`` and ``huggingface_hub`` from contacting the hub, for example for download statistics."""
-    before = datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        datasets.config.HF_HUB_OFFLINE, huggingface_hub.constants.HF_HUB_OFFLINE = before
 
 
 def _root_cause(error: BaseException) -> str:

@@ -9,16 +9,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import jinja2
 import lm_eval.api.metrics  # noqa: F401 (fills the registry)
 import yaml
-from jinja2.sandbox import SandboxedEnvironment
 from lm_eval import utils
 from lm_eval.api.registry import metric_registry
 
+from gpt_lightning.bounded_files import read_text
 from gpt_lightning.errors import InputError
+from gpt_lightning.sandbox.templates import RenderError, render
 
 SAFE_LOADERS: Final = ("json", "csv", "parquet", "text", "arrow")
 """Dataset loaders that read local files without running code; ``pandas`` would unpickle objects."""
+_MAX_BYTES: Final = 2**20
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN: Final = "tag:yaml.org,2002:"
 
 
@@ -37,19 +41,46 @@ def refuse_code(file: Path, config: Mapping[str, Any]) -> None:
         raise InputError(f"{file}: {reasons[0]}, which runs code. If you trust it, add --allow_code")
 
 
-def _find_code_tags(file: Path, seen: set[Path]) -> Iterator[str]:
-    """Yield the YAML tags, in a file and the files it includes, that are not plain values."""
-    if file in seen:
+def check_files(folder: Path) -> None:
+    """Check the task files in a folder, and the files that they include, before the harness reads them without limits.
+
+    Raises:
+        InputError: a file is larger than any task, or not a regular file.
+    """
+    seen: set[Path] = set()
+    for path in sorted(folder.glob("**/*.yaml")):
+        for _ in _find_code_tags(path, seen, is_strict=False):
+            pass
+
+
+def _find_code_tags(file: Path, seen: set[Path], *, is_strict: bool = True) -> Iterator[str]:
+    """Yield the YAML tags, in a file and the files it includes, that are not plain values.
+
+    Links are followed before the names of included files are resolved, as the harness does.
+
+    Args:
+        file: YAML file.
+        seen: files that have been read, which are skipped.
+        is_strict: if True, raise an error for missing files, and for files that are not YAML.
+    """
+    file = file.expanduser().resolve()
+    if file in seen or (not is_strict and not file.exists()):
         return
     seen.add(file)
+    text = read_text(file, "Correct the task file", _MAX_BYTES)
     try:
-        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        root = yaml.compose(text, Loader=_LOADER)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if not is_strict:
+            return
         raise InputError(f"{file}: cannot be read as YAML ({str(error).splitlines()[0]}). Correct the file") from None
-    nodes = [root]
+    nodes, visited = [root], set()
     while nodes:
         node = nodes.pop()
-        if node is not None and not node.tag.startswith(_PLAIN):
+        if node is None or id(node) in visited:  # an alias may refer to a node that contains it
+            continue
+        visited.add(id(node))
+        if not node.tag.startswith(_PLAIN):
             yield f"{node.tag} {node.value if isinstance(node, yaml.ScalarNode) else ''}".strip()
         if isinstance(node, yaml.MappingNode):
             nodes += [part for pair in node.value for part in pair]
@@ -57,7 +88,7 @@ def _find_code_tags(file: Path, seen: set[Path]) -> Iterator[str]:
                 if key.value == "include":
                     included = value.value if isinstance(value, yaml.SequenceNode) else [value]
                     for each in included:
-                        yield from _find_code_tags((file.parent / str(each.value)).resolve(), seen)
+                        yield from _find_code_tags(file.parent / str(each.value), seen, is_strict=is_strict)
         elif isinstance(node, yaml.SequenceNode):
             nodes += node.value
 
@@ -91,15 +122,29 @@ def is_local(config: Any) -> bool:
     return "://" not in str(config)
 
 
+class _Environment:
+    """Environment of the harness whose templates are rendered in a sandbox, where they see only the values of a row."""
+
+    def from_string(self, text: str) -> "_Template":
+        return _Template(text)
+
+
+class _Template:
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def render(self, **row: Any) -> str:
+        try:
+            return render("task", self._text, row)
+        except RenderError as error:
+            raise jinja2.TemplateError(str(error)) from None
+
+
 @contextlib.contextmanager
 def sandboxed_templates() -> Iterator[None]:
-    """Render the templates of tasks in a sandbox, in which they can access only the values of a row."""
+    """Render the templates of tasks in a sandbox, with limits of time, memory and size."""
     original = utils.env
-    sandbox = SandboxedEnvironment(
-        loader=original.loader, undefined=original.undefined, keep_trailing_newline=original.keep_trailing_newline
-    )
-    sandbox.filters.update(original.filters)
-    utils.env = sandbox
+    utils.env = _Environment()
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from lm_eval.api.model import LM
@@ -14,9 +14,13 @@ from lm_eval.evaluator import evaluate
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.lm_eval.load_tasks import TASK_ERRORS, template_environment
+from gpt_lightning.sandbox.time_limit import time_limit
 
 _FEWSHOT_SEED: Final = 1234
 """Seed of the few-shot examples, the default of the harness."""
+_SECONDS: Final = 10.0
+_SECONDS_PER_ROW: Final = 0.01
+"""Time limit of the filters of a task, per row; published filters take a thousandth of it."""
 
 
 def run_tasks(
@@ -48,7 +52,8 @@ def run_tasks(
     os.environ.setdefault("DISABLE_MULTIPROC", "1")
     for task in loaded["tasks"].values():
         task.set_fewshot_seed(seed=_FEWSHOT_SEED)
-    with template_environment(allow_code):
+    limits = contextlib.nullcontext() if allow_code else _limited(loaded["tasks"].values())
+    with template_environment(allow_code), limits:
         try:
             measured: dict[str, Any] | None = evaluate(
                 lm,
@@ -66,6 +71,29 @@ def run_tasks(
             reason = str(error).strip() or type(error).__name__
             raise InputError(f"tasks {names[:200]}: {reason}. Check the task files and their data") from error
     return dict(measured or {})
+
+
+@contextlib.contextmanager
+def _limited(tasks: Iterable[Any]) -> Iterator[None]:
+    """Limit the time of the tasks' filters and metrics, whose regular expressions may take exponential time."""
+    tasks = list(tasks)
+    for task in tasks:
+        name, seconds = task.task_name, _SECONDS + _SECONDS_PER_ROW * len(task.eval_docs)
+        task.apply_filters = _with_limit(task.apply_filters, seconds, f"the filters of {name}")
+        task.process_results = _with_limit(task.process_results, _SECONDS, f"the metrics of {name}")
+    try:
+        yield
+    finally:
+        for task in tasks:
+            del task.apply_filters, task.process_results  # the methods of the class are found again
+
+
+def _with_limit(function: Callable[..., Any], seconds: float, what: str) -> Callable[..., Any]:
+    def limited(*arguments: Any, **named: Any) -> Any:
+        with time_limit(seconds, what):
+            return function(*arguments, **named)
+
+    return limited
 
 
 def scores(measured: Mapping[str, Any], loaded: Mapping[str, Any]) -> dict[str, float]:

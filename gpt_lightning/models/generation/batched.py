@@ -54,7 +54,7 @@ def generate_batched(
         The new tokens of each prompt, including the one that completed it.
 
     Raises:
-        InputError: the max_length prompt and the new tokens do not fit ``block_size``.
+        InputError: the max_length prompt and the new tokens do not fit ``block_size``, or the logits are not finite.
     """
     weight, max_length = backbone.token_embedding.weight, max(map(len, prompts))
     if max_length + max_new_tokens > backbone.config.block_size:

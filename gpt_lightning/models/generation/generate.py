@@ -3,8 +3,10 @@
 B batch, T tokens, V vocabulary.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -14,6 +16,13 @@ from gpt_lightning.models.generation.decoder import Decoder
 from gpt_lightning.models.generation.prompt_lookup import PromptLookup
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.kv_cache import KVCache
+
+_MIN_TEMPERATURE: Final = 1e-6
+"""Lowest temperature above 0; logits that are divided by less could overflow."""
+
+
+class NonFiniteError(InputError):
+    """Logits that hold NaN or infinity, so that no token can be drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +41,25 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.temperature < torch.inf:
-            raise InputError(f"--temperature {self.temperature} must be 0 (greedy) or more")
+        if self.temperature != 0.0 and not _MIN_TEMPERATURE <= self.temperature < math.inf:
+            raise InputError(f"--temperature {self.temperature} must be 0 (greedy), or {_MIN_TEMPERATURE} or more")
         if self.top_k is not None and self.top_k < 1:
             raise InputError(f"--top_k {self.top_k} must be at least 1")
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
             raise InputError(f"--top_p {self.top_p} must lie in (0, 1]")
 
     def draw(self, logits_BV: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw the next token of each row: (B, V) -> (B, 1) int64."""
+        """Draw the next token of each row: (B, V) -> (B, 1) int64.
+
+        Raises:
+            NonFiniteError: the logits of a row hold NaN or infinity.
+        """
+        if not bool(logits_BV.amax(dim=-1).isfinite().all()):
+            raise NonFiniteError(
+                "the logits of the model are NaN or infinite, so no token can be drawn. Its weights are damaged, or "
+                "too large for their precision. Use another checkpoint; if you train the model, lower "
+                "model.optimizer.lr"
+            )
         if self.temperature == 0.0:
             return logits_BV.argmax(dim=-1, keepdim=True)
         return torch.multinomial(self.probabilities(logits_BV), num_samples=1, generator=generator)
@@ -95,7 +114,7 @@ def generate(
         (B,) int64, the next token of each row; finished rows repeat ``stop_id``.
 
     Raises:
-        InputError: the backbone is bidirectional.
+        InputError: the backbone is bidirectional, or its logits are not finite.
     """
     if backbone.config.attention != "causal":
         raise InputError(

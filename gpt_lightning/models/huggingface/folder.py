@@ -14,6 +14,7 @@ from gpt_lightning.models.huggingface.heads import HuggingFaceHead
 from gpt_lightning.models.huggingface.options import Options
 from gpt_lightning.models.huggingface.own_config import OWN_CONFIG, read_own_config
 from gpt_lightning.models.huggingface.tensor_files import read_json, stored_tensors
+from gpt_lightning.models.plain_config import min_num_weights
 
 CONFIG: Final = "config.json"
 
@@ -57,7 +58,7 @@ class Pretrained:
 
 def is_model_folder(folder: Path) -> bool:
     """Return True if ``folder`` has a model configuration."""
-    return (folder / CONFIG).is_file() or (folder / OWN_CONFIG).is_file()
+    return (folder / CONFIG).exists() or (folder / OWN_CONFIG).exists()
 
 
 def read_config(folder: Path) -> Pretrained:
@@ -71,8 +72,8 @@ def read_config(folder: Path) -> Pretrained:
         raise InputError(f"{folder}: folder not found. Check the path")
     if not is_model_folder(folder):
         raise InputError(f"{folder}: not a model folder: it has neither {CONFIG} nor {OWN_CONFIG}")
-    published = _read_huggingface(folder) if (folder / CONFIG).is_file() else None
-    if not (folder / OWN_CONFIG).is_file():
+    published = _read_huggingface(folder) if (folder / CONFIG).exists() else None
+    if not (folder / OWN_CONFIG).exists():
         assert published is not None
         _check_size(published.config, folder)
         return published
@@ -129,15 +130,12 @@ def _check_size(config: GPTConfig, folder: Path) -> None:
     Raises:
         InputError: the configuration describes far more weights than the files have, or the files are invalid.
     """
-    assert config.vocab_size is not None
-    rows = config.vocab_size + config.n_layer * (config.mlp_width + config.n_head * config.head_width)
-    if config.position == "learned":
-        rows += config.block_size
+    num_described = min_num_weights(config)
     num_stored = sum(math.prod(stored.shape) for stored in stored_tensors(folder).values())
     # Smaller differences are found later, when missing tensors are named.
-    if rows * config.n_embd > 4 * num_stored:
+    if num_described > 4 * num_stored:
         raise InputError(
-            f"{folder}: its configuration describes more than {rows * config.n_embd:,} weights, but its files have "
+            f"{folder}: its configuration describes more than {num_described:,} weights, but its files have "
             f"{num_stored:,}. Copy or download the folder again"
         )
 

@@ -1,15 +1,14 @@
 """``gpt_lightning.json``, our configuration in a model folder, with checksums of the weight files."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, NamedTuple
 
 from gpt_lightning.atomic_files import json_sha256, sha256
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.huggingface.tensor_files import read_json, write_json
+from gpt_lightning.models.plain_config import backbone_config
 
 OWN_CONFIG: Final = "gpt_lightning.json"
 _FORMAT: Final = 1
@@ -86,30 +85,8 @@ def read_own_config(path: Path) -> OwnConfig:
                 f"{path}: hyper-parameter {name!r} must be a string, number, boolean, null, list of strings or mapping"
                 ". Export the model again"
             )
-    return OwnConfig(_read_backbone(path, hparams.get("backbone")), hparams, extra_state, files)
-
-
-def _read_backbone(path: Path, values: Any) -> GPTConfig:
-    hints = get_type_hints(GPTConfig)
-    names = {field.name for field in fields(GPTConfig)}
-    if not isinstance(values, dict) or not values.get("vocab_size"):
-        raise InputError(f"{path}: hparams.backbone.vocab_size is missing. Export the model again")
-    for name, value in values.items():
-        if name not in names or not _fits(value, hints[name]):
-            raise InputError(f"{path}: backbone.{name}={value!r} is invalid. Export the model again")
-    try:
-        return GPTConfig(**values)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Return True if a plain ``value`` is of the type ``hint``; integers are accepted for floats."""
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, each) for each in get_args(hint))
-    if get_origin(hint) is Literal:
-        return type(value) is str and value in get_args(hint)
-    return type(value) is hint or (hint is float and type(value) is int)
+    config = backbone_config(hparams.get("backbone"), f"{path}: hparams.backbone", "Export the model again")
+    return OwnConfig(config, hparams, extra_state, files)
 
 
 def _is_plain(value: Any) -> bool:

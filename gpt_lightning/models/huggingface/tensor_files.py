@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gpt_lightning.atomic_files import atomic_write
+from gpt_lightning.bounded_files import read_json_object
 from gpt_lightning.errors import InputError
 
 SINGLE_FILE: Final = "model.safetensors"
@@ -46,17 +47,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file.
 
     Raises:
-        InputError: the file is missing, damaged or not a JSON object.
+        InputError: the file is missing, damaged, too large or not a JSON object.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file. Copy or download it again") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a valid JSON file ({str(error)[:200]}). Copy or download it again") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not a JSON object. Copy or download it again")
-    return content
+    return read_json_object(path, "Copy or download it again")
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from gpt_lightning.cli import main
-from gpt_lightning.commands.guard.config_guard import TRUSTED, check
+from gpt_lightning.commands.guard.config_guard import check
 from gpt_lightning.errors import InputError
 from tests.reliability.conftest import tally
 from tests.runs import write_text
@@ -183,6 +183,7 @@ def test_the_parser_refuses_what_the_guard_has_missed(
     (folder / "evilmod.py").rename(folder / "hiddenmod.py")
     # Make the guard recognize no class.
     monkeypatch.setattr(config_guard, "_slot", lambda _: None)
+    monkeypatch.setattr(config_guard, "_is_bare_class", lambda *_: False)
     for flags in (
         ["--trainer.callbacks=hiddenmod.X"],
         ["--trainer.logger={class_path: hiddenmod.X}"],
@@ -198,13 +199,13 @@ def test_the_parser_refuses_what_the_guard_has_missed(
             main(["fit", "-c", "config.yaml", *flags])
         err = capsys.readouterr().err
         assert stop.value.code == 2
-        assert "is not allowed" in err or "would import" in err, (flags, err)
+        assert "if you trust its code" in err, (flags, err)
         assert not (folder / "imported").exists()
 
 
 @pytest.mark.parametrize("name", ["os.system", "subprocess.Popen", "builtins.eval", "functools.partial"])
 def test_functions_of_the_standard_library_are_refused(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    callback = f"{{class_path: LambdaCallback, init_args: {{setup: {name}}}}}"
+    callback = f"{{class_path: EarlyStopping, init_args: {{monitor: {name}}}}}"
     assert f"{name} would import" in refused(capsys, "fit", f"--trainer.callbacks={callback}")
 
 
@@ -220,7 +221,7 @@ def test_functions_of_the_standard_library_are_refused(capsys: pytest.CaptureFix
 def test_forms_of_allow_import(arguments: list[str]) -> None:
     checked = check(["fit", "--model=evilmod.X", *arguments, "--trainer.devices", "1"])
     assert checked.arguments == ["fit", "--model=evilmod.X", "--trainer.devices", "1"]
-    assert set(TRUSTED) < set(checked.allowed)
+    assert set(checked.own) <= {"evilmod", "evilmod.X", "other"}
 
 
 @pytest.mark.parametrize("value", ["", "*", "jsonargparse", "a b", "../x", "other"])
@@ -267,11 +268,11 @@ HOSTILE = {
     ),
     "twice quoted": ("model: x\n'model': evilmod.X\n", "evil.yaml:2: ", "duplicate key 'model' (first on line 1)"),
     "syntax": ("trainer:\n  devices: [1\n  max_steps: 1\n", "evil.yaml:3: ", "not YAML"),
-    "tab": ("trainer:\n\tdevices: 1\n", "evil.yaml:2: ", "not YAML"),
+    "tab": ("trainer:\n\tdevices: 1\n", "evil.yaml:2: ", "not YAML: indented with a tab"),
     "two documents": ("a: 1\n---\nb: 1\n", "evil.yaml:2: ", "not YAML"),
     "no anchor": ("a: 1\nb: *c\n", "evil.yaml:2: ", "not YAML"),
     "key": ("? [a, b]\n: 1\n", "evil.yaml:1: ", "the key is a list or a mapping"),
-    "zero": ("a: \0\n", "evil.yaml: ", "not YAML"),
+    "zero": ("a: \0\n", "evil.yaml:1: ", "not YAML"),
     "empty": ("\n", "evil.yaml: ", "the file is empty"),
     "itself": ("trainer: evil.yaml\n", "evil.yaml:1: ", "contains itself"),
 }
@@ -291,6 +292,14 @@ def test_a_hostile_file(folder: Path, capsys: pytest.CaptureFixture[str], text: 
 def test_a_file_in_another_encoding(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "evil.yaml").write_bytes(b"a: 1\nb: \xe8\n")
     assert "evil.yaml:2: not UTF-8" in refused(capsys, "fit", "-c", "evil.yaml")
+
+
+@pytest.mark.parametrize("value", ["2020-99-99", "!!int 1x", "!!timestamp 1", "!!float y", "9" * 5000])
+def test_a_scalar_that_is_not_of_its_type(folder: Path, capsys: pytest.CaptureFixture[str], value: str) -> None:
+    (folder / "evil.yaml").write_text(f"experiment: a\nname: {value}\n")
+    err = refused(capsys, "fit", "-c", "evil.yaml")
+    assert "evil.yaml:2: " in err
+    assert "is not a valid" in err
 
 
 def test_a_configuration_must_be_a_regular_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -324,8 +333,8 @@ def test_a_checkpoint_that_names_a_class_is_refused(folder: Path, capsys: pytest
 
 def test_evaluate_refuses_a_run_that_names_a_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "run").mkdir()
-    (folder / "run" / "config.yaml").write_text(CONFIG + "\noptimizer: {class_path: evilmod.X}\n")
-    assert "run/config.yaml:14: " in refused(capsys, "evaluate", "run")
+    (folder / "run" / "config.yaml").write_text("data:\n  class_path: evilmod.X\n  init_args: {}\n")
+    assert "run/config.yaml:2: data.class_path: evilmod.X would import" in refused(capsys, "evaluate", "run")
 
 
 @pytest.mark.parametrize(
@@ -335,7 +344,7 @@ def test_evaluate_refuses_a_run_that_names_a_class(folder: Path, capsys: pytest.
         ["--model.help=CausalLM"],
         ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=logs"],
         ["--trainer.callbacks+=lightning.pytorch.callbacks.Timer", "--trainer.callbacks.duration", "00:01:00:00"],
-        ["--trainer.callbacks={class_path: ModelCheckpoint, init_args: {filename: best.one}}"],
+        ["--trainer.callbacks={class_path: EarlyStopping, init_args: {monitor: val.loss}}"],
         ["--trainer.default_root_dir=os.path", "--trainer.gradient_clip_val", "1.5", "--trainer.limit_val_batches=-1"],
         ["--data.train=test.csv", "--data.text_column", "evilmod.X", "--ckpt_path=test.csv", "--model.init_from=x.pt"],
         ["--samples.prompts", '["Q: a\\nQ: b", "evilmod.X", "[[["]', "--experiment", "evilmod.X", "--log_dir=a: {"],
@@ -368,7 +377,7 @@ def test_shipped_configurations_pass(path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(ROOT)
     for backbone in sorted((ROOT / "configs" / "backbone").glob("*.yaml")):
         checked = check(["fit", "-c", str(path), "--model.backbone", str(backbone)])
-        assert checked.allowed == TRUSTED
+        assert (checked.own, checked.harmless) == ((), ())
 
 
 def test_the_configuration_of_a_run_passes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -377,7 +386,7 @@ def test_the_configuration_of_a_run_passes(folder: Path, capsys: pytest.CaptureF
     assert "allow_import" not in written.read_text()
     (folder / "imported").unlink()
     assert f"{written}:" in refused(capsys, "fit", "-c", str(written))
-    assert check(["fit", "-c", str(written), "--allow_import=evilmod"]).allowed == (*TRUSTED, "evilmod")
+    assert check(["fit", "-c", str(written), "--allow_import=evilmod"]).own == ("evilmod",)
 
 
 @pytest.mark.parametrize(

@@ -300,12 +300,11 @@ def test_missing_test_data_is_refused(run: Run) -> None:
     assert "there is no test data; set it with --data.test=FILE" in err
 
 
-def test_nothing_is_overwritten_without_logger_and_checkpoints(run: Run, tmp_path: Path) -> None:
+def test_a_run_without_logger_and_checkpoints_has_a_folder(run: Run, tmp_path: Path) -> None:
     before = (tmp_path / "config.yaml").read_text()
     fit(run, "--trainer.logger=false", "--trainer.enable_checkpointing=false")
-    fit(run, "--trainer.fast_dev_run=2")
     assert (tmp_path / "config.yaml").read_text() == before
-    assert not (tmp_path / "logs").exists()
+    assert {path.name for path in tmp_path.glob("logs/beer/version_0/[!.]*")} == {"config.yaml"}
 
 
 @pytest.mark.parametrize(("flag", "name"), [("--model.help", "CausalLM"), ("--data.help", "LanguageModeling")])

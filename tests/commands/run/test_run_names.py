@@ -29,6 +29,12 @@ def test_a_name_that_is_taken_is_refused(run: Run, tmp_path: Path) -> None:
     assert "--name=mine: logs/beer/mine already holds a run. Choose another name, or resume with --resume=auto" in err
 
 
+def test_a_name_is_free_if_its_run_was_killed_early(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "logs/beer/mine").mkdir(parents=True)
+    (tmp_path / "logs/beer/mine/.lock").touch()
+    fit(run, "--name=mine")
+
+
 def test_resume_auto_finds_the_named_run(run: Run, tmp_path: Path) -> None:
     for _ in range(2):  # The first starts the run.
         fit(run, "--name=mine", "--resume=auto")
@@ -102,6 +108,8 @@ def test_a_name_has_at_most_100_characters(run: Run, tmp_path: Path) -> None:
     assert steps(tmp_path / "logs/beer" / ("x" * 100))[-1] == 4
 
 
-def test_a_name_needs_our_logger(run: Run) -> None:
-    code, _, err = run("fit", "-c", "config.yaml", "--name=mine", "--trainer.logger=false")
-    assert (code, "--name has no effect if trainer.logger is set" in err) == (2, True)
+@pytest.mark.parametrize("logger", ["false", "CSVLogger"])
+def test_a_name_is_the_folder_with_any_logger(run: Run, tmp_path: Path, logger: str) -> None:
+    fit(run, "--name=mine", f"--trainer.logger={logger}")
+    assert steps(tmp_path / "logs/beer/mine")[-1] == 4
+    assert {path.name for path in (tmp_path / "logs/beer").iterdir()} == {"mine"}

@@ -1,5 +1,6 @@
 """Selection of lm-evaluation-harness tasks, and refusal of code in task files."""
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import pytest
 import yaml
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.lm_eval import load_tasks as load_tasks_module
+from gpt_lightning.evaluation.lm_eval import refuse_code
 from gpt_lightning.evaluation.lm_eval.load_tasks import load_tasks
 from tests.evaluation.lm_eval.task_files import CHOICE, write_task, write_tasks
 
@@ -106,6 +109,62 @@ def test_functions_run_only_if_allowed(tmp_path: Path, line: str) -> None:
         assert (tmp_path / "has_run").exists()
 
 
+def test_a_link_and_its_target_are_the_same_file(tmp_path: Path) -> None:
+    """The harness resolves included files from the folder of a link's target. There, another file has the code."""
+    tasks, other = tmp_path / "tasks", tmp_path / "other"
+    file = write_task(other, {key: value for key, value in CHOICE.items() if key != "doc_to_target"}, ROWS)
+    with file.open("a") as out:
+        out.write("include: base.yaml\n")
+    tasks.mkdir()
+    (tasks / "tiny.yaml").symlink_to(file)
+    (tasks / "base.yaml").write_text("doc_to_target: 0\n")
+    (other / "base.yaml").write_text("doc_to_target: !function code.target\n")
+    (other / "code.py").write_text(CODE)
+    with pytest.raises(InputError, match=r"!function code\.target, which runs code"):
+        names(tasks, "tiny_choice")
+    assert not (other / "has_run").exists()
+
+
+def test_the_content_that_was_checked_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that changes after the check is not read again."""
+    file = write_task(tmp_path, CHOICE, ROWS)
+    (tmp_path / "code.py").write_text(CODE)
+
+    def check_and_change(*arguments: Any) -> None:
+        refuse_code.refuse_code(*arguments)
+        file.write_text(file.read_text().replace("doc_to_target: 0", "doc_to_target: !function code.target"))
+
+    monkeypatch.setattr(load_tasks_module, "refuse_code", check_and_change)
+    assert names(tmp_path, "tiny_choice") == ["tiny_choice"]
+    assert "!function" in file.read_text()
+    assert not (tmp_path / "has_run").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+@pytest.mark.parametrize("special", ["/dev/zero", "pipe"])
+def test_files_that_are_not_files_are_refused(tmp_path: Path, special: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    write_task(tmp_path, CHOICE, ROWS)
+    write_task(tmp_path, CHOICE | {"task": "other", "include": special})
+    with pytest.raises(InputError, match=r"not a regular file\. Correct the task file"):
+        names(tmp_path, "tiny_choice")
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ 1 // 0 }}", "integer division or modulo by zero"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "it nests too deeply"),
+        ("{{ 'a' * 10**10 }}", "it takes too much memory"),
+        ("{{ question | regex_replace('(', '') }}", "missing \\)"),
+    ],
+)
+def test_templates_that_fail_are_refused(tmp_path: Path, template: str, reason: str) -> None:
+    write_task(tmp_path, CHOICE | {"doc_to_text": template}, ROWS)
+    with pytest.raises(InputError, match=rf"tasks tiny_choice: cannot be loaded \(.*{reason}"):
+        names(tmp_path, "tiny_choice")
+
+
 def test_code_in_unused_tasks_needs_no_permission(tmp_path: Path) -> None:
     write_tasks(tmp_path)
     (tmp_path / "other.yaml").write_text("task: other\ndoc_to_target: !function code.target\n")
@@ -187,3 +246,9 @@ def test_benchmark_tasks_match_the_harness(tmp_path: Path) -> None:
     assert blimp_task.doc_to_choice(blimp_task.eval_docs[0]) == ["A\u2028b c.", "C b a."]
     row = lambada_task.eval_docs[0]
     assert (lambada_task.doc_to_text(row), lambada_task.doc_to_target(row)) == ("a b\n", " c")
+
+
+def test_the_name_of_a_task_must_be_a_string(tmp_path: Path) -> None:
+    (tmp_path / "beer.yaml").write_text("task: .nan\ndataset_path: json\noutput_type: multiple_choice\n")
+    with pytest.raises(InputError, match="its task files cannot be listed"):
+        load_tasks(["beer"], str(tmp_path))

@@ -139,7 +139,7 @@ def test_index_that_does_not_match_the_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"{last}, which is missing\. Copy or download it again"):
         read_config(tmp_path)
     index.write_text("[" * 100_000)
-    with pytest.raises(InputError, match=r"index\.json: not a valid JSON file"):
+    with pytest.raises(InputError, match=r"index\.json: nested more than 100 levels"):
         read_config(tmp_path)
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(InputError, match=r"has both model\.safetensors and model\.safetensors\.index\.json"):

@@ -1,0 +1,90 @@
+"""Files and folders that users name for results: never over existing ones unless told, and whole or absent."""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gpt_lightning.atomic_files import atomic_folder, atomic_write, is_full, why_not_written
+from gpt_lightning.errors import InputError, RunError
+
+
+def check_new(path: Path, overwrite: bool, remedy: str) -> None:
+    """Check that an output file can be written.
+
+    Args:
+        path: the file.
+        overwrite: whether it may exist.
+        remedy: advice to choose another file, as a sentence without its period.
+
+    Raises:
+        InputError: it exists, or its folder does not or is read-only.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, but a file is to be written. {remedy}")
+    if path.is_file() and not overwrite:
+        raise InputError(f"{path} already exists. {remedy}, or add --overwrite")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first")
+    is_device = path.exists() and not path.is_file()
+    if not is_device and not os.access(path.resolve().parent, os.W_OK):
+        raise InputError(f"cannot write {path}: {path.parent} is read-only. {remedy}")
+
+
+@contextmanager
+def output_file(path: Path, overwrite: bool, remedy: str) -> Iterator[BinaryIO]:
+    """Open an output file, which appears when the block ends without an exception.
+
+    A device or a pipe, such as ``/dev/stdout``, is written directly. A symbolic link is followed.
+
+    Raises:
+        InputError: as for ``check_new``, or the file cannot be written.
+        RunError: the disk is full.
+    """
+    check_new(path, overwrite, remedy)
+    target = path.resolve()
+    try:
+        with target.open("wb") if target.exists() and not target.is_file() else atomic_write(target) as file:
+            yield file
+    except OSError as error:
+        raise write_error(path, error, remedy) from error
+
+
+@contextmanager
+def output_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes ``folder`` when the block ends without an exception.
+
+    Raises:
+        InputError: the folder has files, is the working directory, or cannot be written.
+        RunError: the disk is full.
+    """
+    remedy = "Choose a new folder"
+    target = folder.resolve()
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise InputError(f"{folder} already exists. {remedy}, or delete this one")
+    if target == Path.cwd():
+        raise InputError(f"{folder} is the working directory, which cannot be replaced. {remedy} in it")
+    try:
+        with atomic_folder(target) as unfinished:
+            yield unfinished
+    except OSError as error:
+        raise write_error(folder, error, remedy) from error
+
+
+def write_error(path: Path, error: OSError, remedy: str) -> InputError | RunError:
+    """Return the error for a failed write: a full disk ends the run, and everything else is an unsuitable path."""
+    cause, advice = why_not_written(error)
+    if is_full(error):
+        return RunError(f"cannot write {path}: {cause}. {advice}, or {remedy[0].lower()}{remedy[1:]}")
+    return InputError(f"cannot write {path}: {cause}. {remedy}")
+
+
+def finite(value: Any) -> Any:
+    """Return a JSON value with null in place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,113 @@
+"""Rendering of templates of unknown origin in a process of its own, with limits of time, memory and size.
+
+Jinja's sandbox keeps a template from Python's objects, but not from endless loops, or from texts of any length.
+"""
+
+import atexit
+import contextlib
+import os
+import pickle
+import subprocess
+import threading
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from gpt_lightning.sandbox.process import command
+from gpt_lightning.sandbox.render import HEADER, MAX_TEXT_BYTES
+
+SECONDS: Final = 10.0
+"""Time limit of one rendering, and of the start of the process."""
+
+
+class RenderError(Exception):
+    """Failure of a template, with the reason as its message."""
+
+
+def render(kind: Literal["chat", "task"], template: str, variables: Mapping[str, Any]) -> str:
+    """Return the text of a Jinja template.
+
+    Args:
+        kind: ``chat`` for chat templates, with the filters and functions of transformers; ``task`` for those of tasks
+            of lm-evaluation-harness.
+        template: text of the template.
+        variables: values that the template may read.
+
+    Raises:
+        RenderError: the template raises an error, or exceeds a limit.
+    """
+    return _renderer.render(pickle.dumps((kind, template, dict(variables))))
+
+
+class _Renderer:
+    """Connection to the process, which starts with the first request and after a failure."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+        self._lock = threading.Lock()
+
+    def render(self, request: bytes) -> str:
+        with self._lock:
+            process = self._started()
+            timer = threading.Timer(SECONDS, process.kill)
+            timer.start()
+            try:
+                is_rendered, text = self._ask(process, request)
+            except (OSError, EOFError):
+                self._close()
+                raise RenderError(f"it takes too much memory, or longer than {SECONDS:.0f} seconds") from None
+            except BaseException:  # an interruption would leave half an answer in the pipe
+                self._close()
+                raise
+            finally:
+                timer.cancel()
+        if not is_rendered:
+            raise RenderError(text)
+        return text
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            self._close()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._owner != os.getpid():  # a forked process must not use its parent's pipes
+            self._process = subprocess.Popen(
+                command("gpt_lightning.sandbox.render"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C must not end it in the middle of an answer
+            )
+            self._owner = os.getpid()
+        return self._process
+
+    @staticmethod
+    def _ask(process: subprocess.Popen[bytes], request: bytes) -> tuple[bool, str]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(HEADER.pack(len(request)) + request)
+        process.stdin.flush()
+        header = process.stdout.read(1 + HEADER.size)
+        if len(header) <= HEADER.size:
+            raise EOFError
+        (size,) = HEADER.unpack(header[1:])
+        content = process.stdout.read(size) if size <= MAX_TEXT_BYTES else b""
+        if len(content) < size:
+            raise EOFError
+        return header[:1] == b"+", content.decode(errors="surrogatepass")
+
+    def _close(self) -> None:
+        process, self._process = self._process, None
+        if process is None or self._owner != os.getpid():
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # unwritten bytes of a request
+                    pipe.close()
+
+
+_renderer = _Renderer()
+atexit.register(_renderer.close)
