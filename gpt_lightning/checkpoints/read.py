@@ -52,8 +52,10 @@ def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path
     if path.is_file():
         return path
     if not path.is_dir():
+        newest = _newest_below(path.parent)
         raise InputError(
-            f"{model}: no checkpoint, run folder or model folder has this path. Check the path; for a model of the "
+            f"{model}: no checkpoint, run folder or model folder has this path. Check the path"
+            f"{'' if newest is None else f' (the newest run there is {newest})'}; for a model of the "
             f"Hugging Face hub, write {HUB}OWNER/NAME"
         )
     if is_model_folder(path):
@@ -68,7 +70,7 @@ def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path
     if not manifest.checkpoints:
         raise InputError(
             f"{model}: not a run with checkpoints, because {folder / FILE} is missing or empty. "
-            "Give the folder of a run (LOG_DIR/EXPERIMENT/version_N) or a checkpoint file"
+            f"Give the folder of a run ({_newest_below(path) or 'LOG_DIR/EXPERIMENT/version_N'}) or a checkpoint file"
         )
     return best_checkpoint(folder, manifest) if which == "best" else folder / manifest.checkpoints[-1].file
 
@@ -149,6 +151,13 @@ def is_intact(path: Path) -> bool:
         notice(str(error))
         return False
     return True
+
+
+def _newest_below(folder: Path) -> Path | None:
+    """Return the newest run in the folder of an experiment or of all experiments; None without one."""
+    found = [each for depth in ("*", "*/*") for each in folder.glob(f"{depth}/checkpoints/{FILE}")]
+    newest = max(found, key=lambda each: each.stat().st_mtime, default=None)
+    return None if newest is None else newest.parent.parent
 
 
 def _download(model: str) -> Path:

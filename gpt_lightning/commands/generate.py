@@ -59,10 +59,12 @@ def main(argv: list[str]) -> int:
     from gpt_lightning.models.device import device_of
     from gpt_lightning.models.generation.generate import Sampling
     from gpt_lightning.models.generation.int8 import quantize
+    from gpt_lightning.ranges import MAX_SEED, check_count
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.continuation import continuation
     from gpt_lightning.tasks.load import find_checkpoint, load_task
 
+    check_count("--seed", options.seed, least=0, most=MAX_SEED)
     sampling = Sampling(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
     if options.max_new_tokens < 1:
         raise InputError(f"--max_new_tokens {options.max_new_tokens} must be at least 1")

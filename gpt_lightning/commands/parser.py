@@ -5,15 +5,34 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
+from gpt_lightning.commands.guard.plain_yaml import line_of
 from gpt_lightning.commands.help_page import Section, help_page, option_name, sections_of
+from gpt_lightning.commands.hints import stray_words, unknown_key
 from gpt_lightning.printable import printable
 
 _CHOICES = re.compile(r"Expected a (?:typing\.)?Literal\[([^\]]*)\]")
-_UNKNOWN_KEY = re.compile(r"(?:unrecognized arguments: --|does not accept option '|[Oo]ption ')([\w.]+)")
+_UNKNOWN_KEY = re.compile(r"(?:unrecognized arguments: --|does not accept option '|[Oo]ption ')([\w.-]+)")
+_KEY = re.compile(r'Parser key "(.+?)"')
+_STRAY = "unrecognized arguments: "
+
+_files: ContextVar[Sequence[str]] = ContextVar("_files", default=())
+
+
+@contextmanager
+def reading(*files: str) -> Iterator[None]:
+    """Name the line of these files in error messages while the block runs, if the key is in one of them."""
+    token = _files.set(files)
+    try:
+        yield
+    finally:
+        _files.reset(token)
 
 
 class ParserWithPage(argparse.ArgumentParser):
@@ -76,8 +95,13 @@ class Parser(ArgumentParser, ParserWithPage):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print a message in short and exit with 2."""
-        unknown = _UNKNOWN_KEY.search(message)
-        text = _unknown_key(unknown[1], self.known_keys()) if unknown else _short(message)
+        if unknown := _UNKNOWN_KEY.search(message):
+            text = _place(unknown[1]) + unknown_key(unknown[1], self.known_keys())
+        elif message.startswith(_STRAY):
+            text = stray_words(message.removeprefix(_STRAY).split(" "))
+        else:
+            named = _KEY.search(message)
+            text = (_place(named[1]) if named else "") + _short(message)
         # Parsers of classes are named after the file that Python runs.
         prog = self.prog.replace(" [options]", "") if self.prog.startswith("gpt-lightning") else "gpt-lightning"
         print(printable(f"{prog}: {text}"), file=sys.stderr)
@@ -93,15 +117,12 @@ class Parser(ArgumentParser, ParserWithPage):
                 yield from subparser.known_keys()
 
 
-def _unknown_key(key: str, known: Iterable[str]) -> str:
-    # The message names the whole key on the command line, but only its last part in a file.
-    by_name: dict[str, str] = {}
-    for full in known:
-        for start in range(full.count(".") + 1):
-            by_name.setdefault(full.split(".", start)[-1], full)
-    near = difflib.get_close_matches(key, by_name, n=1, cutoff=0.5)
-    hint = f"did you mean {by_name[near[0]]!r}?" if near else "--help lists the keys"
-    return f"unknown key {key!r}; {hint}"
+def _place(key: str) -> str:
+    """Return ``path:line: `` of a key in the files that are read; empty if it is in none of them."""
+    for file in reversed(_files.get()):
+        if (line := line_of(Path(file), key)) is not None:
+            return f"{file}:{line}: "
+    return ""
 
 
 def _short(message: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gpt_lightning.commands import shipped_configs
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.ranges import check_count
 from gpt_lightning.status import status
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ def parser() -> Parser:
 def main(argv: list[str]) -> int:
     """Write the toy world, pretrain, print a sample, fine-tune with and without the backbone, print the table."""
     options = parser().parse_args(argv)
+    if options.max_steps is not None:
+        check_count("--max_steps", options.max_steps)
+    check_count("--max_epochs", options.max_epochs)
 
     with status("Loading PyTorch and Lightning"):
         from gpt_lightning.commands.run.cli import quiet

@@ -60,12 +60,42 @@ def compose(text: str, source: Source) -> Any:
         what = " ".join(part for part in (error.context, error.problem) if part)
         # The mark of an error at the end of the text is one line behind the last.
         line = min(mark.line if mark else 0, max(len(text.splitlines()) - 1, 0))
+        lines = text.splitlines()
+        if lines and "\t" in lines[line][: len(lines[line]) - len(lines[line].lstrip())]:
+            raise NotYamlError(f"{source.at(line)}: not YAML: indented with a tab. Use spaces") from None
         raise NotYamlError(f"{source.at(line)}: not YAML: {what}. Check this line and the one before") from None
     except (yaml.YAMLError, UnicodeError):
-        raise NotYamlError(f"{source.name}: not YAML: it has control characters. Remove them") from None
+        bad = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        line = text.count("\n", 0, bad.start()) if bad else 0
+        raise NotYamlError(f"{source.at(line)}: not YAML: it has control characters. Remove them") from None
     if root is not None:
         _count(root, {}, source)
     return root
+
+
+def line_of(file: Path, key: str) -> int | None:
+    """Return the line of a key in a YAML file, counted from 1; None if the file does not have it.
+
+    Args:
+        file: the file.
+        key: the dotted key, or its last parts.
+    """
+    try:
+        root = compose(file.read_text(encoding="utf-8"), Source(str(file), file.parent, is_file=True))
+    except (InputError, OSError, UnicodeError):
+        return None
+    waiting, parts = [("", root)], f".{key}".replace(".init_args.", ".")
+    while waiting:
+        path, node = waiting.pop()
+        for item in node.value if isinstance(getattr(node, "value", None), list) else ():
+            if not isinstance(item, tuple):
+                waiting.append((path, item))
+                continue
+            inner = path if item[0].value == "init_args" else f"{path}.{item[0].value}"
+            if inner.endswith(parts):
+                return int(item[0].start_mark.line) + 1
+            waiting.append((inner, item[1]))
+    return None
 
 
 def refuse_duplicates(root: Any, source: Source) -> None:

@@ -26,6 +26,6 @@ def refused_bare(name: str, slot: Slot | None) -> str:
     if home:
         return f"{name} is not a class that is allowed here{hint} Add --{ALLOW} {home}.{name} if you trust its code"
     return (
-        f"{name} is not a class that is allowed here{hint} "
+        f"{name} is not a class that is allowed here{hint} The classes are {', '.join(sorted(listed))}. "
         f"A class of your own needs its full name, such as my_package.{name}, and --{ALLOW} my_package"
     )

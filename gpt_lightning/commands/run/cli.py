@@ -17,8 +17,9 @@ from gpt_lightning import training
 from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
 from gpt_lightning.commands.guard.config_guard import check
 from gpt_lightning.commands.guard.parser_imports import importing_only
+from gpt_lightning.commands.parser import reading
 from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
-from gpt_lightning.commands.run.command_line import CommandLine, read_predict_shorthand
+from gpt_lightning.commands.run.command_line import CommandLine, naming_shorthand, read_predict_shorthand
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
 from gpt_lightning.commands.run.folder import own_folder
 from gpt_lightning.commands.run.full_disk import reported_full_disk
@@ -137,7 +138,8 @@ class CLI(LightningCLI):
             link(run, *(class_at(values[f"{part}.class_path"].value) for part in ("model", "data")))
         config = nest(values)
         fill_in_folder(config.get("trainer.logger"), config.get("log_dir", run.get_default("log_dir")))
-        self.config = parser.parse_object({"subcommand": subcommand, subcommand: config})
+        with reading(*line.files):
+            self.config = parser.parse_object({"subcommand": subcommand, subcommand: config})
         config = self.config[subcommand]
         refuse_wrong_types(run, config)
         for part in ("model", "data"):
@@ -370,7 +372,10 @@ def main(arguments: list[str]) -> int:
     """Run one of the Trainer's subcommands."""
     quiet()
     with contextlib.ExitStack() as stack:
-        cli = CLI(*(read_predict_shorthand(arguments, stack) if arguments[0] == "predict" else (arguments, {})))
+        is_predict = arguments[0] == "predict"
+        options, given = read_predict_shorthand(arguments, stack) if is_predict else (arguments, {})
+        with naming_shorthand(given):
+            cli = CLI(options, given)
         if arguments[0] == "fit" and cli.trainer.is_global_zero and (steps := next_steps(cli.trainer, cli.allowed)):
             print(steps, flush=True)
     return 0

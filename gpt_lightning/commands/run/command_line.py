@@ -1,16 +1,23 @@
 """Command line of a run, read into values: first all files, then all flags, in any order on the line."""
 
 import argparse
+import itertools
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import yaml
+
+from gpt_lightning.commands.parser import reading
 from gpt_lightning.commands.run.parser import RunParser
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flatten, full_key, nest
 from gpt_lightning.errors import InputError
+
+_PATHS: Final = ("--data.train", "--data.validation", "--data.test")
+"""Flags whose value is a path or a list of paths."""
 
 
 class CommandLine(NamedTuple):
@@ -30,6 +37,7 @@ class CommandLine(NamedTuple):
         p = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         p.add_argument("-c", "--config", action="append", default=[])
         p.add_argument("--ckpt_path")
+        _refuse_missing_values(arguments)
         options, flags = _parse_known(p, arguments)
         ckpt_path = None if options.ckpt_path in ("null", "None") else options.ckpt_path
         return cls(options.config, ckpt_path, flags)
@@ -51,13 +59,16 @@ class CommandLine(NamedTuple):
         """
         values, namespace = classes, nest(classes)
         for file in self.files:
-            namespace = parser.parse_part(["--config", file], namespace)
+            with reading(file):
+                namespace = parser.parse_part(["--config", file], namespace)
             values = _unless_equal(values, flatten(namespace, Origin("file", file)))
         self._refuse_flags_without_class(values)
-        namespace = parser.parse_part(self.flags, namespace)
-        flags = dict(_flag_keys(self.flags))
+        others, paths = _split_paths(self.flags)
+        namespace = parser.parse_part(others, namespace)
+        flags = dict(_flag_keys(others))
         parsed = {key: Value(value, _flag_of(key, flags)) for key, value in namespace.clone(with_meta=False).items()}
         values = _unless_equal({key: value for key, value in values.items() if key not in flags}, parsed)
+        values |= paths
         if self.ckpt_path is not None:
             values["ckpt_path"] = Value(self.ckpt_path, Origin("flag", "--ckpt_path"))
         values.pop("config", None)
@@ -71,6 +82,46 @@ class CommandLine(NamedTuple):
                 named.add(part)
             elif part in ("model", "data") and part not in named:
                 raise InputError(f"{flag} needs a {part} class first: put -c FILE or --{part}=CLASS before it")
+
+
+def _refuse_missing_values(arguments: list[str]) -> None:
+    """Refuse a flag of the model or the data without a value; argparse would name ``--model`` or ``--data``.
+
+    Raises:
+        InputError: a flag lacks its value.
+    """
+    for argument, following in itertools.pairwise([*arguments, "--"]):
+        is_nested = argument.startswith(("--data.", "--model.")) and "=" not in argument
+        if is_nested and not argument.endswith(".help") and following.startswith("--"):
+            raise InputError(f"{argument} has no value. Give one, as in {argument}=VALUE")
+
+
+def _split_paths(flags: list[str]) -> tuple[list[str], Values]:
+    """Return the flags without paths that YAML would not read as a text, such as ``a: b.txt``, and these paths."""
+    others: list[str] = []
+    paths: Values = {}
+    rest = iter(flags)
+    for flag in rest:
+        name, equals, value = flag.partition("=")
+        given = [flag] if equals or name not in _PATHS else [flag, next(rest, "")]
+        path = value if equals else given[-1]
+        if name in _PATHS and not _is_yaml(path):
+            # jsonargparse would still read "# a.txt" as null, and "- a.txt" as a list.
+            shown = f"./{path}" if path.startswith(("#", "-")) else path
+            paths[full_key(name.removeprefix("--"))] = Value(shown, Origin("flag", name))
+        else:
+            others += given
+    return others, paths
+
+
+def _is_yaml(path: str) -> bool:
+    """Return whether the parser reads a path as it is, or as a list of paths or null."""
+    try:
+        value = yaml.safe_load(path)
+    except (yaml.YAMLError, ValueError):
+        return path.isprintable()
+    is_list = isinstance(value, list) and path.startswith("[")
+    return is_list or value == path or path in ("", "null", "None", "~")
 
 
 def _unless_equal(before: Values, after: Values) -> Values:
@@ -125,6 +176,8 @@ def read_predict_shorthand(arguments: list[str], stack: ExitStack) -> tuple[list
     options, others = _parse_known(predict_shorthand(), arguments)
     overwrite = {"predictions.overwrite": True} if options.overwrite else {}
     if options.input is None:
+        if options.model is not None and Path(options.model).exists():
+            raise InputError(f"--model {options.model} is a checkpoint, which needs rows. Add --input FILE")
         return [argument for argument in arguments if argument != "--overwrite"], overwrite
     if options.input == "-":
         file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "input.jsonl"
@@ -132,6 +185,22 @@ def read_predict_shorthand(arguments: list[str], stack: ExitStack) -> tuple[list
         options.input = str(file)
     given = {"ckpt_path": options.model, "data.test": options.input, "predictions.path": options.output}
     return others, {key: value for key, value in given.items() if value is not None} | overwrite
+
+
+@contextmanager
+def naming_shorthand(given: Mapping[str, Any]) -> Iterator[None]:
+    """Name the options that the user gave, ``--input`` and so on, in errors about the longer options.
+
+    Args:
+        given: the values of the short options by the keys of the longer ones.
+    """
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        for key, short in {"data.test": "--input", "predictions.path": "--output", "ckpt_path": "--model"}.items():
+            text = text.replace(f"--{key}", short) if key in given else text
+        raise InputError(text) from error
 
 
 def _parse_known(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

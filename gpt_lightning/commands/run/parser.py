@@ -17,6 +17,7 @@ from gpt_lightning.tasks.saving import arguments_of
 
 _KEY: Final = re.compile(r"[Pp]arser key [\"']([\w.]+)[\"']")
 """Key in a message of jsonargparse."""
+_MISSING: Final = "the following arguments are required: "
 
 
 class RunParser(Parser, LightningArgumentParser):
@@ -29,6 +30,8 @@ class RunParser(Parser, LightningArgumentParser):
         if (name := denied_name(message)) is not None:
             key = _KEY.search(message)
             message = refused(name) if key is None else f"{key[1]}: {refused(name)}"
+        if message.startswith(_MISSING):
+            message = _missing(message.removeprefix(_MISSING))
         super().error(message, ex)
 
     def parse_args(self, args: Any = None, *rest: Any, **named: Any) -> Any:
@@ -73,6 +76,14 @@ class RunParser(Parser, LightningArgumentParser):
         yield from _class_keys("model", Task)
         yield from _class_keys("data", L.LightningDataModule)
         yield from super().known_keys()
+
+
+def _missing(keys: str) -> str:
+    """Return a message about keys without a value and without a default."""
+    names = [name.rpartition(".")[2] for name in keys.split(", ")]
+    flags = " and ".join(f"--{name}=CLASS" for name in names if name in ("model", "data"))
+    hint = f"Give a configuration with -c FILE, or {flags}" if flags else "Give each a value"
+    return f"{' and '.join(names)}: no value is given. {hint}"
 
 
 def defaults_of(owner: type[Any]) -> Namespace:

@@ -24,6 +24,9 @@ class SaveConfig(SaveConfigCallback):
         # The file starts a new run with the same settings. It does not resume this one.
         config = self.config.clone()
         config.ckpt_path, config.resume, config.name = None, "never", None
+        for key, value in config.items():
+            if isinstance(value, str):  # YAML cannot hold the bytes of a path that is not UTF-8
+                config[key] = value.encode(errors="backslashreplace").decode()
         text = self.parser.dump(config, skip_none=False)
         with atomic_write(Path(log_dir) / self.config_filename) as file:
             file.write(text.encode())

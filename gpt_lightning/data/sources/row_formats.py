@@ -218,6 +218,11 @@ def _csv_records(path: Path, lines: Lines, delimiter: str) -> Iterator[tuple[int
         try:
             values = next(reader, None)
         except csv.Error as error:
+            if "new-line character" in str(error):
+                raise InputError(
+                    f"{path}: the lines end with a carriage return (\\r) alone, as on old Macintoshes. Convert it with "
+                    "tr '\\r' '\\n' < OLD > NEW"
+                ) from error
             raise InputError(f"{path}:{number}: not CSV ({error}); fix the quotes of this row") from error
         if values is None:
             return

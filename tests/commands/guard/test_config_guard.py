@@ -268,11 +268,11 @@ HOSTILE = {
     ),
     "twice quoted": ("model: x\n'model': evilmod.X\n", "evil.yaml:2: ", "duplicate key 'model' (first on line 1)"),
     "syntax": ("trainer:\n  devices: [1\n  max_steps: 1\n", "evil.yaml:3: ", "not YAML"),
-    "tab": ("trainer:\n\tdevices: 1\n", "evil.yaml:2: ", "not YAML"),
+    "tab": ("trainer:\n\tdevices: 1\n", "evil.yaml:2: ", "not YAML: indented with a tab"),
     "two documents": ("a: 1\n---\nb: 1\n", "evil.yaml:2: ", "not YAML"),
     "no anchor": ("a: 1\nb: *c\n", "evil.yaml:2: ", "not YAML"),
     "key": ("? [a, b]\n: 1\n", "evil.yaml:1: ", "the key is a list or a mapping"),
-    "zero": ("a: \0\n", "evil.yaml: ", "not YAML"),
+    "zero": ("a: \0\n", "evil.yaml:1: ", "not YAML"),
     "empty": ("\n", "evil.yaml: ", "the file is empty"),
     "itself": ("trainer: evil.yaml\n", "evil.yaml:1: ", "contains itself"),
 }

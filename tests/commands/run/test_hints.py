@@ -1,0 +1,102 @@
+"""Messages about mistyped options, configurations and paths, and commands that would do no work."""
+
+from pathlib import Path
+
+import pytest
+
+from gpt_lightning.commands.hints import _OURS, unknown_key
+from gpt_lightning.commands.run.cli import subcommand_parsers
+from tests.commands.run.test_cli import CONFIG, Run, fit, run
+from tests.reliability.conftest import tally
+
+__all__ = ["run"]
+
+
+def test_every_suggestion_is_a_key() -> None:
+    known = set(subcommand_parsers()["fit"].known_keys())
+    assert set(_OURS) <= known
+    for key, names in _OURS.items():
+        for name in names:
+            assert unknown_key(name, known).endswith(f"did you mean {key!r}?"), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trainer.max-steps=3"], "unknown key 'trainer.max-steps'; did you mean 'trainer.max_steps'?"),
+        (["--learning_rate=3"], "did you mean 'model.optimizer.lr'?"),
+        (["--bf16"], "did you mean 'trainer.precision'?"),
+        (
+            ["--model", "CausalLLM"],
+            "did you mean 'CausalLM'? The classes are CausalLM, QuestionAnswering, Sequence",
+        ),
+        (
+            ["--data=Language"],
+            "Language is not a class that is allowed here. The classes are LanguageModeling, R",
+        ),
+        (["--trainer.callbacks=EarlyStoping"], "did you mean 'EarlyStopping'?"),
+        (["--data.train", "a.txt", "b.txt"], "b.txt: not an option, and an option takes one value. Quote a pattern"),
+        (["--data.train"], "--data.train has no value. Give one, as in --data.train=VALUE"),
+        (["--model.optimizer.lr", "--compile=false"], "--model.optimizer.lr has no value"),
+        (["more.yaml"], "more.yaml: a configuration needs an option. Write -c more.yaml"),
+        (["trainer.max_steps=3"], "an option starts with two dashes. Write --trainer.max_steps=3"),
+        (["-c", "tab.yaml"], "tab.yaml:2: not YAML: indented with a tab. Use spaces"),
+        (["-c", "control.yaml"], "control.yaml:2: not YAML: it has control characters"),
+        (["-c", "unknown.yaml"], "unknown.yaml:5: unknown key 'n_layers'; did you mean 'model.backbone.n_layer'?"),
+        (["-c", "type.yaml"], "type.yaml:2: invalid value for trainer.max_steps: expected int, got six"),
+    ],
+)
+def test_hints(run: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "tab.yaml").write_text("trainer:\n\tmax_steps: 3\n")
+    (tmp_path / "control.yaml").write_text("trainer:\n  max_steps: \x01\n")
+    (tmp_path / "unknown.yaml").write_text(
+        "model:\n  class_path: CausalLM\n  init_args:\n    backbone:\n      n_layers: 3\n"
+    )
+    (tmp_path / "type.yaml").write_text("trainer:\n  max_steps: six\n")
+    code, _, err = run("fit", "-c", "config.yaml", *arguments)
+    assert message in err
+    tally("R19", code == 2)
+
+
+def test_without_any_option(run: Run) -> None:
+    code, _, err = run("fit")
+    assert (code, "Give a configuration with -c FILE" in err) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["a: b.txt", "# a.txt", "{a}.txt", "- a.txt", "caf\udce9.txt", "null.txt", "'a'.txt"])
+def test_paths_that_yaml_would_read_as_something_else(run: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes((tmp_path / "text.txt").read_bytes())
+    fit(run, f"--data.train={name}", "--data.validation", name, "--trainer.max_steps=1")
+
+
+def test_old_line_ends(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_bytes(b"text,label\rgood,yes\rbad,no\r")
+    heads = ["--model=SequenceClassification", "--data=TextClassification", "--data.train=old.csv"]
+    code, _, err = run("fit", *heads)
+    assert (code, "old.csv: the lines end with a carriage return" in err) == (2, True)
+
+
+def test_wrong_paths_of_checkpoints_and_rows(run: Run) -> None:
+    fit(run)
+    for path in ("logs/beer", "logs", "logs/beer/version_3"):
+        code, _, err = run("test", "-c", "config.yaml", f"--ckpt_path={path}")
+        assert (code, "logs/beer/version_0" in err) == (2, True), err
+    model = ("predict", "--model", "logs/beer/version_0")
+    code, _, err = run(*model, "--input=missing.txt")
+    assert (code, "--input: missing.txt does not exist" in err) == (2, True)
+    code, _, err = run(*model)
+    assert (code, "Add --input FILE" in err) == (2, True)
+
+
+def test_null_and_values_in_place_of_groups(run: Run) -> None:
+    for part, message in {
+        "model: {init_args: {backbone: null}}": "model.backbone is null, but it is a group of keys",
+        "model: {init_args: {optimizer: [1]}}": "model.optimizer is [1], but it is a group of keys",
+        "data: {init_args: {num_workers: null}}": "data.num_workers is null, but it needs a value",
+        "checkpoints: -1": "checkpoints is -1, but it is a group of keys",
+        "experiment: null": "experiment is null, but it needs a value",
+    }.items():
+        code, _, err = run("fit", "-c", "config.yaml", f"--config={{{part}}}")
+        assert message in err
+        tally("R19", code == 2)
+    assert "class_path: CausalLM" in CONFIG
