@@ -117,7 +117,7 @@ def test_user_defined_task_is_imported_only_if_allowed(tmp_path: Path, monkeypat
         load_task(folder)
     assert "own_heads" not in sys.modules
     with pytest.raises(InputError, match=r"own_heads\.Mine, .* add --allow_import own_heads"):
-        load_task(folder, allow_import=["own", "own_heads.Mine"])
+        load_task(folder, allow_import=["own", "own_heads.Other"])
     loaded, _ = load_task(folder, allow_import=["own_heads"])
     assert type(loaded).__name__ == "Mine"
     assert type(load_task(folder)[0]) is type(loaded)  # a class that is already imported needs no permission
