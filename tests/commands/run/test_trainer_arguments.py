@@ -64,7 +64,7 @@ def fit(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     ("arguments", "message"),
     [
         (["strategy=bad"], "invalid strategy name"),
-        (["strategy=ddp_spawn"], "by fork or spawn, which is unsupported. Use --trainer.strategy=ddp"),
+        (["strategy=ddp_spawn", "devices=2"], "by fork or spawn, which is unsupported. Use --trainer.strategy=ddp"),
         (["strategy=fsdp"], "requires a GPU accelerator"),
         (["accelerator=bad"], "Available names are"),
         (["devices=-1"], "should be an int > 0. Check trainer.devices"),
@@ -76,7 +76,6 @@ def fit(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
         (["barebones=true"], "trainer.barebones=true"),
         (["num_nodes=2"], "the environment variable MASTER_ADDR is missing"),
         (["max_time={lightyears: 1}"], "'lightyears' is an invalid keyword argument"),
-        (["logger=WandbLogger"], "Requirement 'wandb"),
         (["precision=transformer-engine"], "Requirement 'transformer_engine"),
     ],
 )
@@ -86,6 +85,12 @@ def test_invalid_settings_of_the_trainer(
     code, err = fit(capsys, *(f"--trainer.{each}" for each in arguments))
     assert message in err
     tally("R19", code == 2 and err.startswith("gpt-lightning fit: "))
+
+
+def test_a_logger_that_is_not_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "lightning.pytorch.loggers.WandbLogger"
+    code, err = fit(capsys, f"--trainer.logger={name}", f"--allow_import={name}")
+    assert (code, "Requirement 'wandb" in err) == (2, True), err
 
 
 @pytest.mark.parametrize("seed", ["-1", "4294967296", "99999999999999999999"])
