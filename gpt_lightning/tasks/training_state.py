@@ -31,8 +31,9 @@ def check_training_state(checkpoint: Mapping[str, Any], trainer: L.Trainer, opti
     loops = checkpoint.get("loops", {}).get("fit_loop")
     if not _has_loops(loops, trainer.fit_loop.state_dict()):
         raise _unfit(trainer, "loops.fit_loop")
-    # These micro-batches are repeated: they are subtracted from the progress.
-    if checkpoint.get("waiting_batches", 0) > min(loops["epoch_loop.batch_progress"]["current"].values()):
+    # These micro-batches are repeated: they are subtracted from the progress. The last one counts as completed only
+    # after the hooks in which a callback may save.
+    if checkpoint.get("waiting_batches", 0) > loops["epoch_loop.batch_progress"]["current"]["processed"]:
         raise _unfit(trainer, "waiting_batches")
     states = checkpoint.get("callbacks", {})
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
