@@ -300,7 +300,7 @@ print(*sys.modules)
     [
         ({"init_from": ["logs"]}, "it has adapters, but names no base model"),
         ({"init_from": None}, "it has adapters, but names no base model"),
-        ({"lora": {"r": "four"}}, "'<' not supported"),
+        ({"lora": {"r": "four"}}, "model.lora.r='four' must be a whole number"),
         ({"lora": {"r": 4, "targets": "mlp"}}, "is not an adapter of lora.targets=mlp"),
         ({"lora": {"r": 3}}, "with lora.r=3 they must be [3, 24]"),
     ],
