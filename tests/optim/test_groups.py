@@ -87,9 +87,9 @@ def test_first_step_matches_the_paper() -> None:
         ({"lr": -1.0}, r"optimizer\.lr=-1\.0 must be positive"),
         ({"beta1": 1.0}, r"optimizer\.beta1=1\.0 must lie in \[0, 1\)"),
         ({"beta2": -0.1}, r"optimizer\.beta2=-0\.1 must lie in \[0, 1\)"),
-        ({"eps": -1e-8}, r"optimizer\.eps=-1e-08 must be 0 or more"),
-        ({"weight_decay": -0.1}, r"optimizer\.weight_decay=-0\.1 must be 0 or more"),
-        ({"max_skipped_steps": -1}, r"optimizer\.max_skipped_steps=-1 must be 0 or more"),
+        ({"eps": -1e-8}, r"optimizer\.eps=-1e-08 must be at least 0"),
+        ({"weight_decay": -0.1}, r"optimizer\.weight_decay=-0\.1 must be at least 0"),
+        ({"max_skipped_steps": -1}, r"optimizer\.max_skipped_steps=-1 must be at least 0"),
     ],
 )
 def test_invalid_settings_are_refused(settings: dict[str, Any], message: str) -> None:

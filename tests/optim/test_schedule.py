@@ -93,8 +93,8 @@ def test_ratios_change_without_jumps(kind: Any, warmup_steps: int) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"warmup_steps": -1}, r"schedule\.warmup_steps and schedule\.decay_steps must be 0 or more"),
-        ({"decay_steps": -1}, r"schedule\.warmup_steps and schedule\.decay_steps must be 0 or more"),
+        ({"warmup_steps": -1}, r"schedule\.warmup_steps=-1 must be at least 0"),
+        ({"decay_steps": -1}, r"schedule\.decay_steps=-1 must be at least 0"),
         ({"min_ratio": 1.5}, r"schedule\.min_ratio=1\.5 must lie in \[0, 1\]"),
         ({"min_ratio": -0.5}, r"schedule\.min_ratio=-0\.5 must lie in \[0, 1\]"),
         ({"decay_ratio": 1.1}, r"schedule\.decay_ratio=1\.1 must lie in \[0, 1\]"),

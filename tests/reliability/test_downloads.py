@@ -98,5 +98,5 @@ def test_a_run_names_data_of_the_hub(run: Run, tmp_path: Path, attempts: list[An
     config["data"]["init_args"]["test"] = NAME
     file.write_text(yaml.safe_dump(config))
     code, _, err = run("evaluate", str(file.parent))
-    assert f"{NAME} is not on this machine, and not downloaded" in err
+    assert "evaluate downloads nothing that only a run names" in err
     tally("R9", code == 2 and not attempts)

@@ -40,8 +40,7 @@ def files(folder: Path) -> set[str]:
 @pytest.mark.parametrize("name", LOGGERS)
 def test_every_run_has_a_folder_of_its_own(run: Run, tmp_path: Path, name: str) -> None:
     """Test R18 and R11: two runs never share a folder, and a run resumes in its own."""
-    (tmp_path / "logger.yaml").write_text(f"trainer: {{logger: {LOGGERS[name]}}}")
-    flags = ("-c", "logger.yaml", "--allow_import=tests", "--trainer.default_root_dir=.")
+    flags = (f"--config=trainer: {{logger: {LOGGERS[name]}}}", "--allow_import=tests", "--trainer.default_root_dir=.")
     out = fit(run, *flags, "--resume=auto")
     assert "ignored trainer.default_root_dir=." in out
     assert ("ignored save_dir=mine" in out) == ("mine" in LOGGERS[name])
@@ -87,8 +86,12 @@ def test_development_run_writes_no_file(run: Run, tmp_path: Path, name: str, ste
     if name == "none":
         fit(run, "--name=mine")
     before = contents(tmp_path)
-    (tmp_path / "logger.yaml").write_text(f"trainer: {{logger: {LOGGERS[name]}}}")
-    flags = ("-c", "logger.yaml", "--allow_import=tests", "--name=mine", "--model.backbone.n_layer=2")
+    flags = (
+        f"--config=trainer: {{logger: {LOGGERS[name]}}}",
+        "--allow_import=tests",
+        "--name=mine",
+        "--model.backbone.n_layer=2",
+    )
     fit(run, *flags, f"--trainer.fast_dev_run={steps}", "--data.cache_dir=cache")
     after = {name: data for name, data in contents(tmp_path).items() if not name.startswith(("cache/", "logger"))}
     tally("R18", all(before.get(name) == data for name, data in after.items()))

@@ -424,8 +424,16 @@ def test_invalid_special_tokens_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["num_hidden_layers", "vocab_size", "intermediate_size", "hidden_size", "head_dim"])
 def test_configuration_far_larger_than_the_weights_is_refused(tmp_path: Path, key: str) -> None:
     save_reference(tmp_path, "llama")
-    change_json(tmp_path / "config.json", **{key: 2**40})
+    change_json(tmp_path / "config.json", **{key: 10_000 if key == "num_hidden_layers" else 2**30})
     with pytest.raises(InputError, match=r"describes more than [0-9,]+ weights, but its files have [0-9,]+\. Copy"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "vocab_size", "intermediate_size", "hidden_size", "head_dim"])
+def test_number_beyond_all_limits_is_refused(tmp_path: Path, key: str) -> None:
+    save_reference(tmp_path, "llama")
+    change_json(tmp_path / "config.json", **{key: 2**40})
+    with pytest.raises(InputError, match=r"config\.json: backbone\.\w+=1099511627776 must be at most"):
         read_config(tmp_path)
 
 
