@@ -20,7 +20,7 @@ from gpt_lightning.ranges import check_count
 from gpt_lightning.tasks import Task
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.training.data_identity import differences, identity
-from gpt_lightning.training.run_settings import DIFFERS, changes, settings
+from gpt_lightning.training.run_settings import DIFFERS, settings
 from gpt_lightning.training.validation import is_last_step, validation_follows
 
 NUM_COEXISTING = 2
@@ -64,6 +64,7 @@ class Checkpoints(Checkpoint):
         self.best_score: float | None = None
         self.best_step: int | None = None
         self._saved_at: tuple[int, int] | None = None
+        self._has_folder = False
         self._manifest = Manifest()
         self._loaded_settings: dict[str, Any] = {}
         self._lister = ThreadPoolExecutor(1)
@@ -76,6 +77,7 @@ class Checkpoints(Checkpoint):
         if stage != "fit" or log_dir is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self.folder = Path(log_dir) / "checkpoints"
+        self._has_folder = False
         if trainer.is_global_zero:
             make_folder(self.folder)
             delete_unfinished(self.folder)
@@ -84,25 +86,12 @@ class Checkpoints(Checkpoint):
                 tokenizer.save(Path(log_dir) / "tokenizer.json")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Print changed settings, refuse the folder of another run, and delete what a killed process left in its own.
-
-        This is the first hook after Lightning has read the checkpoint to resume from.
+        """Refuse the folder of another run, and delete what a killed process left in the folder of this one.
 
         Raises:
             InputError: the folder holds the checkpoints of another run, which would be deleted.
         """
-        if trainer.is_global_zero:
-            print("".join(f"{line}\n" for line in changes(self._loaded_settings, settings(trainer, pl_module))), end="")
-        if self.folder is None or not trainer.is_global_zero:
-            return
-        loaded = getattr(trainer.strategy.checkpoint_io, "loaded", None)
-        is_own = self._saved_at is not None or (loaded is not None and holds_checkpoint(self.folder.parent, loaded))
-        if not is_own and next(self.folder.glob("step_*.ckpt"), None) is not None:
-            raise InputError(
-                f"{self.folder} already holds checkpoints of another run. Resume it with ckpt_path, or choose another "
-                "folder: default_root_dir of the Trainer, or save_dir of its first logger"
-            )
-        self._take_over(self.folder, loaded)
+        self._take_folder(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -218,6 +207,23 @@ class Checkpoints(Checkpoint):
         self.wait()
         return self._manifest
 
+    def _take_folder(self, trainer: L.Trainer) -> None:
+        """Make the folder that of this run, once, after Lightning has read the checkpoint to resume from.
+
+        A callback that repeats a validation in ``on_train_start`` may save before this callback's own hook.
+        """
+        if self.folder is None or self._has_folder or not trainer.is_global_zero:
+            return
+        loaded = getattr(trainer.strategy.checkpoint_io, "loaded", None)
+        is_own = self._saved_at is not None or (loaded is not None and holds_checkpoint(self.folder.parent, loaded))
+        if not is_own and next(self.folder.glob("step_*.ckpt"), None) is not None:
+            raise InputError(
+                f"{self.folder} already holds checkpoints of another run. Resume it with ckpt_path, or choose another "
+                "folder: default_root_dir of the Trainer, or save_dir of its first logger"
+            )
+        self._take_over(self.folder, loaded)
+        self._has_folder = True
+
     def _take_over(self, folder: Path, ckpt_path: Any) -> None:
         """Read the list of the checkpoints in ``folder``, and delete the files that a killed process left unlisted."""
         manifest = read_manifest(folder)
@@ -233,6 +239,7 @@ class Checkpoints(Checkpoint):
         """Write a checkpoint. Training continues while another thread computes its checksum and lists it."""
         if self.folder is None:
             return
+        self._take_folder(trainer)
         path = self.folder
         if trainer.is_global_zero:
             path /= self.manifest.free_name(trainer.global_step, self.folder)
