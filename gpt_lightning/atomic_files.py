@@ -1,6 +1,5 @@
 """Atomic writes of files and folders, and checksums that detect damaged files."""
 
-import errno
 import hashlib
 import json
 import os
@@ -172,15 +171,3 @@ def sha256(path: Path) -> str:
 def json_sha256(content: Any) -> str:
     """Return the SHA-256 hex digest of a JSON-serializable value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def why_not_written(error: OSError) -> tuple[str, str]:
-    """Return the cause of a failed write and its remedy, for messages."""
-    code = error.errno or 0
-    cause = f"{os.strerror(code)} ({errno.errorcode[code]})" if code in errno.errorcode else str(error)
-    return cause, "Free some space" if is_full(error) else "Check the path and its permissions"
-
-
-def is_full(error: OSError) -> bool:
-    """Return whether a write failed because the disk, the user's quota or the file has reached its limit."""
-    return error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))

@@ -6,9 +6,8 @@ from typing import Final
 
 _EARLY_STOPPING = re.compile(r"Early stopping conditioned on metric `(.+?)` .*any of the following: (.+)$", re.DOTALL)
 _OUT_OF_MEMORY: Final = re.compile(r"out of memory|can't allocate memory|Cannot allocate memory|not enough memory")
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_EXHAUSTED: Final = (*_FULL, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-"""System errors that end a run, but that are no mistake in its input."""
+_EXHAUSTED: Final = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+"""System errors besides a full disk that end a run, but that are no mistake in its input."""
 
 
 class InputError(ValueError):
@@ -56,8 +55,8 @@ def run_error(error: BaseException) -> RunError | None:
             "out of memory. Lower --data.batch_size and raise --trainer.accumulate_grad_batches, add "
             "--activation_checkpointing=true, or choose a smaller model or a shorter --model.backbone.block_size"
         )
-    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
-        remedy = "Free some space" if error.errno in _FULL else "Check the disk and the limits of this process"
+    if isinstance(error, OSError) and (is_full(error) or error.errno in _EXHAUSTED):
+        remedy = "Free some space" if is_full(error) else "Check the disk and the limits of this process"
         return RunError(f"{_name(error)}{error.strerror}. {remedy}. A run continues with --resume=auto")
     return error if isinstance(error, RunError) else None
 
@@ -80,6 +79,11 @@ def input_error(error: BaseException | None) -> InputError | None:
     if cause is None and isinstance(error, OSError) and error.filename is not None and error.strerror:
         return InputError(f"{_name(error)}{error.strerror}. Check the path and its permissions")
     return cause
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether a write failed because the disk, the user's quota or the file has reached its limit."""
+    return error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def _name(error: OSError) -> str:

@@ -1,5 +1,6 @@
 """Files and folders that users name for results: never over existing ones unless told, and whole or absent."""
 
+import errno
 import math
 import os
 from collections.abc import Iterator
@@ -7,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gpt_lightning.atomic_files import atomic_folder, atomic_write, is_full, why_not_written
-from gpt_lightning.errors import InputError, RunError
+from gpt_lightning.atomic_files import atomic_folder, atomic_write
+from gpt_lightning.errors import InputError, RunError, is_full
 
 
 def check_new(path: Path, overwrite: bool, remedy: str) -> None:
@@ -79,6 +80,13 @@ def write_error(path: Path, error: OSError, remedy: str) -> InputError | RunErro
     if is_full(error):
         return RunError(f"cannot write {path}: {cause}. {advice}, or {remedy[0].lower()}{remedy[1:]}")
     return InputError(f"cannot write {path}: {cause}. {remedy}")
+
+
+def why_not_written(error: OSError) -> tuple[str, str]:
+    """Return the cause of a failed write and its remedy, for messages."""
+    code = error.errno or 0
+    cause = f"{os.strerror(code)} ({errno.errorcode[code]})" if code in errno.errorcode else str(error)
+    return cause, "Free some space" if is_full(error) else "Check the path and its permissions"
 
 
 def finite(value: Any) -> Any:

@@ -8,9 +8,10 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
-from gpt_lightning.atomic_files import atomic_write, why_not_written
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import InputError, RunError
+from gpt_lightning.output_files import why_not_written
 
 _REQUIRED: Final = ("epoch", "global_step", "pytorch-lightning_version")
 """Fields that Lightning reads from every checkpoint."""

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from gpt_lightning.atomic_files import atomic_write, is_full
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.checkpoints.run_folder import run_of
+from gpt_lightning.errors import is_full
 from gpt_lightning.output_files import write_error
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.base import Stage

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import lightning.pytorch as L
 
-from gpt_lightning.atomic_files import is_full
 from gpt_lightning.checkpoints.torch_files import cannot_write
+from gpt_lightning.errors import is_full
 
 
 @contextmanager
