@@ -199,7 +199,8 @@ def naming_shorthand(given: Mapping[str, Any]) -> Iterator[None]:
     except InputError as error:
         text = str(error)
         for key, short in {"data.test": "--input", "predictions.path": "--output", "ckpt_path": "--model"}.items():
-            text = text.replace(f"--{key}", short) if key in given else text
+            if key in given and short not in text:  # some messages name both
+                text = text.replace(f"--{key}", short)
         raise InputError(text) from error
 
 
