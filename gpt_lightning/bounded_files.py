@@ -55,9 +55,7 @@ def read_text(path: Path, remedy: str, max_bytes: int = MAX_BYTES) -> str:
         raise InputError(f"{path}: no such file. {remedy}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: a folder, not a file. {remedy}") from None
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}). {remedy}") from None
     if len(content) > max_bytes:
         raise InputError(f"{path}: larger than {max_bytes:,} bytes. {remedy}")

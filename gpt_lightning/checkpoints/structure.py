@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.models.lora import LoRA
 from gpt_lightning.models.plain_config import backbone_config, min_num_weights
 
 _FIELDS: Final[Mapping[str, type | tuple[type, ...]]] = {
@@ -123,11 +124,13 @@ def _check_size(checkpoint: Mapping[str, Any], name: str) -> None:
     """Check that the weights are there which the hyper-parameters describe, before memory is allocated for them."""
     hparams, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
     config = backbone_config(hparams.get("backbone"), f"{name}: hyper_parameters.backbone", _REMEDY)
-    lora = hparams.get("lora", {})
-    rank = lora.get("r", 0) if isinstance(lora, dict) else 0
+    try:
+        rank = LoRA.from_hparams(hparams).r
+    except (InputError, TypeError) as error:
+        raise InputError(f"{name}: damaged: its settings of the adapters: {error}. {_REMEDY}") from None
     # Adapters come without the weights of their base model, whose shape is compared when it is loaded.
-    if "backbone" in checkpoint.get("frozen_sha256", {}) or (type(rank) is int and rank > 0):
-        num_described = rank * config.n_layer * config.n_embd if type(rank) is int else 0
+    if "backbone" in checkpoint.get("frozen_sha256", {}) or rank > 0:
+        num_described = rank * config.n_layer * config.n_embd
     else:
         num_described = min_num_weights(config)
     num_stored = sum(value.numel() for value in state.values() if isinstance(value, Tensor))

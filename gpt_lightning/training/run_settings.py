@@ -22,7 +22,6 @@ KEEPS_WEIGHTS: Final = (
 )
 """Settings that change the length of a run, or its validation metrics and best checkpoint, but not its weights."""
 
-
 DIFFERS: Final = "; the result will differ from that of an uninterrupted run"
 """End of the line about a change after which a resumed run is not bit for bit an uninterrupted one."""
 

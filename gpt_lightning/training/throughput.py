@@ -83,7 +83,7 @@ class Throughput(L.Callback):
             self._since += seconds
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the number of tokens of all finished steps, as a resumed run repeats the micro-batches of others."""
+        """Return the tokens of finished steps. A resumed run repeats the micro-batches of an unfinished one."""
         return {"tokens_seen": self.tokens_seen}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from gpt_lightning.commands.guard.plain_yaml import (
 from gpt_lightning.commands.guard.refusals import ALLOW, refused, refused_bare
 from gpt_lightning.commands.shipped_configs import with_paths
 from gpt_lightning.errors import InputError
+from gpt_lightning.named_classes import is_allowed
 from gpt_lightning.paths import expand_home
 
 _YAML: Final = (".yaml", ".yml")
@@ -140,9 +141,9 @@ class _Guard:
 
         A value that may be a text passes if no package of its first name is installed.
         """
-        is_bare, is_own = "." not in name, any(f"{name}.".startswith(f"{path}.") for path in self.own)
+        is_bare = "." not in name
         # Bare names of the user's classes are not known here. The parser finds them, and applies the same list.
-        if is_own or name in listed_names(key) or (is_bare and self.own):
+        if is_allowed(name, self.own) or name in listed_names(key) or (is_bare and self.own):
             return
         if slot == "maybe" and not _is_importable(name.split(".")[0]):
             self.harmless.add(name)

@@ -7,6 +7,7 @@ from typing import Final
 
 from lightning.pytorch.trainer.connectors import checkpoint_connector
 
+from gpt_lightning.checkpoints.read import first_line
 from gpt_lightning.errors import InputError, RunError
 
 _FILE: Final = checkpoint_connector.__file__
@@ -30,8 +31,7 @@ def restoring(ckpt_path: str | None) -> Iterator[None]:
         frames = traceback.extract_tb(error.__traceback__)
         if not any(frame.filename == _FILE and frame.name.startswith(("re", "_re")) for frame in frames):
             raise
-        reason = str(error).strip().split("\n")[0][:200]
         raise InputError(
-            f"{ckpt_path}: its state does not fit this run ({type(error).__name__}: {reason}). Use another checkpoint, "
-            "or start a new run from its weights with --model.init_from"
+            f"{ckpt_path}: its state does not fit this run ({type(error).__name__}: {first_line(error)}). Use another "
+            "checkpoint, or start a new run from its weights with --model.init_from"
         ) from error
