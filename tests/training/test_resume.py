@@ -1,5 +1,6 @@
 """Interrupted and resumed runs end bit for bit like uninterrupted ones."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from gpt_lightning.checkpoints.manifest import Manifest
 from gpt_lightning.data.base import DataModule
+from gpt_lightning.errors import Interrupted
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.load import find_checkpoint
 from gpt_lightning.training import Checkpoints, Validations
@@ -120,6 +123,29 @@ def test_a_finished_run_continues_with_a_higher_limit(tmp_path: Path, limit: str
     state = run(tmp_path, resumed, last, callbacks=[Checkpoints(), Validations()], max_steps=12)
     assert first.batches + resumed.batches == straight.batches
     assert all(state[name].equal(expected[name]) for name in expected)
+
+
+class StopAtValidation(L.Callback):
+    """Callback that interrupts training in the middle of a validation."""
+
+    def on_validation_batch_end(self, *arguments: Any, **named: Any) -> None:
+        raise Interrupted(signal.SIGINT, between_steps=True)
+
+
+def test_a_repeated_validation_keeps_the_list_of_checkpoints(tmp_path: Path) -> None:
+    """The validation at the start of a resumed run saves before any other hook of the checkpoints."""
+    arguments: dict[str, Any] = {"val_check_interval": 3, "max_epochs": -1}
+    saving = [Validations(), Checkpoints(every_n_steps=1, keep=10)]
+    with pytest.raises(Interrupted):
+        run(tmp_path, Recorder(), callbacks=[*saving, StopAtValidation()], max_steps=5, **arguments)
+    folder = tmp_path / "checkpoints"
+    assert [entry.step for entry in Manifest.read(folder).checkpoints] == [1, 2, 3]
+    last = find_checkpoint(str(tmp_path), "last")
+    saving = [Validations(), Checkpoints(every_n_steps=1, keep=10)]
+    run(tmp_path, Recorder(), last, callbacks=saving, max_steps=5, **arguments)
+    listed = Manifest.read(folder).checkpoints
+    tally("R4", [entry.step for entry in listed] == [1, 2, 3, 4, 5])
+    assert {path.name for path in folder.glob("step_*")} == {entry.file for entry in listed}
 
 
 @pytest.mark.parametrize("accumulate", [1, 3][: many(1, 2)])
