@@ -64,12 +64,14 @@ def check_message(run: Run, *parts: str) -> None:
     assert all(part in messages[0] for part in parts), messages
 
 
-def check_ended(pids: list[int]) -> None:
-    """Check that no process is left."""
-    end = time.monotonic() + 10.0
+def end(run: Run, pids: list[int]) -> int:
+    """Wait for the end of the run, check that none of its processes is left, and return the exit code."""
+    code = run.end(60.0)
+    limit = time.monotonic() + 10.0
     while alive := [pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists()]:
-        assert time.monotonic() < end, alive
+        assert time.monotonic() < limit, alive
         time.sleep(0.05)
+    return code
 
 
 ONLY_IN_SOAK = pytest.mark.skipif(not SOAK, reason="takes seconds; runs in make soak")
@@ -82,8 +84,7 @@ def test_killed_rank(tmp_path: Path, rank: int) -> None:
     run, pids = start(folder, SLOW)
     begin = time.monotonic()
     os.kill(pids[rank], signal.SIGKILL)
-    code = run.end(60.0)
-    check_ended(pids)
+    code = end(run, pids)
     assert time.monotonic() - begin < 30.0
     check_message(run, f"gpt-lightning fit: rank {rank} (process {pids[rank]}) has died", "Resume with --resume=auto")
     assert code == (-9 if rank == 0 else 1)
@@ -95,8 +96,7 @@ def test_killed_rank(tmp_path: Path, rank: int) -> None:
 def test_stopped_rank(tmp_path: Path, rank: int) -> None:
     run, pids = start(prepare(tmp_path, "run"), SLOW, *IMPATIENT)
     os.kill(pids[rank], signal.SIGSTOP)
-    code = run.end(60.0)
-    check_ended(pids)
+    code = end(run, pids)
     check_message(run, f"rank {rank} (process {pids[rank]}) has been stopped, as by SIGSTOP")
     tally("R19", code == 1)
 
@@ -110,8 +110,7 @@ def trouble(kind: str, rank: int) -> str:
 @ON_EACH_RANK
 def test_bad_row_on_one_rank(tmp_path: Path, rank: int) -> None:
     run, pids = start(prepare(tmp_path, "run"), trouble("bad row", rank))
-    code = run.end(60.0)
-    check_ended(pids)
+    code = end(run, pids)
     check_message(run, "gpt-lightning fit: rows.csv:17: the label is empty. Fill it in")
     tally("R19", code == 2)
 
@@ -120,8 +119,7 @@ def test_bad_row_on_one_rank(tmp_path: Path, rank: int) -> None:
 @ON_EACH_RANK
 def test_hanging_rank(tmp_path: Path, rank: int) -> None:
     run, pids = start(prepare(tmp_path, "run"), trouble("hang", rank), *IMPATIENT)
-    code = run.end(60.0)
-    check_ended(pids)
+    code = end(run, pids)
     check_message(run, f"rank {1 - rank} has waited too long for rank {rank}, which hangs or is much slower")
     tally("R19", code == 1)
 
@@ -130,8 +128,7 @@ def test_hanging_rank(tmp_path: Path, rank: int) -> None:
 @ON_EACH_RANK
 def test_bug_on_one_rank_is_reported_once(tmp_path: Path, rank: int) -> None:
     run, pids = start(prepare(tmp_path, "run"), trouble("bug", rank))
-    code = run.end(60.0)
-    check_ended(pids)
+    code = end(run, pids)
     assert "Connection" not in run.err.read_text()
     assert run.err.read_text().count("RuntimeError: a bug") == 1
     assert code == 1
@@ -143,8 +140,7 @@ def test_sigterm_to_one_rank_ends_both_after_the_same_step(tmp_path: Path, rank:
     run, pids = start(folder, SLOW)
     begin = time.monotonic()
     os.kill(pids[rank], signal.SIGTERM)
-    code = run.end(60.0)
-    check_ended(pids)
+    code = end(run, pids)
     assert "Traceback" not in run.err.read_text()
     saved = steps(folder / "logs/run/version_0")[-1]
     assert 3 <= saved < 60
@@ -166,8 +162,7 @@ def test_second_ctrl_c_ends_both_ranks_without_a_traceback(tmp_path: Path) -> No
             os.kill(pid, signal.SIGINT)
         time.sleep(0.3)
     begin = time.monotonic()
-    code = run.end(60.0)
-    check_ended(list(everyone))
+    code = end(run, list(everyone))
     assert time.monotonic() - begin < 10.0
     assert "Traceback" not in run.err.read_text()
     assert run.err.read_text().count("Stopped at step 0. Nothing was saved") == 1
@@ -190,8 +185,7 @@ def test_sigterm_to_one_rank_ends_a_test(tmp_path: Path, rank: int, code: int) -
     assert run.wait_for(lambda: (folder / "started").exists()), run.err.read_text()
     pids = [run.process.pid or 0, *children(run.process.pid or 0)]
     os.kill(pids[rank], signal.SIGTERM)
-    assert run.end(60.0) == code
-    check_ended(pids)
+    assert end(run, pids) == code
     if rank:
         check_message(run, f"rank 1 (process {pids[1]}) has ended before the others")
     assert "Traceback" not in run.err.read_text()
