@@ -20,7 +20,7 @@ from gpt_lightning.ranges import check_count
 from gpt_lightning.tasks import Task
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.training.data_identity import differences, identity
-from gpt_lightning.training.run_settings import DIFFERS, settings
+from gpt_lightning.training.run_settings import DIFFERS, changes, settings
 from gpt_lightning.training.validation import is_last_step, validation_follows
 
 NUM_COEXISTING = 2
@@ -86,11 +86,15 @@ class Checkpoints(Checkpoint):
                 tokenizer.save(Path(log_dir) / "tokenizer.json")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Refuse the folder of another run, and delete what a killed process left in the folder of this one.
+        """Print changed settings, refuse the folder of another run, and delete what a killed process left in its own.
+
+        This is the first hook after Lightning has read the checkpoint to resume from.
 
         Raises:
             InputError: the folder holds the checkpoints of another run, which would be deleted.
         """
+        if trainer.is_global_zero:
+            print("".join(f"{line}\n" for line in changes(self._loaded_settings, settings(trainer, pl_module))), end="")
         self._take_folder(trainer)
 
     def on_train_batch_end(
