@@ -7,7 +7,7 @@ from typing import Any
 import lightning.pytorch as L
 
 from gpt_lightning.data.base import DataModule
-from gpt_lightning.training.run_settings import shown
+from gpt_lightning.printable import printable
 
 
 def identity(trainer: L.Trainer) -> dict[str, Any]:
@@ -26,7 +26,9 @@ def identity(trainer: L.Trainer) -> dict[str, Any]:
 def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """Return a phrase for each difference between a checkpoint's identity and the current one."""
     return [
-        f"{key} has changed" if key == "data.train" else f"{key} was {shown(saved[key])}, now it is {current[key]}"
+        f"{key} has changed"
+        if key == "data.train"
+        else f"{key} was {printable(str(saved[key]))}, now it is {current[key]}"
         for key in current
         if key in saved and saved[key] != current[key]
     ]

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.named_classes import is_ours
+from gpt_lightning.printable import printable
 from gpt_lightning.tasks import Task
 
 KEEPS_WEIGHTS: Final = (
@@ -36,13 +37,7 @@ def changes(saved: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[st
     for key, value in current.items():
         if key in saved and repr(saved[key]) != repr(value):  # 1 is a number of batches, 1.0 all of them
             end = "" if key in KEEPS_WEIGHTS else DIFFERS
-            yield f"changed: {key}={value} (the checkpoint has {shown(saved[key])}){end}"
-
-
-def shown(value: object) -> str:
-    """Return a value of a checkpoint as text without control characters, which could change the terminal."""
-    text = str(value)
-    return text if text.isprintable() else ascii(text)
+            yield f"changed: {key}={value} (the checkpoint has {printable(str(saved[key]))}){end}"
 
 
 def _trainer(trainer: L.Trainer) -> dict[str, Any]:

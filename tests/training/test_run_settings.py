@@ -82,7 +82,7 @@ def test_a_change_of_the_machine_is_found(tmp_path: Path) -> None:
     ("saved", "now", "line"),
     [
         (1.0, 1, f"changed: k=1 (the checkpoint has 1.0){DIFFERS}"),  # one batch instead of all
-        ("\x1b[2J", "a", f"changed: k=a (the checkpoint has '\\x1b[2J'){DIFFERS}"),
+        ("\x1b[2J", "a", f"changed: k=a (the checkpoint has \\x1b[2J){DIFFERS}"),
         (3, 3, None),
     ],
 )
