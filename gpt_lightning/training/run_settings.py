@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 import lightning.pytorch as L
@@ -54,11 +55,17 @@ def _trainer(trainer: L.Trainer) -> dict[str, Any]:
         "callbacks": sorted(map(_describe, callbacks)),
         "max_steps": trainer.max_steps,
         "max_epochs": trainer.max_epochs,
-        "val_check_interval": _plain(trainer.val_check_interval),
+        "val_check_interval": _plain(_val_check_interval(trainer)),
         "check_val_every_n_epoch": trainer.check_val_every_n_epoch,
         "limit_val_batches": trainer.limit_val_batches,
     }
     return {f"trainer.{name}": value for name, value in options.items()}
+
+
+def _val_check_interval(trainer: L.Trainer) -> int | float | timedelta:
+    """Return a number of batches, a share of an epoch, or a time."""
+    seconds = trainer._val_check_time_interval  # type: ignore[attr-defined]
+    return trainer.val_check_interval if seconds is None else timedelta(seconds=seconds)
 
 
 def _machine(module: L.LightningModule) -> dict[str, Any]:
@@ -99,4 +106,4 @@ def _plain(value: Any) -> Any:
     """Return a number, a string or None as it is, and anything else as text without addresses in memory."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return str(value) if isinstance(value, list | tuple | dict) else type(value).__qualname__
+    return str(value) if isinstance(value, list | tuple | dict | timedelta) else type(value).__qualname__

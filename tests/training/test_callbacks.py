@@ -1,5 +1,6 @@
 """Checkpoints, token counts and terminal output of training."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,15 @@ def test_a_validation_follows_the_last_step(tmp_path: Path) -> None:
         check_val_every_n_epoch=None,
     )
     assert float(run.callback_metrics["score"]) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("interval", ["00:01:00:00", {"minutes": 1}, timedelta(minutes=1)])
+def test_a_validation_follows_the_last_step_if_the_interval_is_a_time(tmp_path: Path, interval: Any) -> None:
+    run = fit(
+        tmp_path, Scores(0.5), Validations(), Checkpoints(monitor="score"), max_steps=3, val_check_interval=interval
+    )
+    assert float(run.callback_metrics["score"]) == pytest.approx(0.5)
+    assert read_checkpoint(find_checkpoint(str(tmp_path)))["global_step"] == 3
 
 
 def test_the_token_count_continues_after_a_resume(tmp_path: Path) -> None:
