@@ -51,8 +51,9 @@ def help_page(usage: str, description: str, sections: Iterable[Section], example
     column = min(longest, _NAME_WIDTH, width // 2) + 4
     for title, entries in sections:
         parts.append("\n".join([f"{title}:", *(_lines(entry, column, width) for entry in entries)]))
-    commands = textwrap.indent("\n".join(examples), "  ")
-    parts.append(f"{'Example' if len(examples) == 1 else 'Examples'}:\n{commands}")
+    if examples:
+        commands = textwrap.indent("\n".join(examples), "  ")
+        parts.append(f"{'Example' if len(examples) == 1 else 'Examples'}:\n{commands}")
     return "\n\n".join(parts)
 
 

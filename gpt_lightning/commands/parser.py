@@ -39,7 +39,7 @@ class ParserWithPage(argparse.ArgumentParser):
     """Parser whose help is a page in the style of all commands."""
 
     examples: Sequence[str] = ()
-    """Command lines that work when pasted; without any, the bare command is the example."""
+    """Command lines that work when pasted."""
 
     def format_help(self, formatter: argparse.HelpFormatter | None = None) -> str:
         """Return the help page."""
@@ -51,7 +51,7 @@ class ParserWithPage(argparse.ArgumentParser):
         arguments = [action for action in self._actions if action.required]
         names = ["COMMAND" if action.nargs == argparse.PARSER else option_name(action) for action in arguments]
         usage = self.usage or " ".join([prog, *names, "[options]"])
-        return help_page(usage, self.description or "", sections, self.examples or [prog])
+        return help_page(usage, self.description or "", sections, self.examples)
 
 
 class Parser(ArgumentParser, ParserWithPage):

@@ -100,8 +100,10 @@ def _find_code_keys(config: Any) -> Iterator[str]:
             if name in config:
                 yield f"{name}: {config[name]}"
         metric, path = config.get("metric"), config.get("dataset_path")
-        if "metric" in config and (config.get("hf_evaluate") or metric not in metric_registry):
-            # In groups, a metric may also be a list: the metrics of its tasks to average.
+        # In groups, a metric may also be a list: the metrics of its tasks to average.
+        metrics = metric if isinstance(metric, list) else [metric]
+        is_known = all(isinstance(each, str) and each in metric_registry for each in metrics)
+        if "metric" in config and (config.get("hf_evaluate") or not is_known):
             yield f"metric: {metric}"
         if path is not None and path not in SAFE_LOADERS and "/" not in str(path):
             yield f"dataset_path: {path}"

@@ -177,6 +177,8 @@ def test_code_in_unused_tasks_needs_no_permission(tmp_path: Path) -> None:
         ({"dataset_path": "pandas"}, "dataset_path: pandas"),
         ({"metric_list": [{"metric": "./evil.py"}]}, r"metric: \./evil\.py"),
         ({"metric_list": [{"metric": "acc", "hf_evaluate": True}]}, "metric: acc"),
+        ({"metric_list": [{"metric": ["acc", "evil"]}]}, r"metric: \['acc', 'evil'\]"),
+        ({"metric_list": [{"metric": {"a": 1}}]}, r"metric: \{'a': 1\}"),
         ({"use_prompt": "promptsource:x"}, "use_prompt: promptsource:x"),
     ],
 )

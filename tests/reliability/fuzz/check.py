@@ -10,7 +10,7 @@ from tests.reliability.fuzz.runner import LIMIT_S, Outcome
 CODES: Final = (0, 1, 2, 130, 143)
 MAX_LINES: Final = 12
 MAX_LINE: Final = 2000
-_PRINTS: Final = ("-h", "--help", "--version", "--list", "--print_config", "--model.help", "--data.help")
+_PRINTS: Final = re.compile(r"-h|--help|--version|--list|--print_config|--[a-z_.]+\.help")
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _FRAME: Final = re.compile(r'File "(?:[^"]*/)?(?:site-packages/)?([^"/]+/[^"/]+)", line \d+,? in (\S+)')
 _OWN_FRAME: Final = re.compile(r'File "[^"]*/gpt_lightning/([^"]+)", line \d+,? in (\S+)')
@@ -78,10 +78,10 @@ def _where_it_hangs(err: str) -> str:
 def _has_worked(each: Input, outcome: Outcome) -> bool:
     """Return whether a command with exit code 0 has done something."""
     command, options = each.arguments[0] if each.arguments else "", [word.partition("=")[0] for word in each.arguments]
-    if command in ("fit", "validate", "test", "predict") and not any(option in _PRINTS for option in options):
+    if command in ("fit", "validate", "test", "predict") and not any(map(_PRINTS.fullmatch, options)):
         if command == "fit":
             return outcome.steps > 0 or "nothing to do" in outcome.out
         return outcome.calls > 0
-    if command == "export" and not any(option in _PRINTS for option in options):
+    if command == "export" and not any(map(_PRINTS.fullmatch, options)):
         return any(path.stat().st_size for path in outcome.folder.glob("**/*.safetensors") if "head" not in path.parts)
     return bool(outcome.out.strip())
