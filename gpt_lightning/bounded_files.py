@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -113,6 +114,22 @@ def parse_json(text: str, name: str, remedy: str) -> Any:
     if too_deep:
         raise InputError(f"{name}: nested more than {MAX_DEPTH} levels deep. {remedy}")
     return content
+
+
+def yaml_depths(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the line, counted from 0, and the depth of each event in a YAML text, without recursion.
+
+    libyaml's composer recurses without a limit, so a text that is nested too deeply would crash the process.
+
+    Raises:
+        yaml.YAMLError: the text is not YAML.
+    """
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        yield event.start_mark.line, depth
 
 
 def is_deeper(value: Any, limit: int) -> bool:

@@ -13,12 +13,14 @@ from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning.atomic_files import delete_unfinished
+from gpt_lightning.bounded_files import read_text
 from gpt_lightning.checkpoints.manifest import checkpoint_files
 from gpt_lightning.checkpoints.read import is_intact, read_manifest
 from gpt_lightning.errors import InputError
 
 LOCK: Final = ".lock"
 _CONFIG: Final = "config.yaml"
+_MAX_BYTES: Final = 2**20
 _NAME: Final = re.compile(r"\w[\w.-]{0,99}")
 
 
@@ -159,9 +161,9 @@ def newest_intact_checkpoint(run: Path) -> Path | None:
 def is_without_checkpointing(run: Path) -> bool:
     """Return whether the configuration of a run disables checkpoints."""
     try:
-        config = yaml.safe_load((run / _CONFIG).read_text(encoding="utf-8"))
+        config = yaml.safe_load(read_text(run / _CONFIG, "Restore it", _MAX_BYTES))
         return config["trainer"]["enable_checkpointing"] is False
-    except (OSError, UnicodeError, yaml.YAMLError, LookupError, TypeError):
+    except (InputError, yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
         return False  # not a configuration that a run has written
 
 
@@ -174,7 +176,7 @@ def claim(run: Path, is_resumed: bool) -> Iterator[None]:
         is_resumed: if True, the folder may already hold this run.
 
     Raises:
-        InputError: another process trains in the folder, or it already holds another run.
+        InputError: another process trains in the folder, it already holds another run, or it holds a pipe or device.
     """
     if not is_resumed:
         _refuse_taken(run)
@@ -193,6 +195,7 @@ def claim(run: Path, is_resumed: bool) -> Iterator[None]:
     try:
         if not is_resumed:
             _refuse_taken(run)  # another process may have been faster
+        _refuse_special_files(run)
         yield
     finally:
         lock.release()
@@ -221,6 +224,13 @@ def _refuse_taken(run: Path) -> None:
         raise InputError(
             f"{run} already holds a run. Choose another folder or version, or resume that run with --ckpt_path={run}"
         )
+
+
+def _refuse_special_files(run: Path) -> None:
+    """Refuse pipes and devices, because a logger that opens one in place of its file would wait without end."""
+    for path in run.iterdir():
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path}: a pipe, a socket or a device, not a file of the run. Delete it")
 
 
 def _cannot_write(folder: Path, error: OSError | ValueError) -> InputError:

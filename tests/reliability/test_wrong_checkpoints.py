@@ -200,6 +200,18 @@ def test_state_that_lightning_restores(run: Run, tmp_path: Path, place: tuple[An
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes with a path")
+@pytest.mark.parametrize("name", ["hparams.yaml", "metrics.csv"])
+def test_a_pipe_in_place_of_a_file_of_a_logger_is_refused(run: Run, tmp_path: Path, name: str) -> None:
+    fit(run)
+    file = tmp_path / "logs/beer/version_0" / name
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+    code, _, err = run("fit", "-c", "config.yaml", "--ckpt_path=logs/beer/version_0", "--trainer.max_steps=6")
+    assert f"{name}: a pipe, a socket or a device, not a file of the run. Delete it" in err
+    tally("R19", code == 2)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes with a path")
 def test_a_pipe_among_the_checkpoints_is_skipped(run: Run, tmp_path: Path) -> None:
     fit(run)
     os.mkfifo(tmp_path / "logs/beer/version_0/checkpoints/step_9.ckpt")

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import yaml
 
+from gpt_lightning.bounded_files import yaml_depths
 from gpt_lightning.errors import InputError
 
 MAX_BYTES: Final = 2**20
@@ -130,14 +131,7 @@ def _refuse_duplicates(mapping: Any, source: Source) -> None:
 
 
 def _refuse_size(text: str, source: Source) -> None:
-    # libyaml's composer recurses without a limit, and the process would crash.
-    depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        line = event.start_mark.line
+    for count, (line, depth) in enumerate(yaml_depths(text)):
         if count > MAX_VALUES:
             raise InputError(f"{source.at(line)}: more than {MAX_VALUES:,} values. Remove some")
         if depth > MAX_DEPTH:

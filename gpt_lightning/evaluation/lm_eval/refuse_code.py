@@ -15,7 +15,7 @@ import yaml
 from lm_eval import utils
 from lm_eval.api.registry import metric_registry
 
-from gpt_lightning.bounded_files import read_text
+from gpt_lightning.bounded_files import MAX_DEPTH, read_text, yaml_depths
 from gpt_lightning.errors import InputError
 from gpt_lightning.sandbox.templates import RenderError, render
 
@@ -69,28 +69,42 @@ def _find_code_tags(file: Path, seen: set[Path], *, is_strict: bool = True) -> I
     seen.add(file)
     text = read_text(file, "Correct the task file", _MAX_BYTES)
     try:
-        root = yaml.compose(text, Loader=_LOADER)
+        is_too_deep = any(depth > MAX_DEPTH for _, depth in yaml_depths(text))
+        root = None if is_too_deep else yaml.compose(text, Loader=_LOADER)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if not is_strict:
             return
         raise InputError(f"{file}: cannot be read as YAML ({str(error).splitlines()[0]}). Correct the file") from None
-    nodes, visited = [root], set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or id(node) in visited:  # an alias may refer to a node that contains it
-            continue
-        visited.add(id(node))
-        if not node.tag.startswith(_PLAIN):
-            yield f"{node.tag} {node.value if isinstance(node, yaml.ScalarNode) else ''}".strip()
-        if isinstance(node, yaml.MappingNode):
-            nodes += [part for pair in node.value for part in pair]
-            for key, value in node.value:
-                if key.value == "include":
-                    included = value.value if isinstance(value, yaml.SequenceNode) else [value]
-                    for each in included:
-                        yield from _find_code_tags(file.parent / str(each.value), seen, is_strict=is_strict)
-        elif isinstance(node, yaml.SequenceNode):
-            nodes += node.value
+    level = {} if root is None else {id(root): root}
+    for _ in range(MAX_DEPTH):
+        for node in level.values():
+            if not node.tag.startswith(_PLAIN):
+                yield f"{node.tag} {node.value if isinstance(node, yaml.ScalarNode) else ''}".strip()
+            for each in _included(node):
+                yield from _find_code_tags(file.parent / each, seen, is_strict=is_strict)
+        level = {id(child): child for node in level.values() for child in _children(node)}
+    if is_too_deep or level:
+        raise InputError(
+            f"{file}: nested more than {MAX_DEPTH} levels deep, or an alias contains itself. Correct the file"
+        )
+
+
+def _included(node: yaml.Node) -> list[str]:
+    """Return the files that a mapping of a task file includes."""
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    values = [value for key, value in node.value if key.value == "include"]
+    return [str(each.value) for value in values for each in (value.value if _is_list(value) else [value])]
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if _is_list(node) else []
+
+
+def _is_list(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.SequenceNode)
 
 
 def _find_code_keys(config: Any) -> Iterator[str]:

@@ -150,6 +150,15 @@ def test_files_that_are_not_files_are_refused(tmp_path: Path, special: str) -> N
         names(tmp_path, "tiny_choice")
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" * 100_000 + "]" * 100_000, "task: &a [*a]"])
+def test_files_that_nest_too_deeply_are_refused(tmp_path: Path, text: str) -> None:
+    """The harness crashes with them, also if the file is not that of the chosen task."""
+    write_task(tmp_path, CHOICE, ROWS)
+    (tmp_path / "deep.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"deep\.yaml: nested more than 100 levels deep"):
+        names(tmp_path, "tiny_choice")
+
+
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
