@@ -70,6 +70,8 @@ class Input:
         shutil.copytree(world, folder, symlinks=True)
         for name, content in {**ODD_FILES, **self.files}.items():
             path = folder / name
+            if any(os.path.lexists(each) and not each.is_dir() for each in path.parents):
+                continue  # an earlier change has replaced the folder
             _remove(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, bytes):
