@@ -69,7 +69,7 @@ def test_an_output_that_is_a_pipe_or_a_link_is_written_and_not_replaced(tmp_path
     os.mkfifo(pipe)
     link.symlink_to(target)
     arguments = ["train", "--train", text, "--vocab_size", "260", "--output"]
-    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as reader:
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as reader:  # noqa: PTH123
         assert main([*arguments, str(pipe)]) == 0
         content = reader.read()
     assert "<|endoftext|>" in content
