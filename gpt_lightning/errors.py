@@ -70,6 +70,8 @@ def input_error(error: BaseException | None) -> InputError | None:
     if isinstance(error, RuntimeError) and (match := _EARLY_STOPPING.match(str(error))):
         names = match[2].replace("`", "")
         return InputError(f"EarlyStopping: the metric {match[1]} is not computed. Set its monitor to one of {names}")
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
+        return InputError(f"{error}. Delete the link, or choose another path")
     if isinstance(error, ValueError) and (isinstance(error, UnicodeError) or "embedded null" in str(error)):
         what = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else "has characters that no file can have"
         return InputError(f"a path or a text {what}: {error}. Fix it in your files or options")

@@ -44,6 +44,8 @@ def find_checkpoint(model: str, which: Literal["best", "last"] = "best") -> Path
     Raises:
         InputError: the model does not exist or cannot be downloaded, or every checkpoint of the run is damaged.
     """
+    if not model:
+        raise InputError("the path of the model is empty. Give a checkpoint, or the folder of a run or a model")
     if model.startswith(HUB):
         return _download(model)
     if "://" in model:

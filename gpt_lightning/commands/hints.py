@@ -53,6 +53,8 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     """
     by_name: dict[str, str] = {}
     for full in known:
+        if full.endswith(".help"):
+            continue
         for start in range(full.count(".") + 1):
             by_name.setdefault(full.split(".", start)[-1], full)
     plain = key.replace("-", "_")
@@ -72,6 +74,6 @@ def stray_words(words: Sequence[str]) -> str:
     if word.endswith(_CONFIG_SUFFIXES):
         return f"{word}: a configuration needs an option. Write -c {word}"
     return (
-        f"{shown}: not an option, and an option takes one value. Quote a pattern, as in --data.train '*.txt', or give "
-        "a list, as in --data.train '[a.txt, b.txt]'"
+        f"{shown}: not an option, and options take one value. Quote a text with spaces, as in --prompt 'Last summer', "
+        "and a pattern, as in --data.train '*.txt'. Give several files as a list, as in --data.train '[a.txt, b.txt]'"
     )

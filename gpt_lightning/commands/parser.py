@@ -21,6 +21,7 @@ _CHOICES = re.compile(r"Expected a (?:typing\.)?Literal\[([^\]]*)\]")
 _UNKNOWN_KEY = re.compile(r"(?:unrecognized arguments: --|does not accept option '|[Oo]ption ')([\w.-]+)")
 _KEY = re.compile(r'Parser key "(.+?)"')
 _STRAY = "unrecognized arguments: "
+MISSING = "the following arguments are required: "
 
 _files: ContextVar[Sequence[str]] = ContextVar("_files", default=())
 
@@ -97,6 +98,8 @@ class Parser(ArgumentParser, ParserWithPage):
         """Print a message in short and exit with 2."""
         if unknown := _UNKNOWN_KEY.search(message):
             text = _place(unknown[1]) + unknown_key(unknown[1], self.known_keys())
+        elif message.startswith(MISSING):
+            text = f"{self._required(message.removeprefix(MISSING))}: no value is given. See --help"
         elif message.startswith(_STRAY):
             text = stray_words(message.removeprefix(_STRAY).split(" "))
         else:
@@ -107,11 +110,14 @@ class Parser(ArgumentParser, ParserWithPage):
         print(printable(f"{prog}: {text}"), file=sys.stderr)
         sys.exit(2)
 
+    def _required(self, names: str) -> str:
+        """Return required arguments, separated by commas, by the names that the help gives them."""
+        shown = {action.dest: option_name(action) for action in self._actions}
+        return " and ".join(shown.get(name, name) for name in names.split(", "))
+
     def known_keys(self) -> Iterator[str]:
         """Yield every option of this parser and of its subcommands, such as ``trainer.max_steps``."""
-        yield from (
-            action.dest for action in self._actions if action.dest not in ("help", "print_config", "print_shtab")
-        )
+        yield from (action.dest for action in self._actions if action.dest != "print_shtab")
         if self._subcommands_action is not None:
             for subparser in self._subcommands_action._name_parser_map.values():
                 yield from subparser.known_keys()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from gpt_lightning.commands.parser import Parser
-from gpt_lightning.output_files import check_new, write_error
+from gpt_lightning.output_files import check_new, output_file
 
 _REMEDY: Final = "Choose another file with --output"
 _SAMPLE_PIECES: Final = 64  # up to 4 Mi characters: bytes per token are then accurate to about 1 %
@@ -91,10 +91,8 @@ def train(
     sample = [piece.text for piece in islice(pieces, _SAMPLE_PIECES)]
     num_tokens = sum(len(ids) for ids in tokenizer.encode_batch(sample))
     num_bytes = sum(len(text.encode()) for text in sample)
-    try:
-        tokenizer.save(output)
-    except OSError as error:
-        raise write_error(output, error, _REMEDY) from error
+    with output_file(output, overwrite, _REMEDY) as file:  # trained tokenizers have no configuration file
+        file.write(tokenizer.to_bytes())
     print(f"{output}: {tokenizer.name}")
     print(f"vocabulary size: {tokenizer.vocab_size}")
     print(f"bytes per token: {num_bytes / num_tokens:.2f} (measured on the first {num_bytes:,} bytes)")

@@ -31,6 +31,8 @@ def main(argv: list[str]) -> int:
     from gpt_lightning.errors import InputError
 
     options, fit_arguments = parser().parse_known_args(argv)
+    if options.steps < 3:
+        raise InputError(f"--steps {options.steps} must be at least 3, so that a checkpoint lies between them")
     if not 1 <= options.save_at < options.steps - 1:
         raise InputError(f"--save_at {options.save_at} must lie between 1 and --steps - 2 = {options.steps - 2}")
     if not fit_arguments:

@@ -14,6 +14,6 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
-        return torch.zeros(0, device=name).device
+        return torch.ones(1, device=name).sum().cpu().to(name).device  # the meta device holds no values
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from None

@@ -94,7 +94,11 @@ class Tokenizer:
         """Write a ``tokenizer.json`` and its configuration file atomically."""
         self.config.save(path)
         with atomic_write(path) as file:
-            file.write(self._inner.to_str(pretty=True).encode())
+            file.write(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Return the content of a ``tokenizer.json``, without the configuration."""
+        return self._inner.to_str(pretty=True).encode()
 
     @cached_property
     def hash(self) -> str:

@@ -1,9 +1,9 @@
 """Lines at the start and at the end of training: what is trained, why it stopped, and where the result is."""
 
 import lightning.pytorch as L
-from rich.console import Console
 
 from gpt_lightning.checkpoints.read import best_checkpoint
+from gpt_lightning.printable import printable
 from gpt_lightning.training.checkpoint_callback import Checkpoints
 from gpt_lightning.training.stop_reason import stop_reason
 
@@ -19,7 +19,7 @@ class Summary(L.Callback):
             trained = sum(parameter.numel() for parameter in pl_module.parameters() if parameter.requires_grad)
             trainable = "" if trained == parameters else f", {trained:,} of them trainable"
             folder = "" if log_dir is None else f", in {log_dir}"
-            print(f"{type(pl_module).__name__}: {parameters:,} parameters{trainable}{folder}", flush=True)
+            print(f"{type(pl_module).__name__}: {parameters:,} parameters{trainable}{printable(folder)}", flush=True)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print the summary."""
@@ -38,4 +38,4 @@ class Summary(L.Callback):
                 lines.append(f"best: {checkpoints.folder / best.file} ({score}step {best.step})")
             if manifest.checkpoints:
                 lines.append(f"last: {checkpoints.folder / manifest.checkpoints[-1].file}")
-        Console(soft_wrap=True, highlight=False).print("\n".join(lines))
+        print(printable("\n".join(lines)), flush=True)

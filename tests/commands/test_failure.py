@@ -46,6 +46,7 @@ def _cause(error: Exception, cause: BaseException) -> Exception:
         (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device. Free some space"),
         (OSError(errno.EMFILE, "Too many open files", "x"), 1, "x: Too many open files. Check"),
         (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), 2, "a path or a text has characters"),
+        (RuntimeError("Symlink loop from '/a/b'"), 2, "Symlink loop from '/a/b'. Delete the link, or choose another"),
         (ValueError("embedded null byte"), 2, "a path or a text has characters that no file can have"),
         (KeyboardInterrupt(), 130, None),
         (Interrupted(15, between_steps=True), 143, None),

@@ -80,12 +80,18 @@ def test_int8_weights_are_used(
         (["--top_p=1.5"], "--top_p 1.5 must lie in (0, 1]"),
         (["--max_new_tokens=0"], "--max_new_tokens 0 must be at least 1"),
         (["--device=cuda:99"], "--device cuda:99"),
-        (["--int8", "--device=meta"], "--int8 runs on CPUs only. Add --device cpu, or leave --int8 out"),
+        (["--device=meta"], "--device meta: Cannot copy out of meta tensor"),
+        (["--int8"], "--int8 runs on CPUs only. Add --device cpu, or leave --int8 out"),
     ],
 )
 def test_invalid_values_are_refused(
-    run_folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    run_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
 ) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("meta"))
     code, _, err = generate(capsys, str(run_folder), *arguments)
     assert code == 2
     assert message in err

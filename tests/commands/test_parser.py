@@ -26,3 +26,12 @@ def test_an_invalid_option_is_explained_in_one_line(
         parser.parse_args([option])
     assert stop.value.code == 2
     assert capsys.readouterr().err == f"gpt-lightning bake: {message}\n"
+
+
+def test_missing_arguments_have_the_names_of_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser(prog="gpt-lightning bake")
+    parser.add_argument("folder", metavar="DIR")
+    parser.add_argument("--flour", required=True, metavar="GRAMS")
+    with pytest.raises(SystemExit):
+        parser.parse_args([])
+    assert capsys.readouterr().err == "gpt-lightning bake: DIR and --flour GRAMS: no value is given. See --help\n"

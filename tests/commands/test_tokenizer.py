@@ -1,6 +1,7 @@
 """``tokenizer train`` and ``tokenizer show``."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,21 @@ def test_an_output_is_overwritten_only_on_request(tmp_path: Path, text: str) -> 
     assert output.read_text() == "precious"
     assert main([*arguments, "--overwrite"]) == 0
     assert "<|endoftext|>" in output.read_text()
+
+
+def test_an_output_that_is_a_pipe_or_a_link_is_written_and_not_replaced(tmp_path: Path, text: str) -> None:
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link.json", tmp_path / "target.json"
+    os.mkfifo(pipe)
+    link.symlink_to(target)
+    arguments = ["train", "--train", text, "--vocab_size", "260", "--output"]
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as reader:  # noqa: PTH123
+        assert main([*arguments, str(pipe)]) == 0
+        content = reader.read()
+    assert "<|endoftext|>" in content
+    assert pipe.is_fifo()
+    assert main([*arguments, str(link)]) == 0
+    assert link.is_symlink()
+    assert target.read_text() == content
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ def test_the_first_difference_of_two_records() -> None:
     ("arguments", "message"),
     [
         ([], "no configuration. Give one"),
+        (["-c", "config.yaml", "--steps=0"], "--steps 0 must be at least 3"),
         (["-c", "config.yaml", "--save_at=19"], "--save_at 19 must lie between 1 and --steps - 2 = 18"),
         (["-c", "config.yaml", "--data.train=absent.txt"], "absent.txt does not exist"),
     ],

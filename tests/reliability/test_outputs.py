@@ -331,6 +331,16 @@ def test_predict_overwrites_only_when_told(run: Run, rows: Path, tmp_path: Path)
         assert (code, (tmp_path / name).read_text().count("nll")) == (0, 2), err
 
 
+def test_predict_never_replaces_its_rows(run: Run, rows: Path, tmp_path: Path) -> None:
+    before = (tmp_path / "rows.jsonl").read_bytes()
+    short = ("predict", f"--model={rows}", "--input=rows.jsonl", "--output=./rows.jsonl", "--overwrite")
+    long = ("predict", "-c", "config.yaml", f"--ckpt_path={rows}", "--predictions.path=rows.jsonl", "--overwrite")
+    for arguments in (short, (*long, "--data.test=[rows.jsonl]")):
+        code, _, err = run(*arguments)
+        tally("R21", code == 2 and (tmp_path / "rows.jsonl").read_bytes() == before)
+        assert "rows would be lost. Choose another file" in err
+
+
 def test_a_configuration_chooses_no_file_to_write(run: Run, rows: Path, tmp_path: Path) -> None:
     config, other = (tmp_path / "config.yaml").read_text(), tmp_path / "other.yaml"
     long = ("predict", "-c", "other.yaml", f"--ckpt_path={rows}", "--data.test=rows.jsonl")

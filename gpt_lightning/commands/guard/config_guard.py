@@ -40,6 +40,8 @@ _FLAG: Final = re.compile(r"--([^=\s]+?)\+?(?:=(.*))?", re.DOTALL)
 _STRUCTURE: Final = re.compile(r"[\[{:\n&!'\"-]")
 _CLASS_NAME: Final = re.compile(r"(?!(?:True|False|None|Null)$)[A-Z]\w*[a-z]\w*")
 """Bare name of a class. Other names in the place of a class, such as ``ddp`` and ``simple``, are settings."""
+_WITHOUT_SETTINGS: Final = (("trainer", "callbacks"), ("trainer", "logger"))
+"""Keys at which every name is that of a class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,8 @@ class _Guard:
 
     def _file(self, path: Path, key: Key, source: Source) -> None:
         """Check a file in the place of a value; it must be YAML if ``--config`` or its suffix says so."""
+        if path.is_dir():
+            raise InputError(f"{source.name}: {path} is a folder. Give a file, such as {path / 'config.yaml'}")
         if not path.is_file():
             raise InputError(
                 f"{source.name}: {path} is not a regular file, but it must be read twice. "
@@ -224,6 +228,11 @@ class _Guard:
                     f"{source.at(item[0].start_mark.line)}: {ALLOW} is allowed on the command line only. "
                     f"Remove it here, and add --{ALLOW} NAME"
                 )
+            if name == "config" and not key:
+                raise InputError(
+                    f"{source.at(item[0].start_mark.line)}: a configuration cannot include another file. Remove config "
+                    "here, and give each file with -c FILE"
+                )
             inner = key if item[0].tag == MERGE else (*key, *name.split("."))
             if not (self.keys and inner) or inner[0] in self.keys:
                 self._node(item[1], inner, source)
@@ -233,7 +242,13 @@ def _is_bare_class(text: str, key: Key) -> bool:
     """Return whether a text is the bare name of a class, such as ``EarlyStopping``."""
     if key and key[-1] in _CLASS_PATHS:
         return text.isidentifier()
-    return slot_at(key) is not None and _CLASS_NAME.fullmatch(text) is not None
+    slot = slot_at(key)
+    is_name = _CLASS_NAME.fullmatch(text) is not None or (key in _WITHOUT_SETTINGS and _is_word(text))
+    return slot is not None and is_name
+
+
+def _is_word(text: str) -> bool:
+    return text.isidentifier() and text.lower() not in ("true", "false", "null", "none")
 
 
 def _slot(key: Key) -> Literal["class", "maybe"] | None:

@@ -23,8 +23,15 @@ def refused_bare(name: str, slot: Slot | None) -> str:
     home, listed = ("", ()) if slot is None else (slot.home, [path.rpartition(".")[2] for path in slot.classes])
     near = difflib.get_close_matches(name, listed, n=1, cutoff=0.75)
     hint = f"; did you mean {near[0]!r}?" if near else "."
+    if home and not name[0].isupper():
+        return f"{name} is not a class. The classes are {', '.join(sorted(listed))}"
     if home:
         return f"{name} is not a class that is allowed here{hint} Add --{ALLOW} {home}.{name} if you trust its code"
+    if not listed:
+        return (
+            f"{name} is not allowed here, because this key takes no class. Remove it, or give the full name, such as "
+            f"my_package.{name}, and add --{ALLOW} my_package"
+        )
     return (
         f"{name} is not a class that is allowed here{hint} The classes are {', '.join(sorted(listed))}. "
         f"A class of your own needs its full name, such as my_package.{name}, and --{ALLOW} my_package"

@@ -42,6 +42,7 @@ from gpt_lightning.downloads import no_download_of
 from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.lm_head import LMHead
+from gpt_lightning.printable import printable
 from gpt_lightning.status import status
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.progress_bar import progress_display
@@ -285,7 +286,7 @@ class CLI(LightningCLI):
         except Interrupted as interruption:
             if subcommand == "fit" and self.trainer.is_global_zero:
                 message = how_to_resume(self.trainer, interruption, self.arguments, self.given)
-                print(message, file=sys.stderr, flush=True)
+                print(printable(message), file=sys.stderr, flush=True)
             raise
 
     def after_validate(self) -> None:
@@ -329,7 +330,7 @@ class CLI(LightningCLI):
             return
         raise InputError(
             f"no training step was taken (the run is at step {step}). "
-            "Raise trainer.max_steps, trainer.max_epochs or trainer.limit_train_batches"
+            "Raise trainer.max_steps, trainer.max_epochs, trainer.max_time or trainer.limit_train_batches"
         )
 
 
@@ -377,5 +378,5 @@ def main(arguments: list[str]) -> int:
         with naming_shorthand(given):
             cli = CLI(options, given)
         if arguments[0] == "fit" and cli.trainer.is_global_zero and (steps := next_steps(cli.trainer, cli.allowed)):
-            print(steps, flush=True)
+            print(printable(steps), flush=True)
     return 0

@@ -180,7 +180,7 @@ def read_predict_shorthand(arguments: list[str], stack: ExitStack) -> tuple[list
             raise InputError(f"--model {options.model} is a checkpoint, which needs rows. Add --input FILE")
         return [argument for argument in arguments if argument != "--overwrite"], overwrite
     if options.input == "-":
-        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "input.jsonl"
+        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "standard_input.jsonl"
         file.write_bytes(sys.stdin.buffer.read())
         options.input = str(file)
     given = {"ckpt_path": options.model, "data.test": options.input, "predictions.path": options.output}

@@ -1,6 +1,7 @@
 """Folder of a training run: its choice, and its lock until the run ends."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -32,7 +33,12 @@ def experiment_folder(log_dir: str, experiment: str) -> Path:
             f"--experiment={experiment} is not a folder below log_dir. Choose the folder of all experiments with "
             "--log_dir"
         )
-    return expand_home(os.path.expandvars(log_dir)) / experiment
+    expanded = os.path.expandvars(log_dir)
+    if "://" in expanded:
+        raise InputError(f"--log_dir={log_dir} is the address of a server. Give a folder of this machine")
+    if variable := re.search(r"\$\w+|\$\{", expanded):
+        raise InputError(f"--log_dir={log_dir}: the environment variable {variable[0]} is not set. Set it")
+    return expand_home(expanded) / experiment
 
 
 @contextmanager

@@ -16,8 +16,10 @@ def check_outputs(values: Values) -> None:
     """Refuse an output file that is not the user's own choice, unless it is in the folder of the logs or of the cache.
 
     Raises:
-        InputError: a file names another place, or asks to overwrite files.
+        InputError: a file names another place, or asks to overwrite files, or the output file is one of the data.
     """
+    if PATH in values:
+        _refuse_data(Path(str(values[PATH].value)), values)
     if OVERWRITE in values and values[OVERWRITE].value and not _is_chosen(OVERWRITE, values[OVERWRITE]):
         raise InputError(
             f"{values[OVERWRITE].origin.name}: {OVERWRITE} is allowed on the command line only. "
@@ -36,6 +38,17 @@ def check_outputs(values: Values) -> None:
             f"{values[PATH].origin.name}: {PATH}={values[PATH].value} is neither in log_dir nor in the cache. "
             f"Give it on the command line: --{PATH}={values[PATH].value}"
         )
+
+
+def _refuse_data(path: Path, values: Values) -> None:
+    """Refuse to replace a file of the data, whose labels would be lost."""
+    for split in ("train", "validation", "test"):
+        source = values[key].value if (key := f"data.init_args.{split}") in values else None
+        for each in source if isinstance(source, list) else [source]:
+            if isinstance(each, str) and Path(each).resolve() == path.resolve():
+                raise InputError(
+                    f"--{PATH}={path} is also the file of --data.{split}, whose rows would be lost. Choose another file"
+                )
 
 
 def _is_chosen(key: str, value: Value) -> bool:

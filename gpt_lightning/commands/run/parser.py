@@ -11,13 +11,12 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from gpt_lightning.commands.guard.parser_imports import denied_name
 from gpt_lightning.commands.guard.refusals import refused
-from gpt_lightning.commands.parser import Parser
+from gpt_lightning.commands.parser import MISSING, Parser
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.saving import arguments_of
 
 _KEY: Final = re.compile(r"[Pp]arser key [\"']([\w.]+)[\"']")
 """Key in a message of jsonargparse."""
-_MISSING: Final = "the following arguments are required: "
 
 
 class RunParser(Parser, LightningArgumentParser):
@@ -30,8 +29,8 @@ class RunParser(Parser, LightningArgumentParser):
         if (name := denied_name(message)) is not None:
             key = _KEY.search(message)
             message = refused(name) if key is None else f"{key[1]}: {refused(name)}"
-        if message.startswith(_MISSING):
-            message = _missing(message.removeprefix(_MISSING))
+        if message.startswith(MISSING):
+            message = _missing(message.removeprefix(MISSING))
         super().error(message, ex)
 
     def parse_args(self, args: Any = None, *rest: Any, **named: Any) -> Any:

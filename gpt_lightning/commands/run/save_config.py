@@ -1,8 +1,11 @@
 """The configuration of a training run, in its folder and in its loggers."""
 
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
+import torch
+from jsonargparse import Namespace
 from lightning.pytorch.cli import SaveConfigCallback
 
 from gpt_lightning.atomic_files import atomic_write
@@ -22,13 +25,27 @@ class SaveConfig(SaveConfigCallback):
         if stage != "fit" or log_dir is None or not trainer.is_global_zero:
             return
         # The file starts a new run with the same settings. It does not resume this one.
-        config = self.config.clone()
+        config = _writable(self.config)
         config.ckpt_path, config.resume, config.name = None, "never", None
-        for key, value in config.items():
-            if isinstance(value, str):  # YAML cannot hold the bytes of a path that is not UTF-8
-                config[key] = value.encode(errors="backslashreplace").decode()
         text = self.parser.dump(config, skip_none=False)
         with atomic_write(Path(log_dir) / self.config_filename) as file:
             file.write(text.encode())
         show_text(trainer, CONFIG, verbatim(text))
         name_gaps(trainer)
+
+
+def _writable(value: Any) -> Any:
+    """Return a copy of a configuration without values that YAML cannot hold.
+
+    These are defaults of Lightning's classes, such as ``torch.device("cpu")`` and members of an enumeration of texts,
+    and the bytes of paths that are not UTF-8.
+    """
+    if isinstance(value, Namespace):
+        return Namespace(**{key: _writable(each) for key, each in vars(value).items()})  # type: ignore[no-untyped-call]
+    if isinstance(value, dict):
+        return {key: _writable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_writable(each) for each in value]
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    return str(value) if isinstance(value, torch.device) else value

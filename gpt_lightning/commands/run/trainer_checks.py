@@ -3,6 +3,7 @@
 import inspect
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,10 @@ _AT_LEAST: Final = {
 
 _MAX_DEVICES: Final = 1024
 """More devices than one machine has. Lightning would start a process for each."""
+
+
+_CLASS_PATH: Final = re.compile(r"class_path='([\w.]+)'")
+"""Class in the value that a message of jsonargparse quotes."""
 
 
 def check_trainer(trainer: Mapping[str, Any], seed: int | bool) -> None:
@@ -139,10 +144,15 @@ def _innermost_package(trace: TracebackType | None) -> str:
 
 def _problems(text: str) -> str:
     """Return the reasons in jsonargparse's message about a class that cannot be built, without the types it tried."""
-    noise = ("Does not validate", "Subtypes", "Errors:", "Expected a", "Given value")
+    noise = (
+        *("Does not validate", "Subtypes", "Errors:", "Expected a", "Given value"),
+        *("Not a valid subclass", "Subclass types", "a class path (str)", "a dict with"),
+    )
     lines = (line.strip(" -") for line in text.splitlines())
     kept = " ".join(line for line in lines if line and not line.startswith(noise))
-    return kept.replace("Problem with given class_path", "cannot create") or text.partition("\n")[0]
+    kept = kept.replace("Problem with given class_path", "cannot create") or text.partition("\n")[0]
+    named = set(_CLASS_PATH.findall(text))
+    return f"cannot create {named.pop()}: {kept}" if len(named) == 1 and "cannot create" not in kept else kept
 
 
 def _one_line(error: Exception) -> str:

@@ -305,7 +305,7 @@ def test_a_scalar_that_is_not_of_its_type(folder: Path, capsys: pytest.CaptureFi
 def test_a_configuration_must_be_a_regular_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(folder / "pipe")
     assert "pipe is not a regular file" in refused(capsys, "fit", "-c", "pipe")
-    assert "is not a regular file" in refused(capsys, "fit", "-c", str(folder))
+    assert "is a folder. Give a file, such as" in refused(capsys, "fit", "-c", str(folder))
 
 
 @pytest.mark.parametrize("flag", ["--trainer.logger", "--model.backbone", "--config", "--samples.prompts"])

@@ -35,7 +35,7 @@ def test_every_suggestion_is_a_key() -> None:
             "Language is not a class that is allowed here. The classes are LanguageModeling, R",
         ),
         (["--trainer.callbacks=EarlyStoping"], "did you mean 'EarlyStopping'?"),
-        (["--data.train", "a.txt", "b.txt"], "b.txt: not an option, and an option takes one value. Quote a pattern"),
+        (["--data.train", "a.txt", "b.txt"], "b.txt: not an option, and options take one value. Quote a text"),
         (["--data.train"], "--data.train has no value. Give one, as in --data.train=VALUE"),
         (["--model.optimizer.lr", "--compile=false"], "--model.optimizer.lr has no value"),
         (["more.yaml"], "more.yaml: a configuration needs an option. Write -c more.yaml"),
@@ -43,6 +43,22 @@ def test_every_suggestion_is_a_key() -> None:
         (["-c", "tab.yaml"], "tab.yaml:2: not YAML: indented with a tab. Use spaces"),
         (["-c", "control.yaml"], "control.yaml:2: not YAML: it has control characters"),
         (["-c", "unknown.yaml"], "unknown.yaml:5: unknown key 'n_layers'; did you mean 'model.backbone.n_layer'?"),
+        (["--hlep"], "did you mean 'help'?"),
+        (["--trainer.logger=tensorboard"], "tensorboard is not a class. The classes are CSVLogger, TensorBoardLogger"),
+        (
+            ["--trainer.strategy.class_path=DDPStrategy", "--trainer.strategy.ddp_comm_hook.class_path=Timer"],
+            "no class.",
+        ),
+        (["-c", "."], "--config: . is a folder. Give a file, such as config.yaml"),
+        (["-c", "include.yaml"], "include.yaml:1: a configuration cannot include another file"),
+        (["--trainer.max_time=00:00:00:00"], "trainer.max_epochs, trainer.max_time or trainer.limit_train_batches"),
+        (["--ckpt_path="], "the path of the model is empty"),
+        (["--log_dir=s3://bucket/logs"], "--log_dir=s3://bucket/logs is the address of a server"),
+        (["--log_dir=$NOT_SET/logs"], "--log_dir=$NOT_SET/logs: the environment variable $NOT_SET is not set"),
+        (
+            ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=x", "--trainer.callbacks.mode=up"],
+            "cannot create lightning.pytorch.callbacks.EarlyStopping: `mode` can be min, max, got up\n",
+        ),
         (["-c", "type.yaml"], "type.yaml:2: invalid value for trainer.max_steps: expected int, got six"),
     ],
 )
@@ -53,6 +69,7 @@ def test_hints(run: Run, tmp_path: Path, arguments: list[str], message: str) -> 
         "model:\n  class_path: CausalLM\n  init_args:\n    backbone:\n      n_layers: 3\n"
     )
     (tmp_path / "type.yaml").write_text("trainer:\n  max_steps: six\n")
+    (tmp_path / "include.yaml").write_text("config: type.yaml\n")
     code, _, err = run("fit", "-c", "config.yaml", *arguments)
     assert message in err
     tally("R19", code == 2)
