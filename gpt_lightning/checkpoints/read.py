@@ -203,7 +203,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _folder_as_checkpoint(folder: Path) -> dict[str, Any]:
-    return {"hyper_parameters": dict(huggingface.read_config(folder).hparams)}
+    return {"hyper_parameters": dict(_read_config(folder).hparams)}
+
+
+def _read_config(folder: Path) -> huggingface.Pretrained:
+    """Return the configuration of a model folder, and print its notes."""
+    pretrained = huggingface.read_config(folder)
+    for note in pretrained.notes:
+        notice(note)
+    return pretrained
 
 
 def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) -> None:
@@ -220,7 +228,7 @@ def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) ->
     """
     path = find_checkpoint(source)
     if path.is_dir():
-        huggingface.load_weights(backbone, huggingface.read_config(path))
+        huggingface.load_weights(backbone, _read_config(path))
         return
     checkpoint = read_checkpoint(path)
     hparams = checkpoint["hyper_parameters"]
@@ -294,7 +302,7 @@ def load_head(task: nn.Module, source: str) -> None:
     """
     path = find_checkpoint(source)
     if path.is_dir():
-        huggingface.load_weights(task, huggingface.read_config(path))
+        huggingface.load_weights(task, _read_config(path))
         return
     checkpoint = read_checkpoint(path)
     if "head" in checkpoint.get("frozen_sha256", {}):
