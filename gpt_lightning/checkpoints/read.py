@@ -21,6 +21,7 @@ from gpt_lightning.checkpoints.manifest import (
     parse_name,
     verify,
 )
+from gpt_lightning.checkpoints.nanogpt import convert_nanogpt, is_nanogpt
 from gpt_lightning.checkpoints.structure import check_kinds, check_structure
 from gpt_lightning.downloads import may_download, only_downloads
 from gpt_lightning.errors import InputError
@@ -182,10 +183,11 @@ def _download(model: str) -> Path:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint with tensors on the CPU, or the hyper-parameters of a model folder.
 
-    A checkpoint is verified first, and no code in it is run.
+    A checkpoint is verified first, and no code in it is run. Those of nanoGPT are converted.
 
     Raises:
-        InputError: it is not a checkpoint of gpt-lightning, is damaged, or holds objects other than plain values.
+        InputError: it is not a checkpoint of gpt-lightning or nanoGPT, is damaged, or holds objects other than plain
+            values.
     """
     if path.is_dir():
         return _folder_as_checkpoint(path)
@@ -199,6 +201,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from None
     except Exception as error:  # torch raises many kinds for damaged files
         raise InputError(f"{path}: damaged or not a checkpoint: {first_line(error)}. Use another checkpoint") from None
+    if is_nanogpt(checkpoint):
+        return convert_nanogpt(checkpoint, path)
     return check_structure(checkpoint, str(path))
 
 
