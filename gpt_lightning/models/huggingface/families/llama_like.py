@@ -58,11 +58,13 @@ class LlamaLike(Family):
         options.check_activation(self.activation_key, self.activations)
         check_layer_types(options)
         n_head, head_dim = options.count("num_attention_heads"), options.get("head_dim", self.default_head_dim)
+        # transformers reads null as the number of query heads, and a missing entry as the default of the family.
+        kv_heads = n_head if "num_key_value_heads" in options.content else self.default_kv_heads or n_head
         return {
             "block_size": options.count("max_position_embeddings"),
             "n_layer": options.count("num_hidden_layers"),
             "n_head": n_head,
-            "n_kv_head": options.count("num_key_value_heads", self.default_kv_heads or n_head),
+            "n_kv_head": options.count("num_key_value_heads", kv_heads),
             "head_dim": None if head_dim is None else options.count("head_dim", head_dim),
             "n_embd": options.count("hidden_size"),
             "n_inner": options.count("intermediate_size"),
