@@ -21,6 +21,7 @@ from gpt_lightning.checkpoints.manifest import (
     parse_name,
     verify,
 )
+from gpt_lightning.checkpoints.nanogpt import convert_nanogpt, is_nanogpt
 from gpt_lightning.checkpoints.structure import check_kinds, check_structure
 from gpt_lightning.downloads import may_download, only_downloads
 from gpt_lightning.errors import InputError
@@ -184,10 +185,11 @@ def _download(model: str) -> Path:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint with tensors on the CPU, or the hyper-parameters of a model folder.
 
-    A checkpoint is verified first, and no code in it is run.
+    A checkpoint is verified first, and no code in it is run. Those of nanoGPT are converted.
 
     Raises:
-        InputError: it is not a checkpoint of gpt-lightning, is damaged, or holds objects other than plain values.
+        InputError: it is not a checkpoint of gpt-lightning or nanoGPT, is damaged, or holds objects other than plain
+            values.
     """
     if path.is_dir():
         return _folder_as_checkpoint(path)
@@ -201,11 +203,21 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from None
     except Exception as error:  # torch raises many kinds for damaged files
         raise InputError(f"{path}: damaged or not a checkpoint: {first_line(error)}. Use another checkpoint") from None
+    if is_nanogpt(checkpoint):
+        return convert_nanogpt(checkpoint, path)
     return check_structure(checkpoint, str(path))
 
 
 def _folder_as_checkpoint(folder: Path) -> dict[str, Any]:
-    return {"hyper_parameters": dict(huggingface.read_config(folder).hparams)}
+    return {"hyper_parameters": dict(_read_config(folder).hparams)}
+
+
+def _read_config(folder: Path) -> huggingface.Pretrained:
+    """Return the configuration of a model folder, and print its notes."""
+    pretrained = huggingface.read_config(folder)
+    for note in pretrained.notes:
+        notice(note)
+    return pretrained
 
 
 def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) -> None:
@@ -222,7 +234,7 @@ def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) ->
     """
     path = find_checkpoint(source)
     if path.is_dir():
-        huggingface.load_weights(backbone, huggingface.read_config(path))
+        huggingface.load_weights(backbone, _read_config(path))
         return
     checkpoint = read_checkpoint(path)
     hparams = checkpoint["hyper_parameters"]
@@ -296,7 +308,7 @@ def load_head(task: nn.Module, source: str) -> None:
     """
     path = find_checkpoint(source)
     if path.is_dir():
-        huggingface.load_weights(task, huggingface.read_config(path))
+        huggingface.load_weights(task, _read_config(path))
         return
     checkpoint = read_checkpoint(path)
     if "head" in checkpoint.get("frozen_sha256", {}):

@@ -50,7 +50,7 @@ def check_structure(checkpoint: Any, name: str) -> dict[str, Any]:
     """
     if not isinstance(checkpoint, dict) or not {"hyper_parameters", "state_dict"} <= checkpoint.keys():
         raise InputError(
-            f"{name}: this torch file is not a gpt-lightning checkpoint. Give a gpt-lightning checkpoint or a Hugging "
+            f"{name}: this torch file is not a checkpoint of gpt-lightning or nanoGPT. Give one of these or a Hugging "
             "Face model folder"
         )
     _check_values(checkpoint, name)

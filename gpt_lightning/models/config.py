@@ -49,12 +49,19 @@ class GPTConfig:
         position: ``learned`` absolute position embeddings (GPT-2) or ``rotary`` position embeddings (RoPE, Su et al.
             2021, arXiv:2104.09864).
         rope_theta: base of the rotary frequencies. Use a larger one for long contexts, such as 500,000 (Llama 3).
-        rope_factor: Llama 3.1's RoPE scaling, for contexts longer than those of pretraining (Grattafiori et al. 2024,
-            arXiv:2407.21783). Low frequencies are divided by this factor, and high ones are not; 1 turns it off.
+        rope_type: RoPE scaling, for contexts longer than those of pretraining. ``linear`` divides all frequencies by
+            ``rope_factor`` (Chen et al. 2023, arXiv:2306.15595). ``llama3`` (Grattafiori et al. 2024, arXiv:2407.21783)
+            and ``yarn`` (Peng et al. 2023, arXiv:2309.00071) divide low frequencies and keep high ones. Between low and
+            high, ``llama3`` interpolates by frequency, ``yarn`` by channel.
+        rope_factor: factor of the RoPE scaling; 1 turns it off.
         rope_low_freq_factor: frequencies of at most this many rotations in ``rope_original_block_size`` tokens are low.
+            YaRN calls it beta_slow, and its paper uses 1.
         rope_high_freq_factor: frequencies of at least this many rotations in ``rope_original_block_size`` tokens are
-            high. The scaling of those between low and high is interpolated.
-        rope_original_block_size: context length of pretraining, in tokens; required if ``rope_factor`` is not 1.
+            high. YaRN calls it beta_fast, and its paper uses 32.
+        rope_original_block_size: context length of pretraining, in tokens; required for ``llama3`` and ``yarn`` if
+            ``rope_factor`` is not 1.
+        rope_attention_factor: YaRN multiplies rotated queries and keys by this number; null means
+            ``0.1 * ln(rope_factor) + 1``, or 1 for factors below 1.
         rope_global_interval: every n-th layer is global, with the rotary base ``rope_theta``. The others are local,
             with ``rope_local_theta`` and without RoPE scaling (Gemma 3, arXiv:2503.19786). null makes all layers
             global.
@@ -67,8 +74,9 @@ class GPTConfig:
         norm_placement: norms of attention and MLP. ``before`` normalizes their inputs (pre-norm, Xiong et al. 2020,
             arXiv:2002.04745). ``after`` normalizes their outputs, which are then added to the residual stream (OLMo 2,
             arXiv:2501.00656). ``both`` normalizes inputs and outputs (Gemma 2, arXiv:2408.00118).
-        mlp: activation of the MLP: ``gelu`` (with the tanh approximation, as in GPT-2), ``relu2`` (squared ReLU, So et
-            al. 2021, arXiv:2109.08668), or the gated ``swiglu`` or ``geglu`` (Shazeer 2020, arXiv:2002.05202).
+        mlp: activation of the MLP: ``gelu`` (with the tanh approximation, as in GPT-2), ``gelu_exact`` (without it, as
+            in nanoGPT and Cerebras-GPT), ``relu2`` (squared ReLU, So et al. 2021, arXiv:2109.08668), or the gated
+            ``swiglu`` or ``geglu`` (Shazeer 2020, arXiv:2002.05202).
         bias: ``true`` gives biases to all linear layers and LayerNorms, ``false`` to none, ``attention`` to the linear
             layers of attention, and ``qkv`` to the projections of queries, keys and values.
         qk_norm: ``true`` applies RMSNorm to the queries and keys of each head (Henry et al. 2020, arXiv:2010.04245),
@@ -101,17 +109,19 @@ class GPTConfig:
     n_inner: int | None = None
     position: Literal["learned", "rotary"] = "learned"
     rope_theta: float = 10_000.0
+    rope_type: Literal["llama3", "linear", "yarn"] = "llama3"
     rope_factor: float = 1.0
     rope_low_freq_factor: float = 1.0
     rope_high_freq_factor: float = 4.0
     rope_original_block_size: int | None = None
+    rope_attention_factor: float | None = None
     rope_global_interval: int | None = None
     rope_local_theta: float = 10_000.0
     nope_interval: int | None = None
     norm: Literal["layernorm", "rmsnorm", "rmsnorm_zero_centered"] = "layernorm"
     norm_eps: float = 1e-5
     norm_placement: Literal["before", "after", "both"] = "before"
-    mlp: Literal["gelu", "swiglu", "geglu", "relu2"] = "gelu"
+    mlp: Literal["gelu", "gelu_exact", "swiglu", "geglu", "relu2"] = "gelu"
     bias: bool | Literal["attention", "qkv"] = True
     qk_norm: bool | Literal["projection"] = False
     query_pre_attn_scalar: int | None = None
@@ -158,19 +168,33 @@ class GPTConfig:
         for name in ("rope_theta", "rope_local_theta"):
             if not 0.0 < getattr(self, name) < math.inf:
                 raise InputError(f"backbone.{name}={getattr(self, name)} must be positive")
-        if self.rope_factor == 1.0:
+        if self.rope_attention_factor is not None and not (
+            self.rope_type == "yarn" and self.rope_factor != 1.0 and 0.0 < self.rope_attention_factor < math.inf
+        ):
+            raise InputError(
+                f"backbone.rope_attention_factor={self.rope_attention_factor} must be positive, and needs "
+                "backbone.rope_type=yarn and a backbone.rope_factor other than 1. Set it to null"
+            )
+        if self.rope_factor != 1.0:
+            self._check_rope_scaling()
+
+    def _check_rope_scaling(self) -> None:
+        if not 0.0 < self.rope_factor < math.inf:
+            raise InputError(f"backbone.rope_factor={self.rope_factor} must be positive")
+        if self.rope_type == "linear":
             return
         if self.rope_original_block_size is None:
             raise InputError(
                 f"backbone.rope_factor={self.rope_factor} needs backbone.rope_original_block_size: "
                 "the context length before scaling, in tokens"
             )
-        if self.rope_factor <= 0.0 or not 0.0 < self.rope_low_freq_factor < self.rope_high_freq_factor:
+        if not 0.0 < self.rope_low_freq_factor < self.rope_high_freq_factor < math.inf:
             raise InputError(
-                f"backbone.rope_factor={self.rope_factor} and "
                 f"backbone.rope_low_freq_factor={self.rope_low_freq_factor} must be positive, and "
-                f"backbone.rope_high_freq_factor={self.rope_high_freq_factor} must be greater than the latter"
+                f"backbone.rope_high_freq_factor={self.rope_high_freq_factor} must be greater"
             )
+        if self.rope_type == "yarn" and self.rope_theta <= 1.0:
+            raise InputError(f"backbone.rope_theta={self.rope_theta} must be greater than 1 with rope_type=yarn")
 
     @property
     def head_width(self) -> int:
@@ -181,6 +205,13 @@ class GPTConfig:
     def kv_heads(self) -> int:
         """Number of key/value heads: ``n_kv_head``, or its default."""
         return self.n_kv_head or self.n_head
+
+    @property
+    def attention_factor(self) -> float:
+        """Factor of rotated queries and keys: ``rope_attention_factor``, or its default."""
+        if self.rope_attention_factor is not None:
+            return self.rope_attention_factor
+        return 0.1 * math.log(self.rope_factor) + 1.0 if self.rope_type == "yarn" and self.rope_factor > 1.0 else 1.0
 
     @property
     def mlp_width(self) -> int:

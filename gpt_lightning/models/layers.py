@@ -44,22 +44,51 @@ def rotary_angles(positions: Tensor, config: GPTConfig, *, local: bool = False) 
     """
     exponents = torch.arange(0, config.head_width, 2, dtype=torch.float32, device=positions.device) / config.head_width
     tokens_per_radian = (config.rope_local_theta if local else config.rope_theta) ** exponents
-    if config.rope_factor != 1.0 and not local:
-        tokens_per_radian = scale_rope(tokens_per_radian, config)
-    angles = positions.float().unsqueeze(-1) * (1.0 / tokens_per_radian)
+    is_scaled = config.rope_factor != 1.0 and not local
+    frequencies = scaled_frequencies(tokens_per_radian, config) if is_scaled else 1.0 / tokens_per_radian
+    angles = positions.float().unsqueeze(-1) * frequencies
     cos, sin = angles.cos(), angles.sin()
+    if is_scaled and config.attention_factor != 1.0:
+        cos, sin = cos * config.attention_factor, sin * config.attention_factor
     # The rotation negates one half of the channels. Negating half of the sines instead is cheaper.
     return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
 
 
-def scale_rope(tokens_per_radian: Tensor, config: GPTConfig) -> Tensor:
-    """Return the inverse frequencies of rotary pairs after Llama 3.1's RoPE scaling."""
+def scaled_frequencies(tokens_per_radian: Tensor, config: GPTConfig) -> Tensor:
+    """Return the frequencies of rotary pairs after RoPE scaling, in radians per token.
+
+    Args:
+        tokens_per_radian: (D / 2,) float32, the inverse frequencies before scaling.
+        config: the configuration of the backbone.
+    """
+    if config.rope_type == "linear":
+        return 1.0 / tokens_per_radian / config.rope_factor
+    if config.rope_type == "yarn":
+        high_share = _yarn_share(tokens_per_radian, config)
+        low, high = 1.0 / (config.rope_factor * tokens_per_radian), 1.0 / tokens_per_radian
+        return low * (1.0 - high_share) + high * high_share
     assert config.rope_original_block_size is not None
     rotations = config.rope_original_block_size / (2.0 * math.pi * tokens_per_radian)
-    low, high = config.rope_low_freq_factor, config.rope_high_freq_factor
+    least, most = config.rope_low_freq_factor, config.rope_high_freq_factor
     # 0 for low frequencies, 1 for high ones. Llama interpolates frequencies, not wavelengths.
-    high_share = ((rotations - low) / (high - low)).clamp(0.0, 1.0)
-    return tokens_per_radian / ((1.0 - high_share) / config.rope_factor + high_share)
+    high_share = ((rotations - least) / (most - least)).clamp(0.0, 1.0)
+    return 1.0 / (tokens_per_radian / ((1.0 - high_share) / config.rope_factor + high_share))
+
+
+def _yarn_share(tokens_per_radian: Tensor, config: GPTConfig) -> Tensor:
+    """Return 0 for low frequencies, 1 for high ones, and a linear ramp over the pairs between them."""
+    assert config.rope_original_block_size is not None
+    width, tokens = config.head_width, config.rope_original_block_size
+
+    def pair_of(rotations: float) -> float:
+        """Return the index of the pair with this many rotations in the original context."""
+        return width * math.log(tokens / (rotations * 2.0 * math.pi)) / (2.0 * math.log(config.rope_theta))
+
+    first = max(math.floor(pair_of(config.rope_high_freq_factor)), 0)
+    last = min(math.ceil(pair_of(config.rope_low_freq_factor)), width - 1)
+    pairs = torch.arange(len(tokens_per_radian), dtype=torch.float32, device=tokens_per_radian.device)
+    # The published implementations avoid a division by zero in this way.
+    return 1.0 - ((pairs - first) / (last - first or 0.001)).clamp(0.0, 1.0)
 
 
 class AttentionInputs(NamedTuple):
@@ -158,6 +187,7 @@ class MLP(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.squared_relu = config.mlp == "relu2"
+        self.approximate = "none" if config.mlp == "gelu_exact" else "tanh"
         self.up = Linear(config.n_embd, config.mlp_width, bias=config.bias is True)
         self.proj = Linear(config.mlp_width, config.n_embd, bias=config.bias is True)
 
@@ -168,7 +198,7 @@ class MLP(nn.Module):
 
     def activation(self, h: Tensor) -> Tensor:
         """Apply the activation function."""
-        return squared_relu(h) if self.squared_relu else F.gelu(h, approximate="tanh")
+        return squared_relu(h) if self.squared_relu else F.gelu(h, approximate=self.approximate)
 
 
 class GatedMLP(nn.Module):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_lightning import tasks
-from gpt_lightning.checkpoints import read
+from gpt_lightning.checkpoints import nanogpt, read
 from gpt_lightning.checkpoints.read import find_base, find_checkpoint, first_line
 from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
@@ -188,6 +188,11 @@ def saved_tokenizer(path: Path, checkpoint: dict[str, Any]) -> Tokenizer:
     Raises:
         InputError: it has no tokenizer, or a damaged one.
     """
+    if "tokenizer" not in checkpoint and checkpoint.get("format") == nanogpt.FORMAT:
+        raise InputError(
+            f"{path}: nanoGPT's checkpoints hold no tokenizer, and a meta.pkl could run any code. Save the tokenizer "
+            f"that it was trained with as {path.parent / nanogpt.TOKENIZER_FILE}"
+        )
     if "tokenizer" not in checkpoint:
         raise InputError(
             f"{path}: holds no tokenizer, because its data module had no gpt_lightning Tokenizer. "

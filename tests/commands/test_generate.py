@@ -103,7 +103,7 @@ def test_paths_without_a_model_are_refused(tmp_path: Path, capsys: pytest.Captur
     for model, message in (
         (tmp_path / "absent", "no checkpoint, run folder or model folder has this path"),
         (tmp_path, "not a run with checkpoints, because "),
-        (tmp_path / "other.pt", "this torch file is not a gpt-lightning checkpoint"),
+        (tmp_path / "other.pt", "this torch file is not a checkpoint of gpt-lightning or nanoGPT"),
     ):
         code, _, err = generate(capsys, str(model))
         assert code == 2

@@ -242,7 +242,7 @@ def gelu(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("bias", [True, False])
 def test_mlps_match_their_formulas(bias: bool) -> None:
     x = random_x(2, 3, 32)
-    for kind in ("gelu", "relu2", "swiglu", "geglu"):
+    for kind in ("gelu", "gelu_exact", "relu2", "swiglu", "geglu"):
         config = shape_of(mlp=kind, bias=bias)
         mlp = Block(config, 0).mlp.double()
         randomize(mlp)
@@ -252,6 +252,8 @@ def test_mlps_match_their_formulas(bias: bool) -> None:
             h = h * (gate / (1.0 + (-gate).exp()) if kind == "swiglu" else gelu(gate))
         elif kind == "relu2":
             h = torch.where(h > 0.0, h * h, 0.0)
+        elif kind == "gelu_exact":
+            h = 0.5 * h * (1.0 + torch.erf(h / math.sqrt(2.0)))
         else:
             h = gelu(h)
         assert isinstance(mlp, GatedMLP if kind.endswith("glu") else MLP)
@@ -481,10 +483,15 @@ def test_presets_have_the_expected_number_of_parameters() -> None:
         (LLAMA | {"rope_theta": 0.0}, r"backbone\.rope_theta=0\.0 must be positive"),
         (LLAMA | {"rope_local_theta": -1.0}, r"backbone\.rope_local_theta=-1\.0 must be positive"),
         (LLAMA | {"rope_factor": 8.0}, r"rope_factor=8\.0 needs backbone\.rope_original_block_size"),
-        (LLAMA | {"rope_factor": -1.0, "rope_original_block_size": 8}, r"rope_factor=-1\.0 and .* must be positive"),
+        (LLAMA | {"rope_factor": -1.0, "rope_original_block_size": 8}, r"backbone\.rope_factor=-1\.0 must be positive"),
         (
             LLAMA | {"rope_factor": 2.0, "rope_original_block_size": 8, "rope_low_freq_factor": 4.0},
             r"rope_low_freq_factor=4\.0 must .*, and backbone\.rope_high_freq_factor=4\.0 must be greater",
+        ),
+        (LLAMA | {"rope_attention_factor": 2.0}, r"rope_attention_factor=2\.0 must .* needs backbone\.rope_type=yarn"),
+        (
+            LLAMA | {"rope_type": "yarn", "rope_factor": 2.0, "rope_original_block_size": 8, "rope_theta": 1.0},
+            r"backbone\.rope_theta=1\.0 must be greater than 1 with rope_type=yarn",
         ),
     ],
 )

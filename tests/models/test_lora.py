@@ -205,7 +205,7 @@ def export_adapter(folder: Path, name: str, **arguments: Any) -> Task:
 )
 def test_peft_reads_adapters_and_head(tmp_path: Path, family: str, task: str) -> None:
     save_reference(tmp_path, family)
-    if task == "QuestionAnswering" and family not in ("gpt2", "gpt2_untied", "mistral"):
+    if task == "QuestionAnswering" and not family.startswith(("gpt2", "mistral")):
         with pytest.raises(InputError, match=r"peft cannot load these adapters: \w+ does not find the backbone"):
             export_adapter(tmp_path, task)
         return

@@ -34,6 +34,7 @@ class Pretrained:
         token_ids: ``pad_token_id``, ``bos_token_id`` and ``eos_token_id``, if ``config.json`` has them.
         extra_state: a number that the task stores in addition to its weights, or None.
         files: names of the weight files -> SHA-256; empty if unknown.
+        notes: lines for the user about options that change how the model is used.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Pretrained:
     token_ids: dict[str, int]
     extra_state: float | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def task(self) -> str | None:
@@ -121,6 +123,7 @@ def _read_huggingface(folder: Path) -> Pretrained:
         hparams={"backbone": asdict(config), **({} if head is None else head.read(options))},
         # Llama 3 has a list of eos_token_ids. It is left out, because the file does not say which one ends a text.
         token_ids={name: value for name, value in ids.items() if type(value) is int},
+        notes=tuple(options.notes),
     )
 
 
@@ -143,6 +146,7 @@ def _check_size(config: GPTConfig, folder: Path) -> None:
 def effective_shape(config: GPTConfig) -> dict[str, Any]:
     """Return the fields of a configuration that affect a trained model, with defaults in place of None."""
     shape = asdict(config) | {"n_kv_head": config.kv_heads, "head_dim": config.head_width, "n_inner": config.mlp_width}
+    shape["rope_attention_factor"] = config.attention_factor
     shape["query_pre_attn_scalar"] = config.query_pre_attn_scalar or config.head_width
     if config.nope_interval is not None and config.nope_interval > config.n_layer:
         shape["nope_interval"] = None  # no layer without rotary positions
@@ -153,6 +157,8 @@ def effective_shape(config: GPTConfig) -> dict[str, Any]:
     unused = [name for name in shape if name.startswith(("rope_", "nope_")) and config.position != "rotary"]
     unused.append("zero_init_proj")  # only affects initialization
     if config.rope_factor == 1.0:
+        unused.append("rope_type")
+    if config.rope_factor == 1.0 or config.rope_type == "linear":
         unused += ["rope_low_freq_factor", "rope_high_freq_factor", "rope_original_block_size"]
     if shape["rope_global_interval"] is None:
         unused.append("rope_local_theta")

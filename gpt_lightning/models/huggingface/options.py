@@ -43,6 +43,9 @@ class Options:
         title: name of the family, for errors.
         content: the JSON object.
 
+    Attributes:
+        notes: lines for the user about options that change how the model is used.
+
     Raises:
         InputError: the model needs code from its folder.
     """
@@ -50,6 +53,7 @@ class Options:
     def __init__(self, path: Path, title: str, content: Mapping[str, Any]) -> None:
         self.path = path
         self.content = content
+        self.notes: list[str] = []
         self._title = title
         if content.get("auto_map"):
             raise InputError(
@@ -74,6 +78,10 @@ class Options:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise self.error(f"{key}={value!r}", "must be an integer of at least 1")
         return value
+
+    def integer(self, key: str, default: int) -> int:
+        """Return an integer of at least 0."""
+        return 0 if self.content.get(key) == 0 else self.count(key, default)
 
     def number(self, key: str, default: float) -> float:
         """Return a finite number of at least 0."""

@@ -19,6 +19,8 @@ from tests.models.huggingface.test_parity import random_ids
 KINDS: dict[str, dict[str, Any]] = {
     **SHAPES,
     "relu2": {"mlp": "relu2", "position": "rotary", "norm": "rmsnorm", "bias": False},
+    "gelu_exact": {"mlp": "gelu_exact"},
+    "yarn": {"position": "rotary", "rope_type": "yarn", "rope_factor": 4.0, "rope_original_block_size": 4},
     "llama_biased": {"mlp": "swiglu", "norm": "rmsnorm", "bias": True},
 }
 

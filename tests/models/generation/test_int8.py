@@ -59,7 +59,7 @@ def test_zeros_and_large_values_are_exact() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("mlp", ["gelu", "relu2", "swiglu", "geglu"])
+@pytest.mark.parametrize("mlp", ["gelu", "gelu_exact", "relu2", "swiglu", "geglu"])
 def test_model_matches_that_of_the_rounded_weights(shape: dict[str, Any], mlp: str) -> None:
     config = GPTConfig(
         **({"vocab_size": 61, "block_size": 16, "n_layer": 2, "n_head": 4, "n_embd": 32} | shape | {"mlp": mlp})

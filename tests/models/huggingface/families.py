@@ -40,6 +40,16 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 50.0,
+    "factor": 4.0,
+    "beta_fast": 0.6,
+    "beta_slow": 0.1,
+    "original_max_position_embeddings": 4,
+}
+"""YaRN with short, long and interpolated rotary pairs; texts are longer than the original context."""
+LINEAR = {"rope_type": "linear", "rope_theta": 50.0, "factor": 2.5}
 _GPT2: dict[str, Any] = {"n_positions": BLOCK_SIZE, "n_embd": 24, "n_layer": 2, "n_head": 3}
 _GEMMA: dict[str, Any] = _LLAMA | {
     "num_hidden_layers": 3,
@@ -56,14 +66,18 @@ _GEMMA: dict[str, Any] = _LLAMA | {
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2", _GPT2),
     "gpt2_untied": ("GPT2", _GPT2 | {"n_inner": 20, "tie_word_embeddings": False, "layer_norm_epsilon": 0.1}),
+    "gpt2_exact_gelu": ("GPT2", _GPT2 | {"activation_function": "gelu"}),
     "llama": ("Llama", _LLAMA),
     "llama_bias": ("Llama", _LLAMA | {"attention_bias": True, "mlp_bias": True}),
     "llama_attention_bias": ("Llama", _LLAMA | {"attention_bias": True, "head_dim": 6}),
     "llama3": ("Llama", _LLAMA | {"rope_parameters": LLAMA3, "tie_word_embeddings": True}),
+    "llama_linear": ("Llama", _LLAMA | {"rope_parameters": LINEAR}),
+    "llama_yarn": ("Llama", _LLAMA | {"rope_parameters": YARN}),
     "mistral": ("Mistral", _LLAMA | {"sliding_window": None}),
     "mistral_window": ("Mistral", _LLAMA | {"sliding_window": BLOCK_SIZE, "hidden_size": 30, "head_dim": 10}),
     "qwen2": ("Qwen2", _LLAMA | {"tie_word_embeddings": True}),
     "qwen3": ("Qwen3", _LLAMA | {"head_dim": 12}),
+    "qwen3_yarn": ("Qwen3", _LLAMA | {"head_dim": 12, "rope_parameters": YARN | {"attention_factor": 0.8}}),
     "qwen3_bias": ("Qwen3", _LLAMA | {"head_dim": 8, "attention_bias": True, "hidden_size": 30}),
     "smollm2": ("Llama", _LLAMA | {"tie_word_embeddings": True, "rope_theta": 100_000.0}),
     "phi3": ("Phi3", _LLAMA),
@@ -72,6 +86,14 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo2_bias": ("Olmo2", _LLAMA | {"attention_bias": True, "tie_word_embeddings": True}),
     "gemma3": ("Gemma3", _GEMMA),
     "gemma3_global": ("Gemma3", _GEMMA | {"layer_types": ["full_attention"] * 3, "tie_word_embeddings": False}),
+    "gemma3_linear": (
+        "Gemma3",
+        _GEMMA | {"rope_parameters": _GEMMA["rope_parameters"] | {"full_attention": LINEAR}},
+    ),
+    "smollm3_yarn": (
+        "SmolLM3",
+        _LLAMA | {"num_hidden_layers": 5, "no_rope_layer_interval": 2, "rope_parameters": YARN},
+    ),
     "smollm3": ("SmolLM3", _LLAMA | {"num_hidden_layers": 5, "no_rope_layer_interval": 2}),
 }
 

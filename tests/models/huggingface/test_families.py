@@ -57,7 +57,9 @@ def shape_of(family: Family, **changes: Any) -> GPTConfig:
     """Return a configuration of the first value that the family claims for each field, with changes."""
     claimed = {name: values[0] for name, values in family.claims.items() if isinstance(values, tuple)}
     claimed |= {name: 2 for name, values in family.claims.items() if values is NOT_NONE}
-    scaling = {"rope_original_block_size": 64} if "rope_factor" in changes else {}
+    scaling: dict[str, Any] = {"rope_original_block_size": 64} if "rope_factor" in changes else {}
+    if changes.keys() & {"rope_type", "rope_attention_factor"}:
+        scaling = {"rope_original_block_size": 64, "rope_factor": 2.0, "rope_type": "yarn"}
     sizes = {"vocab_size": 40, "block_size": 16, "n_layer": 2, "n_head": 2, "n_embd": 16}
     return GPTConfig(**(sizes | claimed | scaling | changes))
 

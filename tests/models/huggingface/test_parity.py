@@ -21,6 +21,7 @@ GPT2_SHAPES: dict[str, dict[str, Any]] = {
     "gpt2": {"n_embd": 24, "n_head": 3, "n_layer": 2},
     "gpt2_inner": {"n_embd": 16, "n_head": 4, "n_layer": 3, "n_inner": 20},
     "gpt2_untied": {"n_embd": 16, "n_head": 1, "n_layer": 1, "tie_embeddings": False},
+    "gpt2_exact_gelu": {"n_embd": 16, "n_head": 2, "n_layer": 2, "mlp": "gelu_exact"},
     "gpt2_eps": {"n_embd": 16, "n_head": 2, "n_layer": 2, "norm_eps": 0.1},
 }
 LLAMA_SHAPES: dict[str, dict[str, Any]] = {
@@ -38,8 +39,23 @@ ROPE_SCALING: dict[str, Any] = {
     "rope_high_freq_factor": 4.0,
     "rope_original_block_size": 64,
 }
+YARN: dict[str, Any] = {
+    "rope_type": "yarn",
+    "rope_theta": 50.0,
+    "rope_factor": 4.0,
+    "rope_low_freq_factor": 0.1,
+    "rope_high_freq_factor": 0.6,
+    "rope_original_block_size": 4,
+}
 OTHER_FAMILIES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "llama3": ("Llama", {"n_embd": 32, "n_head": 2, "n_layer": 2, **ROPE_SCALING}, {}),
+    "llama_linear": (
+        "Llama",
+        {"n_embd": 32, "n_head": 2, "n_layer": 2, "rope_type": "linear", "rope_theta": 50.0, "rope_factor": 2.5},
+        {},
+    ),
+    "llama_yarn": ("Llama", {"n_embd": 32, "n_head": 2, "n_layer": 2, **YARN}, {}),
+    "llama_yarn_factor": ("Llama", {"n_embd": 32, "n_head": 2, "n_layer": 2, **YARN, "rope_attention_factor": 0.7}, {}),
     "llama_attention_bias": ("Llama", {"n_embd": 24, "n_head": 3, "n_layer": 2, "bias": "attention"}, {}),
     "llama_head_dim": ("Llama", {"n_embd": 24, "n_head": 3, "n_layer": 2, "head_dim": 6, "n_kv_head": 1}, {}),
     "mistral": ("Mistral", {"n_embd": 20, "n_head": 3, "n_layer": 2, "head_dim": 10}, {"sliding_window": None}),
@@ -111,6 +127,7 @@ def gpt2_pair(shape: dict[str, Any]) -> tuple[CausalLM, Any]:
             n_layer=config.n_layer,
             n_head=config.n_head,
             n_inner=config.n_inner,
+            activation_function="gelu" if config.mlp == "gelu_exact" else "gelu_new",
             layer_norm_epsilon=config.norm_eps,
             tie_word_embeddings=config.tie_embeddings,
             resid_pdrop=0.0,
@@ -155,10 +172,17 @@ def rope_parameters(config: GPTConfig) -> dict[str, Any]:
         return {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in thetas.items()}
     if config.rope_factor == 1.0:
         return {"rope_type": "default", "rope_theta": config.rope_theta}
-    return {
-        "rope_type": "llama3",
-        "rope_theta": config.rope_theta,
-        "factor": config.rope_factor,
+    common = {"rope_type": config.rope_type, "rope_theta": config.rope_theta, "factor": config.rope_factor}
+    if config.rope_type == "linear":
+        return common
+    if config.rope_type == "yarn":
+        return common | {
+            "beta_slow": config.rope_low_freq_factor,
+            "beta_fast": config.rope_high_freq_factor,
+            "attention_factor": config.rope_attention_factor,
+            "original_max_position_embeddings": config.rope_original_block_size,
+        }
+    return common | {
         "low_freq_factor": config.rope_low_freq_factor,
         "high_freq_factor": config.rope_high_freq_factor,
         "original_max_position_embeddings": config.rope_original_block_size,
@@ -313,7 +337,7 @@ def test_logits_and_gradients_match_exactly_without_hugging_face_float32(name: s
     )
 
 
-@pytest.mark.parametrize("name", ["llama", "llama_theta", "llama3", "smollm3"])
+@pytest.mark.parametrize("name", ["llama", "llama_theta", "llama3", "llama_linear", "llama_yarn", "smollm3"])
 def test_rotary_angles_match_hugging_face(name: str) -> None:
     ours, reference = pair(name)
     positions = torch.arange(200)

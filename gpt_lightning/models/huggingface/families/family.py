@@ -44,10 +44,12 @@ TRAINING: Final[Claims] = dict.fromkeys(("dropout", "attention_dropout", "zero_i
 ROTARY: Final[Claims] = dict.fromkeys(
     (
         "rope_theta",
+        "rope_type",
         "rope_factor",
         "rope_low_freq_factor",
         "rope_high_freq_factor",
         "rope_original_block_size",
+        "rope_attention_factor",
     ),
     ANYTHING,
 )

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.huggingface.families.family import ANYTHING
-from gpt_lightning.models.huggingface.families.llama_like import NAMES, LlamaLike, check_window, read_bias
+from gpt_lightning.models.huggingface.families.llama_like import NAMES, LlamaLike, context_length, read_bias
+from gpt_lightning.models.huggingface.families.rope_scaling import write_scaling
 from gpt_lightning.models.huggingface.heads import CAUSAL_LM, SEQUENCE_CLASSIFICATION, HuggingFaceHead
 from gpt_lightning.models.huggingface.options import Options
 
@@ -15,7 +16,7 @@ _LOCAL, _GLOBAL = "sliding_attention", "full_attention"
 class Gemma3(LlamaLike):
     """Llama with scaled embeddings, zero-centered norms before and after attention and MLP, GeGLU and two rotary bases.
 
-    The sliding-window attention of local layers is not supported, so the context must fit the window.
+    The sliding-window attention of local layers is not supported, so the context is at most the window.
     """
 
     model_type = "gemma3_text"
@@ -38,7 +39,6 @@ class Gemma3(LlamaLike):
         "norm_placement": ("both",),
         "qk_norm": (True,),
         "query_pre_attn_scalar": ANYTHING,
-        "rope_factor": (1.0,),
         "rope_global_interval": ANYTHING,
         "rope_local_theta": ANYTHING,
         "scale_embeddings": (True,),
@@ -46,7 +46,6 @@ class Gemma3(LlamaLike):
     supported_options = ("final_logit_softcapping",)
     activation_key = "hidden_activation"
     activations = ("gelu_pytorch_tanh",)
-    rope_types = ("default",)
     default_kv_heads = 4
     default_head_dim = 256
     default_theta = 1e6
@@ -59,15 +58,18 @@ class Gemma3(LlamaLike):
     def read_shape(self, options: Options) -> dict[str, Any]:
         """Return the fields of ``GPTConfig``."""
         softcap = options.number("final_logit_softcapping", 0.0)
-        return super().read_shape(options) | {
+        shape, interval = super().read_shape(options), _read_interval(options)
+        window = None if interval is None else options.content.get("sliding_window", 4096)
+        return shape | {
             "bias": read_bias(options),
+            "block_size": context_length(options, window),
             "logit_softcap": softcap or None,
             "mlp": "geglu",
             "norm": "rmsnorm_zero_centered",
             "norm_placement": "both",
             "qk_norm": True,
             "query_pre_attn_scalar": options.count("query_pre_attn_scalar", 256),
-            "rope_global_interval": _read_interval(options),
+            "rope_global_interval": interval,
             "scale_embeddings": True,
         }
 
@@ -91,18 +93,25 @@ class Gemma3(LlamaLike):
         scaling = options.get("rope_scaling", {})
         if not isinstance(scaling, dict):
             raise options.error(f"rope_scaling={scaling!r}", "must be an object")
-        full = {"rope_theta": options.get("rope_theta", self.default_theta)} | scaling
+        full = {"rope_theta": options.get("rope_theta", self.default_theta)} | given.get(_GLOBAL, {}) | scaling
         local = {"rope_theta": options.get("rope_local_base_freq", 10_000.0)}
-        local_theta = self.read_rope(options, local | given.get(_LOCAL, {}), 10_000.0)["rope_theta"]
-        result = self.read_rope(options, full | given.get(_GLOBAL, {}), self.default_theta)
+        local_rope = self.read_rope(options, local | given.get(_LOCAL, {}), 10_000.0)
+        if local_rope.get("rope_factor", 1.0) != 1.0:
+            raise options.error(f"RoPE scaling of {_LOCAL}", "only layers with full attention may have it")
+        local_theta = local_rope["rope_theta"]
+        result = self.read_rope(options, full, self.default_theta)
         return result | {"rope_local_theta": local_theta}
 
     def write_rotary(self, config: GPTConfig) -> dict[str, Any]:
         """Return both rotary bases as entries for transformers 5 and for earlier versions."""
-        thetas = {_GLOBAL: config.rope_theta, _LOCAL: config.rope_local_theta}
+        scaling = write_scaling(config)
         return {
-            "rope_parameters": {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in thetas.items()},
+            "rope_parameters": {
+                _GLOBAL: {"rope_type": "default", **scaling, "rope_theta": config.rope_theta},
+                _LOCAL: {"rope_type": "default", "rope_theta": config.rope_local_theta},
+            },
             "rope_theta": config.rope_theta,
+            "rope_scaling": scaling or None,
             "rope_local_base_freq": config.rope_local_theta,
         }
 
@@ -111,7 +120,7 @@ def _read_interval(options: Options) -> int | None:
     """Return the interval between global layers, or None if all are global.
 
     Raises:
-        InputError: the intervals differ, or the window of local layers is shorter than the context.
+        InputError: the intervals differ.
     """
     n_layer, interval = options.count("num_hidden_layers"), options.count("sliding_window_pattern", 6)
     layers = options.get("layer_types", [_LOCAL if (layer + 1) % interval else _GLOBAL for layer in range(n_layer)])
@@ -119,7 +128,6 @@ def _read_interval(options: Options) -> int | None:
         raise options.error(f"layer_types={layers!r}", "must have a type for each layer")
     if _LOCAL not in layers:
         return None
-    check_window(options, options.content.get("sliding_window", 4096))
     interval = layers.index(_GLOBAL) + 1 if _GLOBAL in layers else n_layer + 1
     if layers != [_LOCAL if (layer + 1) % interval else _GLOBAL for layer in range(n_layer)]:
         raise options.error(f"layer_types={layers!r}", "global layers must have equal intervals")

@@ -1,6 +1,7 @@
 """GPT-2 (Radford et al. 2019)."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, ClassVar, Final
 
 from gpt_lightning.models.config import GPTConfig
@@ -21,9 +22,12 @@ _NAMES: Final = {
     "mlp.proj": "mlp.c_proj",
 }
 
+_ACTIVATIONS: Final = {"gelu": ("gelu_new", "gelu_pytorch_tanh"), "gelu_exact": ("gelu",)}
+"""Values of ``mlp`` -> names of the same function in ``config.json``, the first of which is written."""
+
 
 class GPT2(Family):
-    """Learned positions, LayerNorm and GELU: the defaults of ``GPTConfig``."""
+    """Learned positions, LayerNorm and GELU: the defaults of ``GPTConfig``, or the exact GELU (Cerebras-GPT)."""
 
     model_type = "gpt2"
     title = "GPT2"
@@ -31,6 +35,7 @@ class GPT2(Family):
     claims: ClassVar[Claims] = {
         **SIZES,
         **TRAINING,
+        "mlp": tuple(_ACTIVATIONS),
         # These fields have no effect on learned positions.
         **ROTARY,
         "nope_interval": ANYTHING,
@@ -54,13 +59,15 @@ class GPT2(Family):
 
     def read_shape(self, options: Options) -> dict[str, Any]:
         """Return the fields of ``GPTConfig``."""
-        options.check_activation("activation_function", ("gelu_new", "gelu_pytorch_tanh"))
+        options.check_activation("activation_function", tuple(chain.from_iterable(_ACTIVATIONS.values())))
+        activation = options.get("activation_function", "gelu_new")
         return {
             "block_size": options.count("n_positions"),
             "n_layer": options.count("n_layer"),
             "n_head": options.count("n_head"),
             "n_embd": options.count("n_embd"),
             "n_inner": options.count("n_inner", 4 * options.count("n_embd")),
+            "mlp": next(mlp for mlp, names in _ACTIVATIONS.items() if activation in names),
             "norm_eps": options.number("layer_norm_epsilon", 1e-5),
             "tie_embeddings": options.flag("tie_word_embeddings", True),
             "dropout": options.number("resid_pdrop", 0.1),
@@ -75,7 +82,7 @@ class GPT2(Family):
             "n_head": config.n_head,
             "n_embd": config.n_embd,
             "n_inner": config.mlp_width,
-            "activation_function": "gelu_new",
+            "activation_function": _ACTIVATIONS[config.mlp][0],
             "layer_norm_epsilon": config.norm_eps,
             "resid_pdrop": config.dropout,
             "embd_pdrop": config.dropout,

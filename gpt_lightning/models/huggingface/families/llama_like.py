@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Final
 
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.huggingface.families.family import ANYTHING, ROTARY, SIZES, TRAINING, Claims, Family
+from gpt_lightning.models.huggingface.families.rope_scaling import WRITERS, read_scaling, write_scaling
 from gpt_lightning.models.huggingface.options import Options
 
 NAMES: Final = {
@@ -39,7 +40,7 @@ class LlamaLike(Family):
     }
     activation_key: ClassVar[str] = "hidden_act"
     activations: ClassVar[tuple[str, ...]] = ("silu", "swish")
-    rope_types: ClassVar[tuple[str, ...]] = ("default", "llama3")
+    rope_types: ClassVar[tuple[str, ...]] = ("default", *WRITERS)
     # Defaults of the configuration classes in transformers:
     default_kv_heads: ClassVar[int | None] = None
     """None means the number of query heads."""
@@ -57,11 +58,13 @@ class LlamaLike(Family):
         options.check_activation(self.activation_key, self.activations)
         check_layer_types(options)
         n_head, head_dim = options.count("num_attention_heads"), options.get("head_dim", self.default_head_dim)
+        # transformers reads null as the number of query heads, and a missing entry as the default of the family.
+        kv_heads = n_head if "num_key_value_heads" in options.content else self.default_kv_heads or n_head
         return {
             "block_size": options.count("max_position_embeddings"),
             "n_layer": options.count("num_hidden_layers"),
             "n_head": n_head,
-            "n_kv_head": options.count("num_key_value_heads", self.default_kv_heads or n_head),
+            "n_kv_head": options.count("num_key_value_heads", kv_heads),
             "head_dim": None if head_dim is None else options.count("head_dim", head_dim),
             "n_embd": options.count("hidden_size"),
             "n_inner": options.count("intermediate_size"),
@@ -115,31 +118,15 @@ class LlamaLike(Family):
         kind = parameters.get("rope_type", parameters.get("type", "default"))
         if kind not in self.rope_types:
             raise options.error(f"rope_type={kind!r}", f"supported are {', '.join(self.rope_types)}")
-        if kind == "default":
-            return result
-        for key in ("factor", "low_freq_factor", "high_freq_factor"):
-            if key not in parameters:
-                raise options.error(f"rope_type='llama3' and no {key}", "this entry is required")
-            result[f"rope_{key}"] = part.number(key, 1.0)
-        outside = options.get("original_max_position_embeddings")
-        source, block_size = options if outside is not None else part, options.count("max_position_embeddings")
-        return result | {"rope_original_block_size": source.count("original_max_position_embeddings", block_size)}
+        return result if kind == "default" else result | read_scaling(options, kind, parameters)
 
     def write_rotary(self, config: GPTConfig) -> dict[str, Any]:
         """Return the rotary entries of transformers 5 and of version 4, which ignores the new ones."""
-        parameters: dict[str, Any] = {"rope_type": "default"}
-        if config.rope_factor != 1.0:
-            parameters = {
-                "rope_type": "llama3",
-                "factor": config.rope_factor,
-                "low_freq_factor": config.rope_low_freq_factor,
-                "high_freq_factor": config.rope_high_freq_factor,
-                "original_max_position_embeddings": config.rope_original_block_size,
-            }
+        scaling = write_scaling(config)
         return {
-            "rope_parameters": parameters | {"rope_theta": config.rope_theta},
+            "rope_parameters": {"rope_type": "default", **scaling, "rope_theta": config.rope_theta},
             "rope_theta": config.rope_theta,
-            "rope_scaling": None if config.rope_factor == 1.0 else parameters,
+            "rope_scaling": scaling or None,
         }
 
 
@@ -165,18 +152,35 @@ def check_layer_types(options: Options) -> None:
         raise options.error(f"layer_types of {', '.join(unknown)}", "all layers must attend to all earlier tokens")
 
 
-def check_window(options: Options, window: Any) -> None:
-    """Refuse a sliding window shorter than the context; None is no window."""
+def context_length(options: Options, window: Any) -> int:
+    """Return the context length: ``max_position_embeddings``, or the sliding window if it is shorter.
+
+    Within the window, its attention equals full attention.
+
+    Args:
+        options: the options; a shorter window is added to their notes.
+        window: the value of ``sliding_window``; None is no window.
+    """
     block_size = options.count("max_position_embeddings")
-    if window is not None and options.count("sliding_window", window) < block_size:
-        raise options.error(
-            f"sliding_window={window} and max_position_embeddings={block_size}",
-            "sliding windows are not supported. Set max_position_embeddings to the window",
-        )
+    if window is None or options.count("sliding_window", window) >= block_size:
+        return block_size
+    options.notes.append(
+        f"{options.path}: the context is {window} tokens, the sliding window of the model, not the {block_size} of "
+        "max_position_embeddings, because sliding windows are not supported"
+    )
+    return int(window)
 
 
-def optional_window(options: Options) -> Any:
-    """Return the window of a family with the option ``use_sliding_window``; None if it is off."""
-    layers = options.get("layer_types", [])
-    slides = options.flag("use_sliding_window", False) and (not layers or "sliding_attention" in layers)
-    return options.content.get("sliding_window", 4096) if slides else None
+def optional_window(options: Options, default: int | None = 4096, first_layer: int = 0) -> Any:
+    """Return the window of a family with the option ``use_sliding_window``; None if no layer has it.
+
+    Args:
+        options: the options.
+        default: window if there is no ``sliding_window``.
+        first_layer: first layer with the window if there is no ``layer_types``.
+    """
+    layers = options.get("layer_types")
+    slides = "sliding_attention" in layers if layers else first_layer < options.count("num_hidden_layers")
+    return (
+        options.content.get("sliding_window", default) if slides and options.flag("use_sliding_window", False) else None
+    )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.huggingface.families.llama_like import LlamaLike, check_window
+from gpt_lightning.models.huggingface.families.llama_like import LlamaLike, context_length
 from gpt_lightning.models.huggingface.heads import HuggingFaceHead
 from gpt_lightning.models.huggingface.options import Options
 
@@ -19,8 +19,8 @@ class Mistral(LlamaLike):
 
     def read_shape(self, options: Options) -> dict[str, Any]:
         """Return the fields of ``GPTConfig``."""
-        check_window(options, options.content.get("sliding_window", 4096))
-        return super().read_shape(options)
+        window = options.content.get("sliding_window", 4096)
+        return super().read_shape(options) | {"block_size": context_length(options, window)}
 
     def write_shape(self, config: GPTConfig) -> dict[str, Any]:
         """Return the entries of ``config.json``."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.huggingface.families.llama_like import NAMES, LlamaLike, check_window
+from gpt_lightning.models.huggingface.families.llama_like import NAMES, LlamaLike, context_length
 from gpt_lightning.models.huggingface.heads import CAUSAL_LM, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION
 from gpt_lightning.models.huggingface.options import Options
 
@@ -25,8 +25,11 @@ class Phi3(LlamaLike):
 
     def read_shape(self, options: Options) -> dict[str, Any]:
         """Return the fields of ``GPTConfig``."""
-        check_window(options, options.get("sliding_window"))
-        return super().read_shape(options) | {"dropout": options.number("resid_pdrop", 0.0)}
+        own = {
+            "block_size": context_length(options, options.get("sliding_window")),
+            "dropout": options.number("resid_pdrop", 0.0),
+        }
+        return super().read_shape(options) | own
 
     def write_shape(self, config: GPTConfig) -> dict[str, Any]:
         """Return the entries of ``config.json``."""

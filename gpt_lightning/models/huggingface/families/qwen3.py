@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.huggingface.families.llama_like import LlamaLike, check_window, optional_window, read_bias
+from gpt_lightning.models.huggingface.families.llama_like import LlamaLike, context_length, optional_window, read_bias
 from gpt_lightning.models.huggingface.options import Options
 
 
@@ -18,8 +18,10 @@ class Qwen3(LlamaLike):
 
     def read_shape(self, options: Options) -> dict[str, Any]:
         """Return the fields of ``GPTConfig``."""
-        check_window(options, optional_window(options))
-        return super().read_shape(options) | {"bias": read_bias(options), "qk_norm": True}
+        shape = super().read_shape(options)
+        window = optional_window(options, first_layer=options.integer("max_window_layers", 28))
+        own = {"bias": read_bias(options), "qk_norm": True}
+        return shape | own | {"block_size": context_length(options, window)}
 
     def write_shape(self, config: GPTConfig) -> dict[str, Any]:
         """Return the entries of ``config.json``."""

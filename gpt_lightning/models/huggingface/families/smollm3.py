@@ -4,7 +4,7 @@ from typing import Any
 
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.huggingface.families.family import NOT_NONE
-from gpt_lightning.models.huggingface.families.llama_like import LlamaLike, check_window, optional_window, read_bias
+from gpt_lightning.models.huggingface.families.llama_like import LlamaLike, context_length, optional_window, read_bias
 from gpt_lightning.models.huggingface.options import Options
 
 
@@ -24,9 +24,13 @@ class SmolLM3(LlamaLike):
 
     def read_shape(self, options: Options) -> dict[str, Any]:
         """Return the fields of ``GPTConfig``."""
-        check_window(options, optional_window(options))
-        bias = read_bias(options, options.flag("mlp_bias", False))
-        return super().read_shape(options) | {"bias": bias, "nope_interval": _read_interval(options)}
+        shape = super().read_shape(options)
+        own = {
+            "bias": read_bias(options, options.flag("mlp_bias", False)),
+            "block_size": context_length(options, optional_window(options, default=None)),
+            "nope_interval": _read_interval(options),
+        }
+        return shape | own
 
     def write_shape(self, config: GPTConfig) -> dict[str, Any]:
         """Return the entries of ``config.json``."""
