@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as L
 
 from gpt_lightning.data.base import DataModule
+from gpt_lightning.tasks.accumulation import accumulation
 from gpt_lightning.training.run_settings import shown
 
 
@@ -18,7 +19,7 @@ def identity(trainer: L.Trainer) -> dict[str, Any]:
     return {
         **data.identity(),
         "seed_everything": os.environ.get("PL_GLOBAL_SEED", "0"),
-        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "trainer.accumulate_grad_batches": accumulation(trainer),
         "trainer.devices * num_nodes": trainer.world_size,
     }
 

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.named_classes import is_ours
 from gpt_lightning.tasks import Task
+from gpt_lightning.tasks.accumulation import accumulation, num_steps
 
 KEEPS_WEIGHTS: Final = (
     "trainer.max_steps",
@@ -48,18 +49,19 @@ def shown(value: object) -> str:
 def _trainer(trainer: L.Trainer) -> dict[str, Any]:
     """Return options of the Trainer with the values in use, by their keys."""
     callbacks = (each for each in trainer.callbacks if not _is_neutral(each))  # type: ignore[attr-defined]
+    interval = trainer._val_check_time_interval or trainer.val_check_interval  # type: ignore[attr-defined]
     options = {
         "precision": str(trainer.precision),
         "gradient_clip_val": float(trainer.gradient_clip_val or 0.0),
         "gradient_clip_algorithm": str(trainer.gradient_clip_algorithm or "norm"),
         "limit_train_batches": trainer.limit_train_batches,
         "overfit_batches": trainer.overfit_batches,  # type: ignore[attr-defined]
-        "accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "accumulate_grad_batches": accumulation(trainer),
         "strategy": type(trainer.strategy).__name__,
         "callbacks": sorted(map(_describe, callbacks)),
         "max_steps": trainer.max_steps,
         "max_epochs": trainer.max_epochs,
-        "val_check_interval": _plain(trainer.val_check_interval),
+        "val_check_interval": _plain(interval),
         "check_val_every_n_epoch": trainer.check_val_every_n_epoch,
         "limit_val_batches": trainer.limit_val_batches,
     }
@@ -82,7 +84,7 @@ def _machine(module: L.LightningModule) -> dict[str, Any]:
 def _model_and_data(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if isinstance(module, Task) and module.schedule.needs_end:
-        found["last step of model.schedule"] = _plain(trainer.estimated_stepping_batches)
+        found["last step of model.schedule"] = _plain(num_steps(trainer))
     data = trainer.datamodule  # type: ignore[attr-defined]
     if isinstance(data, DataModule):
         found["data.validation"] = str(data.sources["validation"])

@@ -1,5 +1,6 @@
 """Callback for validations at the end of training and after an interruption."""
 
+import math
 from typing import Any
 
 import lightning.pytorch as L
@@ -51,6 +52,7 @@ class Validations(L.Callback):
         loop._skip_next_val = loop.total_batch_idx <= self._validated_at
         if is_last_step(trainer) and trainer.val_dataloaders:
             trainer.val_check_batch = 1
+            trainer._last_val_time = -math.inf  # type: ignore[attr-defined]  # for an interval that is a time
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember the batch after which the model was validated."""
