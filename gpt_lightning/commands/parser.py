@@ -20,6 +20,9 @@ from gpt_lightning.printable import printable
 _CHOICES = re.compile(r"Expected a (?:typing\.)?Literal\[([^\]]*)\]")
 _UNKNOWN_KEY = re.compile(r"(?:unrecognized arguments: --|does not accept option '|[Oo]ption ')([\w.-]+)")
 _KEY = re.compile(r'Parser key "(.+?)"')
+_NOT_A_GROUP = re.compile(
+    r"""Parser key ["']([\w.]+)["']:.*?Unable to load config ["'](.*?)["']\s*(?:\n|$)""", re.DOTALL
+)
 _STRAY = "unrecognized arguments: "
 
 _files: ContextVar[Sequence[str]] = ContextVar("_files", default=())
@@ -99,6 +102,8 @@ class Parser(ArgumentParser, ParserWithPage):
             text = _place(unknown[1]) + unknown_key(unknown[1], self.known_keys())
         elif message.startswith(_STRAY):
             text = stray_words(message.removeprefix(_STRAY).split(" "))
+        elif group := _NOT_A_GROUP.search(message):
+            text = self._needs_keys(group[1], group[2])
         else:
             named = _KEY.search(message)
             text = (_place(named[1]) if named else "") + _short(message)
@@ -106,6 +111,15 @@ class Parser(ArgumentParser, ParserWithPage):
         prog = self.prog.replace(" [options]", "") if self.prog.startswith("gpt-lightning") else "gpt-lightning"
         print(printable(f"{prog}: {text}"), file=sys.stderr)
         sys.exit(2)
+
+    def _needs_keys(self, key: str, value: str) -> str:
+        """Return the message for a single value in place of a group of keys."""
+        inner = next((each for each in self.known_keys() if f".{key}." in f".{each}"), f"{key}.KEY")
+        full = f"{inner.partition(f'{key}.')[0]}{key}"
+        return (
+            f"{_place(full)}{full} is {value}, but it is a group of keys. Give a YAML file that exists, or set its "
+            f"keys, such as --{inner}"
+        )
 
     def known_keys(self) -> Iterator[str]:
         """Yield every option of this parser and of its subcommands, such as ``trainer.max_steps``."""

@@ -14,6 +14,9 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
-        return torch.zeros(0, device=name).device
+        device = torch.zeros(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from None
+    if device.type == "meta":
+        raise InputError(f"--device {name} holds no numbers, so nothing can be computed on it. Use cpu, cuda or mps")
+    return device
