@@ -12,7 +12,9 @@ from gpt_lightning.models.lora import LoRA
 from gpt_lightning.models.plain_config import backbone_config, min_num_weights
 
 _FIELDS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "averaging_state": dict,
     "callbacks": dict,
+    "current_model_state": dict,
     "data": str,
     "epoch": int,
     "frozen_sha256": dict,
@@ -21,6 +23,7 @@ _FIELDS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "identity": dict,
     "labels_seen": (int, float),
     "loops": dict,
+    "monitored": dict,
     "lr_schedulers": list,
     "optimizer_states": list,
     "pytorch-lightning_version": str,

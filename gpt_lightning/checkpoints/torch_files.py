@@ -43,6 +43,7 @@ class CheckpointFiles(CheckpointIO):
             )
         file = None
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)  # ModelCheckpoint may name a new folder
             with atomic_write(path) as target:
                 file = _RecordingFile(target)
                 torch.save(checkpoint, file)  # type: ignore[arg-type]  # torch calls only write and flush
@@ -91,9 +92,10 @@ class _RecordingFile:
 def _non_finite_tensor(value: Any, name: str = "") -> str | None:
     """Return the dotted name of the first weight or optimizer moment that holds NaN or infinity, or None.
 
-    Settings such as a threshold may be infinite, and so may the best score of ``EarlyStopping`` before it has one.
+    Settings such as a threshold may be infinite, and so may metrics and the best score of ``EarlyStopping`` before it
+    has one.
     """
-    if name == "callbacks" or name.endswith("_extra_state"):
+    if name in ("callbacks", "monitored") or name.endswith("_extra_state"):
         return None
     if isinstance(value, Tensor):
         if not value.is_floating_point() or not value.numel():

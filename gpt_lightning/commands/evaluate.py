@@ -192,6 +192,7 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
         import gpt_lightning.commands.run.cli  # noqa: F401
 
     from gpt_lightning.commands.run.cli import CLI, quiet
+    from gpt_lightning.commands.run.command_line import naming_shorthand
     from gpt_lightning.training import Evaluation
 
     quiet()
@@ -202,7 +203,8 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
     named = [value for value in overrides.values() if isinstance(value, str)]
     with contextlib.redirect_stdout(sys.stderr), only_downloads(named):
         print(printable(f"testing {run}"))
-        cli = CLI(_arguments(run, allowed, overrides.get("data.test")), {**overrides, **fixed})
+        with naming_shorthand(overrides, {"data.test": "--test", "model.init_from": "--init_from"}):
+            cli = CLI(_arguments(run, allowed, overrides.get("data.test")), {**overrides, **fixed})
     # The record is not read from metrics.json, because the folder of the run may be read-only.
     (record,) = (each.record for each in cli.trainer.callbacks if isinstance(each, Evaluation))  # type: ignore[attr-defined]
     assert record is not None

@@ -20,6 +20,9 @@ from gpt_lightning.printable import printable
 _CHOICES = re.compile(r"Expected a (?:typing\.)?Literal\[([^\]]*)\]")
 _UNKNOWN_KEY = re.compile(r"(?:unrecognized arguments: --|does not accept option '|[Oo]ption ')([\w.-]+)")
 _KEY = re.compile(r'Parser key "(.+?)"')
+_NOT_A_GROUP = re.compile(
+    r"""Parser key ["']([\w.]+)["']:.*?Unable to load config ["'](.*?)["']\s*(?:\n|$)""", re.DOTALL
+)
 _STRAY = "unrecognized arguments: "
 MISSING = "the following arguments are required: "
 
@@ -102,6 +105,8 @@ class Parser(ArgumentParser, ParserWithPage):
             text = f"{self._required(message.removeprefix(MISSING))}: no value is given. See --help"
         elif message.startswith(_STRAY):
             text = stray_words(message.removeprefix(_STRAY).split(" "))
+        elif group := _NOT_A_GROUP.search(message):
+            text = self._needs_keys(group[1], group[2])
         else:
             named = _KEY.search(message)
             text = (_place(named[1]) if named else "") + _short(message)
@@ -114,6 +119,15 @@ class Parser(ArgumentParser, ParserWithPage):
         """Return required arguments, separated by commas, by the names that the help gives them."""
         shown = {action.dest: option_name(action) for action in self._actions}
         return " and ".join(shown.get(name, name) for name in names.split(", "))
+
+    def _needs_keys(self, key: str, value: str) -> str:
+        """Return the message for a single value in place of a group of keys."""
+        inner = next((each for each in self.known_keys() if f".{key}." in f".{each}"), f"{key}.KEY")
+        full = f"{inner.partition(f'{key}.')[0]}{key}"
+        return (
+            f"{_place(full)}{full} is {value}, but it is a group of keys. Give a YAML file that exists, or set its "
+            f"keys, such as --{inner}"
+        )
 
     def known_keys(self) -> Iterator[str]:
         """Yield every option of this parser and of its subcommands, such as ``trainer.max_steps``."""

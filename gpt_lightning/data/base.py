@@ -197,8 +197,10 @@ class DataModule(L.LightningDataModule, ABC):
     def identity(self) -> dict[str, str | int]:
         """Return the values that determine the training rows and their order, by configuration key.
 
-        Call it after ``setup("fit")``.
+        They are unknown before ``setup("fit")``, so the result is empty.
         """
+        if "train" not in self._rows:
+            return {}
         return {
             "data.train": self._rows["train"].digest,
             "data.batch_size": self.batch_size,
@@ -281,8 +283,12 @@ class DataModule(L.LightningDataModule, ABC):
         )
 
     def _training_position(self) -> Position:
-        """Return the current epoch and batch index of the running Trainer, as stored in checkpoints."""
+        """Return the current epoch and batch index of the running Trainer, as stored in checkpoints.
+
+        With ``overfit_batches``, every epoch has the order of the first, so that its batches repeat.
+        """
         trainer = self.running_trainer
         if trainer is None:
             return 0, 0
-        return trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        epoch = 0 if trainer.overfit_batches else trainer.current_epoch  # type: ignore[attr-defined]
+        return epoch, trainer.fit_loop.epoch_loop.batch_progress.current.ready

@@ -14,6 +14,11 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
-        return torch.ones(1, device=name).sum().cpu().to(name).device  # the meta device holds no values
+        device = torch.device(name)
+        if device.type != "meta":
+            device = torch.ones(1, device=device).sum().cpu().to(device).device
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from None
+    if device.type == "meta":
+        raise InputError(f"--device {name} holds no numbers, so nothing can be computed on it. Use cpu, cuda or mps")
+    return device

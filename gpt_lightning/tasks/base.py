@@ -24,16 +24,18 @@ from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.huggingface import HuggingFaceHead
 from gpt_lightning.models.lora import LoRA, add_adapters, weights_sha256
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
+from gpt_lightning.tasks.accumulation import num_steps, resume_accumulation
 from gpt_lightning.tasks.error_examples import HardestExamples
 from gpt_lightning.tasks.mean_gradients import MeanGradients
 from gpt_lightning.tasks.saving import (
+    WEIGHTS,
     constructor_arguments,
     describe_data,
     fill_in_frozen,
     leave_out_frozen,
     plain_hparams,
 )
-from gpt_lightning.tasks.settings import check_adapters, check_strategy, why_not_resumed
+from gpt_lightning.tasks.settings import check_adapters, check_callbacks, check_strategy, why_not_resumed
 from gpt_lightning.tasks.tags import GRADIENT_NORM, LEARNING_RATE, rename_callback_states
 from gpt_lightning.tasks.training_state import check_training_state
 
@@ -178,7 +180,9 @@ class Task(L.LightningModule, ABC):
         """
         fill_in_frozen(checkpoint, self, self.frozen_sha256, self.init_from)
         trainer = self._trainer
-        check_kinds(checkpoint["state_dict"], self, "the checkpoint" if trainer is None else str(trainer.ckpt_path))
+        name = "the checkpoint" if trainer is None else str(trainer.ckpt_path)
+        for field in WEIGHTS & checkpoint.keys():
+            check_kinds(checkpoint[field], self, name)
         rename_callback_states(checkpoint.get("callbacks", {}), self.former_names, self.metrics("val"))
         if trainer is None or trainer.state.fn != "fit":
             checkpoint.pop("loops", None)  # evaluation starts at its first batch
@@ -197,9 +201,14 @@ class Task(L.LightningModule, ABC):
         return len(self.gradients) > 0
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
-        """Return the scaled sum of losses for the backward pass; ``train/loss`` logs the mean."""
-        loss, weight = self.step(batch, "train"), self.weight(batch)
-        return self.gradients.add(loss, weight, batch.get("ids", []))
+        """Return the mean loss over the labels of a micro-batch, which callbacks receive as ``outputs["loss"]``."""
+        loss = self.step(batch, "train")
+        self.gradients.add(loss, self.weight(batch), batch.get("ids", []))
+        return loss
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Compute the gradients of the sum of losses, from their mean that ``training_step`` has returned."""
+        super().backward(loss * self.gradients.scale, *args, **kwargs)
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Update the metrics of ``val``."""
@@ -212,16 +221,18 @@ class Task(L.LightningModule, ABC):
     # --- the optimizer
 
     def setup(self, stage: str) -> None:
-        """Refuse unsupported strategies.
+        """Refuse unsupported callbacks and strategies.
 
         Raises:
-            InputError: the strategy bypasses gradient averaging, or shards matrices that Muon needs unsharded.
+            InputError: a callback would train wrongly, the strategy bypasses gradient averaging, or it shards matrices
+                that Muon needs unsharded.
         """
+        check_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]
         if stage == "fit":
             check_strategy(self.trainer.strategy, self.optimizer_config)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Build the optimizer; ``on_train_batch_start`` sets the learning rate of each step."""
+        """Build the optimizer; ``_set_learning_rate`` sets the learning rate of each step."""
         if not any(parameter.requires_grad for parameter in self.parameters()):
             raise InputError("model.fine_tuning.freeze leaves no trainable parameter. Lower it")
         lr, n_layer = self.optimizer_config.lr, self.backbone.config.n_layer
@@ -236,21 +247,26 @@ class Task(L.LightningModule, ABC):
         for group, fresh in zip(optimizer.param_groups, self.configure_optimizers().param_groups, strict=True):
             group.update({key: value for key, value in fresh.items() if key != "params"})
         self.first_step = self.trainer.global_step
-        run_steps = self.trainer.estimated_stepping_batches
+        resume_accumulation(self.trainer)
+        run_steps = num_steps(self.trainer)
         if run_steps == math.inf and self.schedule.needs_end:
             raise InputError(
                 f"model.schedule.kind={self.schedule.kind} decays until the end of the run, but the run has no end. "
                 "Set model.schedule.total_steps, trainer.max_steps or trainer.max_epochs"
             )
         self._run_steps = int(min(run_steps, sys.maxsize))
+        self._set_learning_rate(self.trainer.global_step)
 
     def on_train_batch_start(self, batch: Mapping[str, Any], batch_idx: int) -> None:
-        """Set this step's learning rate, and correct counters."""
+        """Correct counters."""
         if batch_idx == 0:  # on_train_epoch_end is not called if a run resumes at the end of an epoch
             self.gradients.labels_seen = 0.0
         # Lightning logs at this step. It counts one too many if the run was resumed between two micro-batches.
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
-        ratio = self.schedule.ratio(self.trainer.global_step, self._run_steps)
+
+    def _set_learning_rate(self, step: int) -> None:
+        """Set the learning rate of an optimizer step, before the callbacks' hooks of its first micro-batch read it."""
+        ratio = self.schedule.ratio(step, self._run_steps)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.optimizer_config.lr * group["lr_ratio"] * ratio
 
@@ -261,9 +277,13 @@ class Task(L.LightningModule, ABC):
         optimizer: torch.optim.Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Run the optimizer step and free the gradients, which Lightning would keep through the next forward pass."""
+        """Run the optimizer step, free the gradients, and set the learning rate of the next step.
+
+        Lightning would keep the gradients through the next forward pass.
+        """
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         optimizer.zero_grad()
+        self._set_learning_rate(self.trainer.global_step + 1)  # Lightning counts this step after the hook
 
     def configure_gradient_clipping(
         self,
@@ -286,7 +306,7 @@ class Task(L.LightningModule, ABC):
     def on_train_batch_end(self, outputs: Any, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Log the loss every ``log_every_n_steps`` optimizer steps, as the mean over all labels since the last log."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if self.is_accumulating or self.trainer.global_step % every:
+        if self.is_accumulating or not every or self.trainer.global_step % every:
             return
         metric = self.metrics("train")
         self.log("train/loss", metric.compute()["loss"], prog_bar=True)

@@ -28,11 +28,13 @@ class MeanGradients:
 
     Attributes:
         norm: Euclidean norm of the last step's gradients before clipping; shape ().
+        scale: factor from the mean loss of the last micro-batch to the scaled sum of its losses; shape ().
         labels_seen: number of labels of this epoch, over all ranks.
     """
 
     def __init__(self) -> None:
         self.norm = torch.zeros(())
+        self.scale = torch.ones(())
         self.labels_seen = 0.0
         self._skipped_steps = 0
         self._total: Tensor | None = None
@@ -42,8 +44,8 @@ class MeanGradients:
         """Return the number of micro-batches since the last optimizer step."""
         return len(self._ids)
 
-    def add(self, loss: Tensor, weight: Tensor, ids: list[str]) -> Tensor:
-        """Add a micro-batch and return its scaled sum of losses, for the backward pass.
+    def add(self, loss: Tensor, weight: Tensor, ids: list[str]) -> None:
+        """Add a micro-batch, before its backward pass.
 
         Args:
             loss: (), mean over its labels.
@@ -55,7 +57,7 @@ class MeanGradients:
         total = torch.stack((weight.float(), torch.where(weight > 0, mean * weight, 0.0)))
         self._total = total if self._total is None else self._total + total
         self._ids.append(ids)
-        return loss * (weight * LOSS_SCALE)
+        self.scale = weight * LOSS_SCALE
 
     def finish_step(
         self,

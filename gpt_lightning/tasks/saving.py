@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule
@@ -20,6 +20,9 @@ from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.lora import check_base
 from gpt_lightning.tasks.plain_values import to_plain
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
+
+WEIGHTS: Final = {"state_dict", "current_model_state"}
+"""Fields of a checkpoint with weights. With averaged weights, the second one holds those of the last step."""
 
 
 def class_path(cls: type) -> str:
@@ -130,8 +133,9 @@ def leave_out_frozen(checkpoint: dict[str, Any], task: nn.Module, frozen_sha256:
     """Remove frozen weights from a checkpoint, as ``init_from`` provides them, and add their digests."""
     if frozen_sha256:
         frozen = _frozen(task)
-        state = checkpoint["state_dict"].items()
-        checkpoint["state_dict"] = {name: value for name, value in state if name not in frozen}
+        for field in WEIGHTS & checkpoint.keys():
+            state = checkpoint[field].items()
+            checkpoint[field] = {name: value for name, value in state if name not in frozen}
         checkpoint["frozen_sha256"] = dict(frozen_sha256)
 
 
@@ -145,7 +149,8 @@ def fill_in_frozen(
     """
     if frozen_sha256:
         check_base(checkpoint.get("frozen_sha256"), frozen_sha256, init_from, "--model.init_from")
-        checkpoint["state_dict"] = {**checkpoint["state_dict"], **_frozen(task)}
+        for field in WEIGHTS & checkpoint.keys():
+            checkpoint[field] = {**checkpoint[field], **_frozen(task)}
 
 
 def _frozen(task: nn.Module) -> dict[str, nn.Parameter]:

@@ -1,11 +1,13 @@
 """Constructor arguments that all tasks share, and checks of unsupported combinations of settings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, TypedDict
 
+import lightning.pytorch as L
 from lightning.pytorch.strategies import (
     DDPStrategy,
+    DeepSpeedStrategy,
     FSDPStrategy,
     ModelParallelStrategy,
     SingleDeviceStrategy,
@@ -16,6 +18,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
+from gpt_lightning.unsupported_callbacks import why_unsupported
 
 
 class TaskSettings(TypedDict, total=False):
@@ -48,13 +51,26 @@ def check_adapters(init_from: str | None, fine_tuning: FineTuning) -> None:
         )
 
 
+def check_callbacks(callbacks: Iterable[L.Callback]) -> None:
+    """Refuse callbacks of Lightning that would train wrongly, and subclasses of them.
+
+    Raises:
+        InputError: a callback is unsupported.
+    """
+    for callback in callbacks:
+        for cls in type(callback).__mro__:
+            if (reason := why_unsupported(f"{cls.__module__}.{cls.__qualname__}")) is not None:
+                raise InputError(reason)
+
+
 def check_strategy(strategy: Strategy, optimizer: OptimizerConfig) -> None:
     """Refuse strategies that bypass ``configure_gradient_clipping``, where gradients are divided by the label count.
 
     Raises:
         InputError: the strategy bypasses it, or shards matrices that Muon needs unsharded.
     """
-    if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy | FSDPStrategy | ModelParallelStrategy):
+    is_supported = isinstance(strategy, SingleDeviceStrategy | DDPStrategy | FSDPStrategy | ModelParallelStrategy)
+    if not is_supported or isinstance(strategy, DeepSpeedStrategy):  # which is a DDPStrategy
         raise InputError(
             f"trainer.strategy {type(strategy).__name__} is not supported: "
             "it would not average gradients over labels. Use ddp or fsdp"

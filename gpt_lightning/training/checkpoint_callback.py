@@ -107,7 +107,8 @@ class Checkpoints(Checkpoint):
         assert isinstance(pl_module, Task)
         if pl_module.is_accumulating or validation_follows(trainer):
             return
-        if trainer.global_step % self.every_n_steps == 0 or is_last_step(trainer) or trainer.should_stop:
+        is_last = is_last_step(trainer) or (trainer.should_stop and trainer.fit_loop._can_stop_early)
+        if trainer.global_step % self.every_n_steps == 0 or is_last:
             self._save(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

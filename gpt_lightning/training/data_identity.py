@@ -8,6 +8,7 @@ import lightning.pytorch as L
 
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.printable import printable
+from gpt_lightning.tasks.accumulation import accumulation
 
 
 def identity(trainer: L.Trainer) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def identity(trainer: L.Trainer) -> dict[str, Any]:
     return {
         **data.identity(),
         "seed_everything": os.environ.get("PL_GLOBAL_SEED", "0"),
-        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "trainer.accumulate_grad_batches": accumulation(trainer),
         "trainer.devices * num_nodes": trainer.world_size,
     }
 

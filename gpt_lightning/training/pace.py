@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import lightning.pytorch as L
 
+from gpt_lightning.tasks.accumulation import num_steps
+
 
 class Status(NamedTuple):
     """State of training at one optimizer step."""
@@ -68,7 +70,7 @@ class Pace:
 
 def total_steps(trainer: L.Trainer) -> int | None:
     """Return the optimizer steps of the whole run, including those before a resume; None if nothing limits them."""
-    total = trainer.estimated_stepping_batches
+    total = num_steps(trainer)
     return int(total) if 0 <= total < math.inf else None
 
 

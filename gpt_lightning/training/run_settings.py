@@ -13,6 +13,7 @@ from gpt_lightning.data.base import DataModule
 from gpt_lightning.named_classes import is_ours
 from gpt_lightning.printable import printable
 from gpt_lightning.tasks import Task
+from gpt_lightning.tasks.accumulation import accumulation, num_steps
 
 KEEPS_WEIGHTS: Final = (
     "trainer.max_steps",
@@ -50,7 +51,7 @@ def _trainer(trainer: L.Trainer) -> dict[str, Any]:
         "gradient_clip_algorithm": str(trainer.gradient_clip_algorithm or "norm"),
         "limit_train_batches": trainer.limit_train_batches,
         "overfit_batches": trainer.overfit_batches,  # type: ignore[attr-defined]
-        "accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "accumulate_grad_batches": accumulation(trainer),
         "strategy": type(trainer.strategy).__name__,
         "callbacks": sorted(map(_describe, callbacks)),
         "max_steps": trainer.max_steps,
@@ -84,7 +85,7 @@ def _machine(module: L.LightningModule) -> dict[str, Any]:
 def _model_and_data(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if isinstance(module, Task) and module.schedule.needs_end:
-        found["last step of model.schedule"] = _plain(trainer.estimated_stepping_batches)
+        found["last step of model.schedule"] = _plain(num_steps(trainer))
     data = trainer.datamodule  # type: ignore[attr-defined]
     if isinstance(data, DataModule):
         found["data.validation"] = str(data.sources["validation"])

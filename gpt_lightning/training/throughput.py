@@ -64,7 +64,7 @@ class Throughput(L.Callback):
             return
         self.tokens_seen += self._tokens_of_step
         self._tokens_of_step = 0
-        is_first, is_logged = self._since is None, trainer.global_step % every == 0
+        is_first, is_logged = self._since is None, bool(every) and trainer.global_step % every == 0
         if not (is_first or is_logged):
             return
         if pl_module.device.type == "cuda":

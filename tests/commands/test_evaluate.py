@@ -40,6 +40,13 @@ def test_two_tasks_in_one_table(cli: CommandLine) -> None:
     assert first[header.index("entity_f1")] == "-"
 
 
+def test_errors_about_the_test_data_name_the_option(cli: CommandLine) -> None:
+    run = cli.fit("topics")
+    assert cli("evaluate", str(run), "--test", "missing.jsonl") == 2
+    assert "--test: missing.jsonl does not exist" in " ".join(cli.err.split())
+    assert "data.test" not in cli.err
+
+
 def test_a_run_is_tested_again_only_if_its_metrics_are_not_current(cli: CommandLine) -> None:
     run = cli.fit("topics")
     assert cli("evaluate", str(run)) == 0, cli.err

@@ -80,7 +80,7 @@ def test_int8_weights_are_used(
         (["--top_p=1.5"], "--top_p 1.5 must lie in (0, 1]"),
         (["--max_new_tokens=0"], "--max_new_tokens 0 must be at least 1"),
         (["--device=cuda:99"], "--device cuda:99"),
-        (["--device=meta"], "--device meta: Cannot copy out of meta tensor"),
+        (["--device=meta"], "--device meta holds no numbers"),
         (["--int8"], "--int8 runs on CPUs only. Add --device cpu, or leave --int8 out"),
     ],
 )
@@ -122,3 +122,11 @@ def test_a_hostile_pickle_is_not_executed(tmp_path: Path, capsys: pytest.Capture
     assert code == 2
     assert "not a checkpoint that can be read safely" in err
     assert not sentinel.exists()
+
+
+def test_int8_needs_a_cpu(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpt_lightning.models.device.device_of", lambda _: torch.device("meta"))
+    code, _, err = generate(capsys, str(run_folder), "--int8")
+    assert (code, "--int8 runs on CPUs only. Add --device cpu, or leave --int8 out" in err) == (2, True)

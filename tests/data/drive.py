@@ -62,6 +62,7 @@ def attach(
         limit_test_batches=1.0,
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
         current_epoch=position[0],
+        overfit_batches=0.0,
         fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(current=current))),
     )
     module.trainer = trainer

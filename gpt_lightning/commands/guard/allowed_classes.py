@@ -23,7 +23,6 @@ _CALLBACKS: Final = (
     "lightning.pytorch.callbacks.lr_monitor.LearningRateMonitor",
     "lightning.pytorch.callbacks.model_summary.ModelSummary",
     "lightning.pytorch.callbacks.rich_model_summary.RichModelSummary",
-    "lightning.pytorch.callbacks.stochastic_weight_avg.StochasticWeightAveraging",
     "lightning.pytorch.callbacks.timer.Timer",
     "lightning.pytorch.callbacks.weight_averaging.EMAWeightAveraging",
 )

@@ -29,9 +29,11 @@ from gpt_lightning.commands.shipped_configs import with_paths
 from gpt_lightning.errors import InputError
 from gpt_lightning.named_classes import is_allowed
 from gpt_lightning.paths import expand_home
+from gpt_lightning.unsupported_callbacks import why_unsupported
 
 _YAML: Final = (".yaml", ".yml")
 _CLASS_PATHS: Final = ("class_path", "_class_path")
+_CALLBACKS: Final = ("trainer", "callbacks")
 _CHECKPOINTS: Final = ("ckpt_path", "init_from")
 _PATHS: Final = (*_CHECKPOINTS, "default_root_dir")
 _SHORTHAND: Final = (("model",), ("input",), ("output",))
@@ -144,13 +146,15 @@ class _Guard:
         A value that may be a text passes if no package of its first name is installed.
         """
         is_bare = "." not in name
+        where = source.name if source.is_flag else f"{source.name}: {'.'.join(key)}"
+        if key[:2] == _CALLBACKS and not (is_bare and self.own) and (reason := why_unsupported(name)) is not None:
+            raise InputError(f"{where}: {reason}")
         # Bare names of the user's classes are not known here. The parser finds them, and applies the same list.
         if is_allowed(name, self.own) or name in listed_names(key) or (is_bare and self.own):
             return
         if slot == "maybe" and not _is_importable(name.split(".")[0]):
             self.harmless.add(name)
             return
-        where = source.name if source.is_flag else f"{source.name}: {'.'.join(key)}"
         if is_bare:
             raise InputError(f"{where}: {refused_bare(name, slot_at(key))}")
         file = f". If it is a file, write ./{name}" if slot == "maybe" else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning.pytorch as L
 from jsonargparse import Namespace
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -46,6 +47,7 @@ from gpt_lightning.printable import printable
 from gpt_lightning.status import status
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.progress_bar import progress_display
+from gpt_lightning.training.stop_reason import stop_reason
 
 
 class CLI(LightningCLI):
@@ -191,7 +193,9 @@ class CLI(LightningCLI):
         with building(config.trainer):
             kwargs |= self._for_run(config)
         trainer = self.config_init[self.config_init.subcommand].trainer
-        progress = [] if trainer.enable_progress_bar is False else [progress_display()]
+        configured = [trainer.callbacks] if isinstance(trainer.callbacks, L.Callback) else trainer.callbacks or []
+        has_progress = any(isinstance(each, ProgressBar) for each in configured)
+        progress = [] if has_progress or trainer.enable_progress_bar is False else [progress_display()]
         ours = [
             training.RandomnessByPosition(),
             training.StepAxis(),
@@ -204,9 +208,9 @@ class CLI(LightningCLI):
             training.Summary(),
             self.interruption,
         ]
-        configured = [trainer.callbacks] if isinstance(trainer.callbacks, L.Callback) else trainer.callbacks or []
         trainer.callbacks = [*configured, *ours]
-        kwargs["enable_progress_bar"] = False  # Lightning's own bar
+        if not has_progress:
+            kwargs["enable_progress_bar"] = False  # Lightning's own bar
         with building(config.trainer):
             built = super().instantiate_trainer(**kwargs)
         check_processes(built)
@@ -328,6 +332,11 @@ class CLI(LightningCLI):
         if config.resume == "auto" and step > 0:
             print(f"nothing to do: the run has reached step {step} already")
             return
+        if self.trainer.should_stop:
+            raise InputError(
+                f"no training step was taken: the run stopped at step {step} "
+                f"({stop_reason(self.trainer).removesuffix('.')}). To continue, change this setting or remove it"
+            )
         raise InputError(
             f"no training step was taken (the run is at step {step}). "
             "Raise trainer.max_steps, trainer.max_epochs, trainer.max_time or trainer.limit_train_batches"
@@ -357,10 +366,14 @@ def quiet() -> None:
     """Hide messages of Lightning that are meant for users of its Python API."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for shown in ("callbacks.early_stopping", "callbacks.model_summary", "profilers.profiler"):
+        logging.getLogger(f"lightning.pytorch.{shown}").setLevel(logging.INFO)  # the user has asked for it
     for message in (
         "Experiment logs directory .* exists and is not empty.*",  # loggers share the folder of the run
+        ".*overriding `LightningModule.optimizer_{step,zero_grad}`.*",  # the hooks are meant for optimizer steps
         "FLOPs not found for .*",  # the peak of GPUs that Lightning does not list is measured
         ".*does not have many workers.*",
+        "You're using the WeightAveraging callback, but .* outside the 'fit' stage.*",  # the weights are averaged
         ".*smaller than the logging interval.*",  # logging counts optimizer steps across epochs
         ".*LeafSpec.*",
         "Total length of `list` across ranks is zero.*",

@@ -2,9 +2,10 @@
 
 import argparse
 import itertools
+import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,8 @@ from gpt_lightning.commands.run.parser import RunParser
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flatten, full_key, nest
 from gpt_lightning.errors import InputError
 
+_INPUT: Final = "GPT_LIGHTNING_INPUT"
+"""Environment variable that gives the processes of other devices the copy of standard input."""
 _PATHS: Final = ("--data.train", "--data.validation", "--data.test")
 """Flags whose value is a path or a list of paths."""
 
@@ -180,25 +183,45 @@ def read_predict_shorthand(arguments: list[str], stack: ExitStack) -> tuple[list
             raise InputError(f"--model {options.model} is a checkpoint, which needs rows. Add --input FILE")
         return [argument for argument in arguments if argument != "--overwrite"], overwrite
     if options.input == "-":
-        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "standard_input.jsonl"
-        file.write_bytes(sys.stdin.buffer.read())
-        options.input = str(file)
+        options.input = _standard_input(stack)
     given = {"ckpt_path": options.model, "data.test": options.input, "predictions.path": options.output}
     return others, {key: value for key, value in given.items() if value is not None} | overwrite
 
 
+def _standard_input(stack: ExitStack) -> str:
+    """Return the path of a file with the rows on standard input, which all processes of the run read.
+
+    Raises:
+        InputError: torchrun or another launcher has started this process, so that all of them share standard input.
+    """
+    if (shared := os.environ.get(_INPUT)) is not None:
+        return shared
+    if "LOCAL_RANK" in os.environ:
+        raise InputError("--input - cannot be shared by processes of a launcher. Save the rows in a file, and name it")
+    file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "input.jsonl"
+    file.write_bytes(sys.stdin.buffer.read())
+    os.environ[_INPUT] = str(file)  # the processes of other devices inherit it
+    stack.callback(os.environ.pop, _INPUT)
+    return str(file)
+
+
+SHORT_NAMES: Final = {"data.test": "--input", "predictions.path": "--output", "ckpt_path": "--model"}
+"""Key of a longer option -> short option of ``predict``."""
+
+
 @contextmanager
-def naming_shorthand(given: Mapping[str, Any]) -> Iterator[None]:
+def naming_shorthand(given: Container[str], names: Mapping[str, str] = SHORT_NAMES) -> Iterator[None]:
     """Name the options that the user gave, ``--input`` and so on, in errors about the longer options.
 
     Args:
-        given: the values of the short options by the keys of the longer ones.
+        given: keys of the longer options that were given by short ones.
+        names: key of a longer option -> its short option.
     """
     try:
         yield
     except InputError as error:
         text = str(error)
-        for key, short in {"data.test": "--input", "predictions.path": "--output", "ckpt_path": "--model"}.items():
+        for key, short in names.items():
             if key in given and short not in text:  # some messages name both
                 text = text.replace(f"--{key}", short)
         raise InputError(text) from error

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 import lightning.pytorch as L
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -17,6 +18,9 @@ from gpt_lightning.tasks.saving import arguments_of
 
 _KEY: Final = re.compile(r"[Pp]arser key [\"']([\w.]+)[\"']")
 """Key in a message of jsonargparse."""
+
+# jsonargparse writes defaults as YAML. Some of Lightning's are members of an enumeration, which are strings.
+yaml.SafeDumper.add_multi_representer(str, yaml.SafeDumper.represent_str)
 
 
 class RunParser(Parser, LightningArgumentParser):

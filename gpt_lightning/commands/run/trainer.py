@@ -11,6 +11,9 @@ class RunTrainer(L.Trainer):
     without a logger.
     """
 
+    val_check_interval: int | float | None = None  # type: ignore[assignment]
+    """Interval of validations, or None if it is a time. Lightning sets no attribute then, but its callbacks read it."""
+
     @property
     def log_dir(self) -> str | None:
         """Return the run folder, or None for a development run (``fast_dev_run``), which writes no file.

@@ -63,6 +63,11 @@ def check_trainer(trainer: Mapping[str, Any], seed: int | bool) -> None:
         raise InputError(
             "trainer.barebones=true trains without checkpoints and loggers, which is unsupported. Remove it"
         )
+    if trainer["model_registry"] is not None:
+        raise InputError(
+            f"trainer.model_registry={trainer['model_registry']} is not supported, as no run is uploaded. Remove it. "
+            "The checkpoints are in the folder of the run"
+        )
     if not isinstance(seed, bool) and not 0 <= seed <= MAX_SEED:
         raise InputError(f"seed_everything={seed} must be between 0 and {MAX_SEED}")
 

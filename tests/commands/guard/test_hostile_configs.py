@@ -41,7 +41,6 @@ CODE = {
     "a function in a callable slot": spec("callbacks", "LambdaCallback", f"setup: {RUN}"),
     "the name of a function": spec("callbacks", "LambdaCallback", "setup: torch.hub.list"),
     "a callback with a required function": spec("callbacks", "ThroughputMonitor", f"batch_size_fn: {RUN}"),
-    "a function of a listed callback": spec("callbacks", "StochasticWeightAveraging", f"swa_lrs: 0.1, avg_fn: {RUN}"),
     "any value of a logger": spec("logger", "MLFlowLogger", f"tags: {{a: {RUN}}}"),
     "any value of a listed logger": spec("logger", "TensorBoardLogger", f"save_dir: logs, comment: {RUN}"),
     "an object of a listed strategy": spec("strategy", "DDPStrategy", f"ddp_comm_state: {RUN}"),
@@ -57,7 +56,7 @@ CODE = {
 WRITES = {
     "a checkpoint folder": "callbacks: {class_path: ModelCheckpoint, init_args: {dirpath: ../harm}}",
     "our own callback": "callbacks: {class_path: gpt_lightning.training.StepRecord, init_args: {path: ../harm}}",
-    "a batch file": "callbacks: {class_path: SpikeDetection, init_args: {exclude_batches_path: ../harm}}",
+    "a checkpoint after an error": "callbacks: {class_path: OnExceptionCheckpoint, init_args: {dirpath: ../harm}}",
     "a profile": "profiler: {class_path: SimpleProfiler, init_args: {dirpath: .., filename: harm}}",
     "a logger in the folder above": "logger: {class_path: CSVLogger, init_args: {save_dir: ../harm}}",
     "an absolute folder": "logger: {class_path: TensorBoardLogger, init_args: {save_dir: /tmp/harm}}",

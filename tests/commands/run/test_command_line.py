@@ -1,6 +1,9 @@
 """Files and flags as values with an origin, and classes of the user's own."""
 
+import contextlib
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,9 @@ import yaml
 
 from gpt_lightning.checkpoints.read import find_checkpoint, read_checkpoint
 from gpt_lightning.commands.run.cli import CLI
+from gpt_lightning.commands.run.command_line import read_predict_shorthand
 from gpt_lightning.commands.run.value_layers import Origin, Values
+from gpt_lightning.errors import InputError
 from tests.commands.run.test_cli import CONFIG, Run, fit, run
 
 __all__ = ["run"]
@@ -149,3 +154,19 @@ def test_classes_of_the_users_own(
         code, out, err = run("test", *run_alone, "--data.cache_dir=cache")
         assert code == 0, err
         assert "test/loss" in out
+
+
+def test_the_processes_of_other_devices_read_the_copy_of_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["predict", "--model", "m", "--input", "-"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "a"}\n')))
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as other:
+        _, given = read_predict_shorthand(arguments, first)
+        assert Path(given["data.test"]).read_bytes() == b'{"text": "a"}\n'
+        # Another process inherits the environment, and finds nothing on standard input.
+        assert read_predict_shorthand(arguments, other) == (["predict"], given)
+        other.close()
+        assert Path(given["data.test"]).exists()
+    assert not Path(given["data.test"]).exists()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with contextlib.ExitStack() as stack, pytest.raises(InputError, match="cannot be shared by processes of a launch"):
+        read_predict_shorthand(arguments, stack)

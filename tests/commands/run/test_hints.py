@@ -38,6 +38,11 @@ def test_every_suggestion_is_a_key() -> None:
         (["--data.train", "a.txt", "b.txt"], "b.txt: not an option, and options take one value. Quote a text"),
         (["--data.train"], "--data.train has no value. Give one, as in --data.train=VALUE"),
         (["--model.optimizer.lr", "--compile=false"], "--model.optimizer.lr has no value"),
+        (
+            ["--checkpoints=-1"],
+            "checkpoints is -1, but it is a group of keys. Give a YAML file that exists, or set its",
+        ),
+        (["--model.lora=x"], "model.lora is x, but it is a group of keys. Give a YAML file that exists, or set its"),
         (["more.yaml"], "more.yaml: a configuration needs an option. Write -c more.yaml"),
         (["trainer.max_steps=3"], "an option starts with two dashes. Write --trainer.max_steps=3"),
         (["-c", "tab.yaml"], "tab.yaml:2: not YAML: indented with a tab. Use spaces"),
