@@ -93,7 +93,7 @@ class Model:
         tokenizer: Tokenizer,
         path: Path,
         data_module: type[DataModule] | None = None,
-        columns: Mapping[str, str] = {},
+        columns: Mapping[str, str | list[str] | list[int]] = {},
     ) -> None:
         self.task = task
         self.tokenizer = tokenizer

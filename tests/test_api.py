@@ -208,3 +208,23 @@ def test_public_names_are_imported_lazily() -> None:
     assert set(gl.__all__) <= set(dir(gl))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         gl.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_raw_text_is_split_by_the_rules_of_the_model(run: CommandLine) -> None:
+    tags = {"tokens": ["Bo", "is", "n't", "in", "N'Djamena", "."], "tags": ["B-PER", "O", "O", "O", "B-LOC", "O"]}
+    for name in ("train", "raw"):
+        rows = [tags] * 4 if name == "train" else [{"text": "Bo isn't in N'Djamena."}]
+        Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sources = [f"--data.{split}=train.jsonl" for split in ("train", "validation", "test")]
+    write_config(run.folder, "tags")
+    folder = run.fit("tags", *sources)
+    assert run("export", str(folder), "model") == 0, run.err
+    content = torch.load(find_checkpoint(str(folder)), weights_only=True)
+    assert content["hyper_parameters"].pop("word_rules") == ["clitics", "apostrophes"]
+    torch.save(content, "former.ckpt")  # as versions without the rules wrote it
+    for model, num_words in (str(folder), 6), ("model", 6), ("former.ckpt", 9):
+        (predicted,) = gl.load(model, device="cpu").predict([{"text": "Bo isn't in N'Djamena."}])
+        assert len(predicted["tags"]) == num_words
+    flags = ("--model=former.ckpt", "--trainer.accelerator=cpu", "--data.train=train.jsonl")
+    assert run("predict", *flags, "--input", "raw.jsonl", "--output", "out.jsonl") == 0, run.err
+    assert json.loads(Path("out.jsonl").read_text()) == predicted, "the rules are not those of the training words"

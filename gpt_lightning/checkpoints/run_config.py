@@ -22,8 +22,8 @@ def data_arguments(file: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def columns_of(checkpoint: Path) -> dict[str, str]:
-    """Return the names of the columns that a model was trained on, by argument of its data module.
+def columns_of(checkpoint: Path) -> dict[str, str | list[str] | list[int]]:
+    """Return the names or numbers of the columns that a model was trained on, by argument of its data module.
 
     Args:
         checkpoint: a checkpoint in the folder of a run, or a model folder. Without a ``config.yaml``, as for models
@@ -34,5 +34,9 @@ def columns_of(checkpoint: Path) -> dict[str, str]:
     return {
         name: value
         for name, value in arguments.items()
-        if isinstance(name, str) and name.endswith("_column") and isinstance(value, str)
+        if isinstance(name, str) and name.endswith(("_column", "_columns")) and _is_named(value)
     }
+
+
+def _is_named(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(type(each) in (str, int) for each in value))

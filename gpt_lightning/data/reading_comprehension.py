@@ -16,6 +16,7 @@ from gpt_lightning.data.overlapping_windows import Window, token_windows
 from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.squad import Question, answer_tokens, parse_questions
+from gpt_lightning.data.sources.unicode_forms import Form
 from gpt_lightning.errors import InputError
 from gpt_lightning.ranges import check_count
 from gpt_lightning.unpack import Unpack
@@ -51,6 +52,8 @@ class ReadingComprehension(Labeled[Question]):
         question_column: column with the question.
         context_column: column with the context.
         answers_column: column with the answers. Training uses the first one.
+        normalize: Unicode form, ``nfc`` or ``nfkc``, in which answers that differ from their context are compared with
+            it. The context itself stays as it is. By default, such answers are invalid.
         max_question_tokens: maximum length of a question in tokens. Longer questions are truncated.
         stride: number of tokens that neighboring windows of a long context share. An answer that is longer may be in no
             window, so raise it for long answers. More overlap takes longer.
@@ -64,6 +67,7 @@ class ReadingComprehension(Labeled[Question]):
         question_column: str = "question",
         context_column: str = "context",
         answers_column: str = "answers",
+        normalize: Form | None = None,
         max_question_tokens: int = 64,
         stride: int = 64,
         **settings: Unpack[LabeledSettings],
@@ -74,8 +78,13 @@ class ReadingComprehension(Labeled[Question]):
         self.question_column = question_column
         self.context_column = context_column
         self.answers_column = answers_column
+        self.normalize = normalize
         self.max_question_tokens = max_question_tokens
         self.stride = stride
+
+    def has_unanswerable(self, split: Split) -> bool:
+        """Return whether a question of a split has no answer in its context."""
+        return any(not example.answers for example in self.examples(split))
 
     def training_texts(self) -> Iterator[str]:
         """Yield each training context once, and then all questions."""
@@ -92,6 +101,7 @@ class ReadingComprehension(Labeled[Question]):
             question_column=self.question_column,
             context_column=self.context_column,
             answers_column=self.answers_column,
+            form=self.normalize,
         )
         for number, item in enumerate(parsed):
             yield replace(item, id=str(number)) if isinstance(item, Question) and item.id is None else item

@@ -1,6 +1,8 @@
 """Data module for token classification, such as named entity recognition."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -16,11 +18,15 @@ from gpt_lightning.data.labels import label_name, read_labels
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
 from gpt_lightning.data.overlapping_windows import word_windows
 from gpt_lightning.data.settings import LabeledSettings
+from gpt_lightning.data.sources.conll import ConllRow
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.data.sources.source import filled_text, row_id, row_value
-from gpt_lightning.data.tags import check_tags, convert_tags, scheme_of, spans_to_tags, tag_names
-from gpt_lightning.data.word_split import split_words
+from gpt_lightning.data.spans import Align, Words, check_alignment, read_spans, spans_to_tags
+from gpt_lightning.data.tag_schemes import SCHEMES, FileScheme, check_tags, find_scheme
+from gpt_lightning.data.tags import convert_tags, scheme_of, tag_names
+from gpt_lightning.data.word_joining import raw_texts
+from gpt_lightning.data.word_rules import ChosenRules, WordRule, choose_rules, split_by_rules
 from gpt_lightning.errors import InputError
 from gpt_lightning.ranges import check_count
 from gpt_lightning.unpack import Unpack
@@ -35,6 +41,10 @@ class TaggedText:
     words: tuple[tuple[int, int], ...]
     tags: tuple[str, ...]
     where: str
+    has_given_words: bool = True
+    """True if the row gave the words; False if its text was split."""
+    raw_text: str | None = None
+    """Text column of a row that gave the words."""
 
 
 class _Window(NamedTuple):
@@ -49,8 +59,10 @@ class SequenceTagging(Labeled[TaggedText]):
     """Words with one tag each, such as named entities or slots.
 
     Rows contain either words and tags, or a text and its spans. Words and tags are columns of JSONL, Parquet or hub
-    rows, or CoNLL files (``.conll``) with the word first, the tag last, and a blank line between texts. Each word is
-    tokenized separately and labeled at one of its tokens, which keeps words and tags aligned.
+    rows, or CoNLL files (``.conll``) with one word per line, and a blank line between texts. Each word is tokenized
+    separately and labeled at one of its tokens, which keeps words and tags aligned.
+
+    Tags may have the schemes IOB1, IOB2 (BIO), BIOES or BILOU. The scheme of each file is detected.
 
     Args:
         tokens_column: column with the list of words.
@@ -58,11 +70,18 @@ class SequenceTagging(Labeled[TaggedText]):
         text_column: column with the text, for rows without words and rows with spans.
         spans_column: column with a list of ``{"start", "end", "label"}`` in characters; an optional ``"text"`` must
             equal that part of the text. Set it if the rows have spans; by default, they have words and tags.
+        conll_columns: numbers of the columns of CoNLL files with the word and with its tag. Columns are counted from 0,
+            and negative numbers from the last column, -1.
+        align: ``strict`` refuses spans that begin or end inside of a word or with whitespace; ``expand`` tags all words
+            that a span overlaps.
         labels: all tags in the order of their numbers: a list, or a file with a JSON list or one tag per line. By
             default, O and the tags of the sorted types in the training rows. Set it if the rows contain numbers instead
             of tags.
-        scheme: tagging scheme of the model. Rows in either scheme are converted to it. If ``labels`` are set or come
-            from a checkpoint, their scheme is used instead.
+        scheme: tagging scheme of the model. Rows in all schemes are converted to it. If ``labels`` are set or come from
+            a checkpoint, their scheme is used instead.
+        word_rules: rules by which texts without words are split into words. An empty list splits at every punctuation
+            character. By default, the rules that best reproduce the words of the training rows; a checkpoint has those
+            that it was trained with.
         pooling: token of each word that is labeled, the ``first`` or the ``last``. It follows the model's
             (``model.pooling``): set it there.
         stride: minimum number of tokens that neighboring windows of a long text share. Each word is evaluated once, in
@@ -79,8 +98,11 @@ class SequenceTagging(Labeled[TaggedText]):
         tags_column: str = "tags",
         text_column: str = "text",
         spans_column: str | None = None,
+        conll_columns: tuple[int, int] = (0, -1),
+        align: Align = "strict",
         labels: str | list[str] | None = None,
         scheme: Literal["BIO", "BIOES"] = "BIO",
+        word_rules: list[WordRule] | None = None,
         pooling: Literal["first", "last"] = "first",
         stride: int = 32,
         **settings: Unpack[LabeledSettings],
@@ -91,7 +113,10 @@ class SequenceTagging(Labeled[TaggedText]):
         self.tags_column = tags_column
         self.text_column = text_column
         self.spans_column = spans_column
+        self.conll_columns = conll_columns
+        self.align = align
         self.given_labels = labels
+        self.given_word_rules = word_rules
         self.scheme = scheme if labels is None else scheme_of(read_labels(labels))
         self.pooling = pooling
         self.stride = stride
@@ -104,6 +129,20 @@ class SequenceTagging(Labeled[TaggedText]):
         types = {tag[2:] for example in self.source_examples("train") for tag in example.tags if tag != "O"}
         return tag_names(sorted(types), self.scheme)
 
+    @cached_property
+    def word_rules(self) -> list[WordRule]:
+        """Rules by which texts without words are split."""
+        return self._chosen_rules.rules if self.given_word_rules is None else self.given_word_rules
+
+    @cached_property
+    def _chosen_rules(self) -> ChosenRules:
+        """Rules that best reproduce the words of the training rows; none if the rows have texts without words."""
+        if not self.sources["train"] or self.spans_column is not None:
+            return ChosenRules([], 0, [])
+        examples = [example for example in self.source_examples("train") if example.has_given_words]
+        words = [[example.text[start:stop] for start, stop in example.words] for example in examples]
+        return choose_rules(raw_texts(words, [example.raw_text for example in examples]))
+
     def training_texts(self) -> Iterator[str]:
         """Yield the training texts."""
         return (example.text for example in self.examples("train"))
@@ -114,19 +153,48 @@ class SequenceTagging(Labeled[TaggedText]):
         """Yield the text and the words of each row and, with ``has_labels``, their tags."""
         is_collecting = split == "train" and self.given_labels is None
         names = None if not has_labels or is_collecting else self.labels
+        rows = (row.choose(self.conll_columns, has_labels) if isinstance(row, ConllRow) else row for row in rows)
+        schemes: Mapping[str, FileScheme] = {}
+        if has_labels and self.spans_column is None:
+            rows, schemes = self._with_schemes(rows)
         for number, row in enumerate(rows):
             try:
-                text, words = self._words(row)
-                tags = self._tags(row, text, words, names) if has_labels else ()
-                yield TaggedText(row_id(row, self.id_column, number), text, words, tags, row.where)
+                text, words = self._words(row, split)
+                scheme = schemes.get(_file(row), SCHEMES[0])
+                tags = self._tags(row, text, words, names, scheme) if has_labels else ()
+                has_words = not self._is_text(row)
+                raw_text = row.fields.get(self.text_column) if has_words and split == "train" else None
+                name = row_id(row, self.id_column, number)
+                yield TaggedText(
+                    name, text, words, tags, row.where, has_words, raw_text if isinstance(raw_text, str) else None
+                )
             except InputError as error:
                 yield error
 
-    def _words(self, row: Row) -> tuple[str, tuple[tuple[int, int], ...]]:
+    def _with_schemes(self, rows: Iterable[Row]) -> tuple[Iterator[Row], dict[str, FileScheme]]:
+        """Return all rows, and the tagging scheme of each file."""
+        kept, tags = [], defaultdict[str, list[Sequence[Any]]](list)
+        for row in rows:
+            kept.append(row)
+            with suppress(InputError):
+                values = row_value(row, self.tags_column, "--data.tags_column")
+                if isinstance(values, list):
+                    tags[_file(row)].append(self._named_tags(values, row.where))
+        return iter(kept), {file: find_scheme(texts) for file, texts in tags.items()}
+
+    def _is_text(self, row: Row) -> bool:
+        """Return whether a row has a text without words."""
+        return self.spans_column is not None or (
+            self.tokens_column not in row.fields and self.text_column in row.fields
+        )
+
+    def _words(self, row: Row, split: Split) -> tuple[str, tuple[tuple[int, int], ...]]:
         """Return the text of a row and the (start, stop) character offsets of its words."""
-        if self.spans_column is not None or (self.tokens_column not in row.fields and self.text_column in row.fields):
+        if self._is_text(row):
             text = filled_text(row, self.text_column)
-            return text, tuple(split_words(text))
+            # The rules are chosen after the training rows are read.
+            rules = self.given_word_rules or [] if split == "train" else self.word_rules
+            return text, tuple(split_by_rules(text, rules))
         tokens = row_value(row, self.tokens_column, "--data.tokens_column")
         if not isinstance(tokens, list) or not tokens:
             raise InputError(
@@ -143,26 +211,32 @@ class SequenceTagging(Labeled[TaggedText]):
             start += len(token) + 1
         return " ".join(tokens), tuple(words)
 
-    def _tags(
-        self, row: Row, text: str, words: tuple[tuple[int, int], ...], names: list[str] | None
-    ) -> tuple[str, ...]:
+    def _tags(self, row: Row, text: str, words: Words, names: list[str] | None, scheme: FileScheme) -> tuple[str, ...]:
         if self.spans_column is not None:
-            spans = row_value(row, self.spans_column, "--data.spans_column")
-            if not isinstance(spans, list):
+            values = row_value(row, self.spans_column, "--data.spans_column")
+            if not isinstance(values, list):
                 raise InputError(
-                    f"{row.where}: column {self.spans_column!r} is {short_repr(spans)}, not a list of spans; fix it"
+                    f"{row.where}: column {self.spans_column!r} is {short_repr(values)}, not a list of spans; fix it"
                 )
-            tags = spans_to_tags([_span(span, text, row.where) for span in spans], words, self.scheme, row.where)
+            spans = read_spans(values, text, words, row.where)
+            if self.align == "strict":
+                check_alignment(spans, text, words, row.where)
+            tags = spans_to_tags(spans, text, words, self.scheme, row.where)
         else:
             values = row_value(row, self.tags_column, "--data.tags_column")
             if not isinstance(values, list) or len(values) != len(words):
                 found = f"{len(values)} tags" if isinstance(values, list) else short_repr(values)
                 raise InputError(f"{row.where}: {len(words)} words, but {found}; give each word one tag")
-            if any(isinstance(value, int) for value in values):
-                values = [self._tag_by_number(value, row.where) for value in values]
-            check_tags(values, row.where)
+            values = self._named_tags(values, row.where)
+            check_tags(values, scheme, row.where)
             tags = convert_tags(values, self.scheme)
         return tuple(label_name(tag, names, row.where, self.tags_column) for tag in tags)
+
+    def _named_tags(self, values: list[Any], where: str) -> list[Any]:
+        """Return the names of tags that may be numbers."""
+        if any(isinstance(value, int) for value in values):
+            return [self._tag_by_number(value, where) for value in values]
+        return values
 
     def _tag_by_number(self, value: Any, where: str) -> str:
         """Return the tag with a number."""
@@ -181,6 +255,8 @@ class SequenceTagging(Labeled[TaggedText]):
         In training each window is a row. In evaluation all windows of a text are one row.
         """
         examples = self.examples(split)
+        if split == "train" and self.given_word_rules is None and (warning := self._chosen_rules.warning()):
+            self.report(split, warning)
         encoded = self._windows(examples)
         is_training = split == "train"
         units = (
@@ -254,26 +330,6 @@ class SequenceTagging(Labeled[TaggedText]):
         return result
 
 
-def _span(span: Any, text: str, where: str) -> tuple[int, int, str]:
-    """Return a span of a row as (start, end, label), after checking it against the text."""
-    if not isinstance(span, dict) or not {"start", "end", "label"} <= set(span):
-        raise InputError(
-            f"{where}: the span {short_repr(span)} is not like {{'start': 0, 'end': 5, 'label': 'PER'}}; fix it"
-        )
-    start, end, label = span["start"], span["end"], span["label"]
-    if not isinstance(start, int) or not isinstance(end, int):
-        raise InputError(f"{where}: the start and end of the span {short_repr(span)} are not whole numbers; fix them")
-    if not 0 <= start < end <= len(text):
-        raise InputError(
-            f"{where}: the span {start}-{end} is empty or outside the text of {len(text)} characters; fix it"
-        )
-    if not isinstance(label, str) or not label:
-        raise InputError(
-            f"{where}: the label of the span {start}-{end} is {short_repr(label)}, not a non-empty string; fix it"
-        )
-    if span.get("text") not in (None, text[start:end]):
-        raise InputError(
-            f'{where}: the span {start}-{end} is {short_repr(text[start:end])} in the text, but its "text" is '
-            f"{short_repr(span['text'])}; fix one of them"
-        )
-    return start, end, label
+def _file(row: Row) -> str:
+    """Return the file or hub dataset of a row."""
+    return row.where.rpartition(":")[0]

@@ -59,6 +59,11 @@ def split_words(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _WORD.finditer(text.translate(_CLASSES))]
 
 
+def is_unspaced(character: str) -> bool:
+    """Return whether a character is of a script without spaces, such as Han, where each character is a word."""
+    return _CLASSES[ord(character)] == "u"
+
+
 class _Classes(dict[int, str]):
     """Table from code points to classes, computed on first use."""
 

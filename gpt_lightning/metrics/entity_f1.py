@@ -1,6 +1,7 @@
 """Entity-level precision, recall and F1, as in CoNLL's conlleval and seqeval."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -14,10 +15,17 @@ OUTSIDE = ("O", "_")
 """Parsed tag ``O``, which also pads the start and the end of a text."""
 
 
+_BILOU: Final = {"L": "E", "U": "S"}
+
+
 def parse_tag(tag: str) -> tuple[str, str]:
-    """Return (letter, type) of a tag: B-PER is ("B", "PER"), I-ART-WORK is ("I", "ART-WORK"), O is ("O", "_")."""
+    """Return (letter, type) of a tag: B-PER is ("B", "PER"), I-ART-WORK is ("I", "ART-WORK"), O is ("O", "_").
+
+    The letters L and U of the scheme BILOU become E and S of BIOES.
+    """
     before, hyphen, after = tag[1:].partition("-")
-    return tag[0], (after if hyphen else before) or "_"
+    letter = _BILOU.get(tag[0], tag[0]) if hyphen and not before else tag[0]
+    return letter, (after if hyphen else before) or "_"
 
 
 def starts_entity(previous: tuple[str, str], tag: tuple[str, str]) -> bool:
@@ -40,8 +48,8 @@ def ends_entity(tag: tuple[str, str], following: tuple[str, str]) -> bool:
 def entities(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     """Return (type, first word, one past the last word) of each entity, in order.
 
-    The schemes BIO, BIOES and IOB1 are supported. In sequences that are valid in none of them, an I or E starts an
-    entity if it follows O or another type, as in conlleval and the default mode of seqeval.
+    The schemes BIO, BIOES, BILOU and IOB1 are supported. In sequences that are valid in none of them, an I or E starts
+    an entity if it follows O or another type, as in conlleval and the default mode of seqeval.
     """
     found = []
     first = 0

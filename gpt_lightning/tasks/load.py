@@ -90,6 +90,8 @@ def read_checkpoint(path: Path, allow_import: Sequence[str] = ()) -> dict[str, A
         raise InputError(f"{path}: {error}") from error.__cause__
     hparams["task"] = class_path(found)
     types = argument_types(found)
+    if "word_rules" in types:  # Versions that did not store the rules split texts without any.
+        hparams.setdefault("word_rules", [])
     for name, value in hparams.items():
         if name != "task" and not (name in types and fits(value, types[name])):
             raise InputError(

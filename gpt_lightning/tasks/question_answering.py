@@ -51,7 +51,8 @@ class QuestionAnswering(Task):
 
     In windows without the answer, the target of both logits is the last token, called the null position. The model
     predicts no answer if the score of that position exceeds the best span's score by a threshold. Each validation
-    chooses the threshold with the best F1, and checkpoints save it.
+    chooses the threshold with the best F1, and checkpoints save it. Before the first validation, it is 0 if the
+    training data has questions without an answer, and infinite if not. It stays 0 if the validation data has none.
 
     Args:
         max_answer_tokens: maximum length of a predicted answer in tokens. Raise it if the answers in your data are
@@ -133,6 +134,28 @@ class QuestionAnswering(Task):
             self._record_errors(batch, found)
         return loss
 
+    def on_fit_start(self) -> None:
+        """Start with the threshold 0 if training questions have no answer, and keep it if no validation can choose it.
+
+        0 is the default of Hugging Face's script for SQuAD 2.0.
+        """
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not hasattr(data, "has_unanswerable") or not data.has_unanswerable("train"):
+            return
+        if self.trainer.ckpt_path is None:
+            self.no_answer_threshold = 0.0
+        has_validation = data.has_validation and self.trainer.limit_val_batches != 0
+        if has_validation and data.has_unanswerable("validation"):
+            return
+        self.val_metrics.threshold = 0.0
+        if self.trainer.is_global_zero:
+            reason = "every validation question has one" if has_validation else "there are no validation rows"
+            print(
+                f"some training questions have no answer, but {reason}: the threshold for no answer stays "
+                f"{self.no_answer_threshold:g}. To choose it, hold out rows with --data.validation_fraction=0.1",
+                flush=True,
+            )
+
     def on_test_epoch_start(self) -> None:
         """Use the threshold of the last validation, so that no test data influences it."""
         self.test_metrics.threshold = self.no_answer_threshold
@@ -140,7 +163,8 @@ class QuestionAnswering(Task):
     def on_validation_epoch_end(self) -> None:
         """Log the metrics and keep the no-answer threshold with the best F1."""
         values = self._log_epoch("val")
-        self.no_answer_threshold = float(values["no_answer_threshold"])
+        if not self.trainer.sanity_checking:
+            self.no_answer_threshold = float(values["no_answer_threshold"])
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Return a record for each question: ``id``, ``answer`` ("" for none), ``no_answer_score`` and ``n_best``.

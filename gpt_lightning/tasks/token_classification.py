@@ -29,10 +29,16 @@ class TokenClassification(Task):
         labels: tags, such as ``O`` and ``B-PER``. They follow the data module, so they are rarely set by hand.
         pooling: token of a word that the head reads, ``first`` or ``last``. Use ``last`` with a causal backbone, which
             has then seen the whole word.
+        word_rules: rules by which raw text is split into words. They follow the data module, so they are rarely set by
+            hand.
     """
 
     batch: ClassVar[type] = TokenClassificationBatch
-    takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "labels": "labels"}
+    takes_from_data: ClassVar[Mapping[str, str]] = {
+        **Task.takes_from_data,
+        "labels": "labels",
+        "word_rules": "word_rules",
+    }
     huggingface_head: ClassVar[HuggingFaceHead | None] = TOKEN_CLASSIFICATION
     former_names: ClassVar[Mapping[str, str]] = {
         "accuracy": "token_accuracy",
@@ -46,6 +52,7 @@ class TokenClassification(Task):
         self,
         labels: list[str] | None = None,
         pooling: Literal["first", "last"] = "first",
+        word_rules: list[str] | None = None,
         **settings: Unpack[TaskSettings],
     ) -> None:
         if not labels or len(labels) < 2:

@@ -12,6 +12,8 @@ from gpt_lightning import data, tasks
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.settings import CommonSettings, DataSettings, LabeledSettings
+from gpt_lightning.data.spans import Align
+from gpt_lightning.data.word_rules import WordRule
 
 Strings = str | list[str] | None
 
@@ -51,8 +53,11 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "tags_column": (str, "tags"),
         "text_column": (str, "text"),
         "spans_column": (str | None, None),
+        "conll_columns": (tuple[int, int], (0, -1)),
+        "align": (Align, "strict"),
         "labels": (Strings, None),
         "scheme": (Literal["BIO", "BIOES"], "BIO"),
+        "word_rules": (list[WordRule] | None, None),
         "pooling": (Literal["first", "last"], "first"),
         "stride": (int, 32),
     },
@@ -61,6 +66,7 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "question_column": (str, "question"),
         "context_column": (str, "context"),
         "answers_column": (str, "answers"),
+        "normalize": (Literal["nfc", "nfkc"] | None, None),
         "max_question_tokens": (int, 64),
         "stride": (int, 64),
     },

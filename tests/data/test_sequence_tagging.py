@@ -166,9 +166,9 @@ BAD: dict[str, tuple[object, str]] = {
     "string": ({"tokens": ["a"], "tags": "O"}, r"1 words, but 'O'; give each word one tag"),
     "follows nothing": (
         {"tokens": ["a", "b"], "tags": ["O", "I-PER"]},
-        r"tag 'I-PER' of word 2 \(index 1\) does not follow B-PER or I-PER",
+        r"tag 'I-PER' of word 2 \(index 1\) after 'O' is wrong in IOB2, the scheme that fits most texts of this file",
     ),
-    "other type": ({"tokens": ["a", "b"], "tags": ["B-LOC", "I-PER"]}, r"tag 'I-PER' of word 2 \(index 1\) does not"),
+    "other type": ({"tokens": ["a", "b"], "tags": ["B-LOC", "I-PER"]}, r"tag 'I-PER' of word 2 \(index 1\) after"),
     "no tag": ({"tokens": ["a"], "tags": ["PER"]}, r"tag 'PER' of word 1 \(index 0\) is neither O nor a type"),
     "null tag": ({"tokens": ["a"], "tags": [None]}, r"tag None of word 1 \(index 0\) is neither O"),
     "numbers": (
@@ -207,15 +207,29 @@ def span(start: object, end: object, label: object = "PER", **more: object) -> d
 
 
 BAD_SPANS: dict[str, tuple[object, str]] = {
-    "after": (anna(span(8, 13)), r"the span 8-13 is empty or outside the text of 12 characters; fix it"),
-    "before": (anna(span(-1, 4)), r"the span -1-4 is empty or outside the text"),
-    "empty": (anna(span(4, 4)), r"the span 4-4 is empty or outside"),
-    "backwards": (anna(span(4, 0)), r"the span 4-0 is empty or outside"),
+    "after": (
+        anna(span(8, 13)),
+        r"the span 8-13 \('PER'\) is empty or outside the text of 12 characters; fix the offsets",
+    ),
+    "before": (anna(span(-1, 4)), r"the span -1-4 \('PER'\) is empty or outside the text"),
+    "empty": (anna(span(4, 4)), r"the span 4-4 \('PER'\) is empty or outside"),
+    "backwards": (anna(span(4, 0)), r"the span 4-0 \('PER'\) is empty or outside"),
     "strings": (anna(span("0", "4")), r"the start and end of the span .* are not whole numbers"),
-    "other text": (anna(span(0, 4, text="Bob")), r"the span 0-4 is 'Anna' in the text, but its \"text\" is 'Bob'; fix"),
-    "blank": (anna(span(4, 5)), r"the span \(4, 5, 'PER'\) contains no word of the text"),
-    "overlap": (anna(span(0, 4), span(2, 7)), r"the spans \(0, 4, 'PER'\) and \(2, 7, 'PER'\) overlap"),
-    "same word": (anna(span(0, 2), span(2, 4)), r"the spans .* share the word at \(0, 4\)"),
+    "other text": (
+        anna(span(0, 4, text="Bob")),
+        r"the span 0-4 \('PER'\) is 'Anna' in the text, but its \"text\" is 'Bob'",
+    ),
+    "blank": (anna(span(4, 5)), r"the span 4-5 ' ' \('PER'\) contains no word of the text"),
+    "overlap": (
+        anna(span(0, 4), span(0, 7)),
+        r"the span 0-4 'Anna' \('PER'\) and the span 0-7 'Anna in' \('PER'\) overlap",
+    ),
+    "same word": (
+        anna(span(0, 2), span(2, 4)),
+        r"the span 0-2 'An' .* the words there are 'Anna'; fix the offsets, or",
+    ),
+    "boolean": (anna(span(False, 4)), r"the start and end of the span .* are not whole numbers"),
+    "text of another type": (anna(span(0, 4, text=7)), r'the "text" of the span 0-4 is 7, not a string; fix it'),
     "list": (anna([0, 4, "PER"]), r"the span \[0, 4, 'PER'\] is not like \{'start': 0, 'end': 5, 'label': 'PER'\}"),
     "no label": (anna({"start": 0, "end": 4}), r"the span \{'start': 0, 'end': 4\} is not like"),
     "null label": (anna(span(0, 4, None)), r"the label of the span 0-4 is None, not a non-empty string; fix it"),
@@ -278,8 +292,8 @@ def test_a_number_without_a_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_invalid_sentence_of_conll_is_reported_with_its_first_line(tmp_path: Path) -> None:
-    (tmp_path / "a.conll").write_text("a\tO\n\nb\tO\nc\tI-PER\n")
-    with pytest.raises(InputError, match=r"a\.conll:3: tag 'I-PER' of word 2 \(index 1\) does not follow B-PER"):
+    (tmp_path / "a.conll").write_text("a\tB-PER\n\nb\tO\nc\tI-PER\n")
+    with pytest.raises(InputError, match=r"a\.conll:3: tag 'I-PER' of word 2 \(index 1\) after 'O' is wrong in IOB2"):
         batches(module(tmp_path, train=str(tmp_path / "a.conll")), "fit")
 
 

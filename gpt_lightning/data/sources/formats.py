@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from gpt_lightning.data.sources.conll import conll_rows
 from gpt_lightning.data.sources.parquet import parquet_rows
 from gpt_lightning.data.sources.read_file import numbered_lines, text_blocks
 from gpt_lightning.data.sources.row_formats import (
     Lines,
     Row,
-    conll_rows,
     csv_rows,
     json_rows,
     jsonl_rows,

@@ -1,4 +1,4 @@
-"""Parsers of text formats: plain text, JSON Lines, JSON, CSV, TSV and CoNLL.
+"""Parsers of text formats: plain text, JSON Lines, JSON, CSV and TSV.
 
 Parsers of lines keep one record in memory. ``lines`` are pairs of line number and line, with its line end. ``path`` is
 used only in messages, which name ``path:line``.
@@ -27,7 +27,6 @@ _MAX_OPENING_LINES: Final = 1000
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_REPR: Final = 60
 _MAX_NAMES: Final = 12
-_TAGGED_HASH: Final = re.compile(r"# +(?:O|[BIES]-[^ \t]+)")  # the word "#" with its tag, not a comment
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,27 @@ class Row:
 
     fields: Mapping[str, Any]
     where: str
+
+
+class _Unreadable(Mapping[str, Any]):
+    """Fields of a record that cannot be read: every access raises the error."""
+
+    def __init__(self, error: InputError) -> None:
+        self._error = error
+
+    def __getitem__(self, name: str) -> NoReturn:
+        raise self._error
+
+    def __iter__(self) -> NoReturn:
+        raise self._error
+
+    def __len__(self) -> NoReturn:
+        raise self._error
+
+
+def unreadable(error: InputError, where: str) -> Row:
+    """Return a row whose fields raise ``error``, so that it can be skipped like other invalid rows."""
+    return Row(_Unreadable(error), where)
 
 
 def txt_rows(path: Path, text: str) -> Iterator[Row]:
@@ -97,35 +117,6 @@ def tsv_rows(path: Path, lines: Lines) -> Iterator[Row]:
     """Yield the lines below the header, split at every tab. Quotes have no special meaning."""
     records = ((number, _strip_line_end(line).split("\t")) for number, line in lines)
     return _table(path, records, "fix the row; a field cannot contain a tab or a line end")
-
-
-def conll_rows(path: Path, lines: Lines) -> Iterator[Row]:
-    """Yield ``{"tokens": [...], "tags": [...]}`` for each sentence.
-
-    Each line has a word, any further columns, and the tag of the word. All lines have the same number of columns,
-    separated by tabs or, in lines without a tab, by spaces. A file with one column has no "tags".
-
-    Blank lines and ``-DOCSTART-`` lines end a sentence. Between sentences, a line that starts with "# " is a comment,
-    unless it is "#" and a tag. Inside a sentence, it is a word.
-    """
-    first, width = 0, 0  # number of the first line with a word, and its number of columns
-    start, words = 0, list[list[str]]()
-    for number, line in lines:
-        columns = _columns(line)
-        if not columns or columns[0] == "-DOCSTART-":
-            if words:
-                yield _sentence(path, start, words)
-                words = []
-            continue
-        if not words and line.startswith("# ") and not _TAGGED_HASH.fullmatch(line.rstrip()):
-            continue
-        first, width = (first, width) if first else (number, len(columns))
-        if len(columns) != width or not columns[0]:
-            raise _column_error(f"{path}:{number}", columns, f"line {first}", width)
-        start = start if words else number
-        words.append(columns)
-    if words:
-        yield _sentence(path, start, words)
 
 
 def without_surrogates(value: Any) -> Any:
@@ -250,35 +241,3 @@ def _table(path: Path, records: Iterable[tuple[int, list[str]]], hint: str) -> I
 
 def _strip_line_end(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
-
-
-def _columns(line: str) -> list[str]:
-    """Split a line of CoNLL at tabs or spaces. Other whitespace, such as U+00A0, is part of words."""
-    line = line.rstrip(" \t\r\n")
-    if "\t" in line:
-        return [column.strip(" ") for column in line.split("\t")]
-    return [column for column in line.split(" ") if column]
-
-
-def _sentence(path: Path, start: int, words: list[list[str]]) -> Row:
-    fields = {"tokens": [columns[0] for columns in words]}
-    if len(words[0]) > 1:
-        fields["tags"] = [columns[-1] for columns in words]
-    return Row(fields, f"{path}:{start}")
-
-
-def _column_error(where: str, columns: list[str], first: str, width: int) -> InputError:
-    """Return the error of a CoNLL line without a word, or whose number of columns is not ``width``."""
-    if not columns[0]:
-        return InputError(f"{where}: the line starts with a tab, so it has no word; add the word or remove the line")
-    if len(columns) == 1:
-        return InputError(
-            f"{where}: the word {short_repr(columns[0])} has no tag, but {first} has one; add a tab and the tag"
-        )
-    if width == 1:
-        return InputError(
-            f"{where}: the word {short_repr(columns[0])} has a tag, but {first} has none; tag all words or none"
-        )
-    return InputError(
-        f"{where}: {len(columns)} columns, but {first} has {width}; give every word the same columns, with the tag last"
-    )

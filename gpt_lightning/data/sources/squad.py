@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.row_formats import join_names, short_repr
 from gpt_lightning.data.sources.source import filled_text
+from gpt_lightning.data.sources.unicode_forms import FORMS, Form, find_normalized
 from gpt_lightning.errors import InputError
 
 _ANSWERS_SHAPE: Final = 'a list of {"text": ..., "answer_start": ...}'
@@ -48,6 +49,7 @@ def parse_questions(
     question_column: str = "question",
     context_column: str = "context",
     answers_column: str = "answers",
+    form: Form | None = None,
 ) -> Iterator[Question | InputError]:
     """Yield the questions of ``rows`` in order, with an InputError in place of each invalid one.
 
@@ -63,6 +65,8 @@ def parse_questions(
         question_column: column with the question.
         context_column: column with the context.
         answers_column: column with the answers.
+        form: Unicode form in which answers that differ from their context are compared with it, or None. An answer that
+            is equal becomes the text of the context.
 
     Raises:
         InputError: ``rows`` cannot be read.
@@ -75,7 +79,7 @@ def parse_questions(
                 yield item
                 continue
             try:
-                yield _question(item, _SQUAD_COLUMNS if is_article else columns, has_labels)
+                yield _question(item, _SQUAD_COLUMNS if is_article else columns, has_labels, form)
             except InputError as error:
                 yield error
 
@@ -118,15 +122,15 @@ def _article_rows(row: Row) -> Iterator[Row | InputError]:
             yield Row({**entry, "context": paragraph["context"]}, location)
 
 
-def _question(row: Row, columns: _Columns, has_labels: bool) -> Question:
+def _question(row: Row, columns: _Columns, has_labels: bool, form: Form | None) -> Question:
     name = row.fields.get(columns.id)
     question = filled_text(row, columns.question, key="--data.question_column")
     context = filled_text(row, columns.context, key="--data.context_column")
-    answers = _answers(row, columns, context) if has_labels else ()
+    answers = _answers(row, columns, context, form) if has_labels else ()
     return Question(None if name is None else str(name), question, context, answers, row.where)
 
 
-def _answers(row: Row, columns: _Columns, context: str) -> tuple[tuple[str, int], ...]:
+def _answers(row: Row, columns: _Columns, context: str, form: Form | None) -> tuple[tuple[str, int], ...]:
     """Return the answers of a row, checked against its context."""
     is_impossible = row.fields.get("is_impossible")
     if is_impossible not in (None, True, False):
@@ -138,7 +142,7 @@ def _answers(row: Row, columns: _Columns, context: str) -> tuple[tuple[str, int]
             "the context has no answer"
         )
     pairs = _answer_pairs(row, columns.answers)
-    answers = tuple(_answer(row.where, text, start, context) for text, start in pairs)
+    answers = tuple(_answer(row.where, text, start, context, form) for text, start in pairs)
     if answers and is_impossible:
         raise InputError(
             f'{row.where}: "is_impossible" is true, but the row has the answer {short_repr(answers[0][0])}; '
@@ -179,8 +183,8 @@ def _answer_pairs(row: Row, column: str) -> list[tuple[Any, Any]]:
     return [(answer["text"], answer["answer_start"]) for answer in value]
 
 
-def _answer(where: str, text: Any, start: Any, context: str) -> tuple[str, int]:
-    """Check an answer and strip the whitespace around it."""
+def _answer(where: str, text: Any, start: Any, context: str, form: Form | None) -> tuple[str, int]:
+    """Return an answer without the whitespace around it, and its start, after checking both."""
     if not isinstance(text, str):
         raise InputError(f"{where}: the answer {short_repr(text)} is not a string; fix or remove it")
     if not text.strip():
@@ -189,6 +193,10 @@ def _answer(where: str, text: Any, start: Any, context: str) -> tuple[str, int]:
         raise InputError(
             f"{where}: the start of the answer {short_repr(text)} is {short_repr(start)}, not a whole number; fix it"
         )
+    if form is not None and start >= 0 and context[start : start + len(text)] != text:
+        place = find_normalized(text, start, context, form)
+        if place is not None:
+            start, text = place[0], context[slice(*place)]
     if not 0 <= start < len(context):
         raise InputError(
             f"{where}: the answer {short_repr(text)} starts at character {start}, outside its context of "
@@ -196,6 +204,12 @@ def _answer(where: str, text: Any, start: Any, context: str) -> tuple[str, int]:
         )
     actual = context[start : start + len(text)]
     if actual != text:
+        equal_in = next((form for form in FORMS if find_normalized(text, start, context, form)), None)
+        if equal_in is not None:
+            raise InputError(
+                f"{where}: the answer {short_repr(text)} looks like the context at character {start}, but they differ "
+                f"in Unicode normalization; add --data.normalize={equal_in}, or convert both to the same form"
+            )
         raise InputError(
             f"{where}: the answer is {short_repr(text)}, but at character {start} the context has "
             f"{short_repr(actual)}; {_remedy(text, start, context)}"
