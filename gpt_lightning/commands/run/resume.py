@@ -82,8 +82,10 @@ class Saved(NamedTuple):
         origin = Origin("checkpoint", str(path))
         accepted = accepted_arguments(class_at(task))
         links = class_at(task).takes_from_data.items()
-        linked = {f"data.init_args.{name}": hparams.pop(key) for key, name in links if key in hparams}
-        data_arguments = {key: Value(value, origin) for key, value in linked.items()}
+        linked = [(f"data.init_args.{name}", hparams.pop(key)) for key, name in links if key in hparams]
+        data_arguments = {
+            name: Value(value, origin) for key, group in linked for name, value in _values_of(key, group).items()
+        }
         given = {name: value for name, value in hparams.items() if name in accepted}
         model = parser.parse_values({"model": {"class_path": task, "init_args": given}})
         arguments = flatten(model, origin)
@@ -280,6 +282,11 @@ def _shape(backbone: dict[str, Any], effective: Values, path: Path) -> Iterator[
             yield key, value
 
 
+def _values_of(key: str, value: Any) -> dict[str, Any]:
+    """Return the value of a key or, for a group such as the fields of a dataclass, of each key in it."""
+    return {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
+
+
 def _is_fixed(key: str) -> bool:
     """Return whether the weights of a checkpoint depend on the value of a key."""
     return key.startswith((f"{BACKBONE}.", f"{MODEL}.lora.")) and key not in MAY_CHANGE
@@ -317,7 +324,7 @@ def _is_built(tokenizer: str) -> bool:
 
 def _refuse_other_tokenizer(wanted: str, trained_with: Tokenizer, path: Path) -> None:
     tokenizer = bytes_tokenizer() if wanted == "bytes" else load_tokenizer(wanted)
-    if tokenizer.hash != trained_with.hash:
+    if not tokenizer.encodes_like(trained_with):
         raise InputError(
             f"--data.tokenizer={wanted} ({tokenizer.vocab_size} tokens) differs from the tokenizer of {path} "
             f"({trained_with.kind}, {trained_with.vocab_size} tokens). "
