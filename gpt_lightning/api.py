@@ -94,7 +94,7 @@ class Model:
         tokenizer: Tokenizer,
         path: Path,
         data_module: type[DataModule] | None = None,
-        columns: Mapping[str, str] = {},
+        columns: Mapping[str, str | list[str]] = {},
     ) -> None:
         self.task = task
         self.tokenizer = tokenizer

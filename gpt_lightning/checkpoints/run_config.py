@@ -22,7 +22,7 @@ def data_arguments(file: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def columns_of(checkpoint: Path) -> dict[str, str]:
+def columns_of(checkpoint: Path) -> dict[str, str | list[str]]:
     """Return the names of the columns that a model was trained on, by argument of its data module.
 
     Args:
@@ -34,5 +34,10 @@ def columns_of(checkpoint: Path) -> dict[str, str]:
     return {
         name: value
         for name, value in arguments.items()
-        if isinstance(name, str) and name.endswith("_column") and isinstance(value, str)
+        if isinstance(name, str) and name.endswith(("_column", "_columns")) and _is_column(value)
     }
+
+
+def _is_column(value: object) -> bool:
+    """Return whether a value is the name of a column or a list of names."""
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))

@@ -19,7 +19,7 @@ from gpt_lightning.models.huggingface.tensor_files import write_json
 from gpt_lightning.output_files import output_folder
 from gpt_lightning.tasks.base import Task
 from gpt_lightning.tasks.causal_lm import CausalLM
-from gpt_lightning.tasks.export_tokenizer import ids_of_head, layout_of, write_tokenizer
+from gpt_lightning.tasks.export_tokenizer import auto_tokenizer_difference, ids_of_head, layout_of, write_tokenizer
 from gpt_lightning.tasks.load import find_checkpoint, load_task, read_checkpoint
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -60,7 +60,8 @@ def export_task(task: Task, tokenizer: Tokenizer, source: Path, folder: Path, dt
             write_json(unfinished / "generation_config.json", ids)
         for name, text in run_files.items():
             _write(unfinished / name, text)
-        _write(unfinished / "README.md", _model_card(task, run_files, reason))
+        difference = auto_tokenizer_difference(task, tokenizer)
+        _write(unfinished / "README.md", _model_card(task, run_files, reason, difference))
     return reason
 
 
@@ -148,7 +149,7 @@ def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     return {key: end if name is None else tokenizer.token_id(name, end) for key, name in named.items()}
 
 
-def _model_card(task: Task, run_files: Mapping[str, str], reason: str | None) -> str:
+def _model_card(task: Task, run_files: Mapping[str, str], reason: str | None, difference: str | None) -> str:
     """Return the model card: size, usage, metrics and training configuration."""
     name = type(task).__name__
     lines = [
@@ -159,6 +160,8 @@ def _model_card(task: Task, run_files: Mapping[str, str], reason: str | None) ->
     ]
     if reason is not None:
         lines += [f"Hugging Face's classes cannot load this model: {reason}.", ""]
+    elif difference is not None:
+        lines += [f"{difference}.", ""]
     command = "generate DIR --prompt TEXT" if isinstance(task, CausalLM) else "predict --model DIR --input rows.jsonl"
     lines += ["```sh", f"gpt-lightning {command}", "```", ""]
     lines += _results(run_files.get("metrics.json", ""))

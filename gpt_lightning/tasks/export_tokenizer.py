@@ -9,7 +9,7 @@ import tokenizers
 
 from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.batch import LanguageModelingBatch, ends_with_token
-from gpt_lightning.models.huggingface.families.family import Family
+from gpt_lightning.models.huggingface.closest_family import closest_family
 from gpt_lightning.models.huggingface.tensor_files import write_json
 from gpt_lightning.tasks.base import Task
 from gpt_lightning.tokenizers.layout import InputLayout, with_layout
@@ -47,11 +47,6 @@ def ids_of_head(ids: Mapping[str, int], tokenizer: Tokenizer, layout: InputLayou
     return {**ids, "bos_token_id": begin, "pad_token_id": (safe or [ids["pad_token_id"]])[0]}
 
 
-def is_pad_token_pooled(ids: Mapping[str, int], layout: InputLayout) -> bool:
-    """Return whether inputs end with the padding token, so that Hugging Face's classifiers pool another token."""
-    return ids["pad_token_id"] in layout.parts[2][-1:]
-
-
 def write_tokenizer(
     folder: Path, tokenizer: Tokenizer, layout: InputLayout | None, ids: Mapping[str, int], block_size: int
 ) -> None:
@@ -85,22 +80,34 @@ def write_tokenizer(
     write_json(folder / "tokenizer_config.json", config)
 
 
-def difference(tokenizer: Tokenizer, family: Family) -> str | None:
-    """Return how transformers' ``AutoTokenizer`` encodes text otherwise than a tokenizer, or None if it does not.
+def auto_tokenizer_difference(task: Task, tokenizer: Tokenizer) -> str | None:
+    """Return the difference between the ids of transformers' ``AutoTokenizer`` for an exported model and ours, or None.
 
     For some families, ``AutoTokenizer`` ignores the configured class and builds the family's own tokenizer from the
     vocabulary. The ids of some texts are compared.
     """
+    if task.huggingface_head is None:
+        return None
+    family = closest_family(task.backbone.config, task.huggingface_head)
     if family.tokenizer_parts is None:
         return None
     state = tokenizer.state()
-    remedy = 'Load it with transformers.PreTrainedTokenizerFast.from_pretrained("FOLDER") instead'
-    start = f"AutoTokenizer gives {family.title} models its own kind of tokenizer"
+    remedy = "Load it with PreTrainedTokenizerFast.from_pretrained instead"
+    start = f"transformers' AutoTokenizer builds a tokenizer of its own for {family.title} models"
     if state["model"]["type"] != "BPE":
-        return f"{start}, which cannot have the vocabulary of this one. {remedy}"
-    rebuilt = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(state | dict(family.tokenizer_parts))))
+        return f"{start}, which cannot use the vocabulary of this one. {remedy}"
+    state |= {**family.tokenizer_parts, "model": {**state["model"], **family.tokenizer_parts["model"]}}
+    rebuilt = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(state)))
     for text in _PROBE:
         found, expected = rebuilt.encode(text), tokenizer.encode(text)
         if found != expected:
-            return f"{start}: it encodes {text!r} as {found}, but the model was trained with {expected}. {remedy}"
+            ids = (
+                f"{len(found)} ids {_start(found)}, but the model was trained with {len(expected)}: {_start(expected)}"
+            )
+            return f"{start}: it encodes {text!r} as {ids}. {remedy}"
     return None
+
+
+def _start(ids: list[int]) -> str:
+    """Return the first ids for a message."""
+    return f"[{', '.join(map(str, ids[:6]))}{', ...' if len(ids) > 6 else ''}]"

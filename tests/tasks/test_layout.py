@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from gpt_lightning.api import Model
 from gpt_lightning.data import ReadingComprehension, SequenceTagging, TextClassification
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.models import GPTConfig
-from gpt_lightning.tasks import QuestionAnswering, SequenceClassification, TokenClassification
+from gpt_lightning.models.huggingface import read_config
+from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, TokenClassification
+from gpt_lightning.tasks.export_tokenizer import auto_tokenizer_difference
 from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
-from tests.models.huggingface.families import FAMILIES
+from tests.models.huggingface.families import FAMILIES, save_reference
 from tests.models.test_gpt import randomize
 from tests.tokenizers.kinds import KINDS
 
@@ -210,3 +213,32 @@ def test_long_texts_and_pairs_are_truncated_as_in_transformers(tmp_path: Path, k
         texts = [" ".join(words[:length]) for length in (first, second) if length]
         expected = reference(*texts, truncation=True, max_length=size)["input_ids"]
         assert layout.input_ids(tokenizer.encode_batch(texts), size).tolist() == expected
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2", "qwen3", "olmo2", "gemma3", "smollm3"])
+@pytest.mark.parametrize("kind", ["bpe", "llama2"])
+def test_exported_tokenizers_give_the_same_ids_in_every_family(tmp_path: Path, kind: str, family: str) -> None:
+    """A difference that ``AutoTokenizer`` makes in spite of the configuration is printed with both ids."""
+    save_reference(tmp_path / "base", family)
+    tokenizer = KINDS[kind](TEXTS * 3)
+    tokenizer.save(tmp_path / "base" / "tokenizer.json")
+    pretrained = read_config(tmp_path / "base")
+    task = CausalLM(backbone=replace(pretrained.config, vocab_size=tokenizer.vocab_size))
+    folder = tmp_path / "model"
+    assert Model(task, tokenizer, tmp_path / "base").save(folder) is None
+    assert json.loads((folder / "config.json").read_text())["model_type"] == pretrained.family.model_type
+    difference = auto_tokenizer_difference(task, tokenizer)
+    texts = [*TEXTS, "12345 67", "x\n\n  y", "e\u0301"]
+    loaded = [AutoTokenizer, PreTrainedTokenizerFast] if difference is None else [PreTrainedTokenizerFast]
+    for each in loaded:
+        reference = each.from_pretrained(folder)
+        for text in texts:
+            ids = reference(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            assert ids == tokenizer.encode(text), text
+    assert (difference is not None) == (family == "qwen2")
+    if difference is not None:
+        assert difference in (folder / "README.md").read_text()
+        counts = re.search(r"as (\d+) ids .* trained with (\d+)", difference)
+        assert counts is not None
+        ids = AutoTokenizer.from_pretrained(folder)("12345 3.5", add_special_tokens=False)["input_ids"]
+        assert [int(count) for count in counts.groups()] == [len(ids), len(tokenizer.encode("12345 3.5"))]

@@ -80,7 +80,10 @@ class Family(ABC):
     """True if linear layers are stored transposed (transformers' ``Conv1D``)."""
 
     tokenizer_parts: ClassVar[Mapping[str, Any] | None] = None
-    """Parts of ``tokenizer.json`` that transformers' ``AutoTokenizer`` replaces by these; None if it replaces none."""
+    """Parts of ``tokenizer.json``, and options of its model, that transformers' ``AutoTokenizer`` replaces by these.
+
+    None if it replaces none.
+    """
 
     # --- names
 

@@ -21,6 +21,7 @@ class Qwen2(LlamaLike):
     claims = LlamaLike.claims | {"bias": ("qkv",)}
     default_kv_heads = 32
     tokenizer_parts: ClassVar[Mapping[str, Any]] = {
+        "model": {"unk_token": None, "byte_fallback": False, "fuse_unk": False},
         "normalizer": {"type": "NFC"},
         "pre_tokenizer": {
             "type": "Sequence",
