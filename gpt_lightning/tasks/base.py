@@ -79,6 +79,9 @@ class Task(L.LightningModule, ABC):
     takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size", "layout": "layout"}
     """Constructor arguments that follow the data module: argument -> attribute of the data module."""
 
+    causal_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Defaults of arguments for a head on a pretrained backbone with causal attention, where they differ."""
+
     former_names: ClassVar[Mapping[str, str]] = {}
     """Names of metrics before version 0.2 -> names now. A metric that a subclass computes keeps its name."""
 

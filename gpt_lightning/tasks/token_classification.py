@@ -28,11 +28,12 @@ class TokenClassification(Task):
     Args:
         labels: tags, such as ``O`` and ``B-PER``. They follow the data module, so they are rarely set by hand.
         pooling: token of a word that the head reads, ``first`` or ``last``. Use ``last`` with a causal backbone, which
-            has then seen the whole word.
+            has then seen the whole word. With ``init_from`` and causal attention, it is the default.
     """
 
     batch: ClassVar[type] = TokenClassificationBatch
     takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "labels": "labels"}
+    causal_defaults: ClassVar[Mapping[str, Any]] = {"pooling": "last"}
     huggingface_head: ClassVar[HuggingFaceHead | None] = TOKEN_CLASSIFICATION
     former_names: ClassVar[Mapping[str, str]] = {
         "accuracy": "token_accuracy",

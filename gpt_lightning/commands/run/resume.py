@@ -33,6 +33,9 @@ INIT_FROM = f"{MODEL}.init_from"
 LABELS = "data.init_args.labels"
 TOKENIZER = "data.init_args.tokenizer"
 
+_COMPUTATION = ("attention", "dropout", "attention_dropout")
+"""Fields of the backbone that change the output or the training of a pretrained model, but not its shape."""
+
 MAY_CHANGE = {f"{BACKBONE}.{name}" for name in PER_TASK} - {f"{BACKBONE}.attention"} | {f"{MODEL}.lora.dropout"}
 """Arguments of the backbone and of its adapters that may change when a run is resumed."""
 
@@ -260,6 +263,8 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
             differences.append(f"{key.removeprefix(f'{BACKBONE}.')}={value} (not {effective[key].value})")
     if differences:
         print(printable(f"shape of the backbone from {path}: {', '.join(differences)}"))
+    pretrained |= _causal_defaults(user, effective)
+    _print_changes(checkpoint["hyper_parameters"], overlay(effective, _as_checkpoint(pretrained, path)), path)
     tokenizer = _tokenizer(path, checkpoint)
     if tokenizer is not None and TOKENIZER in effective:
         if _is_built(effective[TOKENIZER].value):
@@ -267,8 +272,33 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
         else:
             _refuse_other_tokenizer(effective[TOKENIZER].value, tokenizer, path)
         pretrained[TOKENIZER] = _tokenizer_file(path, tokenizer, effective)
+    return overlay(user, _as_checkpoint(pretrained, path))
+
+
+def _as_checkpoint(values: dict[str, Any], path: Path) -> Values:
     origin = Origin("checkpoint", str(path))
-    return overlay(user, {key: Value(value, origin) for key, value in pretrained.items()})
+    return {key: Value(value, origin) for key, value in values.items()}
+
+
+def _causal_defaults(user: Values, effective: Values) -> dict[str, Any]:
+    """Return the defaults of the task for a causal backbone, without the arguments that the user gives."""
+    if f"{BACKBONE}.attention" not in effective or effective[f"{BACKBONE}.attention"].value != "causal":
+        return {}
+    defaults = class_at(effective["model.class_path"].value).causal_defaults
+    return {key: value for name, value in defaults.items() if (key := f"{MODEL}.{name}") not in user}
+
+
+def _print_changes(hparams: dict[str, Any], effective: Values, path: Path) -> None:
+    """Print which settings of a pretrained model the run changes, although its weights were trained with them."""
+    saved = {f"{BACKBONE}.{name}": hparams["backbone"].get(name) for name in _COMPUTATION}
+    saved |= {f"{MODEL}.pooling": hparams["pooling"]} if "pooling" in hparams else {}
+    changes = [
+        f"{flag_key(key)}={effective[key].value} (not {value})"
+        for key, value in saved.items()
+        if value is not None and key in effective and effective[key].value != value
+    ]
+    if changes:
+        print(printable(f"changed in the pretrained model {path}: {', '.join(changes)}"))
 
 
 def _shape(backbone: dict[str, Any], effective: Values, path: Path) -> Iterator[tuple[str, Any]]:
