@@ -226,7 +226,9 @@ def test_exported_tokenizers_give_the_same_ids_in_every_family(tmp_path: Path, k
     task = CausalLM(backbone=replace(pretrained.config, vocab_size=tokenizer.vocab_size))
     folder = tmp_path / "model"
     assert Model(task, tokenizer, tmp_path / "base").save(folder) is None
-    assert json.loads((folder / "config.json").read_text())["model_type"] == getattr(pretrained.family, "model_type", None)
+    assert json.loads((folder / "config.json").read_text())["model_type"] == getattr(
+        pretrained.family, "model_type", None
+    )
     difference = auto_tokenizer_difference(task, tokenizer)
     texts = [*TEXTS, "12345 67", "x\n\n  y", "e\u0301"]
     loaded = [AutoTokenizer, PreTrainedTokenizerFast] if difference is None else [PreTrainedTokenizerFast]
