@@ -28,6 +28,7 @@ from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.tasks.export import export_task
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, task_from_checkpoint
+from gpt_lightning.tasks.restore import from_plain
 from gpt_lightning.tasks.saving import accepted_arguments
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -250,7 +251,7 @@ class Model:
         names, accepted = self.task.takes_from_data.items(), accepted_arguments(self.data_module)
         linked |= {name: arguments[key] for key, name in names if key in arguments and name in accepted}
         named_columns = {name: column for name, column in self.columns.items() if name in accepted}
-        return self.data_module(**{**named_columns, **linked, **settings})
+        return self.data_module(**{**named_columns, **from_plain(self.data_module, linked), **settings})
 
     @torch.inference_mode()
     def _predict(self, module: DataModule) -> list[dict[str, Any]]:

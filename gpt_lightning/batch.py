@@ -62,7 +62,7 @@ class TokenClassificationBatch(TypedDict):
 
 
 class QuestionAnsweringBatch(TypedDict):
-    """Rows of end-of-text token, question, line end, a window of the context, end-of-text token."""
+    """Rows of a question and a window of its context, with the tokens of the layout before, between and after them."""
 
     input_ids: Tensor
     """(B, T) int64, padded on the right."""
@@ -75,7 +75,7 @@ class QuestionAnsweringBatch(TypedDict):
     context_mask: Tensor
     """(B, T) bool: True for tokens at which an answer may start or end."""
     null_positions: Tensor
-    """(B,) int64: position of the last token, which means "no answer in this window" and attends to the whole row."""
+    """(B,) int64: position that means "no answer in this window": the last token, or the first without a suffix."""
     examples: Tensor
     """(B,) int64: index in the batch of the question that the window belongs to; -1 for padding."""
     offsets: NotRequired[Tensor]
@@ -86,3 +86,8 @@ class QuestionAnsweringBatch(TypedDict):
     contexts: NotRequired[list[str]]
     answers: NotRequired[list[list[str]]]
     """Correct answers to each question; an empty list if it has no answer."""
+
+
+def ends_with_token(batch: type) -> bool:
+    """Return whether the rows of a batch format need a token after their texts, as a null position."""
+    return "null_positions" in batch.__annotations__

@@ -34,9 +34,10 @@ def columns_of(checkpoint: Path) -> dict[str, str | list[str] | list[int]]:
     return {
         name: value
         for name, value in arguments.items()
-        if isinstance(name, str) and name.endswith(("_column", "_columns")) and _is_named(value)
+        if isinstance(name, str) and name.endswith(("_column", "_columns")) and _is_column(value)
     }
 
 
-def _is_named(value: object) -> bool:
+def _is_column(value: object) -> bool:
+    """Return whether a value is the name of a column, or a list of names or numbers."""
     return isinstance(value, str) or (isinstance(value, list) and all(type(each) in (str, int) for each in value))

@@ -19,6 +19,7 @@ from gpt_lightning.paths import expand_home
 from gpt_lightning.ranges import MAX_SEED, check_count
 from gpt_lightning.status import status
 from gpt_lightning.tokenizers.build import build_tokenizer
+from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 Split = Literal["train", "validation", "test"]
@@ -193,6 +194,11 @@ class DataModule(L.LightningDataModule, ABC):
     def vocab_size(self) -> int:
         """Number of ids of the tokenizer."""
         return self.tokenizer.vocab_size
+
+    @property
+    def layout(self) -> InputLayout:
+        """Tokens around the texts of the input; packed text ignores it."""
+        return InputLayout()
 
     def identity(self) -> dict[str, str | int]:
         """Return the values that determine the training rows and their order, by configuration key.

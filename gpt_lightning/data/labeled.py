@@ -4,10 +4,12 @@ import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from gpt_lightning.batch import ends_with_token
 from gpt_lightning.data.base import DataModule, Split
 from gpt_lightning.data.hold_out import hold_out
 from gpt_lightning.data.length_batching import LengthGroupedOrder, LongestFirstOrder, Order, SequentialOrder
@@ -17,6 +19,7 @@ from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.data.sources.source import read_rows
 from gpt_lightning.errors import InputError
 from gpt_lightning.printable import printable
+from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.unpack import Unpack
 
 
@@ -47,13 +50,21 @@ class Labeled(DataModule, Generic[E]):
     Args:
         id_column: column with the id of each row, which predictions repeat; rows without an id are numbered from 0.
         on_bad_row: ``stop`` at the first invalid row, or ``skip`` invalid rows and print their number by cause.
+        layout: tokens around the texts. A checkpoint sets it to the layout that it was trained with.
     """
 
     hold_out_attribute: ClassVar[str] = "id"
     """Attribute of examples; ``validation_fraction`` never separates examples with equal values."""
 
-    def __init__(self, id_column: str = "id", on_bad_row: OnBadRow = "stop", **settings: Unpack[DataSettings]) -> None:
+    def __init__(
+        self,
+        id_column: str = "id",
+        on_bad_row: OnBadRow = "stop",
+        layout: InputLayout = InputLayout(),
+        **settings: Unpack[DataSettings],
+    ) -> None:
         super().__init__(**settings)
+        self.given_layout = layout
         self.id_column = id_column
         self.on_bad_row = on_bad_row
         self._examples: dict[tuple[Split, bool], list[E]] = {}
@@ -69,6 +80,11 @@ class Labeled(DataModule, Generic[E]):
             split: the split.
             has_labels: False for ``predict``: then ignore the label column, which may be missing.
         """
+
+    @cached_property
+    def layout(self) -> InputLayout:
+        """Tokens around the texts."""
+        return self.given_layout.complete(self.tokenizer, ends_with_token=ends_with_token(self.batch))
 
     def examples(self, split: Split) -> list[E]:
         """Return the valid examples of a split, with labels unless the stage is ``predict``.

@@ -39,6 +39,7 @@ class _Window(NamedTuple):
     offsets: NDArray[np.int64]
     start: int
     end: int
+    null_position: int
 
 
 class ReadingComprehension(Labeled[Question]):
@@ -121,7 +122,7 @@ class ReadingComprehension(Labeled[Question]):
             units = [[window._replace(offsets=window.offsets[:0])] for (window,) in units]
         end_of_text = self.tokenizer.end_of_text_id
         padding = _Window(
-            np.array([end_of_text]), np.array([False]), np.zeros((1, 2), dtype=np.int64), IGNORE_INDEX, IGNORE_INDEX
+            np.array([end_of_text]), np.array([False]), np.zeros((1, 2), dtype=np.int64), IGNORE_INDEX, IGNORE_INDEX, 0
         )
 
         def collate(rows: list[int], num_padding: int) -> QuestionAnsweringBatch:
@@ -134,7 +135,7 @@ class ReadingComprehension(Labeled[Question]):
                 start_positions=torch.tensor([window.start for window in windows]),
                 end_positions=torch.tensor([window.end for window in windows]),
                 context_mask=pad([window.context_mask for window in windows], False),
-                null_positions=torch.tensor(lengths) - 1,
+                null_positions=torch.tensor([window.null_position for window in windows]),
                 examples=torch.tensor(indices + [-1] * num_padding),
                 ids=[str(examples[owners[row]].id) for row in rows],
             )
@@ -166,15 +167,13 @@ class ReadingComprehension(Labeled[Question]):
                 "tokens; raise --data.max_question_tokens to keep all of their tokens",
             )
         contexts = self._contexts(examples)
-        line_end = self.tokenizer.encode("\n")
+        prefix, separator, _ = self.layout.parts
         encoded = []
         for example, question in zip(examples, question_ids, strict=True):
-            prompt = np.array(
-                [self.tokenizer.end_of_text_id, *question[: self.max_question_tokens], *line_end], dtype=np.int64
-            )
+            prompt = np.array([*prefix, *question[: self.max_question_tokens], *separator], dtype=np.int64)
             encoded.append(self._cut_context(prompt, contexts[example.context], example, has_labels))
         num_lost = sum(
-            bool(example.answers) and all(window.start == len(window.input_ids) - 1 for window in windows)
+            bool(example.answers) and all(window.start == window.null_position for window in windows)
             for example, windows in zip(examples, encoded, strict=True)
         )
         if num_lost:
@@ -201,8 +200,13 @@ class ReadingComprehension(Labeled[Question]):
     def _cut_context(
         self, prompt: NDArray[np.int64], context: _Context, example: Question, has_labels: bool
     ) -> list[_Window]:
-        """Return the windows of a context, each after ``prompt`` (end-of-text token, question, line end)."""
-        room = self.block_size - len(prompt) - 1
+        """Return the windows of a context, each after ``prompt`` (prefix, question, separator).
+
+        The null position is the last token of the suffix or, in a layout without one, the first token of the input, as
+        in Hugging Face's scripts.
+        """
+        suffix = self.layout.parts[2]
+        room = self.block_size - len(prompt) - len(suffix)
         if room <= self.stride and len(context.ids) > room:
             raise InputError(
                 f"{example.where}: with a question of {len(prompt)} tokens, block_size={self.block_size} leaves {room} "
@@ -217,18 +221,19 @@ class ReadingComprehension(Labeled[Question]):
         result = []
         for window in token_windows(len(context.ids), room, stride) or [Window(0, 0, 0, 0)]:
             first, stop = window.first_word, window.stop_word
-            null_position = len(prompt) + stop - first
+            null_position = len(prompt) + stop - first + len(suffix) - 1 if suffix else 0
             start = end = null_position if has_labels else IGNORE_INDEX
             if answer is not None and first <= answer[0] and answer[1] < stop:
                 start, end = (len(prompt) + token - first for token in answer)
-            pad_width = (len(prompt), 1)
+            pad_width = (len(prompt), len(suffix))
             result.append(
                 _Window(
-                    np.concatenate((prompt, context.ids[first:stop], [self.tokenizer.end_of_text_id])),
+                    np.concatenate((prompt, context.ids[first:stop], np.array(suffix, dtype=np.int64))),
                     np.pad(context.has_text[first:stop], pad_width),
                     np.pad(context.offsets[first:stop], (pad_width, (0, 0))),
                     start,
                     end,
+                    null_position,
                 )
             )
         return result

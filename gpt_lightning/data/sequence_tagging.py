@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -24,9 +24,10 @@ from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.data.sources.source import filled_text, row_id, row_value
 from gpt_lightning.data.spans import Align, Words, check_alignment, read_spans, spans_to_tags
 from gpt_lightning.data.tag_schemes import SCHEMES, FileScheme, check_tags, find_scheme
-from gpt_lightning.data.tags import convert_tags, scheme_of, tag_names
+from gpt_lightning.data.tags import convert_tags, merge_tags, scheme_of, tag_names
 from gpt_lightning.data.word_joining import raw_texts
 from gpt_lightning.data.word_rules import ChosenRules, WordRule, choose_rules, split_by_rules
+from gpt_lightning.data.word_tokens import WordTokens, assign_tokens, encode_separately
 from gpt_lightning.errors import InputError
 from gpt_lightning.ranges import check_count
 from gpt_lightning.unpack import Unpack
@@ -257,7 +258,8 @@ class SequenceTagging(Labeled[TaggedText]):
         examples = self.examples(split)
         if split == "train" and self.given_word_rules is None and (warning := self._chosen_rules.warning()):
             self.report(split, warning)
-        encoded = self._windows(examples)
+        examples, tokens = self._encode(examples)
+        encoded = self._windows(examples, tokens)
         is_training = split == "train"
         units = (
             [[(number, window)] for number, windows in enumerate(encoded) for window in windows]
@@ -288,39 +290,63 @@ class SequenceTagging(Labeled[TaggedText]):
         arrays = (array for unit in units for _, window in unit for array in (window.input_ids, window.labels))
         return InMemoryRows(len(units), self.epoch_order(split, lengths), collate, digest(arrays))
 
-    def _windows(self, examples: list[TaggedText]) -> list[list[_Window]]:
-        """Return the windows of each text."""
-        room = self.block_size - 1  # each window begins with the end-of-text token, as in pretraining
-        ids = {name: number for number, name in enumerate(self.labels)}
-        # Each piece is a word with the whitespace before it, so that the pieces of a text join to the text.
-        pieces = iter(
-            self.tokenizer.encode_batch(
-                [
-                    example.text[before:end]
-                    for example in examples
-                    for before, (_, end) in zip([0, *(end for _, end in example.words)], example.words, strict=False)
-                ]
-            )
+    def _encode(self, examples: list[TaggedText]) -> tuple[list[TaggedText], list[list[NDArray[np.int64]]]]:
+        """Return the texts and the token ids of each of their words.
+
+        Texts are encoded as a whole, as in pretraining, so a token may belong to several words. If the text was split
+        here, and no span begins or ends inside of these words, they become one word. Otherwise, each word of the text
+        is encoded by itself.
+        """
+        texts, tokens = list(examples), [list[NDArray[np.int64]]() for _ in examples]
+        separate = list(range(len(examples)))
+        if self.layout.version > 1:
+            encoded = self.tokenizer.encode_with_offsets([example.text for example in examples])
+            for number, (example, (ids, offsets)) in enumerate(zip(examples, encoded, strict=True)):
+                groups = assign_tokens(ids, offsets, example.words)
+                if groups is not None and (merged := self._merge_words(example, groups)) is not None:
+                    texts[number], tokens[number] = merged, [group.ids for group in groups]
+            separate = [number for number in separate if not tokens[number]]
+        remaining = encode_separately(
+            self.tokenizer, [(texts[number].text, texts[number].words) for number in separate]
         )
+        for number, ids_of_words in zip(separate, remaining, strict=True):
+            tokens[number] = ids_of_words
+        return texts, tokens
+
+    def _merge_words(self, example: TaggedText, groups: list[WordTokens]) -> TaggedText | None:
+        """Return a text with one word per group; None if its words or tags must stay separate."""
+        if len(groups) == len(example.words):
+            return example
+        if example.has_given_words:
+            return None
+        tags = merge_tags(example.tags, [group.first for group in groups], self.scheme) if example.tags else []
+        if tags is None or not set(tags) <= set(self.labels):
+            return None
+        words = tuple((example.words[group.first][0], example.words[group.stop - 1][1]) for group in groups)
+        return replace(example, words=words, tags=tuple(tags))
+
+    def _windows(self, examples: list[TaggedText], tokens: list[list[NDArray[np.int64]]]) -> list[list[_Window]]:
+        """Return the windows of each text."""
+        room = self.block_size - self.layout.num_added()
+        ids = {name: number for number, name in enumerate(self.labels)}
         windows = []
-        for example in examples:
-            words = [next(pieces)[:room] for _ in example.words]
-            # A word that the tokenizer normalizes to nothing still needs a token for its tag.
-            words = [word if len(word) else np.array([self.tokenizer.end_of_text_id]) for word in words]
+        for example, ids_of_words in zip(examples, tokens, strict=True):
+            words = [word[: max(room, 0)] for word in ids_of_words]
             labels = np.array([ids[tag] for tag in example.tags] or [IGNORE_INDEX] * len(words))
             windows.append(self._cut_words(words, labels, room))
         return windows
 
     def _cut_words(self, words: list[NDArray[np.int64]], labels: NDArray[np.int64], room: int) -> list[_Window]:
         """Return the windows of a text, with at most ``room`` tokens each."""
+        prefix, _, suffix = (np.array(part, dtype=np.int64) for part in self.layout.parts)
         lengths = [len(word) for word in words]
         stride = self.stride if sum(lengths) > room else 0
         result = []
         for window in word_windows(lengths, room, stride):
             inside = slice(window.first_word, window.stop_word)
-            tokens = np.concatenate(([self.tokenizer.end_of_text_id], *words[inside]))
-            ends = np.cumsum([0, *lengths[inside]])
-            positions = ends[1:] if self.pooling == "last" else 1 + ends[:-1]
+            tokens = np.concatenate((prefix, *words[inside], suffix))
+            ends = len(prefix) + np.cumsum([0, *lengths[inside]])
+            positions = ends[1:] - 1 if self.pooling == "last" else ends[:-1]
             positions = positions[window.first_scored - window.first_word : window.stop_scored - window.first_word]
             targets = np.full(len(tokens), IGNORE_INDEX)
             targets[positions] = labels[window.first_scored : window.stop_scored]

@@ -6,6 +6,7 @@
 from typing import Literal, TypedDict
 
 from gpt_lightning.data.sources.source import Source
+from gpt_lightning.tokenizers.layout import InputLayout
 
 OnBadRow = Literal["stop", "skip"]
 
@@ -35,3 +36,4 @@ class LabeledSettings(DataSettings, total=False):
 
     id_column: str
     on_bad_row: OnBadRow
+    layout: InputLayout

@@ -32,6 +32,20 @@ def convert_tags(tags: Sequence[str], scheme: Scheme) -> list[str]:
     return span_tags(_word_spans(tags), len(tags), scheme)
 
 
+def merge_tags(tags: Sequence[str], firsts: Sequence[int], scheme: Scheme) -> list[str] | None:
+    """Return the tags of a text after consecutive words are merged; None if a span begins or ends inside such a group.
+
+    Args:
+        tags: one tag per word.
+        firsts: index of the first word of each group, from 0.
+        scheme: scheme of the result.
+    """
+    groups = {word: number for number, word in enumerate([*firsts, len(tags)])}
+    spans = [(groups.get(first), groups.get(stop), label) for first, stop, label in _word_spans(tags)]
+    merged = [(first, stop, label) for first, stop, label in spans if first is not None and stop is not None]
+    return span_tags(merged, len(firsts), scheme) if len(merged) == len(spans) else None
+
+
 def span_tags(spans: Iterable[Span], num_words: int, scheme: Scheme) -> list[str]:
     """Return the tags of spans that are given as (first word, stop word, label)."""
     tags = ["O"] * num_words

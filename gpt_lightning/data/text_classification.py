@@ -24,19 +24,26 @@ from gpt_lightning.unpack import Unpack
 
 @dataclass(frozen=True, slots=True)
 class LabeledText:
-    """Text with its labels: one or, in multi-label classification, any number."""
+    """Text or pair of texts with its labels: one or, in multi-label classification, any number."""
 
     id: str
-    text: str
+    texts: tuple[str, ...]
     labels: tuple[str, ...]
     where: str
 
+    @property
+    def text(self) -> str:
+        """The texts as one, for messages and to hold out rows."""
+        return "\n".join(self.texts)
+
 
 class TextClassification(Labeled[LabeledText]):
-    """Texts with one label each or, with ``multi_label``, any number of labels.
+    """Texts or pairs of texts with one label each or, with ``multi_label``, any number of labels.
 
     Args:
         text_column: column with the text. Texts longer than ``block_size`` are truncated.
+        text_columns: two columns with a pair of texts, such as ``[premise, hypothesis]``, in place of ``text_column``.
+            Of pairs longer than ``block_size``, the longer text is truncated first.
         label_column: column with the label, a string or a whole number; with ``multi_label``, a list of labels or a
             string of labels separated by ``|``.
         labels: label names in the order of their numbers: a list, or a file with a JSON list or one name per line. By
@@ -52,13 +59,19 @@ class TextClassification(Labeled[LabeledText]):
     def __init__(
         self,
         text_column: str = "text",
+        text_columns: list[str] | None = None,
         label_column: str = "label",
         labels: str | list[str] | None = None,
         multi_label: bool = False,
         **settings: Unpack[LabeledSettings],
     ) -> None:
         super().__init__(**settings)
-        self.text_column = text_column
+        if text_columns is not None and (len(text_columns) != 2 or len(set(text_columns)) < 2):
+            raise InputError(
+                f"--data.text_columns={text_columns} must be two columns, such as [premise, hypothesis]. "
+                "For one column use --data.text_column"
+            )
+        self.text_columns = [text_column] if text_columns is None else text_columns
         self.label_column = label_column
         self.given_labels = labels
         self.multi_label = multi_label
@@ -73,16 +86,16 @@ class TextClassification(Labeled[LabeledText]):
 
     def training_texts(self) -> Iterator[str]:
         """Yield the training texts."""
-        return (example.text for example in self.examples("train"))
+        return (text for example in self.examples("train") for text in example.texts)
 
     def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[LabeledText | InputError]:
         """Yield the text of each row and, with ``has_labels``, its labels."""
         names = None if not has_labels or (split == "train" and self.given_labels is None) else self.labels
         for number, row in enumerate(rows):
             try:
-                text = filled_text(row, self.text_column)
+                texts = tuple(filled_text(row, column) for column in self.text_columns)
                 labels = self._row_labels(row, names) if has_labels else ()
-                yield LabeledText(row_id(row, self.id_column, number), text, labels, row.where)
+                yield LabeledText(row_id(row, self.id_column, number), texts, labels, row.where)
             except InputError as error:
                 yield error
 
@@ -101,18 +114,20 @@ class TextClassification(Labeled[LabeledText]):
         return tuple(label_name(each, names, row.where, self.label_column) for each in values)
 
     def open_split(self, split: Split) -> InMemoryRows:
-        """Return the tokenized texts of a split, truncated to ``block_size``."""
+        """Return the tokenized texts or pairs of a split, truncated to ``block_size``."""
         examples = self.examples(split)
         ids = {name: number for number, name in enumerate(self.labels)}
         targets = np.stack([self._target(example, ids) for example in examples])
-        room = self.block_size - 1
-        encoded = self.tokenizer.encode_batch([example.text for example in examples])
-        tokens = [np.concatenate(([self.tokenizer.end_of_text_id], text[:room])) for text in encoded]
-        too_long = [len(text) for text in encoded if len(text) > room]
+        room = self._room()
+        columns = zip(*(example.texts for example in examples), strict=True)
+        rows = list(zip(*(self.tokenizer.encode_batch(column) for column in columns), strict=True))
+        tokens = [self.layout.input_ids(texts, self.block_size) for texts in rows]
+        too_long = [size for texts in rows if (size := sum(map(len, texts))) > room]
         if too_long:
+            kind = "texts" if len(self.text_columns) == 1 else "pairs of texts"
             self.report(
                 split,
-                f"{len(too_long):,} of {len(examples):,} texts were truncated to {room} tokens (the longest has "
+                f"{len(too_long):,} of {len(examples):,} {kind} were truncated to {room} tokens (the longest has "
                 f"{max(too_long):,}); raise --model.backbone.block_size to keep all of their tokens",
             )
         is_training = split == "train"
@@ -134,6 +149,20 @@ class TextClassification(Labeled[LabeledText]):
 
         order = self.epoch_order(split, [len(row) for row in tokens])
         return InMemoryRows(len(examples), order, collate, digest([*tokens, targets]))
+
+    def _room(self) -> int:
+        """Return the maximum number of tokens of a text or of both texts of a pair.
+
+        Raises:
+            InputError: there is no room.
+        """
+        num_added = self.layout.num_added(len(self.text_columns))
+        if num_added >= self.block_size:
+            raise InputError(
+                f"block_size={self.block_size} leaves no room for text next to the {num_added} tokens that the model's "
+                "input layout adds. Raise --model.backbone.block_size"
+            )
+        return self.block_size - num_added
 
     def _target(self, example: LabeledText, ids: dict[str, int]) -> NDArray[np.int64]:
         """Return the label index, shape (); with ``multi_label``, return a 0/1 vector over the labels, shape (L,)."""

@@ -5,7 +5,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import FrameType
 from typing import Any, ClassVar, Literal, cast
 
@@ -38,6 +38,7 @@ from gpt_lightning.tasks.saving import (
 from gpt_lightning.tasks.settings import check_adapters, check_callbacks, check_strategy, why_not_resumed
 from gpt_lightning.tasks.tags import GRADIENT_NORM, LEARNING_RATE, rename_callback_states
 from gpt_lightning.tasks.training_state import check_training_state
+from gpt_lightning.tokenizers.layout import InputLayout
 
 Stage = Literal["train", "val", "test"]
 
@@ -69,6 +70,7 @@ class Task(L.LightningModule, ABC):
         fine_tuning: layers of the backbone that are frozen or learn more slowly. By default all layers train alike.
         lora: LoRA adapters, which are trained instead of the backbone. Off by default (``r: 0``); they need
             ``init_from``.
+        layout: tokens around the texts of the input. It follows the data module, so it is rarely set by hand.
     """
 
     batch: ClassVar[type]
@@ -76,8 +78,11 @@ class Task(L.LightningModule, ABC):
     huggingface_head: ClassVar[HuggingFaceHead | None] = None
     """Hugging Face head that this class corresponds to, or None. Subclasses do not inherit it."""
 
-    takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size"}
+    takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size", "layout": "layout"}
     """Constructor arguments that follow the data module: argument -> attribute of the data module."""
+
+    causal_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Defaults of arguments for a head on a pretrained backbone with causal attention, where they differ."""
 
     former_names: ClassVar[Mapping[str, str]] = {}
     """Names of metrics before version 0.2 -> names now. A metric that a subclass computes keeps its name."""
@@ -99,6 +104,7 @@ class Task(L.LightningModule, ABC):
         init_from: str | None = None,
         fine_tuning: FineTuning = FineTuning(),
         lora: LoRA = LoRA(),
+        layout: InputLayout = InputLayout(),
     ) -> None:
         super().__init__()
         if lora.r:
@@ -123,6 +129,7 @@ class Task(L.LightningModule, ABC):
         self.optimizer_config = optimizer
         self.schedule = schedule
         self.fine_tuning = fine_tuning
+        self.layout = layout
         arguments = constructor_arguments(self, cast(FrameType, inspect.currentframe()))
         hparams = plain_hparams(type(self), arguments, backbone, has_frozen=bool(self.frozen_sha256))
         super().save_hyperparameters(hparams, logger=False)
@@ -166,7 +173,11 @@ class Task(L.LightningModule, ABC):
         """Leave out frozen weights; add the tokenizer and the state of gradient accumulation."""
         leave_out_frozen(checkpoint, self, self.frozen_sha256)
         trainer = self._trainer
-        checkpoint |= describe_data(None if trainer is None else trainer.datamodule)  # type: ignore[attr-defined]
+        datamodule = None if trainer is None else trainer.datamodule  # type: ignore[attr-defined]
+        checkpoint |= describe_data(datamodule)
+        if isinstance(layout := getattr(datamodule, "layout", None), InputLayout):
+            hparams = checkpoint.get("hyper_parameters", {})
+            checkpoint["hyper_parameters"] = {**hparams, "layout": asdict(layout)}
         checkpoint |= self.gradients.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 
@@ -18,6 +19,7 @@ from gpt_lightning.models.huggingface.tensor_files import write_json
 from gpt_lightning.output_files import output_folder
 from gpt_lightning.tasks.base import Task
 from gpt_lightning.tasks.causal_lm import CausalLM
+from gpt_lightning.tasks.export_tokenizer import auto_tokenizer_difference, ids_of_head, layout_of, write_tokenizer
 from gpt_lightning.tasks.load import find_checkpoint, load_task, read_checkpoint
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -47,17 +49,19 @@ def export_task(task: Task, tokenizer: Tokenizer, source: Path, folder: Path, dt
     """
     torch_dtype = dtype_of(dtype)
     ids, hparams, head = special_ids(tokenizer), dict(task.hparams), task.huggingface_head
+    layout = layout_of(task, tokenizer)
+    if layout is not None:
+        ids, hparams = ids_of_head(ids, tokenizer, layout), hparams | {"layout": asdict(layout)}
     run_files = _run_files(source.parent.parent if source.is_file() else source)
     with output_folder(folder) as unfinished:
         reason = huggingface.save(unfinished, task, hparams, head=head, dtype=torch_dtype, **ids)
-        tokenizer.save(unfinished / "tokenizer.json")
-        config = _tokenizer_config(tokenizer, ids, task.backbone.config.block_size)
-        write_json(unfinished / "tokenizer_config.json", config)
+        write_tokenizer(unfinished, tokenizer, layout, ids, task.backbone.config.block_size)
         if isinstance(task, CausalLM):
             write_json(unfinished / "generation_config.json", ids)
         for name, text in run_files.items():
             _write(unfinished / name, text)
-        _write(unfinished / "README.md", _model_card(task, run_files, reason))
+        difference = auto_tokenizer_difference(task, tokenizer)
+        _write(unfinished / "README.md", _model_card(task, run_files, reason, difference))
     return reason
 
 
@@ -101,7 +105,10 @@ def export_adapter(
     check_adapter(folder, task.backbone.config, task.huggingface_head, hparams, pretrained)
     with output_folder(folder) as unfinished:
         save_adapter(unfinished, task.backbone, checkpoint, task.huggingface_head, pretrained, name, torch_dtype)
-        tokenizer.save(unfinished / "tokenizer.json")
+        ids, layout = special_ids(tokenizer), layout_of(task, tokenizer)
+        if layout is not None:
+            ids = ids_of_head(ids, tokenizer, layout)
+        write_tokenizer(unfinished, tokenizer, layout, ids, task.backbone.config.block_size)
         _write(unfinished / "README.md", _adapter_card(task, tokenizer, name))
     return task, name
 
@@ -142,17 +149,7 @@ def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     return {key: end if name is None else tokenizer.token_id(name, end) for key, name in named.items()}
 
 
-def _tokenizer_config(tokenizer: Tokenizer, ids: dict[str, int], block_size: int) -> dict[str, Any]:
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": block_size,
-        "padding_side": "right",
-        **tokenizer.config.to_dict(),
-        **{key.removesuffix("_id"): tokenizer.token(number) for key, number in ids.items()},
-    }
-
-
-def _model_card(task: Task, run_files: Mapping[str, str], reason: str | None) -> str:
+def _model_card(task: Task, run_files: Mapping[str, str], reason: str | None, difference: str | None) -> str:
     """Return the model card: size, usage, metrics and training configuration."""
     name = type(task).__name__
     lines = [
@@ -163,6 +160,8 @@ def _model_card(task: Task, run_files: Mapping[str, str], reason: str | None) ->
     ]
     if reason is not None:
         lines += [f"Hugging Face's classes cannot load this model: {reason}.", ""]
+    elif difference is not None:
+        lines += [f"{difference}.", ""]
     command = "generate DIR --prompt TEXT" if isinstance(task, CausalLM) else "predict --model DIR --input rows.jsonl"
     lines += ["```sh", f"gpt-lightning {command}", "```", ""]
     lines += _results(run_files.get("metrics.json", ""))

@@ -1,6 +1,7 @@
 """Loading of a task from a checkpoint or a model folder, and the search for its class."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gpt_lightning.tasks.plain_values import fits
 from gpt_lightning.tasks.restore import build_task, restore_task
 from gpt_lightning.tasks.saving import argument_types, class_path
 from gpt_lightning.tokenizers.build import load_tokenizer
+from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["find_checkpoint", "load_task", "read_checkpoint", "task_class", "task_from_checkpoint"]
@@ -80,15 +82,20 @@ def read_checkpoint(path: Path, allow_import: Sequence[str] = ()) -> dict[str, A
     hparams = checkpoint["hyper_parameters"]
     try:
         if path.is_dir():
-            checkpoint["tokenizer"] = load_tokenizer(str(path), key="its tokenizer").to_json()
-            found = _task_in_folder(huggingface.read_config(path), allow_import)
+            tokenizer, pretrained = load_tokenizer(str(path), key="its tokenizer"), huggingface.read_config(path)
+            checkpoint["tokenizer"] = tokenizer.to_json()
+            found = _task_in_folder(pretrained, allow_import)
             if found is None:
                 return checkpoint  # a backbone without a head
+            if pretrained.task is None:
+                hparams["layout"] = asdict(_published_layout(tokenizer, pretrained.token_ids.get("pad_token_id")))
         else:
             found = task_class(hparams.get("task"), allow_import)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error.__cause__
     hparams["task"] = class_path(found)
+    # Versions that did not store the layout had only this one.
+    hparams.setdefault("layout", asdict(InputLayout(version=1)))
     types = argument_types(found)
     if "word_rules" in types:  # Versions that did not store the rules split texts without any.
         hparams.setdefault("word_rules", [])
@@ -99,6 +106,19 @@ def read_checkpoint(path: Path, allow_import: Sequence[str] = ()) -> dict[str, A
                 "Use the version that wrote the checkpoint, or another checkpoint"
             )
     return checkpoint
+
+
+def _published_layout(tokenizer: Tokenizer, pad_token_id: int | None) -> InputLayout:
+    """Return the layout of a Hugging Face head.
+
+    Its classes for classification pool the last token that is not ``pad_token_id``. Tokens of the suffix that have this
+    id are therefore left out; earlier tokens do not depend on them, because these models are causal.
+    """
+    layout = InputLayout.published(tokenizer)
+    suffix = list(layout.suffix or [])
+    while suffix and suffix[-1] == pad_token_id:
+        suffix.pop()
+    return replace(layout, suffix=suffix)
 
 
 def _task_in_folder(pretrained: huggingface.Pretrained, allow_import: Sequence[str]) -> type[Task] | None:

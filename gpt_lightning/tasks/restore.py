@@ -14,15 +14,20 @@ T = TypeVar("T", bound=Task)
 
 def build_task(task_class: type[T], hyper_parameters: Mapping[str, Any]) -> T:
     """Build the task that hyper-parameters describe, with the weights of ``init_from`` or random weights."""
-    types, accepted = argument_types(task_class), accepted_arguments(task_class)
+    accepted = accepted_arguments(task_class)
     # A constructor without an argument ``backbone`` may still need ``vocab_size``, which was saved in the backbone.
     values = {"vocab_size": hyper_parameters["backbone"]["vocab_size"]} if "backbone" not in accepted else {}
-    arguments = {
+    given = {name: value for name, value in (values | dict(hyper_parameters)).items() if name in accepted}
+    return task_class(**from_plain(task_class, given))
+
+
+def from_plain(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a class from plain values, with dataclasses in place of dicts."""
+    types = argument_types(owner)
+    return {
         name: kind(**value) if isinstance(value, dict) and (kind := dataclass_of(types.get(name))) else value
-        for name, value in (values | dict(hyper_parameters)).items()
-        if name in accepted
+        for name, value in values.items()
     }
-    return task_class(**arguments)
 
 
 def restore_task(task_class: type[T], checkpoint: Mapping[str, Any]) -> T:

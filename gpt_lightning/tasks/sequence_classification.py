@@ -28,7 +28,8 @@ class SequenceClassification(Task):
         multi_label: set this if a text may have any number of labels. Each label is then predicted on its own, if its
             probability is at least 0.5.
         pooling: input of the head: the ``mean`` of all hidden states, or the hidden state of the ``last`` token. Use
-            ``last`` for models to be exported to Hugging Face, whose classifiers read the last token.
+            ``last`` for models to be exported to Hugging Face, whose classifiers read the last token. It is the default
+            with ``init_from`` and causal attention.
         label_smoothing: share of the target probability that is spread evenly over all labels, in [0, 1) (Szegedy et
             al. 2015, arXiv:1512.00567). Values near 0.1 reduce overconfidence.
         class_weights: label -> weight of its rows in the loss, or with ``multi_label`` of its presence. Unnamed labels
@@ -37,6 +38,7 @@ class SequenceClassification(Task):
 
     batch: ClassVar[type] = SequenceClassificationBatch
     takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "labels": "labels"}
+    causal_defaults: ClassVar[Mapping[str, Any]] = {"pooling": "last"}
     huggingface_head: ClassVar[HuggingFaceHead | None] = SEQUENCE_CLASSIFICATION
 
     def __init__(

@@ -18,6 +18,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
+from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.unsupported_callbacks import why_unsupported
 
 
@@ -31,6 +32,7 @@ class TaskSettings(TypedDict, total=False):
     init_from: str | None
     fine_tuning: FineTuning
     lora: LoRA
+    layout: InputLayout
 
 
 def check_adapters(init_from: str | None, fine_tuning: FineTuning) -> None:

@@ -28,7 +28,7 @@ class TokenClassification(Task):
     Args:
         labels: tags, such as ``O`` and ``B-PER``. They follow the data module, so they are rarely set by hand.
         pooling: token of a word that the head reads, ``first`` or ``last``. Use ``last`` with a causal backbone, which
-            has then seen the whole word.
+            has then seen the whole word. With ``init_from`` and causal attention, it is the default.
         word_rules: rules by which raw text is split into words. They follow the data module, so they are rarely set by
             hand.
     """
@@ -39,6 +39,7 @@ class TokenClassification(Task):
         "labels": "labels",
         "word_rules": "word_rules",
     }
+    causal_defaults: ClassVar[Mapping[str, Any]] = {"pooling": "last"}
     huggingface_head: ClassVar[HuggingFaceHead | None] = TOKEN_CLASSIFICATION
     former_names: ClassVar[Mapping[str, str]] = {
         "accuracy": "token_accuracy",

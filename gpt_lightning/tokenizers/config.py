@@ -26,6 +26,7 @@ class TokenizerConfig:
         unk_token: token that replaces text outside the vocabulary.
         chat_template: Jinja template that renders messages as the text format of the model's training. Loading does
             not run it.
+        truncation_side: side of a long text whose tokens are left out, ``right`` or ``left``.
     """
 
     bos_token: str | None = None
@@ -33,6 +34,7 @@ class TokenizerConfig:
     pad_token: str | None = None
     unk_token: str | None = None
     chat_template: str | None = None
+    truncation_side: str | None = None
 
     @classmethod
     def load(cls, tokenizer_json: Path) -> Self:

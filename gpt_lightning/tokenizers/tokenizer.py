@@ -90,6 +90,16 @@ class Tokenizer:
         config = self.config.to_dict()
         return json.dumps({"tokenizer_config": config, "tokenizer": inner}) if config else inner
 
+    def state(self) -> dict[str, Any]:
+        """Return the content of the ``tokenizer.json``."""
+        state: dict[str, Any] = json.loads(self._inner.to_str())
+        return state
+
+    def encodes_like(self, other: "Tokenizer") -> bool:
+        """Return whether ``encode`` gives the same ids for both; they may add other tokens to published prompts."""
+        states = ({**each.state(), "post_processor": None, "end": each.end_of_text_id} for each in (self, other))
+        return self.hash == other.hash or next(states) == next(states)
+
     def save(self, path: Path) -> None:
         """Write a ``tokenizer.json`` and its configuration file atomically."""
         self.config.save(path)
@@ -133,6 +143,13 @@ class Tokenizer:
         """Return the id of a token, or ``default`` if the vocabulary lacks it."""
         index = self._inner.token_to_id(token)
         return default if index is None else index
+
+    @property
+    def unknown_id(self) -> int | None:
+        """Id of the token for text outside of the vocabulary; None if there is none."""
+        model = self.state()["model"]
+        unknown: int | None = model.get("unk_id")
+        return self._inner.token_to_id(model["unk_token"]) if model.get("unk_token") else unknown
 
     @property
     def begin_of_text_id(self) -> int:

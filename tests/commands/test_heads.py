@@ -1,6 +1,7 @@
 """Heads: training, testing and predicting from the command line."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -230,3 +231,22 @@ def test_the_scheme_comes_from_the_checkpoint(run: CommandLine) -> None:
         assert run("test", "-c", "tags.yaml", f"--ckpt_path={head}", *flags) == 0, run.err
         losses.append(json.loads((run.folder / head / "metrics.json").read_text())["metrics"])
     assert losses[0] == losses[1]
+
+
+def test_what_a_head_changes_of_a_pretrained_model(run: CommandLine) -> None:
+    """Changed attention and dropout are printed; on a causal model, the last token is read by default."""
+    backbone = pretrain(run, "--model.backbone.dropout=0.1")
+    common = (f"--model.init_from={backbone}", "--data.tokenizer=bpe:300", "--trainer.max_steps=1")
+    title = "changed in the pretrained model logs/lm/version_0/checkpoints/step_2.ckpt: "
+    attention, dropout = "model.backbone.attention=bidirectional (not causal)", "model.backbone.dropout=0.0 (not 0.1)"
+    for name, flags, pooling, changes in (
+        ("tags", ("--model.backbone.attention=bidirectional",), "first", f"{attention}, {dropout}"),
+        ("tags", (), "last", dropout),
+        ("topics", ("--model.backbone.dropout=0.1",), "last", ""),
+        ("topics", ("--model.pooling=mean",), "mean", dropout),
+    ):
+        shutil.rmtree("logs/run", ignore_errors=True)
+        run.fit(name, *common, *flags, "--experiment=run", "--name=run")
+        saved = read_checkpoint(find_checkpoint("logs/run/run"))["hyper_parameters"]
+        assert saved["pooling"] == pooling
+        assert f"{title}{changes}\n" in run.out if changes else title not in run.out

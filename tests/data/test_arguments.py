@@ -1,6 +1,7 @@
 """Arguments of the data modules: names, types, defaults, help and links to the model."""
 
 import inspect
+from argparse import SUPPRESS
 from collections.abc import Callable
 from typing import Any, Literal, get_type_hints
 
@@ -32,6 +33,12 @@ SHARED: dict[str, tuple[Any, Any]] = {
 LABELED: dict[str, tuple[Any, Any]] = SHARED | {
     "id_column": (str, "id"),
     "on_bad_row": (Literal["stop", "skip"], "stop"),
+    "layout": (None, SUPPRESS),
+    "layout.prefix": (list[int] | None, None),
+    "layout.separator": (list[int] | None, None),
+    "layout.suffix": (list[int] | None, None),
+    "layout.truncation_side": (Literal["right", "left"] | None, None),
+    "layout.version": (Literal[1, 2], 2),
 }
 ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
     "LanguageModeling": SHARED
@@ -43,6 +50,7 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
     "TextClassification": LABELED
     | {
         "text_column": (str, "text"),
+        "text_columns": (list[str] | None, None),
         "label_column": (str, "label"),
         "labels": (Strings, None),
         "multi_label": (bool, False),

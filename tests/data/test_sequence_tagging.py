@@ -15,6 +15,7 @@ from gpt_lightning.data.tags import Scheme
 from gpt_lightning.data.word_split import split_words
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.build import train_bpe
+from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from tests.data.drive import HARD_TEXTS, TOKENIZERS, attach, batches, save_tokenizer, tags_to_spans, write_rows
 
@@ -360,6 +361,7 @@ def test_words_and_tags_are_recovered_from_the_windows(
         pooling=pooling,
         block_size=block_size,
         tokenizer=save_tokenizer(tmp_path, kind),
+        layout=InputLayout(version=1),  # encodes words separately
     )
     windows, tags = 0, dict[str, list[str]]()
     for batch in batches(data, "test"):
@@ -401,9 +403,9 @@ def test_training_labels_each_word_once_per_epoch(tmp_path: Path, kind: str) -> 
     rows = hard_rows()
     path = write_rows(tmp_path / "a.jsonl", rows)
     tokenizer = save_tokenizer(tmp_path, kind)
-    data = module(
-        tmp_path, train=path, test=path, spans_column="spans", block_size=12, tokenizer=tokenizer, batch_size=5
-    )
+    sizes = {"block_size": 12, "batch_size": 5}
+    layout = InputLayout(version=1)  # encodes words separately
+    data = module(tmp_path, train=path, test=path, spans_column="spans", tokenizer=tokenizer, layout=layout, **sizes)
     evaluated = sorted(itertools.chain(*numbers_of(batches(data, "test")).values()))
     for epoch in range(2):
         read = batches(data, "fit", position=(epoch, 0))

@@ -88,7 +88,7 @@ class TextPairs(Labeled[Pair]):
         pairs = self.examples(split)
         end_of_text = self.tokenizer.end_of_text_id
         texts = self.tokenizer.encode_batch([pair.text for pair in pairs])
-        tokens = [np.array([end_of_text, *text[: self.block_size - 1]]) for text in texts]
+        tokens = [self.layout.input_ids([text], self.block_size) for text in texts]
         is_labeled = self.stage != "predict"
         targets = np.array([self.labels.index(pair.label) if is_labeled else IGNORE_INDEX for pair in pairs])
 

@@ -20,19 +20,23 @@ _UNBALANCED: Final = 5
 
 
 def find(rows: Sequence[Row], columns: Columns) -> Findings:
-    """Return the findings for rows of one text and one label, or several labels in a list.
+    """Return the findings for rows of a text or a pair of texts with one label, or several labels in a list.
 
     Raises:
         InputError: the columns are not recognized, no row is valid, or the labels cannot be learned.
     """
+    pair = columns.pair()
+    if pair is not None:
+        columns = Columns(rows, {**columns.flags, "text": pair[0]})
     text, label = columns.text_and_label()
     multi_label = any(isinstance(value, list) for value in columns.values(label))
-    make = partial(TextClassification, text_column=text, label_column=label, multi_label=multi_label)
+    texts_of: dict[str, Any] = {"text_column": text} if pair is None else {"text_columns": pair}
+    make = partial(TextClassification, **texts_of, label_column=label, multi_label=multi_label)
     examples, arguments = parse(make, rows)
     labels = Counter(name for example in examples for name in example.labels)
     _refuse_labels(labels, len(examples), label, rows[0])
     texts = [example.text for example in examples]
-    named: dict[str, Any] = {"text_column": text, "label_column": label}
+    named: dict[str, Any] = {**texts_of, "label_column": label}
     return Findings(
         task=SequenceClassification,
         module=TextClassification,

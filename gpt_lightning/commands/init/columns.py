@@ -25,6 +25,15 @@ KNOWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Role of a column -> names that it usually has, the likeliest first."""
 
+PAIRS: Final = (
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+)
+"""Usual names of two columns with a pair of texts."""
+
 _EXAMINED: Final = 1000
 _MOST_LABELS: Final = 0.5
 """Distinct labels per row: a column with more is not one of labels."""
@@ -105,6 +114,12 @@ class Columns:
                 "to be a row. Add a header line with the names of the columns, such as text;label"
             )
         return text, label
+
+    def pair(self) -> list[str] | None:
+        """Return two columns with a pair of texts by their usual names; None without them, or if the user names one."""
+        by_name = {name.lower(): name for name in reversed(self.names)}
+        found = next((pair for pair in PAIRS if set(pair) <= by_name.keys()), None)
+        return None if found is None or "text" in self.flags else [by_name[name] for name in found]
 
     def values(self, name: str) -> list[Any]:
         """Return the values of a column in the rows that are examined."""

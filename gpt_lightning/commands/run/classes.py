@@ -1,6 +1,7 @@
 """Classes of a run's task and data module: which are compatible, and the arguments that they take from each other."""
 
 import importlib
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
@@ -33,6 +34,11 @@ def link(parser: LightningArgumentParser, task: type[Any], module: type[Any]) ->
     Classes that declare nothing get no link; a link whose source or target is missing has no effect.
     """
     for argument, attribute in getattr(task, "takes_from_data", {}).items():
-        parser.link_arguments(f"data.{attribute}", f"model.init_args.{argument}", apply_on="instantiate")
+        parser.link_arguments(f"data.{attribute}", f"model.init_args.{argument}", _as_values, apply_on="instantiate")
     for argument, source in getattr(module, "takes_from_model", {}).items():
         parser.link_arguments(f"model.init_args.{source}", f"data.init_args.{argument}")
+
+
+def _as_values(value: Any) -> Any:
+    """Return a dataclass as a dict, from which jsonargparse builds the argument, and any other value as it is."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

@@ -33,6 +33,9 @@ INIT_FROM = f"{MODEL}.init_from"
 LABELS = "data.init_args.labels"
 TOKENIZER = "data.init_args.tokenizer"
 
+_COMPUTATION = ("attention", "dropout", "attention_dropout")
+"""Fields of the backbone that change the output or the training of a pretrained model, but not its shape."""
+
 MAY_CHANGE = {f"{BACKBONE}.{name}" for name in PER_TASK} - {f"{BACKBONE}.attention"} | {f"{MODEL}.lora.dropout"}
 """Arguments of the backbone and of its adapters that may change when a run is resumed."""
 
@@ -82,8 +85,10 @@ class Saved(NamedTuple):
         origin = Origin("checkpoint", str(path))
         accepted = accepted_arguments(class_at(task))
         links = class_at(task).takes_from_data.items()
-        linked = {f"data.init_args.{name}": hparams.pop(key) for key, name in links if key in hparams}
-        data_arguments = {key: Value(value, origin) for key, value in linked.items()}
+        linked = [(f"data.init_args.{name}", hparams.pop(key)) for key, name in links if key in hparams]
+        data_arguments = {
+            name: Value(value, origin) for key, group in linked for name, value in _values_of(key, group).items()
+        }
         given = {name: value for name, value in hparams.items() if name in accepted}
         model = parser.parse_values({"model": {"class_path": task, "init_args": given}})
         arguments = flatten(model, origin)
@@ -258,6 +263,8 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
             differences.append(f"{key.removeprefix(f'{BACKBONE}.')}={value} (not {effective[key].value})")
     if differences:
         print(printable(f"shape of the backbone from {path}: {', '.join(differences)}"))
+    pretrained |= _causal_defaults(user, effective)
+    _print_changes(checkpoint["hyper_parameters"], overlay(effective, _as_checkpoint(pretrained, path)), path)
     tokenizer = _tokenizer(path, checkpoint)
     if tokenizer is not None and TOKENIZER in effective:
         if _is_built(effective[TOKENIZER].value):
@@ -265,8 +272,33 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
         else:
             _refuse_other_tokenizer(effective[TOKENIZER].value, tokenizer, path)
         pretrained[TOKENIZER] = _tokenizer_file(path, tokenizer, effective)
+    return overlay(user, _as_checkpoint(pretrained, path))
+
+
+def _as_checkpoint(values: dict[str, Any], path: Path) -> Values:
     origin = Origin("checkpoint", str(path))
-    return overlay(user, {key: Value(value, origin) for key, value in pretrained.items()})
+    return {key: Value(value, origin) for key, value in values.items()}
+
+
+def _causal_defaults(user: Values, effective: Values) -> dict[str, Any]:
+    """Return the defaults of the task for a causal backbone, without the arguments that the user gives."""
+    if f"{BACKBONE}.attention" not in effective or effective[f"{BACKBONE}.attention"].value != "causal":
+        return {}
+    defaults = class_at(effective["model.class_path"].value).causal_defaults
+    return {key: value for name, value in defaults.items() if (key := f"{MODEL}.{name}") not in user}
+
+
+def _print_changes(hparams: dict[str, Any], effective: Values, path: Path) -> None:
+    """Print which settings of a pretrained model the run changes, although its weights were trained with them."""
+    saved = {f"{BACKBONE}.{name}": hparams["backbone"].get(name) for name in _COMPUTATION}
+    saved |= {f"{MODEL}.pooling": hparams["pooling"]} if "pooling" in hparams else {}
+    changes = [
+        f"{flag_key(key)}={effective[key].value} (not {value})"
+        for key, value in saved.items()
+        if value is not None and key in effective and effective[key].value != value
+    ]
+    if changes:
+        print(printable(f"changed in the pretrained model {path}: {', '.join(changes)}"))
 
 
 def _shape(backbone: dict[str, Any], effective: Values, path: Path) -> Iterator[tuple[str, Any]]:
@@ -278,6 +310,11 @@ def _shape(backbone: dict[str, Any], effective: Values, path: Path) -> Iterator[
         is_shorter = name == "block_size" and path.is_dir() and configured is not None and configured < value
         if configured != value and name not in PER_TASK and not is_shorter:
             yield key, value
+
+
+def _values_of(key: str, value: Any) -> dict[str, Any]:
+    """Return the value of a key or, for a group such as the fields of a dataclass, of each key in it."""
+    return {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
 
 
 def _is_fixed(key: str) -> bool:
@@ -317,7 +354,7 @@ def _is_built(tokenizer: str) -> bool:
 
 def _refuse_other_tokenizer(wanted: str, trained_with: Tokenizer, path: Path) -> None:
     tokenizer = bytes_tokenizer() if wanted == "bytes" else load_tokenizer(wanted)
-    if tokenizer.hash != trained_with.hash:
+    if not tokenizer.encodes_like(trained_with):
         raise InputError(
             f"--data.tokenizer={wanted} ({tokenizer.vocab_size} tokens) differs from the tokenizer of {path} "
             f"({trained_with.kind}, {trained_with.vocab_size} tokens). "

@@ -81,6 +81,12 @@ class Family(ABC):
     transposes_linears: ClassVar[bool] = False
     """True if linear layers are stored transposed (transformers' ``Conv1D``)."""
 
+    tokenizer_parts: ClassVar[Mapping[str, Any] | None] = None
+    """Parts of ``tokenizer.json``, and options of its model, that transformers' ``AutoTokenizer`` replaces by these.
+
+    None if it replaces none.
+    """
+
     # --- names
 
     def architecture(self, head: HuggingFaceHead | None) -> str:

@@ -1,0 +1,73 @@
+"""Assignment of the tokens of a text to its words."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
+
+Words = Sequence[tuple[int, int]]
+"""Start and stop of each word of a text, in characters."""
+
+
+class WordTokens(NamedTuple):
+    """Token ids, (n,), of one word, or of consecutive words [first, stop) that share tokens."""
+
+    first: int
+    stop: int
+    ids: NDArray[np.int64]
+
+
+def assign_tokens(ids: NDArray[np.int64], offsets: NDArray[np.int64], words: Words) -> list[WordTokens] | None:
+    """Return the tokens of each word of a text, with words that share a token, or have none, in one group.
+
+    Whitespace belongs to the word after it. Tokens after the last word are left out.
+
+    Args:
+        ids: token ids of the text, (n,).
+        offsets: [start, stop) of each token in characters, (n, 2).
+        words: the words, in order.
+
+    Returns:
+        The groups in order; None if the tokens are not in the order of the text, or a text with words has no tokens.
+    """
+    if not words:
+        return []
+    starts, stops = np.array(words).T
+    first = np.searchsorted(stops, offsets[:, 0], side="right")  # first word that ends after the token's start
+    last = np.maximum(np.searchsorted(starts, offsets[:, 1], side="left") - 1, first)
+    inside = first < len(words)
+    ids, first, last = ids[inside], first[inside], last[inside]
+    if not len(ids) or (np.diff(first) < 0).any():
+        return None
+    is_joined = np.zeros(len(words) + 1, dtype=np.bool_)  # True if a word is in the group of the word before it
+    for begin, end in zip(first[last > first].tolist(), last[last > first].tolist(), strict=True):
+        is_joined[begin + 1 : end + 1] = True
+    has_tokens = np.isin(np.arange(len(words)), first) | is_joined[:-1]
+    is_joined[:-1][~has_tokens] = True
+    is_joined[0] = False
+    bounds = [*np.flatnonzero(~is_joined[:-1]).tolist(), len(words)]
+    cuts = np.searchsorted(first, bounds).tolist()
+    groups = [
+        WordTokens(begin, end, ids[cut:next_cut])
+        for begin, end, cut, next_cut in zip(bounds, bounds[1:], cuts, cuts[1:], strict=False)
+    ]
+    return groups if all(len(group.ids) for group in groups) else None
+
+
+def encode_separately(tokenizer: Tokenizer, texts: Sequence[tuple[str, Words]]) -> list[list[NDArray[np.int64]]]:
+    """Return the token ids of each word of each text, at least one per word. Each word is encoded by itself."""
+    pieces = iter(tokenizer.encode_batch([piece for text, words in texts for piece in _pieces(text, words)]))
+    # A word that the tokenizer normalizes to nothing still needs a token for its tag.
+    filler = np.array([tokenizer.end_of_text_id])
+    return [[ids if len(ids := next(pieces)) else filler for _ in words] for _, words in texts]
+
+
+def _pieces(text: str, words: Words) -> Iterator[str]:
+    """Yield each word with the whitespace before it; joined, they are the text up to its last word."""
+    before = 0
+    for _, stop in words:
+        yield text[before:stop]
+        before = stop

@@ -1,0 +1,198 @@
+"""Layout of a head's input: the tokens before, between and after its texts, and the truncation of long texts."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputLayout:
+    """Tokens around the texts of a head's input, which the head was trained with.
+
+    Attributes:
+        prefix: token ids before the first text. null takes those that the tokenizer's publishers add, or else the
+            end-of-text token, as between the documents of pretraining.
+        separator: token ids between two texts. null takes those that the publishers add, or else a line end.
+        suffix: token ids after the last text. null takes those that the publishers add, or else none; for question
+            answering it is the end-of-text token.
+        truncation_side: side of a long text whose tokens are left out, ``right`` or ``left``. null takes that of the
+            tokenizer, or else ``right``.
+        version: 1 for heads of versions that did not store the layout. They ignore the tokens that the publishers add,
+            and encode each word of a tagged text by itself.
+    """
+
+    prefix: list[int] | None = None
+    separator: list[int] | None = None
+    suffix: list[int] | None = None
+    truncation_side: Literal["right", "left"] | None = None
+    version: Literal[1, 2] = 2
+
+    def __post_init__(self) -> None:
+        for name in ("prefix", "separator", "suffix"):
+            ids = getattr(self, name)
+            if ids is not None and not (isinstance(ids, list) and all(type(each) is int and each >= 0 for each in ids)):
+                raise InputError(f"layout.{name}={ids!r} must be a list of token ids, such as [0]")
+        if self.truncation_side not in (None, "right", "left"):
+            raise InputError(f"layout.truncation_side={self.truncation_side!r} must be right or left")
+        if self.version not in (1, 2):
+            raise InputError(f"layout.version={self.version!r} must be 1 or 2. Use the version that wrote the model")
+
+    @classmethod
+    def published(cls, tokenizer: Tokenizer) -> "InputLayout":
+        """Return the layout in which the publishers of a tokenizer encode texts: that of transformers."""
+        single, pair = _added(tokenizer), _added(tokenizer, is_pair=True)
+        side = tokenizer.config.truncation_side
+        return cls(
+            prefix=single[0],
+            separator=pair[1],
+            suffix=single[-1],
+            truncation_side="left" if side == "left" else "right",
+        )
+
+    def complete(self, tokenizer: Tokenizer, *, ends_with_token: bool) -> "InputLayout":
+        """Return the layout with token ids in place of null.
+
+        Args:
+            tokenizer: tokenizer of the model.
+            ends_with_token: True if the default suffix is the end-of-text token, False if it is empty.
+
+        Raises:
+            InputError: a token id is outside of the vocabulary.
+        """
+        end_of_text = [tokenizer.end_of_text_id]
+        published = InputLayout.published(tokenizer) if self.version > 1 else InputLayout()
+        layout = replace(
+            self,
+            prefix=self.prefix if self.prefix is not None else published.prefix or end_of_text,
+            separator=self.separator if self.separator is not None else published.separator or tokenizer.encode("\n"),
+            suffix=self.suffix if self.suffix is not None else published.suffix or end_of_text * ends_with_token,
+            truncation_side=self.truncation_side or published.truncation_side or "right",
+        )
+        if bad := [each for part in layout.parts for each in part if each >= tokenizer.vocab_size]:
+            raise InputError(
+                f"layout: the token id {bad[0]} is outside of the vocabulary of {tokenizer.vocab_size} tokens. "
+                "Use the tokenizer that the model was trained with"
+            )
+        return layout
+
+    @property
+    def parts(self) -> tuple[list[int], list[int], list[int]]:
+        """Prefix, separator and suffix of a complete layout."""
+        assert self.prefix is not None
+        assert self.separator is not None
+        assert self.suffix is not None
+        return self.prefix, self.separator, self.suffix
+
+    def num_added(self, num_texts: int = 1) -> int:
+        """Return the number of tokens that the layout adds to an input of one or two texts."""
+        prefix, separator, suffix = self.parts
+        return len(prefix) + len(separator) * (num_texts - 1) + len(suffix)
+
+    def input_ids(self, texts: Sequence[NDArray[np.int64]], max_tokens: int) -> NDArray[np.int64]:
+        """Return the input for one or two tokenized texts, truncated to ``max_tokens``, the longer text first.
+
+        Args:
+            texts: token ids of each text, (n,).
+            max_tokens: maximum length of the input.
+        """
+        prefix, separator, suffix = self.parts
+        room = max_tokens - self.num_added(len(texts))
+        lengths = fitting_lengths([len(text) for text in texts], max(room, 0))
+        kept = [self._cut(text, length) for text, length in zip(texts, lengths, strict=True)]
+        joined = [part for text in kept for part in (separator, text)][1:]
+        return np.concatenate([np.array(part, dtype=np.int64) for part in (prefix, *joined, suffix)])
+
+    def _cut(self, ids: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+        return ids[len(ids) - length :] if self.truncation_side == "left" else ids[:length]
+
+
+def fitting_lengths(lengths: Sequence[int], room: int) -> list[int]:
+    """Return the lengths of one or two texts after truncation to ``room`` tokens together.
+
+    The longer text is truncated first, down to the length of the other one. Then both are truncated evenly, and the
+    second one keeps the odd token. This is the strategy ``longest_first`` of Hugging Face's tokenizers.
+    """
+    if sum(lengths) <= room:
+        return list(lengths)
+    if len(lengths) == 1:
+        return [room]
+    first, second = lengths
+    half = room // 2
+    if min(lengths) > half:
+        shorter, longer = half, room - half
+        return [longer, shorter] if first > second else [shorter, longer]
+    return [first, room - first] if first <= second else [room - second, second]
+
+
+def _added(tokenizer: Tokenizer, *, is_pair: bool = False) -> list[list[int]]:
+    """Return the ids that a tokenizer adds before, between and after its texts."""
+    text = next((text for text in ("a", "0", tokenizer.decode(range(100))) if tokenizer.encode(text)), "a")
+    copy = tokenizers.Tokenizer.from_str(json.dumps(tokenizer.state()))
+    encoding = copy.encode(text, text if is_pair else None, add_special_tokens=True)
+    added: list[list[int]] = [[]]
+    previous: int | None = None
+    for index, sequence in zip(encoding.ids, encoding.sequence_ids, strict=True):
+        if sequence is None:
+            added[-1].append(index)
+        elif sequence != previous:
+            added.append([])
+            previous = sequence
+    return added
+
+
+def with_layout(tokenizer: Tokenizer, layout: InputLayout) -> tokenizers.Tokenizer:
+    """Return a copy of the tokenizer whose post-processor adds the tokens of a complete layout.
+
+    The other parts of the post-processor, such as the one that trims the offsets of byte-level tokens, stay.
+    """
+    state = tokenizer.state()
+    others = [each for each in _steps(state["post_processor"]) if each["type"] == "ByteLevel"]
+    if not others and "ByteLevel" in json.dumps(state["decoder"]):
+        others = [{"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]
+    template = _template(tokenizer, layout)
+    state["post_processor"] = {"type": "Sequence", "processors": [*others, template]} if others else template
+    return tokenizers.Tokenizer.from_str(json.dumps(state))
+
+
+def _steps(processor: dict[str, Any] | None) -> list[dict[str, Any]]:
+    if processor is None:
+        return []
+    return (
+        [step for each in processor["processors"] for step in _steps(each)]
+        if "processors" in processor
+        else [processor]
+    )
+
+
+def _template(tokenizer: Tokenizer, layout: InputLayout) -> dict[str, Any]:
+    """Return the post-processor of a layout in the format of ``tokenizer.json``."""
+    names = dict(zip(("prefix", "separator", "suffix"), layout.parts, strict=True))
+    special = {
+        name: {"id": name, "ids": ids, "tokens": [tokenizer.token(index) for index in ids]}
+        for name, ids in names.items()
+        if ids
+    }
+
+    def pieces(*parts: str) -> list[dict[str, Any]]:
+        return [
+            {"Sequence": {"id": part, "type_id": 0}}
+            if part in ("A", "B")
+            else {"SpecialToken": {"id": part, "type_id": 0}}
+            for part in parts
+            if part in ("A", "B") or part in special
+        ]
+
+    return {
+        "type": "TemplateProcessing",
+        "single": pieces("prefix", "A", "suffix"),
+        "pair": pieces("prefix", "A", "separator", "B", "suffix"),
+        "special_tokens": special,
+    }
