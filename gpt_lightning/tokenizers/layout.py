@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import tokenizers
+import tokenizers.processors
 from numpy.typing import NDArray
 
 from gpt_lightning.errors import InputError
@@ -151,48 +152,24 @@ def _added(tokenizer: Tokenizer, *, is_pair: bool = False) -> list[list[int]]:
 def with_layout(tokenizer: Tokenizer, layout: InputLayout) -> tokenizers.Tokenizer:
     """Return a copy of the tokenizer whose post-processor adds the tokens of a complete layout.
 
-    The other parts of the post-processor, such as the one that trims the offsets of byte-level tokens, stay.
+    For byte-level tokens, it also removes the blank before a word from the word's offsets.
     """
     state = tokenizer.state()
-    others = [each for each in _steps(state["post_processor"]) if each["type"] == "ByteLevel"]
-    if not others and "ByteLevel" in json.dumps(state["decoder"]):
-        others = [{"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]
-    template = _template(tokenizer, layout)
-    state["post_processor"] = {"type": "Sequence", "processors": [*others, template]} if others else template
-    return tokenizers.Tokenizer.from_str(json.dumps(state))
-
-
-def _steps(processor: dict[str, Any] | None) -> list[dict[str, Any]]:
-    if processor is None:
-        return []
-    return (
-        [step for each in processor["processors"] for step in _steps(each)]
-        if "processors" in processor
-        else [processor]
-    )
-
-
-def _template(tokenizer: Tokenizer, layout: InputLayout) -> dict[str, Any]:
-    """Return the post-processor of a layout in the format of ``tokenizer.json``."""
-    names = dict(zip(("prefix", "separator", "suffix"), layout.parts, strict=True))
-    special = {
+    parts = dict(zip(("prefix", "separator", "suffix"), layout.parts, strict=True))
+    added = {
         name: {"id": name, "ids": ids, "tokens": [tokenizer.token(index) for index in ids]}
-        for name, ids in names.items()
+        for name, ids in parts.items()
         if ids
     }
-
-    def pieces(*parts: str) -> list[dict[str, Any]]:
-        return [
-            {"Sequence": {"id": part, "type_id": 0}}
-            if part in ("A", "B")
-            else {"SpecialToken": {"id": part, "type_id": 0}}
-            for part in parts
-            if part in ("A", "B") or part in special
-        ]
-
-    return {
-        "type": "TemplateProcessing",
-        "single": pieces("prefix", "A", "suffix"),
-        "pair": pieces("prefix", "A", "separator", "B", "suffix"),
-        "special_tokens": special,
-    }
+    single, pair = (
+        [each for each in template.split() if each.startswith("$") or each in added]
+        for template in ("prefix $A suffix", "prefix $A separator $B suffix")
+    )
+    copy = tokenizers.Tokenizer.from_str(json.dumps(state))
+    template = tokenizers.processors.TemplateProcessing(single=single, pair=pair, special_tokens=list(added.values()))
+    if "ByteLevel" in json.dumps(state["decoder"]):
+        trim = tokenizers.processors.ByteLevel(add_prefix_space=False, trim_offsets=True)
+        copy.post_processor = tokenizers.processors.Sequence([trim, template])
+    else:
+        copy.post_processor = template
+    return copy

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import gpt_lightning as gl
 from gpt_lightning.api import Model
 from gpt_lightning.data import ReadingComprehension, SequenceTagging, TextClassification
 from gpt_lightning.data.base import DataModule
+from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.huggingface import read_config
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, TokenClassification
@@ -25,6 +27,7 @@ from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from tests.models.huggingface.families import FAMILIES, save_reference
 from tests.models.test_gpt import randomize
+from tests.tasks.test_written_by_0_1 import ARCHIVE
 from tests.tokenizers.kinds import KINDS
 
 TEXTS = [
@@ -244,3 +247,22 @@ def test_exported_tokenizers_give_the_same_ids_in_every_family(tmp_path: Path, k
         assert counts is not None
         ids = AutoTokenizer.from_pretrained(folder)("12345 3.5", add_special_tokens=False)["input_ids"]
         assert [int(count) for count in counts.groups()] == [len(ids), len(tokenizer.encode("12345 3.5"))]
+
+
+def test_heads_of_earlier_versions_keep_their_layout(tmp_path: Path) -> None:
+    """They put the end-of-text token in front, whatever their tokenizer adds."""
+    zipfile.ZipFile(ARCHIVE).extractall(tmp_path)
+    assert gl.load(tmp_path / "classifier.ckpt", device="cpu").task.layout == InputLayout(version=1)
+    tokenizer = KINDS["llama2"](TEXTS)
+    line_end = tokenizer.encode("\n")
+    assert InputLayout(version=1).complete(tokenizer, ends_with_token=True).parts == ([2], line_end, [2])
+    assert InputLayout(version=1).complete(tokenizer, ends_with_token=False).parts == ([2], line_end, [])
+    assert InputLayout().complete(tokenizer, ends_with_token=True).parts == ([1], [1], [2])
+
+
+def test_a_token_outside_of_the_vocabulary_is_refused() -> None:
+    tokenizer = KINDS["bytes"](TEXTS)
+    with pytest.raises(InputError, match="the token id 999 is outside of the vocabulary of 257 tokens"):
+        InputLayout(prefix=[999]).complete(tokenizer, ends_with_token=False)
+    with pytest.raises(InputError, match=r"layout\.suffix=\[-1\] must be a list of token ids"):
+        InputLayout(suffix=[-1])

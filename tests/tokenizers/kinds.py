@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 import tokenizers
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
+import tokenizers.processors
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 
 from gpt_lightning.tokenizers.build import bytes_tokenizer, train_bpe, train_characters
 from gpt_lightning.tokenizers.config import TokenizerConfig
@@ -25,7 +26,7 @@ def llama2(texts: Sequence[str]) -> Tokenizer:
     inner.train_from_iterator(words, trainer)
     state = inner.to_str()
     inner = tokenizers.Tokenizer.from_str(state)
-    inner.post_processor = processors.TemplateProcessing(
+    inner.post_processor = tokenizers.processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)]
     )
     return Tokenizer(inner, TokenizerConfig(bos_token="<s>", eos_token="</s>", unk_token="<unk>"))
@@ -38,7 +39,7 @@ def metaspace(texts: Sequence[str]) -> Tokenizer:
     inner.decoder = decoders.Metaspace(prepend_scheme="first")
     trainer = trainers.BpeTrainer(vocab_size=SIZE, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False)
     inner.train_from_iterator(texts, trainer)
-    inner.post_processor = processors.TemplateProcessing(
+    inner.post_processor = tokenizers.processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 1)]
     )
     return Tokenizer(inner, TokenizerConfig(bos_token="<s>", eos_token="</s>", unk_token="<unk>"))
@@ -54,7 +55,7 @@ def unigram(texts: Sequence[str]) -> Tokenizer:
         vocab_size=SIZE, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
     )
     inner.train_from_iterator(texts, trainer)
-    inner.post_processor = processors.TemplateProcessing(
+    inner.post_processor = tokenizers.processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
     )
     return Tokenizer(inner, TokenizerConfig(eos_token="</s>", pad_token="</s>", unk_token="<unk>"))
@@ -69,7 +70,7 @@ def wordpiece(texts: Sequence[str]) -> Tokenizer:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     trainer = trainers.WordPieceTrainer(vocab_size=SIZE, special_tokens=special, show_progress=False)
     inner.train_from_iterator(texts, trainer)
-    inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    inner.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return Tokenizer(inner, TokenizerConfig(pad_token="[PAD]", eos_token="[SEP]", unk_token="[UNK]"))
 
 
@@ -85,12 +86,14 @@ def llama3(texts: Sequence[str]) -> Tokenizer:
         show_progress=False,
     )
     inner.train_from_iterator(texts, trainer)
-    template = processors.TemplateProcessing(
+    template = tokenizers.processors.TemplateProcessing(
         single="<|begin_of_text|> $A",
         pair="<|begin_of_text|> $A <|begin_of_text|>:1 $B:1",
         special_tokens=[("<|begin_of_text|>", 0)],
     )
-    inner.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True), template])
+    inner.post_processor = tokenizers.processors.Sequence(
+        [tokenizers.processors.ByteLevel(trim_offsets=True), template]
+    )
     return Tokenizer(inner, TokenizerConfig(bos_token="<|begin_of_text|>", eos_token="<|end_of_text|>"))
 
 
@@ -107,7 +110,7 @@ def gpt2(texts: Sequence[str]) -> Tokenizer:
         show_progress=False,
     )
     inner.train_from_iterator(texts, trainer)
-    inner.post_processor = processors.ByteLevel(trim_offsets=False)
+    inner.post_processor = tokenizers.processors.ByteLevel(trim_offsets=False)
     return Tokenizer(inner, TokenizerConfig(bos_token="<|endoftext|>", eos_token="<|endoftext|>"))
 
 
