@@ -11,32 +11,11 @@ import transformers
 import gpt_lightning as gl
 from gpt_lightning.tasks.export import export_task
 from gpt_lightning.tasks.load import load_task
-from tests.models.test_gpt import randomize
-from tests.tokenizers.published import FAMILIES, write_tokenizer
+from tests.tokenizers.published import FAMILIES
+from tests.tokenizers.published_model import write_model
 
 PROMPTS = ["The cat sat on the", "", "In the café:"]
 NEW_TOKENS = 16
-
-
-def write_model(folder: Path, family: str, **token_ids: Any) -> Any:
-    """Write a random Llama model with the tokenizer of a family; return it as transformers loads it."""
-    write_tokenizer(folder, family)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id} | token_ids
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=128,
-        tie_word_embeddings=True,
-        **ids,
-    )
-    model = transformers.LlamaForCausalLM(config)
-    randomize(model)
-    model.save_pretrained(folder)
-    return transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
 def our_text(folder: Path, prompt: str, **settings: Any) -> str:
