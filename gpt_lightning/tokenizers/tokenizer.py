@@ -19,6 +19,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.check import check_tokenizer, one_line
 from gpt_lightning.tokenizers.config import TokenizerConfig
 from gpt_lightning.tokenizers.generation_config import token_ids
+from gpt_lightning.tokenizers.pieces import continuation_state
 from gpt_lightning.tokenizers.stream import decode_pieces
 
 END_OF_TEXT: Final = "<|endoftext|>"
@@ -188,14 +189,31 @@ class Tokenizer:
         with _as_input_error(_CANNOT_ENCODE):
             return self._inner.encode(text, add_special_tokens=False).ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Return the ids of each text; the library uses all cores and releases the GIL."""
+    def encode_batch(self, texts: Sequence[str], *, are_continuations: bool = False) -> list[NDArray[np.int64]]:
+        """Return the ids of each text; the library uses all cores and releases the GIL.
+
+        Args:
+            texts: the texts.
+            are_continuations: the texts are later pieces of documents, so that no blank is added in front of them.
+        """
+        inner = self._continuing if are_continuations else self._inner
         with _as_input_error(_CANNOT_ENCODE):
             return [
                 np.fromiter(encoding.ids, dtype=np.int64)
                 for part in _parts(texts)
-                for encoding in self._inner.encode_batch_fast(part, add_special_tokens=False)
+                for encoding in inner.encode_batch_fast(part, add_special_tokens=False)
             ]
+
+    @cached_property
+    def _continuing(self) -> tokenizers.Tokenizer:
+        """Copy that encodes texts that continue a document."""
+        state = json.loads(self._inner.to_str())
+        continuing = continuation_state(state)
+        if continuing == state:
+            return self._inner
+        copy = tokenizers.Tokenizer.from_str(json.dumps(continuing))
+        copy.encode_special_tokens = True
+        return copy
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Return for each text its ids, (n,), and their character ranges [start, stop), (n, 2).

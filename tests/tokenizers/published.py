@@ -141,7 +141,8 @@ FAMILIES: dict[str, tuple[Callable[[], tokenizers.Tokenizer], dict[str, Any]]] =
         {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>", "chat_template": HEADERS},
     ),
     "mistral": (metaspace, {**_S, "add_bos_token": True, "add_eos_token": False, "chat_template": INST}),
-    "flag": (llama2, {**_S, "add_bos_token": False, "chat_template": INST}),
+    # transformers ignores the flag next to a tokenizer.json.
+    "llama2_flag": (llama2, {**_S, "add_bos_token": False, "chat_template": INST}),
     "gemma": (gemma, {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}),
     "gpt2": (gpt2, dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")),
     "qwen": (
