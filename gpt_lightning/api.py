@@ -30,6 +30,7 @@ from gpt_lightning.tasks.export import export_task
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, task_from_checkpoint
 from gpt_lightning.tasks.restore import from_plain
 from gpt_lightning.tasks.saving import accepted_arguments
+from gpt_lightning.tokenizers.prompt import Message, chat_prompt, text_prompt
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
@@ -72,6 +73,8 @@ class GenerationSettings(TypedDict, total=False):
     top_k: int | None
     top_p: float | None
     seed: int
+    stop: Sequence[str]
+    raw: bool
 
 
 class Model:
@@ -107,47 +110,56 @@ class Model:
         size = sum(parameter.numel() for parameter in self.task.parameters())
         return f"Model({type(self.task).__name__}, {size:,} parameters, {str(self.path)!r})"
 
-    def generate(self, prompt: str = "", **settings: Unpack[GenerationSettings]) -> str:
+    def generate(self, prompt: str | Sequence[Message] = "", **settings: Unpack[GenerationSettings]) -> str:
         """Return the continuation of ``prompt``, without the prompt.
 
         Args:
-            prompt: text to continue; an empty one starts a new document.
+            prompt: text to continue, or the messages of a chat, as in ``stream``.
             **settings: arguments of ``stream``.
         """
         return "".join(self.stream(prompt, **settings))
 
     def stream(
         self,
-        prompt: str = "",
+        prompt: str | Sequence[Message] = "",
         *,
         max_new_tokens: int = 200,
         temperature: float = 0.8,
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
+        stop: Sequence[str] = (),
+        raw: bool = False,
     ) -> Iterator[str]:
         """Yield the continuation of ``prompt`` in pieces, as it is generated.
 
+        The prompt has the token ids that transformers gives it: special tokens such as BOS are added, and those that
+        are written in the text become their ids.
+
         Args:
-            prompt: text to continue; an empty one starts a new document.
+            prompt: text to continue; an empty one starts a new document. Messages, such as
+                ``[{"role": "user", "content": "Hello"}]``, are rendered with the model's chat template.
             max_new_tokens: maximum number of new tokens.
             temperature: divisor of the logits. Higher values give more varied text; 0 is greedy decoding.
             top_k: sample from the k most probable tokens only.
             top_p: sample from the smallest set of most probable tokens with at least this total probability.
             seed: random seed; the same seed gives the same text.
+            stop: texts that end the continuation, which are not part of it.
+            raw: the text is the whole prompt: add no special tokens.
 
         Raises:
-            InputError: the model is not a language model, or a value is out of range.
+            InputError: the model is not a language model, it has no chat template, or a value is out of range.
         """
         if max_new_tokens < 1:
             raise InputError(f"max_new_tokens={max_new_tokens} must be at least 1")
         return continuation(
             self._language_model("generates text"),
             self.tokenizer,
-            self.tokenizer.encode(without_surrogates(prompt)),
+            self._prompt_ids(prompt, raw),
             max_new_tokens=max_new_tokens,
             sampling=Sampling(temperature=temperature, top_k=top_k, top_p=top_p),
             seed=seed,
+            stop=_list_of(stop, "stop strings"),
         )
 
     def score(self, texts: Sequence[str], *, batch_tokens: int = 2048) -> list[TextScore]:
@@ -226,6 +238,13 @@ class Model:
         """
         return export_task(self.task, self.tokenizer, self.path, Path(folder), dtype)
 
+    def _prompt_ids(self, prompt: str | Sequence[Message], raw: bool) -> list[int]:
+        if isinstance(prompt, str):
+            return text_prompt(self.tokenizer, without_surrogates(prompt), is_raw=raw)
+        if raw:
+            raise InputError("messages need the chat template. Leave raw out, or give a text")
+        return chat_prompt(self.tokenizer, without_surrogates(list(prompt)))
+
     def _language_model(self, ability: str) -> CausalLM:
         if not isinstance(self.task, CausalLM):
             raise InputError(
@@ -284,7 +303,7 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _list_of(texts: Sequence[str]) -> list[str]:
+def _list_of(texts: Sequence[str], noun: str = "texts") -> list[str]:
     if isinstance(texts, str):
-        raise InputError("give a list of texts, not a string: [text]")
+        raise InputError(f"give a list of {noun}, not a string: [text]")
     return [without_surrogates(text) for text in texts]

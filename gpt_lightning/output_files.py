@@ -1,15 +1,19 @@
 """Files and folders that users name for results: never over existing ones unless told, and whole or absent."""
 
 import errno
+import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from gpt_lightning.atomic_files import atomic_folder, atomic_write
 from gpt_lightning.errors import InputError, RunError, is_full
+
+_LINE_ENDS: Final = {ord(end): f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
+"""Line ends of ``str.splitlines`` that JSON does not escape -> their escapes."""
 
 
 def check_new(path: Path, overwrite: bool, remedy: str) -> None:
@@ -87,6 +91,21 @@ def why_not_written(error: OSError) -> tuple[str, str]:
     code = error.errno or 0
     cause = f"{os.strerror(code)} ({errno.errorcode[code]})" if code in errno.errorcode else str(error)
     return cause, "Free some space" if is_full(error) else "Check the path and its permissions"
+
+
+def json_line(row: Mapping[str, Any], default: Callable[[Any], Any] | None = None) -> str:
+    """Return an object as a line of JSON Lines, with its line end.
+
+    Args:
+        row: the object.
+        default: function that replaces a value without a JSON type.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON does not have.
+        TypeError: a value has no JSON type, and there is no ``default``.
+    """
+    text = json.dumps(row, ensure_ascii=False, allow_nan=False, default=default)
+    return text.translate(_LINE_ENDS) + "\n"
 
 
 def finite(value: Any) -> Any:

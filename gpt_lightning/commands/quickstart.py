@@ -80,6 +80,7 @@ def pretrain(max_steps: int | None) -> Path:
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.continuation import continuation
     from gpt_lightning.tasks.load import find_checkpoint, load_task
+    from gpt_lightning.tokenizers.prompt import text_prompt
 
     values: dict[str, Any] = {
         "trainer.devices": 1,
@@ -100,7 +101,9 @@ def pretrain(max_steps: int | None) -> Path:
     run = Path(str(cli.trainer.log_dir))
     task, tokenizer = load_task(find_checkpoint(str(run)))
     assert isinstance(task, CausalLM)
-    sample = continuation(task, tokenizer, [], max_new_tokens=150, sampling=Sampling(temperature=0.7), seed=0)
+    sample = continuation(
+        task, tokenizer, text_prompt(tokenizer, ""), max_new_tokens=150, sampling=Sampling(temperature=0.7), seed=0
+    )
     print(f"\nA sample:\n{''.join(sample)}")
     return run
 

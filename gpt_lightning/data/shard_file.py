@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
-# Raise it if the same text would give another file: with another layout, or if ``read_texts`` splits differently.
-VERSION: Final = 1
+# Raise it if the same text would give another file: with another layout, or if pieces have other borders.
+VERSION: Final = 2
 _MAGIC: Final = b"GPTLTOKS"
 _HEADER_BYTES: Final = 4096
 _CHUNK_BYTES: Final = 256 << 10

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Final, TypeVar
@@ -27,6 +28,7 @@ from gpt_lightning.data.shard_file import REMEDY, VERSION, Shard, ShardWriter
 from gpt_lightning.data.sources.source import PIECE_CHARACTERS, Piece, Source, fingerprint, read_texts
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import write_error
+from gpt_lightning.tokenizers.pieces import border
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 SHARD_TOKENS: Final = 128 << 20
@@ -175,18 +177,22 @@ def _write_stream(
     """Encode the pieces and write the stream; ``advance`` takes the numbers of bytes and tokens of each batch."""
 
     def encode(batch: list[Piece]) -> tuple[NDArray[np.int64], int, int]:
-        texts = [piece.text for piece in batch]
+        starts = iter(tokenizer.encode_batch([piece.text for piece in batch if piece.starts_document]))
+        later = [piece.text for piece in batch if not piece.starts_document]
+        continuations = iter(tokenizer.encode_batch(later, are_continuations=True))
         parts: list[NDArray[np.int64]] = []
-        for piece, ids in zip(batch, tokenizer.encode_batch(texts), strict=True):
-            parts += [end_of_text, ids] if piece.starts_document else [ids]
+        for piece in batch:
+            parts += [end_of_text, next(starts)] if piece.starts_document else [next(continuations)]
         num_documents = sum(piece.starts_document for piece in batch)
-        return np.concatenate(parts), num_documents, sum(len(text.encode()) for text in texts)
+        return np.concatenate(parts), num_documents, sum(len(piece.text.encode()) for piece in batch)
 
     end_of_text = np.array([tokenizer.end_of_text_id], dtype=np.int64)
     num_documents = num_bytes = 0
     writer = ShardWriter(folder, tokenizer, shard_tokens)
     try:
-        for tokens, batch_documents, batch_bytes in _map_in_threads(encode, _batches(pieces), _ENCODERS):
+        for tokens, batch_documents, batch_bytes in _map_in_threads(
+            encode, _batches(_aligned(pieces, tokenizer)), _ENCODERS
+        ):
             writer.write(tokens)
             num_documents, num_bytes = num_documents + batch_documents, num_bytes + batch_bytes
             advance(batch_bytes, len(tokens))
@@ -195,6 +201,22 @@ def _write_stream(
     finally:
         writer.close()
     sync_folder(folder)
+
+
+def _aligned(pieces: Iterable[Piece], tokenizer: Tokenizer) -> Iterator[Piece]:
+    """Move the borders inside documents to places where the ids of the pieces join to those of the document."""
+    encode = partial(tokenizer.encode_batch, are_continuations=True)
+    previous: Piece | None = None
+    for piece in pieces:
+        if previous is not None and not piece.starts_document:
+            text = previous.text + piece.text
+            place = len(previous.text) + border(previous.text, piece.text, encode)
+            previous, piece = previous._replace(text=text[:place]), piece._replace(text=text[place:])
+        if previous is not None:
+            yield previous
+        previous = piece
+    if previous is not None:
+        yield previous
 
 
 def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:

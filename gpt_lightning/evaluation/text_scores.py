@@ -44,7 +44,7 @@ def score_texts(
     windows = [
         (number, window)
         for number, ids in enumerate(encoded)
-        for window in rolling_windows(ids.tolist(), tokenizer.end_of_text_id, task.backbone.config.block_size)
+        for window in rolling_windows(ids.tolist(), tokenizer.begin_of_text_id, task.backbone.config.block_size)
     ]
     nll = [0.0] * len(texts)
     for index, result in score(task, [window for _, window in windows], batch_tokens):

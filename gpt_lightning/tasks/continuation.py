@@ -6,6 +6,7 @@ import torch
 
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.tasks.causal_lm import CausalLM
+from gpt_lightning.tokenizers.stop_strings import until_stop
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
@@ -17,26 +18,32 @@ def continuation(
     max_new_tokens: int,
     sampling: Sampling,
     seed: int,
+    stop: Sequence[str] = (),
 ) -> Iterator[str]:
     """Yield the continuation of a prompt in pieces, as it is generated.
 
-    The global random state of torch stays unchanged.
+    It ends before an end token of the model or a stop string. The global random state of torch stays unchanged.
 
     Args:
         task: language model in ``eval`` mode.
         tokenizer: tokenizer of the task.
-        prompt_ids: token ids of the prompt; an empty sequence starts a new document.
+        prompt_ids: token ids of the prompt, at least one.
         max_new_tokens: maximum number of new tokens.
         sampling: temperature, top-k and top-p.
         seed: random seed; the same seed gives the same text.
+        stop: strings that end the continuation. Special tokens are not part of its text, but end it too.
+
+    Raises:
+        InputError: a stop string is empty.
     """
+    special_ids = [index for text in stop if (index := tokenizer.special_id(text)) is not None]
     tokens = generate(
         task.backbone,
         task.head,
-        torch.tensor([list(prompt_ids) or [tokenizer.end_of_text_id]], device=task.device),
+        torch.tensor([list(prompt_ids)], device=task.device),
         max_new_tokens=max_new_tokens,
         sampling=sampling,
-        stop_id=tokenizer.end_of_text_id,
+        stop_ids=tokenizer.end_ids.union(special_ids),
         generator=torch.Generator(task.device).manual_seed(seed),
     )
-    return tokenizer.decode_stream(int(token) for token in tokens)
+    return until_stop(tokenizer.decode_stream(map(int, tokens), context=prompt_ids), stop)

@@ -21,6 +21,7 @@ from gpt_lightning.tasks.base import Task
 from gpt_lightning.tasks.causal_lm import CausalLM
 from gpt_lightning.tasks.export_tokenizer import auto_tokenizer_difference, ids_of_head, layout_of, write_tokenizer
 from gpt_lightning.tasks.load import find_checkpoint, load_task, read_checkpoint
+from gpt_lightning.tokenizers.generation_config import GENERATION_CONFIG, generation_ids
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -52,12 +53,13 @@ def export_task(task: Task, tokenizer: Tokenizer, source: Path, folder: Path, dt
     layout = layout_of(task, tokenizer)
     if layout is not None:
         ids, hparams = ids_of_head(ids, tokenizer, layout), hparams | {"layout": asdict(layout)}
+    model_ids = ids | generation_ids(tokenizer.generation_config) if isinstance(task, CausalLM) else ids
     run_files = _run_files(source.parent.parent if source.is_file() else source)
     with output_folder(folder) as unfinished:
-        reason = huggingface.save(unfinished, task, hparams, head=head, dtype=torch_dtype, **ids)
+        reason = huggingface.save(unfinished, task, hparams, head=head, dtype=torch_dtype, **model_ids)
         write_tokenizer(unfinished, tokenizer, layout, ids, task.backbone.config.block_size)
         if isinstance(task, CausalLM):
-            write_json(unfinished / "generation_config.json", ids)
+            write_json(unfinished / GENERATION_CONFIG, dict(tokenizer.generation_config) or ids)
         for name, text in run_files.items():
             _write(unfinished / name, text)
         difference = auto_tokenizer_difference(task, tokenizer)
@@ -142,10 +144,13 @@ def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     """Return the ids of the tokens that start, end and pad texts.
 
     The end-of-text token has all three roles unless the tokenizer's configuration names other tokens. It is the only
-    special token of the tokenizers that this package builds.
+    special token of the tokenizers that this package builds. A tokenizer with a configuration but no BOS token has no
+    token that starts texts.
     """
     end, known = tokenizer.end_of_text_id, tokenizer.config
     named = {"bos_token_id": known.bos_token, "eos_token_id": None, "pad_token_id": known.pad_token}
+    if known.bos_token is None and known.to_dict():
+        del named["bos_token_id"]
     return {key: end if name is None else tokenizer.token_id(name, end) for key, name in named.items()}
 
 

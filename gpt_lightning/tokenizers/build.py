@@ -20,6 +20,7 @@ from gpt_lightning.paths import expand_home
 from gpt_lightning.status import status
 from gpt_lightning.tokenizers.check import one_line
 from gpt_lightning.tokenizers.config import TEMPLATE_FILE, TokenizerConfig
+from gpt_lightning.tokenizers.generation_config import GENERATION_CONFIG, load_generation_config
 from gpt_lightning.tokenizers.split_pattern import SPLIT_PATTERN
 from gpt_lightning.tokenizers.tokenizer import END_OF_TEXT, Tokenizer
 
@@ -115,8 +116,9 @@ def load_tokenizer(spec: str, key: str = "--data.tokenizer") -> Tokenizer:
     if not path.is_file():
         raise InputError(f"{key}: {spec!r} is not a tokenizer; choose one of {CHOICES}")
     text, config = read_text(path, "Check its permissions, or save it again as UTF-8"), TokenizerConfig.load(path)
+    generation_config = load_generation_config(path.parent) if path.name == "tokenizer.json" else {}
     try:
-        return Tokenizer.from_json(text, config)
+        return Tokenizer.from_json(text, config, generation_config)
     except InputError as error:
         raise InputError(f"{path}: {error}; save it with the tokenizers library, or download it again") from None
 
@@ -172,7 +174,8 @@ def _from_cache(spec: str, train: Callable[[], Tokenizer], cache_dir: Path, text
 def _from_hub(spec: str, key: str) -> Tokenizer:
     from huggingface_hub import snapshot_download
 
-    patterns, is_local = ["tokenizer*.json", TEMPLATE_FILE], not may_download(spec)
+    patterns = ["tokenizer*.json", TEMPLATE_FILE, GENERATION_CONFIG, "config.json"]
+    is_local = not may_download(spec)
     try:
         folder = snapshot_download(spec.removeprefix("hub:"), allow_patterns=patterns, local_files_only=is_local)
     except Exception as error:  # the remedies are the same for a wrong name and for a failing network

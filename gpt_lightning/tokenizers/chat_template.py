@@ -31,7 +31,7 @@ def chat_text(config: TokenizerConfig, messages: Sequence[Mapping[str, str]], *,
     """
     if config.chat_template is None:
         raise InputError(
-            "the tokenizer of the model has no chat template; leave out --apply_chat_template, or use a chat model"
+            "the tokenizer of the model has no chat template. Use a chat model, or plain text without a chat template"
         )
     copies = [dict(message) for message in messages]
     if not add_generation_prompt:
@@ -48,7 +48,7 @@ def chat_text(config: TokenizerConfig, messages: Sequence[Mapping[str, str]], *,
     except RenderError as error:
         raise InputError(
             f"the chat template of the model rejects these messages: {error}. "
-            "Leave out --apply_chat_template, or use another model"
+            "Change the messages, or use plain text without a chat template"
         ) from None
     if add_generation_prompt:
         return text
@@ -56,7 +56,7 @@ def chat_text(config: TokenizerConfig, messages: Sequence[Mapping[str, str]], *,
     if not marker:
         raise InputError(
             "the chat template of the model omits the last message, so the model cannot continue it; "
-            "leave out --apply_chat_template"
+            "use plain text without a chat template"
         )
     return before if _MARKER in text else before.rstrip()
 

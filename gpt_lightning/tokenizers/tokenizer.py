@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,9 @@ from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.check import check_tokenizer, one_line
 from gpt_lightning.tokenizers.config import TokenizerConfig
+from gpt_lightning.tokenizers.generation_config import token_ids
+from gpt_lightning.tokenizers.pieces import continuation_state
+from gpt_lightning.tokenizers.stream import decode_pieces
 
 END_OF_TEXT: Final = "<|endoftext|>"
 """Token between documents in every tokenizer that this package trains."""
@@ -36,11 +39,21 @@ class Tokenizer:
     adds no tokens; callers add ``end_of_text_id`` themselves.
     """
 
-    def __init__(self, inner: tokenizers.Tokenizer, config: TokenizerConfig = TokenizerConfig()) -> None:
+    def __init__(
+        self,
+        inner: tokenizers.Tokenizer,
+        config: TokenizerConfig = TokenizerConfig(),
+        generation_config: Mapping[str, Any] = {},
+    ) -> None:
         """Wrap and modify ``inner``.
 
         The end-of-text token is ``config.eos_token`` or, if the vocabulary lacks it, the first of the common names that
         the vocabulary has. If it has none, ``END_OF_TEXT`` is added.
+
+        Args:
+            inner: tokenizer of the library.
+            config: special tokens and chat template.
+            generation_config: content of the model's ``generation_config.json``, which may name several end tokens.
         """
         inner.no_truncation()
         inner.no_padding()
@@ -50,26 +63,33 @@ class Tokenizer:
         configured = config.eos_token
         end_of_text = default if configured is None or inner.token_to_id(configured) is None else configured
         # This is needed even if the vocabulary has the token: only tokens marked as special stay out of user text.
-        inner.add_special_tokens([AddedToken(end_of_text, special=True, normalized=False)])
+        if end_of_text not in {token.content for token in inner.get_added_tokens_decoder().values() if token.special}:
+            inner.add_special_tokens([AddedToken(end_of_text, special=True, normalized=False)])
         end_of_text_id = inner.token_to_id(end_of_text)
         assert end_of_text_id is not None
         self._inner = inner
         self.config = config
+        self.generation_config = generation_config
         self.end_of_text_id: int = end_of_text_id
         self._configured_end_of_text = None if end_of_text == default else end_of_text
         self.vocab_size: int = max(inner.get_vocab(with_added_tokens=True).values()) + 1
+        self.end_ids = frozenset([end_of_text_id, *token_ids(generation_config, "eos_token_id")])
+        """Ids of the tokens that end a generated text."""
 
     def __reduce__(self) -> tuple[Callable[[str], "Tokenizer"], tuple[str]]:
         """Pickle as JSON: the library's own pickle loses ``encode_special_tokens``."""
         return Tokenizer.from_json, (self.to_json(),)
 
     @classmethod
-    def from_json(cls, text: str, config: TokenizerConfig = TokenizerConfig()) -> "Tokenizer":
+    def from_json(
+        cls, text: str, config: TokenizerConfig = TokenizerConfig(), generation_config: Mapping[str, Any] = {}
+    ) -> "Tokenizer":
         """Make a tokenizer from JSON.
 
         Args:
             text: result of ``to_json``, or the contents of a ``tokenizer.json``.
             config: configuration of a ``tokenizer.json``; ``to_json`` includes it.
+            generation_config: generation settings of its model; ``to_json`` includes them.
 
         Raises:
             InputError: ``text`` is not a tokenizer.
@@ -78,17 +98,20 @@ class Tokenizer:
             if text.startswith(_CONFIG_PREFIX):
                 parts = json.loads(text)
                 config, text = TokenizerConfig.from_dict(parts["tokenizer_config"]), str(parts["tokenizer"])
+                generation_config = dict(parts.get("generation_config", {}))
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"not a valid tokenizer.json ({one_line(error)})") from None
         check_tokenizer(text)
         with _as_input_error("not a valid tokenizer.json"):
-            return cls(tokenizers.Tokenizer.from_str(text), config)
+            return cls(tokenizers.Tokenizer.from_str(text), config, generation_config)
 
     def to_json(self) -> str:
         """Return the complete tokenizer: the text of a ``tokenizer.json``, with its configuration if there is one."""
         inner = self._inner.to_str()
-        config = self.config.to_dict()
-        return json.dumps({"tokenizer_config": config, "tokenizer": inner}) if config else inner
+        config, generation_config = self.config.to_dict(), dict(self.generation_config)
+        if not (config or generation_config):
+            return inner
+        return json.dumps({"tokenizer_config": config, "generation_config": generation_config, "tokenizer": inner})
 
     def state(self) -> dict[str, Any]:
         """Return the content of the ``tokenizer.json``."""
@@ -114,6 +137,9 @@ class Tokenizer:
     def hash(self) -> str:
         """SHA-256 hex digest of the canonical JSON; tokenizers with the same digest give the same ids."""
         state = json.loads(self._inner.to_str())
+        for token in state["added_tokens"]:
+            if token["id"] == self.end_of_text_id:  # these flags change only prompts, not the ids of documents
+                token |= dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
         if self._configured_end_of_text is not None:
             state["eos_token"] = self._configured_end_of_text
         canonical = json.dumps(state, sort_keys=True, separators=(",", ":"))
@@ -157,29 +183,58 @@ class Tokenizer:
         token = self.config.bos_token
         return self.end_of_text_id if token is None else self.token_id(token, self.end_of_text_id)
 
-    def published_copy(self) -> tokenizers.Tokenizer:
-        """Return a copy that encodes text as its publishers' library does.
-
-        It splits special tokens out of the text, as rendered chat templates need, and with ``add_special_tokens`` it
-        applies the post-processor.
-        """
+    @cached_property
+    def _published(self) -> tokenizers.Tokenizer:
+        """Copy that encodes text as transformers does, with special tokens inside text and the post-processor."""
         copy = tokenizers.Tokenizer.from_str(self._inner.to_str())
         copy.encode_special_tokens = False
         return copy
+
+    def encode_published(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Return the ids that transformers gives for ``text``; special tokens inside the text become their ids.
+
+        Args:
+            text: a prompt, or a rendered chat.
+            add_special_tokens: whether to add the tokens with which the model was trained, such as the BOS token.
+        """
+        with _as_input_error(_CANNOT_ENCODE):
+            return self._published.encode(text, add_special_tokens=add_special_tokens).ids
+
+    def special_id(self, token: str) -> int | None:
+        """Return the id of a special token, or None if ``token`` is not one."""
+        added = self._inner.get_added_tokens_decoder().items()
+        return next((index for index, each in added if each.special and each.content == token), None)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text``, without added tokens."""
         with _as_input_error(_CANNOT_ENCODE):
             return self._inner.encode(text, add_special_tokens=False).ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Return the ids of each text; the library uses all cores and releases the GIL."""
+    def encode_batch(self, texts: Sequence[str], *, are_continuations: bool = False) -> list[NDArray[np.int64]]:
+        """Return the ids of each text; the library uses all cores and releases the GIL.
+
+        Args:
+            texts: the texts.
+            are_continuations: the texts are later pieces of documents, so that no blank is added in front of them.
+        """
+        inner = self._continuing if are_continuations else self._inner
         with _as_input_error(_CANNOT_ENCODE):
             return [
                 np.fromiter(encoding.ids, dtype=np.int64)
                 for part in _parts(texts)
-                for encoding in self._inner.encode_batch_fast(part, add_special_tokens=False)
+                for encoding in inner.encode_batch_fast(part, add_special_tokens=False)
             ]
+
+    @cached_property
+    def _continuing(self) -> tokenizers.Tokenizer:
+        """Copy that encodes texts that continue a document."""
+        state = json.loads(self._inner.to_str())
+        continuing = continuation_state(state)
+        if continuing == state:
+            return self._inner
+        copy = tokenizers.Tokenizer.from_str(json.dumps(continuing))
+        copy.encode_special_tokens = True
+        return copy
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Return for each text its ids, (n,), and their character ranges [start, stop), (n, 2).
@@ -198,25 +253,32 @@ class Tokenizer:
             ]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of ``ids`` without end-of-text tokens; bytes that are not UTF-8 become U+FFFD."""
-        kept = [int(index) for index in ids if index != self.end_of_text_id]
+        """Return the text of ``ids`` without special tokens; bytes that are not UTF-8 become U+FFFD."""
         with _as_input_error("the tokenizer cannot decode these ids"):
-            return self._inner.decode(kept, skip_special_tokens=False)
+            return self._inner.decode([int(index) for index in ids], skip_special_tokens=True)
 
-    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
-        """Yield pieces of text as soon as further ids cannot change them; joined, they are ``decode(ids)``.
+    def decode_stream(self, ids: Iterable[int], context: Sequence[int] = ()) -> Iterator[str]:
+        """Yield the text of ``ids`` in pieces, as soon as further ids cannot change them.
 
-        A character may take several tokens, and the text of a token may depend on the token before it.
+        Args:
+            ids: token ids, which may come from a model.
+            context: ids of the text that they continue. The pieces join to the text that ``ids`` add to its text.
         """
-        context: list[int] = []  # ids of the last piece
-        pending: list[int] = []  # ids since then
-        for index in ids:
-            pending.append(index)
-            text, context_text = self.decode(context + pending), self.decode(context)
-            if len(text) > len(context_text) and not text.endswith("\ufffd"):
-                yield text[len(context_text) :]
-                context, pending = pending, []
-        yield self.decode(context + pending)[len(self.decode(context)) :]
+        return decode_pieces(self.decode, ids, context=context, is_open=self._is_open)
+
+    def _is_open(self, index: int) -> bool:
+        """Return whether the text up to an id may depend on the next id, whatever that is."""
+        return index in self._open_ids or self._inner.id_to_token(index) is None
+
+    @cached_property
+    def _open_ids(self) -> frozenset[int]:
+        """Ids of the tokens that represent a byte each, such as ``<0x0A>``, and of the tokens that are not decoded."""
+        special = [index for index, token in self._inner.get_added_tokens_decoder().items() if token.special]
+        if "ByteFallback" not in _types(json.loads(self._inner.to_str())["decoder"]):
+            return frozenset(special)
+        return frozenset(special).union(
+            n for token, n in self._inner.get_vocab().items() if _BYTE_TOKEN.fullmatch(token)
+        )
 
     @cached_property
     def token_bytes(self) -> NDArray[np.int64]:

@@ -1,6 +1,5 @@
 """Callback that writes predictions as JSON Lines; each task's ``predict_step`` makes the records."""
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,11 +8,9 @@ from typing import Any, BinaryIO, Final
 import lightning.pytorch as L
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.output_files import output_file, write_error
+from gpt_lightning.output_files import json_line, output_file, write_error
 from gpt_lightning.tasks.finite import non_finite_output
 
-_LINE_ENDS: Final = {ord(end): f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
-"""Line ends of ``str.splitlines`` that JSON does not escape -> their escapes."""
 _REMEDY: Final = "Choose another file with --output or --predictions.path"
 
 
@@ -90,7 +87,6 @@ class PredictionWriter(L.Callback):
 
 def _line(row: dict[str, Any]) -> str:
     try:
-        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+        return json_line(row)
     except ValueError:
         raise non_finite_output(row.get("id")) from None
-    return text.translate(_LINE_ENDS) + "\n"

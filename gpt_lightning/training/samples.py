@@ -10,6 +10,7 @@ from gpt_lightning.models.generation.generate import NonFiniteError, Sampling
 from gpt_lightning.ranges import check_count, check_number
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.continuation import continuation
+from gpt_lightning.tokenizers.prompt import text_prompt
 from gpt_lightning.training.checkpoint_callback import tokenizer_of
 from gpt_lightning.training.logger_media import show_text, shows_text, wrapped
 
@@ -52,7 +53,7 @@ class Samples(L.Callback):
             pieces = continuation(
                 pl_module,
                 tokenizer,
-                tokenizer.encode(prompt),
+                text_prompt(tokenizer, prompt),
                 max_new_tokens=self.max_new_tokens,
                 sampling=self.sampling,
                 seed=number,

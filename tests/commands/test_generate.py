@@ -1,6 +1,10 @@
 """``generate`` from the command line."""
 
+import io
+import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +14,7 @@ from gpt_lightning.models.generation.int8 import Int8Linear
 from gpt_lightning.tasks.load import find_checkpoint
 from gpt_lightning.training import Checkpoints, Validations
 from tests.runs import causal_lm, language_modeling, trainer
+from tests.tokenizers.published_model import write_model
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +76,118 @@ def test_int8_weights_are_used(
     assert 257 in sizes, "the output layer has a row for each byte and the end of text"
 
 
+# --- prompts, samples and output
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def pipe(monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    class Stdin:
+        buffer = io.BytesIO(content.encode())
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+
+
+def test_a_file_of_prompts_gives_a_line_for_each_sample(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each completion is that of its prompt alone, with the next seed for the next sample."""
+    (tmp_path / "rows.jsonl").write_text('{"id": 7, "prompt": "beer", "text": "x"}\n\n{"text": "9 é\u2028"}\n')
+    (tmp_path / "lines.txt").write_text("beer\n\n 9 \n")
+    settings = (str(run_folder), "--max_new_tokens=9")
+    rows, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    code, out, err = generate(capsys, *settings, f"--input={rows}", "--samples=2", "--seed=3", f"--output={output}")
+    assert code == 0, err
+    assert out == f"4 continuations in {output}\n"
+    written = lines(output.read_text())
+    assert [(row.get("id"), row["text"], row["sample"]) for row in written] == [
+        *((7, "x", sample) for sample in (0, 1)),
+        *((None, "9 é\u2028", sample) for sample in (0, 1)),
+    ]
+    for row in written:
+        prompt = row.get("prompt", row["text"])
+        single = generate(capsys, *settings, f"--prompt={prompt}", f"--seed={3 + row['sample']}")
+        assert single[1] == prompt + row["completion"] + "\n"
+    code, out, _ = generate(capsys, *settings, f"--input={tmp_path / 'lines.txt'}")
+    assert [row["prompt"] for row in lines(out)] == ["beer", "", " 9 "]
+    for content in ("beer\n\n 9 ", '{"prompt": "beer"}\n{"prompt": ""}\n{"text": " 9 "}'):
+        pipe(monkeypatch, content)
+        piped = generate(capsys, *settings, "--input=-")[1]
+        assert [row["completion"] for row in lines(piped)] == [row["completion"] for row in lines(out)]
+
+
+def test_an_existing_output_is_kept(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out.jsonl"
+    output.write_text("mine")
+    arguments = (str(run_folder), "--prompt=beer", "--max_new_tokens=2", f"--output={output}")
+    code, _, err = generate(capsys, *arguments)
+    assert (code, output.read_text()) == (2, "mine")
+    assert "already exists. Choose another file with --output, or add --overwrite" in err
+    assert generate(capsys, *arguments, "--overwrite")[0] == 0
+    (row,) = lines(output.read_text())
+    assert row == {"prompt": "beer", "sample": 0, "completion": row["completion"]}
+
+
+def test_samples_of_a_prompt_are_printed_below_headings(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = (str(run_folder), "--prompt=beer", "--max_new_tokens=5")
+    singles = [generate(capsys, *arguments, f"--seed={seed}")[1] for seed in (0, 1)]
+    code, out, _ = generate(capsys, *arguments, "--samples=2")
+    assert code == 0
+    assert out == f"--- sample 1 of 2\n{singles[0]}--- sample 2 of 2\n{singles[1]}"
+
+
+def test_stop_strings_may_span_tokens(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = (str(run_folder), "--prompt=beer", "--max_new_tokens=30", "--top_k=3")
+    text = generate(capsys, *arguments)[1].removeprefix("beer").removesuffix("\n")
+    assert len(text) == 30
+    stop = text[20:23]
+    code, out, _ = generate(capsys, *arguments, f"--stop={stop}", "--stop=no such text")
+    assert (code, out) == (0, f"beer{text[: text.index(stop)]}\n")
+
+
+def test_chats_use_the_template(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "model"
+    write_model(model, "qwen")
+    prompt = "<|im_start|>user\nWhere?<|im_end|>\n<|im_start|>assistant\n"
+    messages = [{"role": "user", "content": "Where?"}]
+    (tmp_path / "chat.jsonl").write_text(json.dumps({"messages": messages}) + "\n")
+    settings = (str(model), "--temperature=0", "--max_new_tokens=12")
+    answer = generate(capsys, *settings, "--chat", "--prompt=Where?")[1]
+    for raw in ([], ["--raw"]):
+        assert generate(capsys, *settings, *raw, f"--prompt={prompt}")[1] == prompt + answer
+    (row,) = lines(generate(capsys, *settings, f"--input={tmp_path / 'chat.jsonl'}")[1])
+    assert row == {"messages": messages, "sample": 0, "completion": answer.removesuffix("\n")}
+    code, _, err = generate(capsys, *settings, f"--input={tmp_path / 'chat.jsonl'}", "--raw")
+    assert (code, "chat.jsonl:1: messages need the chat template. Leave --raw out" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"prompt": "a"}\n{"label": 1}', ":2: there is no prompt. Add a column 'prompt', 'text' or 'messages' (its"),
+        ('{"prompt": 5}', ":1: 'prompt' is 5, not a string. Fix the row"),
+        ('{"prompt": "a"}\n{"prompt', ":2: not JSON"),
+        ('{"messages": []}', ":1: 'messages' is [], not a list of messages such as [{\"role\""),
+        ('{"messages": ["a"]}', ":1: 'messages' is ['a'], not a list of messages"),
+        ('{"messages": [{"role": "user"}]}', ":1: 'messages' is [{'role': 'user'}], not a list of messages"),
+        (
+            '{"messages": [{"role": "user", "content": "a"}]}',
+            ":1: the tokenizer of the model has no chat template. Use",
+        ),
+        ('{"prompt": "a", "completion": "b"}', ":1: the column 'completion' is also one of the output. Rename it"),
+    ],
+)
+def test_invalid_rows_are_refused(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], row: str, message: str
+) -> None:
+    (tmp_path / "rows.jsonl").write_text(row)
+    code, out, err = generate(capsys, str(run_folder), f"--input={tmp_path / 'rows.jsonl'}")
+    assert (code, out) == (2, "")
+    assert f"rows.jsonl{message}" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -82,6 +199,14 @@ def test_int8_weights_are_used(
         (["--device=cuda:99"], "--device cuda:99"),
         (["--device=meta"], "--device meta holds no numbers"),
         (["--int8"], "--int8 runs on CPUs only. Add --device cpu, or leave --int8 out"),
+        (["--stop="], "--stop is empty, so no text could be generated. Give a text, or leave --stop out"),
+        (["--samples=0"], "--samples 0 must be at least 1"),
+        (["--samples=2", "--temperature=0"], "--samples 2 with --temperature 0 would give equal texts. Raise"),
+        (["--chat", "--raw"], "--chat and --raw exclude each other. Leave one out"),
+        (["--chat", "--prompt=a"], "the tokenizer of the model has no chat template"),
+        (["--prompt=a", "--input=b.txt"], "--prompt and --input exclude each other. Leave one out"),
+        (["--input=absent.txt"], "--input absent.txt: there is no such file"),
+        (["--output=absent/out.jsonl"], "the folder absent does not exist. Create it first"),
     ],
 )
 def test_invalid_values_are_refused(

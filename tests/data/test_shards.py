@@ -267,7 +267,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "magic": (lambda folder: flip(folder / "00001.tokens", 3), "not a file of tokens"),
     "header": (lambda folder: flip(folder / "00001.tokens", 30), r"00001\.tokens: its header is damaged"),
     "padding": (lambda folder: flip(folder / "00001.tokens", 4000), r"00001\.tokens: its header is damaged"),
-    "version": (lambda folder: rewrite_header(folder / "00001.tokens", version=9), "its format has version 9, not 1"),
+    "version": (lambda folder: rewrite_header(folder / "00001.tokens", version=9), "its format has version 9, not 2"),
     "tokenizer": (
         lambda folder: rewrite_header(folder / "00001.tokens", tokenizer="x"),
         "its tokenizer differs",

@@ -47,7 +47,6 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         self.task = task
         self.batch_tokens = batch_tokens
         self._tokenizer = tokenizer
-        self._hf_tokenizer = tokenizer.published_copy()
         self._generator = torch.Generator(task.device).manual_seed(0)
         if dist.is_initialized():
             self._rank, self._world_size = dist.get_rank(), dist.get_world_size()
@@ -94,7 +93,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
 
     @cached_property
     def _prefix(self) -> str:
-        return self._text([self.prefix_token_id])
+        return self._tokenizer.token(self.prefix_token_id)
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
         """Return the token ids of ``string``.
@@ -106,12 +105,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         """
         if add_special_tokens is None:
             add_special_tokens = not string.startswith(self._prefix)
-        ids: list[int] = self._hf_tokenizer.encode(string, add_special_tokens=add_special_tokens).ids
-        return ids
-
-    def _text(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
-        text: str = self._hf_tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
-        return text
+        return self._tokenizer.encode_published(string, add_special_tokens=add_special_tokens)
 
     # --- chats
 
@@ -218,15 +212,15 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
             top_k=generation_settings.get("top_k"),
             top_p=generation_settings.get("top_p"),
         )
-        until = [term for term in generation_settings["until"] if term] + [self._text([self.eot_token_id])]
+        until = [term for term in generation_settings["until"] if term] + [self._tokenizer.token(self.eot_token_id)]
         # Each token has at least one byte, so a stop string that was just completed is within this many tokens.
         max_stop_tokens = max(len(term.encode()) for term in until) + 4
         prompts = [self.tok_encode(context)[-max_prompt_tokens:] for context in contexts]
 
         def is_complete(tokens: list[int]) -> bool:
-            if tokens[-1] == self.eot_token_id:
+            if tokens[-1] in self._tokenizer.end_ids:
                 return True
-            recent = self._text(tokens[-max_stop_tokens:], skip_special_tokens=True)
+            recent = self._tokenizer.decode(tokens[-max_stop_tokens:])
             return any(term in recent for term in until)
 
         lengths = [len(prompt) + new_tokens for prompt in prompts]
@@ -241,7 +235,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
                 generator=self._generator,
             )
             for number, tokens in zip(batch, continuations, strict=True):
-                text = self._text(tokens, skip_special_tokens=True)
+                text = self._tokenizer.decode(tokens)
                 for term in until:
                     text = text.split(term)[0]
                 yield number, text

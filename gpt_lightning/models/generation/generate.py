@@ -1,10 +1,10 @@
 """Generation loop: sampling (temperature, top-k, top-p) and verification of draft tokens.
 
-B batch, T tokens, V vocabulary.
+B batch, T tokens, V vocabulary, S stop tokens.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,7 +87,7 @@ def generate(
     *,
     max_new_tokens: int,
     sampling: Sampling,
-    stop_id: int | None = None,
+    stop_ids: Collection[int] = (),
     generator: torch.Generator | None = None,
     use_prompt_lookup: bool = True,
 ) -> Iterator[Tensor]:
@@ -106,12 +106,12 @@ def generate(
         prompt_ids: (B, T) int64, at least one token.
         max_new_tokens: maximum number of new tokens.
         sampling: the sampling strategy.
-        stop_id: generation ends when all rows have drawn this token; None never ends it early.
+        stop_ids: a row is finished when it has drawn one of these tokens; generation ends when all rows are.
         generator: the random number generator; None takes torch's default.
         use_prompt_lookup: use speculative decoding for a single row.
 
     Yields:
-        (B,) int64, the next token of each row; finished rows repeat ``stop_id``.
+        (B,) int64, the next token of each row; finished rows repeat their last one.
 
     Raises:
         InputError: the backbone is bidirectional, or its logits are not finite.
@@ -130,6 +130,7 @@ def generate(
     lookup = PromptLookup(prompt_ids[0].tolist()) if use_prompt_lookup and rows == 1 else None
     text_BT = prompt_ids
     pending_BT = prompt_ids[:, -block_size:]
+    stop_ids_S = torch.tensor(list(stop_ids), dtype=torch.int64, device=prompt_ids.device)
     is_finished_B = torch.zeros(rows, dtype=torch.bool, device=prompt_ids.device)
     remaining = max_new_tokens
     while remaining > 0:
@@ -142,14 +143,13 @@ def generate(
         hidden_BTC = decoder(input_BT, cache)[:, pending_BT.size(1) - 1 :]
         logits_RV = head(hidden_BTC.flatten(0, 1))
         for index, logits_BV in enumerate(logits_RV.view(rows, -1, logits_RV.size(1)).unbind(1)):
-            pending_BT = sampling.draw(logits_BV, generator)
-            if stop_id is not None:
-                pending_BT = pending_BT.masked_fill(is_finished_B.unsqueeze(1), stop_id)
-                is_finished_B = is_finished_B | (pending_BT.squeeze(1) == stop_id)
+            drawn_B1 = sampling.draw(logits_BV, generator)
+            pending_BT = torch.where(is_finished_B.unsqueeze(1), pending_BT[:, -1:], drawn_B1)
+            is_finished_B = torch.isin(pending_BT.squeeze(1), stop_ids_S)
             text_BT = torch.cat((text_BT[:, -block_size:], pending_BT), dim=1)
             remaining -= 1
             yield pending_BT.squeeze(1)
-            if stop_id is not None and bool(is_finished_B.all()):
+            if stop_ids and bool(is_finished_B.all()):
                 return
             if lookup is not None:
                 lookup.append(token := int(pending_BT))

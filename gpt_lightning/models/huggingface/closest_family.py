@@ -38,7 +38,7 @@ def config_json(
     head: HuggingFaceHead,
     hparams: Mapping[str, Any],
     dtype: torch.dtype,
-    token_ids: Mapping[str, int | None],
+    token_ids: Mapping[str, int | list[int] | None],
 ) -> dict[str, Any]:
     """Return the ``config.json`` of a model that Hugging Face's classes can express.
 

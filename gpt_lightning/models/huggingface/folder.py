@@ -31,7 +31,6 @@ class Pretrained:
         config: the configuration of the backbone.
         hparams: hyper-parameters of the task: all of them from ``gpt_lightning.json``, or ``backbone`` and those that
             ``config.json`` has. The values are plain, but not checked against the task's signature.
-        token_ids: ``pad_token_id``, ``bos_token_id`` and ``eos_token_id``, if ``config.json`` has them.
         extra_state: a number that the task stores in addition to its weights, or None.
         files: names of the weight files -> SHA-256; empty if unknown.
         notes: lines for the user about options that change how the model is used.
@@ -42,7 +41,6 @@ class Pretrained:
     head: HuggingFaceHead | None
     config: GPTConfig
     hparams: dict[str, Any]
-    token_ids: dict[str, int]
     extra_state: float | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -89,7 +87,6 @@ def read_config(folder: Path) -> Pretrained:
             head=None,
             config=config,
             hparams=hparams,
-            token_ids={},
             extra_state=own.extra_state,
             files=files,
         )
@@ -114,15 +111,12 @@ def _read_huggingface(folder: Path) -> Pretrained:
         raise InputError(f"{folder / CONFIG}: model_type={model_type!r} is not supported. Supported are {supported}")
     options = Options(folder / CONFIG, family.title, content)
     config, head = family.read(options), family.read_head(options)
-    ids = {name: content.get(name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     return Pretrained(
         folder=folder,
         family=family,
         head=head,
         config=config,
         hparams={"backbone": asdict(config), **({} if head is None else head.read(options))},
-        # Llama 3 has a list of eos_token_ids. It is left out, because the file does not say which one ends a text.
-        token_ids={name: value for name, value in ids.items() if type(value) is int},
         notes=tuple(options.notes),
     )
 

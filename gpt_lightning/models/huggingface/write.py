@@ -34,7 +34,7 @@ def save(
     head: HuggingFaceHead | None,
     pad_token_id: int | None = None,
     bos_token_id: int | None = None,
-    eos_token_id: int | None = None,
+    eos_token_id: int | list[int] | None = None,
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = 5_000_000_000,
 ) -> str | None:
@@ -49,7 +49,7 @@ def save(
         head: the Hugging Face head that corresponds to the task; None if there is none.
         pad_token_id: a token that never ends a text. Hugging Face's classifiers pool the last token with another id.
         bos_token_id: the token that begins a text.
-        eos_token_id: the token that ends a text.
+        eos_token_id: the token or tokens that end a text.
         dtype: dtype of the written weights; None keeps the dtype of each.
         max_shard_bytes: maximum size of a weight file. Larger models are written as several files with an index.
 
@@ -88,11 +88,14 @@ def save(
     return reason
 
 
-def _check_tokens(token_ids: Mapping[str, int | None], config: GPTConfig, head: HuggingFaceHead | None) -> None:
+def _check_tokens(token_ids: Mapping[str, Any], config: GPTConfig, head: HuggingFaceHead | None) -> None:
     assert config.vocab_size is not None
-    for name, number in token_ids.items():
-        if number is not None and not 0 <= number < config.vocab_size:
-            raise InputError(f"{name}={number} is not a token id. Set it to an id from 0 to {config.vocab_size - 1}")
+    for name, value in token_ids.items():
+        for number in value if isinstance(value, list) else [value]:
+            if number is not None and not (type(number) is int and 0 <= number < config.vocab_size):
+                raise InputError(
+                    f"{name}={number} is not a token id. Set it to an id from 0 to {config.vocab_size - 1}"
+                )
     if head is not None and head.needs_pad_token_id and token_ids["pad_token_id"] is None:
         raise InputError(
             f"{head.auto_class} needs a pad_token_id to find the last token of a text. "

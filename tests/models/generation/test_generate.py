@@ -195,7 +195,7 @@ def test_stop_token_ends_its_row_and_finally_generation(sampling: Sampling) -> N
     gpt, _ = model()
     script = [[5, 9, 6, 7, 8, 9, 1], [3, 4, 5, 6, 9, 2, 2]]
     prompt = torch.full((2, 2), 9)  # a stop token in the prompt has no effect
-    actual = tokens(generate(gpt, scripted_head(script), prompt, max_new_tokens=7, sampling=sampling, stop_id=9))
+    actual = tokens(generate(gpt, scripted_head(script), prompt, max_new_tokens=7, sampling=sampling, stop_ids=(9,)))
     assert actual == [[5, 9, 9, 9, 9], [3, 4, 5, 6, 9]]
     without = tokens(generate(gpt, scripted_head(script), prompt, max_new_tokens=7, sampling=sampling))
     assert without == script

@@ -120,7 +120,7 @@ def test_stop_token_within_a_draft_ends_the_text() -> None:
     prompt = random_ids(1, 9)
     whole = [int(step) for step in generate(gpt, head, prompt, max_new_tokens=60, sampling=GREEDY)]
     for stop_id in set(whole):
-        steps = generate(gpt, head, prompt, max_new_tokens=60, sampling=GREEDY, stop_id=stop_id)
+        steps = generate(gpt, head, prompt, max_new_tokens=60, sampling=GREEDY, stop_ids=(stop_id,))
         assert [int(step) for step in steps] == whole[: whole.index(stop_id) + 1]
 
 

@@ -122,7 +122,6 @@ def test_hugging_face_folder_round_trips_byte_by_byte(
     assert pretrained.task is None
     assert pretrained.head is TASKS[task].huggingface_head
     assert pretrained.labels == (LABELS if "Classification" in task else None)
-    assert pretrained.token_ids == {"pad_token_id": PAD, "bos_token_id": 1}
     ours = our_task(pretrained)
     expected = reference_logits(reference)
     assert_same_logits(our_logits(ours), expected)

@@ -1,0 +1,127 @@
+"""Prompts for text generation: plain text, chats, and files of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from gpt_lightning.data.sources.formats import SUFFIXES, file_rows, suffix, supported_formats
+from gpt_lightning.data.sources.read_file import numbered_lines
+from gpt_lightning.data.sources.row_formats import Lines, Row, join_names, jsonl_rows, short_repr, without_surrogates
+from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.prompt import Message, chat_prompt, text_prompt
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
+
+_STANDARD_INPUT: Final = Path("standard input")
+_COLUMNS: Final = ("messages", "prompt", "text")
+_OUTPUT_COLUMNS: Final = ("sample", "completion")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Text or chat to continue.
+
+    Attributes:
+        content: text, or the messages of a chat.
+        where: location for messages, such as ``path:line``.
+        fields: columns of its row.
+    """
+
+    content: str | list[Message]
+    where: str
+    fields: Mapping[str, Any]
+
+    def encode(self, tokenizer: Tokenizer, *, is_chat: bool, is_raw: bool) -> list[int]:
+        """Return the token ids of the prompt.
+
+        Args:
+            tokenizer: tokenizer of the model.
+            is_chat: the text is the message of a user. Messages are always a chat.
+            is_raw: the text is the whole prompt: add no tokens.
+
+        Raises:
+            InputError: the messages do not fit the chat template, or the prompt is both a chat and raw.
+        """
+        try:
+            if isinstance(self.content, str) and not is_chat:
+                return text_prompt(tokenizer, self.content, is_raw=is_raw)
+            if is_raw:
+                raise InputError("messages need the chat template. Leave --raw out")
+            user: Message = {"role": "user", "content": str(self.content)}
+            return chat_prompt(tokenizer, [user] if isinstance(self.content, str) else self.content)
+        except InputError as error:
+            raise InputError(f"{self.where}: {error}" if self.where else str(error)) from None
+
+
+def file_prompts(path: Path) -> list[Prompt]:
+    """Read the prompts of a file.
+
+    Each line of a ``.txt`` file is a prompt. In other formats, each row has a column ``messages``, ``prompt`` or
+    ``text``; the first of them counts.
+
+    Args:
+        path: a file with a supported suffix.
+
+    Raises:
+        InputError: the file is missing, empty or malformed, or a row has no prompt.
+    """
+    if not path.exists():
+        raise InputError(f"--input {path}: there is no such file (in {Path.cwd()}). Check the path")
+    if suffix(path) not in SUFFIXES:
+        raise InputError(f"--input {path}: unsupported suffix. Rename it to match its format: {supported_formats()}")
+    if suffix(path) == ".txt":
+        return list(_line_prompts(path, numbered_lines(path)))
+    return [_row_prompt(row) for row in file_rows(path)]
+
+
+def standard_input_prompts(content: bytes) -> list[Prompt]:
+    """Return the prompts in the bytes of standard input: JSON lines if the first one is an object, otherwise text.
+
+    Raises:
+        InputError: there is no prompt, or a line is malformed.
+    """
+    text = content.decode(errors="replace").removeprefix("\ufeff")
+    if not text:
+        raise InputError("--input -: standard input is empty. Pipe prompts into the command")
+    lines = enumerate(text.removesuffix("\n").split("\n"), start=1)
+    if text.lstrip().startswith("{"):
+        return [_row_prompt(row) for row in jsonl_rows(_STANDARD_INPUT, lines)]
+    return list(_line_prompts(_STANDARD_INPUT, lines))
+
+
+def _line_prompts(path: Path, lines: Lines) -> Iterator[Prompt]:
+    for number, line in lines:
+        text = line.removesuffix("\n").removesuffix("\r")
+        yield Prompt(text, f"{path}:{number}", {"prompt": text})
+
+
+def _row_prompt(row: Row) -> Prompt:
+    column = next((name for name in _COLUMNS if row.fields.get(name) is not None), None)
+    if column is None:
+        raise InputError(
+            f"{row.where}: there is no prompt. Add a column 'prompt', 'text' or 'messages' "
+            f"(its columns are {join_names(row.fields) or 'none'})"
+        )
+    if taken := [name for name in _OUTPUT_COLUMNS if name in row.fields]:
+        raise InputError(f"{row.where}: the column {taken[0]!r} is also one of the output. Rename it")
+    fields: dict[str, Any] = without_surrogates(dict(row.fields))
+    value = fields[column]
+    if column == "messages":
+        return Prompt(_messages(value, row.where), row.where, fields)
+    if not isinstance(value, str):
+        raise InputError(f"{row.where}: {column!r} is {short_repr(value)}, not a string. Fix the row")
+    return Prompt(value, row.where, fields)
+
+
+def _messages(value: Any, where: str) -> list[Message]:
+    messages = value if isinstance(value, list) else []
+    for message in messages:
+        texts = [message.get(name) for name in ("role", "content")] if isinstance(message, dict) else [None]
+        if not all(isinstance(text, str) for text in texts):
+            messages = []
+    if not messages:
+        raise InputError(
+            f"{where}: 'messages' is {short_repr(value)}, not a list of messages such as "
+            '[{"role": "user", "content": "Hello"}]. Fix the row'
+        )
+    return messages
