@@ -10,12 +10,14 @@ from typing import Any, ClassVar, Final, Literal
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
-from gpt_lightning.data.sources.source import Source
+from gpt_lightning.data.sources.source import ReadOptions, Source, source_lines
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
+from gpt_lightning.printable import printable
 from gpt_lightning.ranges import MAX_SEED, check_count
 from gpt_lightning.status import status
 from gpt_lightning.tokenizers.build import build_tokenizer
@@ -52,6 +54,9 @@ class DataModule(L.LightningDataModule, ABC):
         validation_fraction: part of the training rows to hold out for validation, in [0, 1), if ``validation`` has no
             source. Rows with the same text or context stay together. For language modeling it is the last part of the
             text; a tokenizer that is trained on the text still reads all of it. 0 trains on all rows.
+        delimiter: character between the fields of CSV and TSV files, such as ``;`` or ``tab``; null detects it.
+        encoding: encoding of text files, such as ``cp1252``; null detects UTF-8, files with a byte order mark, and
+            cp1252 in CSV and TSV.
         tokenizer: ``characters``, ``bytes``, ``bpe:SIZE``, a ``tokenizer.json``, a folder with one or with GPT-2's
             vocabulary files, or ``hub:NAME``. ``characters`` and ``bpe:SIZE`` are trained on the training text. With
             ``model.init_from`` or a checkpoint, leave it out: the tokenizer of the checkpoint is used.
@@ -77,6 +82,8 @@ class DataModule(L.LightningDataModule, ABC):
         validation: Source | None = None,
         test: Source | None = None,
         validation_fraction: float = 0.0,
+        delimiter: str | None = None,
+        encoding: str | None = None,
         tokenizer: str = "bpe:4096",
         block_size: int = 1024,
         batch_size: int = 16,
@@ -94,12 +101,14 @@ class DataModule(L.LightningDataModule, ABC):
             raise InputError(f"--data.validation_fraction={validation_fraction} must be in [0, 1), such as 0.1")
         self.sources: dict[Split, Source | None] = {"train": train, "validation": validation, "test": test}
         self.validation_fraction = validation_fraction
+        self.read_options = ReadOptions(delimiter, encoding)
         self.tokenizer_name = tokenizer
         self.block_size = block_size
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         self.cache_dir = expand_home(cache_dir)
+        self._reported: set[tuple[str, str]] = set()
         self._stage: str | None = None
         self._rows: dict[Split, Rows] = {}
         self._prepared: dict[tuple[str | None, Split], Rows] = {}
@@ -181,6 +190,19 @@ class DataModule(L.LightningDataModule, ABC):
             return [split for split, source in self.sources.items() if source]
         assert self.stage is not None
         return self._splits_of(self.stage)
+
+    def report(self, split: Split, message: str) -> None:
+        """Print a message about a split on rank 0, once even if the split is opened again."""
+        trainer = self.running_trainer
+        is_rank_0 = rank_zero_only.rank == 0 if trainer is None else trainer.is_global_zero  # type: ignore[attr-defined]
+        if (split, message) not in self._reported and is_rank_0:
+            self._reported.add((split, message))
+            print(printable(f"{split}: {message}"), flush=True)
+
+    def report_source(self, split: Split) -> None:
+        """Print what users may not expect of the source of a split, such as files that are left out of a folder."""
+        for line in source_lines(self.source(split), self.read_options):
+            self.report(split, line)
 
     # --- For tasks and callbacks
 

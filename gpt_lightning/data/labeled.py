@@ -1,22 +1,19 @@
 """Base class of the data modules whose rows have labels and fit in memory."""
 
-import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from gpt_lightning.data.base import DataModule, Split
 from gpt_lightning.data.hold_out import hold_out
 from gpt_lightning.data.length_batching import LengthGroupedOrder, LongestFirstOrder, Order, SequentialOrder
-from gpt_lightning.data.settings import DataSettings, OnBadRow
+from gpt_lightning.data.settings import DataSettings
+from gpt_lightning.data.sources.bad_rows import OnBadRow, cause, skipped_line
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.data.sources.source import read_rows
 from gpt_lightning.errors import InputError
-from gpt_lightning.printable import printable
 from gpt_lightning.unpack import Unpack
 
 
@@ -58,14 +55,14 @@ class Labeled(DataModule, Generic[E]):
         self.on_bad_row = on_bad_row
         self._examples: dict[tuple[Split, bool], list[E]] = {}
         self._held_out: set[str] | None = None
-        self._reported: set[tuple[str, str]] = set()
 
     @abstractmethod
     def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[E | InputError]:
         """Yield the example of each row or, if the row is invalid, an InputError that starts with ``row.where``.
 
         Args:
-            rows: rows of the split in order. One row may become several examples.
+            rows: rows of the split in order. One row may become several examples. The fields of a row that cannot be
+                read raise an InputError.
             split: the split.
             has_labels: False for ``predict``: then ignore the label column, which may be missing.
         """
@@ -98,12 +95,11 @@ class Labeled(DataModule, Generic[E]):
         """Return the valid examples in the source of a split, held out or not."""
         has_labels = split == "train" or self.stage != "predict"
         if (split, has_labels) not in self._examples:
-            rows = read_rows(self.source(split), split=split)
+            self.report_source(split)
+            rows = read_rows(self.source(split), split=split, options=self.read_options)
             examples, causes = valid_examples(self.parse_rows(rows, split, has_labels), self.on_bad_row)
             if causes:
-                skipped = sum(causes.values())
-                reasons = "".join(f"\n  {count:,} x {cause}" for cause, count in causes.most_common())
-                self.report(split, f"skipped {skipped:,} of {len(examples) + skipped:,} rows{reasons}")
+                self.report(split, skipped_line(causes, len(examples) + causes.total()))
             if not examples:
                 raise InputError(f"--data.{split}: no row is valid; fix the file, or choose a different one")
             self._examples[split, has_labels] = examples
@@ -127,14 +123,6 @@ class Labeled(DataModule, Generic[E]):
         if split != "train":
             return LongestFirstOrder(lengths)
         return LengthGroupedOrder(lengths, self.batch_size * (1 if trainer is None else trainer.world_size), self.seed)
-
-    def report(self, split: Split, message: str) -> None:
-        """Print a message about a split on rank 0, once even if the split is opened again."""
-        trainer = self.running_trainer
-        is_rank_0 = rank_zero_only.rank == 0 if trainer is None else trainer.is_global_zero  # type: ignore[attr-defined]
-        if (split, message) not in self._reported and is_rank_0:
-            self._reported.add((split, message))
-            print(printable(f"{split}: {message}"), flush=True)
 
 
 class RepeatedIdError(InputError):
@@ -171,11 +159,5 @@ def valid_examples(examples: Iterable[E | InputError], on_bad_row: OnBadRow) -> 
         elif on_bad_row == "stop":
             raise InputError(f"{example} (--data.on_bad_row=skip skips invalid rows)") from example
         else:
-            causes[_cause(str(example))] += 1
+            causes[cause(example)] += 1
     return valid, causes
-
-
-def _cause(message: str) -> str:
-    """Return a message without its location and values, so that errors of the same kind have equal causes."""
-    reason = message.partition(": ")[2]  # every message starts with its location
-    return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "…", reason)[:160]

@@ -3,11 +3,10 @@
 ``DataModule`` and ``Labeled`` declare and document these arguments and their defaults.
 """
 
-from typing import Literal, TypedDict
+from typing import TypedDict
 
+from gpt_lightning.data.sources.bad_rows import OnBadRow
 from gpt_lightning.data.sources.source import Source
-
-OnBadRow = Literal["stop", "skip"]
 
 
 class CommonSettings(TypedDict, total=False):
@@ -17,6 +16,8 @@ class CommonSettings(TypedDict, total=False):
     validation: Source | None
     test: Source | None
     validation_fraction: float
+    delimiter: str | None
+    encoding: str | None
     tokenizer: str
     block_size: int
     num_workers: int

@@ -20,6 +20,8 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "validation": (Strings, None),
     "test": (Strings, None),
     "validation_fraction": (float, 0.0),
+    "delimiter": (str | None, None),
+    "encoding": (str | None, None),
     "tokenizer": (str, "bpe:4096"),
     "block_size": (int, 1024),
     "batch_size": (int, 16),
@@ -117,7 +119,7 @@ def test_settings_are_the_arguments_of_the_constructors() -> None:
     assert get_type_hints(DataSettings) == shared
     assert get_type_hints(CommonSettings) == {name: hint for name, hint in shared.items() if name != "batch_size"}
     assert get_type_hints(LabeledSettings) == shared | own_types(Labeled.__init__)
-    assert len(shared) == 10
+    assert len(shared) == 12
 
 
 @pytest.mark.parametrize("name", LINKS)
