@@ -13,6 +13,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
+from gpt_lightning.data.document_split import part_of_train
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
 from gpt_lightning.data.sources.source import ReadOptions, Source, source_lines
 from gpt_lightning.errors import InputError
@@ -49,11 +50,13 @@ class DataModule(L.LightningDataModule, ABC):
     Args:
         train: source of the training split: a file, a folder, a glob, ``hub:NAME[:CONFIG][@SPLIT]``, or a list of
             these.
-        validation: source of the validation split, which ``fit`` evaluates during training; same forms as ``train``.
+        validation: source of the validation split, which ``fit`` evaluates during training; same forms as ``train``. Or
+            the part of the training rows or documents to hold out, such as 0.1. They are chosen by a hash of their
+            text, so that equal texts stay together, whatever their case and whitespace. A text that is one document is
+            cut instead: its last part validates. A tokenizer that is trained on the text still reads all of it.
         test: source of the split for ``test`` and ``predict``, same forms as ``train``; ``predict`` needs no labels.
-        validation_fraction: part of the training rows to hold out for validation, in [0, 1), if ``validation`` has no
-            source. Rows with the same text or context stay together. For language modeling it is the last part of the
-            text; a tokenizer that is trained on the text still reads all of it. 0 trains on all rows.
+        validation_fraction: older form of ``validation`` with a number, for runs that began with it: it keeps only
+            exactly equal texts together, and holds out the last part of the text for language modeling.
         delimiter: character between the fields of CSV and TSV files, such as ``;`` or ``tab``; null detects it.
         encoding: encoding of text files, such as ``cp1252``; null detects UTF-8, files with a byte order mark, and
             cp1252 in CSV and TSV.
@@ -79,7 +82,7 @@ class DataModule(L.LightningDataModule, ABC):
     def __init__(
         self,
         train: Source | None = None,
-        validation: Source | None = None,
+        validation: float | Source | None = None,
         test: Source | None = None,
         validation_fraction: float = 0.0,
         delimiter: str | None = None,
@@ -99,7 +102,10 @@ class DataModule(L.LightningDataModule, ABC):
             check_count("--data.seed", seed, least=0, most=MAX_SEED)
         if not 0.0 <= validation_fraction < 1.0:
             raise InputError(f"--data.validation_fraction={validation_fraction} must be in [0, 1), such as 0.1")
-        self.sources: dict[Split, Source | None] = {"train": train, "validation": validation, "test": test}
+        self.validation_part = part_of_train(validation)
+        """Part of the training texts to hold out; None if validation has a source or none is held out by text."""
+        own = None if self.validation_part is not None or isinstance(validation, float) else validation
+        self.sources: dict[Split, Source | None] = {"train": train, "validation": own, "test": test}
         self.validation_fraction = validation_fraction
         self.read_options = ReadOptions(delimiter, encoding)
         self.tokenizer_name = tokenizer
@@ -147,7 +153,8 @@ class DataModule(L.LightningDataModule, ABC):
     @property
     def holds_out_validation(self) -> bool:
         """True if the validation rows are a part of the training source."""
-        return not self.sources["validation"] and self.validation_fraction > 0.0
+        has_part = self.validation_part is not None or self.validation_fraction > 0.0
+        return not self.sources["validation"] and has_part
 
     @property
     def has_validation(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from gpt_lightning.data.base import DataModule, Split
+from gpt_lightning.data.document_split import text_hash, validation_threshold
 from gpt_lightning.data.hold_out import hold_out
 from gpt_lightning.data.length_batching import LengthGroupedOrder, LongestFirstOrder, Order, SequentialOrder
 from gpt_lightning.data.settings import DataSettings
@@ -47,7 +48,7 @@ class Labeled(DataModule, Generic[E]):
     """
 
     hold_out_attribute: ClassVar[str] = "id"
-    """Attribute of examples; ``validation_fraction`` never separates examples with equal values."""
+    """Attribute of examples; held-out validation never separates examples with equal values."""
 
     def __init__(self, id_column: str = "id", on_bad_row: OnBadRow = "stop", **settings: Unpack[DataSettings]) -> None:
         super().__init__(**settings)
@@ -79,17 +80,32 @@ class Labeled(DataModule, Generic[E]):
         kind = self.hold_out_attribute
         groups = [str(getattr(example, kind)) for example in found]
         if self._held_out is None:
-            self._held_out = hold_out(groups, self.validation_fraction)
+            self._held_out = self._choose_held_out(groups)
         if not self._held_out:
+            option = "validation" if self.validation_part is not None else "validation_fraction"
             raise InputError(
-                f"--data.validation_fraction={self.validation_fraction}: --data.train has only one {kind} "
-                f"({short_repr(groups[0])}), so no rows can be held out. Add rows with another {kind}, or set the "
-                "fraction to 0"
+                f"--data.{option}={self.validation_part or self.validation_fraction}: --data.train has only one {kind} "
+                f"({short_repr(groups[0])}), so no rows can be held out. Add rows with another {kind}, or set "
+                f"{'the fraction to 0' if self.validation_part is None else '--data.validation to a source or null'}"
             )
         is_validation = split == "validation"
         return [
             example for example, group in zip(found, groups, strict=True) if (group in self._held_out) == is_validation
         ]
+
+    def _choose_held_out(self, groups: list[str]) -> set[str]:
+        """Return the groups that are held out for validation."""
+        if self.validation_part is None:
+            return hold_out(groups, self.validation_fraction)
+        hashes = {group: text_hash(group) for group in groups}
+        threshold = validation_threshold(hashes.values(), self.validation_part)
+        held_out = {group for group, value in hashes.items() if value < threshold}
+        number = sum(group in held_out for group in groups)
+        self.report(
+            "validation",
+            f"held out {number:,} of the {len(groups):,} training rows (validation={self.validation_part})",
+        )
+        return held_out
 
     def source_examples(self, split: Split) -> list[E]:
         """Return the valid examples in the source of a split, held out or not."""

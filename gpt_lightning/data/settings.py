@@ -13,7 +13,7 @@ class CommonSettings(TypedDict, total=False):
     """Arguments of ``DataModule`` without ``batch_size``, for data modules with another default batch size."""
 
     train: Source | None
-    validation: Source | None
+    validation: float | Source | None
     test: Source | None
     validation_fraction: float
     delimiter: str | None

@@ -17,7 +17,7 @@ Strings = str | list[str] | None
 
 SHARED: dict[str, tuple[Any, Any]] = {
     "train": (Strings, None),
-    "validation": (Strings, None),
+    "validation": (float | Strings, None),
     "test": (Strings, None),
     "validation_fraction": (float, 0.0),
     "delimiter": (str | None, None),
@@ -38,6 +38,8 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
     | {
         "batch_size": (int, 8),
         "text_column": (str, "text"),
+        "document_separator": (str | None, None),
+        "on_bad_row": (Literal["stop", "skip"], "stop"),
         "mask_documents": (bool, False),
     },
     "TextClassification": LABELED
