@@ -10,6 +10,7 @@ from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.errors import InputError
 
 _MAX_BYTES: Final = 2**20
+_READING: Final = ("delimiter", "encoding", "document_separator")
 
 
 def data_arguments(file: Path) -> dict[str, Any] | None:
@@ -22,8 +23,10 @@ def data_arguments(file: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def columns_of(checkpoint: Path) -> dict[str, str]:
-    """Return the names of the columns that a model was trained on, by argument of its data module.
+def columns_of(checkpoint: Path) -> dict[str, str | list[str]]:
+    """Return how the rows of a model's training data are read, by argument of its data module.
+
+    These are the names of columns, the delimiter and encoding, and the separator of documents.
 
     Args:
         checkpoint: a checkpoint in the folder of a run, or a model folder. Without a ``config.yaml``, as for models
@@ -31,8 +34,11 @@ def columns_of(checkpoint: Path) -> dict[str, str]:
     """
     folder = checkpoint if checkpoint.is_dir() else run_of(checkpoint)
     arguments = (None if folder is None else data_arguments(folder / "config.yaml")) or {}
-    return {
-        name: value
-        for name, value in arguments.items()
-        if isinstance(name, str) and name.endswith("_column") and isinstance(value, str)
-    }
+    return {name: value for name, value in arguments.items() if isinstance(name, str) and _is_remembered(name, value)}
+
+
+def _is_remembered(name: str, value: Any) -> bool:
+    is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if name.endswith("_columns"):
+        return is_list
+    return isinstance(value, str) and (name.endswith("_column") or name in _READING)

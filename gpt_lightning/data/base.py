@@ -55,8 +55,8 @@ class DataModule(L.LightningDataModule, ABC):
             text, so that equal texts stay together, whatever their case and whitespace. A text that is one document is
             cut instead: its last part validates. A tokenizer that is trained on the text still reads all of it.
         test: source of the split for ``test`` and ``predict``, same forms as ``train``; ``predict`` needs no labels.
-        validation_fraction: older form of ``validation`` with a number, for runs that began with it: it keeps only
-            exactly equal texts together, and holds out the last part of the text for language modeling.
+        validation_fraction: part of the training rows to hold out if ``validation`` is null. Only exactly equal texts
+            stay together. For language modeling it is the last part of the text, which suits a few long documents.
         delimiter: character between the fields of CSV and TSV files, such as ``;`` or ``tab``; null detects it.
         encoding: encoding of text files, such as ``cp1252``; null detects UTF-8, files with a byte order mark, and
             cp1252 in CSV and TSV.

@@ -62,7 +62,8 @@ def find_encoding(path: Path, given: str | None = None, may_be_windows: bool = F
 
     Args:
         path: the file.
-        given: the encoding that the user gives; a byte order mark wins.
+        given: the encoding that the user gives. A byte order mark wins, and so do characters of UTF-8: other text is
+            never valid UTF-8 by chance, and the encoding may be meant for another file of the run.
         may_be_windows: whether to recognize cp1252, which spreadsheets of Windows write.
 
     Raises:
@@ -71,6 +72,8 @@ def find_encoding(path: Path, given: str | None = None, may_be_windows: bool = F
     with open_file(path) as stream:
         head = stream.read(BLOCK_BYTES if may_be_windows else _HEAD_BYTES)
     marked = next((codec for mark, codec in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)
+    if given is not None and marked is None and _is_utf8(head, given):
+        marked = "utf-8"
     codec = marked or given or _unmarked_utf16(head) or (_WINDOWS if may_be_windows and is_windows(head) else "utf-8")
     text = head.decode(codec, errors="ignore")
     # A cell of a spreadsheet may contain line feeds, and a text may contain carriage returns.
@@ -91,6 +94,17 @@ def is_windows(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return sum(letter > "\x7f" for letter in letters) <= _MAX_ACCENTED * len(letters)
+
+
+def _is_utf8(data: bytes, given: str) -> bool:
+    """Return whether text that should be in an encoding of single bytes has characters of UTF-8 and no others."""
+    if data.isascii() or "\n".encode(given) != b"\n":
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _unmarked_utf16(data: bytes) -> str | None:

@@ -48,7 +48,7 @@ class ReadOptions:
 
     Args:
         delimiter: character between the fields of CSV and TSV.
-        encoding: character encoding. A byte order mark in the file wins.
+        encoding: character encoding. A byte order mark wins, and so do characters of UTF-8.
 
     Raises:
         InputError: an option is invalid.

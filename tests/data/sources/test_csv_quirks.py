@@ -99,8 +99,9 @@ def test_a_detected_encoding_is_printed(tmp_path: Path) -> None:
     assert source_lines(str(write(tmp_path / "b.csv")), ReadOptions()) == []
 
 
-def test_a_byte_order_mark_wins_over_the_given_encoding(tmp_path: Path) -> None:
-    assert read(write(tmp_path / "a.csv", encoding="utf-8-sig"), encoding="cp1252") == ROWS
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+def test_unicode_wins_over_the_given_encoding(tmp_path: Path, encoding: str) -> None:
+    assert read(write(tmp_path / "a.csv", encoding=encoding), encoding="cp1252") == ROWS
 
 
 @pytest.mark.parametrize(
