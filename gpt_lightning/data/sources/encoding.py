@@ -46,13 +46,13 @@ def check_encoding(name: str) -> None:
     """Check an encoding that the user gives.
 
     Raises:
-        InputError: Python has no such text encoding.
+        InputError: Python does not have this text encoding.
     """
     try:
         b"a".decode(name)
     except (LookupError, UnicodeError, ValueError):
         raise InputError(
-            f"--data.encoding={name}: there is no such encoding; use one such as utf-8, cp1252, latin-1, utf-16-le or "
+            f"--data.encoding={name}: unknown encoding; use one such as utf-8, cp1252, latin-1, utf-16-le or "
             "shift_jis"
         ) from None
 

@@ -107,8 +107,8 @@ def test_unicode_wins_over_the_given_encoding(tmp_path: Path, encoding: str) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoding": "klingon"}, r"--data\.encoding=klingon: there is no such encoding; use one such as utf-8"),
-        ({"encoding": "base64"}, r"--data\.encoding=base64: there is no such"),
+        ({"encoding": "klingon"}, r"--data\.encoding=klingon: unknown encoding; use one such as utf-8"),
+        ({"encoding": "base64"}, r"--data\.encoding=base64: unknown encoding"),
         ({"delimiter": ""}, r"--data\.delimiter='' must be a single character"),
         ({"delimiter": "::"}, r"--data\.delimiter='::' must be a single character"),
         ({"delimiter": '"'}, r"--data\.delimiter='\"' must be a single character"),
