@@ -164,7 +164,12 @@ def test_a_file_with_the_name_of_a_number_is_a_source(tmp_path: Path, monkeypatc
 
 
 def corpus(folder: Path, documents: Sequence[str], **arguments: Any) -> LanguageModeling:
-    settings = {"tokenizer": "bytes", "block_size": 16, "cache_dir": str(folder / "cache"), "validation": 0.1}
+    settings: dict[str, Any] = {
+        "tokenizer": "bytes",
+        "block_size": 16,
+        "cache_dir": str(folder / "cache"),
+        "validation": 0.1,
+    }
     module = LanguageModeling(
         train=write_rows(folder / "corpus.jsonl", [{"text": text} for text in documents]), **(settings | arguments)
     )
@@ -182,7 +187,7 @@ def documents(stream: TokenStream) -> list[str]:
 def test_documents_are_held_out_with_their_duplicates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     texts = [f"document {number % 50} " for number in range(150)]
     module = corpus(tmp_path, [*texts, "DOCUMENT  7"])
-    train, validation = (documents(module.stream(split)) for split in ("train", "validation"))  # type: ignore[arg-type]
+    train, validation = (documents(module.stream(split)) for split in ("train", "validation"))
     assert sorted([*train, *validation]) == sorted([*texts, "DOCUMENT  7"])
     assert len(set(map(normalized, validation))) == 5
     assert not set(map(normalized, validation)) & set(map(normalized, train))

@@ -20,6 +20,14 @@ def names(source: str, folder: Path) -> list[str]:
     return [str(Path(file).relative_to(folder)) for file in resolve(source, "--data.train")]
 
 
+def compress(data: bytes, suffix: str) -> bytes:
+    if suffix == ".zst":
+        return bytes(pyarrow.compress(data, codec="zstd", asbytes=True))
+    if suffix == ".bz2":
+        return bz2.compress(data)
+    return gzip.compress(data) if suffix == ".gz" else lzma.compress(data)
+
+
 def texts(source: str) -> list[str]:
     return [piece.text for piece in read_texts(source, split="train")]
 
@@ -56,13 +64,10 @@ def test_json_is_read_if_it_holds_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
 def test_compressed_files_are_read_and_cut_ones_are_refused(tmp_path: Path, suffix: str) -> None:
     lines = "".join(f'{{"text": "line {number}"}}\n' for number in range(5000)).encode()
-    compress = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}.get(
-        suffix, lambda data: pyarrow.compress(data, codec="zstd", asbytes=True)
-    )
     file = tmp_path / f"a.jsonl{suffix}"
-    file.write_bytes(compress(lines) + compress(b'{"text": "second stream"}\n'))
+    file.write_bytes(compress(lines, suffix) + compress(b'{"text": "second stream"}\n', suffix))
     assert texts(str(tmp_path)) == [*(f"line {number}" for number in range(5000)), "second stream"]
-    file.write_bytes(compress(lines)[:-20])
+    file.write_bytes(compress(lines, suffix)[:-20])
     with pytest.raises(InputError, match=rf"a\.jsonl\{suffix}: not a complete \w+ file \("):
         texts(str(file))
     file.write_bytes(b"plain text")

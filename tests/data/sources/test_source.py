@@ -47,7 +47,7 @@ def write(path: Path, texts: Sequence[str], column: str = "text") -> Path:
     return path
 
 
-def documents(source: Source, **options: str) -> list[str]:
+def documents(source: Source, **options: Any) -> list[str]:
     """Read a source and return its documents, each joined from its pieces."""
     found: list[str] = []
     for piece in read_texts(source, split="train", **options):
