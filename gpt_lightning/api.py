@@ -28,6 +28,7 @@ from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.tasks.export import export_task
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, task_from_checkpoint
+from gpt_lightning.tasks.prediction_rows import with_texts
 from gpt_lightning.tasks.restore import from_plain
 from gpt_lightning.tasks.saving import accepted_arguments
 from gpt_lightning.tokenizers.prompt import Message, chat_prompt, text_prompt
@@ -54,7 +55,9 @@ def load(
     checkpoint = read_checkpoint(checkpoint_path, allow_import)
     task, tokenizer = task_from_checkpoint(checkpoint_path, checkpoint, init_from, allow_import)
     data_module = _data_module_of(checkpoint, allow_import)
-    return Model(task.to(device_of(device)), tokenizer, checkpoint_path, data_module, columns_of(checkpoint_path))
+    reading = columns_of(checkpoint_path).items()
+    columns = {name: value for name, value in reading if name.endswith(("_column", "_columns"))}
+    return Model(task.to(device_of(device)), tokenizer, checkpoint_path, data_module, columns)
 
 
 def _data_module_of(checkpoint: Mapping[str, Any], allow_import: Sequence[str]) -> type[DataModule] | None:
@@ -279,7 +282,7 @@ class Model:
         records: list[dict[str, Any]] = []
         for number, batch in enumerate(module.predict_dataloader()):
             batch_on_device = module.transfer_batch_to_device(batch, self.task.device, 0)
-            records += self.task.predict_step(batch_on_device, number)
+            records += with_texts(self.task.predict_step(batch_on_device, number), batch)
         return records
 
     def _pool(self, rows: list[list[int]], pooling: Literal["mean", "last"]) -> Tensor:

@@ -147,7 +147,11 @@ def test_predictions_read_the_columns_of_the_training_data(run: CommandLine) -> 
         assert loaded.predict(rows, text_column="text") == loaded.predict(renamed)
         assert run(*predict, "topics.jsonl", "--data.text_column=text") == 0, run.err
         assert Path("out.jsonl").read_text() == predictions
-        assert run(*predict, "topics.jsonl", "-c", "topics.yaml") == 0, "the file names the data module"
+        assert run(*predict, "renamed.jsonl", "-c", "topics.yaml") == 0, run.err
+        assert "from the run: data.text_column=body\nfrom the run: data.label_column=kind\n" in run.out
+        assert Path("out.jsonl").read_text() == predictions
+        assert run(*predict, "topics.jsonl", "-c", "topics.yaml") == 2
+        assert "no column 'body'; the columns are 'id', 'text', 'label'; choose one with --data.text_column" in run.err
         assert run("test", f"--ckpt_path={model}", "--data.test=renamed.jsonl", "--trainer.accelerator=cpu") == 0, (
             run.err
         )

@@ -10,6 +10,7 @@ from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.errors import InputError
 
 _MAX_BYTES: Final = 2**20
+_READING: Final = ("delimiter", "encoding", "document_separator")
 
 
 def data_arguments(file: Path) -> dict[str, Any] | None:
@@ -23,7 +24,9 @@ def data_arguments(file: Path) -> dict[str, Any] | None:
 
 
 def columns_of(checkpoint: Path) -> dict[str, str | list[str] | list[int]]:
-    """Return the names or numbers of the columns that a model was trained on, by argument of its data module.
+    """Return how the rows of a model's training data are read, by argument of its data module.
+
+    These are the names or numbers of columns, the delimiter and encoding, and the separator of documents.
 
     Args:
         checkpoint: a checkpoint in the folder of a run, or a model folder. Without a ``config.yaml``, as for models
@@ -31,13 +34,10 @@ def columns_of(checkpoint: Path) -> dict[str, str | list[str] | list[int]]:
     """
     folder = checkpoint if checkpoint.is_dir() else run_of(checkpoint)
     arguments = (None if folder is None else data_arguments(folder / "config.yaml")) or {}
-    return {
-        name: value
-        for name, value in arguments.items()
-        if isinstance(name, str) and name.endswith(("_column", "_columns")) and _is_column(value)
-    }
+    return {name: value for name, value in arguments.items() if isinstance(name, str) and _is_remembered(name, value)}
 
 
-def _is_column(value: object) -> bool:
-    """Return whether a value is the name of a column, or a list of names or numbers."""
-    return isinstance(value, str) or (isinstance(value, list) and all(type(each) in (str, int) for each in value))
+def _is_remembered(name: str, value: Any) -> bool:
+    if name.endswith("_columns") and isinstance(value, list):
+        return all(type(each) in (str, int) for each in value)
+    return isinstance(value, str) and (name.endswith("_column") or name in _READING)

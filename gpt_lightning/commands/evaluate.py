@@ -30,7 +30,8 @@ def parser() -> Parser:
     p = Parser(
         prog="gpt-lightning evaluate",
         description="Compare the test metrics of several runs in one Markdown table. A run without metrics of its best "
-        "checkpoint is tested first, with the data module of its config.yaml. Its other settings are not used.",
+        "checkpoint is tested first, with the data module of its config.yaml. Its other settings are not used. "
+        "If there are several runs, those without test data are skipped.",
         examples=["gpt-lightning evaluate logs/first_run/version_0 --test data/toy_world/text/test.jsonl"],
     )
     p.add_argument(
@@ -60,20 +61,23 @@ def main(argv: list[str]) -> int:
 
     given = {"data.test": options.test, "model.init_from": options.init_from}
     overrides = {key: value for key, value in given.items() if value is not None}
-    for run in map(Path, options.runs):
+    runs = [run for run in options.runs if len(options.runs) == 1 or not _is_skipped(Path(run), options.test)]
+    if not runs:
+        raise InputError("no run has test data. Set it with --test FILE")
+    for run in map(Path, runs):
         if options.again or not (run / "metrics.json").is_file():
             # CLI checks again; this one comes before the slow imports.
             check(_arguments(run, options.allow_import, options.test))
             refuse_class_of_checkpoint(run)
 
     # Errors of any run show before the first test takes its time.
-    known = [None if options.again else saved_record(Path(run), options.test) for run in options.runs]
-    for run, record in zip(options.runs, known, strict=True):
+    known = [None if options.again else saved_record(Path(run), options.test) for run in runs]
+    for run, record in zip(runs, known, strict=True):
         if record is None and options.test is None:
             check_testable(Path(run))
     records = [
         {"run": run, **(evaluate(Path(run), overrides, options.allow_import) if record is None else record)}
-        for run, record in zip(options.runs, known, strict=True)
+        for run, record in zip(runs, known, strict=True)
     ]
     table = markdown(records)
     print(for_stream(table))
@@ -112,6 +116,15 @@ def saved_record(run: Path, test: str | None = None) -> dict[str, Any] | None:
     record["metrics"] = {former_names.get(name, name): value for name, value in record["metrics"].items()}
     is_current = record["checkpoint"] == checkpoint.name and test in (None, record["data"])
     return record if is_current else None
+
+
+def _is_skipped(run: Path, test: str | None) -> bool:
+    """Return whether a run of several has neither test data nor metrics, and print a line if so."""
+    arguments = data_arguments(run / CONFIG) if test is None and not (run / "metrics.json").is_file() else None
+    is_skipped = arguments is not None and not arguments.get("test")
+    if is_skipped:
+        print(printable(f"skipped {run}: no test data in its {CONFIG}"), file=sys.stderr, flush=True)
+    return is_skipped
 
 
 def check_testable(run: Path) -> None:

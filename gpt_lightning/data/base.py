@@ -10,12 +10,15 @@ from typing import Any, ClassVar, Final, Literal
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
+from gpt_lightning.data.document_split import part_of_train
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
-from gpt_lightning.data.sources.source import Source
+from gpt_lightning.data.sources.source import ReadOptions, Source, source_lines
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
+from gpt_lightning.printable import printable
 from gpt_lightning.ranges import MAX_SEED, check_count
 from gpt_lightning.status import status
 from gpt_lightning.tokenizers.build import build_tokenizer
@@ -48,11 +51,16 @@ class DataModule(L.LightningDataModule, ABC):
     Args:
         train: source of the training split: a file, a folder, a glob, ``hub:NAME[:CONFIG][@SPLIT]``, or a list of
             these.
-        validation: source of the validation split, which ``fit`` evaluates during training; same forms as ``train``.
+        validation: source of the validation split, which ``fit`` evaluates during training; same forms as ``train``. Or
+            the part of the training rows or documents to hold out, such as 0.1. They are chosen by a hash of their
+            text, so that equal texts stay together, whatever their case and whitespace. A text that is one document is
+            cut instead: its last part validates. A tokenizer that is trained on the text still reads all of it.
         test: source of the split for ``test`` and ``predict``, same forms as ``train``; ``predict`` needs no labels.
-        validation_fraction: part of the training rows to hold out for validation, in [0, 1), if ``validation`` has no
-            source. Rows with the same text or context stay together. For language modeling it is the last part of the
-            text; a tokenizer that is trained on the text still reads all of it. 0 trains on all rows.
+        validation_fraction: part of the training rows to hold out if ``validation`` is null. Only exactly equal texts
+            stay together. For language modeling it is the last part of the text, which suits a few long documents.
+        delimiter: character between the fields of CSV and TSV files, such as ``;`` or ``tab``; null detects it.
+        encoding: encoding of text files, such as ``cp1252``; null detects UTF-8, files with a byte order mark, and
+            cp1252 in CSV and TSV.
         tokenizer: ``characters``, ``bytes``, ``bpe:SIZE``, a ``tokenizer.json``, a folder with one or with GPT-2's
             vocabulary files, or ``hub:NAME``. ``characters`` and ``bpe:SIZE`` are trained on the training text. With
             ``model.init_from`` or a checkpoint, leave it out: the tokenizer of the checkpoint is used.
@@ -75,9 +83,11 @@ class DataModule(L.LightningDataModule, ABC):
     def __init__(
         self,
         train: Source | None = None,
-        validation: Source | None = None,
+        validation: float | Source | None = None,
         test: Source | None = None,
         validation_fraction: float = 0.0,
+        delimiter: str | None = None,
+        encoding: str | None = None,
         tokenizer: str = "bpe:4096",
         block_size: int = 1024,
         batch_size: int = 16,
@@ -93,14 +103,19 @@ class DataModule(L.LightningDataModule, ABC):
             check_count("--data.seed", seed, least=0, most=MAX_SEED)
         if not 0.0 <= validation_fraction < 1.0:
             raise InputError(f"--data.validation_fraction={validation_fraction} must be in [0, 1), such as 0.1")
-        self.sources: dict[Split, Source | None] = {"train": train, "validation": validation, "test": test}
+        self.validation_part = part_of_train(validation)
+        """Part of the training texts to hold out; None if validation has a source or none is held out by text."""
+        own = None if self.validation_part is not None or isinstance(validation, float) else validation
+        self.sources: dict[Split, Source | None] = {"train": train, "validation": own, "test": test}
         self.validation_fraction = validation_fraction
+        self.read_options = ReadOptions(delimiter, encoding)
         self.tokenizer_name = tokenizer
         self.block_size = block_size
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         self.cache_dir = expand_home(cache_dir)
+        self._reported: set[tuple[str, str]] = set()
         self._stage: str | None = None
         self._rows: dict[Split, Rows] = {}
         self._prepared: dict[tuple[str | None, Split], Rows] = {}
@@ -139,7 +154,8 @@ class DataModule(L.LightningDataModule, ABC):
     @property
     def holds_out_validation(self) -> bool:
         """True if the validation rows are a part of the training source."""
-        return not self.sources["validation"] and self.validation_fraction > 0.0
+        has_part = self.validation_part is not None or self.validation_fraction > 0.0
+        return not self.sources["validation"] and has_part
 
     @property
     def has_validation(self) -> bool:
@@ -182,6 +198,19 @@ class DataModule(L.LightningDataModule, ABC):
             return [split for split, source in self.sources.items() if source]
         assert self.stage is not None
         return self._splits_of(self.stage)
+
+    def report(self, split: Split, message: str) -> None:
+        """Print a message about a split on rank 0, once even if the split is opened again."""
+        trainer = self.running_trainer
+        is_rank_0 = rank_zero_only.rank == 0 if trainer is None else trainer.is_global_zero  # type: ignore[attr-defined]
+        if (split, message) not in self._reported and is_rank_0:
+            self._reported.add((split, message))
+            print(printable(f"{split}: {message}"), flush=True)
+
+    def report_source(self, split: Split) -> None:
+        """Print what users may not expect of the source of a split, such as files that are left out of a folder."""
+        for line in source_lines(self.source(split), self.read_options):
+            self.report(split, line)
 
     # --- For tasks and callbacks
 

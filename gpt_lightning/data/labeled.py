@@ -1,24 +1,22 @@
 """Base class of the data modules whose rows have labels and fit in memory."""
 
-import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from gpt_lightning.batch import ends_with_token
 from gpt_lightning.data.base import DataModule, Split
+from gpt_lightning.data.document_split import text_hash, validation_threshold
 from gpt_lightning.data.hold_out import hold_out
 from gpt_lightning.data.length_batching import LengthGroupedOrder, LongestFirstOrder, Order, SequentialOrder
-from gpt_lightning.data.settings import DataSettings, OnBadRow
+from gpt_lightning.data.settings import DataSettings
+from gpt_lightning.data.sources.bad_rows import OnBadRow, cause, skipped_line
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.data.sources.source import read_rows
 from gpt_lightning.errors import InputError
-from gpt_lightning.printable import printable
 from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.unpack import Unpack
 
@@ -54,7 +52,7 @@ class Labeled(DataModule, Generic[E]):
     """
 
     hold_out_attribute: ClassVar[str] = "id"
-    """Attribute of examples; ``validation_fraction`` never separates examples with equal values."""
+    """Attribute of examples; held-out validation never separates examples with equal values."""
 
     def __init__(
         self,
@@ -69,14 +67,14 @@ class Labeled(DataModule, Generic[E]):
         self.on_bad_row = on_bad_row
         self._examples: dict[tuple[Split, bool], list[E]] = {}
         self._held_out: set[str] | None = None
-        self._reported: set[tuple[str, str]] = set()
 
     @abstractmethod
     def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[E | InputError]:
         """Yield the example of each row or, if the row is invalid, an InputError that starts with ``row.where``.
 
         Args:
-            rows: rows of the split in order. One row may become several examples.
+            rows: rows of the split in order. One row may become several examples. The fields of a row that cannot be
+                read raise an InputError.
             split: the split.
             has_labels: False for ``predict``: then ignore the label column, which may be missing.
         """
@@ -98,28 +96,42 @@ class Labeled(DataModule, Generic[E]):
         kind = self.hold_out_attribute
         groups = [str(getattr(example, kind)) for example in found]
         if self._held_out is None:
-            self._held_out = hold_out(groups, self.validation_fraction)
+            self._held_out = self._choose_held_out(groups)
         if not self._held_out:
+            option = "validation" if self.validation_part is not None else "validation_fraction"
             raise InputError(
-                f"--data.validation_fraction={self.validation_fraction}: --data.train has only one {kind} "
-                f"({short_repr(groups[0])}), so no rows can be held out. Add rows with another {kind}, or set the "
-                "fraction to 0"
+                f"--data.{option}={self.validation_part or self.validation_fraction}: --data.train has only one {kind} "
+                f"({short_repr(groups[0])}), so no rows can be held out. Add rows with another {kind}, or set "
+                f"{'the fraction to 0' if self.validation_part is None else '--data.validation to a source or null'}"
             )
         is_validation = split == "validation"
         return [
             example for example, group in zip(found, groups, strict=True) if (group in self._held_out) == is_validation
         ]
 
+    def _choose_held_out(self, groups: list[str]) -> set[str]:
+        """Return the groups that are held out for validation."""
+        if self.validation_part is None:
+            return hold_out(groups, self.validation_fraction)
+        hashes = {group: text_hash(group) for group in groups}
+        threshold = validation_threshold(hashes.values(), self.validation_part)
+        held_out = {group for group, value in hashes.items() if value < threshold}
+        number = sum(group in held_out for group in groups)
+        self.report(
+            "validation",
+            f"held out {number:,} of the {len(groups):,} training rows (validation={self.validation_part})",
+        )
+        return held_out
+
     def source_examples(self, split: Split) -> list[E]:
         """Return the valid examples in the source of a split, held out or not."""
         has_labels = split == "train" or self.stage != "predict"
         if (split, has_labels) not in self._examples:
-            rows = read_rows(self.source(split), split=split)
+            self.report_source(split)
+            rows = read_rows(self.source(split), split=split, options=self.read_options)
             examples, causes = valid_examples(self.parse_rows(rows, split, has_labels), self.on_bad_row)
             if causes:
-                skipped = sum(causes.values())
-                reasons = "".join(f"\n  {count:,} x {cause}" for cause, count in causes.most_common())
-                self.report(split, f"skipped {skipped:,} of {len(examples) + skipped:,} rows{reasons}")
+                self.report(split, skipped_line(causes, len(examples) + causes.total()))
             if not examples:
                 raise InputError(f"--data.{split}: no row is valid; fix the file, or choose a different one")
             self._examples[split, has_labels] = examples
@@ -143,14 +155,6 @@ class Labeled(DataModule, Generic[E]):
         if split != "train":
             return LongestFirstOrder(lengths)
         return LengthGroupedOrder(lengths, self.batch_size * (1 if trainer is None else trainer.world_size), self.seed)
-
-    def report(self, split: Split, message: str) -> None:
-        """Print a message about a split on rank 0, once even if the split is opened again."""
-        trainer = self.running_trainer
-        is_rank_0 = rank_zero_only.rank == 0 if trainer is None else trainer.is_global_zero  # type: ignore[attr-defined]
-        if (split, message) not in self._reported and is_rank_0:
-            self._reported.add((split, message))
-            print(printable(f"{split}: {message}"), flush=True)
 
 
 class RepeatedIdError(InputError):
@@ -187,11 +191,5 @@ def valid_examples(examples: Iterable[E | InputError], on_bad_row: OnBadRow) -> 
         elif on_bad_row == "stop":
             raise InputError(f"{example} (--data.on_bad_row=skip skips invalid rows)") from example
         else:
-            causes[_cause(str(example))] += 1
+            causes[cause(example)] += 1
     return valid, causes
-
-
-def _cause(message: str) -> str:
-    """Return a message without its location and values, so that errors of the same kind have equal causes."""
-    reason = message.partition(": ")[2]  # every message starts with its location
-    return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "…", reason)[:160]

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import yaml
 
+from gpt_lightning.data.sources.class_labels import ClassName
 from gpt_lightning.data.sources.row_formats import short_repr, without_surrogates
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
@@ -63,6 +64,8 @@ def label_name(value: Any, names: Sequence[str] | None, where: str, column: str)
     name = str(value)
     if names is None or name in names:
         return name
+    if isinstance(value, ClassName):  # the user names the numbers of a class-label column differently
+        return label_name(value.number, names, where, column)
     # If names are numbers, a number is never an index: with the stars 1, 2 and 4, the label 3 is unknown.
     if is_number(name) and int(name) < len(names) and not any(map(is_number, names)):
         return names[int(name)]

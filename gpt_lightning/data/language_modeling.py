@@ -1,26 +1,36 @@
 """Data module for causal language modeling on packed blocks of text."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar
 
 from gpt_lightning.batch import LanguageModelingBatch
 from gpt_lightning.data.base import DataModule, Split
+from gpt_lightning.data.document_split import Part
 from gpt_lightning.data.packing import PackedBlocks
 from gpt_lightning.data.settings import CommonSettings
-from gpt_lightning.data.shards import TokenStream, tokenize
-from gpt_lightning.data.sources.source import fingerprint, read_texts
+from gpt_lightning.data.shards import TokenStream, skipped_rows, tokenize
+from gpt_lightning.data.sources.bad_rows import OnBadRow, skipped_line
+from gpt_lightning.data.sources.documents import check_separator, frequent_separator
+from gpt_lightning.data.sources.source import Piece, fingerprint, read_texts
 from gpt_lightning.unpack import Unpack
 
 
 class LanguageModeling(DataModule):
     """Packed blocks of text for causal language modeling.
 
-    Sources are ``.txt``, ``.jsonl``, ``.csv`` or ``.parquet`` files, each also compressed as ``.gz``, or datasets of
-    the Hugging Face hub. The text is tokenized once, into ``cache_dir``. An epoch reads every block once, in an order
-    that depends only on the seed and the epoch.
+    Sources are text files such as ``.txt``, ``.md`` and ``.py``, tables such as ``.jsonl``, ``.csv`` and ``.parquet``,
+    each also compressed, or datasets of the Hugging Face hub. The text is tokenized once, into ``cache_dir``. An epoch
+    reads every block once, in an order that depends only on the seed and the epoch.
 
     Args:
-        text_column: column with the text, in files and datasets with columns.
+        text_column: column with the text, in files and datasets with columns. ``meta.text`` is a column inside of the
+            column ``meta``.
+        document_separator: string between the documents of a text, such as ``<|endoftext|>``. Without it, a text file
+            is one document, and so is a row.
+        on_bad_row: ``stop`` at the first invalid row, or ``skip`` invalid rows and print their number by cause. A text
+            file that cannot be decoded is one row.
         batch_size: blocks per batch on each device. Lower it if memory runs out, and raise
             ``trainer.accumulate_grad_batches`` to keep the same global batch.
         mask_documents: restrict attention to the document of each token, and restart positions with each document.
@@ -32,13 +42,18 @@ class LanguageModeling(DataModule):
     def __init__(
         self,
         text_column: str = "text",
+        document_separator: str | None = None,
+        on_bad_row: OnBadRow = "stop",
         batch_size: int = 8,
         mask_documents: bool = False,
         **settings: Unpack[CommonSettings],
     ) -> None:
         super().__init__(batch_size=batch_size, **settings)
         self.text_column = text_column
+        self.document_separator = None if document_separator is None else check_separator(document_separator)
+        self.on_bad_row = on_bad_row
         self.mask_documents = mask_documents
+        self._described: set[Split] = set()
 
     def prepare_data(self) -> None:
         """Tokenize, in one process, the splits of the running Trainer or, without one, all splits with a source."""
@@ -54,11 +69,14 @@ class LanguageModeling(DataModule):
 
     def training_texts(self) -> Iterator[str]:
         """Yield the documents of the training split in pieces."""
-        return (piece.text for piece in read_texts(self.source("train"), split="train", text_column=self.text_column))
+        return (piece.text for piece in self._pieces("train"))
 
     def training_texts_digest(self) -> str:
-        """Return the fingerprint of the training files and the text column, because hashing all text takes long."""
-        return fingerprint(self.source("train"), split="train") + self.text_column
+        """Return the fingerprint of the training files and how they are read, because hashing all text takes long."""
+        options = self.read_options
+        settings = (options.delimiter, options.encoding, self.document_separator)
+        more = json.dumps(settings) if any(settings) else ""
+        return fingerprint(self.source("train"), split="train") + self.text_column + more
 
     def open_split(self, split: Split) -> PackedBlocks:
         """Return the blocks of a split; only training blocks are shuffled."""
@@ -71,20 +89,79 @@ class LanguageModeling(DataModule):
             seed=self.seed if split == "train" else None,
         )
 
+    def _pieces(self, split: Split) -> Iterator[Piece]:
+        """Yield the documents in the source of a split in pieces."""
+        return read_texts(
+            self.source(split),
+            split=split,
+            text_column=self.text_column,
+            options=self.read_options,
+            document_separator=self.document_separator,
+            skipped=Counter() if self.on_bad_row == "skip" else None,
+        )
+
     def _tokenize(self, split: Split, progress: bool = False) -> TokenStream:
         """Return the tokens of a split from the cache, after tokenizing it if needed."""
-        source_split = self.source_split(split)
+        self._report_text(self.source_split(split))
+        if split == "test" or not self.holds_out_validation:
+            return self._stream(split, progress)
+        fraction = self.validation_fraction if self.validation_part is None else self.validation_part
+        if self.validation_part is not None:
+            held_out = self._stream("train", progress, Part("validation", fraction))
+            if held_out.num_documents:
+                kept = self._stream("train", progress, Part("train", fraction))
+                self._report_held_out(held_out, kept)
+                return held_out if split == "validation" else kept
+        stream = self._stream("train", progress)
+        # Validation predicts all of its tokens but the first, so it needs two.
+        border = max(0, len(stream) - max(2, round(fraction * len(stream))))
+        if self.validation_part is not None:
+            self.report(
+                "validation",
+                f"held out the last {len(stream) - border:,} of {len(stream):,} tokens: the text is a single document",
+            )
+        is_validation = split == "validation"
+        return TokenStream(stream.folder, start=border) if is_validation else TokenStream(stream.folder, stop=border)
+
+    def _stream(self, split: Split, progress: bool, part: Part | None = None) -> TokenStream:
+        """Return the tokens in the source of a split, or of a part of its documents."""
         folder = tokenize(
-            self.source(source_split),
-            split=source_split,
+            self.source(split),
+            split=split,
             text_column=self.text_column,
             tokenizer=self.tokenizer,
             cache_dir=self.cache_dir,
             progress=progress,
+            options=self.read_options,
+            document_separator=self.document_separator,
+            skips_bad_rows=self.on_bad_row == "skip",
+            part=part,
         )
         stream = TokenStream(folder)
-        if split == "test" or not self.holds_out_validation:
-            return stream
-        # Validation predicts all of its tokens but the first, so it needs two.
-        border = max(0, len(stream) - max(2, round(self.validation_fraction * len(stream))))
-        return TokenStream(folder, start=border) if split == "validation" else TokenStream(folder, stop=border)
+        if part is None and (skipped := skipped_rows(folder)):
+            self.report(split, skipped_line(skipped, stream.num_documents + skipped.total()))
+        return stream
+
+    def _report_held_out(self, held_out: TokenStream, kept: TokenStream) -> None:
+        documents = held_out.num_documents + kept.num_documents
+        if skipped := skipped_rows(kept.folder):
+            self.report("train", skipped_line(skipped, documents + skipped.total()))
+        self.report(
+            "validation",
+            f"held out {held_out.num_documents:,} of the {documents:,} training documents, {len(held_out):,} of "
+            f"{len(held_out) + len(kept):,} tokens (validation={self.validation_part})",
+        )
+
+    def _report_text(self, split: Split) -> None:
+        """Print what users may not expect of the text of a split, once."""
+        if split in self._described:
+            return
+        self._described.add(split)
+        self.report_source(split)
+        if self.document_separator is None and (found := frequent_separator(self._pieces(split))):
+            separator, count = found
+            self.report(
+                split,
+                f"the beginning of the text has {separator!r} {count:,} times, as ordinary characters. If it separates "
+                f"documents, set --data.document_separator={separator!r}",
+            )

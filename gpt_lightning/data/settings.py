@@ -3,21 +3,22 @@
 ``DataModule`` and ``Labeled`` declare and document these arguments and their defaults.
 """
 
-from typing import Literal, TypedDict
+from typing import TypedDict
 
+from gpt_lightning.data.sources.bad_rows import OnBadRow
 from gpt_lightning.data.sources.source import Source
 from gpt_lightning.tokenizers.layout import InputLayout
-
-OnBadRow = Literal["stop", "skip"]
 
 
 class CommonSettings(TypedDict, total=False):
     """Arguments of ``DataModule`` without ``batch_size``, for data modules with another default batch size."""
 
     train: Source | None
-    validation: Source | None
+    validation: float | Source | None
     test: Source | None
     validation_fraction: float
+    delimiter: str | None
+    encoding: str | None
     tokenizer: str
     block_size: int
     num_workers: int

@@ -10,10 +10,10 @@ import os
 import shutil
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -24,8 +24,9 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from gpt_lightning.atomic_files import sync_folder
+from gpt_lightning.data.document_split import Part, documents_of
 from gpt_lightning.data.shard_file import REMEDY, VERSION, Shard, ShardWriter
-from gpt_lightning.data.sources.source import PIECE_CHARACTERS, Piece, Source, fingerprint, read_texts
+from gpt_lightning.data.sources.source import PIECE_CHARACTERS, Piece, ReadOptions, Source, fingerprint, read_texts
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import write_error
 from gpt_lightning.tokenizers.pieces import border
@@ -33,6 +34,8 @@ from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 SHARD_TOKENS: Final = 128 << 20
 """Maximum number of tokens per shard: 256 MiB if the vocabulary has at most 65,536 ids."""
+
+_SKIPPED: Final = "skipped.json"
 
 # A batch has pieces for every core. Two batches are encoded concurrently, so that no core idles at the end of one.
 _BATCH_CHARACTERS: Final = PIECE_CHARACTERS * max(8, os.cpu_count() or 1)
@@ -52,6 +55,10 @@ def tokenize(
     progress: bool = False,
     key: str | None = None,
     shard_tokens: int = SHARD_TOKENS,
+    options: ReadOptions = ReadOptions(),
+    document_separator: str | None = None,
+    skips_bad_rows: bool = False,
+    part: Part | None = None,
 ) -> Path:
     """Return the folder with the shards of a source, after tokenizing it if the cache does not have them.
 
@@ -67,6 +74,10 @@ def tokenize(
         progress: whether to draw a progress bar if stderr is a terminal.
         key: option that sets the source, for messages; by default ``--data.<split>``.
         shard_tokens: maximum number of tokens per new shard.
+        options: options for text files.
+        document_separator: string between the documents of a text.
+        skips_bad_rows: whether to skip invalid rows. ``skipped_rows`` returns their number.
+        part: the documents to take; None takes all.
 
     Raises:
         InputError: the source cannot be read or changes meanwhile, or the cache is not writable.
@@ -74,8 +85,19 @@ def tokenize(
     """
     key = key or f"--data.{split}"
     state = fingerprint(source, split=split, key=key)
-    name = hashlib.sha256(json.dumps([VERSION, state, text_column, tokenizer.hash]).encode()).hexdigest()[:32]
+    settings: list[object] = [VERSION, state, text_column, tokenizer.hash]
+    # Defaults add nothing, so that the cache of earlier versions stays valid.
+    more = {
+        "delimiter": options.delimiter,
+        "encoding": options.encoding,
+        "document_separator": document_separator,
+        "skips_bad_rows": skips_bad_rows or None,
+        "part": part,
+    }
+    settings += [[name, value] for name, value in more.items() if value is not None]
+    name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
     folder = cache_dir / "tokens" / name
+    _sweep(folder.parent)
     if folder.exists():
         return folder
     try:
@@ -87,9 +109,26 @@ def tokenize(
             shutil.rmtree(unfinished, ignore_errors=True)  # a killed process left it, because this one has the lock
             unfinished.mkdir()
             try:
-                pieces = read_texts(source, split=split, text_column=text_column, key=key)
+                skipped: Counter[str] = Counter()
+
+                def read(skipped: Counter[str] | None) -> Iterator[Piece]:
+                    return read_texts(
+                        source,
+                        split=split,
+                        text_column=text_column,
+                        key=key,
+                        options=options,
+                        document_separator=document_separator,
+                        skipped=skipped,
+                    )
+
+                pieces = read(skipped if skips_bad_rows else None)
+                if part is not None:
+                    pieces = documents_of(part, pieces, read(Counter() if skips_bad_rows else None))
                 with _progress_bar(split, show=progress) as advance:
                     _write_stream(unfinished, pieces, tokenizer, shard_tokens, advance)
+                if skipped:
+                    (unfinished / _SKIPPED).write_text(json.dumps(skipped), encoding="utf-8")
                 if fingerprint(source, split=split, key=key) != state:
                     raise InputError(f"{key}: {source!r} changed while it was read; run the command again")
                 unfinished.rename(folder)
@@ -99,6 +138,19 @@ def tokenize(
     except OSError as error:
         raise write_error(folder, error, "Choose another folder with --data.cache_dir=FOLDER") from error
     return folder
+
+
+def skipped_rows(folder: Path) -> Counter[str]:
+    """Return the number of invalid rows that were skipped, by cause."""
+    file = folder / _SKIPPED
+    return Counter(json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
+
+
+def _sweep(folder: Path) -> None:
+    """Delete the unfinished folders that killed processes left. A process that still writes one has its lock."""
+    for unfinished in folder.glob("*.unfinished"):
+        with suppress(OSError), FileLock(unfinished.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 class TokenStream:

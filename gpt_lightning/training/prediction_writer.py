@@ -10,12 +10,15 @@ import lightning.pytorch as L
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import json_line, output_file, write_error
 from gpt_lightning.tasks.finite import non_finite_output
+from gpt_lightning.tasks.prediction_rows import with_texts
 
 _REMEDY: Final = "Choose another file with --output or --predictions.path"
 
 
 class PredictionWriter(L.Callback):
     """Callback that writes a JSON line for each row after every batch, so that memory does not grow with the rows.
+
+    A line holds the prediction and the text of the row.
 
     The file appears when all predictions are in it. If ``predict`` fails or is interrupted, there is no file, or the
     old one is unchanged.
@@ -61,7 +64,7 @@ class PredictionWriter(L.Callback):
         """
         assert self._file is not None
         self._num_rows += len(outputs)
-        text = "".join(map(_line, outputs))
+        text = "".join(map(_line, with_texts(outputs, batch)))
         try:
             self._file.write(text.encode(errors="replace"))  # lone surrogates have no UTF-8
         except OSError as error:

@@ -47,6 +47,20 @@ def test_errors_about_the_test_data_name_the_option(cli: CommandLine) -> None:
     assert "data.test" not in cli.err
 
 
+def test_of_several_runs_those_without_test_data_are_skipped(cli: CommandLine) -> None:
+    first, second, third = (cli.fit("topics") for _ in range(3))
+    config = yaml.safe_load((second / "config.yaml").read_text())
+    for run in (second, third):
+        config["data"]["init_args"]["test"] = None
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert cli("evaluate", *map(str, (first, second, third))) == 0, cli.err
+    assert [row[0] for row in cells(cli.out)[2:]] == [str(first)]
+    for run in (second, third):
+        assert f"skipped {run}: no test data in its config.yaml\n" in cli.err
+    assert cli("evaluate", str(second), str(third)) == 2
+    assert "no run has test data. Set it with --test FILE" in cli.err
+
+
 def test_a_run_is_tested_again_only_if_its_metrics_are_not_current(cli: CommandLine) -> None:
     run = cli.fit("topics")
     assert cli("evaluate", str(run)) == 0, cli.err

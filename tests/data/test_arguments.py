@@ -20,9 +20,11 @@ Strings = str | list[str] | None
 
 SHARED: dict[str, tuple[Any, Any]] = {
     "train": (Strings, None),
-    "validation": (Strings, None),
+    "validation": (float | Strings, None),
     "test": (Strings, None),
     "validation_fraction": (float, 0.0),
+    "delimiter": (str | None, None),
+    "encoding": (str | None, None),
     "tokenizer": (str, "bpe:4096"),
     "block_size": (int, 1024),
     "batch_size": (int, 16),
@@ -45,6 +47,8 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
     | {
         "batch_size": (int, 8),
         "text_column": (str, "text"),
+        "document_separator": (str | None, None),
+        "on_bad_row": (Literal["stop", "skip"], "stop"),
         "mask_documents": (bool, False),
     },
     "TextClassification": LABELED
@@ -131,7 +135,7 @@ def test_settings_are_the_arguments_of_the_constructors() -> None:
     assert get_type_hints(DataSettings) == shared
     assert get_type_hints(CommonSettings) == {name: hint for name, hint in shared.items() if name != "batch_size"}
     assert get_type_hints(LabeledSettings) == shared | own_types(Labeled.__init__)
-    assert len(shared) == 10
+    assert len(shared) == 12
 
 
 @pytest.mark.parametrize("name", LINKS)

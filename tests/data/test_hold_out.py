@@ -1,7 +1,8 @@
-"""``--data.validation_fraction``: validation rows out of the training source."""
+"""``--data.validation 0.1`` and ``--data.validation_fraction``: validation rows out of the training source."""
 
 import pickle
 from collections.abc import Sequence
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 
 from gpt_lightning.data import LanguageModeling, ReadingComprehension, SequenceTagging, TextClassification
 from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.document_split import normalized, text_hash, validation_threshold
 from gpt_lightning.data.hold_out import hold_out
+from gpt_lightning.data.shards import TokenStream
 from gpt_lightning.errors import InputError
 from tests.data.drive import attach, batches, write_rows
 
@@ -119,3 +122,113 @@ def test_groups_stay_together_and_neither_side_is_empty() -> None:
     names = [str(number) for number in range(1000)]
     assert len(hold_out(names, 0.1)) == 100
     assert hold_out(reversed(names * 2), 0.1) == hold_out(names, 0.1)
+
+
+# --- validation=0.1: by a hash of the text
+
+
+@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("part", [0.2, "0.2"])
+def test_a_number_holds_out_rows(
+    tmp_path: Path, kind: type[DataModule], part: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = make(kind, tmp_path, validation=part, validation_fraction=0.0)
+    train, validation = ids(module, "fit"), ids(module, "validate")
+    assert (len(train), len(validation)) == (16, 4)
+    assert not train & validation
+    assert ids(make(kind, tmp_path, validation=part, validation_fraction=0.0, seed=7), "validate") == validation
+    assert "validation: held out 4 of the 20 training rows (validation=0.2)\n" in capsys.readouterr().out
+
+
+def test_similar_texts_are_in_one_split(tmp_path: Path) -> None:
+    variants = ["Text {}", "text  {} ", "TEXT\n{}", "ｔｅｘｔ\t{}"]
+    rows = [{"text": form.format(number), "label": "x"} for number in range(40) for form in variants]
+    module = make(TextClassification, tmp_path, rows, validation=0.1, validation_fraction=0.0)
+    validation, train = ids(module, "validate"), ids(module, "fit")
+    assert len(validation) == 16
+    assert not {int(name) // 4 for name in validation} & {int(name) // 4 for name in train}
+
+
+@pytest.mark.parametrize("part", [0.0, 1.0, "1.5", 3])
+def test_an_invalid_part_is_refused(tmp_path: Path, part: Any) -> None:
+    with pytest.raises(
+        InputError, match=r"--data\.validation=.* must be between 0 and 1, such as 0\.1, or name a source"
+    ):
+        make(TextClassification, tmp_path, validation=part)
+
+
+def test_a_file_with_the_name_of_a_number_is_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "0.5", ROWS[TextClassification])
+    assert make(TextClassification, tmp_path, validation="0.5").sources["validation"] == "0.5"
+
+
+def corpus(folder: Path, documents: Sequence[str], **arguments: Any) -> LanguageModeling:
+    settings: dict[str, Any] = {
+        "tokenizer": "bytes",
+        "block_size": 16,
+        "cache_dir": str(folder / "cache"),
+        "validation": 0.1,
+    }
+    module = LanguageModeling(
+        train=write_rows(folder / "corpus.jsonl", [{"text": text} for text in documents]), **(settings | arguments)
+    )
+    attach(module, "fit")
+    module.prepare_data()
+    module.setup("fit")
+    return module
+
+
+def documents(stream: TokenStream) -> list[str]:
+    data = stream.slice(0, len(stream)).tolist()
+    return ["".join(map(chr, part)) for end, part in groupby(data, lambda token: token == 256) if not end]
+
+
+def test_documents_are_held_out_with_their_duplicates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = [f"document {number % 50} " for number in range(150)]
+    module = corpus(tmp_path, [*texts, "DOCUMENT  7"])
+    train, validation = (documents(module.stream(split)) for split in ("train", "validation"))
+    assert sorted([*train, *validation]) == sorted([*texts, "DOCUMENT  7"])
+    assert len(set(map(normalized, validation))) == 5
+    assert not set(map(normalized, validation)) & set(map(normalized, train))
+    assert "validation: held out 15 of the 151 training documents, 193 of 1,934 tokens" in capsys.readouterr().out
+    again = corpus(tmp_path, [*texts, "DOCUMENT  7"], seed=9)
+    assert again.stream("validation").checksum == module.stream("validation").checksum
+
+
+def test_a_single_document_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module = corpus(tmp_path, ["".join(f"{number:03d} " for number in range(250))])
+    assert (len(module.stream("train")), len(module.stream("validation"))) == (902, 100)
+    assert "held out the last 100 of 1,002 tokens: the text is a single document" in capsys.readouterr().out
+
+
+def test_the_part_of_many_hashes_needs_no_memory_for_all() -> None:
+    hashes = (text_hash(str(number)) for number in count())
+    threshold = validation_threshold(hashes, 0.1)
+    assert threshold == round(0.1 * 2**64)
+    held_out = sum(text_hash(str(number)) < threshold for number in range(10_000))
+    assert 900 < held_out < 1100
+
+
+def test_invalid_documents_are_skipped_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts: list[Any] = [*(f"document {number}" for number in range(20)), None, 7, None]
+    for _ in range(2):  # the second time from the cache
+        module = corpus(tmp_path, texts, validation=None, on_bad_row="skip")
+        assert len(documents(module.stream("train"))) == 20
+        assert capsys.readouterr().out == (
+            "train: skipped 3 of 23 rows: 2 x column … is null, 1 x column … is of type int, not a string\n"
+        )
+    with pytest.raises(InputError, match=r"corpus\.jsonl:21: column 'text' is null"):
+        corpus(tmp_path, texts, validation=None)
+
+
+def test_a_separator_that_is_not_set_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "A story.\n<|endoftext|>\n" * 20
+    corpus(tmp_path, [text], validation=None)
+    assert capsys.readouterr().out == (
+        "train: the beginning of the text has '<|endoftext|>' 20 times, as ordinary characters. If it separates "
+        "documents, set --data.document_separator='<|endoftext|>'\n"
+    )
+    module = corpus(tmp_path, [text], validation=None, document_separator="<|endoftext|>")
+    assert documents(module.stream("train")) == ["A story.\n"] * 20
+    assert capsys.readouterr().out == ""

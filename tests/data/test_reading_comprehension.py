@@ -190,7 +190,7 @@ def test_an_invalid_row_stops_or_is_skipped(
     assert capsys.readouterr().out == ""
     data = module(tmp_path, train=train, test=test, on_bad_row="skip")
     assert gold_of(batches(data, "test")) == GOLD
-    assert re.match(r"test: skipped 1 of 4 rows\n  1 x .*\n$", capsys.readouterr().out)
+    assert re.match(r"test: skipped 1 of 4 rows: 1 x .*\n$", capsys.readouterr().out)
 
 
 def nested(path: Path, *questions: dict[str, Any]) -> str:
@@ -216,10 +216,7 @@ def test_skipped_rows_are_counted_by_cause(tmp_path: Path, capsys: pytest.Captur
     data = module(tmp_path, train=path, on_bad_row="skip")
     assert sum(len(batch["examples"]) for batch in batches(data, "fit")) == 1
     assert capsys.readouterr().out == (
-        "train: skipped 3 of 4 rows\n"
-        "  2 x the answer is …, but at character … the context has …; it occurs at …: "
-        "fix its start (in characters, not bytes)\n"
-        "  1 x column … is empty; fix or remove this row\n"
+        "train: skipped 3 of 4 rows: 2 x the answer is …, but at character … the context has …, 1 x column … is empty\n"
     )
 
 

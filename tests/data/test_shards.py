@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from gpt_lightning.data import shards as module
 from gpt_lightning.data.shard_file import _pack_header
@@ -392,3 +393,15 @@ def test_a_progress_bar_is_drawn_only_in_a_terminal(
         assert captured.out == ""
         assert ("tokenizing train: 0 MB, 200,0" in captured.err) == terminal
         assert terminal or not captured.err
+
+
+def test_folders_of_killed_processes_are_deleted_unless_one_is_in_use(tmp_path: Path) -> None:
+    tokens = make(tmp_path).parent
+    (tokens / "a.unfinished").mkdir()
+    (tokens / "a.unfinished" / "00000.tokens").write_bytes(b"part")
+    (tokens / "b.unfinished").mkdir()
+    with FileLock(tokens / "b.lock"):
+        make(tmp_path)
+        assert [path.name for path in tokens.glob("*.unfinished")] == ["b.unfinished"]
+    make(tmp_path)
+    assert not list(tokens.glob("*.unfinished"))

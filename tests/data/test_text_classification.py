@@ -187,7 +187,7 @@ def test_an_invalid_row_stops_or_is_skipped(
     data = module(tmp_path, train=train, test=test, on_bad_row="skip")
     assert labels_of(data, batches(data, "test")) == {"r0": "sport", "2": "weather"}
     out = capsys.readouterr().out
-    assert re.match(r"test: skipped 1 of 3 rows\n  1 x .*\n$", out), "reported once, although the split is opened twice"
+    assert re.match(r"test: skipped 1 of 3 rows: 1 x .*\n$", out), "reported once, although the split is opened twice"
     assert "test.jsonl:2" not in out
 
 
@@ -224,9 +224,7 @@ def test_skipped_rows_are_counted_by_cause(tmp_path: Path, capsys: pytest.Captur
     data = module(tmp_path, train=train, test=test, on_bad_row="skip")
     assert labels_of(data, batches(data, "test")) == {"3": "sport"}, "the id is the number of the row in the file"
     assert capsys.readouterr().out == (
-        "test: skipped 4 of 5 rows\n"
-        "  3 x the label … is not one of the … labels of the model; did you mean …?\n"
-        "  1 x column … is null; fix or remove this row\n"
+        "test: skipped 4 of 5 rows: 3 x the label … is not one of the … labels of the model, 1 x column … is null\n"
     )
 
 

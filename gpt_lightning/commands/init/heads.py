@@ -67,7 +67,7 @@ def draft(
             "schedule": {"kind": "linear", "warmup_steps": warmup, "min_ratio": 0.0},
         },
         data={
-            **({} if fraction is None else {"validation_fraction": fraction}),
+            **({} if fraction is None else {"validation": fraction}),
             **found.arguments,
             **({} if base is not None else {"tokenizer": tokenizer}),
             "batch_size": batch,

@@ -130,11 +130,12 @@ class CLI(LightningCLI):
         saved = None if ckpt_path is None else Saved.read(run, ckpt_path, subcommand, self.allowed)
         if saved is not None:
             saved.check_data(line.may_name_data)
-        columns = {} if saved is None or line.may_name_data else saved.columns
-        user = overlay(columns, line.read(run, saved.classes if saved else {}), self.overrides)
+        user = overlay(line.read(run, saved.classes if saved else {}), self.overrides)
         if saved is None and (found := self._find_checkpoint(run, user, subcommand)) is not None:
             saved = Saved.read(run, found, subcommand, self.allowed)
             user = overlay(saved.classes, user)
+        if saved is not None:
+            user = overlay(saved.remembered(user, line.may_name_data), user)
         values = self._merge_checkpoint(saved, user, subcommand)
         check_outputs(values)
         if "model.class_path" in values and "data.class_path" in values:

@@ -26,7 +26,6 @@ OPTIONS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
             "data",
             "data.train",
             "data.validation",
-            "data.validation_fraction",
             "data.text_column",
             "data.label_column",
             "data.tokenizer",

@@ -51,7 +51,7 @@ class Saved(NamedTuple):
     data_arguments: Values
     """Arguments of the data module that shaped the model, such as ``labels``; they cannot change."""
     columns: Values
-    """Columns that the model was trained on, for command lines that name no data module."""
+    """Columns and other settings by which the training rows were read, for the same data module."""
     has_init_from: bool
     """True if the model has an argument ``init_from``."""
     init_from: str | None
@@ -118,6 +118,22 @@ class Saved(NamedTuple):
             tokenizer,
             data_not_allowed,
         )
+
+    def remembered(self, user: Values, is_named: bool) -> Values:
+        """Return the settings by which the training rows were read, unless the user chooses another data module.
+
+        Args:
+            user: the user's values, which win.
+            is_named: whether the user names the data module. Then settings that are not its defaults are printed.
+        """
+        data = "data.class_path"
+        if data not in self.classes or class_at(user[data].value) is not class_at(self.classes[data].value):
+            return {}
+        defaults = _defaults(user)
+        for key, value in self.columns.items():
+            if is_named and key not in user and value.value != defaults[key].value:
+                print(printable(f"from the run: {flag_key(key)}={value.value}"))
+        return self.columns
 
     def check_data(self, is_named: bool) -> None:
         """Refuse a checkpoint whose data module may not be imported, unless the user names another.

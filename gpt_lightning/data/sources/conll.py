@@ -8,6 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
+from gpt_lightning.data.sources.read_file import UndecodableLine
 from gpt_lightning.data.sources.row_formats import Lines, Row, short_repr, unreadable
 from gpt_lightning.errors import InputError
 
@@ -59,7 +60,9 @@ def conll_rows(path: Path, lines: Lines) -> Iterator[Row]:
             continue
         if not words and _is_comment(line, columns, width):
             continue
-        if len(columns) != width or not columns[0]:
+        if isinstance(line, UndecodableLine):
+            error = error or line.error
+        elif len(columns) != width or not columns[0]:
             error = error or _column_error(f"{path}:{number}", columns, f"line {first}", width)
         start = start if words else number
         words.append(columns)

@@ -1,63 +1,50 @@
-"""Readers of plain or gzip-compressed files, which yield blocks of text or numbered lines.
+"""Readers of text files, which yield blocks of text or numbered lines.
 
-An InputError about a file names the file and, for text, the line.
+An InputError about a file names the file and the line.
 """
 
 import codecs
-import gzip
-import zlib
+import io
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO
 
+from gpt_lightning.data.sources.encoding import Encoding, find_encoding, undecodable
+from gpt_lightning.data.sources.open_file import BLOCK_BYTES, open_file
 from gpt_lightning.errors import InputError
 
-BLOCK_BYTES: Final = 1 << 20
+
+class UndecodableLine(str):
+    """Line with bytes that the encoding of its file does not have; they are replaced in the text."""
+
+    __slots__ = ("error",)
+
+    error: InputError
+    """The reason and the place."""
 
 
-@contextmanager
-def open_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a plain or gzip-compressed file, and convert errors while it is read to an InputError."""
-    try:
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: the file is empty (0 bytes); remove it from the source, or write data to it")
-        with path.open("rb") as stream:
-            yield cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if path.suffix.lower() == ".gz" else stream
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(
-            f"{path}: not a complete gzip file ({error}); download or compress it again, or remove .gz from its name "
-            "if it is not compressed"
-        ) from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"{path}: cannot be read ({reason}); check its permissions and the disk") from error
-
-
-def _not_utf8(path: Path, line: int, offset: int, error: UnicodeDecodeError) -> InputError:
-    return InputError(
-        f"{path}:{line}: not UTF-8 text (byte {offset}, counted from 0: {error.reason}); convert the file to UTF-8"
-    )
-
-
-def text_blocks(path: Path) -> Iterator[str]:
+def text_blocks(path: Path, encoding: str | None = None) -> Iterator[str]:
     """Yield the text of a file in blocks, with its original line ends and without a byte order mark.
 
+    Args:
+        path: the file.
+        encoding: the encoding if the file has no byte order mark; by default UTF-8.
+
     Raises:
-        InputError: the file is empty, unreadable or not UTF-8.
+        InputError: the file is empty, unreadable or in another encoding.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    codec = find_encoding(path, encoding).codec
+    decoder = codecs.getincrementaldecoder(codec)()
     line, offset, empty = 1, 0, True
     with open_file(path) as stream:
         while block := stream.read(BLOCK_BYTES):
-            if offset == 0 and block.startswith(codecs.BOM_UTF8):
-                offset, block = len(codecs.BOM_UTF8), block[len(codecs.BOM_UTF8) :]
-            pending = len(decoder.getstate()[0])  # bytes of a character that started in the last block
             try:
                 text = decoder.decode(block)
             except UnicodeDecodeError as error:
                 line += error.object.count(b"\n", 0, error.start)
-                raise _not_utf8(path, line, offset - pending + error.start, error) from error
+                # The object also has the bytes of a character that started in the last block, but no byte order mark.
+                start = offset + len(block) - len(error.object) + error.start
+                raise undecodable(path, line, start, error, codec) from error
             line += block.count(b"\n")
             offset += len(block)
             empty = empty and not text
@@ -65,19 +52,51 @@ def text_blocks(path: Path) -> Iterator[str]:
         try:
             decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
-            raise _not_utf8(path, line, offset - len(error.object), error) from error
+            raise undecodable(path, line, offset - len(error.object), error, codec) from error
     if empty:
         raise InputError(f"{path}: the file has no text; remove it from the source, or write text to it")
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number, line with its line end) for a UTF-8 file, without a byte order mark."""
-    offset = 0
+def numbered_lines(path: Path, encoding: str | None = None, may_be_windows: bool = False) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line with its line end) for a text file, without a byte order mark.
+
+    Lines that cannot be decoded are of type ``UndecodableLine``.
+
+    Args:
+        path: the file.
+        encoding: the encoding if the file has no byte order mark; by default UTF-8.
+        may_be_windows: whether to recognize cp1252.
+
+    Raises:
+        InputError: the file is empty or unreadable.
+    """
+    found = find_encoding(path, encoding, may_be_windows)
     with open_file(path) as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                text = line.decode()
-            except UnicodeDecodeError as error:
-                raise _not_utf8(path, number, offset + error.start, error) from error
-            offset += len(line)
-            yield number, text.removeprefix("\ufeff") if number == 1 else text
+        if found.is_byte_oriented and found.line_end == "\n":
+            yield from _lines_of_bytes(path, stream, found.codec)
+        else:
+            yield from _lines_of_text(path, stream, found)
+
+
+def _lines_of_bytes(path: Path, stream: IO[bytes], codec: str) -> Iterator[tuple[int, str]]:
+    offset, codec = 0, codec.removesuffix("-sig")
+    for number, line in enumerate(stream, start=1):
+        try:
+            text = line.decode(codec)
+        except UnicodeDecodeError as error:
+            text = UndecodableLine(line.decode(codec, errors="replace"))
+            text.error = undecodable(path, number, offset + error.start, error, codec)
+        offset += len(line)
+        yield number, text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _lines_of_text(path: Path, stream: IO[bytes], encoding: Encoding) -> Iterator[tuple[int, str]]:
+    lines = io.TextIOWrapper(stream, encoding.codec, newline=encoding.line_end)
+    number = 0
+    try:
+        for number, line in enumerate(lines, start=1):
+            yield number, line
+    except UnicodeDecodeError as error:
+        raise undecodable(path, number + 1, error.start, error, encoding.codec) from error
+    finally:
+        lines.detach()

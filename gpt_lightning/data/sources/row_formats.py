@@ -1,32 +1,26 @@
-"""Parsers of text formats: plain text, JSON Lines, JSON, CSV and TSV.
+"""Parsers of text formats: plain text, JSON Lines and JSON.
 
 Parsers of lines keep one record in memory. ``lines`` are pairs of line number and line, with its line end. ``path`` is
-used only in messages, which name ``path:line``.
+used only in messages, which name ``path:line``. A record that cannot be read is an ``unreadable`` row.
 """
 
-import csv
 import json
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import filterfalse, islice, tee
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from gpt_lightning.data.sources.read_file import UndecodableLine
 from gpt_lightning.errors import InputError
 
 Lines = Iterable[tuple[int, str]]
 
-# If a closing quote is missing, the csv module collects the rest of the file into one field. This limit stops it before
-# memory runs out.
-_MAX_CSV_FIELD: Final = 1 << 28
-_DELIMITERS: Final = ",;\t|"
-_MAX_OPENING_LINES: Final = 1000
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_REPR: Final = 60
 _MAX_NAMES: Final = 12
+_JSON_LINES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +64,42 @@ def jsonl_rows(path: Path, lines: Lines) -> Iterator[Row]:
             continue
         where = f"{path}:{number}"
         try:
-            fields = _parse(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno}); fix the line") from error
-        except (ValueError, RecursionError) as error:  # a number has too many digits, or the nesting is too deep
-            raise InputError(f"{where}: the JSON cannot be parsed ({error}); fix the line") from error
-        if not isinstance(fields, dict):
-            raise InputError(f'{where}: a {type(fields).__name__}, not an object like {{"text": "..."}}; fix the line')
-        yield Row(fields, where)
+            yield Row(_json_object(line, where), where)
+        except InputError as error:
+            yield unreadable(error, where)
+
+
+def _json_object(line: str, where: str) -> dict[str, Any]:
+    if isinstance(line, UndecodableLine):
+        raise line.error
+    try:
+        fields = _parse(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno}); fix the line") from error
+    except (ValueError, RecursionError) as error:  # a number has too many digits, or the nesting is too deep
+        raise InputError(f"{where}: the JSON cannot be parsed ({error}); fix the line") from error
+    if not isinstance(fields, dict):
+        raise InputError(f'{where}: a {type(fields).__name__}, not an object like {{"text": "..."}}; fix the line')
+    return _without_constants(fields, where) if _may_have_constants(line) else fields
+
+
+def _may_have_constants(text: str) -> bool:
+    return "NaN" in text or "Infinity" in text
+
+
+def are_json_lines(lines: Lines) -> bool:
+    """Return whether lines are JSON Lines, and not one JSON document: two of the first ones are whole objects."""
+    found = 0
+    for index, (_, line) in enumerate(islice((each for each in lines if each[1].strip()), _JSON_LINES)):
+        if index == 0 and not line.startswith("{"):
+            return False
+        try:
+            found += isinstance(_parse(line), dict)
+        except (ValueError, RecursionError):
+            continue
+        if found == 2:
+            return True
+    return False
 
 
 def json_rows(path: Path, text: str) -> Iterator[Row]:
@@ -94,29 +116,15 @@ def json_rows(path: Path, text: str) -> Iterator[Row]:
         ) from error
     except (ValueError, RecursionError) as error:  # a number has too many digits, or the nesting is too deep
         raise InputError(f"{path}: the JSON cannot be parsed ({error}); fix the file") from error
+    is_checked = _may_have_constants(text)
     for number, fields in enumerate(_records(path, document), start=1):
         where = f"{path}:row {number}"
-        if not isinstance(fields, dict):
-            raise InputError(f"{where}: a {type(fields).__name__}, not an object; fix or remove this row")
-        yield Row(fields, where)
-
-
-def csv_rows(path: Path, lines: Lines) -> Iterator[Row]:
-    """Yield the records below the header. Quoted fields may contain delimiters and line ends.
-
-    The delimiter is the first of comma, semicolon, tab and vertical bar that splits the header and gives the first
-    record below it the same number of fields. If none does, it is the comma if that splits the header, or else the
-    delimiter that splits it most often.
-    """
-    csv.field_size_limit(max(csv.field_size_limit(), _MAX_CSV_FIELD))
-    delimiter, lines = _delimiter(lines)
-    yield from _table(path, _csv_records(path, lines, delimiter), f"quote fields that contain {delimiter!r}")
-
-
-def tsv_rows(path: Path, lines: Lines) -> Iterator[Row]:
-    """Yield the lines below the header, split at every tab. Quotes have no special meaning."""
-    records = ((number, _strip_line_end(line).split("\t")) for number, line in lines)
-    return _table(path, records, "fix the row; a field cannot contain a tab or a line end")
+        try:
+            if not isinstance(fields, dict):
+                raise InputError(f"{where}: a {type(fields).__name__}, not an object; fix or remove this row")
+            yield Row(_without_constants(fields, where) if is_checked else fields, where)
+        except InputError as error:
+            yield unreadable(error, where)
 
 
 def without_surrogates(value: Any) -> Any:
@@ -141,11 +149,34 @@ def join_names(names: Collection[str]) -> str:
     return ", ".join(map(short_repr, islice(names, _MAX_NAMES))) + ", …" * (len(names) > _MAX_NAMES)
 
 
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value; write null instead")
+@dataclass(frozen=True)
+class _Constant:
+    """NaN or Infinity, which Python reads but JSON does not have."""
+
+    name: str
 
 
-_DECODER: Final = json.JSONDecoder(parse_constant=_reject_constant)
+_DECODER: Final = json.JSONDecoder(parse_constant=_Constant)
+
+
+def _without_constants(fields: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the fields of a row.
+
+    Raises:
+        InputError: a value is NaN or infinite.
+    """
+    if (name := _constant(fields)) is not None:
+        raise InputError(f"{where}: the JSON cannot be parsed ({name} is not a JSON value; write null instead)")
+    return fields
+
+
+def _constant(value: Any) -> str | None:
+    if isinstance(value, _Constant):
+        return value.name
+    if isinstance(value, dict | list):
+        values = value.values() if isinstance(value, dict) else value
+        return next((found for item in values if (found := _constant(item)) is not None), None)
+    return None
 
 
 def _parse(text: str) -> Any:
@@ -171,73 +202,3 @@ def _records(path: Path, document: Any) -> list[Any]:
         f'{path}: an object with {len(lists)} lists (its keys: {names}) and none under "data"; '
         'write a list of objects, or put the list under "data"'
     )
-
-
-def _delimiter(lines: Lines) -> tuple[str, Lines]:
-    """Return the delimiter of a CSV file, and its lines from the first."""
-    lines, *copies = tee(lines, 1 + len(_DELIMITERS))
-    widths = {delimiter: _opening_widths(copy, delimiter) for delimiter, copy in zip(_DELIMITERS, copies, strict=True)}
-    fitting = [delimiter for delimiter, (header, first) in widths.items() if header == first > 1]
-    if fitting:
-        return fitting[0], lines
-    return "," if widths[","][0] > 1 else max(widths, key=lambda delimiter: widths[delimiter][0]), lines
-
-
-def _opening_widths(lines: Lines, delimiter: str) -> tuple[int, int]:
-    """Return the number of fields of the header and of the first record below it, 0 for a record that is unreadable."""
-    widths = []
-    # The limit bounds the lines that are kept in memory if a closing quote is missing.
-    texts = (line for _, line in islice(lines, _MAX_OPENING_LINES))
-    with suppress(csv.Error):
-        for values in filterfalse(_is_blank, csv.reader(texts, delimiter=delimiter, strict=True)):
-            widths.append(len(values))
-            if len(widths) == 2:
-                break
-    header, first, *_ = *widths, 0, 0
-    return header, first
-
-
-def _is_blank(values: list[str]) -> bool:
-    return not values or values == [""]
-
-
-def _csv_records(path: Path, lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    # Without strict=True, a quote that is never closed silently includes the rest of the file.
-    reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
-    while True:
-        number = reader.line_num + 1
-        try:
-            values = next(reader, None)
-        except csv.Error as error:
-            if "new-line character" in str(error):
-                raise InputError(
-                    f"{path}: the lines end with a carriage return (\\r) alone, as on old Macintoshes. Convert it with "
-                    "tr '\\r' '\\n' < OLD > NEW"
-                ) from error
-            raise InputError(f"{path}:{number}: not CSV ({error}); fix the quotes of this row") from error
-        if values is None:
-            return
-        yield number, values
-
-
-def _table(path: Path, records: Iterable[tuple[int, list[str]]], hint: str) -> Iterator[Row]:
-    """Yield the records as rows with the names of the first, the header. Blank records are skipped."""
-    header: list[str] | None = None
-    for number, values in records:
-        if _is_blank(values):
-            continue
-        if header is None:
-            header = values
-            duplicate = next((name for name, count in Counter(header).items() if count > 1), None)
-            if duplicate is not None:
-                raise InputError(
-                    f"{path}:{number}: the header has two columns named {short_repr(duplicate)}; rename one"
-                )
-        elif len(values) != len(header):
-            raise InputError(f"{path}:{number}: {len(values)} fields, but the header has {len(header)}; {hint}")
-        else:
-            yield Row(dict(zip(header, values, strict=True)), f"{path}:{number}")
-
-
-def _strip_line_end(line: str) -> str:
-    return line.removesuffix("\n").removesuffix("\r")

@@ -4,114 +4,190 @@ All readers stream: memory holds one row or one piece of text, however large the
 """
 
 import contextlib
-import glob
 import hashlib
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any
 
-from gpt_lightning.data.sources.formats import SUFFIXES, Row, file_rows, suffix, supported_formats, text_blocks
+from gpt_lightning.data.sources.bad_rows import cause
+from gpt_lightning.data.sources.class_labels import class_names, with_class_names
+from gpt_lightning.data.sources.documents import PIECE_CHARACTERS, Piece, split_documents
+from gpt_lightning.data.sources.encoding import EncodingError, find_encoding
+from gpt_lightning.data.sources.find_files import HUB, Source, folder_lines, resolve
+from gpt_lightning.data.sources.formats import (
+    TABLES,
+    ReadOptions,
+    Row,
+    file_rows,
+    suffix,
+    supported_formats,
+    text_blocks,
+)
 from gpt_lightning.data.sources.row_formats import join_names, short_repr
 from gpt_lightning.downloads import may_download, offline
 from gpt_lightning.errors import InputError
-from gpt_lightning.paths import expand_home
 
 __all__ = [
     "PIECE_CHARACTERS",
     "Piece",
+    "ReadOptions",
     "Row",
     "Source",
     "filled_text",
     "fingerprint",
     "read_rows",
     "read_texts",
+    "resolve",
     "row_id",
     "row_text",
     "row_value",
+    "source_lines",
 ]
 
-Source = str | list[str]
-"""A file, a folder, a glob (``**`` allowed), ``hub:NAME[:CONFIG][@SPLIT]``, or a list of these."""
 
-PIECE_CHARACTERS: Final = 64 * 1024
-"""Maximum length of a piece. Pieces give the tokenizer work for every core and bound its memory."""
-
-_HUB: Final = "hub:"
-
-
-class Piece(NamedTuple):
-    """Consecutive part of a document, at most ``PIECE_CHARACTERS`` long."""
-
-    text: str
-    starts_document: bool
-
-
-def read_rows(source: Source, *, split: str, key: str | None = None) -> Iterator[Row]:
+def read_rows(
+    source: Source, *, split: str, key: str | None = None, options: ReadOptions = ReadOptions()
+) -> Iterator[Row]:
     """Yield the rows of a source, file by file, in constant memory.
 
-    A ``.txt`` file is one row ``{"text": ...}``, loaded into memory; ``read_texts`` reads it in pieces.
+    A ``.txt`` file is one row ``{"text": ...}``, loaded into memory; ``read_texts`` reads it in pieces. The fields of a
+    row that cannot be read raise an InputError.
 
     Args:
         source: the source.
         split: split (train, validation or test) of a ``hub:`` dataset that names none.
         key: option that sets the source, for messages; by default ``--data.<split>``.
+        options: options for text files.
 
     Raises:
         InputError: a file is missing, empty, unreadable or malformed, or a dataset cannot be loaded.
     """
     key = key or f"--data.{split}"
     for item in resolve(source, key):
-        yield from _item_rows(item, split, key, column=None)
+        yield from _item_rows(item, split, key, None, options)
 
 
-def read_texts(source: Source, *, split: str, text_column: str = "text", key: str | None = None) -> Iterator[Piece]:
+def read_texts(
+    source: Source,
+    *,
+    split: str,
+    text_column: str = "text",
+    key: str | None = None,
+    options: ReadOptions = ReadOptions(),
+    document_separator: str | None = None,
+    skipped: Counter[str] | None = None,
+) -> Iterator[Piece]:
     """Yield the documents of a source in pieces of at most ``PIECE_CHARACTERS``. No character is lost.
 
-    A document is the ``text_column`` of a row, or a complete ``.txt`` file, which is read incrementally. A long
-    document is split after the last newline in the second half of a piece. Without a newline it is split before the
-    last space, where byte-level tokenizers start a word; without a space, at the maximum length. Empty documents are
-    skipped.
+    A document is the ``text_column`` of a row, or a complete text file, which is read incrementally. Both may hold
+    several documents with a separator between them. A long document is split after the last newline in the second half
+    of a piece. Without a newline it is split before the last space, where byte-level tokenizers start a word; without a
+    space, at the maximum length. Empty documents are skipped.
 
     Args:
         source: the source.
         split: split (train, validation or test) of a ``hub:`` dataset that names none.
         text_column: column with the text.
         key: option that sets the source, for messages; by default ``--data.<split>``.
+        options: options for text files.
+        document_separator: string between the documents of a text.
+        skipped: number of invalid rows by cause, which are added to it; None stops at the first one.
 
     Raises:
-        InputError: a source cannot be read, a text is missing, null or not a string, or all texts are empty.
+        InputError: a source cannot be read, all texts are empty, or a text is missing, null or not a string and is not
+            skipped.
     """
     key = key or f"--data.{split}"
     has_text = False
     for item in resolve(source, key):
-        if not item.startswith(_HUB) and suffix(Path(item)) == ".txt":
-            pieces = _split_document(text_blocks(Path(item)))
-        else:
-            rows = _item_rows(item, split, key, column=text_column)
-            pieces = (piece for row in rows for piece in _split_document([row_text(row, text_column)]))
-        for piece in pieces:
-            has_text = True
-            yield piece
+        for blocks in _texts(item, split, key, text_column, options, skipped):
+            for piece in split_documents(blocks, document_separator):
+                has_text = True
+                yield piece
     if not has_text:
-        raise InputError(f"{key}: every text of {source!r} is empty; choose a source with text")
+        reason = "empty" if not skipped else f"empty or invalid ({skipped.most_common(1)[0][0]})"
+        raise InputError(f"{key}: every text of {source!r} is {reason}; choose a source with text")
+
+
+def _texts(
+    item: str, split: str, key: str, text_column: str, options: ReadOptions, skipped: Counter[str] | None
+) -> Iterator[Iterator[str] | list[str]]:
+    """Yield each text of a file or a hub dataset, in blocks."""
+    if not item.startswith(HUB) and suffix(Path(item)) not in TABLES:
+        blocks = _text_blocks(Path(item), options, skipped)
+        if blocks is not None:
+            yield blocks
+        return
+    for row in _item_rows(item, split, key, text_column, options):
+        try:
+            text = row_text(row, text_column)
+        except InputError as error:
+            if skipped is None:
+                hint = " (--data.on_bad_row=skip skips invalid rows)" if key.startswith("--data.") else ""
+                raise InputError(f"{error}{hint}") from error
+            skipped[cause(error)] += 1
+        else:
+            yield [text]
+
+
+def _text_blocks(path: Path, options: ReadOptions, skipped: Counter[str] | None) -> Iterator[str] | None:
+    """Return the text of a file in blocks, or None if it is skipped because it cannot be decoded."""
+    if skipped is not None:
+        try:
+            for _ in text_blocks(path, options.encoding):  # a document cannot be taken back after its first piece
+                pass
+        except EncodingError as error:
+            skipped[cause(error)] += 1
+            return None
+    return text_blocks(path, options.encoding)
 
 
 def row_value(row: Row, column: str, key: str) -> Any:
     """Return the value of a column; ``key`` is the option that names the column.
 
+    ``meta.text`` is the value of ``text`` in the column ``meta``, unless there is a column of this name.
+
     Raises:
         InputError: the column is missing or null.
     """
-    if column not in row.fields:
-        names = join_names(row.fields) or "none"
-        raise InputError(
-            f"{row.where}: there is no column {column!r}; the columns are {names}; choose one with {key}=COLUMN"
-        )
-    if row.fields[column] is None:
+    try:
+        value = _value(row.fields, column)
+    except KeyError:
+        raise _no_column(row, column, key) from None
+    if value is None:
         raise InputError(f"{row.where}: column {column!r} is null; fix or remove this row")
-    return row.fields[column]
+    return value
+
+
+def _value(fields: Mapping[str, Any], column: str) -> Any:
+    """Return the value of a column or, inside of one, of a nested column."""
+    if column in fields:
+        return fields[column]
+    parts = column.split(".")
+    for count in range(len(parts) - 1, 0, -1):  # names may contain dots
+        inner = fields.get(".".join(parts[:count]))
+        if isinstance(inner, Mapping):
+            return _value(inner, ".".join(parts[count:]))
+    raise KeyError(column)
+
+
+def _no_column(row: Row, column: str, key: str) -> InputError:
+    names = join_names(_column_names(row.fields)) or "none"
+    remedy = f"choose one with {key}=COLUMN"
+    if len(row.fields) == 1 and column in next(iter(row.fields)):
+        remedy += ", or the character between the columns with --data.delimiter"
+    return InputError(f"{row.where}: there is no column {column!r}; the columns are {names}; {remedy}")
+
+
+def _column_names(fields: Mapping[str, Any]) -> list[str]:
+    """Return the names of columns, and of the columns inside of them."""
+    names = []
+    for name, value in fields.items():
+        names += [f"{name}.{inner}" for inner in _column_names(value)] if isinstance(value, Mapping) else [name]
+    return names
 
 
 def row_text(row: Row, column: str, key: str = "--data.text_column") -> str:
@@ -173,7 +249,7 @@ def fingerprint(source: Source, *, split: str, key: str | None = None) -> str:
     """
     digest = hashlib.sha256()
     for item in resolve(source, key or f"--data.{split}"):
-        if item.startswith(_HUB):
+        if item.startswith(HUB):
             state = [item, split, _load_hub(item, split, key or f"--data.{split}")._fingerprint]
         else:
             stat = Path(item).stat()
@@ -182,53 +258,26 @@ def fingerprint(source: Source, *, split: str, key: str | None = None) -> str:
     return digest.hexdigest()
 
 
-def resolve(source: Source, key: str) -> list[str]:
-    """Return the existing files and the ``hub:`` names of a source, in a fixed order."""
-    items = [source] if isinstance(source, str) else source
-    if not items or not all(items):
-        raise InputError(f"{key}: the source is empty; set it to a file, a folder, a glob or hub:NAME")
-    return [found for item in items for found in ([item] if item.startswith(_HUB) else _paths(item, key))]
+def source_lines(source: Source, options: ReadOptions) -> list[str]:
+    """Return lines about a source that users may not expect: files left out of folders, and detected encodings."""
+    lines = folder_lines(source)
+    if options.encoding is None:
+        for item in resolve(source, "--data"):
+            path = Path(item)
+            if not item.startswith(HUB) and suffix(path) in (".csv", ".tsv"):
+                codec = find_encoding(path, may_be_windows=True).codec
+                if not codec.startswith("utf-"):
+                    lines.append(
+                        f"{item}: not UTF-8, so it is read as {codec}. If letters are wrong, set --data.encoding"
+                    )
+    return lines
 
 
-def _paths(item: str, key: str) -> list[str]:
-    """Return the files that a file, a folder or a glob names."""
-    path = expand_home(item)
-    if path.is_file():
-        found = [path]
-    elif path.is_dir():
-        inside = (file for file in path.rglob("*") if not _is_hidden(file.relative_to(path)))
-        # Folders often hold .json files that are not data, such as a tokenizer, so these must be named explicitly.
-        found = sorted(file for file in inside if suffix(file) in {*SUFFIXES} - {".json"} and file.is_file())
-        if not found:
-            raise InputError(
-                f"{key}: the folder {item} has no file with a supported suffix ({supported_formats()}; name .json "
-                "files explicitly); choose a different folder"
-            )
-    elif path.exists():
-        raise InputError(f"{key}: {item} is not a regular file; copy its contents into a file")
-    elif any(character in item for character in "*?["):
-        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 (Path.glob refuses absolute patterns)
-        found = sorted(file for file in map(Path, matches) if file.is_file())
-        if not found:
-            raise InputError(f"{key}: no file matches {item} (in {Path.cwd()}); fix the pattern")
-    else:
-        raise InputError(f"{key}: {item} does not exist (in {Path.cwd()}); choose a file, a folder or a glob")
-    for file in found:
-        if suffix(file) not in SUFFIXES:
-            raise InputError(
-                f"{key}: {file} has an unsupported suffix; rename it to match its format: {supported_formats()}"
-            )
-    return [str(file) for file in found]
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _item_rows(item: str, split: str, key: str, column: str | None) -> Iterator[Row]:
+def _item_rows(item: str, split: str, key: str, column: str | None, options: ReadOptions) -> Iterator[Row]:
     """Yield the rows of a file or a hub dataset; ``column`` is the only one needed, or None for all."""
+    is_hub = item.startswith(HUB)
     row = None
-    for row in _hub_rows(item, split, key, column) if item.startswith(_HUB) else file_rows(Path(item), column):
+    for row in _hub_rows(item, split, key, column) if is_hub else file_rows(Path(item), column, options):
         yield row
     if row is None:
         raise InputError(f"{item}: there are no rows; remove it from {key}, or add rows")
@@ -236,15 +285,22 @@ def _item_rows(item: str, split: str, key: str, column: str | None) -> Iterator[
 
 def _hub_rows(item: str, split: str, key: str, column: str | None) -> Iterator[Row]:
     data = _load_hub(item, split, key)
-    if column in data.column_names:
-        data = data.select_columns([column])
+    root = (
+        None
+        if column is None
+        else next((name for name in (column, column.split(".")[0]) if name in data.column_names), None)
+    )
+    if root is not None:
+        data = data.select_columns([root])
+    features = getattr(data, "features", None)
+    names = {} if features is None else class_names(features.to_dict())
     for number, fields in enumerate(data, start=1):
-        yield Row(fields, f"{item}:row {number}")
+        yield Row(with_class_names(fields, names), f"{item}:row {number}")
 
 
 @lru_cache(maxsize=8)  # the fingerprint and the rows both need the dataset, and loading uses the network
 def _load_hub(item: str, split: str, key: str) -> Any:
-    name, _, chosen = item.removeprefix(_HUB).partition("@")
+    name, _, chosen = item.removeprefix(HUB).partition("@")
     name, _, config = name.partition(":")
     import datasets
 
@@ -262,27 +318,3 @@ def _load_hub(item: str, split: str, key: str) -> Any:
             f"{key}: cannot load {item} ({type(error).__name__}: {reason}); check the name, config, split and network, "
             f"or download it and set {key} to local files ({supported_formats()})"
         ) from error
-
-
-def _split_document(blocks: Iterator[str] | list[str]) -> Iterator[Piece]:
-    """Split a document, given in blocks, into pieces that do not depend on the size of the blocks."""
-    rest, first = "", True
-    for block in blocks:
-        text, start = rest + block, 0
-        while len(text) - start > PIECE_CHARACTERS:
-            end = _piece_end(text, start)
-            yield Piece(text[start:end], first)
-            start, first = end, False
-        rest = text[start:]
-    if rest:
-        yield Piece(rest, first)
-
-
-def _piece_end(text: str, start: int) -> int:
-    """Return the end of the piece that starts at ``start``."""
-    middle, end = start + PIECE_CHARACTERS // 2, start + PIECE_CHARACTERS
-    newline = text.rfind("\n", middle, end)
-    if newline >= 0:
-        return newline + 1
-    space = text.rfind(" ", middle, end)
-    return space if space >= 0 else end

@@ -73,7 +73,11 @@ def parse_questions(
     """
     columns = _Columns(id_column, question_column, context_column, answers_column)
     for row in rows:
-        is_article = "paragraphs" in row.fields and question_column not in row.fields
+        try:
+            is_article = "paragraphs" in row.fields and question_column not in row.fields
+        except InputError as error:  # the row cannot be read
+            yield error
+            continue
         for item in _article_rows(row) if is_article else [row]:
             if isinstance(item, InputError):
                 yield item

@@ -304,7 +304,7 @@ def test_a_single_context_is_not_held_out(init: Init) -> None:
     assert "12 questions about 1 context, 0 of them without an answer. Answers have a median of 1 word." in comments
     assert "All rows have the same text or context, so none are held out for validation" in comments
     parsed = yaml.safe_load(config)
-    assert "validation_fraction" not in parsed["data"]["init_args"]
+    assert "validation" not in parsed["data"]["init_args"]
     assert "checkpoints" not in parsed
     assert fit(config) == 0
     held_out = init("qa", "--train", "r.jsonl", "--validation", write("v.jsonl", jsonl(FLAT)))

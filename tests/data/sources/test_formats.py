@@ -63,9 +63,11 @@ def test_csv_names_the_first_row_that_no_delimiter_splits_like_the_header(tmp_pa
 
 
 def test_csv_reports_text_that_is_not_utf8_while_it_looks_for_the_delimiter(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(b"text,label\n\xff,no\n")
-    with pytest.raises(InputError, match=r"a\.csv:2: not UTF-8"):
-        list(file_rows(tmp_path / "a.csv"))
+    (tmp_path / "a.csv").write_bytes("text,label\né,no\n".encode() + b"\xff,no\n")
+    rows = list(file_rows(tmp_path / "a.csv"))
+    assert rows[0].fields == {"text": "é", "label": "no"}
+    with pytest.raises(InputError, match=r"a\.csv:3: not UTF-8"):
+        dict(rows[1].fields)
 
 
 RECORDS = [{"text": HARD, "n": 1}, {"text": "b", "list": [1, {"x": None}]}]
@@ -138,12 +140,12 @@ def test_conll_distinguishes_a_tagged_hash_from_a_comment(tmp_path: Path) -> Non
 
 
 def test_streaming_formats_do_not_read_ahead(tmp_path: Path) -> None:
-    for name, text in {"a.tsv": "a\tb\n1\t2\n", "a.conll": "Anna\tO\n\n"}.items():
+    for name, text in {"a.tsv": "a\té\n1\t2\n", "a.conll": "Anna\tO\n\n"}.items():
         (tmp_path / name).write_bytes(text.encode() * 1000 + b"\xff\n")
         rows = file_rows(tmp_path / name)
         next(rows)
         with pytest.raises(InputError, match=rf"{name}:2001: not UTF-8"):
-            list(rows)
+            [dict(row.fields) for row in rows]
 
 
 BAD: dict[str, tuple[str, str, str]] = {
@@ -156,7 +158,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "tsv duplicate": ("a.tsv", "a\ta\n", r"a\.tsv:1: the header has two columns named 'a'; rename one"),
     "json lines": (
         "a.json",
-        '{"a": 1}\n{"a": 2}\n',
+        '[{"a": 1}]\n{"a": 2}\n',
         r"a\.json:2: not JSON \(Extra data at column 1\); .*to \.jsonl if",
     ),
     "json cut": ("a.json", '[{"a":\n"b', r"a\.json:2: not JSON \(Unterminated string .*column 1\)"),
@@ -191,7 +193,7 @@ def test_invalid_files_are_refused_with_the_location(tmp_path: Path, name: str, 
     assert "\n" not in str(raised.value)
 
 
-TEXT = {".txt", ".jsonl", ".json", ".csv", ".tsv", ".conll", ".bio", ".iob", ".iob2"}
+TEXT = {".txt", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".conll", ".bio", ".iob", ".iob2"}
 
 
 def test_every_suffix_is_listed_and_read(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def write(path: Path, texts: Sequence[str], column: str = "text") -> Path:
     return path
 
 
-def documents(source: Source, **options: str) -> list[str]:
+def documents(source: Source, **options: Any) -> list[str]:
     """Read a source and return its documents, each joined from its pieces."""
     found: list[str] = []
     for piece in read_texts(source, split="train", **options):
@@ -172,7 +172,7 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "latin 1": ("a.txt", b"one\ntwo\ncaf\xe9\n", r"a\.txt:3: not UTF-8 text \(byte 11,"),
     "cut character": ("a.txt", "one\né".encode()[:-1], r"a\.txt:2: not UTF-8 text \(byte 4,"),
     "latin 1 jsonl": ("a.jsonl", b'{"text": "a"}\n{"text": "\xe9"}', r"a\.jsonl:2: not UTF-8 text \(byte 24,"),
-    "utf-16": ("a.jsonl", '{"text": "a"}'.encode("utf-16"), r"a\.jsonl:1: not UTF-8 text \(byte 0,"),
+    "cut utf-16": ("a.txt", "one\ntwo".encode("utf-16")[:-1], r"a\.txt:2: not utf-16 text \(byte 14,"),
     "not gzip": ("a.txt.gz", b"plain", r"a\.txt\.gz: not a complete gzip file .*, or remove \.gz from its name"),
     "bzip2": ("a.jsonl.gz", bz2.compress(b"x"), r"a\.jsonl\.gz: not a complete gzip file"),
     "cut gzip": ("a.txt.gz", gzip.compress(b"text" * 999)[:-9], r"a\.txt\.gz: not a complete gzip file"),
@@ -192,12 +192,12 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "short row": ("a.csv", b"text,n\na,1\nb\n", r"a\.csv:3: 1 fields, but the header has 2"),
     "duplicate column": ("a.csv", b"text,text\na,b\n", r"a\.csv:1: the header has two columns named 'text'; rename"),
     "not parquet": ("a.parquet", b"PAR1 or not", r"a\.parquet: not a complete Parquet file"),
-    "unsupported": (
-        "a.md",
-        b"text",
-        r"a\.md has an unsupported suffix; .* \.txt, \.jsonl, \.json, \.csv, .*, \.iob2, each also with \.gz",
+    "binary": (
+        "a.xyz",
+        b"text\0",
+        r"a\.xyz has an unsupported suffix and is not text; .* \.txt, \.jsonl, .*, \.iob2, each also with \.gz, \.bz2",
     ),
-    "no suffix": ("a", b"text", "has an unsupported suffix"),
+    "binary without suffix": ("a", b"text\0", "has an unsupported suffix and is not text"),
 }
 
 
