@@ -93,7 +93,7 @@ class Model:
         tokenizer: Tokenizer,
         path: Path,
         data_module: type[DataModule] | None = None,
-        columns: Mapping[str, str] = {},
+        columns: Mapping[str, str | list[str]] = {},
     ) -> None:
         self.task = task
         self.tokenizer = tokenizer
@@ -249,6 +249,8 @@ class Model:
         linked = {name: arguments[key] for name, key in links if key in arguments}
         names, accepted = self.task.takes_from_data.items(), accepted_arguments(self.data_module)
         linked |= {name: arguments[key] for key, name in names if key in arguments and name in accepted}
+        if "model_labels" in accepted and "labels" in linked:
+            linked["model_labels"] = linked.pop("labels")
         named_columns = {name: column for name, column in self.columns.items() if name in accepted}
         return self.data_module(**{**named_columns, **linked, **settings})
 

@@ -1,5 +1,6 @@
 """Data module for token classification, such as named entity recognition."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
 from gpt_lightning.data.base import Split
 from gpt_lightning.data.labeled import Labeled
-from gpt_lightning.data.labels import label_name, read_labels
+from gpt_lightning.data.labels import LabelReader, label_reader, read_labels, saved_labels
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
 from gpt_lightning.data.overlapping_windows import word_windows
 from gpt_lightning.data.settings import LabeledSettings
@@ -61,6 +62,8 @@ class SequenceTagging(Labeled[TaggedText]):
         labels: all tags in the order of their numbers: a list, or a file with a JSON list or one tag per line. By
             default, O and the tags of the sorted types in the training rows. Set it if the rows contain numbers instead
             of tags.
+        model_labels: tags in the order of the model's outputs. ``test``, ``predict`` and resumed runs take them from
+            the checkpoint, so they are not set by hand.
         scheme: tagging scheme of the model. Rows in either scheme are converted to it. If ``labels`` are set or come
             from a checkpoint, their scheme is used instead.
         pooling: token of each word that is labeled, the ``first`` or the ``last``. It follows the model's
@@ -80,6 +83,7 @@ class SequenceTagging(Labeled[TaggedText]):
         text_column: str = "text",
         spans_column: str | None = None,
         labels: str | list[str] | None = None,
+        model_labels: str | list[str] | None = None,
         scheme: Literal["BIO", "BIOES"] = "BIO",
         pooling: Literal["first", "last"] = "first",
         stride: int = 32,
@@ -92,13 +96,17 @@ class SequenceTagging(Labeled[TaggedText]):
         self.text_column = text_column
         self.spans_column = spans_column
         self.given_labels = labels
-        self.scheme = scheme if labels is None else scheme_of(read_labels(labels))
+        self.model_labels = model_labels
+        known = saved_labels(model_labels) if model_labels is not None else labels and read_labels(labels)
+        self.scheme = scheme_of(known) if known else scheme
         self.pooling = pooling
         self.stride = stride
 
     @cached_property
     def labels(self) -> list[str]:
         """Tags in the order of their numbers."""
+        if self.model_labels is not None:
+            return saved_labels(self.model_labels)
         if self.given_labels is not None:
             return list(read_labels(self.given_labels))
         types = {tag[2:] for example in self.source_examples("train") for tag in example.tags if tag != "O"}
@@ -108,16 +116,20 @@ class SequenceTagging(Labeled[TaggedText]):
         """Yield the training texts."""
         return (example.text for example in self.examples("train"))
 
+    def label_counts(self) -> tuple[Counter[str], int]:
+        """Return how many words of the training rows have each tag, and their number."""
+        counts = Counter(tag for example in self.examples("train") for tag in example.tags)
+        return counts, counts.total()
+
     # --- Rows
 
     def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[TaggedText | InputError]:
         """Yield the text and the words of each row and, with ``has_labels``, their tags."""
-        is_collecting = split == "train" and self.given_labels is None
-        names = None if not has_labels or is_collecting else self.labels
+        reader = label_reader(self, collects=not has_labels or split == "train")
         for number, row in enumerate(rows):
             try:
                 text, words = self._words(row)
-                tags = self._tags(row, text, words, names) if has_labels else ()
+                tags = self._tags(row, text, words, reader) if has_labels else ()
                 yield TaggedText(row_id(row, self.id_column, number), text, words, tags, row.where)
             except InputError as error:
                 yield error
@@ -143,9 +155,7 @@ class SequenceTagging(Labeled[TaggedText]):
             start += len(token) + 1
         return " ".join(tokens), tuple(words)
 
-    def _tags(
-        self, row: Row, text: str, words: tuple[tuple[int, int], ...], names: list[str] | None
-    ) -> tuple[str, ...]:
+    def _tags(self, row: Row, text: str, words: tuple[tuple[int, int], ...], reader: LabelReader) -> tuple[str, ...]:
         if self.spans_column is not None:
             spans = row_value(row, self.spans_column, "--data.spans_column")
             if not isinstance(spans, list):
@@ -159,19 +169,19 @@ class SequenceTagging(Labeled[TaggedText]):
                 found = f"{len(values)} tags" if isinstance(values, list) else short_repr(values)
                 raise InputError(f"{row.where}: {len(words)} words, but {found}; give each word one tag")
             if any(isinstance(value, int) for value in values):
-                values = [self._tag_by_number(value, row.where) for value in values]
+                values = [self._tag_by_number(value, reader, row.where) for value in values]
             check_tags(values, row.where)
             tags = convert_tags(values, self.scheme)
-        return tuple(label_name(tag, names, row.where, self.tags_column) for tag in tags)
+        return tuple(reader.read(tag, row.where, self.tags_column) for tag in tags)
 
-    def _tag_by_number(self, value: Any, where: str) -> str:
+    def _tag_by_number(self, value: Any, reader: LabelReader, where: str) -> str:
         """Return the tag with a number."""
         if self.given_labels is None:
             raise InputError(
                 f"{where}: the tags are numbers; name them in the order of the numbers with "
                 "--data.labels=[O,B-PER,I-PER]"
             )
-        return label_name(value, self.labels, where, self.tags_column)
+        return reader.read(value, where, self.tags_column)
 
     # --- Batches
 

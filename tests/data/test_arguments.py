@@ -42,7 +42,9 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
     | {
         "text_column": (str, "text"),
         "label_column": (str, "label"),
+        "label_columns": (list[str] | None, None),
         "labels": (Strings, None),
+        "model_labels": (Strings, None),
         "multi_label": (bool, False),
     },
     "SequenceTagging": LABELED
@@ -52,6 +54,7 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "text_column": (str, "text"),
         "spans_column": (str | None, None),
         "labels": (Strings, None),
+        "model_labels": (Strings, None),
         "scheme": (Literal["BIO", "BIOES"], "BIO"),
         "pooling": (Literal["first", "last"], "first"),
         "stride": (int, 32),

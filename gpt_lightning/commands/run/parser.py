@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 import lightning.pytorch as L
-from jsonargparse import Namespace
+import yaml
+from jsonargparse import Namespace, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 from gpt_lightning.commands.guard.parser_imports import denied_name
 from gpt_lightning.commands.guard.refusals import refused
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.commands.run.label_names import load_yaml
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.saving import arguments_of
 
 _KEY: Final = re.compile(r"[Pp]arser key [\"']([\w.]+)[\"']")
 """Key in a message of jsonargparse."""
+set_loader("yaml", load_yaml, (yaml.YAMLError,))
 _MISSING: Final = "the following arguments are required: "
 
 

@@ -1,19 +1,21 @@
 """Values of a checkpoint, merged with the user's to resume a run, to evaluate it, or to start from its backbone."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt_lightning.checkpoints.read import find_base
-from gpt_lightning.checkpoints.run_config import columns_of
+from gpt_lightning.checkpoints.run_config import columns_of, has_given_labels
 from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run, run_of
 from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.folder import experiment_folder
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flag_key, flatten, merge, overlay
 from gpt_lightning.data.find import data_modules_for, named_data_module
-from gpt_lightning.data.labels import read_labels
+from gpt_lightning.data.labels import canonical, read_labels
+from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.downloads import no_download_of
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK
@@ -31,6 +33,7 @@ MODEL = "model.init_args"
 BACKBONE = f"{MODEL}.backbone"
 INIT_FROM = f"{MODEL}.init_from"
 LABELS = "data.init_args.labels"
+MODEL_LABELS = "data.init_args.model_labels"
 TOKENIZER = "data.init_args.tokenizer"
 
 MAY_CHANGE = {f"{BACKBONE}.{name}" for name in PER_TASK} - {f"{BACKBONE}.attention"} | {f"{MODEL}.lora.dropout"}
@@ -169,6 +172,9 @@ class Saved(NamedTuple):
             fixed[INIT_FROM] = self._base(user.get(INIT_FROM))
         for key, saved in self.data_arguments.items():
             given = user[key].value if key in user else None
+            if key == LABELS and MODEL_LABELS in defaults:
+                fixed |= self._fixed_labels(given, saved.value)
+                continue
             wanted = list(read_labels(given)) if key == LABELS and given is not None else given
             if wanted not in (None, saved.value):
                 raise InputError(
@@ -184,6 +190,23 @@ class Saved(NamedTuple):
             else:
                 _refuse_other_tokenizer(wanted, self.tokenizer, self.path)
         return {key: Value(value, origin) for key, value in fixed.items()}
+
+    def _fixed_labels(self, given: Any, saved: list[str]) -> dict[str, Any]:
+        """Return the labels of the model, and the meaning of numbers in the rows if the user has ever given it.
+
+        A JSON text passes through the parser faster than a list, of which jsonargparse makes a copy for each item.
+
+        Raises:
+            InputError: the user gives labels that the model does not have.
+        """
+        text = json.dumps(saved, ensure_ascii=False)
+        if given is not None and {*map(canonical, read_labels(given))} != {*map(canonical, saved)}:
+            raise InputError(
+                f"--{flag_key(LABELS)} is {short_repr(given)}, but {self.path} was trained with {short_repr(saved)}. "
+                "Leave the option out"
+            )
+        numbers_are_known = given is None and has_given_labels(self.path)
+        return {MODEL_LABELS: text} | ({LABELS: text} if numbers_are_known else {})
 
     def _base(self, given: Value | None) -> str | None:
         """Return the checkpoint or folder of the weights that the adapters were trained on; None without adapters.
