@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -59,6 +59,8 @@ class TextClassification(Labeled[LabeledText]):
 
     batch: ClassVar[type] = SequenceClassificationBatch
     hold_out_attribute: ClassVar[str] = "text"
+    ignored: ClassVar[float] = IGNORE_INDEX
+    """Target of rows without a label and of padding rows."""
     takes_from_model: ClassVar[Mapping[str, str]] = {**Labeled.takes_from_model, "multi_label": "multi_label"}
 
     def __init__(
@@ -167,7 +169,7 @@ class TextClassification(Labeled[LabeledText]):
         def collate(rows: list[int], num_padding: int) -> SequenceClassificationBatch:
             padding = [np.array([self.tokenizer.end_of_text_id])] * num_padding
             chosen = [tokens[row] for row in rows] + padding
-            labels = np.full((len(chosen), *targets.shape[1:]), IGNORE_INDEX)
+            labels = np.full((len(chosen), *targets.shape[1:]), self.ignored, dtype=targets.dtype)
             labels[: len(rows)] = targets[rows]
             batch = SequenceClassificationBatch(
                 input_ids=pad(chosen, self.tokenizer.end_of_text_id),
@@ -182,7 +184,7 @@ class TextClassification(Labeled[LabeledText]):
         order = self.epoch_order(split, [len(row) for row in tokens])
         return InMemoryRows(len(examples), order, collate, digest([*tokens, targets]))
 
-    def _target(self, example: LabeledText, ids: dict[str, int]) -> NDArray[np.int64]:
+    def _target(self, example: LabeledText, ids: dict[str, int]) -> NDArray[Any]:
         """Return the label index, shape (); with ``multi_label``, return a 0/1 vector over the labels, shape (L,)."""
         if self.stage == "predict":
             return np.full(len(ids) if self.multi_label else (), IGNORE_INDEX)

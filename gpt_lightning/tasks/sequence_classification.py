@@ -22,6 +22,7 @@ from gpt_lightning.tasks.class_weights import (
     weights_tensor,
 )
 from gpt_lightning.tasks.error_examples import escape, shorten
+from gpt_lightning.tasks.pooling import pool
 from gpt_lightning.tasks.settings import TaskSettings
 from gpt_lightning.unpack import Unpack
 
@@ -109,12 +110,7 @@ class SequenceClassification(Task):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the logits, (B, L), of token ids, (B, T) int64, and their attention mask, (B, T) bool."""
         hidden_BTC = self.backbone(input_ids, attention_mask=attention_mask)
-        if self.pooling == "last":
-            last_B = attention_mask.sum(1) - 1
-            pooled_BC = hidden_BTC[torch.arange(len(last_B), device=last_B.device), last_B]
-        else:
-            weights_BT = attention_mask / attention_mask.sum(1, keepdim=True)
-            pooled_BC = (hidden_BTC * weights_BT.unsqueeze(-1).to(hidden_BTC.dtype)).sum(1)
+        pooled_BC = pool(hidden_BTC, attention_mask, self.pooling)
         dropped_BC = F.dropout(pooled_BC, self.backbone.config.dropout, self.training)
         logits_BL: Tensor = self.head(dropped_BC)
         return logits_BL
