@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import yaml
 
@@ -19,22 +19,28 @@ from gpt_lightning.paths import expand_home
 _INDEX: Final = re.compile(r"[0-9]{1,18}")  # Python cannot convert strings of thousands of digits
 _WHOLE_FLOAT: Final = re.compile(r"(-?[0-9]{1,18})\.0+")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+_BLANKS: Final = " \t\r\n\u00a0"
+"""Characters around a label that do not belong to it."""
 _MAX_COMPARED: Final = 1000
 """Number of names that an unknown label is compared with, as every comparison takes time."""
 _MAX_CELL: Final = 100_000
 """Length of the longest cell that is read as a list."""
 
 
-def canonical(name: str) -> str:
-    """Return the common form of all spellings of a label.
+def cleaned(name: str) -> str:
+    """Return a label without whitespace around it, ``1.0`` as ``1`` and ``True`` as ``true``.
 
-    Whitespace around it and its Unicode normalization do not matter. ``1.0`` is ``1``, and ``True`` is ``true``: the
-    same table has both as CSV and as JSON.
+    The same table has both spellings as CSV and as JSON.
     """
-    text = unicodedata.normalize("NFC", name.strip())
+    text = name.strip(_BLANKS)
     if whole := _WHOLE_FLOAT.fullmatch(text):
         return str(int(whole[1]))
     return text.lower() if text.lower() in ("true", "false") else text
+
+
+def canonical(name: str) -> str:
+    """Return a string that is the same for all spellings of a label, whatever its Unicode normalization."""
+    return unicodedata.normalize("NFC", cleaned(name))
 
 
 def sort_labels(names: set[str]) -> list[str]:
@@ -60,7 +66,8 @@ def read_labels(labels: str | list[str]) -> tuple[str, ...]:
             raise InputError(
                 f"--data.labels={labels}: cannot be read ({error}); set it to a list of names or to a file"
             ) from None
-    if not names or not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) < len(names):
+    is_filled = all(isinstance(name, str) and name.strip(_BLANKS) for name in names)
+    if not names or not is_filled or len(set(names)) < len(names):
         raise InputError(
             f"--data.labels={labels}: label names must be non-empty strings without duplicates; fix the list"
         )
@@ -68,7 +75,7 @@ def read_labels(labels: str | list[str]) -> tuple[str, ...]:
     for name in names:
         if (first := seen.setdefault(canonical(name), name)) != name:
             raise InputError(f"--data.labels: {first!r} and {name!r} are the same label; remove one of them")
-    return tuple(unicodedata.normalize("NFC", name.strip()) for name in names)
+    return tuple(name.strip(_BLANKS) for name in names)
 
 
 def read_list(cell: str, where: str, column: str) -> list[Any]:
@@ -77,7 +84,7 @@ def read_list(cell: str, where: str, column: str) -> list[Any]:
     Raises:
         InputError: the cell starts like a list, but is none.
     """
-    text = cell.strip()
+    text = cell.strip(_BLANKS)
     if not text.startswith("["):
         return text.split("|") if text else []
     value: Any = None
@@ -125,7 +132,7 @@ class LabelReader:
         spelled = _spelled(value, where, column)
         name = canonical(spelled)
         if self.names is None:
-            return name
+            return self._known.setdefault(name, cleaned(spelled))
         found = self._known.get(spelled, self._known.get(name))
         if found is None and _INDEX.fullmatch(name) and int(name) < len(self._by_number):
             found = self._known.get(self._by_number[int(name)])
@@ -174,7 +181,7 @@ def _spelled(value: Any, where: str, column: str) -> str:
         return str(value).lower()
     if isinstance(value, float) and math.isfinite(value):
         return str(int(value)) if value.is_integer() else str(value)
-    if isinstance(value, int) or (isinstance(value, str) and value.strip()):
+    if isinstance(value, int) or (isinstance(value, str) and value.strip(_BLANKS)):
         return str(value)
     raise InputError(
         f"{where}: column {column!r} is {short_repr(value)}, not a label (a string, a number or a boolean); fix this "
@@ -182,11 +189,43 @@ def _spelled(value: Any, where: str, column: str) -> str:
     )
 
 
+class SavedLabels(NamedTuple):
+    """Labels of a trained model.
+
+    They pass through the command line as JSON, because jsonargparse copies a list once for each of its items.
+    """
+
+    names: list[str]
+    """Labels in the order of the model's outputs."""
+    are_numbered: bool = False
+    """True if the user gave this order, so that numbers in rows stand for labels."""
+
+    def to_json(self) -> str:
+        """Return the labels as JSON."""
+        return json.dumps(self._asdict(), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "SavedLabels":
+        """Read labels from JSON.
+
+        Raises:
+            InputError: they are not what ``to_json`` writes.
+        """
+        try:
+            saved = cls(**json.loads(text))
+        except (TypeError, ValueError, RecursionError):
+            saved = cls([])
+        is_list = isinstance(saved.names, list) and all(isinstance(name, str) for name in saved.names)
+        if not is_list or not saved.names:
+            raise InputError("--data.model_labels cannot be read. Leave it out; it comes from the checkpoint")
+        return saved
+
+
 class _HasLabels(Protocol):
     """Data module with label names."""
 
     given_labels: str | list[str] | None
-    model_labels: str | list[str] | None
+    saved_labels: SavedLabels | None
 
     @property
     def labels(self) -> list[str]: ...
@@ -199,21 +238,13 @@ def label_reader(module: _HasLabels, *, collects: bool) -> LabelReader:
         module: the data module.
         collects: True for rows whose labels become the names if none are given or saved.
     """
-    given, saved = module.given_labels, module.model_labels
+    given, saved = module.given_labels, module.saved_labels
     names = None if collects and given is None and saved is None else module.labels
+    if given is None and saved is not None and saved.are_numbered:
+        return LabelReader(names, saved.names)
     return LabelReader(names, None if given is None else read_labels(given))
 
 
-def saved_labels(labels: str | list[str]) -> list[str]:
-    """Return the labels of a model: a list, or the text of a JSON list, which the command line parses faster.
-
-    Raises:
-        InputError: they are not a list of strings.
-    """
-    try:
-        names = json.loads(labels) if isinstance(labels, str) else labels
-    except (ValueError, RecursionError):
-        names = None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise InputError("--data.model_labels is not a list of names. Leave it out; it comes from the checkpoint")
-    return list(names)
+def label_name(value: Any, names: Sequence[str] | None, where: str, column: str) -> str:
+    """Return the name of one label, as ``LabelReader.read``; ``names`` are all label names, or None to accept any."""
+    return LabelReader(names).read(value, where, column)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
 from gpt_lightning.data.base import Split
 from gpt_lightning.data.labeled import Labeled
-from gpt_lightning.data.labels import LabelReader, label_reader, read_labels, saved_labels
+from gpt_lightning.data.labels import LabelReader, SavedLabels, label_reader, read_labels
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
 from gpt_lightning.data.overlapping_windows import word_windows
 from gpt_lightning.data.settings import LabeledSettings
@@ -62,8 +62,7 @@ class SequenceTagging(Labeled[TaggedText]):
         labels: all tags in the order of their numbers: a list, or a file with a JSON list or one tag per line. By
             default, O and the tags of the sorted types in the training rows. Set it if the rows contain numbers instead
             of tags.
-        model_labels: tags in the order of the model's outputs. ``test``, ``predict`` and resumed runs take them from
-            the checkpoint, so they are not set by hand.
+        model_labels: tags of the checkpoint, as JSON. ``test``, ``predict`` and resumed runs set it.
         scheme: tagging scheme of the model. Rows in either scheme are converted to it. If ``labels`` are set or come
             from a checkpoint, their scheme is used instead.
         pooling: token of each word that is labeled, the ``first`` or the ``last``. It follows the model's
@@ -83,7 +82,7 @@ class SequenceTagging(Labeled[TaggedText]):
         text_column: str = "text",
         spans_column: str | None = None,
         labels: str | list[str] | None = None,
-        model_labels: str | list[str] | None = None,
+        model_labels: str | None = None,
         scheme: Literal["BIO", "BIOES"] = "BIO",
         pooling: Literal["first", "last"] = "first",
         stride: int = 32,
@@ -96,8 +95,8 @@ class SequenceTagging(Labeled[TaggedText]):
         self.text_column = text_column
         self.spans_column = spans_column
         self.given_labels = labels
-        self.model_labels = model_labels
-        known = saved_labels(model_labels) if model_labels is not None else labels and read_labels(labels)
+        self.saved_labels = None if model_labels is None else SavedLabels.from_json(model_labels)
+        known = self.saved_labels.names if self.saved_labels is not None else labels and read_labels(labels)
         self.scheme = scheme_of(known) if known else scheme
         self.pooling = pooling
         self.stride = stride
@@ -105,8 +104,8 @@ class SequenceTagging(Labeled[TaggedText]):
     @cached_property
     def labels(self) -> list[str]:
         """Tags in the order of their numbers."""
-        if self.model_labels is not None:
-            return saved_labels(self.model_labels)
+        if self.saved_labels is not None:
+            return self.saved_labels.names
         if self.given_labels is not None:
             return list(read_labels(self.given_labels))
         types = {tag[2:] for example in self.source_examples("train") for tag in example.tags if tag != "O"}

@@ -15,11 +15,11 @@ from gpt_lightning.data.base import Split
 from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.labels import (
     LabelReader,
+    SavedLabels,
     canonical,
     label_reader,
     read_labels,
     read_list,
-    saved_labels,
     sort_labels,
 )
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
@@ -51,8 +51,7 @@ class TextClassification(Labeled[LabeledText]):
         label_columns: columns with 0 or 1, one for each label, in place of ``label_column``.
         labels: label names in the order of their numbers: a list, or a file with a JSON list or one name per line. By
             default, the sorted labels of the training rows. Set it if the rows contain numbers instead of names.
-        model_labels: labels in the order of the model's outputs. ``test``, ``predict`` and resumed runs take them from
-            the checkpoint, so they are not set by hand.
+        model_labels: labels of the checkpoint, as JSON. ``test``, ``predict`` and resumed runs set it.
         multi_label: whether a text may have several labels or none. It follows the model's (``model.multi_label``): set
             it there.
     """
@@ -69,7 +68,7 @@ class TextClassification(Labeled[LabeledText]):
         label_column: str = "label",
         label_columns: list[str] | None = None,
         labels: str | list[str] | None = None,
-        model_labels: str | list[str] | None = None,
+        model_labels: str | None = None,
         multi_label: bool = False,
         **settings: Unpack[LabeledSettings],
     ) -> None:
@@ -80,14 +79,14 @@ class TextClassification(Labeled[LabeledText]):
             raise InputError("--data.labels and --data.label_columns both name the labels. Leave out one of them")
         self.label_columns = label_columns
         self.given_labels = label_columns if labels is None else labels
-        self.model_labels = model_labels
+        self.saved_labels = None if model_labels is None else SavedLabels.from_json(model_labels)
         self.multi_label = multi_label
 
     @cached_property
     def labels(self) -> list[str]:
         """Label names in the order of their numbers."""
-        if self.model_labels is not None:
-            return saved_labels(self.model_labels)
+        if self.saved_labels is not None:
+            return self.saved_labels.names
         if self.given_labels is not None:
             return list(read_labels(self.given_labels))
         examples = self.source_examples("train")

@@ -84,8 +84,9 @@ class SequenceRegression(Task):
 
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
         """Return the mean squared error of the standardized targets."""
-        predictions_B = self(batch["input_ids"], batch["attention_mask"]).float()
-        targets_B, weight = batch["labels"], self.weight(batch)
+        predictions_B: Tensor = self(batch["input_ids"], batch["attention_mask"]).float()
+        targets_B: Tensor = batch["labels"]
+        weight = self.weight(batch)
         is_labeled_B = ~targets_B.isnan()
         standardized_B = ((targets_B - self.target_mean) / self.target_std).where(is_labeled_B, 0.0)
         losses_B = (predictions_B - standardized_B).square().where(is_labeled_B, 0.0)

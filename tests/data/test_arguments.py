@@ -44,9 +44,10 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "label_column": (str, "label"),
         "label_columns": (list[str] | None, None),
         "labels": (Strings, None),
-        "model_labels": (Strings, None),
+        "model_labels": (str | None, None),
         "multi_label": (bool, False),
     },
+    "TextRegression": LABELED | {"text_column": (str, "text"), "label_column": (str, "label")},
     "SequenceTagging": LABELED
     | {
         "tokens_column": (str, "tokens"),
@@ -54,7 +55,7 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "text_column": (str, "text"),
         "spans_column": (str | None, None),
         "labels": (Strings, None),
-        "model_labels": (Strings, None),
+        "model_labels": (str | None, None),
         "scheme": (Literal["BIO", "BIOES"], "BIO"),
         "pooling": (Literal["first", "last"], "first"),
         "stride": (int, 32),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gpt_lightning.batch import IGNORE_INDEX
+from gpt_lightning.data.labels import SavedLabels
 from gpt_lightning.data.text_classification import TextClassification
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.build import train_bpe
@@ -420,13 +421,22 @@ def test_floats_in_training_rows_are_the_integers_of_other_rows(tmp_path: Path) 
 def test_numbers_are_no_places_in_the_sorted_names_of_training_rows(tmp_path: Path) -> None:
     train = write_topics(tmp_path / "train.jsonl")
     test = write_rows(tmp_path / "test.jsonl", [{"text": "a", "label": 0}])
-    for saved in (None, ["politics", "sport", "weather"]):
-        data = module(tmp_path, train=train, test=test, model_labels=saved)
+    saved = SavedLabels(["politics", "sport", "weather"])
+    for known in (None, saved.to_json()):
+        data = module(tmp_path, train=train, test=test, model_labels=known)
         with pytest.raises(InputError, match=r"test\.jsonl:1: the label 0 is not one of .*set --data\.labels to their"):
             batches(data, "test")
-    data = module(tmp_path, test=test, labels=NAMES, model_labels='["politics", "sport", "weather"]')
+    data = module(tmp_path, test=test, labels=NAMES, model_labels=saved.to_json())
     assert labels_of(data, batches(data, "test")) == {"0": "weather"}
-    assert data.labels == ["politics", "sport", "weather"]
+    assert data.labels == saved.names
+    data = module(tmp_path, test=test, model_labels=SavedLabels(saved.names, are_numbered=True).to_json())
+    assert labels_of(data, batches(data, "test")) == {"0": "politics"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"names": []}', '{"names": [1]}', '{"names": "ab"}', '{"other": ["a"]}'])
+def test_saved_labels_are_checked(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"^--data\.model_labels cannot be read"):
+        module(tmp_path, model_labels=text)
 
 
 VECTORS = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]

@@ -1,6 +1,5 @@
 """Values of a checkpoint, merged with the user's to resume a run, to evaluate it, or to start from its backbone."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from gpt_lightning.commands.run.folder import experiment_folder
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flag_key, flatten, merge, overlay
 from gpt_lightning.data.find import data_modules_for, named_data_module
-from gpt_lightning.data.labels import canonical, read_labels
+from gpt_lightning.data.labels import SavedLabels, canonical, read_labels
 from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.downloads import no_download_of
 from gpt_lightning.errors import InputError
@@ -192,21 +191,17 @@ class Saved(NamedTuple):
         return {key: Value(value, origin) for key, value in fixed.items()}
 
     def _fixed_labels(self, given: Any, saved: list[str]) -> dict[str, Any]:
-        """Return the labels of the model, and the meaning of numbers in the rows if the user has ever given it.
-
-        A JSON text passes through the parser faster than a list, of which jsonargparse makes a copy for each item.
+        """Return the labels of the model, with their order as the meaning of numbers if the user has given it.
 
         Raises:
             InputError: the user gives labels that the model does not have.
         """
-        text = json.dumps(saved, ensure_ascii=False)
         if given is not None and {*map(canonical, read_labels(given))} != {*map(canonical, saved)}:
             raise InputError(
                 f"--{flag_key(LABELS)} is {short_repr(given)}, but {self.path} was trained with {short_repr(saved)}. "
                 "Leave the option out"
             )
-        numbers_are_known = given is None and has_given_labels(self.path)
-        return {MODEL_LABELS: text} | ({LABELS: text} if numbers_are_known else {})
+        return {MODEL_LABELS: SavedLabels(saved, has_given_labels(self.path)).to_json()}
 
     def _base(self, given: Value | None) -> str | None:
         """Return the checkpoint or folder of the weights that the adapters were trained on; None without adapters.

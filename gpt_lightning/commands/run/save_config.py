@@ -6,7 +6,8 @@ import lightning.pytorch as L
 from lightning.pytorch.cli import SaveConfigCallback
 
 from gpt_lightning.atomic_files import atomic_write
-from gpt_lightning.commands.run.resume import MODEL_LABELS
+from gpt_lightning.commands.run.resume import LABELS, MODEL_LABELS
+from gpt_lightning.data.labels import SavedLabels
 from gpt_lightning.tasks.tags import CONFIG
 from gpt_lightning.training.logger_media import name_gaps, show_text, verbatim
 
@@ -25,8 +26,10 @@ class SaveConfig(SaveConfigCallback):
         # The file starts a new run with the same settings. It does not resume this one.
         config = self.config.clone()
         config.ckpt_path, config.resume, config.name = None, "never", None
-        if MODEL_LABELS in config:
-            config[MODEL_LABELS] = None
+        if (text := config.get(MODEL_LABELS)) is not None:
+            saved, config[MODEL_LABELS] = SavedLabels.from_json(text), None
+            if saved.are_numbered and config[LABELS] is None:
+                config[LABELS] = saved.names
         for key, value in config.items():
             if isinstance(value, str):  # YAML cannot hold the bytes of a path that is not UTF-8
                 config[key] = value.encode(errors="backslashreplace").decode()
