@@ -162,9 +162,8 @@ class LabelReader:
         near = difflib.get_close_matches(str(value), names[:_MAX_COMPARED], n=1)
         listed = ", ".join(map(short_repr, names[:10])) + ", ..." * (len(names) > 10)
         hint = f"did you mean {short_repr(near[0])}?" if near else f"use one of {listed}"
-        by_number = ". If numbers stand for labels, set --data.labels to their names in that order" * (
-            is_index and not self._by_number and not near
-        )
+        may_be_place = is_index and not self._by_number and not near and not any(map(_INDEX.fullmatch, names))
+        by_number = ". If numbers stand for labels, set --data.labels to their names in that order" * may_be_place
         return InputError(
             f"{where}: the label {short_repr(value)} is not one of the {len(names)} labels of the model; "
             f"{hint}{by_number}"
