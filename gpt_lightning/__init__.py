@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gpt_lightning.data import ReadingComprehension as ReadingComprehension
     from gpt_lightning.data import SequenceTagging as SequenceTagging
     from gpt_lightning.data import TextClassification as TextClassification
+    from gpt_lightning.data import TextRegression as TextRegression
     from gpt_lightning.models import GPT as GPT
     from gpt_lightning.models import GPTConfig as GPTConfig
     from gpt_lightning.models.lora import LoRA as LoRA
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from gpt_lightning.tasks import CausalLM as CausalLM
     from gpt_lightning.tasks import QuestionAnswering as QuestionAnswering
     from gpt_lightning.tasks import SequenceClassification as SequenceClassification
+    from gpt_lightning.tasks import SequenceRegression as SequenceRegression
     from gpt_lightning.tasks import Task as Task
     from gpt_lightning.tasks import TokenClassification as TokenClassification
 
@@ -26,11 +28,18 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "api": ("Model", "load"),
-    "data": ("LanguageModeling", "ReadingComprehension", "SequenceTagging", "TextClassification"),
+    "data": ("LanguageModeling", "ReadingComprehension", "SequenceTagging", "TextClassification", "TextRegression"),
     "models": ("GPT", "GPTConfig"),
     "models.lora": ("LoRA",),
     "optim": ("FineTuning", "OptimizerConfig", "Schedule"),
-    "tasks": ("CausalLM", "QuestionAnswering", "SequenceClassification", "Task", "TokenClassification"),
+    "tasks": (
+        "CausalLM",
+        "QuestionAnswering",
+        "SequenceClassification",
+        "SequenceRegression",
+        "Task",
+        "TokenClassification",
+    ),
 }
 """Module -> the public names that it defines; it is imported when one of them is first used."""
 

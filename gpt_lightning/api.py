@@ -18,6 +18,7 @@ from torch import Tensor
 from gpt_lightning.checkpoints.run_config import columns_of
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.find import data_modules_for, named_data_module
+from gpt_lightning.data.labels import SavedLabels
 from gpt_lightning.data.sources.row_formats import without_surrogates
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.text_scores import TextScore, score_texts
@@ -272,6 +273,8 @@ class Model:
         linked = {name: arguments[key] for name, key in links if key in arguments}
         names, accepted = self.task.takes_from_data.items(), accepted_arguments(self.data_module)
         linked |= {name: arguments[key] for key, name in names if key in arguments and name in accepted}
+        if "model_labels" in accepted and "labels" in linked:
+            linked["model_labels"] = SavedLabels(linked.pop("labels")).to_json()
         named_columns = {name: column for name, column in self.columns.items() if name in accepted}
         return self.data_module(**{**named_columns, **from_plain(self.data_module, linked), **settings})
 

@@ -41,6 +41,19 @@ class SequenceClassificationBatch(TypedDict):
     texts: NotRequired[list[str]]
 
 
+class SequenceRegressionBatch(TypedDict):
+    """Texts with one number each. In training, ``texts`` is absent."""
+
+    input_ids: Tensor
+    """(B, T) int64, padded on the right."""
+    attention_mask: Tensor
+    """(B, T) bool: False for padding."""
+    labels: Tensor
+    """(B,) float32: the number to predict; NaN for unlabeled and padding rows."""
+    ids: NotRequired[list[str]]
+    texts: NotRequired[list[str]]
+
+
 class TokenClassificationBatch(TypedDict):
     """Windows of texts, in order. Each word is labeled at one of its tokens, the first or the last."""
 

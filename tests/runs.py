@@ -6,11 +6,24 @@ from typing import Any
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint
 
-from gpt_lightning.data import LanguageModeling, ReadingComprehension, SequenceTagging, TextClassification
+from gpt_lightning.data import (
+    LanguageModeling,
+    ReadingComprehension,
+    SequenceTagging,
+    TextClassification,
+    TextRegression,
+)
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import OptimizerConfig, Schedule
-from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
+from gpt_lightning.tasks import (
+    CausalLM,
+    QuestionAnswering,
+    SequenceClassification,
+    SequenceRegression,
+    Task,
+    TokenClassification,
+)
 from gpt_lightning.toy_world.write import write
 from gpt_lightning.training import RandomnessByPosition
 
@@ -54,6 +67,7 @@ def causal_lm(vocab_size: int = 257, **shape: Any) -> CausalLM:
 HEADS: dict[str, tuple[Any, Any]] = {
     "classification": (SequenceClassification, TextClassification),
     "ner": (TokenClassification, SequenceTagging),
+    "liking": (SequenceRegression, TextRegression),
     "qa": (QuestionAnswering, ReadingComprehension),
 }
 """Dataset of the toy world -> its task and data module."""
@@ -70,7 +84,7 @@ def head(folder: Path, kind: str, rows: int = 30, batch_size: int = 4, **shape: 
         lines = (folder / "world" / kind / "validation.jsonl").read_text().splitlines(keepends=True)
         source.write_text("".join(lines[:rows]))
     task_class, data_class = HEADS[kind]
-    block_size = 400 if kind == "classification" else 128
+    block_size = 400 if kind in ("classification", "liking") else 128
     data: DataModule = data_class(
         train=str(source),
         validation=str(source),
@@ -93,7 +107,7 @@ def head(folder: Path, kind: str, rows: int = 30, batch_size: int = 4, **shape: 
     }
     backbone = GPTConfig(**(fixed | shape))
     settings: dict[str, Any] = {"optimizer": OptimizerConfig(lr=1e-2), "schedule": Schedule(kind="constant")}
-    if kind != "qa":
+    if kind in ("classification", "ner"):
         settings["labels"] = data.labels  # type: ignore[attr-defined]
     task: Task = task_class(backbone=backbone, **settings)
     return task, data

@@ -20,7 +20,12 @@ from tests.models.huggingface.families import save_reference
 CONFIGS = Path(__file__).parents[1] / "configs"
 WAYS = ["encoder", "decoder"]
 """Attention of a nano backbone for fine-tuning: bidirectional or causal."""
-ROWS = {"TextClassification": "classification", "SequenceTagging": "ner", "ReadingComprehension": "qa"}
+ROWS = {
+    "TextClassification": "classification",
+    "TextRegression": "liking",
+    "SequenceTagging": "ner",
+    "ReadingComprehension": "qa",
+}
 """Data module -> folder of the toy world with rows for it."""
 
 

@@ -23,6 +23,22 @@ def data_arguments(file: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def has_given_labels(checkpoint: Path) -> bool:
+    """Return whether the order of a model's labels was given, so that numbers in rows may stand for them.
+
+    Without a ``config.yaml``, the labels of a model folder are those that its author published in ``config.json``, and
+    those of a checkpoint may be the sorted ones of its training rows.
+
+    Args:
+        checkpoint: a checkpoint in the folder of a run, or a model folder.
+    """
+    folder = checkpoint if checkpoint.is_dir() else run_of(checkpoint)
+    arguments = None if folder is None else data_arguments(folder / "config.yaml")
+    if arguments is None:
+        return checkpoint.is_dir()
+    return arguments.get("labels") is not None
+
+
 def columns_of(checkpoint: Path) -> dict[str, str | list[str] | list[int]]:
     """Return how the rows of a model's training data are read, by argument of its data module.
 

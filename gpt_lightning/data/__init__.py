@@ -4,5 +4,6 @@ from gpt_lightning.data.language_modeling import LanguageModeling as LanguageMod
 from gpt_lightning.data.reading_comprehension import ReadingComprehension as ReadingComprehension
 from gpt_lightning.data.sequence_tagging import SequenceTagging as SequenceTagging
 from gpt_lightning.data.text_classification import TextClassification as TextClassification
+from gpt_lightning.data.text_regression import TextRegression as TextRegression
 
 __all__ = [name for name, value in vars().items() if isinstance(value, type)]

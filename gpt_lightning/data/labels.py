@@ -1,9 +1,14 @@
-"""Readers of label names, and validation of the labels of rows."""
+"""Readers of label names, and of the labels of rows."""
 
+import ast
 import difflib
 import json
+import math
+import re
+import unicodedata
 from collections.abc import Sequence
-from typing import Any, Final
+from decimal import Decimal
+from typing import Any, Final, NamedTuple, Protocol
 
 import yaml
 
@@ -12,12 +17,36 @@ from gpt_lightning.data.sources.row_formats import short_repr, without_surrogate
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
 
-_MAX_DIGITS: Final = 18  # Python cannot convert strings of thousands of digits
+_INDEX: Final = re.compile(r"[0-9]{1,18}")  # Python cannot convert strings of thousands of digits
+_WHOLE_FLOAT: Final = re.compile(r"(-?[0-9]{1,18})\.0+")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+_BLANKS: Final = " \t\r\n\u00a0"
+"""Characters around a label that do not belong to it."""
+_MAX_COMPARED: Final = 1000
+"""Number of names that an unknown label is compared with, as every comparison takes time."""
+_MAX_CELL: Final = 100_000
+"""Length of the longest cell that is read as a list."""
 
 
-def is_number(name: str) -> bool:
-    """Return whether a label is a whole number of at most 18 digits."""
-    return name.isdecimal() and len(name) <= _MAX_DIGITS
+def cleaned(name: str) -> str:
+    """Return a label without whitespace around it, ``1.0`` as ``1`` and ``True`` as ``true``.
+
+    The same table has both spellings as CSV and as JSON.
+    """
+    text = name.strip(_BLANKS)
+    if whole := _WHOLE_FLOAT.fullmatch(text):
+        return str(int(whole[1]))
+    return text.lower() if text.lower() in ("true", "false") else text
+
+
+def canonical(name: str) -> str:
+    """Return a string that is the same for all spellings of a label, whatever its Unicode normalization."""
+    return unicodedata.normalize("NFC", cleaned(name))
+
+
+def sort_labels(names: set[str]) -> list[str]:
+    """Return label names in order: numbers by value, then all others by their characters."""
+    return sorted(names, key=lambda name: (0, Decimal(name), name) if _NUMBER.fullmatch(name) else (1, Decimal(), name))
 
 
 def read_labels(labels: str | list[str]) -> tuple[str, ...]:
@@ -38,40 +67,186 @@ def read_labels(labels: str | list[str]) -> tuple[str, ...]:
             raise InputError(
                 f"--data.labels={labels}: cannot be read ({error}); set it to a list of names or to a file"
             ) from None
-    if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+    is_filled = all(isinstance(name, str) and name.strip(_BLANKS) for name in names)
+    if not names or not is_filled or len(set(names)) < len(names):
         raise InputError(
             f"--data.labels={labels}: label names must be non-empty strings without duplicates; fix the list"
         )
-    return tuple(names)
+    seen: dict[str, str] = {}
+    for name in names:
+        if (first := seen.setdefault(canonical(name), name)) != name:
+            raise InputError(f"--data.labels: {first!r} and {name!r} are the same label; remove one of them")
+    return tuple(name.strip(_BLANKS) for name in names)
+
+
+def read_list(cell: str, where: str, column: str) -> list[Any]:
+    """Return the labels in a cell: a list as in JSON or Python, or names separated by ``|``.
+
+    Raises:
+        InputError: the cell starts like a list, but is none.
+    """
+    text = cell.strip(_BLANKS)
+    if not text.startswith("["):
+        return text.split("|") if text else []
+    value: Any = None
+    if len(text) <= _MAX_CELL:
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            try:
+                value = ast.literal_eval(text)
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                value = None
+    if not isinstance(value, list):
+        raise InputError(
+            f'{where}: column {column!r} is {short_repr(cell)}, which is not a list like ["a", "b"]; fix this row'
+        )
+    return value
+
+
+class LabelReader:
+    """Reader of the labels of rows.
+
+    Args:
+        names: all label names; None accepts every label.
+        by_number: names in the order of the numbers that rows may have in their place; None if numbers are names.
+            Where one of these names is a number, numbers are always names: with the stars 1, 2 and 4, 3 is unknown.
+    """
+
+    def __init__(self, names: Sequence[str] | None, by_number: Sequence[str] | None = None) -> None:
+        self.names = names
+        self._by_number = () if by_number is None or any(map(_INDEX.fullmatch, by_number)) else by_number
+        # A name as it is spelled comes first: models that were trained before may tell "1" from "1.0".
+        self._known = {canonical(name): name for name in reversed(names or ())} | {name: name for name in names or ()}
+
+    def read(self, value: Any, where: str, column: str) -> str:
+        """Return the name of a label.
+
+        Args:
+            value: the label of a row: a string, a number or a boolean.
+            where: location of the row, for messages.
+            column: column of the label, for messages.
+
+        Raises:
+            InputError: the value is not a label, or an unknown one.
+        """
+        spelled = _spelled(value, where, column)
+        name = canonical(spelled)
+        if self.names is None:
+            return self._known.setdefault(name, cleaned(spelled))
+        found = self._known.get(spelled, self._known.get(name))
+        if found is None and _INDEX.fullmatch(name) and int(name) < len(self._by_number):
+            found = self._known.get(self._by_number[int(name)])
+        if found is None and isinstance(value, ClassName):  # the user names the numbers of a column differently
+            return self.read(value.number, where, column)
+        if found is None:
+            raise self._unknown(value, where, is_index=_INDEX.fullmatch(name) is not None)
+        return found
+
+    def read_set(self, values: list[Any], where: str, column: str) -> tuple[str, ...]:
+        """Return the labels of a row that may have several: names, numbers, or 0 and 1 for each of ``by_number``.
+
+        Raises:
+            InputError: a value is not a label, an unknown one, or the same as another.
+        """
+        is_vector = len(values) > 1 and {canonical(str(value)) for value in values} <= {"0", "1"}
+        if is_vector and len(values) == len(self._by_number):
+            flags = [canonical(str(value)) == "1" for value in values]
+            values = [name for name, is_set in zip(self._by_number, flags, strict=True) if is_set]
+        names = tuple(self.read(value, where, column) for value in values)
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            hint = ". If the list has 0 or 1 for each label, name them in order with --data.labels=[a,b,c]" * is_vector
+            raise InputError(f"{where}: column {column!r} has the label {short_repr(twice)} twice; fix this row{hint}")
+        return names
+
+    def _unknown(self, value: Any, where: str, is_index: bool) -> InputError:
+        names = list(self.names or ())
+        near = difflib.get_close_matches(str(value), names[:_MAX_COMPARED], n=1)
+        listed = ", ".join(map(short_repr, names[:10])) + ", ..." * (len(names) > 10)
+        hint = f"did you mean {short_repr(near[0])}?" if near else f"use one of {listed}"
+        may_be_place = is_index and not self._by_number and not near and not any(map(_INDEX.fullmatch, names))
+        by_number = ". If numbers stand for labels, set --data.labels to their names in that order" * may_be_place
+        return InputError(
+            f"{where}: the label {short_repr(value)} is not one of the {len(names)} labels of the model; "
+            f"{hint}{by_number}"
+        )
+
+
+def _spelled(value: Any, where: str, column: str) -> str:
+    """Return a label as a string.
+
+    Raises:
+        InputError: the value is not a label.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and math.isfinite(value):
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, int) or (isinstance(value, str) and value.strip(_BLANKS)):
+        return str(value)
+    raise InputError(
+        f"{where}: column {column!r} is {short_repr(value)}, not a label (a string, a number or a boolean); fix this "
+        "row"
+    )
+
+
+class SavedLabels(NamedTuple):
+    """Labels of a trained model.
+
+    They pass through the command line as JSON, because jsonargparse copies a list once for each of its items.
+    """
+
+    names: list[str]
+    """Labels in the order of the model's outputs."""
+    are_numbered: bool = False
+    """True if the user gave this order, so that numbers in rows stand for labels."""
+
+    def to_json(self) -> str:
+        """Return the labels as JSON."""
+        return json.dumps(self._asdict(), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "SavedLabels":
+        """Read labels from JSON.
+
+        Raises:
+            InputError: they are not what ``to_json`` writes.
+        """
+        try:
+            saved = cls(**json.loads(text))
+        except (TypeError, ValueError, RecursionError):
+            saved = cls([])
+        is_list = isinstance(saved.names, list) and all(isinstance(name, str) for name in saved.names)
+        if not is_list or not saved.names:
+            raise InputError("--data.model_labels cannot be read. Leave it out; it comes from the checkpoint")
+        return saved
+
+
+class _HasLabels(Protocol):
+    """Data module with label names."""
+
+    given_labels: str | list[str] | None
+    saved_labels: SavedLabels | None
+
+    @property
+    def labels(self) -> list[str]: ...
+
+
+def label_reader(module: _HasLabels, *, collects: bool) -> LabelReader:
+    """Return the reader of a data module's rows.
+
+    Args:
+        module: the data module.
+        collects: True for rows whose labels become the names if none are given or saved.
+    """
+    given, saved = module.given_labels, module.saved_labels
+    names = None if collects and given is None and saved is None else module.labels
+    if given is None and saved is not None and saved.are_numbered:
+        return LabelReader(names, saved.names)
+    return LabelReader(names, None if given is None else read_labels(given))
 
 
 def label_name(value: Any, names: Sequence[str] | None, where: str, column: str) -> str:
-    """Return the name of a label.
-
-    Args:
-        value: the label of a row: a name or, if no name is a number, the number of a name, from 0.
-        names: all label names; None accepts every label.
-        where: location of the row, for messages.
-        column: column of the label, for messages.
-
-    Raises:
-        InputError: the value is not a label, or not one of ``names``.
-    """
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise InputError(
-            f"{where}: column {column!r} is {short_repr(value)}, not a label (a string or a whole number); fix this row"
-        )
-    name = str(value)
-    if names is None or name in names:
-        return name
-    if isinstance(value, ClassName):  # the user names the numbers of a class-label column differently
-        return label_name(value.number, names, where, column)
-    # If names are numbers, a number is never an index: with the stars 1, 2 and 4, the label 3 is unknown.
-    if is_number(name) and int(name) < len(names) and not any(map(is_number, names)):
-        return names[int(name)]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {short_repr(near[0])}?" if near else f"use one of {', '.join(map(short_repr, names[:10]))}"
-    more = ", ..." if not near and len(names) > 10 else ""
-    raise InputError(
-        f"{where}: the label {short_repr(value)} is not one of the {len(names)} labels of the model; {hint}{more}"
-    )
+    """Return the name of one label, as ``LabelReader.read``; ``names`` are all label names, or None to accept any."""
+    return LabelReader(names).read(value, where, column)

@@ -1,6 +1,6 @@
 """Data module for token classification, such as named entity recognition."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
 from gpt_lightning.data.base import Split
 from gpt_lightning.data.labeled import Labeled
-from gpt_lightning.data.labels import label_name, read_labels
+from gpt_lightning.data.labels import LabelReader, SavedLabels, label_reader, read_labels
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
 from gpt_lightning.data.overlapping_windows import word_windows
 from gpt_lightning.data.settings import LabeledSettings
@@ -78,6 +78,7 @@ class SequenceTagging(Labeled[TaggedText]):
         labels: all tags in the order of their numbers: a list, or a file with a JSON list or one tag per line. By
             default, O and the tags of the sorted types in the training rows. Set it if the rows contain numbers instead
             of tags.
+        model_labels: tags of the checkpoint, as JSON. ``test``, ``predict`` and resumed runs set it.
         scheme: tagging scheme of the model. Rows in all schemes are converted to it. If ``labels`` are set or come from
             a checkpoint, their scheme is used instead.
         word_rules: rules by which texts without words are split into words. An empty list splits at every punctuation
@@ -102,6 +103,7 @@ class SequenceTagging(Labeled[TaggedText]):
         conll_columns: tuple[int, int] = (0, -1),
         align: Align = "strict",
         labels: str | list[str] | None = None,
+        model_labels: str | None = None,
         scheme: Literal["BIO", "BIOES"] = "BIO",
         word_rules: list[WordRule] | None = None,
         pooling: Literal["first", "last"] = "first",
@@ -118,13 +120,17 @@ class SequenceTagging(Labeled[TaggedText]):
         self.align = align
         self.given_labels = labels
         self.given_word_rules = word_rules
-        self.scheme = scheme if labels is None else scheme_of(read_labels(labels))
+        self.saved_labels = None if model_labels is None else SavedLabels.from_json(model_labels)
+        known = self.saved_labels.names if self.saved_labels is not None else labels and read_labels(labels)
+        self.scheme = scheme_of(known) if known else scheme
         self.pooling = pooling
         self.stride = stride
 
     @cached_property
     def labels(self) -> list[str]:
         """Tags in the order of their numbers."""
+        if self.saved_labels is not None:
+            return self.saved_labels.names
         if self.given_labels is not None:
             return list(read_labels(self.given_labels))
         types = {tag[2:] for example in self.source_examples("train") for tag in example.tags if tag != "O"}
@@ -148,21 +154,25 @@ class SequenceTagging(Labeled[TaggedText]):
         """Yield the training texts."""
         return (example.text for example in self.examples("train"))
 
+    def label_counts(self) -> tuple[Counter[str], int]:
+        """Return how many words of the training rows have each tag, and their number."""
+        counts = Counter(tag for example in self.examples("train") for tag in example.tags)
+        return counts, counts.total()
+
     # --- Rows
 
     def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[TaggedText | InputError]:
         """Yield the text and the words of each row and, with ``has_labels``, their tags."""
-        is_collecting = split == "train" and self.given_labels is None
-        names = None if not has_labels or is_collecting else self.labels
+        reader = label_reader(self, collects=not has_labels or split == "train")
         rows = (row.choose(self.conll_columns, has_labels) if isinstance(row, ConllRow) else row for row in rows)
         schemes: Mapping[str, FileScheme] = {}
         if has_labels and self.spans_column is None:
-            rows, schemes = self._with_schemes(rows)
+            rows, schemes = self._with_schemes(rows, reader)
         for number, row in enumerate(rows):
             try:
                 text, words = self._words(row, split)
                 scheme = schemes.get(_file(row), SCHEMES[0])
-                tags = self._tags(row, text, words, names, scheme) if has_labels else ()
+                tags = self._tags(row, text, words, reader, scheme) if has_labels else ()
                 has_words = not self._is_text(row)
                 raw_text = row.fields.get(self.text_column) if has_words and split == "train" else None
                 name = row_id(row, self.id_column, number)
@@ -172,7 +182,7 @@ class SequenceTagging(Labeled[TaggedText]):
             except InputError as error:
                 yield error
 
-    def _with_schemes(self, rows: Iterable[Row]) -> tuple[Iterator[Row], dict[str, FileScheme]]:
+    def _with_schemes(self, rows: Iterable[Row], reader: LabelReader) -> tuple[Iterator[Row], dict[str, FileScheme]]:
         """Return all rows, and the tagging scheme of each file."""
         kept, tags = [], defaultdict[str, list[Sequence[Any]]](list)
         for row in rows:
@@ -180,7 +190,7 @@ class SequenceTagging(Labeled[TaggedText]):
             with suppress(InputError):
                 values = row_value(row, self.tags_column, "--data.tags_column")
                 if isinstance(values, list):
-                    tags[_file(row)].append(self._named_tags(values, row.where))
+                    tags[_file(row)].append(self._named_tags(values, reader, row.where))
         return iter(kept), {file: find_scheme(texts) for file, texts in tags.items()}
 
     def _is_text(self, row: Row) -> bool:
@@ -212,7 +222,7 @@ class SequenceTagging(Labeled[TaggedText]):
             start += len(token) + 1
         return " ".join(tokens), tuple(words)
 
-    def _tags(self, row: Row, text: str, words: Words, names: list[str] | None, scheme: FileScheme) -> tuple[str, ...]:
+    def _tags(self, row: Row, text: str, words: Words, reader: LabelReader, scheme: FileScheme) -> tuple[str, ...]:
         if self.spans_column is not None:
             values = row_value(row, self.spans_column, "--data.spans_column")
             if not isinstance(values, list):
@@ -228,25 +238,25 @@ class SequenceTagging(Labeled[TaggedText]):
             if not isinstance(values, list) or len(values) != len(words):
                 found = f"{len(values)} tags" if isinstance(values, list) else short_repr(values)
                 raise InputError(f"{row.where}: {len(words)} words, but {found}; give each word one tag")
-            values = self._named_tags(values, row.where)
+            values = self._named_tags(values, reader, row.where)
             check_tags(values, scheme, row.where)
             tags = convert_tags(values, self.scheme)
-        return tuple(label_name(tag, names, row.where, self.tags_column) for tag in tags)
+        return tuple(reader.read(tag, row.where, self.tags_column) for tag in tags)
 
-    def _named_tags(self, values: list[Any], where: str) -> list[Any]:
+    def _named_tags(self, values: list[Any], reader: LabelReader, where: str) -> list[Any]:
         """Return the names of tags that may be numbers."""
         if any(isinstance(value, int) for value in values):
-            return [self._tag_by_number(value, where) for value in values]
+            return [self._tag_by_number(value, reader, where) for value in values]
         return values
 
-    def _tag_by_number(self, value: Any, where: str) -> str:
+    def _tag_by_number(self, value: Any, reader: LabelReader, where: str) -> str:
         """Return the tag with a number."""
         if self.given_labels is None:
             raise InputError(
                 f"{where}: the tags are numbers; name them in the order of the numbers with "
                 "--data.labels=[O,B-PER,I-PER]"
             )
-        return label_name(value, self.labels, where, self.tags_column)
+        return reader.read(value, where, self.tags_column)
 
     # --- Batches
 

@@ -1,9 +1,10 @@
 """Data module for single-label and multi-label text classification."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,11 +13,19 @@ from numpy.typing import NDArray
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.data.base import Split
 from gpt_lightning.data.labeled import Labeled
-from gpt_lightning.data.labels import is_number, label_name, read_labels
+from gpt_lightning.data.labels import (
+    LabelReader,
+    SavedLabels,
+    canonical,
+    label_reader,
+    read_labels,
+    read_list,
+    sort_labels,
+)
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
 from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.formats import Row
-from gpt_lightning.data.sources.row_formats import short_repr
+from gpt_lightning.data.sources.row_formats import join_names, short_repr
 from gpt_lightning.data.sources.source import filled_text, row_id, row_value
 from gpt_lightning.errors import InputError
 from gpt_lightning.unpack import Unpack
@@ -44,16 +53,20 @@ class TextClassification(Labeled[LabeledText]):
         text_column: column with the text. Texts longer than ``block_size`` are truncated.
         text_columns: two columns with a pair of texts, such as ``[premise, hypothesis]``, in place of ``text_column``.
             Of pairs longer than ``block_size``, the longer text is truncated first.
-        label_column: column with the label, a string or a whole number; with ``multi_label``, a list of labels or a
-            string of labels separated by ``|``.
+        label_column: column with the label, a string or a number; with ``multi_label``, a list of labels, a string of
+            labels separated by ``|``, or a list with 0 or 1 for each of ``labels``.
+        label_columns: columns with 0 or 1, one for each label, in place of ``label_column``.
         labels: label names in the order of their numbers: a list, or a file with a JSON list or one name per line. By
             default, the sorted labels of the training rows. Set it if the rows contain numbers instead of names.
+        model_labels: labels of the checkpoint, as JSON. ``test``, ``predict`` and resumed runs set it.
         multi_label: whether a text may have several labels or none. It follows the model's (``model.multi_label``): set
             it there.
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
     hold_out_attribute: ClassVar[str] = "text"
+    ignored: ClassVar[float] = IGNORE_INDEX
+    """Target of rows without a label and of padding rows."""
     takes_from_model: ClassVar[Mapping[str, str]] = {**Labeled.takes_from_model, "multi_label": "multi_label"}
 
     def __init__(
@@ -61,7 +74,9 @@ class TextClassification(Labeled[LabeledText]):
         text_column: str = "text",
         text_columns: list[str] | None = None,
         label_column: str = "label",
+        label_columns: list[str] | None = None,
         labels: str | list[str] | None = None,
+        model_labels: str | None = None,
         multi_label: bool = False,
         **settings: Unpack[LabeledSettings],
     ) -> None:
@@ -73,45 +88,78 @@ class TextClassification(Labeled[LabeledText]):
             )
         self.text_columns = [text_column] if text_columns is None else text_columns
         self.label_column = label_column
-        self.given_labels = labels
+        if label_columns is not None and labels is not None:
+            raise InputError("--data.labels and --data.label_columns both name the labels. Leave out one of them")
+        self.label_columns = label_columns
+        self.given_labels = label_columns if labels is None else labels
+        self.saved_labels = None if model_labels is None else SavedLabels.from_json(model_labels)
         self.multi_label = multi_label
 
     @cached_property
     def labels(self) -> list[str]:
         """Label names in the order of their numbers."""
+        if self.saved_labels is not None:
+            return self.saved_labels.names
         if self.given_labels is not None:
             return list(read_labels(self.given_labels))
-        names = {label for example in self.source_examples("train") for label in example.labels}
-        return sorted(names, key=lambda name: (0, int(name), name) if is_number(name) else (1, 0, name))
+        examples = self.source_examples("train")
+        names = {label for example in examples for label in example.labels}
+        if names <= {"0", "1"} and (pair := next((each for each in examples if len(each.labels) > 1), None)):
+            raise InputError(
+                f"{pair.where}: every list has only 0 and 1, as if they were yes and no for each label. Name the "
+                "labels in order with --data.labels=[a,b,c]"
+            )
+        return sort_labels(names)
 
     def training_texts(self) -> Iterator[str]:
         """Yield the training texts."""
         return (text for example in self.examples("train") for text in example.texts)
 
+    def label_counts(self) -> tuple[Counter[str], int]:
+        """Return how many training rows have each label, and the number of training rows."""
+        examples = self.examples("train")
+        return Counter(label for example in examples for label in example.labels), len(examples)
+
     def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[LabeledText | InputError]:
         """Yield the text of each row and, with ``has_labels``, its labels."""
-        names = None if not has_labels or (split == "train" and self.given_labels is None) else self.labels
+        reader = label_reader(self, collects=not has_labels or split == "train")
         for number, row in enumerate(rows):
             try:
                 texts = tuple(filled_text(row, column) for column in self.text_columns)
-                labels = self._row_labels(row, names) if has_labels else ()
+                labels = self._row_labels(row, reader) if has_labels else ()
                 yield LabeledText(row_id(row, self.id_column, number), texts, labels, row.where)
             except InputError as error:
                 yield error
 
-    def _row_labels(self, row: Row, names: list[str] | None) -> tuple[str, ...]:
+    def _row_labels(self, row: Row, reader: LabelReader) -> tuple[str, ...]:
+        if self.label_columns is not None:
+            return self._labels_in_columns(row, self.label_columns, reader)
         value = row_value(row, self.label_column, "--data.label_column")
         if not self.multi_label:
-            values = [value]
-        elif isinstance(value, str):
-            values = value.split("|") if value else []
-        elif isinstance(value, list):
-            values = value
-        else:
+            return (reader.read(value, row.where, self.label_column),)
+        values = read_list(value, row.where, self.label_column) if isinstance(value, str) else value
+        if not isinstance(values, list):
             raise InputError(
                 f"{row.where}: column {self.label_column!r} is {short_repr(value)}, not a list of labels; fix this row"
             )
-        return tuple(label_name(each, names, row.where, self.label_column) for each in values)
+        return reader.read_set(values, row.where, self.label_column)
+
+    def _labels_in_columns(self, row: Row, columns: list[str], reader: LabelReader) -> tuple[str, ...]:
+        """Return the names of the columns that have a 1."""
+        names = []
+        for column in columns:
+            value = row_value(row, column, "--data.label_columns")
+            flag = canonical(str(value))
+            if flag not in ("0", "1", "false", "true"):
+                raise InputError(f"{row.where}: column {column!r} is {short_repr(value)}, not 0 or 1; fix this row")
+            if flag in ("1", "true"):
+                names.append(reader.read(column, row.where, column))
+        if not self.multi_label and len(names) != 1:
+            raise InputError(
+                f"{row.where}: {len(names)} of the columns {join_names(columns)} are 1, but a text has one label. Fix "
+                "this row, or set --model.multi_label=true"
+            )
+        return tuple(names)
 
     def open_split(self, split: Split) -> InMemoryRows:
         """Return the tokenized texts or pairs of a split, truncated to ``block_size``."""
@@ -135,7 +183,7 @@ class TextClassification(Labeled[LabeledText]):
         def collate(rows: list[int], num_padding: int) -> SequenceClassificationBatch:
             padding = [np.array([self.tokenizer.end_of_text_id])] * num_padding
             chosen = [tokens[row] for row in rows] + padding
-            labels = np.full((len(chosen), *targets.shape[1:]), IGNORE_INDEX)
+            labels = np.full((len(chosen), *targets.shape[1:]), self.ignored, dtype=targets.dtype)
             labels[: len(rows)] = targets[rows]
             batch = SequenceClassificationBatch(
                 input_ids=pad(chosen, self.tokenizer.end_of_text_id),
@@ -164,7 +212,7 @@ class TextClassification(Labeled[LabeledText]):
             )
         return self.block_size - num_added
 
-    def _target(self, example: LabeledText, ids: dict[str, int]) -> NDArray[np.int64]:
+    def _target(self, example: LabeledText, ids: dict[str, int]) -> NDArray[Any]:
         """Return the label index, shape (); with ``multi_label``, return a 0/1 vector over the labels, shape (L,)."""
         if self.stage == "predict":
             return np.full(len(ids) if self.multi_label else (), IGNORE_INDEX)

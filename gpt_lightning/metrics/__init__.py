@@ -5,4 +5,5 @@ from gpt_lightning.metrics.classification import MultiLabelMetrics as MultiLabel
 from gpt_lightning.metrics.entity_f1 import EntityMetrics as EntityMetrics
 from gpt_lightning.metrics.language import LanguageModelingMetrics as LanguageModelingMetrics
 from gpt_lightning.metrics.loss import TrainingLoss as TrainingLoss
+from gpt_lightning.metrics.regression import RegressionMetrics as RegressionMetrics
 from gpt_lightning.metrics.span import SpanMetrics as SpanMetrics

@@ -24,7 +24,9 @@ from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.huggingface import HuggingFaceHead
 from gpt_lightning.models.lora import LoRA, add_adapters, weights_sha256
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
+from gpt_lightning.printable import printable
 from gpt_lightning.tasks.accumulation import num_steps, resume_accumulation
+from gpt_lightning.tasks.continued_head import continue_head
 from gpt_lightning.tasks.error_examples import HardestExamples
 from gpt_lightning.tasks.mean_gradients import MeanGradients
 from gpt_lightning.tasks.saving import (
@@ -66,7 +68,8 @@ class Task(L.LightningModule, ABC):
         optimizer: optimizer and its settings.
         schedule: learning rate over the course of training.
         init_from: checkpoint, run folder, model folder or ``hub:OWNER/NAME`` whose backbone weights training starts
-            from. The default, null, starts from random weights.
+            from. If it has the same task, its head continues too, each label with its own weights. The default, null,
+            starts from random weights.
         fine_tuning: layers of the backbone that are frozen or learn more slowly. By default all layers train alike.
         lora: LoRA adapters, which are trained instead of the backbone. Off by default (``r: 0``); they need
             ``init_from``.
@@ -232,7 +235,7 @@ class Task(L.LightningModule, ABC):
     # --- the optimizer
 
     def setup(self, stage: str) -> None:
-        """Refuse unsupported callbacks and strategies.
+        """Refuse unsupported callbacks and strategies; in a new run, continue the head of a run with the same task.
 
         Raises:
             InputError: a callback would train wrongly, the strategy bypasses gradient averaging, or it shards matrices
@@ -241,6 +244,19 @@ class Task(L.LightningModule, ABC):
         check_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]
         if stage == "fit":
             check_strategy(self.trainer.strategy, self.optimizer_config)
+            if self.init_from is not None and self.trainer.ckpt_path is None:
+                self.continue_head(self.init_from)
+
+    def continue_head(self, source: str) -> Mapping[str, Any]:
+        """Load the head of ``source`` if it was trained for this task, and print a line about it.
+
+        Returns:
+            The hyper-parameters of ``source``; empty if its head is not used.
+        """
+        message, hparams = continue_head(self.head, self.hparams, source, type(self).huggingface_head)
+        if message and self.trainer.is_global_zero:
+            print(printable(message), flush=True)
+        return hparams
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build the optimizer; ``_set_learning_rate`` sets the learning rate of each step."""

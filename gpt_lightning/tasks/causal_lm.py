@@ -50,6 +50,10 @@ class CausalLM(Task):
         self.val_metrics = LanguageModelingMetrics()
         self.test_metrics = LanguageModelingMetrics()
 
+    def continue_head(self, source: str) -> Mapping[str, Any]:
+        """Do nothing, as the constructor has loaded an output layer that is not tied to the embedding."""
+        return {}
+
     def forward(self, input_ids: Tensor) -> Tensor:
         """Return the logits, (B, T, V), of token ids, (B, T) int64."""
         logits_BTV: Tensor = self.head(self.backbone(input_ids))

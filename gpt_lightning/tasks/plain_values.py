@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from types import UnionType
-from typing import Any, Final, Union, get_args, get_origin
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 _IMPORT_KEYS: Final = frozenset({"class_path", "_class_path", "init_args", "dict_kwargs"})
 """Keys of a mapping that make jsonargparse import a class."""
@@ -48,6 +48,8 @@ def fits(value: Any, hint: Any) -> bool:
     if configuration is not None:
         names = {field.name for field in fields(configuration)}
         return (isinstance(value, dict) and set(value) <= names) or (value is None and type(None) in _parts(hint))
+    if any(get_origin(part) is Literal and value in get_args(part) for part in _parts(hint)):
+        return True
     kinds = {get_origin(part) or part for part in _parts(hint)}
     return not isinstance(value, str) or str in kinds or not kinds & {list, tuple, dict}
 

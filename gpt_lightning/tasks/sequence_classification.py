@@ -1,7 +1,8 @@
 """Classification of whole texts, with one label or several."""
 
-import math
-from collections.abc import Mapping
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,7 +14,15 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import ClassificationMetrics, MultiLabelMetrics, TrainingLoss
 from gpt_lightning.models.huggingface.heads import SEQUENCE_CLASSIFICATION, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, linear_head
+from gpt_lightning.tasks.class_weights import (
+    ClassWeights,
+    balanced_weights,
+    check_class_weights,
+    check_names,
+    weights_tensor,
+)
 from gpt_lightning.tasks.error_examples import escape, shorten
+from gpt_lightning.tasks.pooling import pool
 from gpt_lightning.tasks.settings import TaskSettings
 from gpt_lightning.unpack import Unpack
 
@@ -26,14 +35,19 @@ class SequenceClassification(Task):
     Args:
         labels: names of the labels. They follow the data module, so they are rarely set by hand.
         multi_label: set this if a text may have any number of labels. Each label is then predicted on its own, if its
-            probability is at least 0.5.
+            probability reaches its threshold.
         pooling: input of the head: the ``mean`` of all hidden states, or the hidden state of the ``last`` token. Use
             ``last`` for models to be exported to Hugging Face, whose classifiers read the last token. It is the default
             with ``init_from`` and causal attention.
         label_smoothing: share of the target probability that is spread evenly over all labels, in [0, 1) (Szegedy et
             al. 2015, arXiv:1512.00567). Values near 0.1 reduce overconfidence.
         class_weights: label -> weight of its rows in the loss, or with ``multi_label`` of its presence. Unnamed labels
-            have weight 1. Raise the weights of rare labels to trade precision for recall.
+            have weight 1. Raise the weights of rare labels to trade precision for recall. ``balanced`` weights labels
+            by the inverse of their frequency in the training rows, as in scikit-learn.
+        balanced_weights: the weights of ``balanced``. ``fit`` computes them, so they are not set by hand.
+        thresholds: with ``multi_label``, label -> probability from which it is predicted; 0.5 for unnamed labels.
+        tune_thresholds: with ``multi_label``, choose the threshold of each label that maximizes its F1 in the last
+            validation. Checkpoints save them as ``thresholds``, and ``test`` and ``predict`` use them.
     """
 
     batch: ClassVar[type] = SequenceClassificationBatch
@@ -47,7 +61,10 @@ class SequenceClassification(Task):
         multi_label: bool = False,
         pooling: Literal["last", "mean"] = "mean",
         label_smoothing: float = 0.0,
-        class_weights: dict[str, float] | None = None,
+        class_weights: ClassWeights = None,
+        balanced_weights: dict[str, float] | None = None,
+        thresholds: dict[str, float] | None = None,
+        tune_thresholds: bool = False,
         **settings: Unpack[TaskSettings],
     ) -> None:
         if not labels or len(labels) < 2 - multi_label:
@@ -57,13 +74,10 @@ class SequenceClassification(Task):
             )
         if not 0.0 <= label_smoothing < 1.0:
             raise InputError(f"--model.label_smoothing={label_smoothing} must lie in [0, 1)")
-        if unknown := set(class_weights or ()) - set(labels):
-            raise InputError(
-                f"--model.class_weights has unknown labels: {', '.join(sorted(map(str, unknown)))}. "
-                f"The labels of the data are {labels}"
-            )
-        if bad := {label: weight for label, weight in (class_weights or {}).items() if not 0.0 <= weight < math.inf}:
-            raise InputError(f"--model.class_weights={bad}: weights must be finite and 0 or more")
+        check_class_weights(class_weights, labels)
+        _check_thresholds(thresholds, labels)
+        if not multi_label and (thresholds or tune_thresholds):
+            raise InputError("--model.thresholds and --model.tune_thresholds need --model.multi_label=true")
         super().__init__(**settings)
         self.classes = labels
         self.multi_label = multi_label
@@ -71,24 +85,34 @@ class SequenceClassification(Task):
         self.label_smoothing = label_smoothing
         # Hugging Face's classification heads for decoders pool the last token and have no bias.
         self.head = linear_head(self.backbone.config.n_embd, len(labels), bias=pooling == "mean")
-        weights = torch.tensor([(class_weights or {}).get(label, 1.0) for label in labels])
+        self.is_balanced = class_weights == "balanced"
+        weights = weights_tensor(balanced_weights if class_weights == "balanced" else class_weights, labels)
         self.register_buffer("class_weights", weights, persistent=False)
-        metrics = MultiLabelMetrics if multi_label else ClassificationMetrics
+        self.tune_thresholds = tune_thresholds
         self.train_metrics = TrainingLoss()
-        self.val_metrics = metrics(len(labels))
-        self.test_metrics = metrics(len(labels))
+        if multi_label:
+            chosen = torch.tensor([(thresholds or {}).get(label, 0.5) for label in labels])
+            self.val_metrics = MultiLabelMetrics(len(labels), chosen)
+            self.test_metrics = MultiLabelMetrics(len(labels), chosen)
+        else:
+            self.val_metrics = ClassificationMetrics(len(labels))
+            self.test_metrics = ClassificationMetrics(len(labels))
 
     class_weights: Tensor
+
+    def setup(self, stage: str) -> None:
+        """Compute balanced weights from the training rows before ``fit``."""
+        super().setup(stage)
+        if stage == "fit" and self.is_balanced:
+            datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+            weights = balanced_weights(datamodule, self.classes, multi_label=self.multi_label)
+            self.hparams["balanced_weights"] = weights
+            self.class_weights.copy_(weights_tensor(weights, self.classes))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the logits, (B, L), of token ids, (B, T) int64, and their attention mask, (B, T) bool."""
         hidden_BTC = self.backbone(input_ids, attention_mask=attention_mask)
-        if self.pooling == "last":
-            last_B = attention_mask.sum(1) - 1
-            pooled_BC = hidden_BTC[torch.arange(len(last_B), device=last_B.device), last_B]
-        else:
-            weights_BT = attention_mask / attention_mask.sum(1, keepdim=True)
-            pooled_BC = (hidden_BTC * weights_BT.unsqueeze(-1).to(hidden_BTC.dtype)).sum(1)
+        pooled_BC = pool(hidden_BTC, attention_mask, self.pooling)
         dropped_BC = F.dropout(pooled_BC, self.backbone.config.dropout, self.training)
         logits_BL: Tensor = self.head(dropped_BC)
         return logits_BL
@@ -114,15 +138,31 @@ class SequenceClassification(Task):
             self._record_errors(batch, batch["labels"].cpu(), logits_BL.detach().cpu(), losses_B.detach().cpu())
         return loss
 
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics; with ``tune_thresholds``, choose the thresholds for ``test`` and ``predict``.
+
+        F1 and the scores of each label are those with the new thresholds, ``accuracy`` is that with the ones before.
+        """
+        is_tuned = self.tune_thresholds and self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+        if isinstance(self.val_metrics, MultiLabelMetrics):
+            self.val_metrics.tunes_thresholds = is_tuned
+        self._log_epoch("val")
+        if is_tuned and isinstance(self.val_metrics, MultiLabelMetrics):
+            thresholds = self.val_metrics.thresholds
+            assert isinstance(self.test_metrics, MultiLabelMetrics)
+            self.test_metrics.set_thresholds(thresholds)
+            self.hparams["thresholds"] = dict(zip(self.classes, thresholds.tolist(), strict=True))
+
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Return a record for each row: ``id``, ``label`` or ``labels``, and ``scores``, a probability per label."""
         logits_BL = self(batch["input_ids"], batch["attention_mask"]).float()
         scores_BL = logits_BL.sigmoid() if self.multi_label else logits_BL.softmax(1)
         records = []
-        for name, scores in zip(batch["ids"], scores_BL.tolist(), strict=False):  # padding has no id
+        predicted_BL = self._is_predicted(scores_BL).tolist() if self.multi_label else []
+        for row, (name, scores) in enumerate(zip(batch["ids"], scores_BL.tolist(), strict=False)):  # padding has no id
             named = dict(zip(self.classes, scores, strict=True))
             if self.multi_label:
-                answer: dict[str, Any] = {"labels": [label for label, score in named.items() if score >= 0.5]}
+                answer: dict[str, Any] = {"labels": list(itertools.compress(self.classes, predicted_BL[row]))}
             else:
                 answer = {"label": max(named, key=named.__getitem__)}
             records.append({"id": name, **answer, "scores": named})
@@ -130,40 +170,56 @@ class SequenceClassification(Task):
 
     def _losses(self, logits_BL: Tensor, labels: Tensor) -> Tensor:
         """Return the weighted losses, (B,), which are 0 for rows without a label."""
+        weights_L = self.class_weights.float()
         if not self.multi_label:
-            return F.cross_entropy(
+            losses_B = F.cross_entropy(
                 logits_BL,
                 labels,
-                weight=self.class_weights.float(),
                 ignore_index=IGNORE_INDEX,
                 label_smoothing=self.label_smoothing,
                 reduction="none",
             )
-        labeled_BL = labels != IGNORE_INDEX
+            # torch's own weights also apply to the smoothed targets of the other labels, which the rare ones then win.
+            return losses_B * weights_L[labels.clamp(min=0)]
         targets_BL = labels.float() * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
-        losses_BL = F.binary_cross_entropy_with_logits(
-            logits_BL, targets_BL, pos_weight=self.class_weights.float(), reduction="none"
-        )
-        return losses_BL.where(labeled_BL, 0.0).sum(1)
+        losses_BL = F.binary_cross_entropy_with_logits(logits_BL, targets_BL, reduction="none")
+        losses_BL = torch.where(labels == 1, losses_BL * weights_L, losses_BL)
+        return losses_BL.where(labels != IGNORE_INDEX, 0.0).sum(1)
+
+    def _is_predicted(self, scores_BL: Tensor) -> Tensor:
+        """Return which probabilities reach the thresholds, (B, L) bool."""
+        assert isinstance(self.test_metrics, MultiLabelMetrics)
+        return scores_BL >= self.test_metrics.thresholds.to(scores_BL.device)
 
     def _record_errors(self, batch: Mapping[str, Any], labels: Tensor, logits_BL: Tensor, losses_B: Tensor) -> None:
         """Keep the misclassified rows with the highest losses."""
         if self.multi_label:
-            predicted_BL = logits_BL > 0.0
-            wrong = (predicted_BL != labels.bool()).any(1)
+            predictions = self._is_predicted(logits_BL.sigmoid())
+            wrong = (predictions != labels.bool()).any(1)
         else:
-            predicted_BL = F.one_hot(logits_BL.argmax(1), len(self.classes)).bool()
-            wrong = logits_BL.argmax(1) != labels
-            labels = F.one_hot(labels.clamp(min=0), len(self.classes))
+            predictions = logits_BL.argmax(1)
+            wrong = predictions != labels
+
+        def text(row: int) -> str:
+            gold, predicted = (escape(self._names(each[row]) or "none") for each in (labels, predictions))
+            place = escape(batch["ids"][row])
+            return f"**{predicted}** instead of **{gold}** ({place}): {escape(shorten(batch['texts'][row]))}"
+
         for row in wrong[: len(batch["ids"])].nonzero().flatten().tolist():
-            gold, predicted = (
-                ", ".join(label for label, is_set in zip(self.classes, one_hot[row].tolist(), strict=True) if is_set)
-                for one_hot in (labels, predicted_BL)
-            )
-            self.hardest_examples.add(
-                float(losses_B[row]),
-                lambda row=row, gold=gold, predicted=predicted: (  # type: ignore[misc]
-                    f"**{escape(predicted or 'none')}** instead of **{escape(gold or 'none')}** "
-                    f"({escape(batch['ids'][row])}): {escape(shorten(batch['texts'][row]))}"
-                ),
-            )
+            self.hardest_examples.add(float(losses_B[row]), functools.partial(text, row))
+
+    def _names(self, row: Tensor) -> str:
+        """Return the names of a row's labels: of one index, (), or of 0 and 1 for each label, (L,)."""
+        indices = row.nonzero().flatten().tolist() if self.multi_label else [int(row)]
+        return ", ".join(self.classes[index] for index in indices)
+
+
+def _check_thresholds(thresholds: Mapping[str, float] | None, labels: Sequence[str]) -> None:
+    """Check that thresholds are probabilities of labels.
+
+    Raises:
+        InputError: they are not.
+    """
+    check_names(thresholds or {}, labels, "thresholds")
+    if bad := {label: value for label, value in (thresholds or {}).items() if not 0.0 <= value <= 1.0}:
+        raise InputError(f"--model.thresholds={bad}: thresholds must lie in [0, 1]")

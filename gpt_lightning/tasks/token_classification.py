@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from gpt_lightning.metrics import EntityMetrics, TrainingLoss
 from gpt_lightning.metrics.entity_f1 import entities
 from gpt_lightning.models.huggingface.heads import TOKEN_CLASSIFICATION, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, apply_in_chunks, linear_head
+from gpt_lightning.tasks.class_weights import ClassWeights, balanced_weights, check_class_weights, weights_tensor
 from gpt_lightning.tasks.error_examples import escape, shorten
 from gpt_lightning.tasks.finite import require_finite
 from gpt_lightning.tasks.settings import TaskSettings
@@ -31,6 +33,9 @@ class TokenClassification(Task):
             has then seen the whole word. With ``init_from`` and causal attention, it is the default.
         word_rules: rules by which raw text is split into words. They follow the data module, so they are rarely set by
             hand.
+        class_weights: tag -> weight of its words in the loss; 1 for unnamed tags. ``balanced`` weights tags by the
+            inverse of their frequency in the training rows, as in scikit-learn.
+        balanced_weights: the weights of ``balanced``. ``fit`` computes them, so they are not set by hand.
     """
 
     batch: ClassVar[type] = TokenClassificationBatch
@@ -54,19 +59,40 @@ class TokenClassification(Task):
         labels: list[str] | None = None,
         pooling: Literal["first", "last"] = "first",
         word_rules: list[str] | None = None,
+        class_weights: ClassWeights = None,
+        balanced_weights: dict[str, float] | None = None,
         **settings: Unpack[TaskSettings],
     ) -> None:
         if not labels or len(labels) < 2:
             raise InputError(
                 f"tagging needs at least 2 tags: the training data has only {labels or 'none'}. Check --data.train"
             )
+        check_class_weights(class_weights, labels)
         super().__init__(**settings)
         self.labels = labels
+        self.is_balanced = class_weights == "balanced"
+        weights = weights_tensor(balanced_weights if class_weights == "balanced" else class_weights, labels)
+        self.register_buffer("class_weights", weights, persistent=False)
         self.head = linear_head(self.backbone.config.n_embd, len(labels))
         self.train_metrics = TrainingLoss()
         self.val_metrics = EntityMetrics(labels)
         self.test_metrics = EntityMetrics(labels)
         self.classes = list(self.val_metrics.types)
+
+    class_weights: Tensor
+
+    def setup(self, stage: str) -> None:
+        """Compute balanced weights from the training rows before ``fit``."""
+        super().setup(stage)
+        if stage == "fit" and self.is_balanced:
+            weights = balanced_weights(self.trainer.datamodule, self.labels)  # type: ignore[attr-defined]
+            self.hparams["balanced_weights"] = weights
+            self.class_weights.copy_(weights_tensor(weights, self.labels))
+
+    def weight(self, batch: Mapping[str, Any]) -> Tensor:
+        """Return the sum of the weights of the tagged words; shape (), float32."""
+        tags: Tensor = batch["labels"][batch["labels"] != IGNORE_INDEX]
+        return self.class_weights.float()[tags].sum()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, scored: Tensor) -> Tensor:
         """Return the logits of the words, (W, L).
@@ -87,12 +113,13 @@ class TokenClassification(Task):
         return logits_WL
 
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
-        """Return the mean cross-entropy of the words' tags, in nats."""
+        """Return the weighted mean cross-entropy of the words' tags, in nats."""
         logits_WL = self(batch["input_ids"], batch["attention_mask"], batch["scored"]).float()
         labels_W = batch["labels"][batch["scored"]]
         losses_W = F.cross_entropy(logits_WL, labels_W, ignore_index=IGNORE_INDEX, reduction="none")
+        losses_W = losses_W * self.class_weights.float()[labels_W.clamp(min=0)]
         weight = self.weight(batch)
-        loss = losses_W.sum() / weight.clamp(min=1)
+        loss = losses_W.sum() / weight.clamp(min=torch.finfo(weight.dtype).tiny)
         if stage == "train":
             self.train_metrics.update(loss, weight)
             return loss

@@ -1,9 +1,9 @@
 """Writer of the toy world: passages about invented people, places, organizations and things.
 
-One generator produces a text for pretraining and labeled rows for four tasks (topic, sentiment, named entities,
-question answering). Pretraining therefore covers the knowledge that the tasks need. Names of people, places and
-organizations look alike ("Mara Venn", "Port Venn", "Mara & Cole"), and a sentiment is spread over many words and their
-negations. A few hundred labeled rows do not contain all of them, but the unlabeled text does.
+One generator produces a text for pretraining and labeled rows for five tasks (topic, sentiment, degree of liking,
+named entities, question answering). Pretraining therefore covers the knowledge that the tasks need. Names of people,
+places and organizations look alike ("Mara Venn", "Port Venn", "Mara & Cole"), and a sentiment is spread over many words
+and their negations. A few hundred labeled rows do not contain all of them, but the unlabeled text does.
 """
 
 import json
@@ -19,6 +19,7 @@ from gpt_lightning.atomic_files import atomic_folder, atomic_write
 from gpt_lightning.bounded_files import read_json_object
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import write_error
+from gpt_lightning.toy_world.liking import liking
 from gpt_lightning.toy_world.story import (
     ENTITY_TYPES,
     SENTIMENTS,
@@ -115,7 +116,7 @@ def bio_tags(passage: Passage) -> tuple[list[str], list[str]]:
 
 
 def write(folder: Path, *, seed: int = 0, counts: Mapping[Split, int] = DEFAULT_COUNTS) -> bool:
-    """Write the datasets ``text``, ``classification``, ``sentiment``, ``ner`` and ``qa``.
+    """Write the datasets ``text``, ``classification``, ``sentiment``, ``liking``, ``ner`` and ``qa``.
 
     Each has a train, a validation and a test file of JSON Lines. ``world.json`` records the settings.
 
@@ -139,7 +140,7 @@ def write(folder: Path, *, seed: int = 0, counts: Mapping[Split, int] = DEFAULT_
                 _write_files(unfinished, settings, counts)
             return True
         known = _settings_in(marker)
-        if known == settings:
+        if known == settings and all(path.exists() for path in _paths(folder)):
             return False
         if known is None and (taken := [path for path in _paths(folder) if path.exists()]):
             raise InputError(f"{taken[0]} already exists. Choose another folder, or delete this file")
@@ -207,6 +208,7 @@ _ROWS: Final[dict[str, dict[str, Callable[[int, Passage], dict[str, Any]]]]] = {
     "labeled": {
         "classification": lambda _, passage: {"text": passage.text, "label": passage.topic},
         "sentiment": lambda _, passage: {"text": passage.text, "label": passage.sentiment},
+        "liking": lambda _, passage: {"text": passage.text, "label": liking(passage)},
         "ner": _ner_row,
         "qa": _qa_row,
     },

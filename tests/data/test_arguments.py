@@ -56,9 +56,12 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "text_column": (str, "text"),
         "text_columns": (list[str] | None, None),
         "label_column": (str, "label"),
+        "label_columns": (list[str] | None, None),
         "labels": (Strings, None),
+        "model_labels": (str | None, None),
         "multi_label": (bool, False),
     },
+    "TextRegression": LABELED | {"text_column": (str, "text"), "label_column": (str, "label")},
     "SequenceTagging": LABELED
     | {
         "tokens_column": (str, "tokens"),
@@ -68,6 +71,7 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "conll_columns": (tuple[int, int], (0, -1)),
         "align": (Align, "strict"),
         "labels": (Strings, None),
+        "model_labels": (str | None, None),
         "scheme": (Literal["BIO", "BIOES"], "BIO"),
         "word_rules": (list[WordRule] | None, None),
         "pooling": (Literal["first", "last"], "first"),

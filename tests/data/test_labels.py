@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt_lightning.data.labels import label_name, read_labels
+from gpt_lightning.data.labels import LabelReader, read_labels, read_list
 from gpt_lightning.errors import InputError
 
 
@@ -69,28 +69,72 @@ def test_a_list_of_names_is_checked(names: list[str]) -> None:
 
 
 NAMES = ["negative", "neutral", "positive"]
+STARS = ["5", "3", "1", "0"]
 
 
-@pytest.mark.parametrize("value", ["positive", 2])
-def test_a_label_is_a_name_or_a_number(value: object) -> None:
-    assert label_name(value, NAMES, "a.jsonl:7", "label") == "positive"
+def read(value: object, names: list[str] | None = None, by_number: list[str] | None = None) -> str:
+    return LabelReader(names, by_number).read(value, "a.jsonl:7", "label")
 
 
-def test_without_names_every_label_is_accepted() -> None:
-    assert label_name("new", None, "a.jsonl:7", "label") == "new"
-    assert label_name(-3, None, "a.jsonl:7", "label") == "-3"
+@pytest.mark.parametrize("value", ["positive", " positive\t", 2, 2.0, "2", "2.0"])
+def test_a_label_is_a_name_or_its_number_in_the_given_names(value: object) -> None:
+    assert read(value, NAMES, NAMES) == "positive"
+
+
+@pytest.mark.parametrize("value", [0, 0.0, "0"])
+def test_a_number_is_unknown_unless_the_order_of_the_names_is_given(value: object) -> None:
+    """Names from training rows are in alphabetical order, which is not that of any published list of labels."""
+    with pytest.raises(
+        InputError,
+        match=r"^a\.jsonl:7: the label .* is not one of the 3 .*If numbers stand for labels, set --data\.lab",
+    ):
+        read(value, NAMES)
+
+
+def test_a_number_stands_for_a_name_in_the_given_order_whatever_the_order_of_the_outputs() -> None:
+    assert read(0, sorted(NAMES), ["positive", "neutral", "negative"]) == "positive"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("new", "new"),
+        (" new ", "new"),
+        (-3, "-3"),
+        (1.0, "1"),
+        ("1.0", "1"),
+        ("-2.00", "-2"),
+        (1.5, "1.5"),
+        ("1.5", "1.5"),
+        ("01", "01"),
+        (True, "true"),
+        ("True", "true"),
+        ("FALSE", "false"),
+    ],
+)
+def test_spellings_of_a_label_have_one_name(value: object, name: str) -> None:
+    assert read(value) == name
+
+
+def test_unicode_normalization_makes_no_second_label() -> None:
+    reader = LabelReader(None)
+    assert [reader.read(name, "a:1", "label") for name in ("cafe\u0301", "caf\u00e9")] == ["cafe\u0301"] * 2
+    assert read("cafe\u0301", ["caf\u00e9"]) == "caf\u00e9"
+
+
+def test_the_spelling_of_a_known_name_is_kept() -> None:
+    """Models that were trained before spellings were unified have such names."""
+    assert [read(value, ["True", "1.0", "1", " b"]) for value in (True, "true", "1.0", 1, "b")] == [
+        "True",
+        "True",
+        "1.0",
+        "1",
+        " b",
+    ]
 
 
 def test_a_number_that_is_a_name_is_that_name() -> None:
-    stars = ["5", "3", "1", "0"]
-    assert [label_name(value, stars, "a:1", "stars") for value in (5, 3, 1, 0, "1")] == ["5", "3", "1", "0", "1"]
-
-
-def test_a_string_of_digits_is_a_number_of_a_name() -> None:
-    """All values of a CSV file are strings."""
-    assert label_name("2", NAMES, "a.csv:7", "label") == NAMES[2]
-    with pytest.raises(InputError, match=r"the label '3' is not one of the 3"):
-        label_name("3", NAMES, "a.csv:7", "label")
+    assert [read(value, STARS, STARS) for value in (5, 3.0, 1, 0, "1")] == ["5", "3", "1", "0", "1"]
 
 
 @pytest.mark.parametrize(
@@ -103,35 +147,91 @@ def test_a_string_of_digits_is_a_number_of_a_name() -> None:
         ("Neutral", r"the label 'Neutral' is not one of the 3 labels of the model; did you mean 'neutral'\?$"),
         ("x", r"^a\.jsonl:7: the label 'x' is not .* model; use one of 'negative', 'neutral', 'positive'$"),
         (3, r"^a\.jsonl:7: the label 3 is not one of the 3 labels of the model; use one of 'negative', "),
+        ("3", r"the label '3' is not one of the 3"),
         (-1, r"^a\.jsonl:7: the label -1 is not one of the 3"),
     ],
 )
 def test_an_unknown_label_is_reported_with_the_most_similar_name(value: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        label_name(value, NAMES, "a.jsonl:7", "label")
+        read(value, NAMES, NAMES)
 
 
 def test_at_most_ten_names_are_listed() -> None:
     names = [f"{letter}{letter}" for letter in "abcdefghijklm"]
     with pytest.raises(InputError, match=r"one of the 13 labels of the model; use one of 'aa', .*, 'jj', \.\.\.$"):
-        label_name("zz", names, "a:1", "label")
+        read("zz", names)
 
 
-@pytest.mark.parametrize("value", [None, True, "", 1.5, ["a"], {"a": 1}])
+@pytest.mark.parametrize("value", [None, "", " ", float("nan"), float("inf"), ["a"], {"a": 1}])
 @pytest.mark.parametrize("names", [None, NAMES])
 def test_values_of_other_types_are_refused(value: object, names: list[str] | None) -> None:
     with pytest.raises(
-        InputError, match=r"^a\.jsonl:7: column 'topic' is .*, not a label \(a string or a whole number"
+        InputError, match=r"^a\.jsonl:7: column 'label' is .*, not a label \(a string, a number or a boo"
     ):
-        label_name(value, names, "a.jsonl:7", "topic")
+        read(value, names)
 
 
 @pytest.mark.parametrize("value", ["3", 3, "0", 0, "01"])
 def test_a_number_is_never_an_index_if_names_are_numbers(value: str | int) -> None:
     """If training data lacks some numbers of stars, another number must not be mapped to one of the others."""
     with pytest.raises(InputError, match=r"the label .* is not one of the 4 labels of the model"):
-        label_name(value, ["1", "2", "4", "5"], "a.csv:7", "stars")
+        read(value, ["1", "2", "4", "5"], ["1", "2", "4", "5"])
 
 
 def test_a_list_on_the_command_line_is_a_list_of_strings() -> None:
     assert read_labels("[1, 2, yes]") == ("1", "2", "yes")
+
+
+def test_two_spellings_of_a_label_are_refused() -> None:
+    with pytest.raises(InputError, match=r"^--data\.labels: 'pos' and 'pos ' are the same label"):
+        read_labels(["pos", "neg", "pos "])
+
+
+# --- Several labels
+
+
+def read_set(values: list[object], names: list[str] | None, by_number: list[str] | None = None) -> tuple[str, ...]:
+    return LabelReader(names, by_number).read_set(values, "a.jsonl:7", "label")
+
+
+@pytest.mark.parametrize("vector", [[1, 0, 1], [1.0, 0.0, 1.0], [True, False, True], ["1", "0", "1"]])
+def test_zeros_and_ones_for_all_given_names_are_a_multi_hot_vector(vector: list[object]) -> None:
+    vector = [int(value) if isinstance(value, bool) else value for value in vector]
+    assert read_set(vector, NAMES, NAMES) == ("negative", "positive")
+    assert read_set([0, 0, 0], NAMES, NAMES) == ()
+    assert read_set([1, 2], NAMES, NAMES) == ("neutral", "positive"), "numbers of labels"
+    assert read_set([1, 0], NAMES, NAMES) == ("neutral", "negative"), "another length than the names"
+
+
+def test_names_that_are_numbers_are_never_a_multi_hot_vector() -> None:
+    assert read_set([0, 1], ["0", "1"], ["0", "1"]) == ("0", "1")
+
+
+@pytest.mark.parametrize("names", [None, NAMES])
+def test_a_repeated_label_is_refused(names: list[str] | None) -> None:
+    with pytest.raises(InputError, match=r"^a\.jsonl:7: column 'label' has the label 'neutral' twice; fix this row$"):
+        read_set(["neutral", "positive", " neutral"], names)
+    with pytest.raises(InputError, match=r"twice; fix this row\. If the list has 0 or 1 .*--data\.labels=\[a,b,c\]$"):
+        read_set([1, 0, 1], names if names is None else ["0", "1"])
+
+
+@pytest.mark.parametrize(
+    ("cell", "values"),
+    [
+        ("", []),
+        ("a", ["a"]),
+        ("a|b", ["a", "b"]),
+        ("[]", []),
+        ('["a", "b|c"]', ["a", "b|c"]),
+        ("['it\\'s', \"b\"]", ["it's", "b"]),
+        (" [1, 0.0]", [1, 0.0]),
+    ],
+)
+def test_a_cell_holds_a_list_of_json_or_python_or_names_with_bars(cell: str, values: list[object]) -> None:
+    assert read_list(cell, "a.csv:7", "label") == values
+
+
+@pytest.mark.parametrize("cell", ["[1 0 1]", "[a, b]", "['a'", "[" * 5000, "[open('x')]", "[1]" + " " * 100_001 + "]"])
+def test_a_cell_that_starts_like_a_list_must_be_one(cell: str) -> None:
+    with pytest.raises(InputError, match=r"^a\.csv:7: column 'label' is .*which is not a list like"):
+        read_list(cell, "a.csv:7", "label")

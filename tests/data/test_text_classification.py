@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from gpt_lightning.batch import IGNORE_INDEX
+from gpt_lightning.data.labels import SavedLabels
 from gpt_lightning.data.text_classification import TextClassification
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.build import train_bpe
@@ -151,9 +153,12 @@ BAD: dict[str, tuple[object, str]] = {
         r"there is no column 'label'; the columns are 'id', 'text'; choose one with --data\.label_column=COLUMN",
     ),
     "null label": ({"text": "a", "label": None}, r"column 'label' is null; fix or remove this row"),
-    "empty label": ({"text": "a", "label": ""}, r"column 'label' is '', not a label \(a string or a whole number\)"),
+    "empty label": (
+        {"text": "a", "label": ""},
+        r"column 'label' is '', not a label \(a string, a number or a boolean\)",
+    ),
     "list": ({"text": "a", "label": ["sport"]}, r"column 'label' is \['sport'\], not a label"),
-    "true": ({"text": "a", "label": True}, r"column 'label' is True, not a label"),
+    "true": ({"text": "a", "label": True}, r"the label True is not one of the 2 .*; use one of 'sport', 'weather'"),
     "no text": (
         {"label": "sport"},
         r"there is no column 'text'; the columns are 'label'; choose one with --data\.text_column=COLUMN",
@@ -378,3 +383,102 @@ def test_the_tokenizer_is_trained_on_the_training_texts(tmp_path: Path) -> None:
     attach(data, "fit")
     assert data.tokenizer.hash == train_bpe(texts, 300).hash
     assert data.vocab_size == 300
+
+
+# --- Spellings and shapes of labels
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "json"])
+def test_booleans_and_whole_floats_have_the_same_names_in_every_format(tmp_path: Path, kind: str) -> None:
+    for values, names in (([True, False], ["false", "true"]), ([1.0, 2.0, 1.5], ["1", "1.5", "2"])):
+        rows: list[dict[str, object]] = [{"text": f"text {value}", "label": value} for value in values]
+        file = tmp_path / f"a.{kind}"
+        path = write_csv(file, rows) if kind == "csv" else write_rows(file, rows)
+        if kind == "json":
+            file.write_text(json.dumps(rows))
+        data = module(tmp_path, train=path, test=path)
+        assert data.labels == names
+        expected = {str(number): str(value).lower().removesuffix(".0") for number, value in enumerate(values)}
+        assert labels_of(data, batches(data, "test")) == expected
+
+
+def test_labels_that_differ_in_whitespace_are_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\ngood,pos\nfine, pos\nbad,neg\npoor,neg \n")
+    data = module(tmp_path, train=str(tmp_path / "a.csv"), test=str(tmp_path / "a.csv"))
+    assert labels_of(data, batches(data, "test")) == {"0": "pos", "1": "pos", "2": "neg", "3": "neg"}
+    assert data.labels == ["neg", "pos"]
+
+
+def test_floats_in_training_rows_are_the_integers_of_other_rows(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label\na,1.0\nb,2.0\nc,3.0\n")
+    (tmp_path / "test.csv").write_text("text,label\nd,1\ne,3\n")
+    data = module(tmp_path, train=str(tmp_path / "train.csv"), test=str(tmp_path / "test.csv"))
+    assert labels_of(data, batches(data, "test")) == {"0": "1", "1": "3"}
+
+
+def test_numbers_are_no_places_in_the_sorted_names_of_training_rows(tmp_path: Path) -> None:
+    train = write_topics(tmp_path / "train.jsonl")
+    test = write_rows(tmp_path / "test.jsonl", [{"text": "a", "label": 0}])
+    saved = SavedLabels(["politics", "sport", "weather"])
+    for known in (None, saved.to_json()):
+        data = module(tmp_path, train=train, test=test, model_labels=known)
+        with pytest.raises(InputError, match=r"test\.jsonl:1: the label 0 is not one of .*set --data\.labels to their"):
+            batches(data, "test")
+    data = module(tmp_path, test=test, labels=NAMES, model_labels=saved.to_json())
+    assert labels_of(data, batches(data, "test")) == {"0": "weather"}
+    assert data.labels == saved.names
+    data = module(tmp_path, test=test, model_labels=SavedLabels(saved.names, are_numbered=True).to_json())
+    assert labels_of(data, batches(data, "test")) == {"0": "politics"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"names": []}', '{"names": [1]}', '{"names": "ab"}', '{"other": ["a"]}'])
+def test_saved_labels_are_checked(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"^--data\.model_labels cannot be read"):
+        module(tmp_path, model_labels=text)
+
+
+VECTORS = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize("shape", ["lists", "floats", "csv", "columns", "columns csv"])
+def test_zeros_and_ones_mark_the_labels_of_a_text(tmp_path: Path, shape: str) -> None:
+    names = {"labels": NAMES} if "columns" not in shape else {"label_columns": NAMES}
+    rows: list[dict[str, object]] = [
+        {"text": f"text {number}", "label": [float(each) for each in vector] if shape == "floats" else vector}
+        | dict(zip(NAMES, vector, strict=True))
+        for number, vector in enumerate(VECTORS)
+    ]
+    path = write_csv(tmp_path / "a.csv", rows) if "csv" in shape else write_rows(tmp_path / "a.jsonl", rows)
+    data = module(tmp_path, train=path, test=path, multi_label=True, **names)
+    assert [batch["labels"].tolist() for batch in batches(data, "test")] == [VECTORS[:2], VECTORS[2:]]
+    assert data.labels == NAMES
+
+
+@pytest.mark.parametrize("vectors", [[[0, 1], [1, 0]], [[1, 1], [0, 1]]])
+def test_vectors_without_names_are_refused(tmp_path: Path, vectors: list[list[int]]) -> None:
+    path = write_rows(tmp_path / "a.jsonl", [{"text": "a", "label": vector} for vector in vectors])
+    with pytest.raises(InputError, match=r"a\.jsonl:1: .*--data\.labels=\[a,b,c\]"):
+        _ = module(tmp_path, train=path, multi_label=True).labels
+
+
+def test_one_of_several_columns_is_the_label_of_a_text(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"text": "a", "x": 1, "y": 0}, {"text": "b", "x": 0.0, "y": True}]
+    path = write_rows(tmp_path / "a.jsonl", rows)
+    data = module(tmp_path, train=path, test=path, label_columns=["x", "y"])
+    assert labels_of(data, batches(data, "test")) == {"0": "x", "1": "y"}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"x": 1, "y": 1}, r"2 of the columns 'x', 'y' are 1, but a text has one label\..*multi_label=true"),
+        ({"x": 2, "y": 1}, r"column 'x' is 2, not 0 or 1"),
+        ({"x": 1}, r"there is no column 'y'.*--data\.label_columns"),
+    ],
+)
+def test_an_invalid_row_of_columns_is_refused(tmp_path: Path, row: dict[str, object], message: str) -> None:
+    path = write_rows(tmp_path / "a.jsonl", [{"text": "a"} | row])
+    with pytest.raises(InputError, match=rf"a\.jsonl:1: {message}"):
+        batches(module(tmp_path, train=path, label_columns=["x", "y"]), "fit")
+    with pytest.raises(InputError, match=r"--data\.labels and --data\.label_columns both name the labels"):
+        module(tmp_path, label_columns=["x", "y"], labels=["x", "y"])

@@ -12,6 +12,7 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
     average_precision_score,
     confusion_matrix,
     f1_score,
+    precision_recall_curve,
     precision_recall_fscore_support,
 )
 from torch import Tensor, nn
@@ -268,3 +269,56 @@ def test_compensated_sum_is_exact_beyond_float32() -> None:
     assert float(total.double() + rounding.double()) == pytest.approx(exact, rel=1e-9)
     total, rounding = compensated_add(torch.tensor(1.0), torch.tensor(0.0), torch.tensor(2.0**30))
     assert (float(total), float(rounding)) == (2.0**30, 1.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_tuned_thresholds_are_the_best_of_scikit_learns_precision_recall_curve(seed: int) -> None:
+    probabilities, labels = multi_label(211, 5, seed)
+    metric = MultiLabelMetrics(5)
+    metric.tunes_thresholds = True
+    for batch in batches_of(probabilities, labels):
+        metric.update(*batch)
+    f1_of_label = metric.compute()["per_class"][:, 2]
+    counted = labels[:, 0] != IGNORE_INDEX
+    gold, scores = labels[counted].numpy(), probabilities[counted].numpy()
+    assert metric.thresholds[0] == 0.5, "no row has this label"
+    for label in range(1, 5):
+        # Probabilities in one bin have one threshold.
+        binned = metric.edges.numpy()[np.searchsorted(metric.edges.numpy(), scores[:, label], side="right") - 1]
+        precision, recall, _ = precision_recall_curve(gold[:, label], binned)
+        best = (2 * precision * recall / np.maximum(precision + recall, 1e-12)).max()
+        assert float(f1_of_label[label]) == pytest.approx(best, abs=1e-6)
+        predicted = scores[:, label] >= metric.thresholds.numpy()[label]
+        assert f1_score(gold[:, label], predicted) == pytest.approx(best, abs=1e-6)
+
+
+def test_given_thresholds_are_used_in_all_scores() -> None:
+    probabilities, labels = multi_label(97, 3, 0)
+    thresholds = torch.tensor([0.9, 0.1, 0.3])
+    metric = MultiLabelMetrics(3, thresholds)
+    torch.testing.assert_close(metric.thresholds, thresholds, atol=0.003, rtol=0)
+    for batch in batches_of(probabilities, labels):
+        metric.update(*batch)
+    counted = labels[:, 0] != IGNORE_INDEX
+    gold, predicted = labels[counted].numpy(), (probabilities[counted] >= metric.thresholds).long().numpy()
+    values = scalars(metric)
+    assert values["micro_f1"] == pytest.approx(f1_score(gold, predicted, average="micro"))
+    assert values["macro_f1"] == pytest.approx(f1_score(gold, predicted, average="macro", zero_division=0))
+    assert values["accuracy"] == pytest.approx(accuracy_score(gold, predicted))
+    assert MultiLabelMetrics(2, torch.tensor([0.0, 1.0])).thresholds.tolist() == [0.0, float(PROBABILITY_EDGES[-1])]
+
+
+def test_memory_is_linear_in_the_labels() -> None:
+    """A confusion matrix of 10,000 labels would take 800 MB."""
+    for many in (ClassificationMetrics(10_000), MultiLabelMetrics(10_000)):
+        assert sum(value.nbytes for value in many.metric_state.values() if isinstance(value, Tensor)) < 50_000_000
+    predicted, labels = single_label(173, 700, 0)
+    metric = ClassificationMetrics(700)
+    for batch in batches_of(predicted, labels):
+        metric.update(*batch)
+    values, counted = metric.compute(), labels != IGNORE_INDEX
+    gold, predictions = labels[counted].numpy(), predicted[counted].numpy()
+    assert "confusion_matrix" not in values
+    assert float(values["accuracy"]) == pytest.approx(accuracy_score(gold, predictions))
+    scores = precision_recall_fscore_support(gold, predictions, labels=range(700), zero_division=0)
+    np.testing.assert_allclose(values["per_class"].numpy(), np.stack(scores, axis=1), rtol=1e-6)

@@ -193,7 +193,7 @@ def test_two_processes_match_one_for_each_head(folder: Path, kind: str) -> None:
         torch.testing.assert_close(rank["weights"], one["weights"], rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(rank["tables"], one["tables"], rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(ranks[0]["weights"], ranks[1]["weights"], rtol=0, atol=0)
-    assert len({"val/entity_f1", "val/answer_f1", "val/accuracy"} & one["metrics"].keys()) == 1
+    assert len({"val/entity_f1", "val/answer_f1", "val/accuracy", "val/spearman"} & one["metrics"].keys()) == 1
 
 
 if __name__ == "__main__":

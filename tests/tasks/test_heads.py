@@ -1,11 +1,14 @@
 """Properties of all heads: padding, weights, gradient accumulation, checkpoints, parity with Hugging Face's heads."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.utils.class_weight import compute_class_weight  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -14,6 +17,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, Task, TokenClassification
+from gpt_lightning.tasks.class_weights import balanced_weights
 from gpt_lightning.tasks.load import read_checkpoint
 from gpt_lightning.tasks.restore import restore_task
 from tests.runs import trainer
@@ -78,19 +82,24 @@ def dense_losses(task: Task, batch: dict[str, Any]) -> tuple[Tensor, float]:
     total, weight = torch.zeros((), dtype=torch.float64), 0.0
     for row, values in enumerate(logits(task, batch)):
         if isinstance(task, SequenceClassification) and task.multi_label:
-            for logit, label in zip(values, batch["labels"][row], strict=True):
-                probability = logit.sigmoid()
-                total = total - (probability if label else 1.0 - probability).log()
+            smoothing = task.label_smoothing
+            for logit, label, presence in zip(values, batch["labels"][row], task.class_weights, strict=True):
+                share = float(label) * (1 - smoothing) + smoothing / 2
+                loss = -(share * logit.sigmoid().log() + (1 - share) * (-logit).sigmoid().log())
+                total = total + loss * (presence.double() if label else 1.0)
             weight += 1.0
         elif isinstance(task, SequenceClassification):
-            class_weight = float(task.class_weights[batch["labels"][row]])
-            total = total - class_weight * values.log_softmax(0)[batch["labels"][row]]
+            class_weight, smoothing = float(task.class_weights[batch["labels"][row]]), task.label_smoothing
+            target = torch.full_like(values, smoothing / len(values))
+            target[batch["labels"][row]] += 1 - smoothing
+            total = total - class_weight * (target * values.log_softmax(0)).sum()
             weight += class_weight
         elif isinstance(task, TokenClassification):
             tags = batch["labels"][row][batch["scored"][row]]
             for word, tag in zip(values, tags, strict=True):
-                total = total - word.log_softmax(0)[tag]
-                weight += 1.0
+                class_weight = float(task.class_weights[tag])
+                total = total - class_weight * word.log_softmax(0)[tag]
+                weight += class_weight
         else:
             allowed = batch["context_mask"][row].clone()
             allowed[batch["null_positions"][row]] = True
@@ -105,12 +114,17 @@ def dense_losses(task: Task, batch: dict[str, Any]) -> tuple[Tensor, float]:
 
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
 @pytest.mark.parametrize("accumulate", [1, 3])
-@pytest.mark.parametrize("kind", [*HEADS, "weighted"])
+@pytest.mark.parametrize("kind", [*HEADS, "weighted", "smoothed", "weighted tagging", "weighted multi_label"])
 def test_gradient_is_the_mean_over_all_labels_of_a_step(tmp_path: Path, kind: str, accumulate: int) -> None:
     """Compare ragged micro-batches in the Trainer with one dense formula in float64."""
     arguments: dict[str, Any] = {"optimizer": OptimizerConfig(lr=1e-9), "schedule": Schedule(kind="constant")}
-    if kind == "weighted":
-        kind, arguments["class_weights"] = "classification", {"bad": 0.05, "fine": 0.01, "good": 0.005}
+    if kind in ("weighted", "smoothed", "weighted multi_label"):
+        arguments["class_weights"] = {"bad": 0.05, "fine": 0.01, "good": 0.005}
+        if kind != "weighted":
+            arguments["label_smoothing"] = 0.2
+        kind = "multi_label" if kind == "weighted multi_label" else "classification"
+    elif kind == "weighted tagging":
+        kind, arguments["class_weights"] = "tagging", {"O": 0.01, "B-PER": 3.0, "I-LOC": 0.0}
     task = make_task(kind, **arguments)
     lengths = [(7, 5, 9), (6,), (8, 8, 5, 6, 7)][:accumulate]
     parts = [make_batch(kind, each, seed) for seed, each in enumerate(lengths)]
@@ -305,6 +319,49 @@ def test_invalid_labels_and_settings_are_refused() -> None:
 
 
 # --- losses
+
+
+class Counted:
+    """Data module that only counts labels."""
+
+    def __init__(self, counts: dict[str, int], rows: int) -> None:
+        self.label_counts = lambda: (counts, rows)
+
+
+def test_balanced_weights_are_those_of_scikit_learn() -> None:
+    rows = ["a"] * 40 + ["b"] * 2 + ["c"] * 7
+    expected = compute_class_weight("balanced", classes=np.array(["a", "b", "c"]), y=rows)
+    counted = Counted(Counter(rows), len(rows))
+    assert list(balanced_weights(counted, ["a", "b", "c"]).values()) == pytest.approx(expected.tolist())
+    assert balanced_weights(counted, ["a", "b", "c", "absent"])["absent"] == 1.0
+    for label in ("a", "b"):
+        negative, positive = compute_class_weight(
+            "balanced", classes=np.array([False, True]), y=np.array(rows) == label
+        )
+        multi = balanced_weights(counted, ["a", "b", "all"], multi_label=True)
+        assert multi[label] == pytest.approx(positive / negative)
+    assert balanced_weights(Counted({"all": 49}, 49), ["all"], multi_label=True) == {"all": 1.0}
+    with pytest.raises(InputError, match=r"class_weights=balanced: object has no method label_counts"):
+        balanced_weights(object(), ["a"])
+
+
+def test_a_rare_label_with_a_high_weight_and_smoothing_does_not_win_every_row() -> None:
+    """The best constant prediction follows the weighted frequencies, with smoothing or without."""
+    task = make_task("classification", class_weights={"bad": 20.0}, label_smoothing=0.1)
+    assert isinstance(task, SequenceClassification)
+    labels = torch.tensor([0] * 2 + [1] * 60)
+    logits = torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=100)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = task._losses(logits.expand(62, 3), labels).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    smoothed = 0.9 * torch.tensor([40.0, 60.0, 0.0]) / 100 + 0.1 / 3
+    torch.testing.assert_close(logits.softmax(0), smoothed, rtol=1e-3, atol=1e-3)
 
 
 def test_label_smoothing_matches_the_paper() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from gpt_lightning.toy_world import grammar
 from gpt_lightning.toy_world import write as toy_world
+from gpt_lightning.toy_world.liking import liking
 from gpt_lightning.toy_world.write import (
     DEFAULT_COUNTS,
     ENTITY_TYPES,
@@ -230,7 +231,7 @@ def test_bio_tags_encode_the_entities() -> None:
 def test_write_creates_all_datasets(tmp_path: Path) -> None:
     assert write(tmp_path, counts=COUNTS)
     found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    folders = ("classification", "ner", "qa", "sentiment", "text")
+    folders = ("classification", "liking", "ner", "qa", "sentiment", "text")
     assert found == [f"{name}/{stage}.jsonl" for name in folders for stage in ("test", "train", "validation")] + [
         "world.json"
     ]
@@ -238,6 +239,7 @@ def test_write_creates_all_datasets(tmp_path: Path) -> None:
         "text": {"id", "text"},
         "classification": {"id", "text", "label"},
         "sentiment": {"id", "text", "label"},
+        "liking": {"id", "text", "label"},
         "ner": {"id", "tokens", "tags"},
         "qa": {"id", "context", "question", "answers", "is_impossible"},
     }
@@ -248,6 +250,22 @@ def test_write_creates_all_datasets(tmp_path: Path) -> None:
         if name.startswith("qa"):
             assert [row["is_impossible"] for row in rows] == [False, False, True] * 4
             assert all(len(row["answers"]) == (not row["is_impossible"]) for row in rows)
+
+
+def test_a_world_of_an_older_version_gets_its_missing_files(tmp_path: Path) -> None:
+    write(tmp_path, counts=COUNTS)
+    before = (tmp_path / "liking/test.jsonl").read_text()
+    (tmp_path / "liking/test.jsonl").unlink()
+    assert write(tmp_path, counts=COUNTS)
+    assert (tmp_path / "liking/test.jsonl").read_text() == before
+
+
+def test_the_degree_of_liking_has_the_sign_of_the_sentiment() -> None:
+    found = [(passage, liking(passage)) for passage in passages_of("labeled/train")]
+    assert all((degree > 0) == (passage.sentiment == "positive") for passage, degree in found)
+    assert {abs(degree) for _, degree in found} >= {1.0, 2.0, 3.0}
+    loved = [degree for passage, degree in found if " adores the " in passage.text and passage.sentiment == "positive"]
+    assert sum(loved) / len(loved) > 2.0
 
 
 def test_existing_files_are_not_written_again(tmp_path: Path) -> None:

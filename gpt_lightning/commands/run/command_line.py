@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from gpt_lightning.commands.parser import reading
+from gpt_lightning.commands.run.label_names import quote_flags
 from gpt_lightning.commands.run.parser import RunParser
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flatten, full_key, nest
 from gpt_lightning.errors import InputError
@@ -66,7 +67,7 @@ class CommandLine(NamedTuple):
                 namespace = parser.parse_part(["--config", file], namespace)
             values = _unless_equal(values, flatten(namespace, Origin("file", file)))
         self._refuse_flags_without_class(values)
-        others, paths = _split_paths(self.flags)
+        others, paths = _split_paths(quote_flags(self.flags))
         namespace = parser.parse_part(others, namespace)
         flags = dict(_flag_keys(others))
         parsed = {key: Value(value, _flag_of(key, flags)) for key, value in namespace.clone(with_meta=False).items()}

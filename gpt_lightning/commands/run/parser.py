@@ -7,12 +7,13 @@ from typing import Any, Final, NoReturn
 
 import lightning.pytorch as L
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
 from gpt_lightning.commands.guard.parser_imports import denied_name
 from gpt_lightning.commands.guard.refusals import refused
 from gpt_lightning.commands.parser import MISSING, Parser
+from gpt_lightning.commands.run.label_names import load_yaml
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.saving import arguments_of
 
@@ -21,6 +22,7 @@ _KEY: Final = re.compile(r"[Pp]arser key [\"']([\w.]+)[\"']")
 
 # jsonargparse writes defaults as YAML. Some of Lightning's are members of an enumeration, which are strings.
 yaml.SafeDumper.add_multi_representer(str, yaml.SafeDumper.represent_str)
+set_loader("yaml", load_yaml, (yaml.YAMLError,))
 
 
 class RunParser(Parser, LightningArgumentParser):

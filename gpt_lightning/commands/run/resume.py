@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt_lightning.checkpoints.read import find_base
-from gpt_lightning.checkpoints.run_config import columns_of
+from gpt_lightning.checkpoints.run_config import columns_of, has_given_labels
 from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run, run_of
 from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.folder import experiment_folder
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flag_key, flatten, merge, overlay
 from gpt_lightning.data.find import data_modules_for, named_data_module
-from gpt_lightning.data.labels import read_labels
+from gpt_lightning.data.labels import SavedLabels, canonical, read_labels
+from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.downloads import no_download_of
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK
@@ -31,6 +32,7 @@ MODEL = "model.init_args"
 BACKBONE = f"{MODEL}.backbone"
 INIT_FROM = f"{MODEL}.init_from"
 LABELS = "data.init_args.labels"
+MODEL_LABELS = "data.init_args.model_labels"
 TOKENIZER = "data.init_args.tokenizer"
 
 _COMPUTATION = ("attention", "dropout", "attention_dropout")
@@ -190,6 +192,9 @@ class Saved(NamedTuple):
             fixed[INIT_FROM] = self._base(user.get(INIT_FROM))
         for key, saved in self.data_arguments.items():
             given = user[key].value if key in user else None
+            if key == LABELS and MODEL_LABELS in defaults:
+                fixed |= self._fixed_labels(given, saved.value)
+                continue
             wanted = list(read_labels(given)) if key == LABELS and given is not None else given
             if wanted not in (None, saved.value):
                 raise InputError(
@@ -205,6 +210,19 @@ class Saved(NamedTuple):
             else:
                 _refuse_other_tokenizer(wanted, self.tokenizer, self.path)
         return {key: Value(value, origin) for key, value in fixed.items()}
+
+    def _fixed_labels(self, given: Any, saved: list[str]) -> dict[str, Any]:
+        """Return the labels of the model, with their order as the meaning of numbers if the user has given it.
+
+        Raises:
+            InputError: the user gives labels that the model does not have.
+        """
+        if given is not None and {*map(canonical, read_labels(given))} != {*map(canonical, saved)}:
+            raise InputError(
+                f"--{flag_key(LABELS)} is {short_repr(given)}, but {self.path} was trained with {short_repr(saved)}. "
+                "Leave the option out"
+            )
+        return {MODEL_LABELS: SavedLabels(saved, has_given_labels(self.path)).to_json()}
 
     def _base(self, given: Value | None) -> str | None:
         """Return the checkpoint or folder of the weights that the adapters were trained on; None without adapters.

@@ -9,6 +9,8 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import SaveConfigCallback
 
 from gpt_lightning.atomic_files import atomic_write
+from gpt_lightning.commands.run.resume import LABELS, MODEL_LABELS
+from gpt_lightning.data.labels import SavedLabels
 from gpt_lightning.tasks.tags import CONFIG
 from gpt_lightning.training.logger_media import name_gaps, show_text, verbatim
 
@@ -27,6 +29,10 @@ class SaveConfig(SaveConfigCallback):
         # The file starts a new run with the same settings. It does not resume this one.
         config = _writable(self.config)
         config.ckpt_path, config.resume, config.name = None, "never", None
+        if (text := config.get(MODEL_LABELS)) is not None:
+            saved, config[MODEL_LABELS] = SavedLabels.from_json(text), None
+            if saved.are_numbered and config[LABELS] is None:
+                config[LABELS] = saved.names
         text = self.parser.dump(config, skip_none=False)
         with atomic_write(Path(log_dir) / self.config_filename) as file:
             file.write(text.encode())
