@@ -14,8 +14,8 @@ from tests.data.drive import write_rows
 from tests.runs import trainer
 
 CONTEXT = "Anna moved to Oslo in 1999."
-ANSWERED = {"question": "Who?", "context": CONTEXT, "answers": [{"text": "Anna", "answer_start": 0}]}
-UNANSWERED = {"question": "Why?", "context": CONTEXT, "answers": []}
+ANSWERED: dict[str, Any] = {"question": "Who?", "context": CONTEXT, "answers": [{"text": "Anna", "answer_start": 0}]}
+UNANSWERED: dict[str, Any] = {"question": "Why?", "context": CONTEXT, "answers": []}
 LINE = (
     "some training questions have no answer, but {}: the threshold for no answer stays 0. To choose it, hold out rows "
     "with --data.validation_fraction=0.1\n"
