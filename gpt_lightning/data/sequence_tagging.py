@@ -81,9 +81,10 @@ class SequenceTagging(Labeled[TaggedText]):
         model_labels: tags of the checkpoint, as JSON. ``test``, ``predict`` and resumed runs set it.
         scheme: tagging scheme of the model. Rows in all schemes are converted to it. If ``labels`` are set or come from
             a checkpoint, their scheme is used instead.
-        word_rules: rules by which texts without words are split into words. An empty list splits at every punctuation
-            character. By default, the rules that best reproduce the words of the training rows; a checkpoint has those
-            that it was trained with.
+        word_rules: rules by which texts without words are split: ``clitics`` (do n't), ``apostrophes`` (N'Djamena),
+            ``hyphens``, ``periods`` (3.14), ``symbols`` (AT&T), ``abbreviations`` (U.S.), ``mentions`` (@name, #tag),
+            ``urls``, ``runs`` (...), ``whitespace``. An empty list splits at every punctuation character. By default,
+            the rules that best reproduce the words of the training rows; a checkpoint has those of its training.
         pooling: token of each word that is labeled, the ``first`` or the ``last``. It follows the model's
             (``model.pooling``): set it there.
         stride: minimum number of tokens that neighboring windows of a long text share. Each word is evaluated once, in

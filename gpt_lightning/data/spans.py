@@ -72,10 +72,11 @@ def check_alignment(spans: Sequence[Span], text: str, words: Words, where: str) 
     Raises:
         InputError: a span begins or ends inside of a word, or with whitespace.
     """
+    starts, stops = [word[0] for word in words], [word[1] for word in words]
     for start, end, label in spans:
-        inside = [word for word in words if word[0] < end and word[1] > start]
-        if inside and not _is_aligned(start, end, words):
-            covered = text[inside[0][0] : inside[-1][1]]
+        first, last = bisect_right(stops, start), bisect_left(starts, end) - 1
+        if first <= last and (starts[first], stops[last]) != (start, end):
+            covered = text[starts[first] : stops[last]]
             remedy = _remedy([RowSpan(*span, text=None) for span in spans], text, words)
             raise InputError(
                 f"{where}: {_name((start, end, label), text)} does not begin and end with a word: the words there are "

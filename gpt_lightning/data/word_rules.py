@@ -97,7 +97,8 @@ def split_by_rules(text: str, rules: Sequence[WordRule]) -> list[tuple[int, int]
         for match in _CLITIC.finditer(text):
             start, stop = match.span()
             if start and text[start - 1].isalpha():
-                borders = borders - set(range(start + 1, stop)) | {start}
+                borders.difference_update(range(start + 1, stop))
+                borders.add(start)
     return [(start, stop) for start, stop in pairwise(sorted(borders)) if not text[start].isspace()]
 
 

@@ -57,8 +57,8 @@ def test_schemes_are_found_and_entities_equal_those_of_seqeval(name: str) -> Non
     for _ in range(20):
         found, texts = random_file(generator, name)
         assert find_scheme(texts) == BY_NAME[name]
-        theirs = Entities(texts, getattr(seqeval.scheme, NAMES[name])).entities
-        for entities_of_text, tags, expected in zip(found, texts, theirs, strict=True):
+        by_seqeval = Entities(texts, getattr(seqeval.scheme, NAMES[name])).entities
+        for entities_of_text, tags, expected in zip(found, texts, by_seqeval, strict=True):
             check_tags(tags, BY_NAME[name], "a:1")
             assert [(entity.tag, entity.start, entity.end) for entity in expected] == entities_of_text
             for scheme in schemes:
@@ -132,6 +132,6 @@ def test_every_scheme_accepts_only_its_own_random_tags() -> None:
         except InputError:
             continue
         accepted[scheme.name] += 1
-        (theirs,) = Entities([tags], getattr(seqeval.scheme, NAMES[scheme.name])).entities
-        assert entities(convert_tags(tags, "BIO")) == [(entity.tag, entity.start, entity.end) for entity in theirs]
+        (by_seqeval,) = Entities([tags], getattr(seqeval.scheme, NAMES[scheme.name])).entities
+        assert entities(convert_tags(tags, "BIO")) == [(entity.tag, entity.start, entity.end) for entity in by_seqeval]
     assert min(accepted.values()) > 100

@@ -5,6 +5,7 @@ import random
 import time
 import warnings
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from seqeval.metrics import (  # type: ignore[import-untyped]
 )
 from seqeval.metrics.sequence_labeling import get_entities  # type: ignore[import-untyped]
 from torch import Tensor, nn
+from transformers import TokenClassificationPipeline
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import EntityMetrics
@@ -260,3 +262,25 @@ def test_update_with_many_words_takes_less_than_half_a_second() -> None:
     start = time.process_time()
     metric.update(torch.tensor(1.0), torch.tensor(words), predicted, labels, rows)
     assert time.process_time() - start < 0.5
+
+
+def test_entities_are_the_groups_of_transformers() -> None:
+    """The pipeline for token classification of transformers groups BIO tags, also invalid sequences."""
+    pipeline = TokenClassificationPipeline.__new__(TokenClassificationPipeline)
+    pipeline.tokenizer = SimpleNamespace(convert_tokens_to_string=" ".join)
+    generator = random.Random(0)
+    for _ in range(300):
+        tags = generator.choices(["O", "B-A", "I-A", "B-B", "I-B"], k=generator.randint(1, 9))
+        words = [
+            {"entity": tag, "score": 1.0, "index": number, "word": "x", "start": number, "end": number + 1}
+            for number, tag in enumerate(tags)
+        ]
+        groups = [(each["entity_group"], each["start"], each["end"]) for each in pipeline.group_entities(words)]
+        assert entities(tags) == [group for group in groups if group[0] != "O"]
+
+
+def test_bilou_is_read_as_bioes_and_other_names_are_not() -> None:
+    bioes = ["B-A", "I-A", "E-A", "S-A", "S-A", "O", "B-A", "E-A"]
+    bilou = [tag.replace("E-", "L-").replace("S-", "U-") for tag in bioes]
+    assert entities(bilou) == entities(bioes)
+    assert entities(["LOC", "LOC", "O"]) == seqeval_entities(["LOC", "LOC", "O"])

@@ -14,8 +14,8 @@ from tests.data.drive import write_rows
 from tests.runs import trainer
 
 CONTEXT = "Anna moved to Oslo in 1999."
-ANSWERED = {"question": "Who?", "context": CONTEXT, "answers": [{"text": "Anna", "answer_start": 0}]}
-UNANSWERED = {"question": "Why?", "context": CONTEXT, "answers": []}
+ANSWERED: dict[str, Any] = {"question": "Who?", "context": CONTEXT, "answers": [{"text": "Anna", "answer_start": 0}]}
+UNANSWERED: dict[str, Any] = {"question": "Why?", "context": CONTEXT, "answers": []}
 LINE = (
     "some training questions have no answer, but {}: the threshold for no answer stays 0. To choose it, hold out rows "
     "with --data.validation_fraction=0.1\n"
@@ -29,7 +29,7 @@ def task() -> QuestionAnswering:
 
 
 def data(folder: Path, train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> ReadingComprehension:
-    paths = {
+    paths: dict[str, Any] = {
         name: write_rows(folder / f"{name}.jsonl", rows)
         for name, rows in (("train", train), ("validation", validation))
         if rows
@@ -81,9 +81,9 @@ def test_answers_at_0_follow_the_script_for_squad_2(tmp_path: Path) -> None:
     run = trainer(tmp_path, max_steps=1)
     run.fit(model, datamodule=module)
     with torch.no_grad():
-        model.head.weight.normal_(std=3.0)
-    (batches,) = [run.predict(model, datamodule=module)]
-    records = [record for batch in batches or [] for record in batch]  # type: ignore[union-attr]
+        for parameter in model.head.parameters():
+            parameter.normal_(std=3.0)
+    records = [record for batch in run.predict(model, datamodule=module) or [] for record in batch]
     assert len(records) == len(rows)
     for record in records:
         best = record["n_best"][0]

@@ -22,17 +22,21 @@ def find_normalized(text: str, start: int, context: str, form: Form) -> tuple[in
         context: the context, which stays as it is.
         form: form in which the strings are compared.
     """
-    # Normalization never makes a prefix of a text shorter when characters are added to the prefix.
-    places = range(len(context) + 1)
-    normalized_start = bisect_left(places, start, key=lambda place: len(normalize(context[:place], form)))
     target = normalize(text, form)
-    for first in dict.fromkeys((start, normalized_start)):
-        for end in range(first + 1, min(len(context), first + 4 * len(text) + 4) + 1):
-            if not _splits_character(context, end) and normalize(context[first:end], form) == target:
-                return first, end
+    for first in dict.fromkeys((start, _place(context, start, form))):
+        # A composed character has at most four characters in NFD.
+        part = context[first : first + 4 * len(text) + 16]
+        end = _place(part, len(target), form)
+        while end < len(part) and len(normalize(part[: end + 1], form)) == len(target):
+            end += 1  # combining marks belong to the character before them
+        if end and normalize(part[:end], form) == target:
+            return first, first + end
     return None
 
 
-def _splits_character(context: str, place: int) -> bool:
-    """Return whether a combining mark follows, which belongs to the character before it."""
-    return place < len(context) and unicodedata.combining(context[place]) > 0
+def _place(text: str, length: int, form: Form) -> int:
+    """Return the length of the shortest prefix with at least ``length`` normalized characters.
+
+    Normalization never makes a prefix shorter when characters are added to it, so a binary search finds it.
+    """
+    return bisect_left(range(len(text)), length, key=lambda end: len(normalize(text[:end], form)))
