@@ -5,7 +5,6 @@ import platform
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -93,12 +92,8 @@ def _save_traceback(error: BaseException) -> Path | None:
         descriptor, name = tempfile.mkstemp(prefix="gpt-lightning-", suffix=".traceback.txt", text=True)
         with open(descriptor, "w", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             file.write(f"gpt-lightning {__version__}, Python {platform.python_version()}, {platform.platform()}\n")
-            file.write(f"{_command_line(sys.argv)}\n\n")
+            file.write(f"{' '.join(map(repr, sys.argv))}\n\n")
             file.writelines(traceback.format_exception(error))
     except OSError:
         return None
     return Path(name)
-
-
-def _command_line(arguments: Sequence[str]) -> str:
-    return " ".join(map(repr, arguments))

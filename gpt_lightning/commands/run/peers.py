@@ -167,19 +167,23 @@ class Peers:
 
     def _has_failure(self) -> bool:
         """Return whether another rank has failed."""
-        return bool(self._ended()) or self._stopped is not None or (self._failure.exists() and not self._is_first)
+        return bool(self._ended()) or self._stopped is not None or self._has_other_claim()
+
+    def _has_other_claim(self) -> bool:
+        """Return whether another rank was the first to fail."""
+        return self._failure.exists() and not self._is_first
 
     def _error(self) -> RunError | SystemExit | None:
         """Return the exception for the failure of another rank, or None if none has failed."""
         ended = self._ended()
-        if self._failure.exists() and not self._is_first:
+        if self._has_other_claim():
             return self._silent_exit()
-        if self._stopped is None and not ended:
-            return None
-        if self._stopped is None and max(ended.values()) > 0:
-            return self._silent_exit()  # it failed before it watched others, and has printed why
         if self._stopped is not None:
             rank, reason = self._stopped, "has been stopped, as by SIGSTOP"
+        elif not ended:
+            return None
+        elif max(ended.values()) > 0:
+            return self._silent_exit()  # it failed before it watched others, and has printed why
         else:
             rank = min(ended, key=lambda rank: ended[rank])  # one that was killed, if there is any
             reason = _died(ended[rank]) if self.rank == 0 else "has died"

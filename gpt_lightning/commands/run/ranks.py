@@ -102,7 +102,7 @@ def _first_rank(strategy: ParallelStrategy) -> Iterator[Peers]:
         for rank in range(1, _world_size(strategy)):
             with without_signals():
                 processes[rank] = start_rank({**os.environ, **others, "LOCAL_RANK": str(rank)})
-        yield Peers(folder, 0, processes, min(STOPPED_LIMIT_S, _timeout(strategy).total_seconds()))
+        yield Peers(folder, 0, processes, _stopped_limit_s(strategy))
         patience_s = END_LIMIT_S
     except Interrupted as interruption:
         patience_s = GRACE_S if interruption.between_steps else 0.0
@@ -124,7 +124,7 @@ def _other_rank(strategy: ParallelStrategy) -> Iterator[Peers]:
     parent = Parent(int((folder / "rank_0").read_text()))
     (folder / f"rank_{strategy.local_rank}").touch()
     try:
-        yield Peers(folder, strategy.local_rank, {0: parent}, min(STOPPED_LIMIT_S, _timeout(strategy).total_seconds()))
+        yield Peers(folder, strategy.local_rank, {0: parent}, _stopped_limit_s(strategy))
     finally:
         if parent.poll() is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -172,6 +172,10 @@ def _end(processes: Sequence[subprocess.Popen[bytes]], patience_s: float) -> Non
 
 def _world_size(strategy: ParallelStrategy) -> int:
     return len(strategy.parallel_devices or [])
+
+
+def _stopped_limit_s(strategy: ParallelStrategy) -> float:
+    return min(STOPPED_LIMIT_S, _timeout(strategy).total_seconds())
 
 
 def _timeout(strategy: ParallelStrategy) -> timedelta:
