@@ -25,8 +25,8 @@ class TextRegression(TextClassification):
 
     Args:
         text_column: column with the text. Texts longer than ``block_size`` are truncated.
-        text_columns: two columns with a pair of texts, such as ``[first, second]``, in place of ``text_column``. Of pairs
-            longer than ``block_size``, the longer text is truncated first.
+        text_columns: two columns with a pair of texts, such as ``[first, second]``, in place of ``text_column``. Of
+            pairs longer than ``block_size``, the longer text is truncated first.
         label_column: column with the number.
     """
 

@@ -88,7 +88,7 @@ def read_checkpoint(path: Path, allow_import: Sequence[str] = ()) -> dict[str, A
             if found is None:
                 return checkpoint  # a backbone without a head
             if pretrained.task is None:
-                hparams["layout"] = asdict(_published_layout(tokenizer, pretrained.token_ids.get("pad_token_id")))
+                hparams["layout"] = asdict(_published_layout(tokenizer, pretrained.pad_token_id))
         else:
             found = task_class(hparams.get("task"), allow_import)
     except InputError as error:

@@ -34,6 +34,7 @@ class Pretrained:
         extra_state: a number that the task stores in addition to its weights, or None.
         files: names of the weight files -> SHA-256; empty if unknown.
         notes: lines for the user about options that change how the model is used.
+        pad_token_id: ``pad_token_id`` in ``config.json``, or None.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Pretrained:
     extra_state: float | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    pad_token_id: int | None = None
 
     @property
     def task(self) -> str | None:
@@ -118,6 +120,7 @@ def _read_huggingface(folder: Path) -> Pretrained:
         config=config,
         hparams={"backbone": asdict(config), **({} if head is None else head.read(options))},
         notes=tuple(options.notes),
+        pad_token_id=pad if type(pad := content.get("pad_token_id")) is int else None,
     )
 
 
