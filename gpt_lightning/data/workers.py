@@ -23,11 +23,14 @@ def batches(loader: DataLoader[Any]) -> Iterator[Any]:
     """Yield the batches of a loader whose ``timeout`` is ``CHECK_INTERVAL_S``.
 
     Raises:
-        RunError: a worker is stopped, or the workers send no batch.
+        RunError: a worker is stopped, the workers send no batch, or the process that starts them has died.
     """
     others = set(multiprocessing.active_children())
-    with without_signals():
-        iterator = iter(loader)
+    try:
+        with without_signals():
+            iterator = iter(loader)
+    except (EOFError, ConnectionError):  # of the connection to multiprocessing's fork server
+        _fail((), "the process that starts the workers of the data loader has died")
     workers = [each for each in multiprocessing.active_children() if each not in others]
     # At the end of this process, multiprocessing would wait forever for a stopped worker.
     kill = Finalize(None, _kill, (workers,), exitpriority=0)

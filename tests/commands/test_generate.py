@@ -143,7 +143,7 @@ def test_stop_strings_may_span_tokens(run_folder: Path, capsys: pytest.CaptureFi
     text = generate(capsys, *arguments)[1].removeprefix("beer").removesuffix("\n")
     assert len(text) == 30
     stop = text[20:23]
-    code, out, _ = generate(capsys, *arguments, f"--stop={stop}", "--stop=no such text")
+    code, out, _ = generate(capsys, *arguments, f"--stop={stop}", "--stop=never written")
     assert (code, out) == (0, f"beer{text[: text.index(stop)]}\n")
 
 

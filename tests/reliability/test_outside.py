@@ -92,7 +92,7 @@ def test_killed_data_loader_worker(tmp_path: Path) -> None:
         os.kill(children(run.process.pid or 0)[0], signal.SIGKILL)
         code = run.end(60.0)
         err = run.err.read_text()
-        assert "a worker process of the data loader has died: (pid" in err, err
+        assert "of the data loader has died" in err, err  # a worker, or the process that starts the workers
         assert "Traceback" not in err
         finish(folder, "--data.num_workers=2", "--resume=auto")
         same = state(folder / "logs/run/version_0") == state(uninterrupted / "logs/run/version_0")

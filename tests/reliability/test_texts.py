@@ -135,7 +135,7 @@ def predictions(run: CommandLine, experiment: str = "odd") -> list[dict[str, Any
     assert run("fit", "-c", "config.yaml") == 0, run.err
     checkpoint = f"--ckpt_path=logs/{experiment}/version_0"
     assert run("test", "-c", "config.yaml", checkpoint) == 0, run.err
-    assert run("predict", "-c", "config.yaml", checkpoint) == 0, run.err
+    assert run("predict", "-c", "config.yaml", checkpoint, "--overwrite") == 0, run.err
     written = (run.folder / "predictions.jsonl").read_text(encoding="utf-8")
     assert written.splitlines() == written.split("\n")[:-1], "readers must agree on the lines"
     return [json.loads(line) for line in written.splitlines()]
