@@ -8,6 +8,8 @@ from gpt_lightning.bounded_files import read_json_object
 
 GENERATION_CONFIG: Final = "generation_config.json"
 _MODEL_CONFIG: Final = "config.json"
+_MAX_BYTES: Final = 2**20
+"""Size limit of a file, far above that of any published one. Checkpoints contain its content."""
 _TOKEN_IDS: Final = ("bos_token_id", "eos_token_id")
 
 
@@ -40,4 +42,4 @@ def token_ids(config: Mapping[str, Any], name: str) -> list[int]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return read_json_object(path, "Download it again") if path.exists() else {}
+    return read_json_object(path, "Download it again", _MAX_BYTES) if path.exists() else {}

@@ -369,8 +369,17 @@ def test_a_template_file_takes_precedence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000])
-def test_a_damaged_configuration_is_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "generation_config.json"])
+def test_a_damaged_configuration_is_refused(tmp_path: Path, file: str, text: str) -> None:
     folder = with_config(tmp_path / "model")
-    (folder / "tokenizer_config.json").write_text(text)
-    with pytest.raises(InputError, match=r"tokenizer_config\.json.*\. Download it again"):
+    (folder / file).write_text(text)
+    with pytest.raises(InputError, match=rf"{file}.*\. Download it again"):
         load_tokenizer(str(folder))
+
+
+@pytest.mark.parametrize("value", [None, "5", True, -1, 2.5, [[5]], {"a": 5}])
+def test_invalid_end_tokens_are_ignored(tmp_path: Path, value: object) -> None:
+    folder = with_config(tmp_path / "model")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [5, value]}))
+    for tokenizer in (made := load_tokenizer(str(folder)), Tokenizer.from_json(made.to_json())):
+        assert tokenizer.end_ids == {tokenizer.end_of_text_id, 5}
