@@ -4,11 +4,13 @@ import random
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.lm_eval.model import HarnessLM
 from gpt_lightning.models import GPT
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from tests.evaluation.lm_eval.models import BLOCK_SIZE, WORDS, ModelPair, model_pair, requests
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # from HFLM and libraries that it imports
@@ -88,6 +90,18 @@ def test_generation_ends_before_a_stop_string(model: ModelPair) -> None:
         stop = text[6:9]
         (truncated,) = model.ours.generate_until(requests("generate_until", (word, {"until": [stop], **settings})))
         assert truncated == text[: text.index(stop)]
+
+
+def test_every_end_token_ends_the_text(model: ModelPair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the end tokens from ``generation_config.json``, as transformers does."""
+    instances = requests("generate_until", *((word, {"max_gen_toks": 20}) for word in WORDS[:6]))
+    free, tokenizer = model.ours.generate_until(instances), model.ours._tokenizer
+    ends = [tokenizer.end_of_text_id, tokenizer.encode(free[0][8:])[0]]
+    monkeypatch.setattr(model.reference.model.generation_config, "eos_token_id", ends)
+    inner = tokenizers.Tokenizer.from_file(str(model.folder / "tokenizer.json"))
+    ended = HarnessLM(model.ours.task, Tokenizer(inner, tokenizer.config, {"eos_token_id": ends}))
+    texts = ended.generate_until(instances)
+    assert texts == model.reference.generate_until(instances) != free
 
 
 def test_results_do_not_depend_on_the_batch(model: ModelPair) -> None:
