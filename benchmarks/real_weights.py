@@ -1,4 +1,4 @@
-"""Parity with Hugging Face on a pretrained model: logits, greedy text, and the bytes of an export.
+"""Parity with Hugging Face on a pretrained model: logits, greedy texts and chats, and the bytes of an export.
 
     python benchmarks/real_weights.py MODEL TEXT
 
@@ -9,16 +9,19 @@ import argparse
 import resource
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
+import gpt_lightning as gl
 from gpt_lightning.commands.export import main as export
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.load import load_task
+from gpt_lightning.tokenizers.prompt import Message
 
 PROMPTS = (
     "Once upon a time",
@@ -31,6 +34,28 @@ PROMPTS = (
     "To be or not to be,",
     "1, 2, 3,",
     "She opened the door and",
+)
+QUESTIONS = (
+    "What is the capital of France?",
+    "How many legs does a spider have?",
+    "Name three fruits.",
+    "Write a poem about the sea.",
+    "Who wrote Romeo and Juliet?",
+    "Translate 'good morning' into Spanish.",
+    "What is 7 times 8?",
+    "Why is the sky blue?",
+    "Explain photosynthesis in one sentence.",
+    "Give me a recipe for pancakes.",
+    "What does HTTP stand for?",
+    "Write a Python function that adds two numbers.",
+    "Is the Earth flat?",
+    "  What is a noun?  ",
+    "Wie geht es dir?",
+    "List the planets.",
+    "What is the opposite of hot?",
+    "Tell me a joke about cats 🐈.",
+    "How do I boil an egg?",
+    "Who are you?",
 )
 NEW_TOKENS = 64
 
@@ -70,11 +95,41 @@ def main() -> None:
         equal += ours == whole[0, tokens.size(1) :].tolist()
     print(f"greedy text of {NEW_TOKENS} tokens: equal for {equal} of {len(PROMPTS)} prompts")
 
+    compare_texts(options.model, reference)
     with tempfile.TemporaryDirectory() as folder:
         export([str(options.model), f"{folder}/model"])
         before, after = load_file(options.model / "model.safetensors"), load_file(f"{folder}/model/model.safetensors")
     same = before.keys() == after.keys() and all(before[name].equal(after[name]) for name in before)
     print(f"exported again: {len(after)} tensors, {'every one equal' if same else 'NOT equal'}")
+
+
+def compare_texts(folder: Path, reference: Any) -> None:
+    """Compare the greedy texts of chats and of plain prompts with those of transformers, and print the numbers."""
+    from transformers import AutoTokenizer
+
+    model, tokenizer = gl.load(folder, device="cpu"), AutoTokenizer.from_pretrained(folder)
+
+    def reference_text(ids: list[int]) -> str:
+        inputs = torch.tensor([ids])
+        settings = {"max_new_tokens": NEW_TOKENS, "do_sample": False}
+        whole = reference.generate(inputs, attention_mask=torch.ones_like(inputs), **settings)[0].tolist()
+        before, after = (tokenizer.decode(each, skip_special_tokens=True) for each in (ids, whole))
+        return str(after.removeprefix(before))
+
+    def compare(name: str, prompts: Sequence[str | list[Message]], encoded: Sequence[list[int]]) -> None:
+        pairs = zip(prompts, encoded, strict=True)
+        texts = [
+            (model.generate(p, max_new_tokens=NEW_TOKENS, temperature=0.0), reference_text(ids)) for p, ids in pairs
+        ]
+        equal = sum(ours == expected for ours, expected in texts)
+        print(f"greedy text of {name}: equal for {equal} of {len(prompts)}", flush=True)
+
+    chats: list[list[Message]] = [[{"role": "user", "content": question}] for question in QUESTIONS]
+    template: Any = tokenizer.apply_chat_template
+    compare("chats", chats, [template(chat, add_generation_prompt=True, return_dict=False) for chat in chats])
+    rendered = [template(chat, add_generation_prompt=True, tokenize=False) for chat in chats]
+    texts = [*rendered, *PROMPTS]
+    compare("rendered chats and plain prompts", texts, [tokenizer(text)["input_ids"] for text in texts])
 
 
 if __name__ == "__main__":
