@@ -52,8 +52,7 @@ def check_encoding(name: str) -> None:
         b"a".decode(name)
     except (LookupError, UnicodeError, ValueError):
         raise InputError(
-            f"--data.encoding={name}: unknown encoding; use one such as utf-8, cp1252, latin-1, utf-16-le or "
-            "shift_jis"
+            f"--data.encoding={name}: unknown encoding; use one such as utf-8, cp1252, latin-1, utf-16-le or shift_jis"
         ) from None
 
 
