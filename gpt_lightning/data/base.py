@@ -209,7 +209,7 @@ class DataModule(L.LightningDataModule, ABC):
 
     def report_source(self, split: Split) -> None:
         """Print what users may not expect of the source of a split, such as files that are left out of a folder."""
-        for line in source_lines(self.source(split), self.read_options):
+        for line in source_lines(self.source(split), self.read_options, f"--data.{split}"):
             self.report(split, line)
 
     # --- For tasks and callbacks

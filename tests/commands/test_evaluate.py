@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,8 @@ def test_errors_about_the_test_data_name_the_option(cli: CommandLine) -> None:
 
 
 def test_of_several_runs_those_without_test_data_are_skipped(cli: CommandLine) -> None:
-    first, second, third = (cli.fit("topics") for _ in range(3))
+    first = cli.fit("topics")
+    second, third = (Path(shutil.copytree(first, first.with_name(f"version_{number}"))) for number in (1, 2))
     config = yaml.safe_load((second / "config.yaml").read_text())
     for run in (second, third):
         config["data"]["init_args"]["test"] = None

@@ -77,7 +77,7 @@ def read_folder(path: Path) -> Folder:
     for file in sorted(_walk(path, left_out)):
         ending = suffix(file)
         if ending == ".json":
-            if _has_json_rows(file, file.stat().st_mtime_ns):
+            if file.stat().st_size and _has_json_rows(file, file.stat().st_mtime_ns):
                 taken.append(file)
             else:
                 left_out[f"{_kind(file)} without rows"] += 1

@@ -258,11 +258,20 @@ def fingerprint(source: Source, *, split: str, key: str | None = None) -> str:
     return digest.hexdigest()
 
 
-def source_lines(source: Source, options: ReadOptions) -> list[str]:
-    """Return lines about a source that users may not expect: files left out of folders, and detected encodings."""
+def source_lines(source: Source, options: ReadOptions, key: str) -> list[str]:
+    """Return lines about a source that users may not expect: files left out of folders, and detected encodings.
+
+    Args:
+        source: the source.
+        options: options for text files.
+        key: option that sets the source, for messages.
+
+    Raises:
+        InputError: a file is missing, empty or unreadable.
+    """
     lines = folder_lines(source)
     if options.encoding is None:
-        for item in resolve(source, "--data"):
+        for item in resolve(source, key):
             path = Path(item)
             if not item.startswith(HUB) and suffix(path) in (".csv", ".tsv"):
                 codec = find_encoding(path, may_be_windows=True).codec

@@ -91,13 +91,6 @@ def test_paths_that_yaml_would_read_as_something_else(run: Run, tmp_path: Path, 
     fit(run, f"--data.train={name}", "--data.validation", name, "--trainer.max_steps=1")
 
 
-def test_old_line_ends(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "old.csv").write_bytes(b"text,label\rgood,yes\rbad,no\r")
-    heads = ["--model=SequenceClassification", "--data=TextClassification", "--data.train=old.csv"]
-    code, _, err = run("fit", *heads)
-    assert (code, "old.csv: the lines end with a carriage return" in err) == (2, True)
-
-
 def test_wrong_paths_of_checkpoints_and_rows(run: Run) -> None:
     fit(run)
     for path in ("logs/beer", "logs", "logs/beer/version_3"):

@@ -82,7 +82,7 @@ def test_another_alphabet_and_damaged_utf8_are_not_taken_for_cp1252(tmp_path: Pa
     assert rows == [{"text": "ok", "label": "neg"}]
     assert errors[0].startswith("2: not UTF-8 text (byte 13")
     assert "or name its encoding, as in --data.encoding cp1252" in errors[0]
-    assert source_lines(str(path), ReadOptions()) == []
+    assert source_lines(str(path), ReadOptions(), "--data.train") == []
     damaged = write(tmp_path / "b.csv")
     damaged.write_bytes(damaged.read_bytes() + b"caf\xe9,pos\r\n")
     rows, errors = skim(damaged)
@@ -92,11 +92,11 @@ def test_another_alphabet_and_damaged_utf8_are_not_taken_for_cp1252(tmp_path: Pa
 
 def test_a_detected_encoding_is_printed(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", encoding="cp1252")
-    assert source_lines(str(path), ReadOptions()) == [
+    assert source_lines(str(path), ReadOptions(), "--data.train") == [
         f"{path}: not UTF-8, so it is read as cp1252. If letters are wrong, set --data.encoding"
     ]
-    assert source_lines(str(path), ReadOptions(encoding="cp1252")) == []
-    assert source_lines(str(write(tmp_path / "b.csv")), ReadOptions()) == []
+    assert source_lines(str(path), ReadOptions(encoding="cp1252"), "--data.train") == []
+    assert source_lines(str(write(tmp_path / "b.csv")), ReadOptions(), "--data.train") == []
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])

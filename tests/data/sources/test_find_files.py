@@ -53,10 +53,11 @@ def test_json_is_read_if_it_holds_rows(tmp_path: Path) -> None:
     (tmp_path / "part.json.gz").write_bytes(gzip.compress(LINES.encode()))
     (tmp_path / "list.json").write_text('[\n {"text": "c"}]')
     (tmp_path / "tokenizer.json").write_text('{"version": "1.0", "model": {"vocab": {}}}')
+    (tmp_path / "empty.json").write_text("")
     (tmp_path / "config.json").write_text(json.dumps({"n_layer": 2, "names": ["a"]}, indent=1))
     assert texts(str(tmp_path)) == ["c", "a", "b"]
     assert folder_lines(str(tmp_path)) == [
-        f"{tmp_path}: read 2 files (1 .json, 1 .json.gz), left out 2 (2 .json without rows). To read others, name "
+        f"{tmp_path}: read 2 files (1 .json, 1 .json.gz), left out 3 (3 .json without rows). To read others, name "
         "them, as by a glob"
     ]
 
