@@ -32,7 +32,7 @@ def test_train_then_fine_tune(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_head_of_your_own(tmp_path: Path) -> None:
     out = run(tmp_path, "head_of_your_own.py", "--max_epochs=1")
-    assert "[{'id': '0', 'label': " in out
+    assert "[{'id': '0', 'text': 'The match ended in a draw.', 'label': " in out
 
 
 def test_every_example_is_run() -> None:

@@ -115,13 +115,13 @@ def test_labels_come_from_the_checkpoint(run: CommandLine, tmp_path: Path) -> No
 
 def test_tags_of_raw_text_are_predicted(run: CommandLine, tmp_path: Path) -> None:
     head = run.fit("tags")
-    (tmp_path / "new.jsonl").write_text('{"id": 1, "text": "Anna, in New York."}\n')
+    (tmp_path / "new.jsonl").write_text('{"id": 1, "text": "Anna , in New York ."}\n')
     assert run("predict", "-c", "tags.yaml", f"--ckpt_path={head}", "--data.test=new.jsonl") == 0, run.err
     (record,) = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     assert record["id"] == "1"
     assert len(record["tags"]) == len(["Anna", ",", "in", "New", "York", "."])
     for entity in record["entities"]:
-        assert "Anna, in New York."[entity["start"] : entity["end"]] == entity["text"]
+        assert "Anna , in New York ."[entity["start"] : entity["end"]] == entity["text"]
 
 
 def test_the_pooling_of_the_checkpoint_is_used(run: CommandLine, tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
         "model_labels": (str | None, None),
         "multi_label": (bool, False),
     },
-    "TextRegression": LABELED | {"text_column": (str, "text"), "label_column": (str, "label")},
+    "TextRegression": LABELED
+    | {"text_column": (str, "text"), "text_columns": (list[str] | None, None), "label_column": (str, "label")},
     "SequenceTagging": LABELED
     | {
         "tokens_column": (str, "tokens"),

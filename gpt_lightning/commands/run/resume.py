@@ -297,7 +297,7 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
             differences.append(f"{key.removeprefix(f'{BACKBONE}.')}={value} (not {effective[key].value})")
     if differences:
         print(printable(f"shape of the backbone from {path}: {', '.join(differences)}"))
-    pretrained |= _causal_defaults(user, effective)
+    pretrained |= _head_defaults(user, effective, checkpoint["hyper_parameters"])
     _print_changes(checkpoint["hyper_parameters"], overlay(effective, _as_checkpoint(pretrained, path)), path)
     tokenizer = _tokenizer(path, checkpoint)
     if tokenizer is not None and TOKENIZER in effective:
@@ -314,11 +314,17 @@ def _as_checkpoint(values: dict[str, Any], path: Path) -> Values:
     return {key: Value(value, origin) for key, value in values.items()}
 
 
-def _causal_defaults(user: Values, effective: Values) -> dict[str, Any]:
-    """Return the defaults of the task for a causal backbone, without the arguments that the user gives."""
+def _head_defaults(user: Values, effective: Values, saved: dict[str, Any]) -> dict[str, Any]:
+    """Return the defaults of the task for a causal backbone, without the arguments that the user gives.
+
+    A head of the same task, which the run continues, keeps its own.
+    """
     if f"{BACKBONE}.attention" not in effective or effective[f"{BACKBONE}.attention"].value != "causal":
         return {}
-    defaults = class_at(effective["model.class_path"].value).causal_defaults
+    task = class_at(effective["model.class_path"].value)
+    defaults = dict(task.causal_defaults)
+    if saved.get("task") == class_path(task):
+        defaults |= {name: saved[name] for name in defaults.keys() & saved.keys()}
     return {key: value for name, value in defaults.items() if (key := f"{MODEL}.{name}") not in user}
 
 

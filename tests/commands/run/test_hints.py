@@ -56,7 +56,7 @@ def test_every_suggestion_is_a_key() -> None:
         ),
         (["-c", "."], "--config: . is a folder. Give a file, such as config.yaml"),
         (["-c", "include.yaml"], "include.yaml:1: a configuration cannot include another file"),
-        (["--trainer.max_time=00:00:00:00"], "trainer.max_epochs, trainer.max_time or trainer.limit_train_batches"),
+        (["--trainer.max_time=00:00:00:00"], "the run stopped at step 0 (trainer.max_time is over)"),
         (["--ckpt_path="], "the path of the model is empty"),
         (["--log_dir=s3://bucket/logs"], "--log_dir=s3://bucket/logs is the address of a server"),
         (["--log_dir=$NOT_SET/logs"], "--log_dir=$NOT_SET/logs: the environment variable $NOT_SET is not set"),

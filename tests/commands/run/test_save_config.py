@@ -19,7 +19,7 @@ trainer:
   - {class_path: GradientAccumulationScheduler, init_args: {scheduling: {0: 1}}}
   - LearningRateMonitor
   - {class_path: RichModelSummary, init_args: {max_depth: 0}}
-  - {class_path: StochasticWeightAveraging, init_args: {swa_lrs: 0.1}}
+  - EMAWeightAveraging
   - Timer
 """
 
@@ -32,7 +32,7 @@ def test_configuration_with_listed_callbacks_starts_a_new_run(run: Run, tmp_path
         each["class_path"]: each["init_args"] for each in yaml.safe_load(saved.read_text())["trainer"]["callbacks"]
     }
     assert callbacks["lightning.pytorch.callbacks.Timer"]["interval"] == "step"
-    assert callbacks["lightning.pytorch.callbacks.StochasticWeightAveraging"]["device"] == "cpu"
+    assert "lightning.pytorch.callbacks.EMAWeightAveraging" in callbacks
     code, _, err = run("fit", "-c", str(saved))
     assert code == 0, err
     assert (tmp_path / "logs/beer/version_1/config.yaml").read_bytes() == saved.read_bytes()
