@@ -41,7 +41,7 @@ real-weights: .venv
 test: lint types
 	$(BIN)/pytest -n auto --dist loadfile
 
-# Try to violate every guarantee of docs/reliability.md, thousands of times: it takes well over eleven minutes on two cores.
+# Try to violate every guarantee of docs/reliability.md, thousands of times: it takes 55 minutes of CPU time.
 # make soak DATA=folder_of_datasets adds texts that the project does not ship.
 soak: .venv
 	SOAK=1 GPT_LIGHTNING_DATA=$(abspath $(DATA)) $(BIN)/pytest -m reliability
