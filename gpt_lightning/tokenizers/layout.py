@@ -136,8 +136,7 @@ def fitting_lengths(lengths: Sequence[int], room: int) -> list[int]:
 def _added(tokenizer: Tokenizer, *, is_pair: bool = False) -> list[list[int]]:
     """Return the ids that a tokenizer adds before, between and after its texts."""
     text = next((text for text in ("a", "0", tokenizer.decode(range(100))) if tokenizer.encode(text)), "a")
-    copy = tokenizers.Tokenizer.from_str(json.dumps(tokenizer.state()))
-    encoding = copy.encode(text, text if is_pair else None, add_special_tokens=True)
+    encoding = tokenizer.published_encoding(text, text if is_pair else None)
     added: list[list[int]] = [[]]
     previous: int | None = None
     for index, sequence in zip(encoding.ids, encoding.sequence_ids, strict=True):

@@ -136,7 +136,7 @@ class Tokenizer:
     @cached_property
     def hash(self) -> str:
         """SHA-256 hex digest of the canonical JSON; tokenizers with the same digest give the same ids."""
-        state = json.loads(self._inner.to_str())
+        state = self.state()
         for token in state["added_tokens"]:
             if token["id"] == self.end_of_text_id:  # these flags change only prompts, not the ids of documents
                 token |= dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
@@ -148,7 +148,7 @@ class Tokenizer:
     @cached_property
     def kind(self) -> str:
         """Kind of the vocabulary, such as ``characters``, ``bytes`` or ``bpe``."""
-        state = json.loads(self._inner.to_str())
+        state = self.state()
         kind = str(state["model"]["type"]).lower()
         if kind == "bpe" and not state["model"]["merges"]:
             kind = "bytes" if "ByteLevel" in _types(state["decoder"]) else "characters"
@@ -197,8 +197,14 @@ class Tokenizer:
             text: a prompt, or a rendered chat.
             add_special_tokens: whether to add the tokens with which the model was trained, such as the BOS token.
         """
+        return self.published_encoding(text, add_special_tokens=add_special_tokens).ids
+
+    def published_encoding(
+        self, text: str, pair: str | None = None, *, add_special_tokens: bool = True
+    ) -> tokenizers.Encoding:
+        """Return the encoding that transformers gives for a text or for a pair of texts."""
         with _as_input_error(_CANNOT_ENCODE):
-            return self._published.encode(text, add_special_tokens=add_special_tokens).ids
+            return self._published.encode(text, pair, add_special_tokens=add_special_tokens)
 
     def special_id(self, token: str) -> int | None:
         """Return the id of a special token, or None if ``token`` is not one."""
@@ -228,7 +234,7 @@ class Tokenizer:
     @cached_property
     def _continuing(self) -> tokenizers.Tokenizer:
         """Copy that encodes texts that continue a document."""
-        state = json.loads(self._inner.to_str())
+        state = self.state()
         continuing = continuation_state(state)
         if continuing == state:
             return self._inner
@@ -274,7 +280,7 @@ class Tokenizer:
     def _open_ids(self) -> frozenset[int]:
         """Ids of the tokens that represent a byte each, such as ``<0x0A>``, and of the tokens that are not decoded."""
         special = [index for index, token in self._inner.get_added_tokens_decoder().items() if token.special]
-        if "ByteFallback" not in _types(json.loads(self._inner.to_str())["decoder"]):
+        if "ByteFallback" not in _types(self.state()["decoder"]):
             return frozenset(special)
         return frozenset(special).union(
             n for token, n in self._inner.get_vocab().items() if _BYTE_TOKEN.fullmatch(token)
@@ -288,7 +294,7 @@ class Tokenizer:
         bytes. For other vocabularies, a token counts the bytes of its own text, with ``▁`` as a space. Special tokens
         and ids without a token count 0. The unknown token counts 1, the least that it can represent.
         """
-        state = json.loads(self._inner.to_str())
+        state = self.state()
         decoder, model = _types(state["decoder"]), state["model"]
         added = {token["id"]: token for token in state["added_tokens"]}
         unknown = model.get("unk_token")
