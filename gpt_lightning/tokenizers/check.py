@@ -133,13 +133,15 @@ def _has_valid_merges(model: Mapping[str, Any]) -> bool:
         return False
     if not all(type(index) is int and index >= 0 for index in vocabulary.values()):
         return False
-    if model.get("unk_token") is not None and model["unk_token"] not in vocabulary:
+    unknown = model.get("unk_token")
+    if unknown is not None and not (isinstance(unknown, str) and unknown in vocabulary):
         return False
     pairs = [each.split(" ") if isinstance(each, str) else each for each in merges]
     return all(
         isinstance(pair, list)
         and len(pair) == 2
-        and all(isinstance(part, str) and part in vocabulary for part in (*pair, "".join(pair)))
+        and all(isinstance(part, str) for part in pair)
+        and all(part in vocabulary for part in (*pair, "".join(pair)))
         for pair in pairs
     )
 

@@ -74,6 +74,16 @@ def test_tokenizers_that_do_not_work_are_refused(parts: dict[str, Any], reason: 
     assert not checked.exists()
 
 
+@pytest.mark.parametrize("changed", [{"merges": [[{}, "a"]]}, {"merges": [["a", 1]]}, {"unk_token": [1]}])
+def test_models_with_values_of_other_types_are_refused(changed: dict[str, Any]) -> None:
+    """The other parts are those that this package writes, so the model is compared with its own, too."""
+    own = {"dropout": None, "continuing_subword_prefix": None, "end_of_word_suffix": None}
+    with pytest.raises(InputError, match=r"^not a valid tokenizer\.json"):
+        check_tokenizer(
+            text_of(model=BPE | own | changed, pre_tokenizer=check._PRE_TOKENIZERS[1], decoder={"type": "ByteLevel"})
+        )
+
+
 def test_a_trial_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "_SECONDS", 0.01)
     with pytest.raises(InputError, match="a trial took longer than 0 seconds"):
