@@ -27,14 +27,15 @@ def check_new(path: Path, overwrite: bool, remedy: str) -> None:
     Raises:
         InputError: it exists, or its folder does not or is read-only.
     """
+    if _is_stream(path):
+        return
     if path.is_dir():
         raise InputError(f"{path} is a folder, but a file is to be written. {remedy}")
     if path.is_file() and not overwrite:
         raise InputError(f"{path} already exists. {remedy}, or add --overwrite")
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first")
-    is_device = path.exists() and not path.is_file()
-    if not is_device and not os.access(path.resolve().parent, os.W_OK):
+    if not os.access(path.resolve().parent, os.W_OK):
         raise InputError(f"cannot write {path}: {path.parent} is read-only. {remedy}")
 
 
@@ -51,10 +52,17 @@ def output_file(path: Path, overwrite: bool, remedy: str) -> Iterator[BinaryIO]:
     check_new(path, overwrite, remedy)
     target = path.resolve()
     try:
-        with target.open("wb") if target.exists() and not target.is_file() else atomic_write(target) as file:
+        # Appending keeps what the shell's >> has kept in the file behind /dev/stdout.
+        with path.open("ab") if _is_stream(path) else atomic_write(target) as file:
             yield file
     except OSError as error:
         raise write_error(path, error, remedy) from error
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a path is a pipe, a device, or a name of an open stream, such as ``/dev/stdout``."""
+    is_open_stream = path.parent in (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
+    return path.exists() and not path.is_dir() and (is_open_stream or not path.is_file())
 
 
 @contextmanager

@@ -97,7 +97,7 @@ class DataModule(L.LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         check_count("--data.batch_size", batch_size)
-        check_count("--data.block_size", block_size)
+        check_count("block_size", block_size)
         check_count("--data.num_workers", num_workers, least=0, most=_MAX_WORKERS)
         if seed is not None:
             check_count("--data.seed", seed, least=0, most=MAX_SEED)

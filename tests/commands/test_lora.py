@@ -203,7 +203,7 @@ def test_invalid_settings_are_refused(run: CommandLine, monkeypatch: pytest.Monk
     for value in ("r=-1", "alpha=0", "dropout=1.0"):
         refused(f"model.lora.{value} must", init_from, "--model.lora.r=4", f"--model.lora.{value}")
     refused(
-        "invalid value for lora.targets: expected one of attention, mlp, all, got everything",
+        "invalid value for model.lora.targets: expected one of attention, mlp, all, got everything",
         init_from,
         "--model.lora.targets=everything",
     )

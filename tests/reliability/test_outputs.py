@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -302,6 +303,15 @@ def test_devices_and_links_are_written(tmp_path: Path) -> None:
     ):
         file.write(b"text")
     tally("R21", Path("/dev/null").is_char_device() and Path("/dev/full").is_char_device())
+
+
+def test_standard_output_may_be_a_file(tmp_path: Path) -> None:
+    code = "from gpt_lightning.output_files import output_file as o; from pathlib import Path\n"
+    code += "with o(Path('/dev/stdout'), False, 'Remedy') as file: file.write(b'text')"
+    (tmp_path / "out").write_text("old ")
+    with (tmp_path / "out").open("ab") as out:
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
+    tally("R21", (tmp_path / "out").read_text() == "old text")
 
 
 def test_json_has_no_nan() -> None:

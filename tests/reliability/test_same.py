@@ -92,7 +92,7 @@ def test_head_does_not_resume_with_changed_data(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--trainer.limit_train_batches=0"], "no training step was taken (the run is at step 0)"),
+        (["--trainer.limit_train_batches=0"], "trainer.limit_train_batches=0 leaves no batch to fit"),
         (["--trainer.max_steps=0"], "no training step was taken (the run is at step 0)"),
         (["--trainer.max_epochs=0", "--trainer.max_steps=-1"], "no training step was taken (the run is at step 0)"),
         (["--data.train=empty.txt"], "empty.txt"),

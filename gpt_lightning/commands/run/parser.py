@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any, Final, NoReturn
 
 import lightning.pytorch as L
@@ -14,11 +15,15 @@ from gpt_lightning.commands.guard.parser_imports import denied_name
 from gpt_lightning.commands.guard.refusals import refused
 from gpt_lightning.commands.parser import MISSING, Parser
 from gpt_lightning.commands.run.label_names import load_yaml
+from gpt_lightning.data.base import DataModule
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.saving import arguments_of
 
 _KEY: Final = re.compile(r"[Pp]arser key [\"']([\w.]+)[\"']")
 """Key in a message of jsonargparse."""
+
+_PARSER_KEY: Final = re.compile(r"Parser key [\"'](?=\w)")
+"""Start of a key in a message of jsonargparse."""
 
 # jsonargparse writes defaults as YAML. Some of Lightning's are members of an enumeration, which are strings.
 yaml.SafeDumper.add_multi_representer(str, yaml.SafeDumper.represent_str)
@@ -37,7 +42,15 @@ class RunParser(Parser, LightningArgumentParser):
             message = refused(name) if key is None else f"{key[1]}: {refused(name)}"
         if message.startswith(MISSING):
             message = _missing(message.removeprefix(MISSING))
+        if part := self._part():
+            message = _PARSER_KEY.sub(rf"\g<0>{part}.", message)
         super().error(message, ex)
+
+    def _part(self) -> str | None:
+        """Return ``model`` or ``data`` for the parser of a task's or a data module's arguments; None for any other."""
+        mine = {action.dest for action in self._actions}
+        bases = {"model": Task, "data": DataModule}
+        return next((part for part, base in bases.items() if mine.issuperset(signature(base).parameters)), None)
 
     def parse_args(self, args: Any = None, *rest: Any, **named: Any) -> Any:
         """Parse as jsonargparse does, but read a flag's ``None`` as null.

@@ -73,13 +73,14 @@ def check_trainer(trainer: Mapping[str, Any], seed: int | bool) -> None:
 
 
 def check_limit(trainer: Mapping[str, Any], subcommand: str) -> None:
-    """Refuse a limit that leaves no batch to ``validate``, ``test`` or ``predict``.
+    """Refuse a limit that leaves no batch to the subcommand.
 
     Raises:
-        InputError: the limit is 0. For ``fit``, 0 turns validation off.
+        InputError: the limit is 0.
     """
-    name = "limit_val_batches" if subcommand == "validate" else f"limit_{subcommand}_batches"
-    if subcommand != "fit" and trainer[name] == 0 and not trainer["fast_dev_run"]:
+    stage = {"fit": "train", "validate": "val"}.get(subcommand, subcommand)
+    name = f"limit_{stage}_batches"
+    if trainer[name] == 0 and not trainer["fast_dev_run"]:
         raise InputError(f"trainer.{name}={trainer[name]} leaves no batch to {subcommand}. Raise it, or leave it out")
 
 

@@ -65,6 +65,9 @@ def test_every_suggestion_is_a_key() -> None:
             "cannot create lightning.pytorch.callbacks.EarlyStopping: `mode` can be min, max, got up\n",
         ),
         (["-c", "type.yaml"], "type.yaml:2: invalid value for trainer.max_steps: expected int, got six"),
+        (["-c", "deep.yaml"], "deep.yaml:5: invalid value for model.backbone.n_layer: expected int, got six"),
+        (["--data.batch_size=x"], "invalid value for data.batch_size: expected int, got x"),
+        (["--model.backbone.block_size=0"], "gpt-lightning fit: block_size=0 must be at least 1"),
     ],
 )
 def test_hints(run: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -74,6 +77,9 @@ def test_hints(run: Run, tmp_path: Path, arguments: list[str], message: str) -> 
         "model:\n  class_path: CausalLM\n  init_args:\n    backbone:\n      n_layers: 3\n"
     )
     (tmp_path / "type.yaml").write_text("trainer:\n  max_steps: six\n")
+    (tmp_path / "deep.yaml").write_text(
+        "model:\n  class_path: CausalLM\n  init_args:\n    backbone:\n      n_layer: six\n"
+    )
     (tmp_path / "include.yaml").write_text("config: type.yaml\n")
     code, _, err = run("fit", "-c", "config.yaml", *arguments)
     assert message in err
