@@ -27,6 +27,7 @@ from gpt_lightning.downloads import may_download, only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.config import PER_TASK, GPTConfig
+from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.folder import is_model_folder
 from gpt_lightning.models.lora import ADAPTER_CONFIG, LoRA, check_base, merge_adapters, weights_sha256
@@ -223,6 +224,8 @@ def _read_config(folder: Path) -> huggingface.Pretrained:
 def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) -> None:
     """Load the backbone's weights from a checkpoint of any task, with adapters merged.
 
+    Both sides of an encoder-decoder are filled with the weights of a model without an encoder.
+
     Args:
         backbone: backbone to fill. Its configuration must equal the saved one, except for the fields ``PER_TASK``.
         source: model, as for ``find_checkpoint``.
@@ -233,10 +236,25 @@ def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) ->
             is missing or differs.
     """
     path = find_checkpoint(source)
-    if path.is_dir():
-        huggingface.load_weights(backbone, _read_config(path))
-        return
-    checkpoint = read_checkpoint(path)
+    folder = _read_config(path) if path.is_dir() else None
+    checkpoint = read_checkpoint(path) if folder is None else {"hyper_parameters": folder.hparams}
+    has_encoder = checkpoint["hyper_parameters"].get("backbone", {}).get("n_encoder_layer") is not None
+    if has_encoder and not backbone.has_encoder:
+        raise InputError(encoder_refusal(source))
+    target = GPT(backbone.side_config()) if isinstance(backbone, EncoderDecoder) and not has_encoder else backbone
+    if folder is None:
+        _load_file(target, source, path, checkpoint, visited)
+    else:
+        huggingface.load_weights(target, folder)
+    if target is not backbone:
+        assert isinstance(backbone, EncoderDecoder)
+        backbone.load_sides(target)
+
+
+def _load_file(
+    backbone: GPT, source: str, path: Path, checkpoint: Mapping[str, Any], visited: tuple[Path, ...]
+) -> None:
+    """Load the backbone's weights from a checkpoint file; the arguments are those of ``load_backbone``."""
     hparams = checkpoint["hyper_parameters"]
     saved = hparams.get("backbone", {})
     for field in fields(GPTConfig):
@@ -258,6 +276,14 @@ def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) ->
         raise InputError(
             f"{path}: the adapters do not fit the backbone ({first_line(error)}). Use another checkpoint"
         ) from None
+
+
+def encoder_refusal(source: str) -> str:
+    """Return the error for an encoder-decoder where a model without an encoder is needed."""
+    return (
+        f"--model.init_from={source}: this is an encoder-decoder, whose weights do not fit a model without an encoder. "
+        "Use --model=Seq2SeqLM, or start from another model"
+    )
 
 
 def _load_base(backbone: GPT, path: Path, checkpoint: Mapping[str, Any], visited: tuple[Path, ...]) -> None:

@@ -36,7 +36,8 @@ def load_weights(module: nn.Module, pretrained: Pretrained) -> None:
     Args:
         module: a GPT, which loads the backbone of any folder, or a task with ``backbone`` and ``head`` whose class
             attribute ``huggingface_head`` is the folder's head. The configurations of the backbones must match, except
-            for the fields in ``PER_TASK``. With rotary positions, ``block_size`` may be smaller.
+            for the fields in ``PER_TASK``. Without learned positions, ``block_size`` may be
+            smaller.
         pretrained: the configuration of the folder, from ``read_config``.
 
     Raises:
@@ -78,7 +79,7 @@ def _check_head(module: nn.Module, pretrained: Pretrained) -> None:
 def _check_shape(config: GPTConfig, pretrained: Pretrained) -> None:
     actual, expected = effective_shape(config), effective_shape(pretrained.config)
     for name in sorted((actual.keys() | expected.keys()) - set(PER_TASK)):
-        is_shorter = name == "block_size" and config.position == "rotary" and actual[name] <= expected[name]
+        is_shorter = name == "block_size" and config.position != "learned" and actual[name] <= expected[name]
         if actual.get(name) != expected.get(name) and not is_shorter:
             raise InputError(
                 f"{pretrained.folder}: backbone.{name} is {expected.get(name)} in the folder, "
