@@ -1,0 +1,110 @@
+"""Sequence-to-sequence language modeling with an encoder-decoder."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from gpt_lightning.batch import IGNORE_INDEX, Seq2SeqBatch
+from gpt_lightning.errors import InputError
+from gpt_lightning.metrics import LanguageModelingMetrics
+from gpt_lightning.models.encoder_decoder import EncoderDecoder
+from gpt_lightning.models.gpt import GPT
+from gpt_lightning.tasks.base import Stage, Task
+from gpt_lightning.tasks.output_layer import output_layer
+from gpt_lightning.tasks.settings import TaskSettings
+from gpt_lightning.unpack import Unpack
+
+# B batch, S source tokens, T target tokens, C channels, V vocabulary
+
+
+class Seq2SeqLM(Task):
+    """Prediction of a target text from a source text, such as its translation (Vaswani et al. 2017, arXiv:1706.03762).
+
+    ``backbone`` describes both sides: ``n_encoder_layer`` blocks of the encoder and ``n_layer`` of the decoder. With
+    ``init_from``, a pretrained language model fills both sides, and cross-attention starts from random weights.
+
+    Args:
+        label_smoothing: share of the target distribution that is uniform over the vocabulary in training (Vaswani et
+            al. 2017, 5.4, with 0.1). Validation and test losses are without it.
+        decoder_start_ids: token ids before the first token of a generated target; null takes the end-of-text token.
+            They follow the data module, so they are rarely set by hand.
+        **settings: arguments of ``Task``.
+    """
+
+    batch: ClassVar[type] = Seq2SeqBatch
+    backbone_class: ClassVar[type[GPT]] = EncoderDecoder
+    attentions: ClassVar[tuple[str, ...]] = ("causal",)
+    takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "decoder_start_ids": "decoder_start_ids"}
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        decoder_start_ids: list[int] | None = None,
+        **settings: Unpack[TaskSettings],
+    ) -> None:
+        if not 0.0 <= label_smoothing < 1.0:
+            raise InputError(f"model.label_smoothing={label_smoothing} must lie in [0, 1)")
+        super().__init__(**settings)
+        num_ids = self.backbone.token_embedding.num_embeddings
+        if decoder_start_ids is not None and not (
+            decoder_start_ids and all(0 <= each < num_ids for each in decoder_start_ids)
+        ):
+            raise InputError(
+                f"model.decoder_start_ids={decoder_start_ids} must be a list of token ids from 0 to {num_ids - 1}"
+            )
+        if label_smoothing and self.backbone.config.logit_softcap is not None:
+            raise InputError(
+                "model.label_smoothing and model.backbone.logit_softcap cannot be combined. Leave out one of them"
+            )
+        if self.frozen_sha256 and self.backbone.is_cross_attention_new:
+            raise InputError(
+                f"model.lora.r trains adapters on a frozen model, but the cross-attention of {self.init_from} would be "
+                "random, because it has no encoder. Set model.lora.r=0, or start from an encoder-decoder"
+            )
+        self.label_smoothing = label_smoothing
+        self.decoder_start_ids = decoder_start_ids
+        self.head = output_layer(self)
+        self.train_metrics = LanguageModelingMetrics()
+        self.val_metrics = LanguageModelingMetrics()
+        self.test_metrics = LanguageModelingMetrics()
+
+    backbone: EncoderDecoder
+
+    def continue_head(self, source: str) -> Mapping[str, Any]:
+        """Do nothing, as the constructor has loaded an output layer that is not tied to the embedding."""
+        return {}
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, decoder_input_ids: Tensor) -> Tensor:
+        """Return the logits of the targets, (B, T, V).
+
+        Args:
+            input_ids: (B, S) int64, the sources.
+            attention_mask: (B, S) bool; False for padding.
+            decoder_input_ids: (B, T) int64, the start token and the targets without their last token.
+        """
+        logits_BTV: Tensor = self.head(
+            self.backbone(decoder_input_ids, source_ids=input_ids, source_mask=attention_mask)
+        )
+        return logits_BTV
+
+    def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
+        """Return the mean cross-entropy of the labeled target tokens, in nats."""
+        hidden_BTC, num_labels = self._hidden_states(batch), self.weight(batch)
+        smoothing = self.label_smoothing if stage == "train" else 0.0
+        # A micro-batch without labels has loss 0, not 0 / 0.
+        loss: Tensor = self.head(hidden_BTC, batch["labels"], label_smoothing=smoothing) / num_labels.clamp(min=1)
+        self.metrics(stage).update(loss, num_labels, batch["num_bytes"])
+        return loss
+
+    def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+        """Return a record for each pair: ``nll`` of the target (sum, in nats), ``num_tokens`` and ``num_bytes``."""
+        nll_BT = self.head(self._hidden_states(batch), batch["labels"], reduction="none")
+        num_tokens = (batch["labels"] != IGNORE_INDEX).sum(1)
+        rows = zip(nll_BT.sum(1).tolist(), num_tokens.tolist(), batch["num_bytes"].tolist(), strict=True)
+        return [{"nll": nll, "num_tokens": tokens, "num_bytes": size} for nll, tokens, size in rows if tokens > 0]
+
+    def _hidden_states(self, batch: Mapping[str, Any]) -> Tensor:
+        source = {"source_ids": batch["input_ids"], "source_mask": batch["attention_mask"]}
+        hidden_BTC: Tensor = self.backbone(batch["decoder_input_ids"], **source)
+        return hidden_BTC
