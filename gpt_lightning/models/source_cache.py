@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gpt_lightning.models.config import GPTConfig
@@ -33,12 +34,20 @@ class SourceCache(KVCache):
         super().__init__(config, batch_size, **options)
         self.sources = list(sources)
         self.source_mask = source_mask
+        self._source_of_B = torch.arange(batch_size, device=sources[0][0].device)
 
     def select_rows(self, rows: Tensor) -> None:
         """Keep only the rows with the indices ``rows``, (K,) int64, in this order, and their sources."""
         super().select_rows(rows)
         self._select_sources(rows)
 
+    def reorder(self, rows: Tensor) -> None:
+        """Replace each row by a copy of another one; see ``KVCache``. Sources are copied only where they differ."""
+        super().reorder(rows)
+        if not self._source_of_B[rows].equal(self._source_of_B):
+            self._select_sources(rows)
+
     def _select_sources(self, rows: Tensor) -> None:
+        self._source_of_B = self._source_of_B[rows]
         self.sources = [(keys[rows], values[rows]) for keys, values in self.sources]
         self.source_mask = None if self.source_mask is None else self.source_mask[rows]

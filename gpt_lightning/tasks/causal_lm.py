@@ -1,12 +1,13 @@
 """Causal language modeling."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
 from gpt_lightning.metrics import LanguageModelingMetrics
+from gpt_lightning.models.generation.decoder import Decoder
 from gpt_lightning.models.huggingface.heads import CAUSAL_LM, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task
 from gpt_lightning.tasks.output_layer import output_layer
@@ -50,6 +51,17 @@ class CausalLM(Task):
         loss: Tensor = self.head(hidden_BTC, batch["labels"]) / num_labels.clamp(min=1)
         self.metrics(stage).update(loss, num_labels, batch["num_bytes"])
         return loss
+
+    def text_decoder(
+        self, prompts: Sequence[Sequence[int]], end_of_text_id: int
+    ) -> tuple[Decoder, list[Sequence[int]]]:
+        """Return the decoder of the backbone, and the tokens that it continues: the prompts.
+
+        Args:
+            prompts: token ids of each prompt.
+            end_of_text_id: id of the end-of-text token, which has no effect here.
+        """
+        return Decoder(self.backbone), list(prompts)
 
     def _hidden_states(self, batch: Mapping[str, Any]) -> Tensor:
         documents, prompts = batch.get("document_ids"), batch.get("prefix_mask")

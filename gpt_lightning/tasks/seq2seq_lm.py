@@ -1,14 +1,18 @@
 """Sequence-to-sequence language modeling with an encoder-decoder."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from gpt_lightning.batch import IGNORE_INDEX, Seq2SeqBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import LanguageModelingMetrics
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
+from gpt_lightning.models.generation.answer import Answer
+from gpt_lightning.models.generation.batched import generate_batched, pad_rows
+from gpt_lightning.models.generation.source_decoder import SourceDecoder
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.tasks.base import Stage, Task
 from gpt_lightning.tasks.output_layer import output_layer
@@ -103,6 +107,46 @@ class Seq2SeqLM(Task):
         num_tokens = (batch["labels"] != IGNORE_INDEX).sum(1)
         rows = zip(nll_BT.sum(1).tolist(), num_tokens.tolist(), batch["num_bytes"].tolist(), strict=True)
         return [{"nll": nll, "num_tokens": tokens, "num_bytes": size} for nll, tokens, size in rows if tokens > 0]
+
+    def generate_answers(
+        self, batch: Mapping[str, Any], *, max_new_tokens: int, stop_ids: Collection[int]
+    ) -> list[Answer]:
+        """Return the greedy translation, or other target, of each source in the batch; padding rows have none.
+
+        Targets start with the tokens of ``decoder_start_ids`` or else with those of the batch.
+
+        Args:
+            batch: a ``Seq2SeqBatch``.
+            max_new_tokens: maximum number of new tokens; no target has more than fit ``block_size``.
+            stop_ids: tokens that complete a target.
+
+        Raises:
+            InputError: the logits are not finite.
+        """
+        rows = len(batch["ids"]) if "ids" in batch else len(batch["input_ids"])
+        starts = self.decoder_start_ids or batch["decoder_input_ids"][0, :1].tolist()
+        decoder = SourceDecoder(self.backbone, batch["input_ids"][:rows], batch["attention_mask"][:rows])
+        count = min(max_new_tokens, decoder.config.block_size - len(starts))
+        return generate_batched(decoder, self.head, [starts] * rows, max_new_tokens=count, stop_ids=stop_ids)
+
+    def text_decoder(
+        self, prompts: Sequence[Sequence[int]], end_of_text_id: int
+    ) -> tuple[SourceDecoder, list[Sequence[int]]]:
+        """Return the decoder of some sources, and the first tokens of each target.
+
+        Args:
+            prompts: token ids of each source.
+            end_of_text_id: id of the end-of-text token, with which targets start if ``decoder_start_ids`` is None.
+
+        Raises:
+            InputError: a source is longer than ``block_size``.
+        """
+        ids_BS, lengths_B = pad_rows(prompts, self.device)
+        mask_BS = torch.arange(ids_BS.size(1), device=self.device) < lengths_B.unsqueeze(1)
+        is_padded = bool((lengths_B != ids_BS.size(1)).any())
+        with torch.inference_mode():
+            decoder = SourceDecoder(self.backbone, ids_BS, mask_BS if is_padded else None)
+        return decoder, [self.decoder_start_ids or [end_of_text_id]] * len(prompts)
 
     def _hidden_states(self, batch: Mapping[str, Any]) -> Tensor:
         source = {"source_ids": batch["input_ids"], "source_mask": batch["attention_mask"]}

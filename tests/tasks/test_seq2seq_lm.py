@@ -119,6 +119,40 @@ def test_checkpoint_and_model_folder_restore_the_model(tmp_path: Path, shape: di
         assert shared == (not shape)
 
 
+# --- generated targets
+
+
+def greedy(task: Seq2SeqLM, source: torch.Tensor, start: list[int], count: int) -> list[int]:
+    """Return greedy tokens for one source, each from the logits of a whole target."""
+    ids = torch.tensor([start])
+    for _ in range(count):
+        logits = task(source, torch.ones_like(source, dtype=torch.bool), ids)
+        ids = torch.cat((ids, logits[:, -1:].argmax(-1)), dim=1)
+    return [int(token) for token in ids[0, len(start) :]]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("start", [None, [5, 6]])
+def test_answers_are_the_greedy_targets(start: list[int] | None) -> None:
+    task, batch = seq2seq(decoder_start_ids=start).eval(), pairs(rows=4)
+    randomize(task)
+    lengths = batch["attention_mask"].sum(1).tolist()
+    expected = [greedy(task, batch["input_ids"][row : row + 1, : lengths[row]], start or [0], 6) for row in range(3)]
+    stop = expected[1][3]
+    # The last row is padding, as there is no id for it.
+    answers = task.generate_answers({**batch, "ids": ["a", "b", "c"]}, max_new_tokens=6, stop_ids=[stop])
+    assert len(answers) == 3
+    for answer, ids in zip(answers, expected, strict=True):
+        assert answer.ids == (ids[: ids.index(stop)] if stop in ids else ids)
+        assert answer.is_complete == (stop in ids)
+
+
+@torch.inference_mode()
+def test_answers_are_no_longer_than_the_context() -> None:
+    task = seq2seq().eval()
+    assert {len(answer.ids) for answer in task.generate_answers(pairs(), max_new_tokens=999, stop_ids=())} == {63}
+
+
 # --- pretrained weights
 
 
