@@ -14,6 +14,7 @@ from gpt_lightning.models.generation.answer import Answer
 from gpt_lightning.models.generation.batched import generate_batched, pad_rows
 from gpt_lightning.models.generation.source_decoder import SourceDecoder
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.huggingface.heads import SEQ2SEQ_LM, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task
 from gpt_lightning.tasks.output_layer import output_layer
 from gpt_lightning.tasks.settings import TaskSettings
@@ -37,6 +38,7 @@ class Seq2SeqLM(Task):
     """
 
     batch: ClassVar[type] = Seq2SeqBatch
+    huggingface_head: ClassVar[HuggingFaceHead | None] = SEQ2SEQ_LM
     backbone_class: ClassVar[type[GPT]] = EncoderDecoder
     attentions: ClassVar[tuple[str, ...]] = ("causal",)
     takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "decoder_start_ids": "decoder_start_ids"}

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig
@@ -216,3 +217,30 @@ def test_activation_checkpointing_changes_no_gradient() -> None:
 def test_wrong_shapes_are_refused(build: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build()
+
+
+def gradients(found: EncoderDecoder) -> list[Tensor]:
+    mask = torch.arange(4) < torch.tensor([[4], [2]])
+    found(random_ids(2, 5), source_ids=random_ids(2, 4), source_mask=mask).square().sum().backward()
+    grads = [parameter.grad for parameter in found.parameters()]
+    assert all(grad is not None for grad in grads)
+    return grads  # type: ignore[return-value]
+
+
+def test_fsdp_gives_the_same_gradients(one_process: Any) -> None:
+    expected = gradients(model(**VASWANI).train())
+    found = model(**VASWANI).train()
+    found.checkpoint_activations()
+    for block in (*found.encoder.blocks, *found.blocks):
+        fully_shard(block, mesh=one_process)
+    fully_shard(found, mesh=one_process)
+    for grad, wanted in zip(gradients(found), expected, strict=True):
+        torch.testing.assert_close(grad.full_tensor(), wanted, rtol=1e-12, atol=1e-12)  # type: ignore[attr-defined]
+
+
+def test_compiled_model_gives_the_same_gradients() -> None:
+    expected = gradients(model(**VASWANI, n_layer=1, n_encoder_layer=1).train())
+    found = model(**VASWANI, n_layer=1, n_encoder_layer=1).train()
+    found.compile(backend="eager", fullgraph=True)
+    for grad, wanted in zip(gradients(found), expected, strict=True):
+        torch.testing.assert_close(grad, wanted, rtol=1e-9, atol=1e-9)

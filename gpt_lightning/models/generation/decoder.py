@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt_lightning.models.config import GPTConfig
-from gpt_lightning.models.generation.int8 import Int8GatedMLP, Int8Linear
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
+from gpt_lightning.models.generation.int8 import Int8GatedMLP, Int8Linear
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.kernels.elementwise import RMSNorm, ZeroCenteredRMSNorm
 from gpt_lightning.models.kernels.linear import Linear

@@ -10,6 +10,7 @@ from torch import nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.huggingface.families.family import Family
 from gpt_lightning.models.huggingface.folder import Pretrained, effective_shape
 from gpt_lightning.models.huggingface.own_config import check_files
 from gpt_lightning.models.huggingface.tensor_files import (
@@ -125,10 +126,12 @@ def _check_names(
     output, embedding = f"{head_name}.weight", next(iter(views))
     # A tied output layer may be stored in addition to the embedding.
     tied = head is not None and any(weight is backbone.token_embedding.weight for weight in head.parameters())
+    copies, zeros = _neutral_tensors(embedding, family)
     surplus = [
         name
         for name in stored
         if name not in views
+        and name not in (*copies, *zeros)
         and not _BUFFERS.fullmatch(name)
         and not (head is None and head_name and name.startswith(f"{head_name}."))
         and not (tied and name == output)
@@ -143,6 +146,23 @@ def _check_names(
             f"{stored[output].file}: tensor {output} differs from {embedding}, but the configuration ties them. "
             "Set tie_word_embeddings to false in config.json to use both"
         )
+    for name in copies:
+        if name in stored and not _is_equal(name, embedding, stored):
+            raise InputError(
+                f"{stored[name].file}: tensor {name} differs from {embedding}, but {model} shares them. "
+                "Copy or download the folder again"
+            )
+    for name in zeros:
+        if name in stored and bool(read_tensor(name, stored[name]).any()):
+            raise InputError(f"{stored[name].file}: tensor {name} is not zero, which is not supported")
+
+
+def _neutral_tensors(embedding: str, family: Family | None) -> tuple[list[str], list[str]]:
+    """Return the names of tensors that may repeat the embedding called ``embedding``, and of those that must be 0."""
+    if family is None:
+        return [], []
+    prefix = embedding.removesuffix(f"{family.names['token_embedding']}.weight")
+    return [f"{prefix}{name}" for name in family.embedding_copies], list(family.zero_tensors)
 
 
 def _is_equal(one: str, other: str, stored: Mapping[str, StoredTensor]) -> bool:

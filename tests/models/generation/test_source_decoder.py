@@ -109,7 +109,7 @@ def test_beams_of_a_source_share_its_keys() -> None:
         assert cache.sources is not before
 
 
-def test_sources_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sources_are_encoded_once() -> None:
     backbone, calls = model(), list[str]()
     backbone.encoder.register_forward_hook(lambda *_: calls.append("encoder"))
     for layer in backbone.cross_attentions():
