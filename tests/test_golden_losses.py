@@ -16,6 +16,7 @@ import torch
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.tasks import Task
 from gpt_lightning.training import Validations
+from tests.pairs import reversed_lines, seq2seq
 from tests.runs import HEADS, causal_lm, head, language_modeling, trainer
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -64,6 +65,11 @@ GOLDEN: dict[str, list[float]] = {
         3.335841, 3.206289, 3.162956, 3.353713, 3.342876, 3.252155, 3.151731, 3.061871, 2.545409, 2.409416,
         2.61533,
     ],
+    "seq2seq": [
+        5.55757, 5.516971, 5.506856, 5.461982, 5.438928, 5.376517, 5.351769, 5.312152, 5.232214, 5.19581,
+        5.16843, 5.104476, 5.044518, 5.026043, 4.976091, 4.907098, 4.879461, 4.788836, 4.735646, 4.726119,
+        4.562637,
+    ],
 }  # fmt: skip
 
 
@@ -107,6 +113,19 @@ def run_head(folder: Path, name: str) -> list[float]:
     return fit(folder, *head(folder, name, dropout=0.0, **shape))
 
 
+def run_seq2seq(folder: Path) -> list[float]:
+    """Return the losses of the encoder-decoder of Vaswani et al. 2017, with label smoothing."""
+    shape = {"position": "sinusoidal", "norm_placement": "after_residual", "mlp": "relu", "scale_embeddings": True}
+    task = seq2seq(shape={"dropout": 0.0, "n_layer": 2, **shape}, label_smoothing=0.1)
+    return fit(folder, task, reversed_lines(folder))
+
+
+def test_losses_of_an_encoder_decoder_are_unchanged(tmp_path: Path) -> None:
+    losses = run_seq2seq(tmp_path)
+    assert len(losses) == 21
+    assert losses == pytest.approx(GOLDEN["seq2seq"], rel=1e-4)
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_losses_of_heads_are_unchanged(tmp_path: Path, name: str) -> None:
     losses = run_head(tmp_path, name)
@@ -123,9 +142,12 @@ def test_losses_of_pretraining_are_unchanged(tmp_path: Path, name: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for name in [*SHAPES, *HEADS]:
+    for name in [*SHAPES, *HEADS, "seq2seq"]:
         with tempfile.TemporaryDirectory() as folder:
-            values = run(Path(folder), SHAPES[name]) if name in SHAPES else run_head(Path(folder), name)
+            if name == "seq2seq":
+                values = run_seq2seq(Path(folder))
+            else:
+                values = run(Path(folder), SHAPES[name]) if name in SHAPES else run_head(Path(folder), name)
             losses = [str(round(loss, 6)) for loss in values]
             rows = [", ".join(losses[start : start + 10]) for start in range(0, len(losses), 10)]
             print(f'    "{name}": [', *(f"        {row}," for row in rows), "    ],", sep="\n")
