@@ -40,7 +40,7 @@ def generate_batched(
     stop_ids: Collection[int] = (),
     is_finished: Callable[[list[int]], bool] | None = None,
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
-    processors: Sequence[LogitsProcessor] = (),
+    logits_processors: Sequence[LogitsProcessor] = (),
     with_logprobs: bool = False,
 ) -> list[Answer]:
     """Return the continuation of each prompt; each is the same as without the other prompts, except for rounding.
@@ -56,7 +56,7 @@ def generate_batched(
             which stay part of the continuation.
         generator: the random number generator, or one for each prompt; None takes torch's default. A sampled text
             depends on the other prompts unless each prompt has its own generator.
-        processors: rules that change the logits before a token is drawn, in this order.
+        logits_processors: rules that change the logits before a token is drawn, in this order.
         with_logprobs: return the log-probabilities of the new tokens.
 
     Raises:
@@ -65,9 +65,9 @@ def generate_batched(
     cache, hidden_BC = prefill(decoder, prompts, max_new_tokens)
     device = hidden_BC.device
     generators = generator if isinstance(generator, Sequence) else None
-    text_BT = pad_left(prompts, device) if processors else None
-    # Texts that are finished may run out of allowed tokens, so processors never see them.
-    max_active_share = 1.0 if processors else _MAX_ACTIVE_SHARE
+    text_BT = pad_left(prompts, device) if logits_processors else None
+    # Texts that are finished may run out of allowed tokens, so the logits processors never see them.
+    max_active_share = 1.0 if logits_processors else _MAX_ACTIVE_SHARE
     new_ids: list[list[int]] = [[] for _ in prompts]
     logprobs: list[list[float]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))  # indices of the prompts in the rows of the cache
@@ -75,7 +75,7 @@ def generate_batched(
     for step in range(max_new_tokens):
         of_rows = generator if generators is None else [generators[row] for row in rows]
         logits_BV = head(hidden_BC)
-        processed_BV = logits_BV if text_BT is None else process_logits(processors, logits_BV, text_BT, step)
+        processed_BV = logits_BV if text_BT is None else process_logits(logits_processors, logits_BV, text_BT, step)
         drawn_B1 = sampling.draw(processed_BV, of_rows)
         drawn_logprobs = token_logprobs(logits_BV, drawn_B1).tolist() if with_logprobs else []
         for index, (row, token) in enumerate(zip(rows, drawn_B1.flatten().tolist(), strict=True)):

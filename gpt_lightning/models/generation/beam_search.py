@@ -27,9 +27,9 @@ class Beam(NamedTuple):
     ids: list[int]
     """New tokens."""
     logprobs: list[float]
-    """Log-probability of each new token, before the processors."""
+    """Log-probability of each new token, before the logits processors."""
     sum: float
-    """Sum of the log-probabilities, after the processors."""
+    """Sum of the log-probabilities, after the logits processors."""
 
 
 @dataclass
@@ -94,7 +94,7 @@ def beam_search(
     length_penalty: float = 1.0,
     stop_ids: Collection[int] = (),
     is_finished: Callable[[list[int]], bool] | None = None,
-    processors: Sequence[LogitsProcessor] = (),
+    logits_processors: Sequence[LogitsProcessor] = (),
 ) -> list[list[Answer]]:
     """Return the best continuations of each prompt, at most ``num_beams``, best first.
 
@@ -112,7 +112,7 @@ def beam_search(
         stop_ids: tokens that complete a continuation. They are not part of it.
         is_finished: returns True if a continuation is complete; called with the new tokens of each candidate, which
             stay part of the continuation.
-        processors: rules that change the log-probabilities before tokens are chosen, in this order.
+        logits_processors: rules that change the log-probabilities before tokens are chosen, in this order.
 
     Raises:
         InputError: the longest prompt and the new tokens do not fit ``block_size``, the logits are not finite, or a
@@ -131,7 +131,7 @@ def beam_search(
         check_finite(logits_RV := head(hidden_RC))
         raw_RV = logits_RV.float().log_softmax(-1)
         processed_RV = raw_RV
-        for process in processors:
+        for process in logits_processors:
             processed_RV = process(processed_RV, text_RT, step)
         candidates = _candidates([each.beams for each in active], raw_RV, processed_RV, num_candidates)
         for each, beams in zip(active, candidates, strict=True):

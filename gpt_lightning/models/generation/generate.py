@@ -94,11 +94,13 @@ def check_finite(logits_BV: Tensor) -> None:
         )
 
 
-def process_logits(processors: Sequence[LogitsProcessor], logits_BV: Tensor, text_BT: Tensor, num_new: int) -> Tensor:
+def process_logits(
+    logits_processors: Sequence[LogitsProcessor], logits_BV: Tensor, text_BT: Tensor, num_new: int
+) -> Tensor:
     """Apply logits processors, in this order.
 
     Args:
-        processors: the processors; without any, the logits are returned unchanged.
+        logits_processors: the processors; without any, the logits are returned unchanged.
         logits_BV: the logits.
         text_BT: prompts and new tokens, padded on the left with ``NO_TOKEN``.
         num_new: number of new tokens in each text.
@@ -106,10 +108,10 @@ def process_logits(processors: Sequence[LogitsProcessor], logits_BV: Tensor, tex
     Raises:
         InputError: the logits are not finite, or a row has no allowed token.
     """
-    if not processors:
+    if not logits_processors:
         return logits_BV
     check_finite(logits_BV)
-    for process in processors:
+    for process in logits_processors:
         logits_BV = process(logits_BV, text_BT, num_new)
     check_any_allowed(logits_BV.amax(dim=-1).isfinite())
     return logits_BV
@@ -131,7 +133,7 @@ def generate(
     stop_ids: Collection[int] = (),
     generator: torch.Generator | None = None,
     use_prompt_lookup: bool = True,
-    processors: Sequence[LogitsProcessor] = (),
+    logits_processors: Sequence[LogitsProcessor] = (),
     logprobs: list[Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Yield the continuation of each row of ``prompt_ids``, one token at a time.
@@ -152,9 +154,9 @@ def generate(
         stop_ids: a row is finished when it has drawn one of these tokens; generation ends when all rows are.
         generator: the random number generator; None takes torch's default.
         use_prompt_lookup: use speculative decoding for a single row.
-        processors: rules that change the logits before a token is drawn, in this order. They see the whole text.
+        logits_processors: rules that change the logits before a token is drawn, in this order. They see the whole text.
         logprobs: list to which the log-probabilities of the new tokens are appended, (B,) float32 in nats for each
-            step. They are those of the model, before the processors and the temperature.
+            step. They are those of the model, before logits processors and temperature.
 
     Yields:
         (B,) int64, the next token of each row; finished rows repeat their last one.
@@ -172,7 +174,7 @@ def generate(
     cache = decoder.make_cache(rows, min(block_size, prompt_ids.size(1) + max_new_tokens))
     lookup = PromptLookup(prompt_ids[0].tolist()) if use_prompt_lookup and rows == 1 else None
     text_BT = prompt_ids
-    num_kept = prompt_ids.size(1) + max_new_tokens if processors else block_size
+    num_kept = prompt_ids.size(1) + max_new_tokens if logits_processors else block_size
     pending_BT = prompt_ids[:, -block_size:]
     stop_ids_S = torch.tensor(list(stop_ids), dtype=torch.int64, device=prompt_ids.device)
     is_finished_B = torch.zeros(rows, dtype=torch.bool, device=prompt_ids.device)
@@ -189,7 +191,7 @@ def generate(
         hidden_BTC = decoder(input_BT, cache)[:, pending_BT.size(1) - 1 :]
         logits_RV = head(hidden_BTC.flatten(0, 1))
         for index, logits_BV in enumerate(logits_RV.view(rows, -1, logits_RV.size(1)).unbind(1)):
-            processed_BV = process_logits(processors, logits_BV, text_BT, max_new_tokens - remaining)
+            processed_BV = process_logits(logits_processors, logits_BV, text_BT, max_new_tokens - remaining)
             drawn_B1 = sampling.draw(processed_BV, generator)
             if logprobs is not None:
                 logprobs.append(token_logprobs(logits_BV, drawn_B1))

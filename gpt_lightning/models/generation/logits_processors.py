@@ -87,7 +87,7 @@ def pad_left(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
 
 
 def check_any_allowed(is_allowed: Tensor) -> None:
-    """Check that the processors leave a token to each text.
+    """Check that the logits processors leave a token to each text.
 
     Args:
         is_allowed: (B,) bool, whether there is one.

@@ -93,7 +93,7 @@ def test_processors_apply_to_log_probabilities() -> None:
         max_new_tokens=NEW_TOKENS,
         num_beams=4,
         stop_ids=stop_ids,
-        processors=[RepetitionPenalty(1.3), NoRepeatNgrams(2), MinNewTokens(4, stop_ids)],
+        logits_processors=[RepetitionPenalty(1.3), NoRepeatNgrams(2), MinNewTokens(4, stop_ids)],
     )
     settings = {"num_beams": 4, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "min_new_tokens": 4}
     assert without_logprobs(answers) == [reference_answers(reference, p, stop_ids, **settings) for p in PROMPTS]
@@ -123,7 +123,7 @@ def test_texts_do_not_depend_on_other_prompts(shape: dict[str, Any]) -> None:
             max_new_tokens=NEW_TOKENS,
             num_beams=3,
             stop_ids=range(0, VOCAB_SIZE, 4),
-            processors=[NoRepeatNgrams(2)],
+            logits_processors=[NoRepeatNgrams(2)],
         )
 
     assert without_logprobs(search(PROMPTS)) == without_logprobs([search([prompt])[0] for prompt in PROMPTS])
@@ -132,7 +132,7 @@ def test_texts_do_not_depend_on_other_prompts(shape: dict[str, Any]) -> None:
 def test_logprobs_are_those_of_the_model() -> None:
     gpt, head = model(position="rotary")
     (found,) = beam_search(
-        Decoder(gpt), head, [[3, 4]], max_new_tokens=5, num_beams=3, processors=[RepetitionPenalty(3.0)]
+        Decoder(gpt), head, [[3, 4]], max_new_tokens=5, num_beams=3, logits_processors=[RepetitionPenalty(3.0)]
     )
     for answer in found:
         logits = head(gpt(torch.tensor([[3, 4, *answer.ids]])))[0, 1:-1]
@@ -160,5 +160,5 @@ def test_prompt_without_an_allowed_continuation_is_refused() -> None:
     gpt, head = model(position="rotary", block_size=99)
     with pytest.raises(InputError, match="no token is left that would not repeat an n-gram"):
         beam_search(
-            Decoder(gpt), head, [[1]], max_new_tokens=VOCAB_SIZE + 2, num_beams=2, processors=[NoRepeatNgrams(1)]
+            Decoder(gpt), head, [[1]], max_new_tokens=VOCAB_SIZE + 2, num_beams=2, logits_processors=[NoRepeatNgrams(1)]
         )

@@ -36,7 +36,7 @@ CASES: dict[str, tuple[list[LogitsProcessor], dict[str, Any]]] = {
         {"repetition_penalty": 1.1, "no_repeat_ngram_size": 2, "min_new_tokens": 3},
     ),
 }
-EACH = pytest.mark.parametrize(("processors", "settings"), CASES.values(), ids=CASES)
+EACH = pytest.mark.parametrize(("logits_processors", "settings"), CASES.values(), ids=CASES)
 
 
 def reference_ids(reference: Any, prompt: list[int], max_new_tokens: int, settings: dict[str, Any]) -> list[int]:
@@ -49,7 +49,7 @@ def reference_ids(reference: Any, prompt: list[int], max_new_tokens: int, settin
 @EACH
 @pytest.mark.parametrize("name", ["gpt2", "llama_grouped"])
 def test_greedy_texts_equal_those_of_hugging_face(
-    name: str, processors: list[LogitsProcessor], settings: dict[str, Any]
+    name: str, logits_processors: list[LogitsProcessor], settings: dict[str, Any]
 ) -> None:
     """Compare single prompts, which use speculative decoding, and a batch of prompts of different lengths."""
     ours, reference = pair(name)
@@ -63,15 +63,19 @@ def test_greedy_texts_equal_those_of_hugging_face(
             max_new_tokens=9,
             sampling=GREEDY,
             stop_ids=STOP_IDS,
-            processors=processors,
+            logits_processors=logits_processors,
         )
         assert [int(step) for step in steps] == ids
-    answers = generate_batched(decoder, ours.head, PROMPTS, max_new_tokens=9, stop_ids=STOP_IDS, processors=processors)
+    answers = generate_batched(
+        decoder, ours.head, PROMPTS, max_new_tokens=9, stop_ids=STOP_IDS, logits_processors=logits_processors
+    )
     assert [answer.ids for answer in answers] == [[i for i in ids if i not in STOP_IDS] for ids in expected]
 
 
 @EACH
-def test_sampled_texts_equal_those_of_hugging_face(processors: list[LogitsProcessor], settings: dict[str, Any]) -> None:
+def test_sampled_texts_equal_those_of_hugging_face(
+    logits_processors: list[LogitsProcessor], settings: dict[str, Any]
+) -> None:
     ours, reference = pair("llama_grouped")
     sampling = {"temperature": 1.5, "top_k": 9, "top_p": 0.9}
     for seed, prompt in enumerate(PROMPTS[:3]):
@@ -85,7 +89,7 @@ def test_sampled_texts_equal_those_of_hugging_face(processors: list[LogitsProces
             sampling=Sampling(**sampling),  # type: ignore[arg-type]
             stop_ids=STOP_IDS,
             generator=[torch.Generator().manual_seed(seed)],
-            processors=processors,
+            logits_processors=logits_processors,
         )
         assert answers[0].ids == [token for token in expected if token not in STOP_IDS]
 
@@ -99,8 +103,8 @@ def test_padding_changes_nothing(size: int) -> None:
     penalty = transformers.RepetitionPenaltyLogitsProcessor(1.7)
     ngrams = transformers.NoRepeatNGramLogitsProcessor(size)
     padded_BT = pad_left(rows, torch.device("cpu"))
-    for ours, theirs in ((RepetitionPenalty(1.7), penalty), (NoRepeatNgrams(size), ngrams)):
-        alone = [theirs(torch.tensor([row]), logits_BV[[index]])[0] for index, row in enumerate(rows)]
+    for ours, reference in ((RepetitionPenalty(1.7), penalty), (NoRepeatNgrams(size), ngrams)):
+        alone = [reference(torch.tensor([row]), logits_BV[[index]])[0] for index, row in enumerate(rows)]
         assert torch.equal(ours(logits_BV, padded_BT, 0), torch.stack(alone))
     assert NoRepeatNgrams(size)(logits_BV, padded_BT, 0).isneginf().any()
 
@@ -115,7 +119,7 @@ def test_the_penalty_covers_the_text_beyond_the_context(shape: dict[str, Any]) -
         torch.tensor([[3, 4]]),
         max_new_tokens=VOCAB_SIZE - 2,
         sampling=GREEDY,
-        processors=[NoRepeatNgrams(1)],
+        logits_processors=[NoRepeatNgrams(1)],
     )
     (row,) = tokens(steps)
     assert sorted([3, 4, *row]) == list(range(VOCAB_SIZE))
@@ -124,7 +128,11 @@ def test_the_penalty_covers_the_text_beyond_the_context(shape: dict[str, Any]) -
 @pytest.mark.parametrize("is_batched", [False, True])
 def test_a_text_without_an_allowed_token_is_refused(is_batched: bool) -> None:
     gpt, head = model(block_size=99)
-    settings: dict[str, Any] = {"max_new_tokens": VOCAB_SIZE, "sampling": GREEDY, "processors": [NoRepeatNgrams(1)]}
+    settings: dict[str, Any] = {
+        "max_new_tokens": VOCAB_SIZE,
+        "sampling": GREEDY,
+        "logits_processors": [NoRepeatNgrams(1)],
+    }
     steps = generate(Decoder(gpt), head, torch.tensor([[1]]), **settings)
     with pytest.raises(InputError, match=r"no token is left that would not repeat an n-gram\. Raise --no_repeat_ngram"):
         _ = generate_batched(Decoder(gpt), head, [[1], [2, 3]], **settings) if is_batched else list(steps)
@@ -145,7 +153,7 @@ def test_finished_texts_may_run_out_of_tokens() -> None:
         [prompt, [1, 2]],
         max_new_tokens=20,
         stop_ids=[7],
-        processors=[NoRepeatNgrams(1)],
+        logits_processors=[NoRepeatNgrams(1)],
     )
     assert answers[0] == ([], True, ())
     assert len(answers[1].ids) > 3
@@ -154,11 +162,11 @@ def test_finished_texts_may_run_out_of_tokens() -> None:
 @ALL
 @pytest.mark.parametrize("use_prompt_lookup", [False, True])
 def test_logprobs_are_those_of_the_model(shape: dict[str, Any], use_prompt_lookup: bool) -> None:
-    """Compare with a full forward pass: neither processors nor the temperature change them."""
+    """Compare with a full forward pass: neither logits processors nor the temperature change them."""
     gpt, head = model(**shape, block_size=40)
     prompt, logprobs = [3, 4, 3, 4, 3], list[Tensor]()
     settings: dict[str, Any] = {"max_new_tokens": 30, "sampling": Sampling(temperature=2.0, top_k=5)}
-    settings["processors"] = [RepetitionPenalty(0.8)]
+    settings["logits_processors"] = [RepetitionPenalty(0.8)]
     steps = generate(
         Decoder(gpt),
         head,
