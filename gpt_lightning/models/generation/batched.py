@@ -72,6 +72,7 @@ def generate_batched(
     logprobs: list[list[float]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))  # indices of the prompts in the rows of the cache
     active, complete = set(rows), set[int]()
+    stopped: dict[int, int] = {}  # stop token by index of the prompt
     for step in range(max_new_tokens):
         of_rows = generator if generators is None else [generators[row] for row in rows]
         logits_BV = head(hidden_BC)
@@ -81,10 +82,12 @@ def generate_batched(
         for index, (row, token) in enumerate(zip(rows, drawn_B1.flatten().tolist(), strict=True)):
             if row not in active:
                 continue
-            if token not in stop_ids:
+            if token in stop_ids:
+                stopped[row] = token
+            else:
                 new_ids[row].append(token)
                 logprobs[row] += drawn_logprobs[index : index + 1]
-            if token in stop_ids or (is_finished is not None and is_finished(new_ids[row])):
+            if row in stopped or (is_finished is not None and is_finished(new_ids[row])):
                 active.remove(row)
                 complete.add(row)
         if not active or step == max_new_tokens - 1:
@@ -97,7 +100,7 @@ def generate_batched(
             cache.select_rows(kept)
             drawn_B1, text_BT = drawn_B1[kept], None if text_BT is None else text_BT[kept]
         hidden_BC = decoder(drawn_B1, cache)[:, -1]
-    return [Answer(ids, row in complete, tuple(logprobs[row])) for row, ids in enumerate(new_ids)]
+    return [Answer(ids, row in complete, tuple(logprobs[row]), stopped.get(row)) for row, ids in enumerate(new_ids)]
 
 
 def prefill(decoder: TextDecoder, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> tuple[KVCache, Tensor]:

@@ -67,7 +67,8 @@ class Search:
                 self.beams.append(candidate)
             elif place < self.num_beams:
                 count = len(candidate.ids) - is_stopped
-                answer = Answer(candidate.ids[:count], is_complete, tuple(candidate.logprobs[:count]))
+                stop_id = candidate.ids[-1] if is_stopped else None
+                answer = Answer(candidate.ids[:count], is_complete, tuple(candidate.logprobs[:count]), stop_id)
                 self.finished.append((self._score(candidate), answer))
             if len(self.beams) == self.num_beams:
                 break

@@ -15,6 +15,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models.generation.decoder import TextDecoder
 from gpt_lightning.models.generation.logits_processors import LogitsProcessor, check_any_allowed
 from gpt_lightning.models.generation.prompt_lookup import PromptLookup
+from gpt_lightning.ranges import check_count, check_number
 
 _MIN_TEMPERATURE: Final = 1e-6
 """Lowest temperature above 0; logits that are divided by less could overflow."""
@@ -40,12 +41,15 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature != 0.0 and not _MIN_TEMPERATURE <= self.temperature < math.inf:
+        check_number("--temperature", self.temperature, least=-math.inf)
+        if self.temperature != 0.0 and self.temperature < _MIN_TEMPERATURE:
             raise InputError(f"--temperature {self.temperature} must be 0 (greedy), or {_MIN_TEMPERATURE} or more")
-        if self.top_k is not None and self.top_k < 1:
-            raise InputError(f"--top_k {self.top_k} must be at least 1")
-        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
-            raise InputError(f"--top_p {self.top_p} must lie in (0, 1]")
+        if self.top_k is not None:
+            check_count("--top_k", self.top_k)
+        if self.top_p is not None:
+            check_number("--top_p", self.top_p, least=-math.inf)
+            if not 0.0 < self.top_p <= 1.0:
+                raise InputError(f"--top_p {self.top_p} must lie in (0, 1]")
 
     def draw(self, logits_BV: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None = None) -> Tensor:
         """Draw the next token of each row: (B, V) -> (B, 1) int64.
@@ -100,7 +104,7 @@ def process_logits(
     """Apply logits processors, in this order.
 
     Args:
-        logits_processors: the processors; without any, the logits are returned unchanged.
+        logits_processors: the rules; without any, the logits are returned unchanged.
         logits_BV: the logits.
         text_BT: prompts and new tokens, padded on the left with ``NO_TOKEN``.
         num_new: number of new tokens in each text.

@@ -83,7 +83,7 @@ def test_texts_equal_those_of_hugging_face(name: str, num_beams: int, length_pen
     assert len({len(answer.ids) for found in answers for answer in found}) > 3 * (num_stops > 0)
 
 
-def test_processors_apply_to_log_probabilities() -> None:
+def test_logits_processors_change_log_probabilities() -> None:
     ours, reference = pair("llama_grouped")
     stop_ids = (7, 9)
     answers = beam_search(

@@ -155,7 +155,7 @@ def test_finished_texts_may_run_out_of_tokens() -> None:
         stop_ids=[7],
         logits_processors=[NoRepeatNgrams(1)],
     )
-    assert answers[0] == ([], True, ())
+    assert answers[0] == ([], True, (), 7)
     assert len(answers[1].ids) > 3
 
 
