@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
 from gpt_lightning.metrics import LanguageModelingMetrics
-from gpt_lightning.models.generation.decoder import Decoder
+from gpt_lightning.models.generation.decoder import Decoder, TextDecoder
 from gpt_lightning.models.huggingface.heads import CAUSAL_LM, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task
 from gpt_lightning.tasks.output_layer import output_layer
@@ -43,6 +43,10 @@ class CausalLM(Task):
         logits_BTV: Tensor = self.head(self.backbone(input_ids))
         return logits_BTV
 
+    def text_decoder(self, prompts: Sequence[Sequence[int]]) -> tuple[TextDecoder, Sequence[Sequence[int]]]:
+        """Return the backbone for the generation loops, and the prompts, which the new tokens follow."""
+        return Decoder(self.backbone), prompts
+
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
         """Return the mean cross-entropy of the labeled tokens, in nats."""
         hidden_BTC = self._hidden_states(batch)
@@ -51,17 +55,6 @@ class CausalLM(Task):
         loss: Tensor = self.head(hidden_BTC, batch["labels"]) / num_labels.clamp(min=1)
         self.metrics(stage).update(loss, num_labels, batch["num_bytes"])
         return loss
-
-    def text_decoder(
-        self, prompts: Sequence[Sequence[int]], end_of_text_id: int
-    ) -> tuple[Decoder, list[Sequence[int]]]:
-        """Return the decoder of the backbone, and the tokens that it continues: the prompts.
-
-        Args:
-            prompts: token ids of each prompt.
-            end_of_text_id: id of the end-of-text token, which has no effect here.
-        """
-        return Decoder(self.backbone), list(prompts)
 
     def _hidden_states(self, batch: Mapping[str, Any]) -> Tensor:
         documents, prompts = batch.get("document_ids"), batch.get("prefix_mask")

@@ -53,8 +53,8 @@ def export_task(task: Task, tokenizer: Tokenizer, source: Path, folder: Path, dt
     torch_dtype = dtype_of(dtype)
     ids, hparams, head = special_ids(tokenizer), dict(task.hparams), task.huggingface_head
     layout = layout_of(task, tokenizer)
-    if isinstance(task, Seq2SeqLM):
-        hparams["decoder_start_ids"] = task.decoder_start_ids or [tokenizer.end_of_text_id]
+    if isinstance(task, Seq2SeqLM) and task.decoder_start_ids is None:
+        hparams["decoder_start_ids"] = [tokenizer.end_of_text_id]
     if layout is not None:
         ids, hparams = ids_of_head(ids, tokenizer, layout), hparams | {"layout": asdict(layout)}
     model_ids = ids | generation_ids(tokenizer.generation_config) if isinstance(task, CausalLM) else ids

@@ -12,12 +12,14 @@ from gpt_lightning.metrics import LanguageModelingMetrics
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.generation.answer import Answer
 from gpt_lightning.models.generation.batched import generate_batched, pad_rows
+from gpt_lightning.models.generation.decoder import TextDecoder
 from gpt_lightning.models.generation.source_decoder import SourceDecoder
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.heads import SEQ2SEQ_LM, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task
 from gpt_lightning.tasks.output_layer import output_layer
 from gpt_lightning.tasks.settings import TaskSettings
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.unpack import Unpack
 
 # B batch, S source tokens, T target tokens, C channels, V vocabulary
@@ -32,8 +34,8 @@ class Seq2SeqLM(Task):
     Args:
         label_smoothing: share of the target distribution that is uniform over the vocabulary in training (Vaswani et
             al. 2017, 5.4, with 0.1). Validation and test losses are without it.
-        decoder_start_ids: token ids before the first token of a generated target; null takes the end-of-text token.
-            They follow the data module, so they are rarely set by hand.
+        decoder_start_ids: token ids before the first token of a generated target; null takes the end-of-text token of
+            the data module's tokenizer. They follow the data module, so they are rarely set by hand.
         **settings: arguments of ``Task``.
     """
 
@@ -76,6 +78,13 @@ class Seq2SeqLM(Task):
         self.test_metrics = LanguageModelingMetrics()
 
     backbone: EncoderDecoder
+
+    def setup(self, stage: str) -> None:
+        """Start targets with the end-of-text token if the data module names no other tokens."""
+        super().setup(stage)
+        tokenizer = getattr(self.trainer.datamodule, "tokenizer", None)  # type: ignore[attr-defined]
+        if self.decoder_start_ids is None and isinstance(tokenizer, Tokenizer):
+            self.decoder_start_ids = self.hparams["decoder_start_ids"] = [tokenizer.end_of_text_id]
 
     def continue_head(self, source: str) -> Mapping[str, Any]:
         """Do nothing, as the constructor has loaded an output layer that is not tied to the embedding."""
@@ -131,24 +140,26 @@ class Seq2SeqLM(Task):
         count = min(max_new_tokens, decoder.config.block_size - len(starts))
         return generate_batched(decoder, self.head, [starts] * rows, max_new_tokens=count, stop_ids=stop_ids)
 
-    def text_decoder(
-        self, prompts: Sequence[Sequence[int]], end_of_text_id: int
-    ) -> tuple[SourceDecoder, list[Sequence[int]]]:
-        """Return the decoder of some sources, and the first tokens of each target.
+    @torch.inference_mode()
+    def text_decoder(self, prompts: Sequence[Sequence[int]]) -> tuple[TextDecoder, Sequence[Sequence[int]]]:
+        """Return the encoded sources for the generation loops, and the ids that start each target.
 
         Args:
             prompts: token ids of each source.
-            end_of_text_id: id of the end-of-text token, with which targets start if ``decoder_start_ids`` is None.
 
         Raises:
-            InputError: a source is longer than ``block_size``.
+            InputError: a source is longer than ``block_size``, or the start of targets is unknown.
         """
+        if self.decoder_start_ids is None:
+            raise InputError(
+                "model.decoder_start_ids is unknown, because the model has not been trained with a tokenizer. Set it "
+                "to the token ids that start a target"
+            )
         ids_BS, lengths_B = pad_rows(prompts, self.device)
         mask_BS = torch.arange(ids_BS.size(1), device=self.device) < lengths_B.unsqueeze(1)
         is_padded = bool((lengths_B != ids_BS.size(1)).any())
-        with torch.inference_mode():
-            decoder = SourceDecoder(self.backbone, ids_BS, mask_BS if is_padded else None)
-        return decoder, [self.decoder_start_ids or [end_of_text_id]] * len(prompts)
+        decoder = SourceDecoder(self.backbone, ids_BS, mask_BS if is_padded else None)
+        return decoder, [self.decoder_start_ids] * len(prompts)
 
     def _hidden_states(self, batch: Mapping[str, Any]) -> Tensor:
         source = {"source_ids": batch["input_ids"], "source_mask": batch["attention_mask"]}
