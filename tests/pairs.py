@@ -82,7 +82,7 @@ def seq2seq(vocab_size: int = 257, shape: Mapping[str, Any] = MappingProxyType({
     """Return a tiny encoder-decoder with fixed initial weights."""
     L.seed_everything(0, verbose=False)
     return Seq2SeqLM(
-        backbone=GPTConfig(**(SHAPE | shape)),
+        backbone=GPTConfig(**{**SHAPE, **shape}),
         vocab_size=vocab_size,
         optimizer=arguments.pop("optimizer", OptimizerConfig(lr=1e-2)),
         schedule=Schedule(kind="constant", warmup_steps=2),

@@ -13,9 +13,10 @@ from gpt_lightning.cli import main
 from gpt_lightning.commands.run.cli import CLI
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.config import PER_TASK
-from gpt_lightning.tasks import CausalLM
+from gpt_lightning.tasks import CausalLM, Seq2SeqLM
 from gpt_lightning.tokenizers.build import bytes_tokenizer
 from tests.models.huggingface.families import save_reference
+from tests.pairs import write_lines
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 WAYS = ["encoder", "decoder"]
@@ -30,8 +31,8 @@ ROWS = {
 
 
 def data_module(path: Path) -> str:
-    """Return the class path of the data module in a configuration."""
-    return str(yaml.safe_load(path.read_text())["data"]["class_path"])
+    """Return the class path of the data module in a configuration; empty if the user names it."""
+    return str(yaml.safe_load(path.read_text()).get("data", {}).get("class_path", ""))
 
 
 MODULES = {path.name: data_module(path) for path in sorted(CONFIGS.glob("*.yaml"))}
@@ -130,6 +131,42 @@ def test_gpt2_124m_on_fineweb_edu(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = cli.config["fit"].trainer
     tokens = trainer.devices * cli.config["fit"].data.init_args.batch_size * shape.block_size
     assert tokens * trainer.accumulate_grad_batches * trainer.max_steps == pytest.approx(10e9, rel=1e-3)
+
+
+TRANSFORMER_BASE = CONFIGS / "transformer_base.yaml"
+
+
+def test_transformer_base_has_the_size_of_its_paper() -> None:
+    """Compare the number of parameters with the published 65 million, and with their sum by hand."""
+    backbone = yaml.safe_load(TRANSFORMER_BASE.read_text())["model"]["init_args"]["backbone"]
+    with torch.device("meta"):
+        task = Seq2SeqLM(backbone=GPTConfig(vocab_size=37_000, **backbone))
+    parameters = sum(parameter.numel() for parameter in task.parameters())
+    attention, mlp, norm = 4 * (512 * 512 + 512), 2 * 512 * 2048 + 2048 + 512, 2 * 512
+    expected = 37_000 * 512 + 6 * (attention + mlp + 2 * norm) + 6 * (2 * attention + mlp + 3 * norm)
+    assert parameters == expected == 63_082_496
+    assert parameters == pytest.approx(65e6, rel=0.03)
+
+
+def test_transformer_base_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Train two steps of configs/transformer_base.yaml, with fewer and narrower layers."""
+    write_lines(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    sizes = {"n_layer": 1, "n_encoder_layer": 1, "n_head": 2, "n_embd": 16, "n_inner": 16}
+    code = main(
+        [
+            *("fit", "-c", str(TRANSFORMER_BASE), "--data=tests.pairs.ReversedLines", "--allow_import=tests"),
+            *("--data.train=lines.txt", "--data.validation=lines.txt", "--data.tokenizer=bytes"),
+            *("--data.cache_dir=cache", "--trainer.max_steps=2", "--trainer.accelerator=cpu"),
+            *("--trainer.val_check_interval=2", "--trainer.limit_val_batches=1"),
+            *(f"--model.backbone.{name}={value}" for name, value in sizes.items()),
+        ]
+    )
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    assert code == 0
+    assert "Stopped after 2 steps: trainer.max_steps=2 is reached\nbest: logs/" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "backbone").glob("*.yaml")), ids=lambda path: path.stem)

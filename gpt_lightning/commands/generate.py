@@ -96,12 +96,12 @@ def main(argv: list[str]) -> int:
     decoding, layout = decoding_of(options, tokenizer.generation_config), layout_of(task, tokenizer)
     if layout is not None and options.input is None and not options.prompt:
         raise InputError("an encoder-decoder needs a source text. Give it with --prompt or --input")
-    encoded = [
-        prompt.encode(tokenizer, is_chat=options.chat, is_raw=options.raw, layout=layout) for prompt in prompts
-    ]
-    (_check_lengths if layout is None else _check_sources)(
-        options, prompts, encoded, decoding, task.backbone.config.block_size
-    )
+    encoded = [prompt.encode(tokenizer, is_chat=options.chat, is_raw=options.raw, layout=layout) for prompt in prompts]
+    block_size = task.backbone.config.block_size
+    if layout is None:
+        _check_lengths(options, prompts, encoded, decoding, block_size)
+    else:
+        _check_sources(prompts, encoded, block_size)
     with counter("generating", "characters") as advance:
         if options.input is None and output is None:
             _print_samples(options, task, tokenizer, encoded[0], decoding, advance)
@@ -191,9 +191,7 @@ def _check_lengths(
             )
 
 
-def _check_sources(
-    options: Any, prompts: "Sequence[Prompt]", encoded: Sequence[Sequence[int]], decoding: "Decoding", block_size: int
-) -> None:
+def _check_sources(prompts: "Sequence[Prompt]", encoded: Sequence[Sequence[int]], block_size: int) -> None:
     """Refuse sources that are longer than the context of an encoder-decoder."""
     for prompt, ids in zip(prompts, encoded, strict=True):
         if len(ids) > block_size:

@@ -47,7 +47,7 @@ def test_cached_hidden_states_match_recomputed_ones(shape: dict[str, Any], is_fa
     assert decoder._is_supported
     decoder._is_supported = is_fast
     cache = decoder.make_cache(3, 6)
-    steps = [targets[:, :2], *torch.split(targets[:, 2:], 1, dim=1)]  # type: ignore[no-untyped-call]
+    steps = [targets[:, :2], *torch.split(targets[:, 2:], 1, dim=1)]
     found = torch.cat([decoder(step, cache) for step in steps], dim=1)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 

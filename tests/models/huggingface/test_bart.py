@@ -99,7 +99,7 @@ def test_greedy_targets_are_those_of_hugging_face(tmp_path: Path, options: dict[
     start = [256, 7] if "forced_bos_token_id" in options else [256]
     assert task.decoder_start_ids == start
     lengths = mask.sum(1).tolist()
-    decoder, starts = task.text_decoder([row[:n].tolist() for row, n in zip(sources, lengths, strict=True)], 0)
+    decoder, starts = task.text_decoder([row[:n].tolist() for row, n in zip(sources, lengths, strict=True)])
     found = generate_batched(decoder, task.head, starts, max_new_tokens=12, stop_ids=tokenizer.end_ids)
     for answer, source, length in zip(found, sources, lengths, strict=True):
         text = reference.generate(
