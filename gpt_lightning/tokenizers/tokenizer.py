@@ -118,6 +118,14 @@ class Tokenizer:
         state: dict[str, Any] = json.loads(self._inner.to_str())
         return state
 
+    def with_special_tokens(
+        self, tokens: Sequence[str], config: TokenizerConfig, generation_config: Mapping[str, Any]
+    ) -> "Tokenizer":
+        """Return a copy with other configurations and with ``tokens`` as special tokens; new ones get the next ids."""
+        inner = tokenizers.Tokenizer.from_str(self._inner.to_str())
+        inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in tokens])
+        return Tokenizer(inner, config, generation_config)
+
     def encodes_like(self, other: "Tokenizer") -> bool:
         """Return whether ``encode`` gives the same ids for both; they may add other tokens to published prompts."""
         states = ({**each.state(), "post_processor": None, "end": each.end_of_text_id} for each in (self, other))
