@@ -18,7 +18,7 @@ from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.check import check_tokenizer, one_line
 from gpt_lightning.tokenizers.config import TokenizerConfig
-from gpt_lightning.tokenizers.generation_config import token_ids
+from gpt_lightning.tokenizers.generation_config import save_generation_config, token_ids
 from gpt_lightning.tokenizers.pieces import continuation_state
 from gpt_lightning.tokenizers.stream import decode_pieces
 
@@ -132,8 +132,10 @@ class Tokenizer:
         return self.hash == other.hash or next(states) == next(states)
 
     def save(self, path: Path) -> None:
-        """Write a ``tokenizer.json`` and its configuration file atomically."""
+        """Write a ``tokenizer.json`` and its configuration files atomically."""
         self.config.save(path)
+        if self.generation_config and path.name == "tokenizer.json":
+            save_generation_config(self.generation_config, path.parent)
         with atomic_write(path) as file:
             file.write(self.to_bytes())
 
