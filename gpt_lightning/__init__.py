@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gpt_lightning.data import SequenceTagging as SequenceTagging
     from gpt_lightning.data import TextClassification as TextClassification
     from gpt_lightning.data import TextRegression as TextRegression
+    from gpt_lightning.data import TextToText as TextToText
     from gpt_lightning.models import GPT as GPT
     from gpt_lightning.models import GPTConfig as GPTConfig
     from gpt_lightning.models.lora import LoRA as LoRA
@@ -36,6 +37,7 @@ _HOMES = {
         "SequenceTagging",
         "TextClassification",
         "TextRegression",
+        "TextToText",
     ),
     "models": ("GPT", "GPTConfig"),
     "models.lora": ("LoRA",),
