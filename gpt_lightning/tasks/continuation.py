@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from gpt_lightning.models.generation.decoder import Decoder
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.tasks.causal_lm import CausalLM
 from gpt_lightning.tokenizers.stop_strings import until_stop
@@ -38,7 +39,7 @@ def continuation(
     """
     special_ids = [index for text in stop if (index := tokenizer.special_id(text)) is not None]
     tokens = generate(
-        task.backbone,
+        Decoder(task.backbone),
         task.head,
         torch.tensor([list(prompt_ids)], device=task.device),
         max_new_tokens=max_new_tokens,

@@ -20,6 +20,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.lm_eval.batching import batches
 from gpt_lightning.evaluation.lm_eval.scoring import Continuation, Score, score
 from gpt_lightning.models.generation.batched import generate_batched
+from gpt_lightning.models.generation.decoder import Decoder
 from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tokenizers.chat_template import chat_text
@@ -218,15 +219,15 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         prompts = [self.tok_encode(context)[-max_prompt_tokens:] for context in contexts]
 
         def is_complete(tokens: list[int]) -> bool:
-            if tokens[-1] in self._tokenizer.end_ids:
+            if tokens[-1] in self._tokenizer.end_ids:  # HFLM decodes it, so it stays in the text if it is not special
                 return True
             recent = self._tokenizer.decode(tokens[-max_stop_tokens:])
             return any(term in recent for term in until)
 
         lengths = [len(prompt) + new_tokens for prompt in prompts]
         for batch in batches(lengths, _GENERATION_FACTOR * self.batch_tokens, min_length_ratio=0.0):
-            continuations = generate_batched(
-                self.task.backbone,
+            answers = generate_batched(
+                Decoder(self.task.backbone),
                 self.task.head,
                 [prompts[number] for number in batch],
                 max_new_tokens=new_tokens,
@@ -234,8 +235,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
                 is_finished=is_complete,
                 generator=self._generator,
             )
-            for number, tokens in zip(batch, continuations, strict=True):
-                text = self._tokenizer.decode(tokens)
+            for number, answer in zip(batch, answers, strict=True):
+                text = self._tokenizer.decode(answer.ids)
                 for term in until:
                     text = text.split(term)[0]
                 yield number, text

@@ -4,7 +4,7 @@ B batch, T tokens, V vocabulary, S stop tokens.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.models.generation.decoder import Decoder
+from gpt_lightning.models.generation.decoder import TextDecoder
 from gpt_lightning.models.generation.prompt_lookup import PromptLookup
-from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.kv_cache import KVCache
 
 _MIN_TEMPERATURE: Final = 1e-6
 """Lowest temperature above 0; logits that are divided by less could overflow."""
@@ -48,8 +46,12 @@ class Sampling:
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
             raise InputError(f"--top_p {self.top_p} must lie in (0, 1]")
 
-    def draw(self, logits_BV: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def draw(self, logits_BV: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None = None) -> Tensor:
         """Draw the next token of each row: (B, V) -> (B, 1) int64.
+
+        Args:
+            logits_BV: the logits.
+            generator: the random number generator, or one for each row; None takes torch's default.
 
         Raises:
             NonFiniteError: the logits of a row hold NaN or infinity.
@@ -62,7 +64,11 @@ class Sampling:
             )
         if self.temperature == 0.0:
             return logits_BV.argmax(dim=-1, keepdim=True)
-        return torch.multinomial(self.probabilities(logits_BV), num_samples=1, generator=generator)
+        probabilities_BV = self.probabilities(logits_BV)
+        if isinstance(generator, Sequence):
+            rows = zip(probabilities_BV.unsqueeze(1), generator, strict=True)
+            return torch.cat([torch.multinomial(row, num_samples=1, generator=own) for row, own in rows])
+        return torch.multinomial(probabilities_BV, num_samples=1, generator=generator)
 
     def probabilities(self, logits_BV: Tensor) -> Tensor:
         """Return the distribution to sample from, (B, V) float32, with zeros for excluded tokens."""
@@ -81,7 +87,7 @@ class Sampling:
 
 @torch.inference_mode()
 def generate(
-    backbone: GPT,
+    decoder: TextDecoder,
     head: Callable[[Tensor], Tensor],
     prompt_ids: Tensor,
     *,
@@ -101,7 +107,7 @@ def generate(
     are rounded differently.
 
     Args:
-        backbone: the backbone, in ``eval`` mode.
+        decoder: the model, such as a ``Decoder`` of a backbone in ``eval`` mode.
         head: maps hidden states (R, C) to logits (R, V).
         prompt_ids: (B, T) int64, at least one token.
         max_new_tokens: maximum number of new tokens.
@@ -114,19 +120,16 @@ def generate(
         (B,) int64, the next token of each row; finished rows repeat their last one.
 
     Raises:
-        InputError: the backbone is bidirectional, or its logits are not finite.
+        InputError: the model is bidirectional, or its logits are not finite.
     """
-    if backbone.config.attention != "causal":
+    if decoder.config.attention == "bidirectional":
         raise InputError(
             "only a causal backbone can generate text, but this one is bidirectional. "
             "Train one with model.backbone.attention=causal"
         )
-    block_size, rows = backbone.config.block_size, prompt_ids.size(0)
-    weight = backbone.token_embedding.weight
+    block_size, rows = decoder.config.block_size, prompt_ids.size(0)
     # A cache no larger than the text saves memory, and the time to allocate it.
-    capacity = min(block_size, prompt_ids.size(1) + max_new_tokens)
-    cache = KVCache(backbone.config, rows, capacity=capacity, device=weight.device, dtype=weight.dtype)
-    decoder = Decoder(backbone)
+    cache = decoder.make_cache(rows, min(block_size, prompt_ids.size(1) + max_new_tokens))
     lookup = PromptLookup(prompt_ids[0].tolist()) if use_prompt_lookup and rows == 1 else None
     text_BT = prompt_ids
     pending_BT = prompt_ids[:, -block_size:]
@@ -138,7 +141,9 @@ def generate(
             cache.clear()
             pending_BT = text_BT[:, -(block_size // 2 or 1) :]
         max_draft = min(remaining - 1, block_size - cache.length - pending_BT.size(1))
-        draft = [] if lookup is None else lookup.propose(max_draft)
+        # With prefix attention, the prompt is encoded as a whole, so no draft may follow it in the same pass.
+        is_prefix = cache.length == 0 and decoder.config.attention != "causal"
+        draft = [] if lookup is None or is_prefix else lookup.propose(max_draft)
         input_BT = torch.cat((pending_BT, pending_BT.new_tensor([draft])), dim=1) if draft else pending_BT
         hidden_BTC = decoder(input_BT, cache)[:, pending_BT.size(1) - 1 :]
         logits_RV = head(hidden_BTC.flatten(0, 1))
