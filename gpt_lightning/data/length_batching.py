@@ -40,6 +40,28 @@ class LongestFirstOrder:
         return self.order
 
 
+class GeneratedFirstOrder:
+    """Order of an evaluation: first the examples whose answers are generated, then all others.
+
+    A part of the batches thus has generated answers too, and ranks generate equal numbers. The examples are spread
+    evenly over the source, and are the same in each evaluation.
+
+    Args:
+        size: number of examples.
+        num_generated: number of examples whose answers are generated.
+    """
+
+    def __init__(self, size: int, num_generated: int) -> None:
+        self.num_generated = min(size, num_generated)
+        """Number of examples at the start of the order whose answers are generated."""
+        first = np.arange(self.num_generated) * size // max(1, self.num_generated)
+        self.order = np.concatenate([first, np.setdiff1d(np.arange(size), first)])
+
+    def __call__(self, epoch: int) -> NDArray[np.int64]:
+        """Return every row number once."""
+        return self.order
+
+
 class LengthGroupedOrder:
     """Shuffled order whose batches contain rows of similar length. It depends only on the seed and the epoch.
 
