@@ -1,6 +1,6 @@
 """Tiny data module of prompts with reference answers, and a language model for it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ import torch
 
 from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
 from gpt_lightning.data.base import DataModule, Split
-from gpt_lightning.data.length_batching import GeneratedFirstOrder, InMemoryRows, SequentialOrder, pad
+from gpt_lightning.data.length_batching import GeneratedFirstOrder, InMemoryRows, Order, SequentialOrder, pad
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import OptimizerConfig, Schedule
 from gpt_lightning.tasks import CausalLM
@@ -36,29 +36,22 @@ class Answering(DataModule):
         yield ""
 
     def open_split(self, split: Split) -> InMemoryRows:
-        rows = [EXAMPLES[number] for number in range(len(EXAMPLES))]
-        is_predict, is_train = self.stage == "predict", split == "train"
-        order = (
-            SequentialOrder(len(rows))
-            if is_train or is_predict
-            else GeneratedFirstOrder(len(rows), self.generate_examples)
-        )
-        generated = set(
-            range(len(rows)) if is_predict else [] if is_train else order(0)[: self.generate_examples].tolist()
-        )
+        prompts, answers = [self._prompt(prompt) for prompt, _ in EXAMPLES], [each for _, each in EXAMPLES]
+        generated: Collection[int] = range(len(EXAMPLES)) if self.stage == "predict" else ()
+        order: Order = SequentialOrder(len(EXAMPLES))
+        if split != "train" and self.stage != "predict":
+            order = GeneratedFirstOrder([1] * len(EXAMPLES), self.generate_examples)
+            generated = order.generated
 
         def collate(indices: list[int], num_padding: int) -> Any:
-            chosen = [index for index in indices if index in generated]
-            prompts = [self._prompt(rows[index][0]) for index in indices]
-            batch: Any = self._tensors(prompts, [rows[index][1][0] for index in indices], num_padding)
-            batch["ids"] = [f"row {index}" for index in indices]
-            if chosen:
-                batch["prompts"] = [self._prompt(rows[index][0]) for index in chosen]
-                if not is_predict:
-                    batch["references"] = [list(rows[index][1]) for index in chosen]
+            batch: Any = self._tensors([prompts[n] for n in indices], [answers[n][0] for n in indices], num_padding)
+            batch["ids"] = [f"row {number}" for number in indices]
+            batch["prompts"] = [prompts[number] for number in indices if number in generated]
+            if self.stage != "predict":
+                batch["references"] = [answers[number] for number in indices if number in generated]
             return batch
 
-        return InMemoryRows(len(rows), order, collate, "answers")
+        return InMemoryRows(len(EXAMPLES), order, collate, "answers")
 
     def _prompt(self, text: str) -> list[int]:
         return [self.tokenizer.end_of_text_id, *self.tokenizer.encode(text)]

@@ -41,21 +41,24 @@ class LongestFirstOrder:
 
 
 class GeneratedFirstOrder:
-    """Order of an evaluation: first the examples whose answers are generated, then all others.
+    """Order of an evaluation: first the rows whose answers are generated, then the others, the longest first.
 
-    A part of the batches thus has generated answers too, and ranks generate equal numbers. The examples are spread
-    evenly over the source, and are the same in each evaluation.
+    Any number of batches thus has its share of generated answers, and ranks generate equal numbers of them. The rows
+    are spread evenly over the source, and are the same in each evaluation.
 
     Args:
-        size: number of examples.
-        num_generated: number of examples whose answers are generated.
+        lengths: number of tokens of each row.
+        generate_examples: maximum number of rows whose answers are generated.
     """
 
-    def __init__(self, size: int, num_generated: int) -> None:
-        self.num_generated = min(size, num_generated)
-        """Number of examples at the start of the order whose answers are generated."""
-        first = np.arange(self.num_generated) * size // max(1, self.num_generated)
-        self.order = np.concatenate([first, np.setdiff1d(np.arange(size), first)])
+    def __init__(self, lengths: Sequence[int], generate_examples: int) -> None:
+        size = len(lengths)
+        count = min(size, generate_examples)
+        first = np.arange(count) * size // max(1, count)
+        longest_first = LongestFirstOrder(lengths).order
+        self.generated: frozenset[int] = frozenset(first.tolist())
+        """Numbers of the rows whose answers are generated."""
+        self.order = np.concatenate([first, longest_first[~np.isin(longest_first, first)]])
 
     def __call__(self, epoch: int) -> NDArray[np.int64]:
         """Return every row number once."""

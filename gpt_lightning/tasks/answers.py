@@ -80,15 +80,15 @@ def answer_examples(task: Task, batch: Mapping[str, Any]) -> list[AnsweredExampl
         answers = cast(AnswerTask, task).generate_answers(
             batch, max_new_tokens=data.max_new_tokens, stop_ids=data.stop_ids
         )
-    ids = batch.get("ids", [])
+    ids = batch.get("ids") or [None] * len(answers)
     return [
         AnsweredExample(source, references, data.tokenizer.decode(answer.ids), answer.is_complete, name)
         for source, references, answer, name in zip(
             map(data.tokenizer.decode, source_ids(batch)),
             batch.get("references") or [()] * len(answers),
             answers,
-            ids if len(ids) >= len(answers) else [None] * len(answers),
-            strict=False,  # padding rows and rows without references follow
+            ids,
+            strict=False,  # rows whose answers are not generated follow
         )
     ]
 
