@@ -6,6 +6,7 @@ TYPE_CHECKING = False  # True to type checkers; importing typing takes a tenth o
 if TYPE_CHECKING:
     from gpt_lightning.api import Model as Model
     from gpt_lightning.api import load as load
+    from gpt_lightning.data import InstructionTuning as InstructionTuning
     from gpt_lightning.data import LanguageModeling as LanguageModeling
     from gpt_lightning.data import ReadingComprehension as ReadingComprehension
     from gpt_lightning.data import SequenceTagging as SequenceTagging
@@ -28,7 +29,14 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "api": ("Model", "load"),
-    "data": ("LanguageModeling", "ReadingComprehension", "SequenceTagging", "TextClassification", "TextRegression"),
+    "data": (
+        "InstructionTuning",
+        "LanguageModeling",
+        "ReadingComprehension",
+        "SequenceTagging",
+        "TextClassification",
+        "TextRegression",
+    ),
     "models": ("GPT", "GPTConfig"),
     "models.lora": ("LoRA",),
     "optim": ("FineTuning", "OptimizerConfig", "Schedule"),

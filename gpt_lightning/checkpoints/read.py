@@ -30,6 +30,7 @@ from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.folder import is_model_folder
 from gpt_lightning.models.lora import ADAPTER_CONFIG, LoRA, check_base, merge_adapters, weights_sha256
+from gpt_lightning.models.new_tokens import merge_rows, pretrained_vocabulary
 
 HUB: Final = "hub:"
 
@@ -234,9 +235,33 @@ def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) ->
     """
     path = find_checkpoint(source)
     if path.is_dir():
-        huggingface.load_weights(backbone, _read_config(path))
+        pretrained = _read_config(path)
+        with pretrained_vocabulary(backbone, pretrained.config.vocab_size):
+            huggingface.load_weights(backbone, pretrained)
         return
     checkpoint = read_checkpoint(path)
+    with pretrained_vocabulary(backbone, _vocab_size(checkpoint)):
+        _load_from_checkpoint(backbone, source, path, checkpoint, visited)
+
+
+def _vocab_size(checkpoint: Mapping[str, Any]) -> int | None:
+    """Return the number of rows of the embedding of a checkpoint."""
+    size = checkpoint["hyper_parameters"].get("backbone", {}).get("vocab_size")
+    return size if type(size) is int else None
+
+
+def _load_from_checkpoint(
+    backbone: GPT, source: str, path: Path, checkpoint: Mapping[str, Any], visited: tuple[Path, ...]
+) -> None:
+    """Load the backbone's weights from the content of a checkpoint.
+
+    Args:
+        backbone: backbone to fill.
+        source: model that the user names.
+        path: its checkpoint.
+        checkpoint: the content of that.
+        visited: as in ``load_backbone``.
+    """
     hparams = checkpoint["hyper_parameters"]
     saved = hparams.get("backbone", {})
     for field in fields(GPTConfig):
@@ -252,6 +277,7 @@ def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) ->
         if lora.r:
             _load_base(backbone, path, checkpoint, visited)
             merge_adapters(backbone, checkpoint["state_dict"], lora)
+            merge_rows(backbone.token_embedding, "backbone.token_embedding", checkpoint["state_dict"])
         else:
             load_weights(backbone, "backbone.", path)
     except (TypeError, RuntimeError) as error:
@@ -307,17 +333,22 @@ def load_head(task: nn.Module, source: str) -> None:
         InputError: there is no checkpoint, or its head has another shape.
     """
     path = find_checkpoint(source)
+    backbone, head = task.backbone, task.head
+    assert isinstance(backbone, GPT)
+    assert isinstance(head, nn.Linear)
     if path.is_dir():
-        huggingface.load_weights(task, _read_config(path))
+        pretrained = _read_config(path)
+        with pretrained_vocabulary(backbone, pretrained.config.vocab_size, head):
+            huggingface.load_weights(task, pretrained)
         return
     checkpoint = read_checkpoint(path)
-    if "head" in checkpoint.get("frozen_sha256", {}):
-        with only_downloads():
-            load_head(task, str(checkpoint["hyper_parameters"].get("init_from")))
-    else:
-        head = task.head
-        assert isinstance(head, nn.Module)
-        load_weights(head, "head.", path)
+    with pretrained_vocabulary(backbone, _vocab_size(checkpoint), head):
+        if "head" in checkpoint.get("frozen_sha256", {}):
+            with only_downloads():
+                load_head(task, str(checkpoint["hyper_parameters"].get("init_from")))
+            merge_rows(head, "head", checkpoint["state_dict"])
+        else:
+            load_weights(head, "head.", path)
 
 
 def load_weights(module: nn.Module, prefix: str, path: Path) -> None:

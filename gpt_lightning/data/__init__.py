@@ -1,5 +1,6 @@
 """LightningDataModules, which turn files or hub datasets into batches."""
 
+from gpt_lightning.data.instruction_tuning import InstructionTuning as InstructionTuning
 from gpt_lightning.data.language_modeling import LanguageModeling as LanguageModeling
 from gpt_lightning.data.reading_comprehension import ReadingComprehension as ReadingComprehension
 from gpt_lightning.data.sequence_tagging import SequenceTagging as SequenceTagging

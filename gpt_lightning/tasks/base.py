@@ -88,6 +88,9 @@ class Task(L.LightningModule, ABC):
     causal_defaults: ClassVar[Mapping[str, Any]] = {}
     """Defaults of arguments for a head on a pretrained backbone with causal attention, where they differ."""
 
+    may_add_tokens: ClassVar[bool] = False
+    """Whether a tokenizer with more tokens than the pretrained model adds rows to its embedding."""
+
     former_names: ClassVar[Mapping[str, str]] = {}
     """Names of metrics before version 0.2 -> names now. A metric that a subclass computes keeps its name."""
 
@@ -116,10 +119,13 @@ class Task(L.LightningModule, ABC):
         if backbone.vocab_size is None:
             backbone = replace(backbone, vocab_size=vocab_size)
         elif vocab_size is not None and vocab_size > backbone.vocab_size:
-            raise InputError(
-                f"the tokenizer has {vocab_size} ids but model.backbone.vocab_size={backbone.vocab_size}. "
-                "Raise vocab_size, or leave it out to use the tokenizer's size"
-            )
+            if init_from is not None and self.may_add_tokens:
+                backbone = replace(backbone, vocab_size=vocab_size)
+            else:
+                raise InputError(
+                    f"the tokenizer has {vocab_size} ids but model.backbone.vocab_size={backbone.vocab_size}. "
+                    "Raise vocab_size, or leave it out to use the tokenizer's size"
+                )
         self.backbone = GPT(backbone)
         if init_from is not None:
             load_backbone(self.backbone, init_from)

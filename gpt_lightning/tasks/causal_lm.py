@@ -16,8 +16,10 @@ from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.huggingface.heads import CAUSAL_LM, HuggingFaceHead
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.models.lora import weights_sha256
+from gpt_lightning.models.new_tokens import fill_rows, train_rows
 from gpt_lightning.tasks.answers import answer_records, evaluate_answers
 from gpt_lightning.tasks.base import EVAL_CHUNK_ROWS, Stage, Task
+from gpt_lightning.tasks.new_token_ids import new_token_ids
 from gpt_lightning.tasks.settings import TaskSettings
 from gpt_lightning.unpack import Unpack
 
@@ -29,6 +31,7 @@ class CausalLM(Task):
 
     batch: ClassVar[type] = LanguageModelingBatch
     huggingface_head: ClassVar[HuggingFaceHead | None] = CAUSAL_LM
+    may_add_tokens: ClassVar[bool] = True
 
     def __init__(self, **settings: Unpack[TaskSettings]) -> None:
         super().__init__(**settings)
@@ -50,6 +53,11 @@ class CausalLM(Task):
             self.head.requires_grad_(False)  # with adapters, the pretrained output layer is frozen too
             if not config.tie_embeddings:
                 self.frozen_sha256["head"] = weights_sha256(self.head)
+        new_ids = new_token_ids(self.init_from, settings.get("vocab_size"))
+        if new_ids:
+            fill_rows(self.backbone, self.head, new_ids)
+        if new_ids and self.frozen_sha256:
+            train_rows(self.backbone, self.head, new_ids)
         self.train_metrics = LanguageModelingMetrics()
         self.val_metrics = GenerationMetrics()
         self.test_metrics = GenerationMetrics()
