@@ -11,7 +11,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import GenerationMetrics, LanguageModelingMetrics
 from gpt_lightning.models.generation.answer import Answer
 from gpt_lightning.models.generation.batched import generate_batched
-from gpt_lightning.models.generation.decoder import Decoder
+from gpt_lightning.models.generation.decoder import Decoder, TextDecoder
 from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.huggingface.heads import CAUSAL_LM, HuggingFaceHead
 from gpt_lightning.models.lm_head import LMHead
@@ -70,6 +70,10 @@ class CausalLM(Task):
         """Return the logits, (B, T, V), of token ids, (B, T) int64."""
         logits_BTV: Tensor = self.head(self.backbone(input_ids))
         return logits_BTV
+
+    def text_decoder(self, prompts: Sequence[Sequence[int]]) -> tuple[TextDecoder, Sequence[Sequence[int]]]:
+        """Return the backbone for the generation loops, and the prompts, which the new tokens follow."""
+        return Decoder(self.backbone), prompts
 
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
         """Return the mean cross-entropy of the labeled tokens, in nats; in evaluation, also compare answers."""

@@ -13,3 +13,5 @@ class Answer(NamedTuple):
     """True if the text ended by itself, False if it reached the maximum number of new tokens."""
     logprobs: Sequence[float] = ()
     """Log-probability of each new token in nats, before temperature and penalties; empty unless requested."""
+    stop_id: int | None = None
+    """Stop token that completed the text; None if there was none."""

@@ -12,7 +12,8 @@ from torch import Tensor
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.generation.answer import Answer
 from gpt_lightning.models.generation.decoder import TextDecoder
-from gpt_lightning.models.generation.generate import Sampling
+from gpt_lightning.models.generation.generate import Sampling, process_logits, token_logprobs
+from gpt_lightning.models.generation.logits_processors import LogitsProcessor, pad_left
 from gpt_lightning.models.kv_cache import KVCache
 
 _MAX_ACTIVE_SHARE: Final = 0.75
@@ -39,6 +40,8 @@ def generate_batched(
     stop_ids: Collection[int] = (),
     is_finished: Callable[[list[int]], bool] | None = None,
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    logits_processors: Sequence[LogitsProcessor] = (),
+    with_logprobs: bool = False,
 ) -> list[Answer]:
     """Return the continuation of each prompt; each is the same as without the other prompts, except for rounding.
 
@@ -53,6 +56,8 @@ def generate_batched(
             which stay part of the continuation.
         generator: the random number generator, or one for each prompt; None takes torch's default. A sampled text
             depends on the other prompts unless each prompt has its own generator.
+        logits_processors: rules that change the logits before a token is drawn, in this order.
+        with_logprobs: return the log-probabilities of the new tokens.
 
     Raises:
         InputError: the longest prompt and the new tokens do not fit ``block_size``, or the logits are not finite.
@@ -60,29 +65,42 @@ def generate_batched(
     cache, hidden_BC = prefill(decoder, prompts, max_new_tokens)
     device = hidden_BC.device
     generators = generator if isinstance(generator, Sequence) else None
+    text_BT = pad_left(prompts, device) if logits_processors else None
+    # Texts that are finished may run out of allowed tokens, so the logits processors never see them.
+    max_active_share = 1.0 if logits_processors else _MAX_ACTIVE_SHARE
     new_ids: list[list[int]] = [[] for _ in prompts]
+    logprobs: list[list[float]] = [[] for _ in prompts]
     rows = list(range(len(prompts)))  # indices of the prompts in the rows of the cache
     active, complete = set(rows), set[int]()
+    stopped: dict[int, int] = {}  # stop token by index of the prompt
     for step in range(max_new_tokens):
         of_rows = generator if generators is None else [generators[row] for row in rows]
-        drawn_B1 = sampling.draw(head(hidden_BC), of_rows)
-        for row, token in zip(rows, drawn_B1.flatten().tolist(), strict=True):
+        logits_BV = head(hidden_BC)
+        processed_BV = logits_BV if text_BT is None else process_logits(logits_processors, logits_BV, text_BT, step)
+        drawn_B1 = sampling.draw(processed_BV, of_rows)
+        drawn_logprobs = token_logprobs(logits_BV, drawn_B1).tolist() if with_logprobs else []
+        for index, (row, token) in enumerate(zip(rows, drawn_B1.flatten().tolist(), strict=True)):
             if row not in active:
                 continue
-            if token not in stop_ids:
+            if token in stop_ids:
+                stopped[row] = token
+            else:
                 new_ids[row].append(token)
-            if token in stop_ids or (is_finished is not None and is_finished(new_ids[row])):
+                logprobs[row] += drawn_logprobs[index : index + 1]
+            if row in stopped or (is_finished is not None and is_finished(new_ids[row])):
                 active.remove(row)
                 complete.add(row)
         if not active or step == max_new_tokens - 1:
             break
-        if len(active) <= _MAX_ACTIVE_SHARE * len(rows):
+        if text_BT is not None:
+            text_BT = torch.cat((text_BT, drawn_B1), dim=1)
+        if len(active) < len(rows) and len(active) <= max_active_share * len(rows):
             kept = torch.tensor([index for index, row in enumerate(rows) if row in active], device=device)
             rows = [row for row in rows if row in active]
             cache.select_rows(kept)
-            drawn_B1 = drawn_B1[kept]
+            drawn_B1, text_BT = drawn_B1[kept], None if text_BT is None else text_BT[kept]
         hidden_BC = decoder(drawn_B1, cache)[:, -1]
-    return [Answer(ids, row in complete) for row, ids in enumerate(new_ids)]
+    return [Answer(ids, row in complete, tuple(logprobs[row]), stopped.get(row)) for row, ids in enumerate(new_ids)]
 
 
 def prefill(decoder: TextDecoder, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> tuple[KVCache, Tensor]:

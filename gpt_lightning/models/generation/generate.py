@@ -13,7 +13,9 @@ from torch import Tensor
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.generation.decoder import TextDecoder
+from gpt_lightning.models.generation.logits_processors import LogitsProcessor, check_any_allowed
 from gpt_lightning.models.generation.prompt_lookup import PromptLookup
+from gpt_lightning.ranges import check_count, check_number
 
 _MIN_TEMPERATURE: Final = 1e-6
 """Lowest temperature above 0; logits that are divided by less could overflow."""
@@ -39,12 +41,15 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature != 0.0 and not _MIN_TEMPERATURE <= self.temperature < math.inf:
+        check_number("--temperature", self.temperature, least=-math.inf)
+        if self.temperature != 0.0 and self.temperature < _MIN_TEMPERATURE:
             raise InputError(f"--temperature {self.temperature} must be 0 (greedy), or {_MIN_TEMPERATURE} or more")
-        if self.top_k is not None and self.top_k < 1:
-            raise InputError(f"--top_k {self.top_k} must be at least 1")
-        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
-            raise InputError(f"--top_p {self.top_p} must lie in (0, 1]")
+        if self.top_k is not None:
+            check_count("--top_k", self.top_k)
+        if self.top_p is not None:
+            check_number("--top_p", self.top_p, least=-math.inf)
+            if not 0.0 < self.top_p <= 1.0:
+                raise InputError(f"--top_p {self.top_p} must lie in (0, 1]")
 
     def draw(self, logits_BV: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None = None) -> Tensor:
         """Draw the next token of each row: (B, V) -> (B, 1) int64.
@@ -56,12 +61,7 @@ class Sampling:
         Raises:
             NonFiniteError: the logits of a row hold NaN or infinity.
         """
-        if not bool(logits_BV.amax(dim=-1).isfinite().all()):
-            raise NonFiniteError(
-                "the logits of the model are NaN or infinite, so no token can be drawn. Its weights are damaged, or "
-                "too large for their precision. Use another checkpoint; if you train the model, lower "
-                "model.optimizer.lr"
-            )
+        check_finite(logits_BV)
         if self.temperature == 0.0:
             return logits_BV.argmax(dim=-1, keepdim=True)
         probabilities_BV = self.probabilities(logits_BV)
@@ -85,6 +85,47 @@ class Sampling:
         return logits_BV.softmax(dim=-1)
 
 
+def check_finite(logits_BV: Tensor) -> None:
+    """Check that tokens can be drawn from the logits.
+
+    Raises:
+        NonFiniteError: the logits of a row hold NaN or infinity.
+    """
+    if not bool(logits_BV.amax(dim=-1).isfinite().all()):
+        raise NonFiniteError(
+            "the logits of the model are NaN or infinite, so no token can be drawn. Its weights are damaged, or too "
+            "large for their precision. Use another checkpoint; if you train the model, lower model.optimizer.lr"
+        )
+
+
+def process_logits(
+    logits_processors: Sequence[LogitsProcessor], logits_BV: Tensor, text_BT: Tensor, num_new: int
+) -> Tensor:
+    """Apply logits processors, in this order.
+
+    Args:
+        logits_processors: the rules; without any, the logits are returned unchanged.
+        logits_BV: the logits.
+        text_BT: prompts and new tokens, padded on the left with ``NO_TOKEN``.
+        num_new: number of new tokens in each text.
+
+    Raises:
+        InputError: the logits are not finite, or a row has no allowed token.
+    """
+    if not logits_processors:
+        return logits_BV
+    check_finite(logits_BV)
+    for process in logits_processors:
+        logits_BV = process(logits_BV, text_BT, num_new)
+    check_any_allowed(logits_BV.amax(dim=-1).isfinite())
+    return logits_BV
+
+
+def token_logprobs(logits_BV: Tensor, token_B1: Tensor) -> Tensor:
+    """Return the log-probability of a token of each row in nats, (B,) float32."""
+    return logits_BV.float().log_softmax(-1).gather(1, token_B1).squeeze(1)
+
+
 @torch.inference_mode()
 def generate(
     decoder: TextDecoder,
@@ -96,6 +137,8 @@ def generate(
     stop_ids: Collection[int] = (),
     generator: torch.Generator | None = None,
     use_prompt_lookup: bool = True,
+    logits_processors: Sequence[LogitsProcessor] = (),
+    logprobs: list[Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Yield the continuation of each row of ``prompt_ids``, one token at a time.
 
@@ -115,6 +158,9 @@ def generate(
         stop_ids: a row is finished when it has drawn one of these tokens; generation ends when all rows are.
         generator: the random number generator; None takes torch's default.
         use_prompt_lookup: use speculative decoding for a single row.
+        logits_processors: rules that change the logits before a token is drawn, in this order. They see the whole text.
+        logprobs: list to which the log-probabilities of the new tokens are appended, (B,) float32 in nats for each
+            step. They are those of the model, before logits processors and temperature.
 
     Yields:
         (B,) int64, the next token of each row; finished rows repeat their last one.
@@ -132,6 +178,7 @@ def generate(
     cache = decoder.make_cache(rows, min(block_size, prompt_ids.size(1) + max_new_tokens))
     lookup = PromptLookup(prompt_ids[0].tolist()) if use_prompt_lookup and rows == 1 else None
     text_BT = prompt_ids
+    num_kept = prompt_ids.size(1) + max_new_tokens if logits_processors else block_size
     pending_BT = prompt_ids[:, -block_size:]
     stop_ids_S = torch.tensor(list(stop_ids), dtype=torch.int64, device=prompt_ids.device)
     is_finished_B = torch.zeros(rows, dtype=torch.bool, device=prompt_ids.device)
@@ -148,10 +195,13 @@ def generate(
         hidden_BTC = decoder(input_BT, cache)[:, pending_BT.size(1) - 1 :]
         logits_RV = head(hidden_BTC.flatten(0, 1))
         for index, logits_BV in enumerate(logits_RV.view(rows, -1, logits_RV.size(1)).unbind(1)):
-            drawn_B1 = sampling.draw(logits_BV, generator)
+            processed_BV = process_logits(logits_processors, logits_BV, text_BT, max_new_tokens - remaining)
+            drawn_B1 = sampling.draw(processed_BV, generator)
+            if logprobs is not None:
+                logprobs.append(token_logprobs(logits_BV, drawn_B1))
             pending_BT = torch.where(is_finished_B.unsqueeze(1), pending_BT[:, -1:], drawn_B1)
             is_finished_B = torch.isin(pending_BT.squeeze(1), stop_ids_S)
-            text_BT = torch.cat((text_BT[:, -block_size:], pending_BT), dim=1)
+            text_BT = torch.cat((text_BT[:, -num_kept:], pending_BT), dim=1)
             remaining -= 1
             yield pending_BT.squeeze(1)
             if stop_ids and bool(is_finished_B.all()):

@@ -54,7 +54,7 @@ def test_tokens_are_drawn_with_the_given_generator() -> None:
         drawn = generate_batched(
             Decoder(gpt), head, prompts, max_new_tokens=1, sampling=Sampling(), generator=generator
         )
-        return [token for ((token,), _, _) in drawn]
+        return [answer.ids[0] for answer in drawn]
 
     assert draw(1) == draw(1) != draw(2)
     expected = Sampling().probabilities(head(gpt(torch.tensor([[3]]))[:, -1]))[0].detach()
@@ -85,10 +85,11 @@ def test_samples_with_their_own_generators_do_not_depend_on_other_prompts() -> N
 def test_stop_token_is_not_part_of_the_text() -> None:
     gpt, head = model(position="rotary")
     whole = [generate_alone(gpt, head, prompt, 9) for prompt in PROMPTS]
-    stop_ids = {whole[0][4], whole[1][2]}
+    stop_ids = {9, 1}
     ends = [next((n for n, token in enumerate(text) if token in stop_ids), 9) for text in whole]
     answers = generate_batched(Decoder(gpt), head, PROMPTS, max_new_tokens=9, stop_ids=stop_ids)
-    assert answers == [Answer(text[:end], end < 9) for text, end in zip(whole, ends, strict=True)]
+    expected = [(text[:end], end < 9, [*text, None][end]) for text, end in zip(whole, ends, strict=True)]
+    assert [(answer.ids, answer.is_complete, answer.stop_id) for answer in answers] == expected
     assert len(set(ends)) > 2
 
 

@@ -351,7 +351,7 @@ def test_temperature_0_takes_the_likeliest_token() -> None:
     ("settings", "message"),
     [
         ({"temperature": -0.1}, r"--temperature -0\.1 must be 0 \(greedy\), or 1e-06 or more"),
-        ({"top_k": 0}, r"--top_k 0 must be at least 1"),
+        ({"top_k": 0}, r"--top_k=0 must be at least 1"),
         ({"top_p": 0.0}, r"--top_p 0\.0 must lie in \(0, 1\]"),
         ({"top_p": 1.1}, r"--top_p 1\.1 must lie in \(0, 1\]"),
     ],
