@@ -40,8 +40,8 @@ class Answering(DataModule):
         generated: Collection[int] = range(len(EXAMPLES)) if self.stage == "predict" else ()
         order: Order = SequentialOrder(len(EXAMPLES))
         if split != "train" and self.stage != "predict":
-            order = GeneratedFirstOrder([1] * len(EXAMPLES), self.generate_examples)
-            generated = order.generated
+            order = GeneratedFirstOrder(order, self.generate_examples)
+            generated = set(order.generated.tolist())
 
         def collate(indices: list[int], num_padding: int) -> Any:
             batch: Any = self._tensors([prompts[n] for n in indices], [answers[n][0] for n in indices], num_padding)

@@ -41,24 +41,22 @@ class LongestFirstOrder:
 
 
 class GeneratedFirstOrder:
-    """Order of an evaluation: first the rows whose answers are generated, then the others, the longest first.
+    """Order of an evaluation: first the rows whose answers are generated, then the others.
 
     Any number of batches thus has its share of generated answers, and ranks generate equal numbers of them. The rows
     are spread evenly over the source, and are the same in each evaluation.
 
     Args:
-        lengths: number of tokens of each row.
+        order: order of the other rows, the same in each epoch.
         generate_examples: maximum number of rows whose answers are generated.
     """
 
-    def __init__(self, lengths: Sequence[int], generate_examples: int) -> None:
-        size = len(lengths)
-        count = min(size, generate_examples)
-        first = np.arange(count) * size // max(1, count)
-        longest_first = LongestFirstOrder(lengths).order
-        self.generated: frozenset[int] = frozenset(first.tolist())
+    def __init__(self, order: Order, generate_examples: int) -> None:
+        others = order(0)
+        count = min(len(others), generate_examples)
+        self.generated = np.arange(count) * len(others) // max(1, count)
         """Numbers of the rows whose answers are generated."""
-        self.order = np.concatenate([first, longest_first[~np.isin(longest_first, first)]])
+        self.order = np.concatenate([self.generated, others[~np.isin(others, self.generated)]])
 
     def __call__(self, epoch: int) -> NDArray[np.int64]:
         """Return every row number once."""

@@ -100,9 +100,9 @@ class CausalLM(Task):
         """
         max_prompt = max(1, self.backbone.config.block_size - max_new_tokens)
         prompts = [prompt[-max_prompt:] for prompt in batch["prompts"]]
-        decoder, answers = Decoder(self.backbone), list[Answer]()
+        answers: list[Answer] = []
         for start in range(0, len(prompts), EVAL_CHUNK_ROWS):
-            rows = prompts[start : start + EVAL_CHUNK_ROWS]
+            decoder, rows = self.text_decoder(prompts[start : start + EVAL_CHUNK_ROWS])
             answers += generate_batched(decoder, self.head, rows, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
         return answers
 
