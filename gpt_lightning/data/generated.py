@@ -1,4 +1,4 @@
-"""Choice of the examples of an evaluation for which the model generates a text."""
+"""Limits of the texts that a model generates in an evaluation."""
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.ranges import check_count
@@ -27,9 +27,3 @@ def generation_length(generate_examples: int, max_new_tokens: int | None, block_
             "or raise --model.backbone.block_size"
         )
     return generate_examples, max_new_tokens
-
-
-def spread(total: int, count: int) -> list[int]:
-    """Return ``count`` numbers below ``total``, or all of them, at equal distances."""
-    count = min(total, count)
-    return [number * total // count for number in range(count)]

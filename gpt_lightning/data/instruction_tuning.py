@@ -13,9 +13,9 @@ from gpt_lightning.data.base import Split
 from gpt_lightning.data.best_fit import best_fit
 from gpt_lightning.data.conversations import Conversation, RowReader
 from gpt_lightning.data.fit_conversations import FittedConversation, TrainOn, fit_conversations, fit_prompts
-from gpt_lightning.data.generated import generation_length, spread
+from gpt_lightning.data.generated import generation_length
 from gpt_lightning.data.labeled import Labeled, valid_examples
-from gpt_lightning.data.length_batching import InMemoryRows, digest, pad
+from gpt_lightning.data.length_batching import GeneratedFirstOrder, InMemoryRows, Order, digest, pad
 from gpt_lightning.data.settings import RowSettings
 from gpt_lightning.data.sources.bad_rows import skipped_line
 from gpt_lightning.data.sources.formats import Row
@@ -25,6 +25,9 @@ from gpt_lightning.tokenizers.chat_tokenizer import chat_tokenizer
 from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.unpack import Unpack
+
+Prompts = dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]
+"""Id of a row -> its prompt, and the correct answers to it."""
 
 
 class InstructionTuning(Labeled[Conversation]):
@@ -121,22 +124,24 @@ class InstructionTuning(Labeled[Conversation]):
         lengths = [len(each.ids) - 1 for each in found]
         is_packed = self.packing and is_training
         rows = best_fit(lengths, self.block_size) if is_packed else [[number] for number in range(len(found))]
-        prompts = {} if is_training else self._prompts(template, conversations, found)
-        collate = _Collate(self.tokenizer, found, rows, prompts, is_packed=is_packed, is_training=is_training)
         totals = [sum(lengths[number] for number in row) for row in rows]
+        order: Order = self.epoch_order(split, totals)
+        prompts: Prompts = {}
+        if not is_training:
+            order = GeneratedFirstOrder(order, self.generate_examples)
+            prompts = self._prompts(template, conversations, [found[number] for number in order.generated])
+        collate = _Collate(self.tokenizer, found, rows, prompts, is_packed=is_packed, is_training=is_training)
         arrays = (array for row in rows for number in row for array in (found[number].ids, found[number].is_trained))
-        return InMemoryRows(len(rows), self.epoch_order(split, totals), collate, digest([*arrays, np.array(totals)]))
+        return InMemoryRows(len(rows), order, collate, digest([*arrays, np.array(totals)]))
 
     def _prompts(
         self, template: ChatTemplate, conversations: Sequence[Conversation], found: Sequence[FittedConversation]
-    ) -> dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]:
-        """Return the prompts and the correct answers of the evaluated conversations, by the id of their row."""
+    ) -> Prompts:
+        """Return the prompts and the correct answers of ``found``, by the id of their row."""
         by_id = {conversation.id: conversation for conversation in conversations}
-        chosen = [by_id[found[number].id] for number in spread(len(found), self.generate_examples)]
+        chosen = [by_id[each.id] for each in found]
         prompts = fit_prompts(template, chosen, self.block_size - self.max_new_tokens)
-        return {
-            each.id: (prompt, each.references) for each, prompt in zip(chosen, prompts, strict=True) if each.references
-        }
+        return {each.id: (prompt, each.references) for each, prompt in zip(chosen, prompts, strict=True)}
 
     def _prompts_only(
         self, split: Split, template: ChatTemplate, conversations: Sequence[Conversation]
@@ -183,7 +188,7 @@ class _Collate:
         tokenizer: Tokenizer,
         conversations: Sequence[FittedConversation],
         rows: Sequence[Sequence[int]],
-        prompts: dict[str, tuple[NDArray[np.int64], tuple[str, ...]]],
+        prompts: Prompts,
         *,
         is_packed: bool,
         is_training: bool,

@@ -12,9 +12,10 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.prompt import Message, chat_prompt, text_prompt
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
+MESSAGES_EXAMPLE: Final = '[{"role": "user", "content": "Hello"}]'
 _STANDARD_INPUT: Final = Path("standard input")
 _COLUMNS: Final = ("messages", "prompt", "text")
-_OUTPUT_COLUMNS: Final = ("sample", "completion")
+_OUTPUT_COLUMNS: Final = ("sample", "completion", "finish_reason", "token_ids", "logprobs")
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,22 @@ def _row_prompt(row: Row) -> Prompt:
     return Prompt(value, row.where, fields)
 
 
-def _messages(value: Any, where: str) -> list[Message]:
-    messages = value if isinstance(value, list) else []
-    for message in messages:
-        texts = [message.get(name) for name in ("role", "content")] if isinstance(message, dict) else [None]
-        if not all(isinstance(text, str) for text in texts):
-            messages = []
-    if not messages:
-        raise InputError(
-            f"{where}: 'messages' is {short_repr(value)}, not a list of messages such as "
-            '[{"role": "user", "content": "Hello"}]. Fix the row'
+def are_messages(value: object) -> bool:
+    """Return whether a value is a list of messages, at least one, each with the texts ``role`` and ``content``."""
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(
+            isinstance(message, Mapping) and all(isinstance(message.get(name), str) for name in ("role", "content"))
+            for message in value
         )
-    return messages
+    )
+
+
+def _messages(value: Any, where: str) -> list[Message]:
+    if not are_messages(value):
+        raise InputError(
+            f"{where}: 'messages' is {short_repr(value)}, not a list of messages such as {MESSAGES_EXAMPLE}. "
+            "Fix the row"
+        )
+    return list(value)

@@ -26,6 +26,7 @@ from gpt_lightning.models.lora import LoRA, add_adapters, weights_sha256
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.printable import printable
 from gpt_lightning.tasks.accumulation import num_steps, resume_accumulation
+from gpt_lightning.tasks.answer_data import AnswerData, AnsweredExample, find_answer_data
 from gpt_lightning.tasks.continued_head import continue_head
 from gpt_lightning.tasks.error_examples import HardestExamples
 from gpt_lightning.tasks.mean_gradients import MeanGradients
@@ -148,6 +149,10 @@ class Task(L.LightningModule, ABC):
         self.hardest_examples = HardestExamples()
         self.tables: dict[Stage, dict[str, Tensor]] = {}
         """Non-scalar results of the last epoch, such as a confusion matrix."""
+        self.answer_data: AnswerData | None = None
+        """Tokenizer and limits of generated answers: the Trainer's data module, if it has them."""
+        self.answer_examples: list[AnsweredExample] = []
+        """First generated answers of the last evaluation on this rank; empty for tasks that generate no text."""
 
     head: nn.Module
     train_metrics: Metric
@@ -245,9 +250,10 @@ class Task(L.LightningModule, ABC):
 
         Raises:
             InputError: a callback would train wrongly, the strategy bypasses gradient averaging, or it shards matrices
-                that Muon needs unsharded.
+                that Muon or the generation of answers needs unsharded.
         """
         check_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]
+        self.answer_data = find_answer_data(self.trainer, stage) or self.answer_data
         if stage == "fit":
             check_strategy(self.trainer.strategy, self.optimizer_config)
             if self.init_from is not None and self.trainer.ckpt_path is None:
@@ -356,6 +362,14 @@ class Task(L.LightningModule, ABC):
         """
         if self.gradients.labels_seen == 0.0:
             raise InputError("the training data has no labels, so there is nothing to learn. Check --data.train")
+
+    def on_validation_epoch_start(self) -> None:
+        """Delete the answers of the previous evaluation."""
+        self.answer_examples.clear()
+
+    def on_test_epoch_start(self) -> None:
+        """Delete the answers of the previous evaluation."""
+        self.answer_examples.clear()
 
     def on_validation_epoch_end(self) -> None:
         """Log every scalar of the metric as ``val/NAME``."""

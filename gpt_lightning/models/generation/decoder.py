@@ -8,12 +8,13 @@ B batch, T tokens, N = B * T, C channels.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.generation.int8 import Int8GatedMLP, Int8Linear
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.kernels.elementwise import RMSNorm, ZeroCenteredRMSNorm
@@ -31,6 +32,31 @@ _SUPPORTED: Final = (
 """Types of modules that ``Decoder`` replaces with functions."""
 
 
+class TextDecoder(Protocol):
+    """Model that the generation loops run: it appends tokens to a cache and returns their hidden states."""
+
+    @property
+    def config(self) -> GPTConfig:
+        """Configuration of the model; prompt and new tokens share its ``block_size``."""
+
+    def make_cache(self, rows: int, capacity: int) -> KVCache:
+        """Return an empty cache, on the device of the model.
+
+        Args:
+            rows: number of rows.
+            capacity: maximum number of tokens per row.
+        """
+
+    def __call__(self, input_ids: Tensor, cache: KVCache, attention_mask: Tensor | None = None) -> Tensor:
+        """Return the hidden states of all tokens after the final norm, (B, T, C).
+
+        Args:
+            input_ids: (B, T) int64.
+            cache: cache of earlier tokens, to which ``input_ids`` are appended.
+            attention_mask: (B, T), nonzero for tokens, 0 for padding, which must be on the right.
+        """
+
+
 class Decoder:
     """``GPT.forward`` with a cache, for inference with constant weights.
 
@@ -46,6 +72,16 @@ class Decoder:
             for part in backbone.modules()
         )
         self._blocks: dict[int, list[BlockFunction]] = {}  # key: the number of tokens in the batch
+
+    @property
+    def config(self) -> GPTConfig:
+        """Configuration of the backbone."""
+        return self._backbone.config
+
+    def make_cache(self, rows: int, capacity: int) -> KVCache:
+        """Return an empty cache with the device and the dtype of the backbone; see ``TextDecoder``."""
+        weight = self._backbone.token_embedding.weight
+        return KVCache(self.config, rows, capacity=capacity, device=weight.device, dtype=weight.dtype)
 
     def __call__(self, input_ids: Tensor, cache: KVCache, attention_mask: Tensor | None = None) -> Tensor:
         """Return the hidden states of all tokens after the final norm, (B, T, C).
