@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gpt_lightning.optim import Schedule as Schedule
     from gpt_lightning.tasks import CausalLM as CausalLM
     from gpt_lightning.tasks import QuestionAnswering as QuestionAnswering
+    from gpt_lightning.tasks import Seq2SeqLM as Seq2SeqLM
     from gpt_lightning.tasks import SequenceClassification as SequenceClassification
     from gpt_lightning.tasks import SequenceRegression as SequenceRegression
     from gpt_lightning.tasks import Task as Task
@@ -45,6 +46,7 @@ _HOMES = {
     "tasks": (
         "CausalLM",
         "QuestionAnswering",
+        "Seq2SeqLM",
         "SequenceClassification",
         "SequenceRegression",
         "Task",

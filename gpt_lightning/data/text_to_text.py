@@ -149,8 +149,8 @@ class TextToText(Labeled[TextPair]):
                     " raise --model.backbone.block_size, or remove this row"
                 )
             else:
-                cut = self.layout.input_ids([source], self.block_size)
-                yield _EncodedPair(example.id, example.where, cut, target, len(source) > room)
+                source_ids = self.layout.input_ids([source], self.block_size)
+                yield _EncodedPair(example.id, example.where, source_ids, target, len(source) > room)
 
     def _room(self) -> int:
         """Return the maximum number of tokens of a source.
@@ -171,17 +171,19 @@ class TextToText(Labeled[TextPair]):
         inputs = [np.append(starts, each.target[:-1]) for each in pairs] + [starts] * num_padding
         ignored = np.full(len(starts) - 1, IGNORE_INDEX)
         labels = [np.append(ignored, each.target) for each in pairs] + [ignored] * num_padding
-        widest = pad(inputs, padding)
+        decoder_input_ids = pad(inputs, padding)
         # Without a target, as in prediction and in padding rows, there is a start but no label.
-        padded = torch.full(widest.shape, IGNORE_INDEX)
-        for row, label in enumerate(labels):
-            padded[row, : len(label)] = torch.from_numpy(label)
+        filled = [
+            np.append(label, np.full(len(each) - len(label), IGNORE_INDEX))
+            for label, each in zip(labels, inputs, strict=True)
+        ]
+        padded = pad(filled, IGNORE_INDEX)
         is_label = padded != IGNORE_INDEX
         token_bytes = torch.from_numpy(self.tokenizer.token_bytes)
         return Seq2SeqBatch(
             input_ids=pad(sources, padding),
             attention_mask=mask([len(source) for source in sources]),
-            decoder_input_ids=widest,
+            decoder_input_ids=decoder_input_ids,
             labels=padded,
             num_bytes=token_bytes[padded.where(is_label, 0)].where(is_label, 0).sum(1),
             ids=[each.id for each in pairs],
@@ -189,7 +191,7 @@ class TextToText(Labeled[TextPair]):
 
     def _report_size(self, split: Split, found: Sequence[_EncodedPair], num_dropped: int) -> None:
         """Print how much of a split is trained, cut and dropped."""
-        trained, sources = (sum(len(each[place]) for each in found) for place in (3, 2))
+        trained, sources = sum(len(each.target) for each in found), sum(len(each.source) for each in found)
         dropped = num_dropped + self.num_skipped[self.source_split(split)]
         self.report(
             split,

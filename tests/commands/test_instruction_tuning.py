@@ -37,6 +37,7 @@ def flags(base: Path, steps: int, *arguments: str) -> list[str]:
         *("--data.train=rows.jsonl", "--data.validation=rows.jsonl", "--data.cache_dir=cache", "--data.batch_size=2"),
         *(f"--model.init_from={base}", "--trainer.log_every_n_steps=1", f"--trainer.max_steps={steps}"),
         *("--model.optimizer.lr=0.01", "--model.schedule.kind=constant", "--model.schedule.warmup_steps=0"),
+        "--data.generate_examples=0",
         *arguments,
     ]
 
