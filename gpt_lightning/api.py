@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, cast
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from gpt_lightning.models.generation.batched import pad_rows
 from gpt_lightning.models.generation.decoding import Decoding, choose_decoding
 from gpt_lightning.ranges import MAX_SEED, check_count
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM, Task
+from gpt_lightning.tasks.answer_data import AnswerData
 from gpt_lightning.tasks.continuation import Completion, completions, continuation
 from gpt_lightning.tasks.export import export_task
 from gpt_lightning.tasks.export_tokenizer import layout_of
@@ -261,9 +262,11 @@ class Model:
                 than in the training data.
 
         Raises:
-            InputError: the model is a language model, or a row is invalid.
+            InputError: the model is a language model that was not trained to answer prompts, or a row is invalid.
         """
-        if isinstance(self.task, CausalLM):
+        if isinstance(self.task, CausalLM) and not (
+            self.data_module is not None and "generate_examples" in accepted_arguments(self.data_module)
+        ):
             raise InputError("a CausalLM has no labels to predict. Use generate or score")
         if isinstance(self.task, Seq2SeqLM):
             raise InputError("a Seq2SeqLM has no labels to predict. Use generate or complete")
@@ -381,6 +384,8 @@ class Model:
     def _predict(self, module: DataModule) -> list[dict[str, Any]]:
         module.prepare_data()
         module.setup("predict")
+        if hasattr(module, "generate_examples"):
+            self.task.answer_data = cast(AnswerData, module)
         records: list[dict[str, Any]] = []
         for number, batch in enumerate(module.predict_dataloader()):
             batch_on_device = module.transfer_batch_to_device(batch, self.task.device, 0)

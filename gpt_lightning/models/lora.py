@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.new_tokens import is_of_new_rows
 from gpt_lightning.ranges import check_count
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
@@ -130,7 +131,8 @@ def merge_adapters(backbone: GPT, state: Mapping[str, Tensor], lora: LoRA) -> No
                 f"with lora.r={lora.r} they must be {[lora.r, layer.in_features]} and {[layer.out_features, lora.r]}"
             )
     expected = {_FACTOR.format(layer=name, letter=letter) for name in layers for letter in "AB"}
-    if surplus := sorted(name for name in state if name.startswith("backbone.") and name not in expected):
+    others = (name for name in state if name.startswith("backbone.") and not is_of_new_rows(name))
+    if surplus := sorted(name for name in others if name not in expected):
         raise RuntimeError(f"{surplus[0]} is not an adapter of lora.targets={lora.targets}")
     for name, layer in layers.items():
         a, b = factors(state, name)

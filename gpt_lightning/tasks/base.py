@@ -26,6 +26,7 @@ from gpt_lightning.models.lora import LoRA, add_adapters, weights_sha256
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.printable import printable
 from gpt_lightning.tasks.accumulation import num_steps, resume_accumulation
+from gpt_lightning.tasks.answer_data import AnswerData, AnsweredExample, find_answer_data
 from gpt_lightning.tasks.continued_head import continue_head
 from gpt_lightning.tasks.error_examples import HardestExamples
 from gpt_lightning.tasks.mean_gradients import MeanGradients
@@ -91,6 +92,9 @@ class Task(L.LightningModule, ABC):
     causal_defaults: ClassVar[Mapping[str, Any]] = {}
     """Defaults of arguments for a head on a pretrained backbone with causal attention, where they differ."""
 
+    may_add_tokens: ClassVar[bool] = False
+    """Whether a tokenizer with more tokens than the pretrained model adds rows to its embedding."""
+
     former_names: ClassVar[Mapping[str, str]] = {}
     """Names of metrics before version 0.2 -> names now. A metric that a subclass computes keeps its name."""
 
@@ -119,10 +123,13 @@ class Task(L.LightningModule, ABC):
         if backbone.vocab_size is None:
             backbone = replace(backbone, vocab_size=vocab_size)
         elif vocab_size is not None and vocab_size > backbone.vocab_size:
-            raise InputError(
-                f"the tokenizer has {vocab_size} ids but model.backbone.vocab_size={backbone.vocab_size}. "
-                "Raise vocab_size, or leave it out to use the tokenizer's size"
-            )
+            if init_from is not None and self.may_add_tokens:
+                backbone = replace(backbone, vocab_size=vocab_size)
+            else:
+                raise InputError(
+                    f"the tokenizer has {vocab_size} ids but model.backbone.vocab_size={backbone.vocab_size}. "
+                    "Raise vocab_size, or leave it out to use the tokenizer's size"
+                )
         if backbone.attention not in self.attentions:
             raise InputError(
                 f"model.backbone.attention={backbone.attention}: {type(self).__name__} needs "
@@ -130,7 +137,7 @@ class Task(L.LightningModule, ABC):
             )
         self.backbone = self.backbone_class(backbone)
         if init_from is not None:
-            load_backbone(self.backbone, init_from)
+            load_backbone(self.backbone, init_from, may_add_tokens=self.may_add_tokens)
         fine_tuning.freeze_parameters(self.backbone, backbone.depth)
         self.init_from = init_from
         self.frozen_sha256: dict[str, str] = {}
@@ -151,6 +158,10 @@ class Task(L.LightningModule, ABC):
         self.hardest_examples = HardestExamples()
         self.tables: dict[Stage, dict[str, Tensor]] = {}
         """Non-scalar results of the last epoch, such as a confusion matrix."""
+        self.answer_data: AnswerData | None = None
+        """Tokenizer and limits of generated answers: the Trainer's data module, if it has them."""
+        self.answer_examples: list[AnsweredExample] = []
+        """First generated answers of the last evaluation on this rank; empty for tasks that generate no text."""
 
     head: nn.Module
     train_metrics: Metric
@@ -248,9 +259,10 @@ class Task(L.LightningModule, ABC):
 
         Raises:
             InputError: a callback would train wrongly, the strategy bypasses gradient averaging, or it shards matrices
-                that Muon needs unsharded.
+                that Muon or the generation of answers needs unsharded.
         """
         check_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]
+        self.answer_data = find_answer_data(self.trainer, stage) or self.answer_data
         if stage == "fit":
             check_strategy(self.trainer.strategy, self.optimizer_config)
             if self.init_from is not None and self.trainer.ckpt_path is None:
@@ -359,6 +371,14 @@ class Task(L.LightningModule, ABC):
         """
         if self.gradients.labels_seen == 0.0:
             raise InputError("the training data has no labels, so there is nothing to learn. Check --data.train")
+
+    def on_validation_epoch_start(self) -> None:
+        """Delete the answers of the previous evaluation."""
+        self.answer_examples.clear()
+
+    def on_test_epoch_start(self) -> None:
+        """Delete the answers of the previous evaluation."""
+        self.answer_examples.clear()
 
     def on_validation_epoch_end(self) -> None:
         """Log every scalar of the metric as ``val/NAME``."""

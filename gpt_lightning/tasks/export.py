@@ -17,6 +17,7 @@ from gpt_lightning.models import huggingface
 from gpt_lightning.models.huggingface.adapter import check_adapter, save_adapter
 from gpt_lightning.models.huggingface.heads import SEQ2SEQ_LM
 from gpt_lightning.models.huggingface.tensor_files import write_json
+from gpt_lightning.models.new_tokens import has_new_rows
 from gpt_lightning.output_files import output_folder
 from gpt_lightning.tasks.base import Task
 from gpt_lightning.tasks.causal_lm import CausalLM
@@ -101,6 +102,10 @@ def export_adapter(
     hparams = checkpoint["hyper_parameters"]
     if "init_from" not in hparams:
         raise InputError(f"{path}: there are no unmerged adapters. Leave out --adapter to export the whole model")
+    if has_new_rows(checkpoint["state_dict"]):
+        raise InputError(
+            f"{path}: tokens were added to its model, which adapters alone cannot hold. Leave out --adapter"
+        )
     task, tokenizer = load_task(path, init_from, allow_import)  # refuses a base with different weights
     name = init_from or hparams["init_from"]
     with only_downloads([] if init_from is None else [init_from]):

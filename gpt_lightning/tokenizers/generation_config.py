@@ -1,9 +1,11 @@
 """Generation settings of a published model: ``generation_config.json``, and the token ids in ``config.json``."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.bounded_files import read_json_object
 from gpt_lightning.errors import InputError
 
@@ -30,6 +32,12 @@ def load_generation_config(folder: Path) -> dict[str, Any]:
         InputError: a file is damaged.
     """
     return generation_ids(_read(folder / _MODEL_CONFIG)) | _read(folder / GENERATION_CONFIG)
+
+
+def save_generation_config(config: Mapping[str, Any], folder: Path) -> None:
+    """Write ``generation_config.json`` into a folder atomically."""
+    with atomic_write(folder / GENERATION_CONFIG) as file:
+        file.write(json.dumps(dict(config), indent=2).encode() + b"\n")
 
 
 def generation_ids(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Values of a checkpoint, merged with the user's to resume a run, to evaluate it, or to start from its backbone."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -421,14 +422,15 @@ def _refuse_other_tokenizer(wanted: str, trained_with: Tokenizer, path: Path) ->
 
 
 def _tokenizer_file(checkpoint: Path, tokenizer: Tokenizer, values: Values) -> str:
-    """Return the ``tokenizer.json`` of the checkpoint's run, or one in the cache if the checkpoint has no run."""
-    run = run_of(checkpoint)
-    file = None if run is None else run / "tokenizer.json"
-    if file is not None and file.is_file() and load_tokenizer(str(file)).hash == tokenizer.hash:
+    """Return the ``tokenizer.json`` of the checkpoint's run or model folder, or one in the cache if that has none."""
+    folder = checkpoint if checkpoint.is_dir() else run_of(checkpoint)
+    file = None if folder is None else folder / "tokenizer.json"
+    if file is not None and file.is_file() and load_tokenizer(str(file)).to_json() == tokenizer.to_json():
         return str(file)
     cache_dir = values.get("data.init_args.cache_dir")
     cache = expand_home("~/.cache/gpt_lightning" if cache_dir is None else cache_dir.value)
-    file = cache / "tokenizers" / f"{tokenizer.hash}.json"
+    digest = hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
+    file = cache / "tokenizers" / digest / "tokenizer.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(file)
     return str(file)
