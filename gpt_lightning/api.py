@@ -264,12 +264,11 @@ class Model:
         Raises:
             InputError: the model is a language model that was not trained to answer prompts, or a row is invalid.
         """
-        if isinstance(self.task, CausalLM) and not (
+        if isinstance(self.task, CausalLM | Seq2SeqLM) and not (
             self.data_module is not None and "generate_examples" in accepted_arguments(self.data_module)
         ):
-            raise InputError("a CausalLM has no labels to predict. Use generate or score")
-        if isinstance(self.task, Seq2SeqLM):
-            raise InputError("a Seq2SeqLM has no labels to predict. Use generate or complete")
+            remedy = "generate or score" if isinstance(self.task, CausalLM) else "generate or complete"
+            raise InputError(f"a {type(self.task).__name__} has no labels to predict. Use {remedy}")
         rows = list(rows)
         if not all(isinstance(row, Mapping) for row in rows):
             raise InputError('rows must be dicts, such as [{"text": "great film"}]')

@@ -51,7 +51,6 @@ class ReversedLines(DataModule):
                 labels=pad([*wanted, np.zeros(1, dtype=np.int64)], IGNORE_INDEX)[:-1],
                 num_bytes=torch.tensor([len(row) for row in wanted]),
                 ids=[str(index) for index in indices],
-                references=[[lines[index][::-1]] for index in indices],
             )
 
         lengths = [len(row) for row in sources]

@@ -1,5 +1,6 @@
 """Tests that run every shipped YAML."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -16,7 +17,6 @@ from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM
 from gpt_lightning.tokenizers.build import bytes_tokenizer
 from tests.models.huggingface.families import save_reference
-from tests.pairs import write_lines
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 WAYS = ["encoder", "decoder"]
@@ -31,8 +31,8 @@ ROWS = {
 
 
 def data_module(path: Path) -> str:
-    """Return the class path of the data module in a configuration; empty if the user names it."""
-    return str(yaml.safe_load(path.read_text()).get("data", {}).get("class_path", ""))
+    """Return the class path of the data module in a configuration."""
+    return str(yaml.safe_load(path.read_text())["data"]["class_path"])
 
 
 MODULES = {path.name: data_module(path) for path in sorted(CONFIGS.glob("*.yaml"))}
@@ -152,13 +152,14 @@ def test_transformer_base_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Train two steps of configs/transformer_base.yaml, with fewer and narrower layers."""
-    write_lines(tmp_path)
+    rows = [{"en": f"{number} bottles", "de": f"{number} Flaschen"} for number in range(12)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.chdir(tmp_path)
     sizes = {"n_layer": 1, "n_encoder_layer": 1, "n_head": 2, "n_embd": 16, "n_inner": 16}
     code = main(
         [
-            *("fit", "-c", str(TRANSFORMER_BASE), "--data=tests.pairs.ReversedLines", "--allow_import=tests"),
-            *("--data.train=lines.txt", "--data.validation=lines.txt", "--data.tokenizer=bytes"),
+            *("fit", "-c", str(TRANSFORMER_BASE), "--data.train=pairs.jsonl", "--data.validation=pairs.jsonl"),
+            *("--data.template={en}", "--data.target=de", "--data.tokenizer=bytes", "--data.max_new_tokens=3"),
             *("--data.cache_dir=cache", "--trainer.max_steps=2", "--trainer.accelerator=cpu"),
             *("--trainer.val_check_interval=2", "--trainer.limit_val_batches=1"),
             *(f"--model.backbone.{name}={value}" for name, value in sizes.items()),
@@ -166,7 +167,9 @@ def test_transformer_base_is_trained(
     )
     os.environ.pop("PL_GLOBAL_SEED", None)
     assert code == 0
-    assert "Stopped after 2 steps: trainer.max_steps=2 is reached\nbest: logs/" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Stopped after 2 steps: trainer.max_steps=2 is reached\nbest: logs/" in out
+    assert "chrf" in out.lower()
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "backbone").glob("*.yaml")), ids=lambda path: path.stem)

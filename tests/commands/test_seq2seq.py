@@ -129,3 +129,25 @@ def test_run_resumes_only_with_its_own_shape(run: CommandLine) -> None:
     assert "n_encoder_layer=2" in run.err
     assert run(*resume) == 0, run.err
     assert "Stopped after 4 steps" in run.out
+
+
+def test_predictions_are_the_generated_targets(run: CommandLine) -> None:
+    """Sources are encoded alike in training, in prediction and as prompts."""
+    rows = [{"en": f"{number} bottles", "fr": f"{number} bouteilles"} for number in range(8)]
+    Path("pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = ("--data.template=say {en}", "--data.target=fr")
+    files = (f"--data.{split}=pairs.jsonl" for split in ("train", "validation"))
+    data = ("--data=TextToText", *columns, *files, "--data.max_new_tokens=6")
+    data = (*data, "--data.tokenizer=bytes", "--data.cache_dir=cache")
+    model = ("--model=Seq2SeqLM", "--trainer.accelerator=cpu", "--trainer.max_steps=6")
+    sizes = {"n_layer": 1, "n_encoder_layer": 1, "n_head": 2, "n_embd": 32, "block_size": 40}
+    shape = (f"--model.backbone.{name}={value}" for name, value in sizes.items())
+    assert run("fit", *model, *data, *shape, "--model.optimizer.lr=0.01", "--experiment=run") == 0, run.err
+    assert "val/chrf" in run.out
+    output = ("--output=predictions.jsonl", "--data.max_new_tokens=6", columns[0])
+    assert run("predict", f"--model={RUN}", "--input=pairs.jsonl", *output) == 0, run.err
+    predicted = [json.loads(line)["answer"] for line in Path("predictions.jsonl").read_text().splitlines()]
+    loaded = gl.load(RUN)
+    prompts = [f"say {row['en']}" for row in rows]
+    found = loaded.complete(prompts, temperature=0.0, max_new_tokens=6)
+    assert [each.text for (each,) in found] == predicted
