@@ -68,6 +68,7 @@ def make_model(folder: Path) -> None:
 
 def ours(folder: Path, options: argparse.Namespace) -> float:
     """Return the seconds for ``tokens`` decode steps after the prefill, summed over the prompts."""
+    from gpt_lightning.models.generation.decoder import Decoder
     from gpt_lightning.models.generation.generate import Sampling, generate
     from gpt_lightning.models.generation.int8 import quantize
     from gpt_lightning.tasks import CausalLM
@@ -80,7 +81,7 @@ def ours(folder: Path, options: argparse.Namespace) -> float:
 
     def run(prompt: str) -> float:
         tokens = generate(
-            task.backbone,
+            Decoder(task.backbone),
             task.head,
             prompt_ids(tokenizer.encode(prompt), options.batch, options.context),
             max_new_tokens=options.tokens + 1,

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 import gpt_lightning as gl
 from gpt_lightning.commands.export import main as export
+from gpt_lightning.models.generation.decoder import Decoder
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.load import load_task
@@ -87,7 +88,7 @@ def main() -> None:
     for prompt in PROMPTS:
         tokens = torch.tensor([tokenizer.encode(prompt)])
         greedy = generate(
-            task.backbone, task.head, tokens, max_new_tokens=NEW_TOKENS, sampling=Sampling(temperature=0.0)
+            Decoder(task.backbone), task.head, tokens, max_new_tokens=NEW_TOKENS, sampling=Sampling(temperature=0.0)
         )
         ours = [int(token) for token in greedy]
         settings = {"max_new_tokens": NEW_TOKENS, "min_new_tokens": NEW_TOKENS, "do_sample": False}

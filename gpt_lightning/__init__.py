@@ -6,11 +6,13 @@ TYPE_CHECKING = False  # True to type checkers; importing typing takes a tenth o
 if TYPE_CHECKING:
     from gpt_lightning.api import Model as Model
     from gpt_lightning.api import load as load
+    from gpt_lightning.data import InstructionTuning as InstructionTuning
     from gpt_lightning.data import LanguageModeling as LanguageModeling
     from gpt_lightning.data import ReadingComprehension as ReadingComprehension
     from gpt_lightning.data import SequenceTagging as SequenceTagging
     from gpt_lightning.data import TextClassification as TextClassification
     from gpt_lightning.data import TextRegression as TextRegression
+    from gpt_lightning.data import TextToText as TextToText
     from gpt_lightning.models import GPT as GPT
     from gpt_lightning.models import GPTConfig as GPTConfig
     from gpt_lightning.models.lora import LoRA as LoRA
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from gpt_lightning.optim import Schedule as Schedule
     from gpt_lightning.tasks import CausalLM as CausalLM
     from gpt_lightning.tasks import QuestionAnswering as QuestionAnswering
+    from gpt_lightning.tasks import Seq2SeqLM as Seq2SeqLM
     from gpt_lightning.tasks import SequenceClassification as SequenceClassification
     from gpt_lightning.tasks import SequenceRegression as SequenceRegression
     from gpt_lightning.tasks import Task as Task
@@ -28,13 +31,22 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "api": ("Model", "load"),
-    "data": ("LanguageModeling", "ReadingComprehension", "SequenceTagging", "TextClassification", "TextRegression"),
+    "data": (
+        "InstructionTuning",
+        "LanguageModeling",
+        "ReadingComprehension",
+        "SequenceTagging",
+        "TextClassification",
+        "TextRegression",
+        "TextToText",
+    ),
     "models": ("GPT", "GPTConfig"),
     "models.lora": ("LoRA",),
     "optim": ("FineTuning", "OptimizerConfig", "Schedule"),
     "tasks": (
         "CausalLM",
         "QuestionAnswering",
+        "Seq2SeqLM",
         "SequenceClassification",
         "SequenceRegression",
         "Task",

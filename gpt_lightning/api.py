@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, cast
 
 import torch
 from torch import Tensor
@@ -19,19 +19,25 @@ from gpt_lightning.checkpoints.run_config import columns_of
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.find import data_modules_for, named_data_module
 from gpt_lightning.data.labels import SavedLabels
-from gpt_lightning.data.sources.row_formats import without_surrogates
+from gpt_lightning.data.prompts import MESSAGES_EXAMPLE, are_messages
+from gpt_lightning.data.sources.row_formats import short_repr, without_surrogates
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.text_scores import TextScore, score_texts
 from gpt_lightning.models.device import device_of
+from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.generation.batched import pad_rows
-from gpt_lightning.models.generation.generate import Sampling
-from gpt_lightning.tasks import CausalLM, Task
-from gpt_lightning.tasks.continuation import continuation
+from gpt_lightning.models.generation.decoding import Decoding, choose_decoding
+from gpt_lightning.ranges import MAX_SEED, check_count
+from gpt_lightning.tasks import CausalLM, Seq2SeqLM, Task
+from gpt_lightning.tasks.answer_data import AnswerData
+from gpt_lightning.tasks.continuation import Completion, completions, continuation
 from gpt_lightning.tasks.export import export_task
+from gpt_lightning.tasks.export_tokenizer import layout_of
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, task_from_checkpoint
 from gpt_lightning.tasks.prediction_rows import with_texts
 from gpt_lightning.tasks.restore import from_plain
 from gpt_lightning.tasks.saving import accepted_arguments
+from gpt_lightning.tokenizers.generation_config import decoding_defaults
 from gpt_lightning.tokenizers.prompt import Message, chat_prompt, text_prompt
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -73,9 +79,14 @@ class GenerationSettings(TypedDict, total=False):
     """Types of the arguments of ``Model.generate``, which are those of ``Model.stream``."""
 
     max_new_tokens: int
-    temperature: float
+    min_new_tokens: int | None
+    temperature: float | None
     top_k: int | None
     top_p: float | None
+    num_beams: int | None
+    length_penalty: float | None
+    repetition_penalty: float | None
+    no_repeat_ngram_size: int | None
     seed: int
     stop: Sequence[str]
     raw: bool
@@ -128,43 +139,107 @@ class Model:
         prompt: str | Sequence[Message] = "",
         *,
         max_new_tokens: int = 200,
-        temperature: float = 0.8,
+        min_new_tokens: int | None = None,
+        temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
+        num_beams: int | None = None,
+        length_penalty: float | None = None,
+        repetition_penalty: float | None = None,
+        no_repeat_ngram_size: int | None = None,
         seed: int = 0,
         stop: Sequence[str] = (),
         raw: bool = False,
     ) -> Iterator[str]:
-        """Yield the continuation of ``prompt`` in pieces, as it is generated.
+        """Yield the continuation of ``prompt`` in pieces, as it is generated; beam search yields it as a whole.
 
         The prompt has the token ids that transformers gives it: special tokens such as BOS are added, and those that
         are written in the text become their ids.
 
         Args:
             prompt: text to continue; an empty one starts a new document. Messages, such as
-                ``[{"role": "user", "content": "Hello"}]``, are rendered with the model's chat template.
+                ``[{"role": "user", "content": "Hello"}]``, are rendered with the model's chat template. For an
+                encoder-decoder, it is the source text, and the result is the target.
             max_new_tokens: maximum number of new tokens.
-            temperature: divisor of the logits. Higher values give more varied text; 0 is greedy decoding.
+            min_new_tokens: number of new tokens before the first end token.
+            temperature: divisor of the logits. Higher values give more varied text; 0 is greedy decoding. None takes
+                the value in ``generation_config.json`` of the model, or 0.8; so do the settings below.
             top_k: sample from the k most probable tokens only.
             top_p: sample from the smallest set of most probable tokens with at least this total probability.
+            num_beams: search for the most probable text with this many beams, instead of sampling.
+            length_penalty: beam search divides scores by the length to this power, 1 by default.
+            repetition_penalty: above 1, tokens of the prompt and of the new text are less likely to be repeated.
+            no_repeat_ngram_size: no sequence of this many tokens occurs twice.
             seed: random seed; the same seed gives the same text.
             stop: texts that end the continuation, which are not part of it.
             raw: the text is the whole prompt: add no special tokens.
 
         Raises:
-            InputError: the model is not a language model, it has no chat template, or a value is out of range.
+            InputError: the model generates no text, it has no chat template, or a value is out of range.
         """
-        if max_new_tokens < 1:
-            raise InputError(f"max_new_tokens={max_new_tokens} must be at least 1")
-        return continuation(
-            self._language_model("generates text"),
-            self.tokenizer,
-            self._prompt_ids(prompt, raw),
-            max_new_tokens=max_new_tokens,
-            sampling=Sampling(temperature=temperature, top_k=top_k, top_p=top_p),
-            seed=seed,
-            stop=_list_of(stop, "stop strings"),
+        task = self._generative_task()
+        decoding = self._decoding(
+            {
+                "max_new_tokens": max_new_tokens,
+                "min_new_tokens": min_new_tokens,
+                "temperature": temperature,
+                "top_k": top_k,
+                "top_p": top_p,
+                "num_beams": num_beams,
+                "length_penalty": length_penalty,
+                "repetition_penalty": repetition_penalty,
+                "no_repeat_ngram_size": no_repeat_ngram_size,
+                "stop": stop,
+            }
         )
+        check_count("seed", seed, least=0, most=MAX_SEED)
+        return continuation(task, self.tokenizer, self._prompt_ids(prompt, raw), decoding, seed=seed)
+
+    def complete(
+        self,
+        prompts: Sequence[str | Sequence[Message]],
+        *,
+        samples: int = 1,
+        logprobs: bool = False,
+        batch_size: int = 1,
+        **settings: Unpack[GenerationSettings],
+    ) -> list[list[Completion]]:
+        """Return continuations of each prompt, with the reason why they end, their tokens and log-probabilities.
+
+        Args:
+            prompts: texts or chats, as in ``stream``.
+            samples: number of continuations of each prompt. Beam search gives its best ones; otherwise, sample *k*,
+                counted from 0, is the continuation with the seed ``seed`` + *k*.
+            logprobs: return the log-probability of each new token, before temperature and penalties.
+            batch_size: number of continuations that are generated at the same time. More are faster, and the texts are
+                the same except for rounding, but prompts and new tokens must fit ``block_size``.
+            **settings: arguments of ``stream``.
+
+        Raises:
+            InputError: as in ``stream``, or a prompt does not fit.
+        """
+        check_count("samples", samples)
+        check_count("batch_size", batch_size)
+        if isinstance(prompts, str) or not isinstance(prompts, Iterable):
+            raise InputError(f"prompts={short_repr(prompts)} must be a list of prompts, such as [prompt]")
+        task = self._generative_task()
+        raw, seed = settings.pop("raw", False), settings.pop("seed", 0)
+        check_count("seed", seed, least=0, most=MAX_SEED - samples + 1)
+        decoding = self._decoding(settings)
+        if decoding.num_beams > 1 and samples > decoding.num_beams:
+            raise InputError(f"samples={samples} must be at most num_beams={decoding.num_beams}")
+        encoded = [self._prompt_ids(prompt, raw) for prompt in prompts]
+        found = completions(
+            task,
+            self.tokenizer,
+            encoded,
+            decoding,
+            samples=samples,
+            seed=seed,
+            batch_size=batch_size,
+            with_logprobs=logprobs,
+        )
+        return list(found)
 
     def score(self, texts: Sequence[str], *, batch_tokens: int = 2048) -> list[TextScore]:
         """Return the negative log-likelihood (nats), number of tokens, bytes, and bits per byte of each text.
@@ -187,10 +262,13 @@ class Model:
                 than in the training data.
 
         Raises:
-            InputError: the model is a language model, or a row is invalid.
+            InputError: the model is a language model that was not trained to answer prompts, or a row is invalid.
         """
-        if isinstance(self.task, CausalLM):
-            raise InputError("a CausalLM has no labels to predict. Use generate or score")
+        if isinstance(self.task, CausalLM | Seq2SeqLM) and not (
+            self.data_module is not None and "generate_examples" in accepted_arguments(self.data_module)
+        ):
+            remedy = "generate or score" if isinstance(self.task, CausalLM) else "generate or complete"
+            raise InputError(f"a {type(self.task).__name__} has no labels to predict. Use {remedy}")
         rows = list(rows)
         if not all(isinstance(row, Mapping) for row in rows):
             raise InputError('rows must be dicts, such as [{"text": "great film"}]')
@@ -206,6 +284,8 @@ class Model:
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], *, pooling: Literal["mean", "last"] = "mean", batch_size: int = 16) -> Tensor:
         """Return an embedding of each text, pooled from the backbone's hidden states after the final norm.
+
+        Those of an encoder-decoder are the hidden states of its encoder.
 
         Args:
             texts: texts; they are truncated to ``block_size`` tokens.
@@ -242,12 +322,28 @@ class Model:
         """
         return export_task(self.task, self.tokenizer, self.path, Path(folder), dtype)
 
+    def _decoding(self, settings: Mapping[str, Any]) -> Decoding:
+        """Return the settings of decoding; those that are None or missing take the model's own."""
+        stop = tuple(_list_of(settings.get("stop", ()), "stop strings"))
+        defaults = decoding_defaults(self.tokenizer.generation_config)
+        return choose_decoding({**settings, "stop": stop}, defaults)[0]
+
     def _prompt_ids(self, prompt: str | Sequence[Message], raw: bool) -> list[int]:
+        layout = layout_of(self.task, self.tokenizer)
         if isinstance(prompt, str):
-            return text_prompt(self.tokenizer, without_surrogates(prompt), is_raw=raw)
+            ids = text_prompt(self.tokenizer, without_surrogates(prompt), is_raw=raw, layout=layout)
+            if layout is not None and not prompt:
+                raise InputError("an encoder-decoder needs a source text, but the prompt is empty")
+            return ids
+        if layout is not None:
+            raise InputError("an encoder-decoder reads a source text, not a chat. Give a text")
+        if not are_messages(prompt):
+            raise InputError(
+                f"the prompt is {short_repr(prompt)}. Give a text, or a list of messages such as {MESSAGES_EXAMPLE}"
+            )
         if raw:
             raise InputError("messages need the chat template. Leave raw out, or give a text")
-        return chat_prompt(self.tokenizer, without_surrogates(list(prompt)))
+        return chat_prompt(self.tokenizer, without_surrogates([dict(message) for message in prompt]))
 
     def _language_model(self, ability: str) -> CausalLM:
         if not isinstance(self.task, CausalLM):
@@ -256,6 +352,11 @@ class Model:
                 "Use predict, or load a language model"
             )
         return self.task
+
+    def _generative_task(self) -> CausalLM | Seq2SeqLM:
+        if isinstance(self.task, Seq2SeqLM):
+            return self.task
+        return self._language_model("or a Seq2SeqLM generates text")
 
     def _build_data_module(self, settings: Mapping[str, Any]) -> DataModule:
         """Build the data module from ``settings`` and the arguments that it takes from the task.
@@ -282,6 +383,8 @@ class Model:
     def _predict(self, module: DataModule) -> list[dict[str, Any]]:
         module.prepare_data()
         module.setup("predict")
+        if hasattr(module, "generate_examples"):
+            self.task.answer_data = cast(AnswerData, module)
         records: list[dict[str, Any]] = []
         for number, batch in enumerate(module.predict_dataloader()):
             batch_on_device = module.transfer_batch_to_device(batch, self.task.device, 0)
@@ -292,7 +395,9 @@ class Model:
         """Return the pooled hidden states of rows of token ids, (B, C) float32 on the CPU."""
         ids_BT, lengths_B = pad_rows(rows, self.task.device)
         mask_BT = torch.arange(ids_BT.size(1), device=self.task.device) < lengths_B.unsqueeze(1)
-        hidden_BTC = self.task.backbone(ids_BT, attention_mask=mask_BT).float()
+        backbone = self.task.backbone
+        encoder = backbone.encoder if isinstance(backbone, EncoderDecoder) else backbone
+        hidden_BTC = encoder(ids_BT, attention_mask=mask_BT).float()
         if pooling == "last":
             last_BC: Tensor = hidden_BTC[torch.arange(len(rows)), lengths_B - 1]
             return last_BC.cpu()
@@ -312,4 +417,8 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _list_of(texts: Sequence[str], noun: str = "texts") -> list[str]:
     if isinstance(texts, str):
         raise InputError(f"give a list of {noun}, not a string: [text]")
-    return [without_surrogates(text) for text in texts]
+    found = list(texts) if isinstance(texts, Iterable) else [texts]
+    if not (isinstance(texts, Iterable) and all(isinstance(text, str) for text in found)):
+        wrong = next(text for text in found if not isinstance(text, str))
+        raise InputError(f"give a list of {noun}; {short_repr(wrong)} is not a string")
+    return [without_surrogates(text) for text in found]

@@ -26,6 +26,33 @@ class LanguageModelingBatch(TypedDict):
     """Range of each block in the tokens of its split, such as ``tokens 0-1024``."""
     document_ids: NotRequired[Tensor]
     """(B, T) int64, non-decreasing along a row: present only if attention must not cross documents."""
+    prefix_mask: NotRequired[Tensor]
+    """(B, T) bool: True for the tokens of prompts, which see each other in both directions with prefix attention."""
+    prompts: NotRequired[list[list[int]]]
+    """In evaluation: token ids of the prompt of each example whose answer is generated; they are the first rows."""
+    references: NotRequired[list[list[str]]]
+    """In evaluation: correct answers to each prompt, at least one. In prediction, a prompt may have none."""
+
+
+class Seq2SeqBatch(TypedDict):
+    """Pairs of a source text, which the encoder reads, and a target text, which the decoder predicts.
+
+    S is the number of tokens of the longest source, T of the longest target.
+    """
+
+    input_ids: Tensor
+    """(B, S) int64: sources, padded on the right."""
+    attention_mask: Tensor
+    """(B, S) bool: False for padding."""
+    decoder_input_ids: Tensor
+    """(B, T) int64: the start token and the target without its last token, padded on the right."""
+    labels: Tensor
+    """(B, T) int64: the target, which ends with the end token, or ``IGNORE_INDEX``."""
+    num_bytes: Tensor
+    """(B,) int64: UTF-8 bytes of the labeled tokens of each row."""
+    ids: NotRequired[list[str]]
+    references: NotRequired[list[list[str]]]
+    """In evaluation: correct targets of the first sources, at least one each. Their targets are generated."""
 
 
 class SequenceClassificationBatch(TypedDict):

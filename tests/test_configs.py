@@ -1,5 +1,6 @@
 """Tests that run every shipped YAML."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -13,7 +14,7 @@ from gpt_lightning.cli import main
 from gpt_lightning.commands.run.cli import CLI
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.config import PER_TASK
-from gpt_lightning.tasks import CausalLM
+from gpt_lightning.tasks import CausalLM, Seq2SeqLM
 from gpt_lightning.tokenizers.build import bytes_tokenizer
 from tests.models.huggingface.families import save_reference
 
@@ -130,6 +131,45 @@ def test_gpt2_124m_on_fineweb_edu(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = cli.config["fit"].trainer
     tokens = trainer.devices * cli.config["fit"].data.init_args.batch_size * shape.block_size
     assert tokens * trainer.accumulate_grad_batches * trainer.max_steps == pytest.approx(10e9, rel=1e-3)
+
+
+TRANSFORMER_BASE = CONFIGS / "transformer_base.yaml"
+
+
+def test_transformer_base_has_the_size_of_its_paper() -> None:
+    """Compare the number of parameters with the published 65 million, and with their sum by hand."""
+    backbone = yaml.safe_load(TRANSFORMER_BASE.read_text())["model"]["init_args"]["backbone"]
+    with torch.device("meta"):
+        task = Seq2SeqLM(backbone=GPTConfig(vocab_size=37_000, **backbone))
+    parameters = sum(parameter.numel() for parameter in task.parameters())
+    attention, mlp, norm = 4 * (512 * 512 + 512), 2 * 512 * 2048 + 2048 + 512, 2 * 512
+    expected = 37_000 * 512 + 6 * (attention + mlp + 2 * norm) + 6 * (2 * attention + mlp + 3 * norm)
+    assert parameters == expected == 63_082_496
+    assert parameters == pytest.approx(65e6, rel=0.03)
+
+
+def test_transformer_base_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Train two steps of configs/transformer_base.yaml, with fewer and narrower layers."""
+    rows = [{"en": f"{number} bottles", "de": f"{number} Flaschen"} for number in range(12)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.chdir(tmp_path)
+    sizes = {"n_layer": 1, "n_encoder_layer": 1, "n_head": 2, "n_embd": 16, "n_inner": 16}
+    code = main(
+        [
+            *("fit", "-c", str(TRANSFORMER_BASE), "--data.train=pairs.jsonl", "--data.validation=pairs.jsonl"),
+            *("--data.template={en}", "--data.target=de", "--data.tokenizer=bytes", "--data.max_new_tokens=3"),
+            *("--data.cache_dir=cache", "--trainer.max_steps=2", "--trainer.accelerator=cpu"),
+            *("--trainer.val_check_interval=2", "--trainer.limit_val_batches=1"),
+            *(f"--model.backbone.{name}={value}" for name, value in sizes.items()),
+        ]
+    )
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    assert code == 0
+    out = capsys.readouterr().out
+    assert "Stopped after 2 steps: trainer.max_steps=2 is reached\nbest: logs/" in out
+    assert "chrf" in out.lower()
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "backbone").glob("*.yaml")), ids=lambda path: path.stem)

@@ -4,8 +4,11 @@ After an intended change, run ``python -m tests.test_golden_losses``, paste its 
 commit message.
 """
 
+import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,12 @@ import lightning.pytorch as L
 import pytest
 import torch
 
+from gpt_lightning.data import InstructionTuning
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.tasks import Task
+from gpt_lightning.toy_world.write import write
 from gpt_lightning.training import Validations
+from tests.pairs import reversed_lines, seq2seq
 from tests.runs import HEADS, causal_lm, head, language_modeling, trainer
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -64,6 +70,16 @@ GOLDEN: dict[str, list[float]] = {
         3.335841, 3.206289, 3.162956, 3.353713, 3.342876, 3.252155, 3.151731, 3.061871, 2.545409, 2.409416,
         2.61533,
     ],
+    "instructions": [
+        5.558948, 5.567283, 5.499731, 5.381531, 5.24649, 5.14639, 5.053263, 4.981851, 4.885172, 4.804711,
+        4.743279, 4.643634, 4.576237, 4.489192, 4.391458, 4.336161, 4.27948, 4.201218, 4.107844, 4.053927,
+        3.985561,
+    ],
+    "seq2seq": [
+        5.55757, 5.516971, 5.506856, 5.461982, 5.438928, 5.376517, 5.351769, 5.312152, 5.232214, 5.19581,
+        5.16843, 5.104476, 5.044518, 5.026043, 4.976091, 4.907098, 4.879461, 4.788836, 4.735646, 4.726119,
+        4.562637,
+    ],
 }  # fmt: skip
 
 
@@ -107,6 +123,41 @@ def run_head(folder: Path, name: str) -> list[float]:
     return fit(folder, *head(folder, name, dropout=0.0, **shape))
 
 
+def run_instructions(folder: Path) -> list[float]:
+    """Return the losses of instruction tuning on packed questions of the toy world, with two added tokens."""
+    source = folder / "rows.jsonl"
+    write(folder / "world")
+    rows = [json.loads(line) for line in (folder / "world" / "qa" / "validation.jsonl").read_text().splitlines()[:30]]
+    pairs = [{"instruction": row["question"], "output": row["context"][:60]} for row in rows]
+    source.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    data = InstructionTuning(
+        train=str(source),
+        validation=str(source),
+        tokenizer="bytes",
+        block_size=256,
+        batch_size=2,
+        packing=True,
+        generate_examples=0,
+        cache_dir=str(folder / "cache"),
+        seed=0,
+    )
+    shape = {**SHAPES["llama"], "block_size": 256}
+    return fit(folder, causal_lm(data.vocab_size, dropout=0.0, **shape), data)
+
+
+def run_seq2seq(folder: Path) -> list[float]:
+    """Return the losses of the encoder-decoder of Vaswani et al. 2017, with label smoothing."""
+    shape = {"position": "sinusoidal", "norm_placement": "after_residual", "mlp": "relu", "scale_embeddings": True}
+    task = seq2seq(shape={"dropout": 0.0, "n_layer": 2, **shape}, label_smoothing=0.1)
+    return fit(folder, task, reversed_lines(folder))
+
+
+def test_losses_of_an_encoder_decoder_are_unchanged(tmp_path: Path) -> None:
+    losses = run_seq2seq(tmp_path)
+    assert len(losses) == 21
+    assert losses == pytest.approx(GOLDEN["seq2seq"], rel=1e-4)
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_losses_of_heads_are_unchanged(tmp_path: Path, name: str) -> None:
     losses = run_head(tmp_path, name)
@@ -121,11 +172,23 @@ def test_losses_of_pretraining_are_unchanged(tmp_path: Path, name: str) -> None:
     assert losses == pytest.approx(GOLDEN[name], rel=1e-4)
 
 
+def test_losses_of_instruction_tuning_are_unchanged(tmp_path: Path) -> None:
+    losses = run_instructions(tmp_path)
+    assert len(losses) == 21
+    assert losses == pytest.approx(GOLDEN["instructions"], rel=1e-4)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for name in [*SHAPES, *HEADS]:
+    runs: dict[str, Callable[[Path], list[float]]] = {
+        **{name: partial(run, shape=shape) for name, shape in SHAPES.items()},
+        **{name: partial(run_head, name=name) for name in HEADS},
+        "instructions": run_instructions,
+        "seq2seq": run_seq2seq,
+    }
+    for name, losses_of in runs.items():
         with tempfile.TemporaryDirectory() as folder:
-            values = run(Path(folder), SHAPES[name]) if name in SHAPES else run_head(Path(folder), name)
+            values = losses_of(Path(folder))
             losses = [str(round(loss, 6)) for loss in values]
             rows = [", ".join(losses[start : start + 10]) for start in range(0, len(losses), 10)]
             print(f'    "{name}": [', *(f"        {row}," for row in rows), "    ],", sep="\n")

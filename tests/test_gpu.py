@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.models import GPT, GPTConfig
+from gpt_lightning.models.generation.decoder import Decoder
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.models.kernels.elementwise import rotate
 from gpt_lightning.models.lm_head import linear_cross_entropy
@@ -132,7 +133,7 @@ def test_greedy_text_matches_the_cpu() -> None:
     def text(device: str) -> Tensor:
         module.to(device)
         sampling = Sampling(temperature=0.0)
-        steps = generate(module.backbone, module.head, prompt.to(device), max_new_tokens=20, sampling=sampling)
+        steps = generate(Decoder(module.backbone), module.head, prompt.to(device), max_new_tokens=20, sampling=sampling)
         return torch.stack([ids.cpu() for ids in steps])
 
     assert text("cuda").equal(text("cpu"))

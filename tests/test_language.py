@@ -36,7 +36,7 @@ INSTEAD_OF = {
     r"judg(e|es|ed|ing)": "evaluate, score",
     r"mend(s|ed|ing)?": "fix, correct",
     r"data sets?": "dataset",
-    r"(?<!post)(?<!post[- ])(?<!tokenizers\.)processors?": "CPU",
+    r"(?<!post)(?<!post[- ])(?<!tokenizers\.)(?<!logits )processors?": "CPU",
     r"reckon\w*": "estimate, compute",
     r"(go|goes|going|went|gone) on": "resume, continue",
     r"tak(e|es|en|ing) up again": "resume, continue",

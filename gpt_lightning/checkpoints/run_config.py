@@ -10,7 +10,7 @@ from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.errors import InputError
 
 _MAX_BYTES: Final = 2**20
-_READING: Final = ("delimiter", "encoding", "document_separator")
+_READING: Final = ("delimiter", "encoding", "document_separator", "template", "target", "train_on")
 
 
 def data_arguments(file: Path) -> dict[str, Any] | None:
@@ -42,7 +42,8 @@ def has_given_labels(checkpoint: Path) -> bool:
 def columns_of(checkpoint: Path) -> dict[str, str | list[str] | list[int]]:
     """Return how the rows of a model's training data are read, by argument of its data module.
 
-    These are the names or numbers of columns, the delimiter and encoding, and the separator of documents.
+    These are the names or numbers of columns, the delimiter and encoding, the separator of documents, and the template
+    of prompts.
 
     Args:
         checkpoint: a checkpoint in the folder of a run, or a model folder. Without a ``config.yaml``, as for models

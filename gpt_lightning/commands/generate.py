@@ -1,11 +1,12 @@
 """``gpt-lightning generate``: continue prompts."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpt_lightning.commands.counter import counter
+from gpt_lightning.commands.decoding import add_decoding_options, decoding_of
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import check_new, finite, json_line, output_file
@@ -14,11 +15,10 @@ from gpt_lightning.status import status
 
 if TYPE_CHECKING:
     from gpt_lightning.data.prompts import Prompt
-    from gpt_lightning.tasks import CausalLM
+    from gpt_lightning.models.generation.decoding import Decoding
+    from gpt_lightning.tasks import CausalLM, Seq2SeqLM
+    from gpt_lightning.tasks.continuation import GenerativeTask
     from gpt_lightning.tokenizers.tokenizer import Tokenizer
-
-Continue = Callable[[Sequence[int], int], Iterator[str]]
-"""Function of the token ids of a prompt and the number of a sample, which yields the continuation in pieces."""
 
 _REMEDY: Final = "Choose another file with --output"
 
@@ -41,7 +41,8 @@ def parser() -> Parser:
         type=str,
         default="",
         metavar="TEXT",
-        help="text to continue; without it a new document starts; - reads one prompt from standard input",
+        help="text to continue, or the source of an encoder-decoder; without it a new document starts; - reads one "
+        "prompt from standard input",
     )
     p.add_argument(
         "--input",
@@ -55,33 +56,17 @@ def parser() -> Parser:
     p.add_argument(
         "--raw", action="store_true", help="add no tokens, such as BOS: the prompt is complete, with its special tokens"
     )
-    p.add_argument("--max_new_tokens", type=int, default=200, help="largest number of new tokens")
-    p.add_argument(
-        "--stop",
-        type=str,
-        action="append",
-        metavar="TEXT",
-        default=[],
-        help="end before this text; can be given several times",
-    )
-    p.add_argument("--samples", type=int, default=1, help="number of continuations of each prompt")
-    p.add_argument(
-        "--temperature", type=float, default=0.8, help="randomness of the text; 0 always takes the most likely token"
-    )
-    p.add_argument("--top_k", type=int | None, default=None, help="sample from the k most likely tokens only")
-    p.add_argument(
-        "--top_p",
-        type=float | None,
-        default=None,
-        help="sample from the smallest set of tokens with this total probability (nucleus sampling)",
-    )
-    p.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="seed of the sampling; the same seed gives the same text; further samples use the next seeds",
-    )
+    add_decoding_options(p)
     p.add_output_options("file for the continuations, as JSON lines")
+    p.add_argument(
+        "--logprobs", action="store_true", help="add token_ids and logprobs, in nats, to each of the JSON lines"
+    )
+    p.add_argument(
+        "--batch_size",
+        type=int,
+        default=1,
+        help="continuations of --input that are generated at the same time: faster, the same text up to rounding",
+    )
     p.add_loading_options()
     p.add_argument(
         "--int8",
@@ -103,42 +88,32 @@ def main(argv: list[str]) -> int:
     with status("Loading PyTorch and Lightning"):
         import gpt_lightning.tasks.load  # noqa: F401
 
-    from gpt_lightning.models.generation.generate import Sampling
-    from gpt_lightning.tasks.continuation import continuation
+    from gpt_lightning.tasks.export_tokenizer import layout_of
 
-    sampling = Sampling(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
+    decoding_of(options, {})  # refuse invalid options before the model is loaded
     prompts = _prompts(options)
     task, tokenizer = _load(options)
-
-    def continue_prompt(prompt_ids: Sequence[int], sample: int) -> Iterator[str]:
-        seed, max_new_tokens, stop = options.seed + sample, options.max_new_tokens, options.stop
-        return continuation(
-            task, tokenizer, prompt_ids, max_new_tokens=max_new_tokens, sampling=sampling, seed=seed, stop=stop
-        )
-
-    encoded = [prompt.encode(tokenizer, is_chat=options.chat, is_raw=options.raw) for prompt in prompts]
+    decoding, layout = decoding_of(options, tokenizer.generation_config), layout_of(task, tokenizer)
+    if layout is not None and options.input is None and not options.prompt:
+        raise InputError("an encoder-decoder needs a source text. Give it with --prompt or --input")
+    encoded = [prompt.encode(tokenizer, is_chat=options.chat, is_raw=options.raw, layout=layout) for prompt in prompts]
     block_size = task.backbone.config.block_size
-    for prompt, ids in zip(prompts, encoded, strict=True):
-        if len(ids) > block_size:
-            print(
-                f"{prompt.where or 'the prompt'} has {len(ids)} tokens, but the context of the model holds "
-                f"{block_size}: only the last {block_size} are used",
-                file=sys.stderr,
-            )
+    if layout is None:
+        _check_lengths(options, prompts, encoded, decoding, block_size)
+    else:
+        _check_sources(prompts, encoded, block_size)
     with counter("generating", "characters") as advance:
         if options.input is None and output is None:
-            _print_samples(
-                "" if options.chat else options.prompt, options.samples, encoded[0], continue_prompt, advance
-            )
+            _print_samples(options, task, tokenizer, encoded[0], decoding, advance)
             return 0
-        lines = _json_lines(prompts, encoded, options.samples, continue_prompt, advance)
+        lines = _json_lines(options, task, tokenizer, prompts, encoded, decoding, advance)
         if output is None:
             for line in lines:
                 print(for_stream(line), end="", flush=True)
             return 0
         with output_file(output, options.overwrite, _REMEDY) as file:
-            file.writelines(line.encode() for line in lines)
-    print(f"{len(prompts) * options.samples:,} continuations in {output}")
+            count = sum(1 for line in lines if file.write(line.encode()))
+    print(f"{count:,} continuations in {output}")
     return 0
 
 
@@ -146,17 +121,13 @@ def _check(options: Any) -> None:
     """Refuse invalid options before anything is loaded."""
     from gpt_lightning.ranges import MAX_SEED, check_count
 
-    for name in ("max_new_tokens", "samples"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} {getattr(options, name)} must be at least 1")
+    check_count("--samples", options.samples)
+    check_count("--batch_size", options.batch_size)
     check_count("--seed", options.seed, least=0, most=MAX_SEED - options.samples + 1)
-    if options.samples > 1 and options.temperature == 0:
-        raise InputError(
-            f"--samples {options.samples} with --temperature 0 would give equal texts. "
-            "Raise --temperature, or leave --samples out"
-        )
     if not all(options.stop):
         raise InputError("--stop is empty, so no text could be generated. Give a text, or leave --stop out")
+    if options.logprobs and options.input is None and options.output is None:
+        raise InputError("--logprobs are part of JSON lines. Add --output or --input, or leave --logprobs out")
     if options.chat and options.raw:
         raise InputError("--chat and --raw exclude each other. Leave one out")
     if options.input is not None and options.prompt:
@@ -178,17 +149,17 @@ def _prompts(options: Any) -> "list[Prompt]":
     return [Prompt(options.prompt, "", {"prompt": options.prompt})]
 
 
-def _load(options: Any) -> "tuple[CausalLM, Tokenizer]":
+def _load(options: Any) -> "tuple[CausalLM | Seq2SeqLM, Tokenizer]":
     from gpt_lightning.models.device import device_of
     from gpt_lightning.models.generation.int8 import quantize
-    from gpt_lightning.tasks import CausalLM
+    from gpt_lightning.tasks import CausalLM, Seq2SeqLM
     from gpt_lightning.tasks.load import find_checkpoint, load_task
 
     path = find_checkpoint(options.model)
     task, tokenizer = load_task(path, options.init_from, options.allow_import)
-    if not isinstance(task, CausalLM):
+    if not isinstance(task, CausalLM | Seq2SeqLM):
         raise InputError(
-            f"{path} holds a {type(task).__name__}, but only a CausalLM generates text. "
+            f"{path} holds a {type(task).__name__}, but only a CausalLM or a Seq2SeqLM generates text. "
             "Use gpt-lightning predict, or give a language model"
         )
     task.to(device_of(options.device))
@@ -199,30 +170,95 @@ def _load(options: Any) -> "tuple[CausalLM, Tokenizer]":
     return task, tokenizer
 
 
-def _print_samples(
-    prompt: str, samples: int, ids: Sequence[int], continue_prompt: Continue, advance: Callable[[int], None]
+def _check_lengths(
+    options: Any, prompts: "Sequence[Prompt]", encoded: Sequence[Sequence[int]], decoding: "Decoding", block_size: int
 ) -> None:
-    """Print a prompt with each of its continuations, while they are generated."""
-    for sample in range(samples):
-        if samples > 1:
-            print(f"--- sample {sample + 1} of {samples}")
-        print(for_stream(prompt), end="", flush=True)
-        for text in continue_prompt(ids, sample):
+    """Report prompts that are truncated, and refuse those that cannot be."""
+    for prompt, ids in zip(prompts, encoded, strict=True):
+        where = prompt.where or "the prompt"
+        is_single = decoding.num_beams == 1 and options.batch_size == 1
+        if not is_single and len(ids) + decoding.max_new_tokens > block_size:
+            raise InputError(
+                f"{where} has {len(ids)} tokens, which with --max_new_tokens={decoding.max_new_tokens} exceed the "
+                f"context of the model, {block_size} tokens. Lower --max_new_tokens, or shorten the prompt"
+                + (", or leave --batch_size out, so that older tokens are dropped" if decoding.num_beams == 1 else "")
+            )
+        if len(ids) > block_size:
+            print(
+                f"{where} has {len(ids)} tokens, but the context of the model holds {block_size}: only the last "
+                f"{block_size} are used",
+                file=sys.stderr,
+            )
+
+
+def _check_sources(prompts: "Sequence[Prompt]", encoded: Sequence[Sequence[int]], block_size: int) -> None:
+    """Refuse sources that are longer than the context of an encoder-decoder."""
+    for prompt, ids in zip(prompts, encoded, strict=True):
+        if len(ids) > block_size:
+            raise InputError(
+                f"{prompt.where or 'the source'} has {len(ids)} tokens, but the encoder of the model reads at most "
+                f"{block_size}. Shorten the text"
+            )
+
+
+def _print_samples(
+    options: Any,
+    task: "GenerativeTask",
+    tokenizer: "Tokenizer",
+    ids: Sequence[int],
+    decoding: "Decoding",
+    advance: Callable[[int], None],
+) -> None:
+    """Print a prompt with each of its continuations, or the targets of a source, while they are generated."""
+    from gpt_lightning.tasks import CausalLM
+    from gpt_lightning.tasks.continuation import completions, continuation
+
+    samples: Iterable[Iterable[str]] = (
+        continuation(task, tokenizer, ids, decoding, seed=options.seed + sample) for sample in range(options.samples)
+    )
+    if decoding.num_beams > 1:
+        (found,) = completions(task, tokenizer, [ids], decoding, samples=options.samples)
+        samples = [[each.text] for each in found]
+    for number, pieces in enumerate(samples, start=1):
+        if options.samples > 1:
+            print(f"--- sample {number} of {options.samples}")
+        continues = isinstance(task, CausalLM) and not options.chat
+        print(for_stream(options.prompt if continues else ""), end="", flush=True)
+        for text in pieces:
             print(for_stream(text), end="", flush=True)
             advance(len(text))
         print()
 
 
 def _json_lines(
+    options: Any,
+    task: "GenerativeTask",
+    tokenizer: "Tokenizer",
     prompts: "Sequence[Prompt]",
     encoded: Sequence[Sequence[int]],
-    samples: int,
-    continue_prompt: Continue,
+    decoding: "Decoding",
     advance: Callable[[int], None],
 ) -> Iterator[str]:
-    """Yield a line for each continuation: the columns of its prompt, ``sample`` and ``completion``."""
-    for prompt, ids in zip(prompts, encoded, strict=True):
-        for sample in range(samples):
-            text = "".join(continue_prompt(ids, sample))
-            advance(len(text))
-            yield json_line(finite({**prompt.fields, "sample": sample, "completion": text}), default=str)
+    """Yield a line for each continuation: the columns of its prompt, ``sample``, ``completion``, ``finish_reason``.
+
+    With ``--logprobs``, ``token_ids`` and ``logprobs`` follow.
+    """
+    from gpt_lightning.tasks.continuation import completions
+
+    found = completions(
+        task,
+        tokenizer,
+        encoded,
+        decoding,
+        samples=options.samples,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        with_logprobs=options.logprobs,
+    )
+    for prompt, samples in zip(prompts, found, strict=True):
+        for number, each in enumerate(samples):
+            advance(len(each.text))
+            row = {**prompt.fields, "sample": number, "completion": each.text, "finish_reason": each.finish_reason}
+            if options.logprobs:
+                row |= {"token_ids": each.token_ids, "logprobs": list(each.logprobs)}
+            yield json_line(finite(row), default=str)

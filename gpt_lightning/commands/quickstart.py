@@ -76,6 +76,7 @@ def pretrain(max_steps: int | None) -> Path:
     from gpt_lightning.commands.run.cli import CLI
     from gpt_lightning.data import LanguageModeling
     from gpt_lightning.metrics.language import unigram_cross_entropy
+    from gpt_lightning.models.generation.decoding import Decoding
     from gpt_lightning.models.generation.generate import Sampling
     from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.continuation import continuation
@@ -101,9 +102,8 @@ def pretrain(max_steps: int | None) -> Path:
     run = Path(str(cli.trainer.log_dir))
     task, tokenizer = load_task(find_checkpoint(str(run)))
     assert isinstance(task, CausalLM)
-    sample = continuation(
-        task, tokenizer, text_prompt(tokenizer, ""), max_new_tokens=150, sampling=Sampling(temperature=0.7), seed=0
-    )
+    decoding = Decoding(max_new_tokens=150, sampling=Sampling(temperature=0.7))
+    sample = continuation(task, tokenizer, text_prompt(tokenizer, ""), decoding, seed=0)
     print(f"\nA sample:\n{''.join(sample)}")
     return run
 

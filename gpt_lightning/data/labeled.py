@@ -67,6 +67,8 @@ class Labeled(DataModule, Generic[E]):
         self.on_bad_row = on_bad_row
         self._examples: dict[tuple[Split, bool], list[E]] = {}
         self._held_out: set[str] | None = None
+        self.num_skipped: Counter[Split] = Counter()
+        """Invalid rows in the source of each split."""
 
     @abstractmethod
     def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[E | InputError]:
@@ -130,6 +132,7 @@ class Labeled(DataModule, Generic[E]):
             self.report_source(split)
             rows = read_rows(self.source(split), split=split, options=self.read_options)
             examples, causes = valid_examples(self.parse_rows(rows, split, has_labels), self.on_bad_row)
+            self.num_skipped[split] = causes.total()
             if causes:
                 self.report(split, skipped_line(causes, len(examples) + causes.total()))
             if not examples:

@@ -40,6 +40,29 @@ class LongestFirstOrder:
         return self.order
 
 
+class GeneratedFirstOrder:
+    """Order of an evaluation: first the rows whose answers are generated, then the others.
+
+    Any number of batches thus has its share of generated answers, and ranks generate equal numbers of them. The rows
+    are spread evenly over the source, and are the same in each evaluation.
+
+    Args:
+        order: order of the other rows, the same in each epoch.
+        generate_examples: maximum number of rows whose answers are generated.
+    """
+
+    def __init__(self, order: Order, generate_examples: int) -> None:
+        others = order(0)
+        count = min(len(others), generate_examples)
+        self.generated = np.arange(count) * len(others) // max(1, count)
+        """Numbers of the rows whose answers are generated."""
+        self.order = np.concatenate([self.generated, others[~np.isin(others, self.generated)]])
+
+    def __call__(self, epoch: int) -> NDArray[np.int64]:
+        """Return every row number once."""
+        return self.order
+
+
 class LengthGroupedOrder:
     """Shuffled order whose batches contain rows of similar length. It depends only on the seed and the epoch.
 

@@ -32,9 +32,14 @@ class DataSettings(CommonSettings, total=False):
     batch_size: int
 
 
-class LabeledSettings(DataSettings, total=False):
-    """Arguments of ``Labeled``."""
+class RowSettings(DataSettings, total=False):
+    """Arguments of ``Labeled`` without ``layout``, for rows whose format a chat template determines."""
 
     id_column: str
     on_bad_row: OnBadRow
+
+
+class LabeledSettings(RowSettings, total=False):
+    """Arguments of ``Labeled``."""
+
     layout: InputLayout

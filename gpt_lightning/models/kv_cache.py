@@ -46,6 +46,11 @@ class KVCache:
         """Maximum number of tokens per row."""
         return self._keys_LBGTD.size(3)
 
+    @property
+    def device(self) -> torch.device:
+        """Device of keys and values."""
+        return self._keys_LBGTD.device
+
     def append(self, layer: int, k_BGTD: Tensor, v_BGTD: Tensor) -> tuple[Tensor, Tensor]:
         """Append keys and values of new tokens to a layer, and return all of the layer's, (B, G, length + T, D) each.
 
@@ -88,6 +93,21 @@ class KVCache:
         """Keep only the rows with the indices ``rows``, (K,) int64, in this order."""
         self._keys_LBGTD = self._keys_LBGTD[:, rows]
         self._values_LBGTD = self._values_LBGTD[:, rows]
+        if self.lengths_B is not None:
+            self.lengths_B = self.lengths_B[rows]
+            self.length = int(self.lengths_B.max())
+
+    def reorder(self, rows: Tensor) -> None:
+        """Replace each row by a copy of another one, in place; the memory of unused slots is not touched.
+
+        Args:
+            rows: (B,) int64, the index of the row to copy for each row.
+        """
+        targets = (rows != torch.arange(len(rows), device=rows.device)).nonzero().squeeze(1)
+        sources = rows[targets]
+        for memory in (self._keys_LBGTD, self._values_LBGTD):
+            used = memory.narrow(3, 0, self.length)
+            used[:, targets] = used[:, sources]
         if self.lengths_B is not None:
             self.lengths_B = self.lengths_B[rows]
             self.length = int(self.lengths_B.max())

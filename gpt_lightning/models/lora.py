@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.new_tokens import is_of_new_rows
 from gpt_lightning.ranges import check_count
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 """Configuration file in a folder of adapters in peft's format."""
-_TARGETS: Final = {"attention": ("attention",), "mlp": ("mlp",), "all": ("attention", "mlp")}
+_ATTENTION: Final = ("attention", "cross_attention")
+_TARGETS: Final = {"attention": _ATTENTION, "mlp": ("mlp",), "all": (*_ATTENTION, "mlp")}
 _FACTOR: Final = "backbone.{layer}.lora_{letter}.default.weight"
 """Name of a factor in the state of a task; peft calls the only adapter of a layer ``default``."""
 
@@ -65,7 +67,7 @@ class LoRA:
     def layers(self, backbone: GPT) -> Iterator[tuple[str, nn.Linear]]:
         """Yield the names and layers of a ``backbone`` without adapters that these settings give adapters to."""
         for name, module in backbone.named_modules():
-            if isinstance(module, nn.Linear) and name.split(".")[2] in _TARGETS[self.targets]:
+            if isinstance(module, nn.Linear) and name.split(".")[-2] in _TARGETS[self.targets]:
                 yield name, module
 
 
@@ -129,7 +131,8 @@ def merge_adapters(backbone: GPT, state: Mapping[str, Tensor], lora: LoRA) -> No
                 f"with lora.r={lora.r} they must be {[lora.r, layer.in_features]} and {[layer.out_features, lora.r]}"
             )
     expected = {_FACTOR.format(layer=name, letter=letter) for name in layers for letter in "AB"}
-    if surplus := sorted(name for name in state if name.startswith("backbone.") and name not in expected):
+    others = (name for name in state if name.startswith("backbone.") and not is_of_new_rows(name))
+    if surplus := sorted(name for name in others if name not in expected):
         raise RuntimeError(f"{surplus[0]} is not an adapter of lora.targets={lora.targets}")
     for name, layer in layers.items():
         a, b = factors(state, name)

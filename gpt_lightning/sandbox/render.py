@@ -1,7 +1,7 @@
 """Rendering of Jinja templates: a process that reads requests from standard input until it is closed.
 
-A request is the pickle of a kind, a template and its variables. The answer is a byte, ``+`` or ``-``, and a text, or
-the reason of a failure.
+A request is the pickle of a kind, a template and the variables of each rendering. The answers are, for each of them, a
+byte, ``+`` or ``-``, and a text, or the reason of a failure.
 """
 
 import json
@@ -9,7 +9,7 @@ import pickle
 import re
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, BinaryIO, Final, NoReturn
@@ -66,9 +66,14 @@ def _regex_replace(text: str, pattern: str, replacement: str, count: int = 0) ->
     return re.sub(pattern, replacement, text, count=count)
 
 
-def answer(request: bytes) -> tuple[bytes, str]:
-    """Return the status and the text of the answer to a request."""
-    kind, text, variables = pickle.loads(request)  # noqa: S301 (our own parent process has written it)
+def answers(request: bytes) -> Iterator[tuple[bytes, str]]:
+    """Yield the status and the text of each answer to a request."""
+    kind, text, renderings = pickle.loads(request)  # noqa: S301 (our own parent process has written it)
+    for variables in renderings:
+        yield _answer(kind, text, variables)
+
+
+def _answer(kind: str, text: str, variables: Mapping[str, Any]) -> tuple[bytes, str]:
     try:
         rendered = _template(kind, text).render(**variables)
     except MemoryError:
@@ -82,13 +87,13 @@ def answer(request: bytes) -> tuple[bytes, str]:
     return b"+", rendered
 
 
-def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+def serve(requests: BinaryIO, output: BinaryIO) -> None:
     """Answer requests until the end of the file."""
     while len(header := requests.read(HEADER.size)) == HEADER.size:
-        status, text = answer(requests.read(HEADER.unpack(header)[0]))
-        content = text.encode(errors="surrogatepass")
-        answers.write(status + HEADER.pack(len(content)) + content)
-        answers.flush()
+        for status, text in answers(requests.read(HEADER.unpack(header)[0])):
+            content = text.encode(errors="surrogatepass")
+            output.write(status + HEADER.pack(len(content)) + content)
+        output.flush()
 
 
 if __name__ == "__main__":

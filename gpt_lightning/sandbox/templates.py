@@ -9,33 +9,68 @@ import os
 import pickle
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from gpt_lightning.sandbox.process import command
 from gpt_lightning.sandbox.render import HEADER, MAX_TEXT_BYTES
 
+Kind = Literal["chat", "task"]
+"""``chat`` for chat templates, with the filters and functions of transformers; ``task`` for those of tasks of
+lm-evaluation-harness."""
+
 SECONDS: Final = 10.0
-"""Time limit of one rendering, and of the start of the process."""
+"""Time limit of one request, and of the start of the process."""
+_BATCH: Final = 256
+"""Renderings per request."""
 
 
 class RenderError(Exception):
     """Failure of a template, with the reason as its message."""
 
 
-def render(kind: Literal["chat", "task"], template: str, variables: Mapping[str, Any]) -> str:
+def render(kind: Kind, template: str, variables: Mapping[str, Any]) -> str:
     """Return the text of a Jinja template.
 
     Args:
-        kind: ``chat`` for chat templates, with the filters and functions of transformers; ``task`` for those of tasks
-            of lm-evaluation-harness.
+        kind: kind of the template.
         template: text of the template.
         variables: values that the template may read.
 
     Raises:
         RenderError: the template raises an error, or exceeds a limit.
     """
-    return _renderer.render(pickle.dumps((kind, template, dict(variables))))
+    (text,) = render_all(kind, template, [variables])
+    if isinstance(text, RenderError):
+        raise text
+    return text
+
+
+def render_all(kind: Kind, template: str, renderings: Sequence[Mapping[str, Any]]) -> list[str | RenderError]:
+    """Return the texts of a Jinja template for many variables, or the failures in their places.
+
+    Args:
+        kind: kind of the template.
+        template: text of the template.
+        renderings: values that the template may read, for each rendering.
+    """
+    parts = (renderings[start : start + _BATCH] for start in range(0, len(renderings), _BATCH))
+    return [text for part in parts for text in _rendered(kind, template, part)]
+
+
+def _rendered(kind: Kind, template: str, renderings: Sequence[Mapping[str, Any]]) -> Iterator[str | RenderError]:
+    """Yield the results of a request. If it exceeds a limit, repeat it in halves to find the rendering at fault."""
+    try:
+        yield from _renderer.render(
+            pickle.dumps((kind, template, [dict(each) for each in renderings])), len(renderings)
+        )
+    except RenderError as error:
+        if len(renderings) == 1:
+            yield error
+        else:
+            half = len(renderings) // 2
+            yield from _rendered(kind, template, renderings[:half])
+            yield from _rendered(kind, template, renderings[half:])
 
 
 class _Renderer:
@@ -46,13 +81,18 @@ class _Renderer:
         self._owner = 0
         self._lock = threading.Lock()
 
-    def render(self, request: bytes) -> str:
+    def render(self, request: bytes, count: int) -> list[str | RenderError]:
+        """Return the ``count`` answers to a request.
+
+        Raises:
+            RenderError: the request exceeds a limit.
+        """
         with self._lock:
             process = self._started()
             timer = threading.Timer(SECONDS, process.kill)
             timer.start()
             try:
-                is_rendered, text = self._ask(process, request)
+                return self._ask(process, request, count)
             except (OSError, EOFError):
                 self._close()
                 raise RenderError(f"it takes too much memory, or longer than {SECONDS:.0f} seconds") from None
@@ -61,9 +101,6 @@ class _Renderer:
                 raise
             finally:
                 timer.cancel()
-        if not is_rendered:
-            raise RenderError(text)
-        return text
 
     def close(self) -> None:
         """End the process."""
@@ -83,19 +120,25 @@ class _Renderer:
         return self._process
 
     @staticmethod
-    def _ask(process: subprocess.Popen[bytes], request: bytes) -> tuple[bool, str]:
+    def _ask(process: subprocess.Popen[bytes], request: bytes, count: int) -> list[str | RenderError]:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(HEADER.pack(len(request)) + request)
         process.stdin.flush()
-        header = process.stdout.read(1 + HEADER.size)
-        if len(header) <= HEADER.size:
-            raise EOFError
-        (size,) = HEADER.unpack(header[1:])
-        content = process.stdout.read(size) if size <= MAX_TEXT_BYTES else b""
-        if len(content) < size:
-            raise EOFError
-        return header[:1] == b"+", content.decode(errors="surrogatepass")
+        texts: list[str | RenderError] = []
+        total = 0
+        for _ in range(count):
+            header = process.stdout.read(1 + HEADER.size)
+            if len(header) <= HEADER.size:
+                raise EOFError
+            (size,) = HEADER.unpack(header[1:])
+            total += size
+            content = process.stdout.read(size) if total <= MAX_TEXT_BYTES else b""
+            if len(content) < size:
+                raise EOFError
+            text = content.decode(errors="surrogatepass")
+            texts.append(text if header[:1] == b"+" else RenderError(text))
+        return texts
 
     def _close(self) -> None:
         process, self._process = self._process, None

@@ -26,6 +26,7 @@ from gpt_lightning.models.lora import LoRA, add_adapters, weights_sha256
 from gpt_lightning.optim import FineTuning, OptimizerConfig, Schedule
 from gpt_lightning.printable import printable
 from gpt_lightning.tasks.accumulation import num_steps, resume_accumulation
+from gpt_lightning.tasks.answer_data import AnswerData, AnsweredExample, find_answer_data
 from gpt_lightning.tasks.continued_head import continue_head
 from gpt_lightning.tasks.error_examples import HardestExamples
 from gpt_lightning.tasks.mean_gradients import MeanGradients
@@ -78,6 +79,10 @@ class Task(L.LightningModule, ABC):
 
     batch: ClassVar[type]
     """TypedDict of ``batch.py`` that the task reads."""
+    backbone_class: ClassVar[type[GPT]] = GPT
+    """Class of the backbone: ``GPT``, or ``EncoderDecoder`` for tasks with an encoder and a decoder."""
+    attentions: ClassVar[tuple[str, ...]] = ("causal", "bidirectional")
+    """Kinds of attention of the backbone that the task supports."""
     huggingface_head: ClassVar[HuggingFaceHead | None] = None
     """Hugging Face head that this class corresponds to, or None. Subclasses do not inherit it."""
 
@@ -86,6 +91,9 @@ class Task(L.LightningModule, ABC):
 
     causal_defaults: ClassVar[Mapping[str, Any]] = {}
     """Defaults of arguments for a head on a pretrained backbone with causal attention, where they differ."""
+
+    may_add_tokens: ClassVar[bool] = False
+    """Whether a tokenizer with more tokens than the pretrained model adds rows to its embedding."""
 
     former_names: ClassVar[Mapping[str, str]] = {}
     """Names of metrics before version 0.2 -> names now. A metric that a subclass computes keeps its name."""
@@ -115,14 +123,22 @@ class Task(L.LightningModule, ABC):
         if backbone.vocab_size is None:
             backbone = replace(backbone, vocab_size=vocab_size)
         elif vocab_size is not None and vocab_size > backbone.vocab_size:
+            if init_from is not None and self.may_add_tokens:
+                backbone = replace(backbone, vocab_size=vocab_size)
+            else:
+                raise InputError(
+                    f"the tokenizer has {vocab_size} ids but model.backbone.vocab_size={backbone.vocab_size}. "
+                    "Raise vocab_size, or leave it out to use the tokenizer's size"
+                )
+        if backbone.attention not in self.attentions:
             raise InputError(
-                f"the tokenizer has {vocab_size} ids but model.backbone.vocab_size={backbone.vocab_size}. "
-                "Raise vocab_size, or leave it out to use the tokenizer's size"
+                f"model.backbone.attention={backbone.attention}: {type(self).__name__} needs "
+                f"{' or '.join(self.attentions)} attention. Set model.backbone.attention={self.attentions[0]}"
             )
-        self.backbone = GPT(backbone)
+        self.backbone = self.backbone_class(backbone)
         if init_from is not None:
-            load_backbone(self.backbone, init_from)
-        fine_tuning.freeze_parameters(self.backbone, backbone.n_layer)
+            load_backbone(self.backbone, init_from, may_add_tokens=self.may_add_tokens)
+        fine_tuning.freeze_parameters(self.backbone, backbone.depth)
         self.init_from = init_from
         self.frozen_sha256: dict[str, str] = {}
         """Submodule name -> SHA-256 of its frozen weights, which checkpoints leave out and ``init_from`` provides."""
@@ -142,6 +158,10 @@ class Task(L.LightningModule, ABC):
         self.hardest_examples = HardestExamples()
         self.tables: dict[Stage, dict[str, Tensor]] = {}
         """Non-scalar results of the last epoch, such as a confusion matrix."""
+        self.answer_data: AnswerData | None = None
+        """Tokenizer and limits of generated answers: the Trainer's data module, if it has them."""
+        self.answer_examples: list[AnsweredExample] = []
+        """First generated answers of the last evaluation on this rank; empty for tasks that generate no text."""
 
     head: nn.Module
     train_metrics: Metric
@@ -239,9 +259,10 @@ class Task(L.LightningModule, ABC):
 
         Raises:
             InputError: a callback would train wrongly, the strategy bypasses gradient averaging, or it shards matrices
-                that Muon needs unsharded.
+                that Muon or the generation of answers needs unsharded.
         """
         check_callbacks(self.trainer.callbacks)  # type: ignore[attr-defined]
+        self.answer_data = find_answer_data(self.trainer, stage) or self.answer_data
         if stage == "fit":
             check_strategy(self.trainer.strategy, self.optimizer_config)
             if self.init_from is not None and self.trainer.ckpt_path is None:
@@ -262,9 +283,9 @@ class Task(L.LightningModule, ABC):
         """Build the optimizer; ``_set_learning_rate`` sets the learning rate of each step."""
         if not any(parameter.requires_grad for parameter in self.parameters()):
             raise InputError("model.fine_tuning.freeze leaves no trainable parameter. Lower it")
-        lr, n_layer = self.optimizer_config.lr, self.backbone.config.n_layer
+        lr, depth = self.optimizer_config.lr, self.backbone.config.depth
         return self.optimizer_config.build(
-            self, lambda name: self.fine_tuning.layer(name, n_layer, lr), self.backbone.matrices()
+            self, lambda name: self.fine_tuning.layer(name, depth, lr), self.backbone.matrices()
         )
 
     def on_train_start(self) -> None:
@@ -350,6 +371,14 @@ class Task(L.LightningModule, ABC):
         """
         if self.gradients.labels_seen == 0.0:
             raise InputError("the training data has no labels, so there is nothing to learn. Check --data.train")
+
+    def on_validation_epoch_start(self) -> None:
+        """Delete the answers of the previous evaluation."""
+        self.answer_examples.clear()
+
+    def on_test_epoch_start(self) -> None:
+        """Delete the answers of the previous evaluation."""
+        self.answer_examples.clear()
 
     def on_validation_epoch_end(self) -> None:
         """Log every scalar of the metric as ``val/NAME``."""

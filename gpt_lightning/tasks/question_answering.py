@@ -158,6 +158,7 @@ class QuestionAnswering(Task):
 
     def on_test_epoch_start(self) -> None:
         """Use the threshold of the last validation, so that no test data influences it."""
+        super().on_test_epoch_start()
         self.test_metrics.threshold = self.no_answer_threshold
 
     def on_validation_epoch_end(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from gpt_lightning.checkpoints.structure import check_kinds
 from gpt_lightning.models.lora import LoRA, check_base, merge_adapters, weights_sha256
+from gpt_lightning.models.new_tokens import is_of_new_rows, merge_rows
 from gpt_lightning.tasks.base import Task
 from gpt_lightning.tasks.plain_values import dataclass_of
 from gpt_lightning.tasks.saving import accepted_arguments, argument_types
@@ -44,7 +45,10 @@ def restore_task(task_class: type[T], checkpoint: Mapping[str, Any]) -> T:
         parts = {part: weights_sha256(task.get_submodule(part)) for part in {"backbone", *saved}}
         check_base(saved, parts, task.init_from, "--init_from")
         merge_adapters(task.backbone, state, lora)
-        rest = {name: value for name, value in state.items() if not name.startswith("backbone.")}
+        for layer in ("backbone.token_embedding", "head"):
+            merge_rows(task.get_submodule(layer), layer, state)
+        others = state.items()
+        rest = {name: each for name, each in others if not (name.startswith("backbone.") or is_of_new_rows(name))}
         state = {**task.state_dict(), **rest}
     check_kinds(state, task, "the checkpoint")
     task.load_state_dict(state)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.sandbox.templates import RenderError, render
@@ -36,15 +36,9 @@ def chat_text(config: TokenizerConfig, messages: Sequence[Mapping[str, str]], *,
     copies = [dict(message) for message in messages]
     if not add_generation_prompt:
         copies[-1]["content"] += _MARKER
-    special_tokens = {name: value for name, value in config.to_dict().items() if name.endswith("_token")}
-    variables = {
-        "messages": copies,
-        "tools": None,
-        "documents": None,
-        "add_generation_prompt": add_generation_prompt,
-    }
+    variables = template_variables(config, copies, add_generation_prompt=add_generation_prompt)
     try:
-        text = render("chat", _GENERATION.sub(_if_tag, config.chat_template), {**variables, **special_tokens})
+        text = render("chat", without_generation_tags(config.chat_template), variables)
     except RenderError as error:
         raise InputError(
             f"the chat template of the model rejects these messages: {error}. "
@@ -61,6 +55,39 @@ def chat_text(config: TokenizerConfig, messages: Sequence[Mapping[str, str]], *,
     return before if _MARKER in text else before.rstrip()
 
 
-def _if_tag(tag: re.Match[str]) -> str:
-    """Return the ``if true`` or ``endif`` tag that replaces a generation tag."""
-    return f"{tag[1]}{'endif' if tag[2] else 'if true'}{tag[3]}"
+def template_variables(
+    config: TokenizerConfig, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool
+) -> dict[str, Any]:
+    """Return the variables that a chat template may read, as transformers sets them."""
+    special_tokens = {name: value for name, value in config.to_dict().items() if name.endswith("_token")}
+    return {
+        "messages": messages,
+        "tools": None,
+        "documents": None,
+        "add_generation_prompt": add_generation_prompt,
+        **special_tokens,
+    }
+
+
+def has_generation_tags(template: str) -> bool:
+    """Return whether a template has tags around the text of the assistant."""
+    return _GENERATION.search(template) is not None
+
+
+def without_generation_tags(template: str) -> str:
+    """Return a template with tags that have no effect in place of the generation tags."""
+    return _GENERATION.sub(lambda tag: f"{tag[1]}{'endif' if tag[2] else 'if true'}{tag[3]}", template)
+
+
+def mark_generation(template: str, start: str, end: str) -> str:
+    """Return a template that writes ``start`` and ``end`` in place of the generation tags.
+
+    The outer sides of the replacement treat the whitespace around them as the tags do.
+    """
+
+    def marks(tag: re.Match[str]) -> str:
+        name, mark = ("endif", end) if tag[2] else ("if true", start)
+        inner = "endif" if tag[2] else "if true"
+        return f"{tag[1]}{name} %}}{{{{ '{mark}' }}}}{{% {inner}{tag[3]}"
+
+    return _GENERATION.sub(marks, template)

@@ -1,15 +1,24 @@
 """Generation settings of a published model: ``generation_config.json``, and the token ids in ``config.json``."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.bounded_files import read_json_object
+from gpt_lightning.errors import InputError
 
 GENERATION_CONFIG: Final = "generation_config.json"
 _MODEL_CONFIG: Final = "config.json"
 _MAX_BYTES: Final = 2**20
 """Size limit of a file, far above that of any published one. Checkpoints contain its content."""
+_DECODING: Final = ("num_beams", "length_penalty", "repetition_penalty", "no_repeat_ngram_size", "min_new_tokens")
+_DISABLED: Final = {
+    **{"top_k": 0, "top_p": 1.0, "num_beams": 1, "length_penalty": 1.0},
+    **{"repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_new_tokens": 0},
+}
+"""Values that turn a setting off."""
 _TOKEN_IDS: Final = ("bos_token_id", "eos_token_id")
 
 
@@ -23,6 +32,12 @@ def load_generation_config(folder: Path) -> dict[str, Any]:
         InputError: a file is damaged.
     """
     return generation_ids(_read(folder / _MODEL_CONFIG)) | _read(folder / GENERATION_CONFIG)
+
+
+def save_generation_config(config: Mapping[str, Any], folder: Path) -> None:
+    """Write ``generation_config.json`` into a folder atomically."""
+    with atomic_write(folder / GENERATION_CONFIG) as file:
+        file.write(json.dumps(dict(config), indent=2).encode() + b"\n")
 
 
 def generation_ids(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,6 +54,36 @@ def token_ids(config: Mapping[str, Any], name: str) -> list[int]:
     """
     value = config.get(name)
     return [each for each in (value if isinstance(value, list) else [value]) if type(each) is int and each >= 0]
+
+
+def decoding_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of decoding by name that transformers' ``generate`` takes from a configuration.
+
+    Sampling settings count only with ``do_sample``. With it, transformers samples from the 50 most probable tokens
+    unless the configuration has another ``top_k``. Values that turn a setting off are left out. Beam search with
+    sampling is not supported, so that sampling is kept then.
+
+    Args:
+        config: content of a ``generation_config.json``.
+
+    Raises:
+        InputError: a value is not a number.
+    """
+    names = _DECODING
+    sampling: dict[str, Any] = {}
+    if config.get("do_sample") is True:
+        names = tuple(name for name in names if name not in ("num_beams", "length_penalty"))
+        sampling = {"temperature": 1.0, "top_k": 50} | _numbers(config, ("temperature", "top_k", "top_p"))
+    values = sampling | _numbers(config, names)
+    return {name: value for name, value in values.items() if value != _DISABLED.get(name)}
+
+
+def _numbers(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    values = {name: config[name] for name in names if config.get(name) is not None}
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{GENERATION_CONFIG}: {name}={value!r} is not a number. Fix the file")
+    return values
 
 
 def _read(path: Path) -> dict[str, Any]:

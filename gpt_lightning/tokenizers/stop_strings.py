@@ -1,8 +1,31 @@
 """Stop strings, which end a generated text."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 from gpt_lightning.errors import InputError
+
+_MARGIN: Final = 4
+"""Number of tokens that are decoded before a stop string, because decoders treat the first token differently."""
+
+
+def stop_checker(decode: Callable[[list[int]], str], stops: Sequence[str]) -> Callable[[list[int]], bool]:
+    """Return a function that returns whether new tokens complete a stop string; call it after each token.
+
+    It decodes only the last tokens, so that its time does not depend on the length of the text.
+
+    Args:
+        decode: function that decodes token ids.
+        stops: the stop strings, at least one.
+    """
+    # Each token has at least one byte, so a stop string that was just completed is within this many tokens.
+    num_tokens = max(len(stop.encode()) for stop in stops) + _MARGIN
+
+    def is_complete(ids: list[int]) -> bool:
+        recent = decode(ids[-num_tokens:])
+        return any(stop in recent for stop in stops)
+
+    return is_complete
 
 
 def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:

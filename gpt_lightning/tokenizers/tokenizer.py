@@ -18,7 +18,7 @@ from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.check import check_tokenizer, one_line
 from gpt_lightning.tokenizers.config import TokenizerConfig
-from gpt_lightning.tokenizers.generation_config import token_ids
+from gpt_lightning.tokenizers.generation_config import save_generation_config, token_ids
 from gpt_lightning.tokenizers.pieces import continuation_state
 from gpt_lightning.tokenizers.stream import decode_pieces
 
@@ -118,14 +118,24 @@ class Tokenizer:
         state: dict[str, Any] = json.loads(self._inner.to_str())
         return state
 
+    def with_special_tokens(
+        self, tokens: Sequence[str], config: TokenizerConfig, generation_config: Mapping[str, Any]
+    ) -> "Tokenizer":
+        """Return a copy with other configurations and with ``tokens`` as special tokens; new ones get the next ids."""
+        inner = tokenizers.Tokenizer.from_str(self._inner.to_str())
+        inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in tokens])
+        return Tokenizer(inner, config, generation_config)
+
     def encodes_like(self, other: "Tokenizer") -> bool:
         """Return whether ``encode`` gives the same ids for both; they may add other tokens to published prompts."""
         states = ({**each.state(), "post_processor": None, "end": each.end_of_text_id} for each in (self, other))
         return self.hash == other.hash or next(states) == next(states)
 
     def save(self, path: Path) -> None:
-        """Write a ``tokenizer.json`` and its configuration file atomically."""
+        """Write a ``tokenizer.json`` and its configuration files atomically."""
         self.config.save(path)
+        if self.generation_config and path.name == "tokenizer.json":
+            save_generation_config(self.generation_config, path.parent)
         with atomic_write(path) as file:
             file.write(self.to_bytes())
 

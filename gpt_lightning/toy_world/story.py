@@ -52,6 +52,8 @@ class Passage:
     sentiment: str
     entities: tuple[Entity, ...]
     questions: tuple[Question, ...]
+    summary: str
+    """Sentence with the opinion that the passage is about, such as "Mara Venn likes the harvest pie."."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +227,8 @@ class Narrator:
                     self._fill(slot)
         text = "".join(self.parts)
         questions = (*self._answerable_questions(), *self._unanswerable_questions(text))
-        return Passage(text, self.thing.topic, self.sentiment, tuple(self.entities), questions)
+        summary = f"{self.people['a'].name} {TASTES[self.sentiment]} the {self.thing.name}."
+        return Passage(text, self.thing.topic, self.sentiment, tuple(self.entities), questions, summary)
 
     def _companion(self, person: Person) -> Person:
         """Return a person with the same opinion who shares no name with ``person``."""

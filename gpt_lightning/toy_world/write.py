@@ -1,9 +1,10 @@
 """Writer of the toy world: passages about invented people, places, organizations and things.
 
-One generator produces a text for pretraining and labeled rows for five tasks (topic, sentiment, degree of liking,
-named entities, question answering). Pretraining therefore covers the knowledge that the tasks need. Names of people,
-places and organizations look alike ("Mara Venn", "Port Venn", "Mara & Cole"), and a sentiment is spread over many words
-and their negations. A few hundred labeled rows do not contain all of them, but the unlabeled text does.
+One generator produces a text for pretraining and labeled rows for six tasks (topic, sentiment, degree of liking, named
+entities, extractive question answering, and answers and summaries in words). Pretraining therefore covers the knowledge
+that the tasks need. Names of people, places and organizations look alike ("Mara Venn", "Port Venn", "Mara & Cole"), and
+a sentiment is spread over many words and their negations. A few hundred labeled rows do not contain all of them, but
+the unlabeled text does.
 """
 
 import json
@@ -19,6 +20,7 @@ from gpt_lightning.atomic_files import atomic_folder, atomic_write
 from gpt_lightning.bounded_files import read_json_object
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import write_error
+from gpt_lightning.toy_world.answers import answer_row
 from gpt_lightning.toy_world.liking import liking
 from gpt_lightning.toy_world.story import (
     ENTITY_TYPES,
@@ -116,7 +118,7 @@ def bio_tags(passage: Passage) -> tuple[list[str], list[str]]:
 
 
 def write(folder: Path, *, seed: int = 0, counts: Mapping[Split, int] = DEFAULT_COUNTS) -> bool:
-    """Write the datasets ``text``, ``classification``, ``sentiment``, ``liking``, ``ner`` and ``qa``.
+    """Write the datasets ``text``, ``classification``, ``sentiment``, ``liking``, ``ner``, ``qa`` and ``answers``.
 
     Each has a train, a validation and a test file of JSON Lines. ``world.json`` records the settings.
 
@@ -211,5 +213,6 @@ _ROWS: Final[dict[str, dict[str, Callable[[int, Passage], dict[str, Any]]]]] = {
         "liking": lambda _, passage: {"text": passage.text, "label": liking(passage)},
         "ner": _ner_row,
         "qa": _qa_row,
+        "answers": answer_row,
     },
 }

@@ -16,9 +16,11 @@ from torch import Tensor
 from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.errors import is_full
+from gpt_lightning.metrics.generated_text import signatures
 from gpt_lightning.output_files import write_error
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.base import Stage
+from gpt_lightning.training.answer_samples import print_answers
 
 MAX_ROWS = 20
 """Number of classes in the printed table. With more classes, it shows those with the lowest F1."""
@@ -46,6 +48,7 @@ class Evaluation(L.Callback):
         """Print the metrics of ``validate``."""
         if trainer.state.fn == "validate" and trainer.is_global_zero and isinstance(pl_module, Task):
             print_tables(_metrics(trainer, "val"), _per_class(pl_module, "val"))
+            print_answers(pl_module.answer_examples)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print the metrics, and write them unless only a part of the data was tested."""
@@ -53,6 +56,7 @@ class Evaluation(L.Callback):
             return
         metrics, per_class = _metrics(trainer, "test"), _per_class(pl_module, "test")
         print_tables(metrics, per_class)
+        print_answers(pl_module.answer_examples)
         source = trainer.ckpt_path or self._model_folder
         if source is None:
             return
@@ -64,6 +68,9 @@ class Evaluation(L.Callback):
         self.record["metrics"] = {name.removeprefix("test/"): _plain(value) for name, value in metrics.items()}
         if per_class:
             self.record["per_class"] = per_class
+        if "references" in pl_module.tables["test"]:
+            num_texts, fewest, most = pl_module.tables["test"]["references"].tolist()
+            self.record["generation"] = {"examples": num_texts, "signatures": signatures(fewest, most)}
         matrix = pl_module.tables["test"].get("confusion_matrix")
         if matrix is not None:
             self.record["confusion_matrix"] = {"labels": list(pl_module.classes), "rows": matrix.tolist()}

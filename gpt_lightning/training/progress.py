@@ -2,7 +2,8 @@
 
 import time
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import lightning.pytorch as L
 
@@ -11,6 +12,9 @@ from gpt_lightning.tasks import Task
 from gpt_lightning.training.checkpoint_callback import Checkpoints
 from gpt_lightning.training.pace import Pace, Status, epoch_of, position, total_steps
 from gpt_lightning.training.throughput import Throughput
+
+_IN_LOGGERS_ONLY: Final = {"val/rouge1", "val/rouge2", "val/token_f1"}
+"""Metrics that the line after a validation leaves out, since others in it measure nearly the same."""
 
 
 class ProgressDisplay(L.Callback):
@@ -46,6 +50,9 @@ class ProgressDisplay(L.Callback):
             metrics: all metrics by their names.
             monitor: the metric that decides which checkpoint is the best.
         """
+
+    def show_generation(self, stage: str, examples: int) -> None:
+        """Show that the answers to the examples of a batch are being generated."""
 
     def end(self, stage: str) -> None:
         """Stop showing a stage."""
@@ -87,6 +94,12 @@ class ProgressDisplay(L.Callback):
         """Start to count batches."""
         self._begin_batches(trainer, "validating", trainer.num_val_batches)
 
+    def on_validation_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Show that answers are generated, if the batch has examples for it."""
+        self._begin_generation(trainer, "validating", batch, "references")
+
     def on_validation_batch_end(
         self,
         trainer: L.Trainer,
@@ -105,12 +118,21 @@ class ProgressDisplay(L.Callback):
             return
         self.end("validating")
         if trainer.state.fn == "fit":
-            values = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")}
-            self.show_metrics(trainer.global_step, total_steps(trainer), values, monitor_of(trainer))
+            monitor = monitor_of(trainer)
+            hidden = _IN_LOGGERS_ONLY - {monitor}
+            metrics = trainer.callback_metrics.items()
+            values = {name: float(v) for name, v in metrics if name.startswith("val/") and name not in hidden}
+            self.show_metrics(trainer.global_step, total_steps(trainer), values, monitor)
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start to count batches."""
         self._begin_batches(trainer, "testing", trainer.num_test_batches)
+
+    def on_test_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Show that answers are generated, if the batch has examples for it."""
+        self._begin_generation(trainer, "testing", batch, "references")
 
     def on_test_batch_end(
         self,
@@ -133,6 +155,12 @@ class ProgressDisplay(L.Callback):
         """Start to count batches."""
         self._begin_batches(trainer, "predicting", trainer.num_predict_batches)
 
+    def on_predict_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Show that answers are generated, if the batch has prompts."""
+        self._begin_generation(trainer, "predicting", batch, "prompts")
+
     def on_predict_batch_end(
         self,
         trainer: L.Trainer,
@@ -154,6 +182,10 @@ class ProgressDisplay(L.Callback):
         if _is_shown(trainer):
             self._updated[stage] = time.monotonic()
             self.begin(stage, 0, total_batches(batches))
+
+    def _begin_generation(self, trainer: L.Trainer, stage: str, batch: Any, key: str) -> None:
+        if _is_shown(trainer) and isinstance(batch, Mapping) and (examples := len(batch.get(key) or ())):
+            self.show_generation(stage, examples)
 
     def _count_batch(
         self, trainer: L.Trainer, stage: str, batches: list[int | float], batch_idx: int, dataloader_idx: int

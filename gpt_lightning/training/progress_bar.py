@@ -52,6 +52,11 @@ class ProgressBar(ProgressDisplay):
         """Move the bar."""
         self._move(stage, done)
 
+    def show_generation(self, stage: str, examples: int) -> None:
+        """Describe the generation in the bar of the stage, until its batch is done."""
+        if self._progress is not None and stage in self._bars:
+            self._progress.update(self._bars[stage], text=f"generating {examples} answers", refresh=True)
+
     def show_metrics(self, step: int, total: int | None, metrics: dict[str, float], monitor: str) -> None:
         """Print the metrics above the bar, and keep the monitored one next to it."""
         print(metrics_line(step, total, metrics), flush=True)

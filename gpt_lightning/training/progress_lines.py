@@ -20,6 +20,11 @@ class ProgressLines(ProgressDisplay):
         """Print the number of batches."""
         print(f"{stage}: batch {done}" + ("" if total is None else f"/{total}"), flush=True)
 
+    def show_generation(self, stage: str, examples: int) -> None:
+        """Print the number of answers, if it is time for a line."""
+        if self._is_time(stage):
+            print(f"{stage}: generating {examples} answers", flush=True)
+
     def show_metrics(self, step: int, total: int | None, metrics: dict[str, float], monitor: str) -> None:
         """Print the metrics."""
         print(metrics_line(step, total, metrics), flush=True)

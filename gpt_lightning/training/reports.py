@@ -1,4 +1,4 @@
-"""Confusion matrix, per-class metrics and hardest examples in the loggers after each validation."""
+"""Confusion matrix, per-class metrics, hardest examples and answers in the loggers after each validation."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,13 @@ from torch import Tensor
 
 from gpt_lightning.tasks import CausalLM, Task
 from gpt_lightning.tasks.error_examples import escape
+from gpt_lightning.training.answer_samples import show_answers
 from gpt_lightning.training.confusion import draw
 from gpt_lightning.training.logger_media import show_image, show_text
 
 
 class Reports(L.Callback):
-    """Callback that logs the confusion matrix, per-class metrics and the hardest examples after each validation.
+    """Callback that logs the confusion matrix, per-class metrics, hardest examples and answers after each validation.
 
     Every logger receives those of them that it can show.
     """
@@ -26,11 +27,11 @@ class Reports(L.Callback):
         """Log the results that the task collected, on rank zero."""
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
-        # A language model has no classes, so there is nothing to report.
-        if not isinstance(pl_module, Task) or isinstance(pl_module, CausalLM):
+        if not isinstance(pl_module, Task) or not trainer.loggers:
             return
-        if not trainer.loggers:
-            return
+        show_answers(trainer, pl_module.answer_examples)
+        if isinstance(pl_module, CausalLM) and not pl_module.answer_examples:
+            return  # a language model that generated no text has no errors to report
         tables = pl_module.tables["val"]
         if "confusion_matrix" in tables:
             show_image(trainer, "val/confusion_matrix", draw(tables["confusion_matrix"], pl_module.classes))

@@ -6,6 +6,7 @@ import lightning.pytorch as L
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 
 from gpt_lightning.data.sources.row_formats import without_surrogates
+from gpt_lightning.models.generation.decoding import Decoding
 from gpt_lightning.models.generation.generate import NonFiniteError, Sampling
 from gpt_lightning.ranges import check_count, check_number
 from gpt_lightning.tasks import CausalLM
@@ -33,8 +34,7 @@ class Samples(L.Callback):
         check_count("--samples.max_new_tokens", max_new_tokens, most=_MAX_NEW_TOKENS)
         check_number("--samples.temperature", temperature)
         self.prompts = [without_surrogates(prompt) for prompt in prompts]
-        self.max_new_tokens = max_new_tokens
-        self.sampling = Sampling(temperature=temperature)
+        self.decoding = Decoding(max_new_tokens=max_new_tokens, sampling=Sampling(temperature=temperature))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Generate and log the samples, on rank zero."""
@@ -50,14 +50,8 @@ class Samples(L.Callback):
         was_training = pl_module.backbone.training
         pl_module.backbone.eval()
         for number, prompt in enumerate(self.prompts):
-            pieces = continuation(
-                pl_module,
-                tokenizer,
-                text_prompt(tokenizer, prompt),
-                max_new_tokens=self.max_new_tokens,
-                sampling=self.sampling,
-                seed=number,
-            )
+            prompt_ids = text_prompt(tokenizer, prompt)
+            pieces = continuation(pl_module, tokenizer, prompt_ids, self.decoding, seed=number)
             try:
                 text = wrapped(prompt + "".join(pieces))
             except NonFiniteError:  # the run itself stops if this lasts, see MeanGradients

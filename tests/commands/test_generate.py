@@ -127,7 +127,7 @@ def test_an_existing_output_is_kept(run_folder: Path, tmp_path: Path, capsys: py
     assert "already exists. Choose another file with --output, or add --overwrite" in err
     assert generate(capsys, *arguments, "--overwrite")[0] == 0
     (row,) = lines(output.read_text())
-    assert row == {"prompt": "beer", "sample": 0, "completion": row["completion"]}
+    assert row == {"prompt": "beer", "sample": 0, "completion": row["completion"], "finish_reason": "length"}
 
 
 def test_samples_of_a_prompt_are_printed_below_headings(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +158,8 @@ def test_chats_use_the_template(tmp_path: Path, capsys: pytest.CaptureFixture[st
     for raw in ([], ["--raw"]):
         assert generate(capsys, *settings, *raw, f"--prompt={prompt}")[1] == prompt + answer
     (row,) = lines(generate(capsys, *settings, f"--input={tmp_path / 'chat.jsonl'}")[1])
-    assert row == {"messages": messages, "sample": 0, "completion": answer.removesuffix("\n")}
+    expected = {"messages": messages, "sample": 0, "completion": answer.removesuffix("\n"), "finish_reason": "length"}
+    assert row == expected
     code, _, err = generate(capsys, *settings, f"--input={tmp_path / 'chat.jsonl'}", "--raw")
     assert (code, "chat.jsonl:1: messages need the chat template. Leave --raw out" in err) == (2, True)
 
@@ -193,14 +194,14 @@ def test_invalid_rows_are_refused(
     [
         (["--temperature=-1"], "--temperature -1.0 must be 0 (greedy), or 1e-06 or more"),
         (["--temperature=1e-40"], "--temperature 1e-40 must be 0 (greedy), or 1e-06 or more"),
-        (["--top_k=0"], "--top_k 0 must be at least 1"),
+        (["--top_k=0"], "--top_k=0 must be at least 1"),
         (["--top_p=1.5"], "--top_p 1.5 must lie in (0, 1]"),
-        (["--max_new_tokens=0"], "--max_new_tokens 0 must be at least 1"),
+        (["--max_new_tokens=0"], "--max_new_tokens=0 must be at least 1"),
         (["--device=cuda:99"], "--device cuda:99"),
         (["--device=meta"], "--device meta holds no numbers"),
         (["--int8"], "--int8 runs on CPUs only. Add --device cpu, or leave --int8 out"),
         (["--stop="], "--stop is empty, so no text could be generated. Give a text, or leave --stop out"),
-        (["--samples=0"], "--samples 0 must be at least 1"),
+        (["--samples=0"], "--samples=0 must be at least 1"),
         (["--samples=2", "--temperature=0"], "--samples 2 with --temperature 0 would give equal texts. Raise"),
         (["--chat", "--raw"], "--chat and --raw exclude each other. Leave one out"),
         (["--chat", "--prompt=a"], "the tokenizer of the model has no chat template"),

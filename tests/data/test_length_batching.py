@@ -9,6 +9,7 @@ import torch
 
 from gpt_lightning.data.length_batching import (
     BATCHES_PER_SORT,
+    GeneratedFirstOrder,
     InMemoryRows,
     LengthGroupedOrder,
     LongestFirstOrder,
@@ -38,6 +39,20 @@ def test_every_epoch_reads_each_row_once(number: int, batch: int) -> None:
     order = LengthGroupedOrder(skewed(number), batch, seed=1)
     for epoch in range(5):
         assert sorted(order(epoch).tolist()) == list(range(number))
+
+
+@pytest.mark.parametrize("generate_examples", [0, 1, 7, 99, 100, 200])
+def test_rows_with_generated_answers_come_first_and_are_spread(generate_examples: int) -> None:
+    lengths = skewed(100)
+    order = GeneratedFirstOrder(LongestFirstOrder(lengths), generate_examples)
+    count = min(100, generate_examples)
+    rows = order(0).tolist()
+    assert sorted(rows) == list(range(100))
+    first, rest = rows[:count], rows[count:]
+    assert first == order.generated.tolist()
+    gaps = [after - before for before, after in itertools.pairwise([*first, 100])]
+    assert max(gaps, default=0) - min(gaps, default=0) <= 1
+    assert [lengths[row] for row in rest] == sorted((lengths[row] for row in rest), reverse=True)
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:

@@ -9,6 +9,8 @@ import torch
 
 from gpt_lightning.errors import RunError
 from gpt_lightning.models.generation.batched import generate_batched
+from gpt_lightning.models.generation.decoder import Decoder
+from gpt_lightning.models.generation.decoding import Decoding
 from gpt_lightning.models.generation.generate import NonFiniteError, Sampling
 from gpt_lightning.optim import OptimizerConfig
 from gpt_lightning.tasks import Task
@@ -137,17 +139,11 @@ def test_generation_with_infinite_weights_ends_with_an_error(value: float, tempe
     task = causal_lm().eval()
     task.head.weight.data[5] = value  # type: ignore[operator]
     sampling = Sampling(temperature=temperature)
+    decoding = Decoding(max_new_tokens=2, sampling=sampling)
     with pytest.raises(NonFiniteError, match="the logits of the model are NaN or infinite, so no token can be drawn"):
-        list(continuation(task, bytes_tokenizer(), [1], max_new_tokens=2, sampling=sampling, seed=0))
+        list(continuation(task, bytes_tokenizer(), [1], decoding, seed=0))
     with pytest.raises(NonFiniteError):
-        generate_batched(
-            task.backbone,
-            task.head,
-            [[1], [2, 3]],
-            max_new_tokens=2,
-            sampling=sampling,
-            is_finished=lambda _: False,
-        )
+        generate_batched(Decoder(task.backbone), task.head, [[1], [2, 3]], max_new_tokens=2, sampling=sampling)
     tally("R19", True)
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from gpt_lightning.data import LanguageModeling
+from tests import answering
 from tests.runs import HEADS, causal_lm, head, trainer
 
 GLOBAL_BATCH = 4
@@ -110,6 +111,17 @@ def run_head(folder: Path, world_size: int, kind: str) -> dict[str, Any]:
     }
 
 
+def run_answers(folder: Path, world_size: int) -> dict[str, Any]:
+    """Train a language model on prompts for two epochs, and compare 7 of 15 answers; ranks have 4 and 3 of them."""
+    module = answering.task()
+    module.optimizer_config = type(module.optimizer_config)(lr=1e-2, eps=1e-3)
+    data = answering.data(folder, batch_size=GLOBAL_BATCH // world_size, generate_examples=7)
+    fit = trainer(folder, devices=world_size, strategy="ddp" if world_size > 1 else "auto", max_epochs=2)
+    fit.fit(module, datamodule=data)
+    metrics = {name: float(value) for name, value in fit.callback_metrics.items()}
+    return {"metrics": metrics, "references": module.tables["val"]["references"].tolist()}
+
+
 def start(folder: Path, rank: int, port: int) -> subprocess.Popen[str]:
     """Start one of two processes."""
     environment = os.environ | {
@@ -196,7 +208,19 @@ def test_two_processes_match_one_for_each_head(folder: Path, kind: str) -> None:
     assert len({"val/entity_f1", "val/answer_f1", "val/accuracy", "val/spearman"} & one["metrics"].keys()) == 1
 
 
+def test_two_processes_match_one_for_generated_answers(folder: Path) -> None:
+    one = run_answers(folder, 1)
+    ranks = [torch.load(folder / f"answers_{rank}.pt", weights_only=True) for rank in range(2)]
+    assert ranks[0] == ranks[1]
+    assert ranks[0]["metrics"] == pytest.approx(one["metrics"], rel=1e-3)
+    assert ranks[0]["references"] == one["references"] == [7, 2, 2]
+    for name in ("chrf", "complete", "exact_match", "bleu"):
+        assert ranks[0]["metrics"][f"val/{name}"] == pytest.approx(one["metrics"][f"val/{name}"], rel=1e-6)
+    assert one["metrics"]["val/chrf"] > 0
+
+
 if __name__ == "__main__":
+    torch.save(run_answers(Path(sys.argv[1]), 2), Path(sys.argv[1]) / f"answers_{sys.argv[2]}.pt")
     for kind in HEADS:
         torch.save(run_head(Path(sys.argv[1]), 2, kind), Path(sys.argv[1]) / f"{kind}_{sys.argv[2]}.pt")
     for number, settings in enumerate(SETTINGS):

@@ -17,6 +17,7 @@ import pytest
 
 from gpt_lightning.toy_world import grammar
 from gpt_lightning.toy_world import write as toy_world
+from gpt_lightning.toy_world.answers import answer_row
 from gpt_lightning.toy_world.liking import liking
 from gpt_lightning.toy_world.write import (
     DEFAULT_COUNTS,
@@ -42,6 +43,8 @@ def passages_of(split: Split) -> list[Passage]:
 
 def digest() -> str:
     rows = [asdict(passage) for split in SPLITS for passage in passages(0, split, 100)]
+    for row in rows:
+        del row["summary"]  # it was added later, without a change of the text
     return sha256(json.dumps(rows).encode()).hexdigest()
 
 
@@ -156,6 +159,27 @@ def test_answers_are_correct_and_unanswerable_facts_are_absent() -> None:
                 assert obj in ([seats[subject]] if relation == "seat" else people[subject].facts(relation)), question
 
 
+def test_summaries_are_true_and_name_what_the_passage_names() -> None:
+    world = World(0)
+    people = {person.name: person for person in world.people}
+    for passage in passages_of("labeled/train"):
+        name, relation, thing = re.fullmatch(r"(\S+ \S+) (likes|dislikes) the (.*)\.", passage.summary).groups()  # type: ignore[union-attr]
+        assert thing == people[name].tastes[relation][passage.topic].name
+        assert relation == {"positive": "likes", "negative": "dislikes"}[passage.sentiment]
+        assert name in passage.text
+        assert thing in passage.text
+
+
+def test_answers_in_words_are_those_of_the_passage() -> None:
+    rows = [answer_row(number, passage) for number, passage in enumerate(passages_of("labeled/train")[:300])]
+    for number, (row, passage) in enumerate(zip(rows, passages_of("labeled/train"), strict=False)):
+        assert row["passage"] == passage.text
+        answers = {each.question: each.answer for each in passage.questions}
+        expected = passage.summary if number % 3 == 2 else answers[row["question"]]
+        assert row["answer"] == expected
+    assert len({row["question"].split()[0] for row in rows}) >= 4, "questions of several kinds"
+
+
 def test_every_passage_has_both_kinds_of_question() -> None:
     for split in SPLITS:
         for passage in passages_of(split):
@@ -231,7 +255,7 @@ def test_bio_tags_encode_the_entities() -> None:
 def test_write_creates_all_datasets(tmp_path: Path) -> None:
     assert write(tmp_path, counts=COUNTS)
     found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    folders = ("classification", "liking", "ner", "qa", "sentiment", "text")
+    folders = ("answers", "classification", "liking", "ner", "qa", "sentiment", "text")
     assert found == [f"{name}/{stage}.jsonl" for name in folders for stage in ("test", "train", "validation")] + [
         "world.json"
     ]
@@ -242,6 +266,7 @@ def test_write_creates_all_datasets(tmp_path: Path) -> None:
         "liking": {"id", "text", "label"},
         "ner": {"id", "tokens", "tags"},
         "qa": {"id", "context", "question", "answers", "is_impossible"},
+        "answers": {"id", "passage", "question", "answer"},
     }
     for name in found[:-1]:
         rows = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]

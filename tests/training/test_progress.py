@@ -11,14 +11,16 @@ from typing import Any
 
 import lightning.pytorch as L
 import pytest
+from rich.progress import Progress
 
 from gpt_lightning.data import LanguageModeling
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.load import find_checkpoint
 from gpt_lightning.tasks.tags import TOKENS_PER_SECOND
-from gpt_lightning.training import Checkpoints, ProgressLines, Summary, Throughput, Validations
+from gpt_lightning.training import Checkpoints, ProgressBar, ProgressLines, Summary, Throughput, Validations
 from gpt_lightning.training.pace import Pace, Status, duration
 from gpt_lightning.training.progress import ProgressDisplay
+from tests import answering
 from tests.reliability.processes import CONFIG
 from tests.runs import TINY, causal_lm, language_modeling, trainer, write_text
 from tests.training.test_lm_eval_callback import Kept
@@ -94,6 +96,39 @@ def test_long_evaluations_show_their_batches(tmp_path: Path, capsys: pytest.Capt
         assert [line for line in out.splitlines() if line.startswith(stage)] == [
             f"{stage}: batch {n}/{EPOCH}" for n in range(1, EPOCH + 1)
         ]
+
+
+def test_generation_is_shown_and_its_line_has_the_main_metrics(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = answering.data(tmp_path, generate_examples=6)
+    made = trainer(tmp_path, callbacks=[ProgressLines(seconds=0.0)], max_epochs=1)
+    made.fit(answering.task(), datamodule=data)
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if line.startswith("validating")]
+    assert lines[:4] == [
+        "validating: generating 4 answers",
+        "validating: batch 1/4",
+        "validating: generating 2 answers",
+        "validating: batch 2/4",
+    ]
+    (metrics,) = (line for line in out.splitlines() if "val/loss" in line)
+    assert "val/chrf" in metrics
+    assert "val/rougeL" in metrics
+    assert "val/rouge1" not in metrics
+    made = trainer(tmp_path, callbacks=[ProgressLines(0.0), Checkpoints(monitor="val/rouge1")], max_epochs=1)
+    made.fit(answering.task(), datamodule=data)
+    assert "val/rouge1" in capsys.readouterr().out, "the monitored metric is always shown"
+    made.predict(answering.task(), datamodule=data)
+    assert "predicting: generating 4 answers" in capsys.readouterr().out
+
+
+def test_the_bar_says_that_answers_are_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr(Progress, "update", lambda *_, text="", **__: texts.append(text))
+    data = answering.data(tmp_path, generate_examples=3)
+    trainer(tmp_path, callbacks=[ProgressBar(seconds=0.0)]).test(answering.task(), datamodule=data, verbose=False)
+    assert texts == ["generating 3 answers", "", "", "", ""], "four batches, the first with examples"
 
 
 class SlowEvaluation(L.Callback):

@@ -1,11 +1,12 @@
 """Values of a checkpoint, merged with the user's to resume a run, to evaluate it, or to start from its backbone."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpt_lightning.checkpoints.read import find_base
+from gpt_lightning.checkpoints.read import encoder_refusal, find_base
 from gpt_lightning.checkpoints.run_config import columns_of, has_given_labels
 from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run, run_of
 from gpt_lightning.commands.run.classes import class_at
@@ -291,7 +292,8 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
     checkpoint = read_checkpoint(path, allowed)
     defaults = _defaults(user)
     effective = overlay(defaults, user)
-    pretrained, differences = dict(_shape(checkpoint["hyper_parameters"]["backbone"], effective, path)), []
+    shape = _for_class(checkpoint["hyper_parameters"]["backbone"], effective, path)
+    pretrained, differences = dict(_shape(shape, effective, path)), []
     for key, value in pretrained.items():
         if key in effective and effective[key].value is not None:
             differences.append(f"{key.removeprefix(f'{BACKBONE}.')}={value} (not {effective[key].value})")
@@ -339,6 +341,23 @@ def _print_changes(hparams: dict[str, Any], effective: Values, path: Path) -> No
     ]
     if changes:
         print(printable(f"changed in the pretrained model {path}: {', '.join(changes)}"))
+
+
+def _for_class(backbone: dict[str, Any], effective: Values, path: Path) -> dict[str, Any]:
+    """Return the shape of a pretrained backbone for the task: a model without an encoder fills both sides of one.
+
+    Raises:
+        InputError: the pretrained model is an encoder-decoder, but the task has no encoder.
+    """
+    backbone_class = getattr(class_at(effective["model.class_path"].value), "backbone_class", None)
+    has_encoder = getattr(backbone_class, "has_encoder", False)
+    if backbone.get("n_encoder_layer") is not None:
+        if not has_encoder:
+            raise InputError(encoder_refusal(str(path)))
+        return backbone
+    new = {"n_encoder_layer", "share_embeddings"}
+    shape = {name: value for name, value in backbone.items() if name not in new}
+    return shape | ({"n_encoder_layer": backbone["n_layer"]} if has_encoder else {})
 
 
 def _shape(backbone: dict[str, Any], effective: Values, path: Path) -> Iterator[tuple[str, Any]]:
@@ -403,14 +422,15 @@ def _refuse_other_tokenizer(wanted: str, trained_with: Tokenizer, path: Path) ->
 
 
 def _tokenizer_file(checkpoint: Path, tokenizer: Tokenizer, values: Values) -> str:
-    """Return the ``tokenizer.json`` of the checkpoint's run, or one in the cache if the checkpoint has no run."""
-    run = run_of(checkpoint)
-    file = None if run is None else run / "tokenizer.json"
-    if file is not None and file.is_file() and load_tokenizer(str(file)).hash == tokenizer.hash:
+    """Return the ``tokenizer.json`` of the checkpoint's run or model folder, or one in the cache if that has none."""
+    folder = checkpoint if checkpoint.is_dir() else run_of(checkpoint)
+    file = None if folder is None else folder / "tokenizer.json"
+    if file is not None and file.is_file() and load_tokenizer(str(file)).to_json() == tokenizer.to_json():
         return str(file)
     cache_dir = values.get("data.init_args.cache_dir")
     cache = expand_home("~/.cache/gpt_lightning" if cache_dir is None else cache_dir.value)
-    file = cache / "tokenizers" / f"{tokenizer.hash}.json"
+    digest = hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
+    file = cache / "tokenizers" / digest / "tokenizer.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(file)
     return str(file)

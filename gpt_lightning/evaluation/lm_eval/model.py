@@ -20,9 +20,11 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.lm_eval.batching import batches
 from gpt_lightning.evaluation.lm_eval.scoring import Continuation, Score, score
 from gpt_lightning.models.generation.batched import generate_batched
+from gpt_lightning.models.generation.decoder import Decoder
 from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tokenizers.chat_template import chat_text
+from gpt_lightning.tokenizers.stop_strings import stop_checker
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 BATCH_TOKENS: Final = 2048
@@ -213,20 +215,17 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
             top_p=generation_settings.get("top_p"),
         )
         until = [term for term in generation_settings["until"] if term] + [self._tokenizer.token(self.eot_token_id)]
-        # Each token has at least one byte, so a stop string that was just completed is within this many tokens.
-        max_stop_tokens = max(len(term.encode()) for term in until) + 4
+        has_stop_string = stop_checker(self._tokenizer.decode, until)
         prompts = [self.tok_encode(context)[-max_prompt_tokens:] for context in contexts]
 
         def is_complete(tokens: list[int]) -> bool:
-            if tokens[-1] in self._tokenizer.end_ids:
-                return True
-            recent = self._tokenizer.decode(tokens[-max_stop_tokens:])
-            return any(term in recent for term in until)
+            # HFLM decodes end tokens too, so they stay in the text if they are not special.
+            return tokens[-1] in self._tokenizer.end_ids or has_stop_string(tokens)
 
         lengths = [len(prompt) + new_tokens for prompt in prompts]
         for batch in batches(lengths, _GENERATION_FACTOR * self.batch_tokens, min_length_ratio=0.0):
-            continuations = generate_batched(
-                self.task.backbone,
+            answers = generate_batched(
+                Decoder(self.task.backbone),
                 self.task.head,
                 [prompts[number] for number in batch],
                 max_new_tokens=new_tokens,
@@ -234,8 +233,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
                 is_finished=is_complete,
                 generator=self._generator,
             )
-            for number, tokens in zip(batch, continuations, strict=True):
-                text = self._tokenizer.decode(tokens)
+            for number, answer in zip(batch, answers, strict=True):
+                text = self._tokenizer.decode(answer.ids)
                 for term in until:
                     text = text.split(term)[0]
                 yield number, text

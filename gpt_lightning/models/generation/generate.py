@@ -4,7 +4,7 @@ B batch, T tokens, V vocabulary, S stop tokens.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.models.generation.decoder import Decoder
+from gpt_lightning.models.generation.decoder import TextDecoder
+from gpt_lightning.models.generation.logits_processors import LogitsProcessor, check_any_allowed
 from gpt_lightning.models.generation.prompt_lookup import PromptLookup
-from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.kv_cache import KVCache
+from gpt_lightning.ranges import check_count, check_number
 
 _MIN_TEMPERATURE: Final = 1e-6
 """Lowest temperature above 0; logits that are divided by less could overflow."""
@@ -41,28 +41,34 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature != 0.0 and not _MIN_TEMPERATURE <= self.temperature < math.inf:
+        check_number("--temperature", self.temperature, least=-math.inf)
+        if self.temperature != 0.0 and self.temperature < _MIN_TEMPERATURE:
             raise InputError(f"--temperature {self.temperature} must be 0 (greedy), or {_MIN_TEMPERATURE} or more")
-        if self.top_k is not None and self.top_k < 1:
-            raise InputError(f"--top_k {self.top_k} must be at least 1")
-        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
-            raise InputError(f"--top_p {self.top_p} must lie in (0, 1]")
+        if self.top_k is not None:
+            check_count("--top_k", self.top_k)
+        if self.top_p is not None:
+            check_number("--top_p", self.top_p, least=-math.inf)
+            if not 0.0 < self.top_p <= 1.0:
+                raise InputError(f"--top_p {self.top_p} must lie in (0, 1]")
 
-    def draw(self, logits_BV: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def draw(self, logits_BV: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None = None) -> Tensor:
         """Draw the next token of each row: (B, V) -> (B, 1) int64.
+
+        Args:
+            logits_BV: the logits.
+            generator: the random number generator, or one for each row; None takes torch's default.
 
         Raises:
             NonFiniteError: the logits of a row hold NaN or infinity.
         """
-        if not bool(logits_BV.amax(dim=-1).isfinite().all()):
-            raise NonFiniteError(
-                "the logits of the model are NaN or infinite, so no token can be drawn. Its weights are damaged, or "
-                "too large for their precision. Use another checkpoint; if you train the model, lower "
-                "model.optimizer.lr"
-            )
+        check_finite(logits_BV)
         if self.temperature == 0.0:
             return logits_BV.argmax(dim=-1, keepdim=True)
-        return torch.multinomial(self.probabilities(logits_BV), num_samples=1, generator=generator)
+        probabilities_BV = self.probabilities(logits_BV)
+        if isinstance(generator, Sequence):
+            rows = zip(probabilities_BV.unsqueeze(1), generator, strict=True)
+            return torch.cat([torch.multinomial(row, num_samples=1, generator=own) for row, own in rows])
+        return torch.multinomial(probabilities_BV, num_samples=1, generator=generator)
 
     def probabilities(self, logits_BV: Tensor) -> Tensor:
         """Return the distribution to sample from, (B, V) float32, with zeros for excluded tokens."""
@@ -79,9 +85,50 @@ class Sampling:
         return logits_BV.softmax(dim=-1)
 
 
+def check_finite(logits_BV: Tensor) -> None:
+    """Check that tokens can be drawn from the logits.
+
+    Raises:
+        NonFiniteError: the logits of a row hold NaN or infinity.
+    """
+    if not bool(logits_BV.amax(dim=-1).isfinite().all()):
+        raise NonFiniteError(
+            "the logits of the model are NaN or infinite, so no token can be drawn. Its weights are damaged, or too "
+            "large for their precision. Use another checkpoint; if you train the model, lower model.optimizer.lr"
+        )
+
+
+def process_logits(
+    logits_processors: Sequence[LogitsProcessor], logits_BV: Tensor, text_BT: Tensor, num_new: int
+) -> Tensor:
+    """Apply logits processors, in this order.
+
+    Args:
+        logits_processors: the rules; without any, the logits are returned unchanged.
+        logits_BV: the logits.
+        text_BT: prompts and new tokens, padded on the left with ``NO_TOKEN``.
+        num_new: number of new tokens in each text.
+
+    Raises:
+        InputError: the logits are not finite, or a row has no allowed token.
+    """
+    if not logits_processors:
+        return logits_BV
+    check_finite(logits_BV)
+    for process in logits_processors:
+        logits_BV = process(logits_BV, text_BT, num_new)
+    check_any_allowed(logits_BV.amax(dim=-1).isfinite())
+    return logits_BV
+
+
+def token_logprobs(logits_BV: Tensor, token_B1: Tensor) -> Tensor:
+    """Return the log-probability of a token of each row in nats, (B,) float32."""
+    return logits_BV.float().log_softmax(-1).gather(1, token_B1).squeeze(1)
+
+
 @torch.inference_mode()
 def generate(
-    backbone: GPT,
+    decoder: TextDecoder,
     head: Callable[[Tensor], Tensor],
     prompt_ids: Tensor,
     *,
@@ -90,6 +137,8 @@ def generate(
     stop_ids: Collection[int] = (),
     generator: torch.Generator | None = None,
     use_prompt_lookup: bool = True,
+    logits_processors: Sequence[LogitsProcessor] = (),
+    logprobs: list[Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Yield the continuation of each row of ``prompt_ids``, one token at a time.
 
@@ -101,7 +150,7 @@ def generate(
     are rounded differently.
 
     Args:
-        backbone: the backbone, in ``eval`` mode.
+        decoder: the model, such as a ``Decoder`` of a backbone in ``eval`` mode.
         head: maps hidden states (R, C) to logits (R, V).
         prompt_ids: (B, T) int64, at least one token.
         max_new_tokens: maximum number of new tokens.
@@ -109,26 +158,27 @@ def generate(
         stop_ids: a row is finished when it has drawn one of these tokens; generation ends when all rows are.
         generator: the random number generator; None takes torch's default.
         use_prompt_lookup: use speculative decoding for a single row.
+        logits_processors: rules that change the logits before a token is drawn, in this order. They see the whole text.
+        logprobs: list to which the log-probabilities of the new tokens are appended, (B,) float32 in nats for each
+            step. They are those of the model, before logits processors and temperature.
 
     Yields:
         (B,) int64, the next token of each row; finished rows repeat their last one.
 
     Raises:
-        InputError: the backbone is bidirectional, or its logits are not finite.
+        InputError: the model is bidirectional, or its logits are not finite.
     """
-    if backbone.config.attention != "causal":
+    if decoder.config.attention == "bidirectional":
         raise InputError(
             "only a causal backbone can generate text, but this one is bidirectional. "
             "Train one with model.backbone.attention=causal"
         )
-    block_size, rows = backbone.config.block_size, prompt_ids.size(0)
-    weight = backbone.token_embedding.weight
+    block_size, rows = decoder.config.block_size, prompt_ids.size(0)
     # A cache no larger than the text saves memory, and the time to allocate it.
-    capacity = min(block_size, prompt_ids.size(1) + max_new_tokens)
-    cache = KVCache(backbone.config, rows, capacity=capacity, device=weight.device, dtype=weight.dtype)
-    decoder = Decoder(backbone)
+    cache = decoder.make_cache(rows, min(block_size, prompt_ids.size(1) + max_new_tokens))
     lookup = PromptLookup(prompt_ids[0].tolist()) if use_prompt_lookup and rows == 1 else None
     text_BT = prompt_ids
+    num_kept = prompt_ids.size(1) + max_new_tokens if logits_processors else block_size
     pending_BT = prompt_ids[:, -block_size:]
     stop_ids_S = torch.tensor(list(stop_ids), dtype=torch.int64, device=prompt_ids.device)
     is_finished_B = torch.zeros(rows, dtype=torch.bool, device=prompt_ids.device)
@@ -138,15 +188,20 @@ def generate(
             cache.clear()
             pending_BT = text_BT[:, -(block_size // 2 or 1) :]
         max_draft = min(remaining - 1, block_size - cache.length - pending_BT.size(1))
-        draft = [] if lookup is None else lookup.propose(max_draft)
+        # With prefix attention, the prompt is encoded as a whole, so no draft may follow it in the same pass.
+        is_prefix = cache.length == 0 and decoder.config.attention != "causal"
+        draft = [] if lookup is None or is_prefix else lookup.propose(max_draft)
         input_BT = torch.cat((pending_BT, pending_BT.new_tensor([draft])), dim=1) if draft else pending_BT
         hidden_BTC = decoder(input_BT, cache)[:, pending_BT.size(1) - 1 :]
         logits_RV = head(hidden_BTC.flatten(0, 1))
         for index, logits_BV in enumerate(logits_RV.view(rows, -1, logits_RV.size(1)).unbind(1)):
-            drawn_B1 = sampling.draw(logits_BV, generator)
+            processed_BV = process_logits(logits_processors, logits_BV, text_BT, max_new_tokens - remaining)
+            drawn_B1 = sampling.draw(processed_BV, generator)
+            if logprobs is not None:
+                logprobs.append(token_logprobs(logits_BV, drawn_B1))
             pending_BT = torch.where(is_finished_B.unsqueeze(1), pending_BT[:, -1:], drawn_B1)
             is_finished_B = torch.isin(pending_BT.squeeze(1), stop_ids_S)
-            text_BT = torch.cat((text_BT[:, -block_size:], pending_BT), dim=1)
+            text_BT = torch.cat((text_BT[:, -num_kept:], pending_BT), dim=1)
             remaining -= 1
             yield pending_BT.squeeze(1)
             if stop_ids and bool(is_finished_B.all()):

@@ -12,6 +12,7 @@ import torch
 from gpt_lightning.commands.run.device import Choice, Device, choose, find_device
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT
+from gpt_lightning.models.generation.decoder import Decoder
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.tasks.load import read_checkpoint
@@ -165,7 +166,9 @@ def test_generation_does_not_compile() -> None:
     module = causal_lm().eval()
     module.backbone.compile(backend=refuse)
     prompt = torch.zeros(1, 2, dtype=torch.int64)
-    tokens = generate(module.backbone, module.head, prompt, max_new_tokens=3, sampling=Sampling(temperature=0.0))
+    tokens = generate(
+        Decoder(module.backbone), module.head, prompt, max_new_tokens=3, sampling=Sampling(temperature=0.0)
+    )
     assert len(list(tokens)) == 3
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPT, GPTConfig, KVCache
+from gpt_lightning.models.generation.decoder import Decoder
 from gpt_lightning.models.generation.generate import Sampling, generate
 from tests.models.huggingface.test_parity import OTHER_FAMILIES, ROPE_SCALING, pair, random_ids
 from tests.models.test_gpt import GEMMA3, OLMO2, randomize
@@ -114,6 +115,21 @@ def test_rows_of_different_lengths_match_full_forward_passes(shape: dict[str, An
     torch.testing.assert_close(gpt(ids[:2, :9], cache=cache), expected[:2, :9], rtol=1e-10, atol=1e-10)
 
 
+@ALL
+@pytest.mark.parametrize("is_ragged", [False, True])
+def test_reordered_rows_continue_the_text_that_they_copy(shape: dict[str, Any], is_ragged: bool) -> None:
+    gpt, _ = model(**shape)
+    ids, rows = random_ids(4, 9), torch.tensor([2, 1, 1, 0])
+    lengths = torch.tensor([6, 2, 5, 1] if is_ragged else [6] * 4)
+    cache = KVCache(gpt.config, 4, dtype=torch.float64)
+    gpt(ids[:, :6], attention_mask=torch.arange(6) < lengths.unsqueeze(1) if is_ragged else None, cache=cache)
+    cache.reorder(rows)
+    hidden = gpt(ids[:, 6:7], cache=cache)
+    for index, row in enumerate(rows.tolist()):
+        text = torch.cat((ids[row, : lengths[row]], ids[index, 6:7])).unsqueeze(0)
+        torch.testing.assert_close(hidden[index], gpt(text)[0, -1:], rtol=1e-10, atol=1e-10)
+
+
 # --- generation
 
 
@@ -128,7 +144,9 @@ def test_greedy_generation_matches_hugging_face(name: str) -> None:
         do_sample=False,
         pad_token_id=0,
     )
-    actual = tokens(generate(task.backbone, task.head, prompts, max_new_tokens=BLOCK_SIZE - 3, sampling=GREEDY))
+    actual = tokens(
+        generate(Decoder(task.backbone), task.head, prompts, max_new_tokens=BLOCK_SIZE - 3, sampling=GREEDY)
+    )
     assert actual == ids[:, 3:].tolist()
     assert len(set(sum(actual, []))) > 5, "the text is too repetitive for a comparison"  # noqa: RUF017
 
@@ -155,7 +173,7 @@ def test_generation_continues_beyond_the_context(
 ) -> None:
     gpt, head = model(**shape, block_size=block_size)
     prompt = random_ids(rows, prompt_length)
-    actual = tokens(generate(gpt, head, prompt, max_new_tokens=41, sampling=GREEDY))
+    actual = tokens(generate(Decoder(gpt), head, prompt, max_new_tokens=41, sampling=GREEDY))
     assert actual == greedy_by_full_passes(gpt, head, prompt, 41, block_size)
     assert [len(row) for row in actual] == [41] * rows
 
@@ -171,7 +189,7 @@ def test_long_prompt_is_truncated_on_the_left() -> None:
             seen.append(head(hidden_BC))
             return seen[-1]
 
-        next(generate(gpt, recording, prompt, max_new_tokens=1, sampling=GREEDY))
+        next(generate(Decoder(gpt), recording, prompt, max_new_tokens=1, sampling=GREEDY))
         return seen[0]
 
     expected = head(gpt(prompt[:, -BLOCK_SIZE:])[:, -1])
@@ -195,9 +213,11 @@ def test_stop_token_ends_its_row_and_finally_generation(sampling: Sampling) -> N
     gpt, _ = model()
     script = [[5, 9, 6, 7, 8, 9, 1], [3, 4, 5, 6, 9, 2, 2]]
     prompt = torch.full((2, 2), 9)  # a stop token in the prompt has no effect
-    actual = tokens(generate(gpt, scripted_head(script), prompt, max_new_tokens=7, sampling=sampling, stop_ids=(9,)))
+    actual = tokens(
+        generate(Decoder(gpt), scripted_head(script), prompt, max_new_tokens=7, sampling=sampling, stop_ids=(9,))
+    )
     assert actual == [[5, 9, 9, 9, 9], [3, 4, 5, 6, 9]]
-    without = tokens(generate(gpt, scripted_head(script), prompt, max_new_tokens=7, sampling=sampling))
+    without = tokens(generate(Decoder(gpt), scripted_head(script), prompt, max_new_tokens=7, sampling=sampling))
     assert without == script
 
 
@@ -212,16 +232,16 @@ def test_cache_is_no_larger_than_needed(
             super().advance(num_tokens, attention_mask)
             caches.append(self)
 
-    monkeypatch.setattr("gpt_lightning.models.generation.generate.KVCache", RecordedCache)
+    monkeypatch.setattr("gpt_lightning.models.generation.decoder.KVCache", RecordedCache)
     gpt, head = model()
-    list(generate(gpt, head, random_ids(1, prompt_length), max_new_tokens=max_new_tokens, sampling=GREEDY))
+    list(generate(Decoder(gpt), head, random_ids(1, prompt_length), max_new_tokens=max_new_tokens, sampling=GREEDY))
     assert {cache.capacity for cache in caches} == {capacity}
 
 
 def test_max_new_tokens_limits_the_number_of_tokens() -> None:
     gpt, head = model()
-    assert list(generate(gpt, head, random_ids(1, 3), max_new_tokens=0, sampling=GREEDY)) == []
-    steps = generate(gpt, head, random_ids(3, 3), max_new_tokens=1, sampling=GREEDY)
+    assert list(generate(Decoder(gpt), head, random_ids(1, 3), max_new_tokens=0, sampling=GREEDY)) == []
+    steps = generate(Decoder(gpt), head, random_ids(3, 3), max_new_tokens=1, sampling=GREEDY)
     assert [(step.shape, step.dtype) for step in steps] == [((3,), torch.int64)]
 
 
@@ -232,7 +252,7 @@ def test_seed_determines_the_tokens() -> None:
         generator = torch.Generator().manual_seed(seed)
         # Smaller logits keep any token from being nearly certain.
         steps = generate(
-            gpt,
+            Decoder(gpt),
             lambda hidden: head(hidden) / 50.0,
             random_ids(1, 3),
             max_new_tokens=30,
@@ -250,7 +270,7 @@ def test_seed_determines_the_tokens() -> None:
 def test_bidirectional_backbone_is_refused() -> None:
     gpt, head = model(attention="bidirectional")
     with pytest.raises(InputError, match="only a causal backbone can generate"):
-        list(generate(gpt, head, random_ids(1, 3), max_new_tokens=1, sampling=GREEDY))
+        list(generate(Decoder(gpt), head, random_ids(1, 3), max_new_tokens=1, sampling=GREEDY))
 
 
 # --- sampling
@@ -331,7 +351,7 @@ def test_temperature_0_takes_the_likeliest_token() -> None:
     ("settings", "message"),
     [
         ({"temperature": -0.1}, r"--temperature -0\.1 must be 0 \(greedy\), or 1e-06 or more"),
-        ({"top_k": 0}, r"--top_k 0 must be at least 1"),
+        ({"top_k": 0}, r"--top_k=0 must be at least 1"),
         ({"top_p": 0.0}, r"--top_p 0\.0 must lie in \(0, 1\]"),
         ({"top_p": 1.1}, r"--top_p 1\.1 must lie in \(0, 1\]"),
     ],

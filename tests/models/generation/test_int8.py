@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_lightning.models import GPT, GPTConfig
+from gpt_lightning.models.generation.decoder import Decoder
 from gpt_lightning.models.generation.generate import generate
 from gpt_lightning.models.generation.int8 import Int8Linear, quantize
 from gpt_lightning.models.lm_head import LMHead
@@ -79,5 +80,5 @@ def test_model_matches_that_of_the_rounded_weights(shape: dict[str, Any], mlp: s
     assert {name.split(".")[0] for name in held} <= {"token_embedding", "position_embedding"}, "a float matrix is left"
     actual = int8_head(gpt(ids))
     assert (actual - expected).abs().max() < (exact - expected).abs().max() / 20
-    steps = generate(gpt, int8_head, ids[:, :3], max_new_tokens=13, sampling=GREEDY)
+    steps = generate(Decoder(gpt), int8_head, ids[:, :3], max_new_tokens=13, sampling=GREEDY)
     assert torch.stack(list(steps)).shape == (13, 3)

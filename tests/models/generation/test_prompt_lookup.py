@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gpt_lightning.models.generation.decoder import Decoder
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.models.generation.prompt_lookup import PromptLookup
 from tests.models.generation.test_generate import ALL, BLOCK_SIZE, GREEDY, model
@@ -82,7 +83,7 @@ def test_tokens_are_the_same_with_prompt_lookup(shape: dict[str, Any], sampling:
         for use_prompt_lookup in (False, True):
             counted = RecordingHead(head)
             steps = generate(
-                gpt,
+                Decoder(gpt),
                 counted,
                 random_ids(1, 9) % 4,
                 max_new_tokens=120,
@@ -110,7 +111,7 @@ def test_repetitive_text_takes_fewer_forward_passes() -> None:
 
     counted = RecordingHead(head)
     prompt = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3, 4]])
-    made = [int(step) for step in generate(gpt, counted, prompt, max_new_tokens=60, sampling=GREEDY)]
+    made = [int(step) for step in generate(Decoder(gpt), counted, prompt, max_new_tokens=60, sampling=GREEDY)]
     assert made == [place % 5 for place in range(60)]
     assert counted.rows == [15] * 4
 
@@ -118,14 +119,14 @@ def test_repetitive_text_takes_fewer_forward_passes() -> None:
 def test_stop_token_within_a_draft_ends_the_text() -> None:
     gpt, head = model(block_size=200)
     prompt = random_ids(1, 9)
-    whole = [int(step) for step in generate(gpt, head, prompt, max_new_tokens=60, sampling=GREEDY)]
+    whole = [int(step) for step in generate(Decoder(gpt), head, prompt, max_new_tokens=60, sampling=GREEDY)]
     for stop_id in set(whole):
-        steps = generate(gpt, head, prompt, max_new_tokens=60, sampling=GREEDY, stop_ids=(stop_id,))
+        steps = generate(Decoder(gpt), head, prompt, max_new_tokens=60, sampling=GREEDY, stop_ids=(stop_id,))
         assert [int(step) for step in steps] == whole[: whole.index(stop_id) + 1]
 
 
 def test_several_rows_do_not_use_prompt_lookup() -> None:
     gpt, head = model(block_size=200)
     counted = RecordingHead(head)
-    assert len(list(generate(gpt, counted, torch.ones(2, 9).long(), max_new_tokens=5, sampling=GREEDY))) == 5
+    assert len(list(generate(Decoder(gpt), counted, torch.ones(2, 9).long(), max_new_tokens=5, sampling=GREEDY))) == 5
     assert counted.rows == [2] * 5

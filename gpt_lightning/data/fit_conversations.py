@@ -1,0 +1,162 @@
+"""Encoding of conversations in at most a number of tokens: earlier turns are left out, the last answer is kept."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt_lightning.data.conversations import Conversation
+from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.chat_encoding import Chat, ChatTemplate, EncodedChat
+
+TrainOn = Literal["assistant", "last", "all"]
+
+T = TypeVar("T", EncodedChat, NDArray[np.int64])
+
+
+class FittedConversation(NamedTuple):
+    """Token ids of a conversation.
+
+    Attributes:
+        id: id of its row.
+        where: location of its row.
+        ids: (n,) int64.
+        is_trained: (n,) bool.
+        num_turns: number of its messages without the system prompt.
+        is_cut: whether turns or tokens at its start are left out.
+    """
+
+    id: str
+    where: str
+    ids: NDArray[np.int64]
+    is_trained: NDArray[np.bool_]
+    num_turns: int
+    is_cut: bool
+
+
+def fit_conversations(
+    template: ChatTemplate, conversations: Sequence[Conversation], train_on: TrainOn, max_tokens: int
+) -> Iterator[FittedConversation | InputError]:
+    """Yield each conversation in at most ``max_tokens`` tokens, or an error if none of its labels would be left.
+
+    Turns at the start are left out, up to a message of the user; the system prompt stays. If the last turn is still too
+    long, so are the first tokens of its prompt.
+
+    Args:
+        template: chat template.
+        conversations: the conversations.
+        train_on: answers that are trained: all, the last, or all text.
+        max_tokens: maximum number of tokens.
+    """
+
+    def encode(chosen: Sequence[Conversation]) -> list[EncodedChat | InputError]:
+        return template.encode([Chat(each.messages, _trained(each, train_on), each.where) for each in chosen])
+
+    kept, encoded = _without_first_turns(encode, conversations, lambda chat: len(_without_tail(chat).ids), max_tokens)
+    for original, conversation, chat in zip(conversations, kept, encoded, strict=True):
+        if isinstance(chat, InputError):
+            yield chat
+            continue
+        ids, is_trained = _without_tail(chat)
+        start = max(0, len(ids) - max_tokens)
+        if train_on != "all" and start and start >= _last_run(is_trained):
+            yield InputError(
+                f"{original.where}: its last answer and one token of the prompt have "
+                f"{len(ids) - _last_run(is_trained) + 1} tokens, more than the {max_tokens} of block_size + 1; "
+                "raise --model.backbone.block_size, or remove this row"
+            )
+        elif not is_trained[start + 1 :].any():
+            reason = "cutting it to block_size left no label" if conversation is not original or start else "no label"
+            yield InputError(
+                f"{original.where}: {reason}, because its answers have train: false or come before all prompts; "
+                "raise --model.backbone.block_size, or remove this row"
+            )
+        else:
+            turns = sum(message["role"] != "system" for message in conversation.messages)
+            is_cut = conversation is not original or start > 0
+            yield FittedConversation(original.id, original.where, ids[start:], is_trained[start:], turns, is_cut)
+
+
+def fit_prompts(
+    template: ChatTemplate, conversations: Sequence[Conversation], max_tokens: int
+) -> list[NDArray[np.int64]]:
+    """Return the prompt for the last answer of each conversation in at most ``max_tokens`` tokens.
+
+    Raises:
+        InputError: a prompt cannot be encoded.
+    """
+
+    def encode(chosen: Sequence[Conversation]) -> list[NDArray[np.int64] | InputError]:
+        return template.prompts([Chat(_before_answer(each), (), each.where) for each in chosen])
+
+    _, prompts = _without_first_turns(encode, conversations, len, max_tokens)
+    for prompt in prompts:
+        if isinstance(prompt, InputError):
+            raise prompt
+    return [prompt[-max_tokens:] for prompt in prompts if not isinstance(prompt, InputError)]
+
+
+def _without_first_turns(
+    encode: Callable[[Sequence[Conversation]], list[T | InputError]],
+    conversations: Sequence[Conversation],
+    length: Callable[[T], int],
+    max_tokens: int,
+) -> tuple[list[Conversation], list[T | InputError]]:
+    """Encode conversations without as many of their first turns as needed to fit ``max_tokens``.
+
+    Args:
+        encode: function that encodes conversations.
+        conversations: the conversations.
+        length: function that returns the number of tokens of an encoded conversation.
+        max_tokens: maximum number of tokens.
+
+    Returns:
+        The conversations that were encoded last, and the results, which may still be too long.
+    """
+    kept, encoded = list(conversations), encode(conversations)
+    pending: Sequence[int] = range(len(kept))
+    while pending := [
+        number
+        for number in pending
+        if not isinstance(result := encoded[number], InputError)
+        and length(result) > max_tokens
+        and kept[number].without_first_turn() is not None
+    ]:
+        for number in pending:
+            kept[number] = kept[number].without_first_turn() or kept[number]
+        for number, result in zip(pending, encode([kept[number] for number in pending]), strict=True):
+            encoded[number] = result
+    return kept, encoded
+
+
+def _trained(conversation: Conversation, train_on: TrainOn) -> list[int] | None:
+    """Return the indices of the trained messages; None for all text.
+
+    An answer before all prompts is never trained, because no prompt is rendered for it.
+    """
+    if train_on == "all" and all(conversation.is_trained):
+        return None
+    messages = enumerate(zip(conversation.messages, conversation.is_trained, strict=True))
+    if train_on == "all":
+        return [index for index, (_, is_trained) in messages if is_trained]
+    found = [index for index, (each, is_trained) in messages if is_trained and index and each["role"] == "assistant"]
+    last = len(conversation.messages) - 1
+    return found if train_on == "assistant" else [index for index in found if index == last]
+
+
+def _before_answer(conversation: Conversation) -> Sequence[dict[str, str]]:
+    messages = [dict(message) for message in conversation.messages]
+    return messages[:-1] if messages[-1]["role"] == "assistant" else messages
+
+
+def _without_tail(chat: EncodedChat) -> EncodedChat:
+    """Return a chat up to its last trained token, because no label depends on the tokens after it."""
+    stop = int(np.flatnonzero(chat.is_trained)[-1]) + 1 if chat.is_trained.any() else len(chat.ids)
+    return EncodedChat(chat.ids[:stop], chat.is_trained[:stop])
+
+
+def _last_run(is_trained: NDArray[np.bool_]) -> int:
+    """Return the position of the first token of the last answer; 0 without one."""
+    starts = np.flatnonzero(is_trained & ~np.concatenate(([False], is_trained[:-1])))
+    return int(starts[-1]) if len(starts) else 0
