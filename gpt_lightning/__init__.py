@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gpt_lightning.data import SequenceTagging as SequenceTagging
     from gpt_lightning.data import TextClassification as TextClassification
     from gpt_lightning.data import TextRegression as TextRegression
+    from gpt_lightning.data import TextToText as TextToText
     from gpt_lightning.models import GPT as GPT
     from gpt_lightning.models import GPTConfig as GPTConfig
     from gpt_lightning.models.lora import LoRA as LoRA
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gpt_lightning.optim import Schedule as Schedule
     from gpt_lightning.tasks import CausalLM as CausalLM
     from gpt_lightning.tasks import QuestionAnswering as QuestionAnswering
+    from gpt_lightning.tasks import Seq2SeqLM as Seq2SeqLM
     from gpt_lightning.tasks import SequenceClassification as SequenceClassification
     from gpt_lightning.tasks import SequenceRegression as SequenceRegression
     from gpt_lightning.tasks import Task as Task
@@ -36,6 +38,7 @@ _HOMES = {
         "SequenceTagging",
         "TextClassification",
         "TextRegression",
+        "TextToText",
     ),
     "models": ("GPT", "GPTConfig"),
     "models.lora": ("LoRA",),
@@ -43,6 +46,7 @@ _HOMES = {
     "tasks": (
         "CausalLM",
         "QuestionAnswering",
+        "Seq2SeqLM",
         "SequenceClassification",
         "SequenceRegression",
         "Task",

@@ -24,13 +24,15 @@ from gpt_lightning.data.sources.row_formats import short_repr, without_surrogate
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.text_scores import TextScore, score_texts
 from gpt_lightning.models.device import device_of
+from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.generation.batched import pad_rows
 from gpt_lightning.models.generation.decoding import Decoding, choose_decoding
 from gpt_lightning.ranges import MAX_SEED, check_count
-from gpt_lightning.tasks import CausalLM, Task
+from gpt_lightning.tasks import CausalLM, Seq2SeqLM, Task
 from gpt_lightning.tasks.answer_data import AnswerData
 from gpt_lightning.tasks.continuation import Completion, completions, continuation
 from gpt_lightning.tasks.export import export_task
+from gpt_lightning.tasks.export_tokenizer import layout_of
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, task_from_checkpoint
 from gpt_lightning.tasks.prediction_rows import with_texts
 from gpt_lightning.tasks.restore import from_plain
@@ -156,7 +158,8 @@ class Model:
 
         Args:
             prompt: text to continue; an empty one starts a new document. Messages, such as
-                ``[{"role": "user", "content": "Hello"}]``, are rendered with the model's chat template.
+                ``[{"role": "user", "content": "Hello"}]``, are rendered with the model's chat template. For an
+                encoder-decoder, it is the source text, and the result is the target.
             max_new_tokens: maximum number of new tokens.
             min_new_tokens: number of new tokens before the first end token.
             temperature: divisor of the logits. Higher values give more varied text; 0 is greedy decoding. None takes
@@ -172,9 +175,9 @@ class Model:
             raw: the text is the whole prompt: add no special tokens.
 
         Raises:
-            InputError: the model is not a language model, it has no chat template, or a value is out of range.
+            InputError: the model generates no text, it has no chat template, or a value is out of range.
         """
-        task = self._language_model("generates text")
+        task = self._generative_task()
         decoding = self._decoding(
             {
                 "max_new_tokens": max_new_tokens,
@@ -219,7 +222,7 @@ class Model:
         check_count("batch_size", batch_size)
         if isinstance(prompts, str) or not isinstance(prompts, Iterable):
             raise InputError(f"prompts={short_repr(prompts)} must be a list of prompts, such as [prompt]")
-        task = self._language_model("generates text")
+        task = self._generative_task()
         raw, seed = settings.pop("raw", False), settings.pop("seed", 0)
         check_count("seed", seed, least=0, most=MAX_SEED - samples + 1)
         decoding = self._decoding(settings)
@@ -265,6 +268,8 @@ class Model:
             self.data_module is not None and "generate_examples" in accepted_arguments(self.data_module)
         ):
             raise InputError("a CausalLM has no labels to predict. Use generate or score")
+        if isinstance(self.task, Seq2SeqLM):
+            raise InputError("a Seq2SeqLM has no labels to predict. Use generate or complete")
         rows = list(rows)
         if not all(isinstance(row, Mapping) for row in rows):
             raise InputError('rows must be dicts, such as [{"text": "great film"}]')
@@ -280,6 +285,8 @@ class Model:
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], *, pooling: Literal["mean", "last"] = "mean", batch_size: int = 16) -> Tensor:
         """Return an embedding of each text, pooled from the backbone's hidden states after the final norm.
+
+        Those of an encoder-decoder are the hidden states of its encoder.
 
         Args:
             texts: texts; they are truncated to ``block_size`` tokens.
@@ -323,8 +330,14 @@ class Model:
         return choose_decoding({**settings, "stop": stop}, defaults)[0]
 
     def _prompt_ids(self, prompt: str | Sequence[Message], raw: bool) -> list[int]:
+        layout = layout_of(self.task, self.tokenizer)
         if isinstance(prompt, str):
-            return text_prompt(self.tokenizer, without_surrogates(prompt), is_raw=raw)
+            ids = text_prompt(self.tokenizer, without_surrogates(prompt), is_raw=raw, layout=layout)
+            if layout is not None and not prompt:
+                raise InputError("an encoder-decoder needs a source text, but the prompt is empty")
+            return ids
+        if layout is not None:
+            raise InputError("an encoder-decoder reads a source text, not a chat. Give a text")
         if not are_messages(prompt):
             raise InputError(
                 f"the prompt is {short_repr(prompt)}. Give a text, or a list of messages such as {MESSAGES_EXAMPLE}"
@@ -340,6 +353,11 @@ class Model:
                 "Use predict, or load a language model"
             )
         return self.task
+
+    def _generative_task(self) -> CausalLM | Seq2SeqLM:
+        if isinstance(self.task, Seq2SeqLM):
+            return self.task
+        return self._language_model("or a Seq2SeqLM generates text")
 
     def _build_data_module(self, settings: Mapping[str, Any]) -> DataModule:
         """Build the data module from ``settings`` and the arguments that it takes from the task.
@@ -378,7 +396,9 @@ class Model:
         """Return the pooled hidden states of rows of token ids, (B, C) float32 on the CPU."""
         ids_BT, lengths_B = pad_rows(rows, self.task.device)
         mask_BT = torch.arange(ids_BT.size(1), device=self.task.device) < lengths_B.unsqueeze(1)
-        hidden_BTC = self.task.backbone(ids_BT, attention_mask=mask_BT).float()
+        backbone = self.task.backbone
+        encoder = backbone.encoder if isinstance(backbone, EncoderDecoder) else backbone
+        hidden_BTC = encoder(ids_BT, attention_mask=mask_BT).float()
         if pooling == "last":
             last_BC: Tensor = hidden_BTC[torch.arange(len(rows)), lengths_B - 1]
             return last_BC.cpu()

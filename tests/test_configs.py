@@ -1,5 +1,6 @@
 """Tests that run every shipped YAML."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -13,9 +14,10 @@ from gpt_lightning.cli import main
 from gpt_lightning.commands.run.cli import CLI
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.config import PER_TASK
-from gpt_lightning.tasks import CausalLM
+from gpt_lightning.tasks import CausalLM, Seq2SeqLM
 from gpt_lightning.tokenizers.build import bytes_tokenizer
 from tests.models.huggingface.families import save_reference
+from tests.pairs import write_lines
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 WAYS = ["encoder", "decoder"]
@@ -30,8 +32,8 @@ ROWS = {
 
 
 def data_module(path: Path) -> str:
-    """Return the class path of the data module in a configuration."""
-    return str(yaml.safe_load(path.read_text())["data"]["class_path"])
+    """Return the class path of the data module in a configuration; empty if the user names it."""
+    return str(yaml.safe_load(path.read_text()).get("data", {}).get("class_path", ""))
 
 
 MODULES = {path.name: data_module(path) for path in sorted(CONFIGS.glob("*.yaml"))}
@@ -39,16 +41,19 @@ HUB_ONLY = "pretrain_fineweb_edu_gpt2_124m.yaml"
 LANGUAGE_MODELS = [name for name, module in MODULES.items() if module == "LanguageModeling" and name != HUB_ONLY]
 HEADS = {name: ROWS[module] for name, module in MODULES.items() if module in ROWS}
 """Configuration -> folder of the toy world with rows for it."""
-ON_PUBLISHED = [name for name in HEADS if name.startswith("smollm2_")]
+TEXT_TO_TEXT = [name for name, module in MODULES.items() if module in ("InstructionTuning", "TextToText")]
+"""Configurations that learn to write texts."""
+ON_PUBLISHED = [name for name in [*HEADS, *TEXT_TO_TEXT] if name.startswith("smollm2_")]
 """Configurations that start from a published model in the working directory."""
 
 
 def test_the_sweep_sees_every_configuration() -> None:
     assert len(LANGUAGE_MODELS) >= 5
     assert len(HEADS) >= 14
-    assert len(ON_PUBLISHED) == 3
+    assert len(TEXT_TO_TEXT) >= 10
+    assert len(ON_PUBLISHED) == 7
     tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
-    for name in set(MODULES) - {*LANGUAGE_MODELS, *HEADS}:
+    for name in set(MODULES) - {*LANGUAGE_MODELS, *HEADS, *TEXT_TO_TEXT}:
         assert f"configs/{name}" in tests or name == HUB_ONLY, f"no test runs configs/{name}"
 
 
@@ -109,6 +114,35 @@ def test_head_is_trained_and_tested(
     assert f"gpt-lightning test -c configs/{name}" in opening
 
 
+@pytest.mark.parametrize("name", TEXT_TO_TEXT)
+def test_texts_are_learned(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Train two steps and test, on a few rows with the columns of the configuration."""
+    if name in ON_PUBLISHED:
+        publish(tmp_path / "smollm2")
+    data = yaml.safe_load((CONFIGS / name).read_text())["data"]["init_args"]
+    columns = re.findall(r"{(\w+)}", data.get("template", ""))
+    row: dict[str, object] = dict.fromkeys(columns, "How are you?") | {data.get("target", ""): ["Fine.", "Ok."]}
+    user, answer = ({"role": role, "content": "Fine, and you?"} for role in ("user", "assistant"))
+    rows = [row if columns else {"messages": [user, answer] * 2}] * 8
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    monkeypatch.chdir(tmp_path)
+    common = ("-c", str(CONFIGS / name), "--trainer.accelerator=cpu", "--data.cache_dir=cache", "--data.batch_size=2")
+    few = ("--data.generate_examples=1", "--data.max_new_tokens=2", "--data.test=rows.jsonl")
+    sources = ("--data.train=rows.jsonl", "--data.validation=rows.jsonl")
+    assert main(["fit", *common, *few, *sources, "--trainer.max_steps=2"]) == 0
+    run = f"logs/{name.removesuffix('.yaml')}/version_0"
+    assert main(["test", *common, *few, f"--ckpt_path={run}"]) == 0
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    out = capsys.readouterr().out
+    assert f"Stopped after 2 steps: trainer.max_steps=2 is reached\nbest: {run}/checkpoints/step_2.ckpt" in out
+    assert re.search(r"loss\W+\d", out.split("is reached\n")[1]), "the test's table"
+    opening = (CONFIGS / name).read_text()
+    for command in ("fit", "test"):
+        assert f"gpt-lightning {command} -c configs/{name}" in opening
+
+
 def publish(folder: Path) -> None:
     """Write a tiny model of SmolLM2's family in Hugging Face's format."""
     save_reference(folder, "smollm2", vocab_size=257, max_position_embeddings=512)
@@ -130,6 +164,42 @@ def test_gpt2_124m_on_fineweb_edu(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = cli.config["fit"].trainer
     tokens = trainer.devices * cli.config["fit"].data.init_args.batch_size * shape.block_size
     assert tokens * trainer.accumulate_grad_batches * trainer.max_steps == pytest.approx(10e9, rel=1e-3)
+
+
+TRANSFORMER_BASE = CONFIGS / "transformer_base.yaml"
+
+
+def test_transformer_base_has_the_size_of_its_paper() -> None:
+    """Compare the number of parameters with the published 65 million, and with their sum by hand."""
+    backbone = yaml.safe_load(TRANSFORMER_BASE.read_text())["model"]["init_args"]["backbone"]
+    with torch.device("meta"):
+        task = Seq2SeqLM(backbone=GPTConfig(vocab_size=37_000, **backbone))
+    parameters = sum(parameter.numel() for parameter in task.parameters())
+    attention, mlp, norm = 4 * (512 * 512 + 512), 2 * 512 * 2048 + 2048 + 512, 2 * 512
+    expected = 37_000 * 512 + 6 * (attention + mlp + 2 * norm) + 6 * (2 * attention + mlp + 3 * norm)
+    assert parameters == expected == 63_082_496
+    assert parameters == pytest.approx(65e6, rel=0.03)
+
+
+def test_transformer_base_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Train two steps of configs/transformer_base.yaml, with fewer and narrower layers."""
+    write_lines(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    sizes = {"n_layer": 1, "n_encoder_layer": 1, "n_head": 2, "n_embd": 16, "n_inner": 16}
+    code = main(
+        [
+            *("fit", "-c", str(TRANSFORMER_BASE), "--data=tests.pairs.ReversedLines", "--allow_import=tests"),
+            *("--data.train=lines.txt", "--data.validation=lines.txt", "--data.tokenizer=bytes"),
+            *("--data.cache_dir=cache", "--trainer.max_steps=2", "--trainer.accelerator=cpu"),
+            *("--trainer.val_check_interval=2", "--trainer.limit_val_batches=1"),
+            *(f"--model.backbone.{name}={value}" for name, value in sizes.items()),
+        ]
+    )
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    assert code == 0
+    assert "Stopped after 2 steps: trainer.max_steps=2 is reached\nbest: logs/" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "backbone").glob("*.yaml")), ids=lambda path: path.stem)

@@ -21,6 +21,7 @@ from gpt_lightning.data.base import DataModule
 from gpt_lightning.tasks import Task
 from gpt_lightning.toy_world.write import write
 from gpt_lightning.training import Validations
+from tests.pairs import reversed_lines, seq2seq
 from tests.runs import HEADS, causal_lm, head, language_modeling, trainer
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -73,6 +74,11 @@ GOLDEN: dict[str, list[float]] = {
         5.558948, 5.567283, 5.499731, 5.381531, 5.24649, 5.14639, 5.053263, 4.981851, 4.885172, 4.804711,
         4.743279, 4.643634, 4.576237, 4.489192, 4.391458, 4.336161, 4.27948, 4.201218, 4.107844, 4.053927,
         3.985561,
+    ],
+    "seq2seq": [
+        5.55757, 5.516971, 5.506856, 5.461982, 5.438928, 5.376517, 5.351769, 5.312152, 5.232214, 5.19581,
+        5.16843, 5.104476, 5.044518, 5.026043, 4.976091, 4.907098, 4.879461, 4.788836, 4.735646, 4.726119,
+        4.562637,
     ],
 }  # fmt: skip
 
@@ -131,11 +137,25 @@ def run_instructions(folder: Path) -> list[float]:
         block_size=256,
         batch_size=2,
         packing=True,
+        generate_examples=0,
         cache_dir=str(folder / "cache"),
         seed=0,
     )
     shape = {**SHAPES["llama"], "block_size": 256}
     return fit(folder, causal_lm(data.vocab_size, dropout=0.0, **shape), data)
+
+
+def run_seq2seq(folder: Path) -> list[float]:
+    """Return the losses of the encoder-decoder of Vaswani et al. 2017, with label smoothing."""
+    shape = {"position": "sinusoidal", "norm_placement": "after_residual", "mlp": "relu", "scale_embeddings": True}
+    task = seq2seq(shape={"dropout": 0.0, "n_layer": 2, **shape}, label_smoothing=0.1)
+    return fit(folder, task, reversed_lines(folder))
+
+
+def test_losses_of_an_encoder_decoder_are_unchanged(tmp_path: Path) -> None:
+    losses = run_seq2seq(tmp_path)
+    assert len(losses) == 21
+    assert losses == pytest.approx(GOLDEN["seq2seq"], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -164,6 +184,7 @@ if __name__ == "__main__":
         **{name: partial(run, shape=shape) for name, shape in SHAPES.items()},
         **{name: partial(run_head, name=name) for name in HEADS},
         "instructions": run_instructions,
+        "seq2seq": run_seq2seq,
     }
     for name, losses_of in runs.items():
         with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,7 @@ from gpt_lightning.downloads import may_download, only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.config import PER_TASK, GPTConfig
+from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.folder import is_model_folder
 from gpt_lightning.models.lora import ADAPTER_CONFIG, LoRA, check_base, merge_adapters, weights_sha256
@@ -221,27 +222,37 @@ def _read_config(folder: Path) -> huggingface.Pretrained:
     return pretrained
 
 
-def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = ()) -> None:
+def load_backbone(backbone: GPT, source: str, visited: tuple[Path, ...] = (), *, may_add_tokens: bool = False) -> None:
     """Load the backbone's weights from a checkpoint of any task, with adapters merged.
+
+    Both sides of an encoder-decoder are filled with the weights of a model without an encoder.
 
     Args:
         backbone: backbone to fill. Its configuration must equal the saved one, except for the fields ``PER_TASK``.
         source: model, as for ``find_checkpoint``.
         visited: checkpoints with adapters that lead to ``source``, to detect cycles.
+        may_add_tokens: whether the backbone may have more tokens than ``source``, whose rows become the mean of the
+            others.
 
     Raises:
         InputError: there is no checkpoint, its backbone has another configuration, or the base model of its adapters
             is missing or differs.
     """
     path = find_checkpoint(source)
-    if path.is_dir():
-        pretrained = _read_config(path)
-        with pretrained_vocabulary(backbone, pretrained.config.vocab_size):
-            huggingface.load_weights(backbone, pretrained)
-        return
-    checkpoint = read_checkpoint(path)
-    with pretrained_vocabulary(backbone, _vocab_size(checkpoint)):
-        _load_from_checkpoint(backbone, source, path, checkpoint, visited)
+    folder = _read_config(path) if path.is_dir() else None
+    checkpoint = read_checkpoint(path) if folder is None else {"hyper_parameters": folder.hparams}
+    has_encoder = checkpoint["hyper_parameters"].get("backbone", {}).get("n_encoder_layer") is not None
+    if has_encoder and not backbone.has_encoder:
+        raise InputError(encoder_refusal(source))
+    target = GPT(backbone.side_config()) if isinstance(backbone, EncoderDecoder) and not has_encoder else backbone
+    with pretrained_vocabulary(target, _vocab_size(checkpoint) if may_add_tokens else None):
+        if folder is None:
+            _load_file(target, source, path, checkpoint, visited)
+        else:
+            huggingface.load_weights(target, folder)
+    if target is not backbone:
+        assert isinstance(backbone, EncoderDecoder)
+        backbone.load_sides(target)
 
 
 def _vocab_size(checkpoint: Mapping[str, Any]) -> int | None:
@@ -250,18 +261,10 @@ def _vocab_size(checkpoint: Mapping[str, Any]) -> int | None:
     return size if type(size) is int else None
 
 
-def _load_from_checkpoint(
+def _load_file(
     backbone: GPT, source: str, path: Path, checkpoint: Mapping[str, Any], visited: tuple[Path, ...]
 ) -> None:
-    """Load the backbone's weights from the content of a checkpoint.
-
-    Args:
-        backbone: backbone to fill.
-        source: model that the user names.
-        path: its checkpoint.
-        checkpoint: the content of that.
-        visited: as in ``load_backbone``.
-    """
+    """Load the backbone's weights from a checkpoint file; the arguments are those of ``load_backbone``."""
     hparams = checkpoint["hyper_parameters"]
     saved = hparams.get("backbone", {})
     for field in fields(GPTConfig):
@@ -286,6 +289,14 @@ def _load_from_checkpoint(
         ) from None
 
 
+def encoder_refusal(source: str) -> str:
+    """Return the error for an encoder-decoder where a model without an encoder is needed."""
+    return (
+        f"--model.init_from={source}: this is an encoder-decoder, whose weights do not fit a model without an encoder. "
+        "Use --model=Seq2SeqLM, or start from another model"
+    )
+
+
 def _load_base(backbone: GPT, path: Path, checkpoint: Mapping[str, Any], visited: tuple[Path, ...]) -> None:
     """Load the weights of the base model that the adapters of a checkpoint were trained on."""
     init_from = checkpoint["hyper_parameters"].get("init_from")
@@ -294,7 +305,7 @@ def _load_base(backbone: GPT, path: Path, checkpoint: Mapping[str, Any], visited
     export = f"gpt-lightning export {path} DIR --init_from WHERE"
     with only_downloads():
         base = find_base(path, init_from, f"merge adapters and base by {export}, and start from DIR")
-        load_backbone(backbone, base, (*visited, path))
+        load_backbone(backbone, base, (*visited, path), may_add_tokens=True)
     parts = {"backbone": weights_sha256(backbone)}
     check_base(checkpoint.get("frozen_sha256"), parts, base, f"{export}, and start from that")
 

@@ -16,7 +16,7 @@ from gpt_lightning.status import status
 if TYPE_CHECKING:
     from gpt_lightning.data.prompts import Prompt
     from gpt_lightning.models.generation.decoding import Decoding
-    from gpt_lightning.tasks import CausalLM
+    from gpt_lightning.tasks import CausalLM, Seq2SeqLM
     from gpt_lightning.tasks.continuation import GenerativeTask
     from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -41,7 +41,8 @@ def parser() -> Parser:
         type=str,
         default="",
         metavar="TEXT",
-        help="text to continue; without it a new document starts; - reads one prompt from standard input",
+        help="text to continue, or the source of an encoder-decoder; without it a new document starts; - reads one "
+        "prompt from standard input",
     )
     p.add_argument(
         "--input",
@@ -87,12 +88,20 @@ def main(argv: list[str]) -> int:
     with status("Loading PyTorch and Lightning"):
         import gpt_lightning.tasks.load  # noqa: F401
 
+    from gpt_lightning.tasks.export_tokenizer import layout_of
+
     decoding_of(options, {})  # refuse invalid options before the model is loaded
     prompts = _prompts(options)
     task, tokenizer = _load(options)
-    decoding = decoding_of(options, tokenizer.generation_config)
-    encoded = [prompt.encode(tokenizer, is_chat=options.chat, is_raw=options.raw) for prompt in prompts]
-    _check_lengths(options, prompts, encoded, decoding, task.backbone.config.block_size)
+    decoding, layout = decoding_of(options, tokenizer.generation_config), layout_of(task, tokenizer)
+    if layout is not None and options.input is None and not options.prompt:
+        raise InputError("an encoder-decoder needs a source text. Give it with --prompt or --input")
+    encoded = [prompt.encode(tokenizer, is_chat=options.chat, is_raw=options.raw, layout=layout) for prompt in prompts]
+    block_size = task.backbone.config.block_size
+    if layout is None:
+        _check_lengths(options, prompts, encoded, decoding, block_size)
+    else:
+        _check_sources(prompts, encoded, block_size)
     with counter("generating", "characters") as advance:
         if options.input is None and output is None:
             _print_samples(options, task, tokenizer, encoded[0], decoding, advance)
@@ -140,17 +149,17 @@ def _prompts(options: Any) -> "list[Prompt]":
     return [Prompt(options.prompt, "", {"prompt": options.prompt})]
 
 
-def _load(options: Any) -> "tuple[CausalLM, Tokenizer]":
+def _load(options: Any) -> "tuple[CausalLM | Seq2SeqLM, Tokenizer]":
     from gpt_lightning.models.device import device_of
     from gpt_lightning.models.generation.int8 import quantize
-    from gpt_lightning.tasks import CausalLM
+    from gpt_lightning.tasks import CausalLM, Seq2SeqLM
     from gpt_lightning.tasks.load import find_checkpoint, load_task
 
     path = find_checkpoint(options.model)
     task, tokenizer = load_task(path, options.init_from, options.allow_import)
-    if not isinstance(task, CausalLM):
+    if not isinstance(task, CausalLM | Seq2SeqLM):
         raise InputError(
-            f"{path} holds a {type(task).__name__}, but only a CausalLM generates text. "
+            f"{path} holds a {type(task).__name__}, but only a CausalLM or a Seq2SeqLM generates text. "
             "Use gpt-lightning predict, or give a language model"
         )
     task.to(device_of(options.device))
@@ -182,6 +191,16 @@ def _check_lengths(
             )
 
 
+def _check_sources(prompts: "Sequence[Prompt]", encoded: Sequence[Sequence[int]], block_size: int) -> None:
+    """Refuse sources that are longer than the context of an encoder-decoder."""
+    for prompt, ids in zip(prompts, encoded, strict=True):
+        if len(ids) > block_size:
+            raise InputError(
+                f"{prompt.where or 'the source'} has {len(ids)} tokens, but the encoder of the model reads at most "
+                f"{block_size}. Shorten the text"
+            )
+
+
 def _print_samples(
     options: Any,
     task: "GenerativeTask",
@@ -190,7 +209,8 @@ def _print_samples(
     decoding: "Decoding",
     advance: Callable[[int], None],
 ) -> None:
-    """Print a prompt with each of its continuations, while they are generated."""
+    """Print a prompt with each of its continuations, or the targets of a source, while they are generated."""
+    from gpt_lightning.tasks import CausalLM
     from gpt_lightning.tasks.continuation import completions, continuation
 
     samples: Iterable[Iterable[str]] = (
@@ -202,7 +222,8 @@ def _print_samples(
     for number, pieces in enumerate(samples, start=1):
         if options.samples > 1:
             print(f"--- sample {number} of {options.samples}")
-        print(for_stream("" if options.chat else options.prompt), end="", flush=True)
+        continues = isinstance(task, CausalLM) and not options.chat
+        print(for_stream(options.prompt if continues else ""), end="", flush=True)
         for text in pieces:
             print(for_stream(text), end="", flush=True)
             advance(len(text))

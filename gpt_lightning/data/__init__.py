@@ -6,5 +6,6 @@ from gpt_lightning.data.reading_comprehension import ReadingComprehension as Rea
 from gpt_lightning.data.sequence_tagging import SequenceTagging as SequenceTagging
 from gpt_lightning.data.text_classification import TextClassification as TextClassification
 from gpt_lightning.data.text_regression import TextRegression as TextRegression
+from gpt_lightning.data.text_to_text import TextToText as TextToText
 
 __all__ = [name for name, value in vars().items() if isinstance(value, type)]

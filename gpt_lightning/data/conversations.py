@@ -12,7 +12,7 @@ from gpt_lightning.errors import InputError
 
 ROLES: Final = ("system", "user", "assistant", "tool")
 _UNSUPPORTED: Final = ("tool_calls", "function_call")
-_SHAPES: Final = "'messages', 'instruction' and 'output', or 'prompt' and 'completion'"
+_PAIRS: Final = "'instruction' and 'output', or 'prompt' and 'completion'"
 _REMEDY: Final = "fix or remove this row"
 
 
@@ -60,7 +60,7 @@ class RowReader:
 
     Args:
         id_column: column with the id of each row.
-        messages_column: column with a list of messages.
+        messages_column: column with a list of messages; None if rows are pairs of texts.
         template: template of the user's message, filled from the columns of a row.
         target: column with the answer to it.
         has_answers: False if answers may be missing, as in prediction.
@@ -70,7 +70,13 @@ class RowReader:
     """
 
     def __init__(
-        self, id_column: str, messages_column: str, template: str | None, target: str | None, *, has_answers: bool
+        self,
+        id_column: str,
+        messages_column: str | None,
+        template: str | None,
+        target: str | None,
+        *,
+        has_answers: bool,
     ) -> None:
         if (template is None) != (target is None):
             raise InputError(
@@ -95,8 +101,9 @@ class RowReader:
                 yield error
 
     def _conversation(self, row: Row, name: str) -> Conversation:
-        if self.template is None and row.fields.get(self.messages_column) is not None:
-            return self._from_messages(row, name)
+        column = self.messages_column
+        if column is not None and self.template is None and row.fields.get(column) is not None:
+            return self._from_messages(_list(row, column), name, row.where)
         prompt, column = self._prompt(row)
         references = self._references(row, column)
         user = {"role": "user", "content": prompt}
@@ -113,10 +120,11 @@ class RowReader:
             instruction = filled_text(row, "instruction", "--data.template")
             context = row_text(row, "input") if row.fields.get("input") is not None else ""
             return f"{instruction}\n\n{context}" if context.strip() else instruction, "output"
+        shapes = _PAIRS if self.messages_column is None else f"{self.messages_column!r}, {_PAIRS}"
         raise InputError(
-            f"{row.where}: no column {_SHAPES}; the columns are {join_names(row.fields) or 'none'}; set "
-            "--data.template (such as 'Translate to French: {en}') and --data.target (such as fr), or "
-            "--data.messages_column"
+            f"{row.where}: no column {shapes}; the columns are {join_names(row.fields) or 'none'}; set "
+            "--data.template (such as 'Translate to French: {en}') and --data.target (such as fr)"
+            f"{'' if self.messages_column is None else ', or --data.messages_column'}"
         )
 
     def _references(self, row: Row, column: str) -> tuple[str, ...]:
@@ -132,24 +140,23 @@ class RowReader:
             )
         return tuple(texts)
 
-    def _from_messages(self, row: Row, name: str) -> Conversation:
-        found = [_message(value, index, row.where) for index, value in enumerate(_list(row, self.messages_column))]
+    def _from_messages(self, values: list[Any], name: str, where: str) -> Conversation:
+        found = [_message(value, index, where) for index, value in enumerate(values)]
         roles = [message["role"] for message, _ in found]
         if "system" in roles[1:]:
             problem = "two system messages" if roles.count("system") > 1 else "a system message that is not the first"
-            raise InputError(f"{row.where}: the conversation has {problem}; join them in front, or remove this row")
+            raise InputError(f"{where}: the conversation has {problem}; join them in front, or remove this row")
         answers = [index for index, role in enumerate(roles) if role == "assistant"]
         if not self.has_answers and roles[-1] != "assistant":
             messages = tuple(message for message, _ in found)
-            return Conversation(name, messages, tuple(flag for _, flag in found), (), row.where)
+            return Conversation(name, messages, tuple(flag for _, flag in found), (), where)
         if not [index for index in answers if index > 0]:
             raise InputError(
-                f"{row.where}: the conversation has no answer of the assistant to a message; add one, or remove this "
-                "row"
+                f"{where}: the conversation has no answer of the assistant to a message; add one, or remove this row"
             )
         found = found[: answers[-1] + 1]  # nothing answers what follows
         messages = tuple(message for message, _ in found)
-        return Conversation(name, messages, tuple(flag for _, flag in found), (messages[-1]["content"],), row.where)
+        return Conversation(name, messages, tuple(flag for _, flag in found), (messages[-1]["content"],), where)
 
 
 def _list(row: Row, column: str) -> list[Any]:

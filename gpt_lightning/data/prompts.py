@@ -9,6 +9,7 @@ from gpt_lightning.data.sources.formats import SUFFIXES, file_rows, suffix, supp
 from gpt_lightning.data.sources.read_file import numbered_lines
 from gpt_lightning.data.sources.row_formats import Lines, Row, join_names, jsonl_rows, short_repr, without_surrogates
 from gpt_lightning.errors import InputError
+from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.prompt import Message, chat_prompt, text_prompt
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -32,20 +33,26 @@ class Prompt:
     where: str
     fields: Mapping[str, Any]
 
-    def encode(self, tokenizer: Tokenizer, *, is_chat: bool, is_raw: bool) -> list[int]:
+    def encode(
+        self, tokenizer: Tokenizer, *, is_chat: bool, is_raw: bool, layout: InputLayout | None = None
+    ) -> list[int]:
         """Return the token ids of the prompt.
 
         Args:
             tokenizer: tokenizer of the model.
             is_chat: the text is the message of a user. Messages are always a chat.
             is_raw: the text is the whole prompt: add no tokens.
+            layout: complete layout of the source of an encoder-decoder; None for language models.
 
         Raises:
-            InputError: the messages do not fit the chat template, or the prompt is both a chat and raw.
+            InputError: the messages do not fit the chat template, or the prompt is both a chat and raw; or it is a
+                chat, but the model is an encoder-decoder.
         """
         try:
             if isinstance(self.content, str) and not is_chat:
-                return text_prompt(tokenizer, self.content, is_raw=is_raw)
+                return text_prompt(tokenizer, self.content, is_raw=is_raw, layout=layout)
+            if layout is not None:
+                raise InputError("an encoder-decoder reads a source text, not a chat. Give a text, without --chat")
             if is_raw:
                 raise InputError("messages need the chat template. Leave --raw out")
             user: Message = {"role": "user", "content": str(self.content)}

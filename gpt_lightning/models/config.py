@@ -14,6 +14,7 @@ _COUNTS: Final = (
     "vocab_size",
     "block_size",
     "n_layer",
+    "n_encoder_layer",
     "n_head",
     "n_kv_head",
     "head_dim",
@@ -37,7 +38,9 @@ class GPTConfig:
         vocab_size: number of rows of the token embedding; null takes the size of the tokenizer's vocabulary. A larger
             value pads the embedding, which is faster on GPUs if it is a multiple of 64. A smaller value is an error.
         block_size: maximum sequence length in tokens. Attention takes time in proportion to its square.
-        n_layer: number of transformer blocks.
+        n_layer: number of transformer blocks; in an encoder-decoder, those of the decoder.
+        n_encoder_layer: number of blocks of the encoder of an encoder-decoder (Vaswani et al. 2017, arXiv:1706.03762),
+            which ``Seq2SeqLM`` needs. null is a model without an encoder of its own, which all other tasks need.
         n_head: number of query heads of each attention layer.
         n_kv_head: number of key/value heads, a divisor of ``n_head``; null means ``n_head``. Fewer heads make the
             key/value cache smaller and generation faster (grouped-query attention, Ainslie et al. 2023,
@@ -46,8 +49,9 @@ class GPTConfig:
         n_embd: channels of the residual stream.
         n_inner: hidden channels of the MLP; null means ``4 * n_embd``. For a gated MLP it means two thirds of that,
             rounded up to a multiple of 64, which gives about as many parameters.
-        position: ``learned`` absolute position embeddings (GPT-2) or ``rotary`` position embeddings (RoPE, Su et al.
-            2021, arXiv:2104.09864).
+        position: ``learned`` absolute position embeddings (GPT-2), ``rotary`` position embeddings (RoPE, Su et al.
+            2021, arXiv:2104.09864), or fixed ``sinusoidal`` ones, which are added to the token embeddings (Vaswani et
+            al. 2017, arXiv:1706.03762, 3.5).
         rope_theta: base of the rotary frequencies. Use a larger one for long contexts, such as 500,000 (Llama 3).
         rope_type: RoPE scaling, for contexts longer than those of pretraining. ``linear`` divides all frequencies by
             ``rope_factor`` (Chen et al. 2023, arXiv:2306.15595). ``llama3`` (Grattafiori et al. 2024, arXiv:2407.21783)
@@ -73,10 +77,13 @@ class GPTConfig:
         norm_eps: added to the variance for numerical stability.
         norm_placement: norms of attention and MLP. ``before`` normalizes their inputs (pre-norm, Xiong et al. 2020,
             arXiv:2002.04745). ``after`` normalizes their outputs, which are then added to the residual stream (OLMo 2,
-            arXiv:2501.00656). ``both`` normalizes inputs and outputs (Gemma 2, arXiv:2408.00118).
+            arXiv:2501.00656). ``both`` normalizes inputs and outputs (Gemma 2, arXiv:2408.00118). ``after_residual``
+            normalizes the residual stream after each addition, and the model has no final norm (post-norm, Vaswani et
+            al. 2017, arXiv:1706.03762). It needs a warmup of the learning rate.
+        norm_embeddings: normalize the sum of token and position embeddings (BART, arXiv:1910.13461).
         mlp: activation of the MLP: ``gelu`` (with the tanh approximation, as in GPT-2), ``gelu_exact`` (without it, as
-            in nanoGPT and Cerebras-GPT), ``relu2`` (squared ReLU, So et al. 2021, arXiv:2109.08668), or the gated
-            ``swiglu`` or ``geglu`` (Shazeer 2020, arXiv:2002.05202).
+            in nanoGPT and Cerebras-GPT), ``relu`` (Vaswani et al. 2017), ``relu2`` (squared ReLU, So et al. 2021,
+            arXiv:2109.08668), or the gated ``swiglu`` or ``geglu`` (Shazeer 2020, arXiv:2002.05202).
         bias: ``true`` gives biases to all linear layers and LayerNorms, ``false`` to none, ``attention`` to the linear
             layers of attention, and ``qkv`` to the projections of queries, keys and values.
         qk_norm: ``true`` applies RMSNorm to the queries and keys of each head (Henry et al. 2020, arXiv:2010.04245),
@@ -85,10 +92,13 @@ class GPTConfig:
         query_pre_attn_scalar: attention scores are divided by its square root; null means ``head_dim`` (Gemma 2,
             arXiv:2408.00118).
         attention: ``causal`` lets each token attend to itself and to earlier tokens (a decoder); generation needs it.
-            ``bidirectional`` lets each token attend to all tokens (an encoder).
+            ``bidirectional`` lets each token attend to all tokens (an encoder). ``prefix`` is causal, except that the
+            tokens of a prompt attend to each other in both directions (Raffel et al. 2020, arXiv:1910.10683, 3.2.1);
+            text without prompts is read causally.
         scale_embeddings: multiply token embeddings by the square root of ``n_embd`` (Vaswani et al. 2017,
             arXiv:1706.03762, 3.4).
         tie_embeddings: share the weights of the token embedding with the output layer of a language model.
+        share_embeddings: share the token embedding between encoder and decoder. Models without an encoder ignore it.
         logit_softcap: the logits of a language model become ``cap * tanh(logit / cap)`` (Gemma 2, arXiv:2408.00118).
             null turns it off. Other heads ignore it.
         zero_init_proj: initialize the output projections of attention and MLP with zeros, so that each block starts as
@@ -102,12 +112,13 @@ class GPTConfig:
     vocab_size: int | None = None
     block_size: int = 1024
     n_layer: int = 12
+    n_encoder_layer: int | None = None
     n_head: int = 12
     n_kv_head: int | None = None
     head_dim: int | None = None
     n_embd: int = 768
     n_inner: int | None = None
-    position: Literal["learned", "rotary"] = "learned"
+    position: Literal["learned", "rotary", "sinusoidal"] = "learned"
     rope_theta: float = 10_000.0
     rope_type: Literal["llama3", "linear", "yarn"] = "llama3"
     rope_factor: float = 1.0
@@ -120,14 +131,16 @@ class GPTConfig:
     nope_interval: int | None = None
     norm: Literal["layernorm", "rmsnorm", "rmsnorm_zero_centered"] = "layernorm"
     norm_eps: float = 1e-5
-    norm_placement: Literal["before", "after", "both"] = "before"
-    mlp: Literal["gelu", "gelu_exact", "swiglu", "geglu", "relu2"] = "gelu"
+    norm_placement: Literal["before", "after", "both", "after_residual"] = "before"
+    norm_embeddings: bool = False
+    mlp: Literal["gelu", "gelu_exact", "swiglu", "geglu", "relu", "relu2"] = "gelu"
     bias: bool | Literal["attention", "qkv"] = True
     qk_norm: bool | Literal["projection"] = False
     query_pre_attn_scalar: int | None = None
-    attention: Literal["causal", "bidirectional"] = "causal"
+    attention: Literal["causal", "bidirectional", "prefix"] = "causal"
     scale_embeddings: bool = False
     tie_embeddings: bool = True
+    share_embeddings: bool = True
     logit_softcap: float | None = None
     zero_init_proj: bool = False
     dropout: float = 0.0
@@ -137,7 +150,7 @@ class GPTConfig:
         for name in _COUNTS:
             value = getattr(self, name)
             if value is not None:
-                check_count(f"backbone.{name}", value, most=_MAX_LAYERS if name == "n_layer" else MAX_COUNT)
+                check_count(f"backbone.{name}", value, most=_MAX_LAYERS if name.endswith("layer") else MAX_COUNT)
         check_number("backbone.norm_eps", self.norm_eps)
         if self.head_dim is None and self.n_embd % self.n_head:
             raise InputError(
@@ -152,6 +165,11 @@ class GPTConfig:
             )
         if self.position == "rotary":
             self._check_rotary()
+        if self.position == "sinusoidal" and self.n_embd % 2:
+            raise InputError(
+                f"sinusoidal positions are pairs of sine and cosine, but backbone.n_embd={self.n_embd} is odd. "
+                "Change backbone.n_embd"
+            )
         if self.logit_softcap is not None and not 0.0 < self.logit_softcap < math.inf:
             raise InputError(f"backbone.logit_softcap={self.logit_softcap} must be positive; null turns it off")
         for name in ("dropout", "attention_dropout"):
@@ -205,6 +223,11 @@ class GPTConfig:
     def kv_heads(self) -> int:
         """Number of key/value heads: ``n_kv_head``, or its default."""
         return self.n_kv_head or self.n_head
+
+    @property
+    def depth(self) -> int:
+        """Number of transformer blocks; in an encoder-decoder, that of its deeper side."""
+        return max(self.n_layer, self.n_encoder_layer or 0)
 
     @property
     def attention_factor(self) -> float:

@@ -12,7 +12,18 @@ from torch import Tensor, nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.kv_cache import KVCache
-from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, GatedMLP, make_norm, rotary_angles
+from gpt_lightning.models.layers import (
+    MLP,
+    Attention,
+    AttentionInputs,
+    Block,
+    CrossAttention,
+    GatedMLP,
+    make_block,
+    make_norm,
+    rotary_angles,
+    sinusoidal_positions,
+)
 from gpt_lightning.models.masks import dense_mask, ragged_mask
 
 INIT_STD = 0.02
@@ -27,11 +38,16 @@ class GPT(nn.Module):
         config: shape and options, with a ``vocab_size``.
 
     Raises:
-        InputError: ``vocab_size`` is missing.
+        InputError: ``vocab_size`` is missing, or the configuration has an encoder, which only ``EncoderDecoder`` has.
     """
+
+    has_encoder = False
+    """True if the model is an encoder-decoder."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
+        if (config.n_encoder_layer is not None) != self.has_encoder:
+            raise InputError(_wrong_encoder(config))
         if config.vocab_size is None:
             raise InputError(
                 "backbone.vocab_size is missing. Set it, for example to the vocabulary size of your tokenizer"
@@ -41,13 +57,16 @@ class GPT(nn.Module):
         self.embedding_scale = config.n_embd**0.5 if config.scale_embeddings else None
         learned = config.position == "learned"
         self.position_embedding = nn.Embedding(config.block_size, config.n_embd) if learned else None
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        self.norm = make_norm(config)
+        self.is_sinusoidal = config.position == "sinusoidal"
+        self.embedding_norm = make_norm(config) if config.norm_embeddings else None
+        self.blocks = nn.ModuleList(make_block(config, layer) for layer in range(config.n_layer))
+        self.norm = nn.Identity() if config.norm_placement == "after_residual" else make_norm(config)
         self.apply(self._init_weights)
+        num_branches = (3 if self.has_encoder else 2) * config.n_layer
         for name, parameter in self.named_parameters():
-            # The residual stream sums 2 * n_layer outputs; this scale keeps its variance constant (GPT-2, 2.3).
+            # The residual stream sums the outputs of all branches; this scale keeps its variance constant (GPT-2, 2.3).
             if name.endswith("proj.weight"):
-                std = 0.0 if config.zero_init_proj else INIT_STD / math.sqrt(2 * config.n_layer)
+                std = 0.0 if config.zero_init_proj else INIT_STD / math.sqrt(num_branches)
                 nn.init.normal_(parameter, std=std)
 
     @staticmethod
@@ -63,6 +82,7 @@ class GPT(nn.Module):
         *,
         attention_mask: Tensor | None = None,
         document_ids: Tensor | None = None,
+        prefix_mask: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """Return the hidden states of all tokens, after the final norm.
@@ -73,6 +93,8 @@ class GPT(nn.Module):
             document_ids: (B, T) int64, non-decreasing in each row. Tokens attend to their own document only, and
                 positions start at 0 in each, so that packed documents give the same hidden states as separate ones.
                 Not supported with a cache.
+            prefix_mask: (B, T) bool, True for the tokens of prompts, which ``prefix`` attention reads in both
+                directions. Other kinds of attention ignore it. With an empty cache, all tokens are a prompt.
             cache: keys and values of earlier tokens, to which those of ``input_ids`` are appended.
 
         Returns:
@@ -81,7 +103,13 @@ class GPT(nn.Module):
         Raises:
             InputError: the cached and the new tokens together exceed ``block_size``.
         """
-        x_BTC, inputs = self.prepare(input_ids, attention_mask=attention_mask, document_ids=document_ids, cache=cache)
+        x_BTC, inputs = self.prepare(
+            input_ids,
+            attention_mask=attention_mask,
+            document_ids=document_ids,
+            prefix_mask=prefix_mask,
+            cache=cache,
+        )
         x_BTC = self.run_blocks(x_BTC, inputs)
         if cache is not None:
             cache.advance(input_ids.size(1), attention_mask)
@@ -96,6 +124,7 @@ class GPT(nn.Module):
         *,
         attention_mask: Tensor | None = None,
         document_ids: Tensor | None = None,
+        prefix_mask: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> tuple[Tensor, AttentionInputs]:
         """Return the input of the first block, (B, T, C), and the inputs that all blocks share.
@@ -117,12 +146,15 @@ class GPT(nn.Module):
             positions = torch.arange(past, past + num_tokens, device=input_ids.device)
             if document_ids is not None:
                 positions = _positions_in_documents(positions, document_ids)
+            has_prompts = self.config.attention == "prefix"
+            is_prompt = has_prompts and cache is not None and past == 0
             is_causal, mask = dense_mask(
                 num_tokens,
                 past,
-                causal=self.config.attention == "causal",
+                causal=self.config.attention != "bidirectional" and not is_prompt,
                 attention_mask=attention_mask,
                 document_ids=document_ids,
+                prefix_mask=prefix_mask if has_prompts and cache is None else None,
                 device=input_ids.device,
             )
         return self.embed(input_ids, positions), self.attention_inputs(positions, is_causal, mask, cache)
@@ -155,6 +187,10 @@ class GPT(nn.Module):
             x_BTC = x_BTC * torch.full((), self.embedding_scale, dtype=x_BTC.dtype, device=x_BTC.device)
         if self.position_embedding is not None:
             x_BTC = x_BTC + self.position_embedding(positions)
+        elif self.is_sinusoidal:
+            x_BTC = x_BTC + sinusoidal_positions(positions, self.config.n_embd, x_BTC.dtype)
+        if self.embedding_norm is not None:
+            x_BTC = self.embedding_norm(x_BTC)
         return F.dropout(x_BTC, self.config.dropout, self.training) if self.config.dropout else x_BTC
 
     def attention_inputs(
@@ -198,16 +234,19 @@ class GPT(nn.Module):
     def matrices(self) -> dict[Tensor, tuple[int, ...]]:
         """Return the weights of the linear layers of all blocks, each with the row counts of the matrices in it.
 
-        The weight of the fused projection of queries, keys and values holds three matrices, one below the other. Layers
-        wrapped by another module, such as those with LoRA adapters, are left out.
+        The weight of the fused projection of queries, keys and values holds three matrices, one below the other, and
+        that of the keys and values of cross-attention two. Layers wrapped by another module, such as those with LoRA
+        adapters, are left out.
         """
         rows: dict[Tensor, tuple[int, ...]] = {}
         for part in self.modules():
-            if isinstance(part, Attention | MLP | GatedMLP):
+            if isinstance(part, Attention | CrossAttention | MLP | GatedMLP):
                 layers = [layer for layer in part.children() if isinstance(layer, nn.Linear)]
                 rows |= {layer.weight: (layer.out_features,) for layer in layers}
             if isinstance(part, Attention) and part.qkv.weight in rows:
                 rows[part.qkv.weight] = part.widths
+            if isinstance(part, CrossAttention) and part.kv.weight in rows:
+                rows[part.kv.weight] = (part.kv_width, part.kv_width)
         return rows
 
     def flops_per_token(self) -> int:
@@ -221,6 +260,19 @@ class GPT(nn.Module):
         weights = (p for block in self.blocks for p in block.parameters() if p.ndim == 2)
         matrices = sum((6 if p.requires_grad else 4) * p.numel() for p in weights)
         return matrices + 12 * config.n_layer * config.n_head * config.head_width * config.block_size
+
+
+def _wrong_encoder(config: GPTConfig) -> str:
+    """Return the error for a configuration with an encoder in a model without one, or the reverse."""
+    if config.n_encoder_layer is None:
+        return (
+            "backbone.n_encoder_layer is missing: an encoder-decoder needs an encoder. "
+            f"Set it, for example to backbone.n_layer={config.n_layer}"
+        )
+    return (
+        f"backbone.n_encoder_layer={config.n_encoder_layer} is only for encoder-decoders (--model=Seq2SeqLM). "
+        "Leave it out, or use that model"
+    )
 
 
 def _for_heads(angles: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

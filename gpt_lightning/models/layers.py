@@ -4,7 +4,9 @@ B batch, T tokens, S tokens attended to, H query heads, G key/value heads, D cha
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,15 @@ from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.kernels.elementwise import RMSNorm, ZeroCenteredRMSNorm, geglu, rotate, squared_relu, swiglu
 from gpt_lightning.models.kernels.linear import Linear
 from gpt_lightning.models.kv_cache import KVCache
+from gpt_lightning.models.source_cache import SourceCache
+
+_ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
+    "gelu": partial(F.gelu, approximate="tanh"),
+    "gelu_exact": F.gelu,
+    "relu": F.relu,
+    "relu2": squared_relu,
+}
+"""Activation functions of the MLP without a gate."""
 
 
 def make_norm(config: GPTConfig) -> nn.Module:
@@ -54,6 +65,21 @@ def rotary_angles(positions: Tensor, config: GPTConfig, *, local: bool = False) 
     return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
 
 
+def sinusoidal_positions(positions: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+    """Return the position embeddings of Vaswani et al. 2017 (arXiv:1706.03762, 3.5), (..., C).
+
+    Even channels are sines and odd channels cosines. The angles are always float32, as those of rotary positions.
+
+    Args:
+        positions: (...), the positions of the tokens.
+        width: C, the number of channels, which is even.
+        dtype: dtype of the embeddings.
+    """
+    exponents = torch.arange(0, width, 2, dtype=torch.float32, device=positions.device) / width
+    angles = positions.float().unsqueeze(-1) / 10_000.0**exponents
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2).to(dtype)
+
+
 def scaled_frequencies(tokens_per_radian: Tensor, config: GPTConfig) -> Tensor:
     """Return the frequencies of rotary pairs after RoPE scaling, in radians per token.
 
@@ -91,6 +117,15 @@ def _yarn_share(tokens_per_radian: Tensor, config: GPTConfig) -> Tensor:
     return 1.0 - ((pairs - first) / (last - first or 0.001)).clamp(0.0, 1.0)
 
 
+class Memory(NamedTuple):
+    """Encoded sources, to which the tokens of a decoder attend."""
+
+    hidden: Tensor
+    """(B, S, C), the hidden states of the encoder."""
+    mask: Tensor | None
+    """(B, 1, 1, S) bool, False for padding; None without padding."""
+
+
 class AttentionInputs(NamedTuple):
     """Inputs of attention that all layers of a forward pass share."""
 
@@ -104,6 +139,8 @@ class AttentionInputs(NamedTuple):
     """Keys and values of earlier tokens."""
     local_rotary: tuple[Tensor, Tensor] | None = None
     """Cosines and signed sines for local layers, which have the base ``rope_local_theta``."""
+    memory: Memory | None = None
+    """Encoded sources; None for models without an encoder, and if the cache holds their keys and values."""
 
 
 class Attention(nn.Module):
@@ -175,6 +212,71 @@ class Attention(nn.Module):
         return y_BHTD.transpose(1, 2).flatten(2)
 
 
+class CrossAttention(nn.Module):
+    """Multi-head attention of a decoder to the hidden states of the encoder, without positions.
+
+    Args:
+        config: the configuration of the backbone.
+        layer: index of the layer, from 0.
+    """
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.n_head, self.n_kv_head, self.head_width = config.n_head, config.kv_heads, config.head_width
+        self.scale = None if config.query_pre_attn_scalar is None else config.query_pre_attn_scalar**-0.5
+        self.dropout = config.attention_dropout
+        q_width, self.kv_width = self.n_head * self.head_width, self.n_kv_head * self.head_width
+        self.q = Linear(config.n_embd, q_width, bias=bool(config.bias))
+        self.kv = Linear(config.n_embd, 2 * self.kv_width, bias=bool(config.bias))
+        self.proj = Linear(q_width, config.n_embd, bias=config.bias in (True, "attention"))
+        is_wide = config.qk_norm == "projection"
+        self.q_norm = make_rms_norm(config, q_width if is_wide else self.head_width) if config.qk_norm else None
+        self.k_norm = make_rms_norm(config, self.kv_width if is_wide else self.head_width) if config.qk_norm else None
+
+    def forward(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
+        """Apply attention: (B, T, C) -> (B, T, C)."""
+        q_BTHD = self.q(x_BTC).view(*x_BTC.shape[:2], -1, self.head_width)
+        y_BTC: Tensor = self.proj(self.attend(q_BTHD, inputs))
+        return y_BTC
+
+    def keys_and_values(self, hidden_BSC: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the keys and values of encoded sources, (B, G, S, D) each."""
+        heads = self.kv(hidden_BSC).view(*hidden_BSC.shape[:2], -1, self.head_width)
+        k_BSGD, v_BSGD = heads.chunk(2, dim=2)
+        if self.k_norm is not None:
+            k_BSGD = normalize_heads(k_BSGD, self.k_norm)
+        return k_BSGD.transpose(1, 2), v_BSGD.transpose(1, 2)
+
+    def attend(self, q_BTHD: Tensor, inputs: AttentionInputs) -> Tensor:
+        """Apply attention without the layers of queries and outputs.
+
+        Args:
+            q_BTHD: queries of each token.
+            inputs: the inputs that all layers share, with ``memory`` or with a cache that has the keys and values.
+
+        Returns:
+            (B, T, H D), the outputs of all heads.
+        """
+        if inputs.memory is not None:
+            (k_BGSD, v_BGSD), mask = self.keys_and_values(inputs.memory.hidden), inputs.memory.mask
+        else:
+            assert isinstance(inputs.cache, SourceCache)
+            (k_BGSD, v_BGSD), mask = inputs.cache.sources[self.layer], inputs.cache.source_mask
+        if self.q_norm is not None:
+            q_BTHD = normalize_heads(q_BTHD, self.q_norm)
+        y_BHTD = F.scaled_dot_product_attention(
+            q_BTHD.transpose(1, 2),
+            k_BGSD,
+            v_BGSD,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            scale=self.scale,
+            enable_gqa=self.n_kv_head != self.n_head,
+        )
+        return y_BHTD.transpose(1, 2).flatten(2)
+
+
 def normalize_heads(x_BTHD: Tensor, norm: RMSNorm) -> Tensor:
     """Normalize each head, or all heads as one vector, depending on the width of ``norm``."""
     y: Tensor = norm(x_BTHD.reshape(*x_BTHD.shape[:2], -1, norm.normalized_shape[0]))
@@ -182,12 +284,11 @@ def normalize_heads(x_BTHD: Tensor, norm: RMSNorm) -> Tensor:
 
 
 class MLP(nn.Module):
-    """Feed-forward network of two linear layers with GELU or squared ReLU between them."""
+    """Feed-forward network of two linear layers with GELU, ReLU or squared ReLU between them."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.squared_relu = config.mlp == "relu2"
-        self.approximate = "none" if config.mlp == "gelu_exact" else "tanh"
+        self.activation = _ACTIVATIONS[config.mlp]
         self.up = Linear(config.n_embd, config.mlp_width, bias=config.bias is True)
         self.proj = Linear(config.mlp_width, config.n_embd, bias=config.bias is True)
 
@@ -195,10 +296,6 @@ class MLP(nn.Module):
         """Apply the network to each token: (B, T, C) -> (B, T, C)."""
         y_BTC: Tensor = self.proj(self.activation(self.up(x_BTC)))
         return y_BTC
-
-    def activation(self, h: Tensor) -> Tensor:
-        """Apply the activation function."""
-        return squared_relu(h) if self.squared_relu else F.gelu(h, approximate=self.approximate)
 
 
 class GatedMLP(nn.Module):
@@ -218,7 +315,7 @@ class GatedMLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP with their norms, each added to the residual stream.
+    """Attention and MLP with their norms, each added to the residual stream; in a decoder, with cross-attention.
 
     Args:
         config: the configuration of the backbone.
@@ -230,11 +327,15 @@ class Block(nn.Module):
 
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
-        before, after = config.norm_placement != "after", config.norm_placement != "before"
+        before, after = config.norm_placement != "after", config.norm_placement in ("after", "both")
         self.norm_1, self.norm_2 = (make_norm(config) if before else nn.Identity() for _ in range(2))
         self.attention = Attention(config, layer)
         self.mlp = GatedMLP(config) if config.mlp in ("swiglu", "geglu") else MLP(config)
         self.post_norm_1, self.post_norm_2 = (make_norm(config) if after else nn.Identity() for _ in range(2))
+        self.cross_attention = None if config.n_encoder_layer is None else CrossAttention(config, layer)
+        if self.cross_attention is not None:
+            self.cross_norm = make_norm(config) if before else nn.Identity()
+            self.cross_post_norm = make_norm(config) if after else nn.Identity()
         self.dropout = config.dropout
 
     def forward(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
@@ -247,7 +348,26 @@ class Block(nn.Module):
 
     def _add_branches(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
         x_BTC = x_BTC + self._apply_dropout(self.post_norm_1(self.attention(self.norm_1(x_BTC), inputs)))
+        if self.cross_attention is not None:
+            y_BTC = self.cross_attention(self.cross_norm(x_BTC), inputs)
+            x_BTC = x_BTC + self._apply_dropout(self.cross_post_norm(y_BTC))
         return x_BTC + self._apply_dropout(self.post_norm_2(self.mlp(self.norm_2(x_BTC))))
 
     def _apply_dropout(self, x_BTC: Tensor) -> Tensor:
         return F.dropout(x_BTC, self.dropout, self.training) if self.dropout else x_BTC
+
+
+class PostNormBlock(Block):
+    """Block that normalizes the residual stream after each addition (Vaswani et al. 2017, arXiv:1706.03762)."""
+
+    def _add_branches(self, x_BTC: Tensor, inputs: AttentionInputs) -> Tensor:
+        x_BTC = self.norm_1(x_BTC + self._apply_dropout(self.attention(x_BTC, inputs)))
+        if self.cross_attention is not None:
+            x_BTC = self.cross_norm(x_BTC + self._apply_dropout(self.cross_attention(x_BTC, inputs)))
+        y_BTC: Tensor = self.norm_2(x_BTC + self._apply_dropout(self.mlp(x_BTC)))
+        return y_BTC
+
+
+def make_block(config: GPTConfig, layer: int) -> Block:
+    """Return the block with index ``layer`` that ``config`` prescribes."""
+    return (PostNormBlock if config.norm_placement == "after_residual" else Block)(config, layer)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
@@ -35,7 +36,12 @@ class LMHead(Linear):
         self._compiled_loss = torch.compile(loss_and_gradients, *args, **kwargs)
 
     def forward(
-        self, hidden: Tensor, labels: Tensor | None = None, *, reduction: Literal["sum", "none"] = "sum"
+        self,
+        hidden: Tensor,
+        labels: Tensor | None = None,
+        *,
+        reduction: Literal["sum", "none"] = "sum",
+        label_smoothing: float = 0.0,
     ) -> Tensor:
         """Return logits or, if ``labels`` are given, cross-entropy in nats.
 
@@ -43,6 +49,8 @@ class LMHead(Linear):
             hidden: (..., C) hidden states.
             labels: (...) int64; the loss of tokens labeled ``IGNORE_INDEX`` is 0.
             reduction: ``sum`` for the sum of all losses, ``none`` for the loss of each token, without gradients.
+            label_smoothing: share of the target distribution that is uniform over the vocabulary (Szegedy et al. 2015,
+                arXiv:1512.00567), for ``sum`` without ``logit_softcap``.
 
         Returns:
             (..., V) logits, or a loss: () for ``sum``, (...) for ``none``. Losses are float32, or float64 for float64
@@ -50,9 +58,27 @@ class LMHead(Linear):
         """
         if labels is None:
             return softcap(super().forward(hidden), self.logit_softcap)
-        return linear_cross_entropy(
+        loss = linear_cross_entropy(
             hidden, self.weight, labels, self.logit_softcap, reduction=reduction, compiled=self._compiled_loss
         )
+        return loss + label_smoothing * logit_margin(hidden, self.weight, labels) if label_smoothing else loss
+
+
+def logit_margin(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """Return the sum over all labeled tokens of the logit of the label minus the mean logit; shape ().
+
+    The cross-entropy with a uniform distribution is that with the label plus this margin. So smoothed labels need only
+    the mean weight instead of all logits.
+
+    Args:
+        hidden: (..., C) hidden states.
+        weight: (V, C) weight of the output layer.
+        labels: (...) int64; tokens labeled ``IGNORE_INDEX`` are left out.
+    """
+    dtype = torch.promote_types(hidden.dtype, torch.float32)
+    directions = F.embedding(labels.clamp(min=0), weight) - weight.mean(0)
+    margins = (hidden.to(dtype) * directions.to(dtype)).sum(-1)
+    return margins.masked_fill(labels == IGNORE_INDEX, 0.0).sum()
 
 
 def loss_and_gradients(

@@ -15,7 +15,8 @@ from gpt_lightning.ranges import check_count
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 """Configuration file in a folder of adapters in peft's format."""
-_TARGETS: Final = {"attention": ("attention",), "mlp": ("mlp",), "all": ("attention", "mlp")}
+_ATTENTION: Final = ("attention", "cross_attention")
+_TARGETS: Final = {"attention": _ATTENTION, "mlp": ("mlp",), "all": (*_ATTENTION, "mlp")}
 _FACTOR: Final = "backbone.{layer}.lora_{letter}.default.weight"
 """Name of a factor in the state of a task; peft calls the only adapter of a layer ``default``."""
 
@@ -66,7 +67,7 @@ class LoRA:
     def layers(self, backbone: GPT) -> Iterator[tuple[str, nn.Linear]]:
         """Yield the names and layers of a ``backbone`` without adapters that these settings give adapters to."""
         for name, module in backbone.named_modules():
-            if isinstance(module, nn.Linear) and name.split(".")[2] in _TARGETS[self.targets]:
+            if isinstance(module, nn.Linear) and name.split(".")[-2] in _TARGETS[self.targets]:
                 yield name, module
 
 

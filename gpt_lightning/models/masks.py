@@ -14,6 +14,7 @@ def dense_mask(
     causal: bool,
     attention_mask: Tensor | None,
     document_ids: Tensor | None,
+    prefix_mask: Tensor | None = None,
     device: torch.device,
 ) -> tuple[bool, Tensor | None]:
     """Return the attention mask of rows with equal numbers of cached tokens.
@@ -24,6 +25,8 @@ def dense_mask(
         causal: True if a token attends only to itself and to earlier tokens.
         attention_mask: (B, T), nonzero for tokens, 0 for padding, which must be on the right.
         document_ids: (B, T) int64; a token attends only to its own document.
+        prefix_mask: (B, T) bool, True for the tokens of prompts, which attend to their whole prompt even if ``causal``
+            is True. A row may have several prompts, with other tokens between them. Not supported with cached tokens.
         device: device of the mask.
 
     Returns:
@@ -38,11 +41,27 @@ def dense_mask(
         mask = same_document if mask is None else mask & same_document
     if not causal or num_tokens == 1:  # a single new token attends to everything before it
         return False, mask
-    if mask is None and past == 0:
+    if mask is None and past == 0 and prefix_mask is None:
         return True, None
     total = past + num_tokens
     causal_mask = torch.ones(num_tokens, total, dtype=torch.bool, device=device).tril(past)
+    if prefix_mask is not None:
+        causal_mask = causal_mask | same_prompt(prefix_mask.bool())
     return False, causal_mask if mask is None else mask & causal_mask
+
+
+def same_prompt(prefix_BT: Tensor) -> Tensor:
+    """Return whether two tokens belong to the same prompt, (B, 1, T, T) bool.
+
+    A prompt is a run of tokens without other tokens in it. A later prompt of a conversation follows from the answers
+    before it, so earlier prompts must not attend to it.
+
+    Args:
+        prefix_BT: True for the tokens of prompts.
+    """
+    run_BT = (~prefix_BT).cumsum(1).masked_fill(~prefix_BT, -1)
+    is_same_BTT = (run_BT.unsqueeze(2) == run_BT.unsqueeze(1)) & prefix_BT.unsqueeze(1)
+    return is_same_BTT.unsqueeze(1)
 
 
 def ragged_mask(positions_BT: Tensor, total: int) -> Tensor:

@@ -36,7 +36,8 @@ def backbone_config(values: Any, where: str, remedy: str) -> GPTConfig:
 def min_num_weights(config: GPTConfig) -> int:
     """Return a lower bound of the number of weights of a backbone, within a factor of four for usual shapes."""
     assert config.vocab_size is not None
-    rows = config.vocab_size + config.n_layer * (config.mlp_width + config.n_head * config.head_width)
+    n_layer = config.n_layer + (config.n_encoder_layer or 0)
+    rows = config.vocab_size + n_layer * (config.mlp_width + config.n_head * config.head_width)
     if config.position == "learned":
         rows += config.block_size
     return rows * config.n_embd

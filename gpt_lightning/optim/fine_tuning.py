@@ -10,6 +10,7 @@ from torch import nn
 from gpt_lightning.errors import InputError
 
 _BLOCK: Final = re.compile(r"^backbone\..*blocks\.(\d+)\.")
+_CROSS: Final = re.compile(r"\.cross_(attention|norm|post_norm)\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,8 @@ class FineTuning:
     Attributes:
         freeze: number of transformer blocks to freeze, counted from the embeddings, which are frozen with them. ``all``
             freezes the whole backbone and trains only the head. Freeze blocks to save memory and time, or if the
-            dataset is so small that the model overfits.
+            dataset is so small that the model overfits. In an encoder-decoder, the blocks of both sides are frozen, but
+            cross-attention never is (Gheini et al. 2021, arXiv:2104.08771).
         layer_lr_decay: layer-wise learning-rate decay (Howard & Ruder 2018, arXiv:1801.06146): the rate of each layer
             is this fraction of the rate of the layer above it, so the embeddings learn most slowly. The final norm has
             the rate of the head. The default, 1, turns it off; 0.8 to 0.95 is usual for pretrained models.
@@ -40,7 +42,7 @@ class FineTuning:
             raise InputError(f"fine_tuning.head_lr={self.head_lr} must be positive")
 
     def freeze_parameters(self, backbone: nn.Module, n_layer: int) -> None:
-        """Turn off the gradients of the frozen layers of ``backbone``, which has ``n_layer`` blocks.
+        """Turn off the gradients of the frozen layers of ``backbone``, which has ``n_layer`` blocks on its deeper side.
 
         Raises:
             InputError: ``freeze`` exceeds the number of blocks.
@@ -54,7 +56,7 @@ class FineTuning:
             )
         for name, parameter in backbone.named_parameters(prefix="backbone"):
             depth = _depth(name, n_layer)
-            if self.freeze == "all" or depth <= self.freeze:
+            if (self.freeze == "all" or depth <= self.freeze) and not _CROSS.search(name):
                 parameter.requires_grad_(False)
 
     def layer(self, name: str, n_layer: int, lr: float) -> tuple[int, float]:
@@ -64,7 +66,7 @@ class FineTuning:
 
         Args:
             name: the parameter's name in the task, such as ``head.weight``.
-            n_layer: number of transformer blocks of the task.
+            n_layer: number of transformer blocks of the task, on its deeper side.
             lr: the peak learning rate of the optimizer.
         """
         if name.startswith("head.") and self.head_lr is not None:

@@ -79,6 +79,10 @@ class Task(L.LightningModule, ABC):
 
     batch: ClassVar[type]
     """TypedDict of ``batch.py`` that the task reads."""
+    backbone_class: ClassVar[type[GPT]] = GPT
+    """Class of the backbone: ``GPT``, or ``EncoderDecoder`` for tasks with an encoder and a decoder."""
+    attentions: ClassVar[tuple[str, ...]] = ("causal", "bidirectional")
+    """Kinds of attention of the backbone that the task supports."""
     huggingface_head: ClassVar[HuggingFaceHead | None] = None
     """Hugging Face head that this class corresponds to, or None. Subclasses do not inherit it."""
 
@@ -126,10 +130,15 @@ class Task(L.LightningModule, ABC):
                     f"the tokenizer has {vocab_size} ids but model.backbone.vocab_size={backbone.vocab_size}. "
                     "Raise vocab_size, or leave it out to use the tokenizer's size"
                 )
-        self.backbone = GPT(backbone)
+        if backbone.attention not in self.attentions:
+            raise InputError(
+                f"model.backbone.attention={backbone.attention}: {type(self).__name__} needs "
+                f"{' or '.join(self.attentions)} attention. Set model.backbone.attention={self.attentions[0]}"
+            )
+        self.backbone = self.backbone_class(backbone)
         if init_from is not None:
-            load_backbone(self.backbone, init_from)
-        fine_tuning.freeze_parameters(self.backbone, backbone.n_layer)
+            load_backbone(self.backbone, init_from, may_add_tokens=self.may_add_tokens)
+        fine_tuning.freeze_parameters(self.backbone, backbone.depth)
         self.init_from = init_from
         self.frozen_sha256: dict[str, str] = {}
         """Submodule name -> SHA-256 of its frozen weights, which checkpoints leave out and ``init_from`` provides."""
@@ -274,9 +283,9 @@ class Task(L.LightningModule, ABC):
         """Build the optimizer; ``_set_learning_rate`` sets the learning rate of each step."""
         if not any(parameter.requires_grad for parameter in self.parameters()):
             raise InputError("model.fine_tuning.freeze leaves no trainable parameter. Lower it")
-        lr, n_layer = self.optimizer_config.lr, self.backbone.config.n_layer
+        lr, depth = self.optimizer_config.lr, self.backbone.config.depth
         return self.optimizer_config.build(
-            self, lambda name: self.fine_tuning.layer(name, n_layer, lr), self.backbone.matrices()
+            self, lambda name: self.fine_tuning.layer(name, depth, lr), self.backbone.matrices()
         )
 
     def on_train_start(self) -> None:

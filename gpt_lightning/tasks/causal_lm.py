@@ -3,23 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
-from gpt_lightning.checkpoints.read import load_head
-from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import GenerationMetrics, LanguageModelingMetrics
 from gpt_lightning.models.generation.answer import Answer
 from gpt_lightning.models.generation.batched import generate_batched
 from gpt_lightning.models.generation.decoder import Decoder, TextDecoder
-from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.huggingface.heads import CAUSAL_LM, HuggingFaceHead
-from gpt_lightning.models.lm_head import LMHead
-from gpt_lightning.models.lora import weights_sha256
 from gpt_lightning.models.new_tokens import fill_rows, train_rows
 from gpt_lightning.tasks.answers import answer_records, evaluate_answers
 from gpt_lightning.tasks.base import EVAL_CHUNK_ROWS, Stage, Task
 from gpt_lightning.tasks.new_token_ids import new_token_ids
+from gpt_lightning.tasks.output_layer import output_layer
 from gpt_lightning.tasks.settings import TaskSettings
 from gpt_lightning.unpack import Unpack
 
@@ -27,32 +23,19 @@ from gpt_lightning.unpack import Unpack
 
 
 class CausalLM(Task):
-    """Causal language modeling: prediction of the next token (Radford et al. 2018, 2019)."""
+    """Causal language modeling: prediction of the next token (Radford et al. 2018, 2019).
+
+    With ``prefix`` attention, the tokens of prompts attend to each other in both directions.
+    """
 
     batch: ClassVar[type] = LanguageModelingBatch
+    attentions: ClassVar[tuple[str, ...]] = ("causal", "prefix")
     huggingface_head: ClassVar[HuggingFaceHead | None] = CAUSAL_LM
     may_add_tokens: ClassVar[bool] = True
 
     def __init__(self, **settings: Unpack[TaskSettings]) -> None:
         super().__init__(**settings)
-        config = self.backbone.config
-        if config.attention != "causal":
-            raise InputError(
-                f"model.backbone.attention={config.attention}: next-token prediction needs causal attention. "
-                "Set model.backbone.attention=causal"
-            )
-        num_embeddings = self.backbone.token_embedding.num_embeddings
-        self.head = LMHead(config.n_embd, num_embeddings, config.logit_softcap)
-        if config.tie_embeddings:
-            self.head.weight = self.backbone.token_embedding.weight
-        else:
-            nn.init.normal_(self.head.weight, std=INIT_STD)
-            if self.init_from is not None:
-                load_head(self, self.init_from)
-        if self.frozen_sha256:
-            self.head.requires_grad_(False)  # with adapters, the pretrained output layer is frozen too
-            if not config.tie_embeddings:
-                self.frozen_sha256["head"] = weights_sha256(self.head)
+        self.head = output_layer(self)
         new_ids = new_token_ids(self.init_from, settings.get("vocab_size"))
         if new_ids:
             fill_rows(self.backbone, self.head, new_ids)
@@ -77,7 +60,7 @@ class CausalLM(Task):
 
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
         """Return the mean cross-entropy of the labeled tokens, in nats; in evaluation, also compare answers."""
-        hidden_BTC = self.backbone(batch["input_ids"], document_ids=batch.get("document_ids"))
+        hidden_BTC = self._hidden_states(batch)
         num_labels = self.weight(batch)
         # A micro-batch without labels has loss 0, not 0 / 0.
         loss: Tensor = self.head(hidden_BTC, batch["labels"]) / num_labels.clamp(min=1)
@@ -114,8 +97,13 @@ class CausalLM(Task):
         """
         if "prompts" in batch:
             return answer_records(self, batch)
-        hidden_BTC = self.backbone(batch["input_ids"], document_ids=batch.get("document_ids"))
+        hidden_BTC = self._hidden_states(batch)
         nll_BT = self.head(hidden_BTC, batch["labels"], reduction="none")
         num_tokens = (batch["labels"] != IGNORE_INDEX).sum(1)
         rows = zip(nll_BT.sum(1).tolist(), num_tokens.tolist(), batch["num_bytes"].tolist(), strict=True)
         return [{"nll": nll, "num_tokens": tokens, "num_bytes": size} for nll, tokens, size in rows if tokens > 0]
+
+    def _hidden_states(self, batch: Mapping[str, Any]) -> Tensor:
+        documents, prompts = batch.get("document_ids"), batch.get("prefix_mask")
+        hidden_BTC: Tensor = self.backbone(batch["input_ids"], document_ids=documents, prefix_mask=prompts)
+        return hidden_BTC

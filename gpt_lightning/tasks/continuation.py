@@ -1,6 +1,7 @@
 """Continuations of prompts by a task that generates text, and its tokenizer."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -11,13 +12,14 @@ from gpt_lightning.models.generation.answers import generate_answers
 from gpt_lightning.models.generation.decoder import TextDecoder
 from gpt_lightning.models.generation.decoding import Decoding
 from gpt_lightning.models.generation.generate import generate
+from gpt_lightning.models.generation.source_decoder import SourceDecoder
 from gpt_lightning.tokenizers.stop_strings import stop_checker, until_stop
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
 @runtime_checkable
 class GenerativeTask(Protocol):
-    """Task that generates text, such as a ``CausalLM``."""
+    """Task that generates text, such as a ``CausalLM`` or a ``Seq2SeqLM``."""
 
     @property
     def head(self) -> Callable[[Tensor], Tensor]:
@@ -65,6 +67,7 @@ def continuation(
     if decoding.num_beams > 1:
         return (best.text for best, *_ in completions(task, tokenizer, [prompt_ids], decoding))
     decoder, (start_ids,) = task.text_decoder([prompt_ids])
+    decoding = _fitting(decoding, decoder, [start_ids])
     stop_ids = _stop_ids(tokenizer, decoding)
     tokens = generate(
         decoder,
@@ -117,7 +120,7 @@ def completions(
             decoder,
             task.head,
             start_ids,
-            decoding,
+            _fitting(decoding, decoder, start_ids),
             generators=[torch.Generator(task.device).manual_seed(seed) for _, seed in batch],
             stop_ids=stop_ids,
             is_finished=stop_checker(tokenizer.decode, decoding.stop) if decoding.stop else None,
@@ -128,6 +131,15 @@ def completions(
             if decoding.num_beams > 1 or len(found) == samples:
                 yield found
                 found = []
+
+
+def _fitting(decoding: Decoding, decoder: TextDecoder, start_ids: Sequence[Sequence[int]]) -> Decoding:
+    """Limit the number of new tokens to the context of an encoder-decoder, since no target is longer."""
+    if not isinstance(decoder, SourceDecoder):
+        return decoding
+    room = decoder.config.block_size - max(map(len, start_ids))
+    most, least = min(decoding.max_new_tokens, room), min(decoding.min_new_tokens, room)
+    return replace(decoding, max_new_tokens=most, min_new_tokens=least)
 
 
 def _stop_ids(tokenizer: Tokenizer, decoding: Decoding) -> frozenset[int]:

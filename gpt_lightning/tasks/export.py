@@ -15,6 +15,7 @@ from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import huggingface
 from gpt_lightning.models.huggingface.adapter import check_adapter, save_adapter
+from gpt_lightning.models.huggingface.heads import SEQ2SEQ_LM
 from gpt_lightning.models.huggingface.tensor_files import write_json
 from gpt_lightning.models.new_tokens import has_new_rows
 from gpt_lightning.output_files import output_folder
@@ -22,6 +23,7 @@ from gpt_lightning.tasks.base import Task
 from gpt_lightning.tasks.causal_lm import CausalLM
 from gpt_lightning.tasks.export_tokenizer import auto_tokenizer_difference, ids_of_head, layout_of, write_tokenizer
 from gpt_lightning.tasks.load import find_checkpoint, load_task, read_checkpoint
+from gpt_lightning.tasks.seq2seq_lm import Seq2SeqLM
 from gpt_lightning.tokenizers.generation_config import GENERATION_CONFIG, generation_ids
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -52,6 +54,8 @@ def export_task(task: Task, tokenizer: Tokenizer, source: Path, folder: Path, dt
     torch_dtype = dtype_of(dtype)
     ids, hparams, head = special_ids(tokenizer), dict(task.hparams), task.huggingface_head
     layout = layout_of(task, tokenizer)
+    if isinstance(task, Seq2SeqLM) and task.decoder_start_ids is None:
+        hparams["decoder_start_ids"] = [tokenizer.end_of_text_id]
     if layout is not None:
         ids, hparams = ids_of_head(ids, tokenizer, layout), hparams | {"layout": asdict(layout)}
     model_ids = ids | generation_ids(tokenizer.generation_config) if isinstance(task, CausalLM) else ids
@@ -61,6 +65,9 @@ def export_task(task: Task, tokenizer: Tokenizer, source: Path, folder: Path, dt
         write_tokenizer(unfinished, tokenizer, layout, ids, task.backbone.config.block_size)
         if isinstance(task, CausalLM):
             write_json(unfinished / GENERATION_CONFIG, dict(tokenizer.generation_config) or ids)
+        if isinstance(task, Seq2SeqLM):
+            start = SEQ2SEQ_LM.write(hparams)
+            write_json(unfinished / GENERATION_CONFIG, {**ids, **tokenizer.generation_config, **start})
         for name, text in run_files.items():
             _write(unfinished / name, text)
         difference = auto_tokenizer_difference(task, tokenizer)
@@ -172,7 +179,8 @@ def _model_card(task: Task, run_files: Mapping[str, str], reason: str | None, di
         lines += [f"Hugging Face's classes cannot load this model: {reason}.", ""]
     elif difference is not None:
         lines += [f"{difference}.", ""]
-    command = "generate DIR --prompt TEXT" if isinstance(task, CausalLM) else "predict --model DIR --input rows.jsonl"
+    generates = isinstance(task, CausalLM | Seq2SeqLM)
+    command = "generate DIR --prompt TEXT" if generates else "predict --model DIR --input rows.jsonl"
     lines += ["```sh", f"gpt-lightning {command}", "```", ""]
     lines += _results(run_files.get("metrics.json", ""))
     if "config.yaml" in run_files:

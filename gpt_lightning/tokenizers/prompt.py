@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from gpt_lightning.tokenizers.chat_template import chat_text
 from gpt_lightning.tokenizers.generation_config import token_ids
+from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 Message = Mapping[str, str]
 """Message of a chat, with ``role`` and ``content``."""
 
 
-def text_prompt(tokenizer: Tokenizer, text: str, *, is_raw: bool = False) -> list[int]:
+def text_prompt(
+    tokenizer: Tokenizer, text: str, *, is_raw: bool = False, layout: InputLayout | None = None
+) -> list[int]:
     """Return the ids of a text, with the tokens that the tokenizer adds to every text, such as BOS.
 
     Special tokens that are written in the text become their ids. An empty text starts a new document.
@@ -19,7 +22,12 @@ def text_prompt(tokenizer: Tokenizer, text: str, *, is_raw: bool = False) -> lis
         tokenizer: tokenizer of the model.
         text: the text.
         is_raw: the text is the whole prompt: add no tokens.
+        layout: complete layout of the source of an encoder-decoder, whose text is encoded as in training; None for
+            language models.
     """
+    if layout is not None and not is_raw:
+        prefix, _, suffix = layout.parts
+        return [*prefix, *tokenizer.encode(text), *suffix]
     ids = tokenizer.encode_published(text, add_special_tokens=not is_raw)
     return ids or [_first_id(tokenizer)]
 

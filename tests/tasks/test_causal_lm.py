@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
@@ -422,8 +423,28 @@ def test_vocab_size_comes_from_the_tokenizer_or_is_larger() -> None:
 
 
 def test_bidirectional_backbone_is_refused() -> None:
-    with pytest.raises(InputError, match="next-token prediction needs causal attention"):
+    with pytest.raises(InputError, match="CausalLM needs causal or prefix attention"):
         CausalLM(backbone=GPTConfig(n_layer=1, n_head=1, n_embd=4, attention="bidirectional"), vocab_size=9)
+
+
+def test_prompts_are_read_in_both_directions_with_prefix_attention() -> None:
+    task = causal_lm(VOCAB_SIZE, attention="prefix", dropout=0.0, n_layer=2)
+    for parameter in task.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    batch: dict[str, Any] = {
+        "input_ids": torch.arange(16).view(2, 8) % VOCAB_SIZE,
+        "labels": torch.arange(1, 17).view(2, 8) % VOCAB_SIZE,
+        "num_bytes": torch.ones(2, dtype=torch.int64),
+        "prefix_mask": torch.arange(8) < torch.tensor([[3], [6]]),
+    }
+    batch["labels"][batch["prefix_mask"]] = IGNORE_INDEX
+    logits = task.head(task.backbone(batch["input_ids"], prefix_mask=batch["prefix_mask"])).detach()
+    expected = F.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten())
+    torch.testing.assert_close(task.step(batch, "val").detach(), expected)
+    records = task.predict_step(batch, 0)
+    assert sum(record["nll"] for record in records) == pytest.approx(float(expected) * 7, rel=1e-5)
+    del batch["prefix_mask"]
+    assert not task.step(batch, "val").allclose(expected), "the mask has an effect"
 
 
 def test_output_layer_is_tied_to_the_embedding_or_initialized_alike() -> None:

@@ -12,7 +12,7 @@ from gpt_lightning.checkpoints.read import read_manifest
 from gpt_lightning.commands.shell import command, quoted, script
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.errors import Interrupted
-from gpt_lightning.tasks import CausalLM
+from gpt_lightning.tasks import CausalLM, Seq2SeqLM
 from gpt_lightning.training import Checkpoints
 
 
@@ -38,6 +38,8 @@ def _commands(trainer: L.Trainer, run: Path, allow: Sequence[str]) -> Iterator[s
         yield command("test" if data.sources["test"] else "validate", "-c", config, f"--ckpt_path={run}", *allow)
     if isinstance(trainer.lightning_module, CausalLM):
         yield command("generate", run, *allow)
+    elif isinstance(trainer.lightning_module, Seq2SeqLM):
+        yield command("generate", run, "--prompt=TEXT", *allow)
     elif data is not None and (file := _file_to_predict(data)) is not None:
         yield command("predict", f"--model={run}", f"--input={file}", f"--output={run / 'predictions.jsonl'}", *allow)
     if not (run / "export").exists():

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpt_lightning.checkpoints.read import find_base
+from gpt_lightning.checkpoints.read import encoder_refusal, find_base
 from gpt_lightning.checkpoints.run_config import columns_of, has_given_labels
 from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run, run_of
 from gpt_lightning.commands.run.classes import class_at
@@ -292,7 +292,8 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
     checkpoint = read_checkpoint(path, allowed)
     defaults = _defaults(user)
     effective = overlay(defaults, user)
-    pretrained, differences = dict(_shape(checkpoint["hyper_parameters"]["backbone"], effective, path)), []
+    shape = _for_class(checkpoint["hyper_parameters"]["backbone"], effective, path)
+    pretrained, differences = dict(_shape(shape, effective, path)), []
     for key, value in pretrained.items():
         if key in effective and effective[key].value is not None:
             differences.append(f"{key.removeprefix(f'{BACKBONE}.')}={value} (not {effective[key].value})")
@@ -340,6 +341,23 @@ def _print_changes(hparams: dict[str, Any], effective: Values, path: Path) -> No
     ]
     if changes:
         print(printable(f"changed in the pretrained model {path}: {', '.join(changes)}"))
+
+
+def _for_class(backbone: dict[str, Any], effective: Values, path: Path) -> dict[str, Any]:
+    """Return the shape of a pretrained backbone for the task: a model without an encoder fills both sides of one.
+
+    Raises:
+        InputError: the pretrained model is an encoder-decoder, but the task has no encoder.
+    """
+    backbone_class = getattr(class_at(effective["model.class_path"].value), "backbone_class", None)
+    has_encoder = getattr(backbone_class, "has_encoder", False)
+    if backbone.get("n_encoder_layer") is not None:
+        if not has_encoder:
+            raise InputError(encoder_refusal(str(path)))
+        return backbone
+    new = {"n_encoder_layer", "share_embeddings"}
+    shape = {name: value for name, value in backbone.items() if name not in new}
+    return shape | ({"n_encoder_layer": backbone["n_layer"]} if has_encoder else {})
 
 
 def _shape(backbone: dict[str, Any], effective: Values, path: Path) -> Iterator[tuple[str, Any]]:

@@ -67,6 +67,14 @@ def shared_rows(texts: Sequence[Sequence[int]], width: int, max_tokens: int) -> 
     return rows
 
 
+def separate_rows(texts: Sequence[Sequence[int]]) -> list[Row]:
+    """Return a row for each text."""
+    rows = [Row() for _ in texts]
+    for number, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        row.add(number, text, 0)
+    return rows
+
+
 def _reduces_cost(row_length: int, text_length: int, shared: int, width: int, max_tokens: int) -> bool:
     """Return True if the matrix products of the shared tokens cost more than the additional attention in the row."""
     new = text_length - shared

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from gpt_lightning.evaluation.lm_eval.batching import Row, batches, shared_rows
+from gpt_lightning.evaluation.lm_eval.batching import Row, batches, separate_rows, shared_rows
 from gpt_lightning.models.generation.batched import pad_rows
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.tasks import CausalLM
@@ -47,7 +47,9 @@ def score(task: CausalLM, continuations: Sequence[Continuation], max_tokens: int
         max_tokens: maximum number of tokens in a batch, including padding.
     """
     inputs = [[*each.context, *each.tokens[:-1]] for each in continuations]
-    rows = shared_rows(inputs, task.backbone.config.n_embd, max_tokens)
+    config = task.backbone.config
+    # With prefix attention, the hidden states of a context depend on where it ends, so texts share no prefix.
+    rows = separate_rows(inputs) if config.attention == "prefix" else shared_rows(inputs, config.n_embd, max_tokens)
     for batch in batches([len(row.tokens) for row in rows], max_tokens):
         yield from _score_rows(task, [rows[number] for number in batch], continuations)
 
@@ -62,7 +64,10 @@ def _score_rows(task: CausalLM, rows: Sequence[Row], continuations: Sequence[Con
             task.backbone, ids_BT, pad_rows([row.positions for row in rows], device)[0]
         )
     else:
-        hidden_BTC = task.backbone.forward(ids_BT)  # a compiled __call__ would be recompiled for each shape
+        contexts = torch.tensor([len(continuations[next(iter(row.indices))].context) for row in rows], device=device)
+        is_context_BT = torch.arange(ids_BT.size(1), device=device) < contexts.unsqueeze(1)
+        # A compiled __call__ would be recompiled for each shape.
+        hidden_BTC = task.backbone.forward(ids_BT, prefix_mask=is_context_BT)
     indices: list[int] = []
     targets: list[int] = []
     numbers: list[int] = []

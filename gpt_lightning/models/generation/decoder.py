@@ -15,19 +15,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gpt_lightning.models.config import GPTConfig
+from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.generation.int8 import Int8GatedMLP, Int8Linear
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.kernels.elementwise import RMSNorm, ZeroCenteredRMSNorm
 from gpt_lightning.models.kernels.linear import Linear
 from gpt_lightning.models.kv_cache import KVCache
-from gpt_lightning.models.layers import MLP, Attention, AttentionInputs, Block, GatedMLP
+from gpt_lightning.models.layers import (
+    MLP,
+    Attention,
+    AttentionInputs,
+    Block,
+    CrossAttention,
+    GatedMLP,
+    PostNormBlock,
+)
 
 Function = Callable[[Tensor], Tensor]
 BlockFunction = Callable[[Tensor, int, AttentionInputs], Tensor]
 
 _SUPPORTED: Final = (
     *(GPT, Block, Attention, MLP, GatedMLP, Linear, RMSNorm, ZeroCenteredRMSNorm, Int8Linear, Int8GatedMLP),
-    *(nn.ModuleList, nn.Embedding, nn.LayerNorm, nn.Identity),
+    *(EncoderDecoder, PostNormBlock, CrossAttention, nn.ModuleList, nn.Embedding, nn.LayerNorm, nn.Identity),
 )
 """Types of modules that ``Decoder`` replaces with functions."""
 
@@ -116,13 +125,34 @@ def _block_function(block: nn.Module, tokens: int) -> BlockFunction:
     assert isinstance(block, Block)
     norm_1, norm_2, mlp = _norm_function(block.norm_1), _norm_function(block.norm_2), _mlp_function(block.mlp, tokens)
     post_norm_1, post_norm_2 = _norm_function(block.post_norm_1), _norm_function(block.post_norm_2)
-    attend, width = block.attention.attend, block.attention.head_width
-    qkv, proj = _linear_function(block.attention.qkv, tokens), _linear_function(block.attention.proj, tokens)
+    attention, cross_attention = _attention_function(block.attention, tokens), None
+    if block.cross_attention is not None:
+        cross_attention = _attention_function(block.cross_attention, tokens)
+        cross_norm, cross_post_norm = _norm_function(block.cross_norm), _norm_function(block.cross_post_norm)
 
     def apply(x_NC: Tensor, num_rows: int, inputs: AttentionInputs) -> Tensor:
-        heads = qkv(norm_1(x_NC)).view(num_rows, tokens // num_rows, -1, width)
-        x_NC.add_(post_norm_1(proj(attend(heads, inputs).flatten(0, 1))))
+        x_NC.add_(post_norm_1(attention(norm_1(x_NC), num_rows, inputs)))
+        if cross_attention is not None:
+            x_NC.add_(cross_post_norm(cross_attention(cross_norm(x_NC), num_rows, inputs)))
         return x_NC.add_(post_norm_2(mlp(norm_2(x_NC))))
+
+    def apply_post_norm(x_NC: Tensor, num_rows: int, inputs: AttentionInputs) -> Tensor:
+        x_NC = norm_1(x_NC.add_(attention(x_NC, num_rows, inputs)))
+        if cross_attention is not None:
+            x_NC = cross_norm(x_NC.add_(cross_attention(x_NC, num_rows, inputs)))
+        return norm_2(x_NC.add_(mlp(x_NC)))
+
+    return apply_post_norm if isinstance(block, PostNormBlock) else apply
+
+
+def _attention_function(layer: Attention | CrossAttention, tokens: int) -> BlockFunction:
+    """Return a function that applies a layer of attention to N = ``tokens`` tokens."""
+    heads = _linear_function(layer.qkv if isinstance(layer, Attention) else layer.q, tokens)
+    proj, attend, width = _linear_function(layer.proj, tokens), layer.attend, layer.head_width
+
+    def apply(x_NC: Tensor, num_rows: int, inputs: AttentionInputs) -> Tensor:
+        heads_BTHD = heads(x_NC).view(num_rows, tokens // num_rows, -1, width)
+        return proj(attend(heads_BTHD, inputs).flatten(0, 1))
 
     return apply
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.layers import MLP, Attention, GatedMLP
+from gpt_lightning.models.layers import MLP, Attention, Block, CrossAttention, GatedMLP
 from gpt_lightning.models.lm_head import LMHead, softcap
 
 _INT8_MAX: Final = 127.0
@@ -95,11 +95,11 @@ def quantize(backbone: GPT, head: nn.Module) -> Int8Head:
         The quantized head.
     """
     assert isinstance(head, LMHead)
-    for block in backbone.blocks:
+    for block in [part for part in backbone.modules() if isinstance(part, Block)]:
         for name, part in block.named_children():
             if isinstance(part, GatedMLP):
                 setattr(block, name, Int8GatedMLP(part))
-            elif isinstance(part, Attention | MLP):
+            elif isinstance(part, Attention | CrossAttention | MLP):
                 for layer_name, layer in part.named_children():
                     if isinstance(layer, nn.Linear):
                         setattr(part, layer_name, _quantize_linear(layer))

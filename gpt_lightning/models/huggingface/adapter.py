@@ -109,7 +109,8 @@ def _adapters(
     for name, _ in lora.layers(backbone):
         a, b = factors(state, name)
         layers = family.layers(name)
-        parts = (b,) if len(layers) == 1 else torch.split(b, qkv_widths(backbone.config))
+        widths = qkv_widths(backbone.config)[-len(layers) :]
+        parts = (b,) if len(layers) == 1 else torch.split(b, widths)
         for layer, part in zip(layers, parts, strict=True):
             found.setdefault(layer, []).append((a, part))
     # The adapter of fused layers stacks their A, and has their B as diagonal blocks.

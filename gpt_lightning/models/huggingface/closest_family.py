@@ -13,7 +13,8 @@ from gpt_lightning.models.huggingface.heads import HuggingFaceHead
 
 def closest_family(config: GPTConfig, head: HuggingFaceHead) -> Family:
     """Return the first family that can express the model, or the one with the fewest reasons against it."""
-    return min(FAMILIES, key=lambda family: len(family.misfits(config, head)))
+    families = [family for family in FAMILIES if family.heads[0].has_encoder == head.has_encoder]
+    return min(families, key=lambda family: len(family.misfits(config, head)))
 
 
 def why_not_huggingface(config: GPTConfig, head: HuggingFaceHead | None, hparams: Mapping[str, Any]) -> str | None:

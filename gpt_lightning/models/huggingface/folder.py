@@ -153,6 +153,8 @@ def effective_shape(config: GPTConfig) -> dict[str, Any]:
         shape["rope_global_interval"] = None if interval == 1 else interval
     unused = [name for name in shape if name.startswith(("rope_", "nope_")) and config.position != "rotary"]
     unused.append("zero_init_proj")  # only affects initialization
+    if config.n_encoder_layer is None:
+        unused.append("share_embeddings")
     if config.rope_factor == 1.0:
         unused.append("rope_type")
     if config.rope_factor == 1.0 or config.rope_type == "linear":

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gpt_lightning.models.huggingface.options import Options
+from gpt_lightning.models.huggingface.tensor_files import read_json
+
+GENERATION_CONFIG: Final = "generation_config.json"
 
 HParams = Mapping[str, Any]
 """Hyper-parameters of a task, as in its checkpoints."""
@@ -30,6 +33,8 @@ class HuggingFaceHead:
         write: hyper-parameters of the task -> the head's entries in ``config.json``.
         why_not: hyper-parameters of the task -> the reason why this head cannot express it, or None if it can.
         needs_pad_token_id: True if the head uses ``pad_token_id`` to find the last token of a text.
+        has_encoder: True if the classes with this head are encoder-decoders.
+        auto_suffix: suffix of the class of transformers that loads any family; None means ``suffix``.
     """
 
     suffix: str
@@ -39,11 +44,13 @@ class HuggingFaceHead:
     write: Callable[[HParams], dict[str, Any]] = _no_entries
     why_not: Callable[[HParams], str | None] = _no_reason
     needs_pad_token_id: bool = False
+    has_encoder: bool = False
+    auto_suffix: str | None = None
 
     @property
     def auto_class(self) -> str:
         """Class of transformers that loads any family with this head."""
-        return f"AutoModel{self.suffix}"
+        return f"AutoModel{self.auto_suffix or self.suffix}"
 
 
 # --- entries in config.json
@@ -99,6 +106,31 @@ def _why_not_last_token(hparams: HParams) -> str | None:
     return f"Hugging Face's classifiers look at the last token, but this one has pooling={pooling}"
 
 
+def _read_start(options: Options) -> dict[str, Any]:
+    """Return the token ids that begin every target: the start token, and the one that generation forces after it."""
+    file = options.path.parent / GENERATION_CONFIG
+    settings = dict(options.content)
+    if file.exists():
+        settings |= {name: value for name, value in read_json(file).items() if value is not None}
+    found = [settings.get(name) for name in ("decoder_start_token_id", "forced_bos_token_id")]
+    ids = [each for each in found if type(each) is int]
+    return {"decoder_start_ids": ids if type(found[0]) is int else None}
+
+
+def _write_start(hparams: HParams) -> dict[str, Any]:
+    start = hparams["decoder_start_ids"]
+    return {
+        "decoder_start_token_id": start[0],
+        "forced_bos_token_id": start[1] if len(start) > 1 else None,
+        "forced_eos_token_id": None,  # the class has a default
+    }
+
+
+def _why_not_start(hparams: HParams) -> str | None:
+    count = len(hparams.get("decoder_start_ids") or ())
+    return f"Hugging Face's classes start targets with one or two tokens, not {count}" if count > 2 else None
+
+
 # --- heads
 
 CAUSAL_LM: Final = HuggingFaceHead(suffix="ForCausalLM", module="lm_head", peft_task_type="CAUSAL_LM")
@@ -121,4 +153,15 @@ TOKEN_CLASSIFICATION: Final = HuggingFaceHead(
 QUESTION_ANSWERING: Final = HuggingFaceHead(
     suffix="ForQuestionAnswering", module="qa_outputs", peft_task_type="QUESTION_ANS"
 )
+SEQ2SEQ_LM: Final = HuggingFaceHead(
+    suffix="ForConditionalGeneration",
+    module="lm_head",
+    peft_task_type="SEQ_2_SEQ_LM",
+    read=_read_start,
+    write=_write_start,
+    why_not=_why_not_start,
+    has_encoder=True,
+    auto_suffix="ForSeq2SeqLM",
+)
 HEADS: Final = (CAUSAL_LM, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION, QUESTION_ANSWERING)
+"""Heads of families without an encoder."""

@@ -82,17 +82,17 @@ def read_own_config(path: Path) -> OwnConfig:
     for name, value in hparams.items():
         if not _is_plain(value):
             raise InputError(
-                f"{path}: hyper-parameter {name!r} must be a string, number, boolean, null, list of strings, or "
-                "mapping of these or of lists of numbers. Export the model again"
+                f"{path}: hyper-parameter {name!r} must be a string, number, boolean, null, list of strings or "
+                "integers, or mapping of these or of lists of numbers. Export the model again"
             )
     config = backbone_config(hparams.get("backbone"), f"{path}: hparams.backbone", "Export the model again")
     return OwnConfig(config, hparams, extra_state, files)
 
 
 def _is_plain(value: Any) -> bool:
-    """Return True for scalars, lists of strings, and mappings of scalars or of lists of integers."""
+    """Return True for scalars, lists of strings or integers, and mappings of scalars or of lists of integers."""
     if isinstance(value, list):
-        return all(isinstance(item, str) for item in value)
+        return all(type(item) in (str, int) for item in value)
     if isinstance(value, dict):
         return all(
             all(type(each) is int for each in item) if isinstance(item, list) else not isinstance(item, dict)

@@ -10,6 +10,7 @@ from torch import nn
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.huggingface.families.family import Family
 from gpt_lightning.models.huggingface.folder import Pretrained, effective_shape
 from gpt_lightning.models.huggingface.own_config import check_files
 from gpt_lightning.models.huggingface.tensor_files import (
@@ -36,7 +37,8 @@ def load_weights(module: nn.Module, pretrained: Pretrained) -> None:
     Args:
         module: a GPT, which loads the backbone of any folder, or a task with ``backbone`` and ``head`` whose class
             attribute ``huggingface_head`` is the folder's head. The configurations of the backbones must match, except
-            for the fields in ``PER_TASK``. With rotary positions, ``block_size`` may be smaller.
+            for the fields in ``PER_TASK``. Without learned positions, ``block_size`` may be
+            smaller.
         pretrained: the configuration of the folder, from ``read_config``.
 
     Raises:
@@ -78,7 +80,7 @@ def _check_head(module: nn.Module, pretrained: Pretrained) -> None:
 def _check_shape(config: GPTConfig, pretrained: Pretrained) -> None:
     actual, expected = effective_shape(config), effective_shape(pretrained.config)
     for name in sorted((actual.keys() | expected.keys()) - set(PER_TASK)):
-        is_shorter = name == "block_size" and config.position == "rotary" and actual[name] <= expected[name]
+        is_shorter = name == "block_size" and config.position != "learned" and actual[name] <= expected[name]
         if actual.get(name) != expected.get(name) and not is_shorter:
             raise InputError(
                 f"{pretrained.folder}: backbone.{name} is {expected.get(name)} in the folder, "
@@ -124,10 +126,12 @@ def _check_names(
     output, embedding = f"{head_name}.weight", next(iter(views))
     # A tied output layer may be stored in addition to the embedding.
     tied = head is not None and any(weight is backbone.token_embedding.weight for weight in head.parameters())
+    copies, zeros = _neutral_tensors(embedding, family)
     surplus = [
         name
         for name in stored
         if name not in views
+        and name not in (*copies, *zeros)
         and not _BUFFERS.fullmatch(name)
         and not (head is None and head_name and name.startswith(f"{head_name}."))
         and not (tied and name == output)
@@ -142,6 +146,23 @@ def _check_names(
             f"{stored[output].file}: tensor {output} differs from {embedding}, but the configuration ties them. "
             "Set tie_word_embeddings to false in config.json to use both"
         )
+    for name in copies:
+        if name in stored and not _is_equal(name, embedding, stored):
+            raise InputError(
+                f"{stored[name].file}: tensor {name} differs from {embedding}, but {model} shares them. "
+                "Copy or download the folder again"
+            )
+    for name in zeros:
+        if name in stored and bool(read_tensor(name, stored[name]).any()):
+            raise InputError(f"{stored[name].file}: tensor {name} is not zero, which is not supported")
+
+
+def _neutral_tensors(embedding: str, family: Family | None) -> tuple[list[str], list[str]]:
+    """Return the names of tensors that may repeat the embedding called ``embedding``, and of those that must be 0."""
+    if family is None:
+        return [], []
+    prefix = embedding.removesuffix(f"{family.names['token_embedding']}.weight")
+    return [f"{prefix}{name}" for name in family.embedding_copies], list(family.zero_tensors)
 
 
 def _is_equal(one: str, other: str, stored: Mapping[str, StoredTensor]) -> bool:

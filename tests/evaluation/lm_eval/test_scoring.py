@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.evaluation.lm_eval.scoring import hidden_states_of_branches, likelihoods
-from tests.models.test_gpt import ALL, BLOCK_SIZE, model, random_ids
+from gpt_lightning.evaluation.lm_eval.scoring import Continuation, hidden_states_of_branches, likelihoods, score
+from tests.models.test_gpt import ALL, BLOCK_SIZE, VOCAB_SIZE, model, random_ids, randomize
+from tests.runs import causal_lm
 
 
 @pytest.mark.parametrize("chunk_size", [1, 2, 5, 100])
@@ -28,6 +29,21 @@ def test_likelihoods_match_all_logits(chunk_size: int) -> None:
     assert 0 < int(greedy.sum()) < 60
     assert max(seen) <= chunk_size
     assert sum(seen) == len(torch.unique(indices)), "each position is computed once"
+
+
+def test_contexts_are_read_in_both_directions_with_prefix_attention() -> None:
+    task = causal_lm(VOCAB_SIZE, n_layer=2, block_size=BLOCK_SIZE, attention="prefix").eval()
+    randomize(task)
+    texts = [([1, 2, 3, 4], [5, 6]), ([1, 2, 3], [4, 5, 6]), ([1, 2, 3, 4], [7]), ([9], [8, 7])]
+    found = dict(score(task, [Continuation(*text) for text in texts], max_tokens=100))
+    assert len(found) == 4
+    for number, (context, tokens) in enumerate(texts):
+        ids = torch.tensor([[*context, *tokens]])
+        prefix = torch.arange(ids.size(1))[None] < len(context)
+        with torch.no_grad():
+            log_p = task.head(task.backbone(ids, prefix_mask=prefix)).log_softmax(-1)[0, len(context) - 1 : -1]
+        expected = float(log_p[torch.arange(len(tokens)), tokens].sum())
+        assert found[number].log_probability == pytest.approx(expected, rel=1e-4)
 
 
 def test_first_of_two_equally_probable_tokens_is_greedy() -> None:

@@ -12,7 +12,7 @@ from gpt_lightning.models.huggingface import why_not_huggingface
 from gpt_lightning.models.huggingface.families import FAMILIES
 from gpt_lightning.models.huggingface.families.family import NOT_NONE, TRAINING, Family
 from gpt_lightning.models.huggingface.folder import effective_shape
-from gpt_lightning.models.huggingface.heads import CAUSAL_LM, HEADS
+from gpt_lightning.models.huggingface.heads import CAUSAL_LM, HEADS, SEQ2SEQ_LM
 from gpt_lightning.models.huggingface.options import Options
 
 SIZES: dict[str, tuple[Any, ...]] = {
@@ -66,7 +66,7 @@ def shape_of(family: Family, **changes: Any) -> GPTConfig:
 
 def read_back(family: Family, config: GPTConfig) -> GPTConfig:
     """Return the configuration that the family reads from the ``config.json`` that it writes."""
-    return family.read(Options(Path("config.json"), family.title, family.write(config, CAUSAL_LM)))
+    return family.read(Options(Path("config.json"), family.title, family.write(config, family.heads[0])))
 
 
 def test_every_field_has_values_other_than_its_default() -> None:
@@ -82,7 +82,7 @@ def test_claims_name_existing_fields(family: Family) -> None:
     for name in names - set(family.claims):
         default = next(field.default for field in fields(GPTConfig) if field.name == name)
         assert getattr(shape_of(family), name) == default
-    assert family.misfits(shape_of(family), CAUSAL_LM) == []
+    assert family.misfits(shape_of(family), family.heads[0]) == []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +106,12 @@ class ExtendedConfig(GPTConfig):
 )
 def test_new_field_is_never_exported_silently(family: Family, change: dict[str, Any], reason: str) -> None:
     neutral = ExtendedConfig(**vars(shape_of(family)))
-    assert family.misfits(neutral, CAUSAL_LM) == []
-    assert why_not_huggingface(neutral, CAUSAL_LM, {}) is None
+    assert family.misfits(neutral, family.heads[0]) == []
+    assert why_not_huggingface(neutral, family.heads[0], {}) is None
     changed = replace(neutral, **change)
     for each in FAMILIES:
-        assert reason in each.misfits(changed, CAUSAL_LM)
-    for head in HEADS:
+        assert reason in each.misfits(changed, family.heads[0])
+    for head in (*HEADS, SEQ2SEQ_LM):
         assert reason in str(why_not_huggingface(changed, head, {}))
 
 
@@ -122,7 +122,7 @@ def test_supported_values_survive_a_round_trip(family: Family, name: str) -> Non
     accepted = 0
     for value in OTHER_VALUES[name]:
         config = shape_of(family, **{name: value})
-        if family.misfits(config, CAUSAL_LM):
+        if family.misfits(config, family.heads[0]):
             continue
         accepted += 1
         expected, found = effective_shape(config), effective_shape(read_back(family, config))
@@ -136,5 +136,5 @@ def test_supported_values_survive_a_round_trip(family: Family, name: str) -> Non
 
 @ALL_FAMILIES
 def test_heads_have_different_names(family: Family) -> None:
-    assert len({family.architecture(head) for head in (*HEADS, None)}) == 5
-    assert CAUSAL_LM in family.heads
+    assert len({family.architecture(head) for head in (*HEADS, SEQ2SEQ_LM, None)}) == 6
+    assert (CAUSAL_LM in family.heads) != (SEQ2SEQ_LM in family.heads)

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gpt_lightning.models.huggingface.families.bart import BART
 from gpt_lightning.models.huggingface.families.family import Family
 from gpt_lightning.models.huggingface.families.gemma3 import Gemma3
 from gpt_lightning.models.huggingface.families.gpt2 import GPT2
@@ -23,5 +24,6 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Phi3(),
     OLMo2(),
     Gemma3(),
+    BART(),
 )
 """The order of choice for export: the first family that can express a model."""

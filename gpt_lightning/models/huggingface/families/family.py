@@ -78,6 +78,10 @@ class Family(ABC):
     """Prefix of the names of the backbone's tensors in a model with a head."""
     prefixes: ClassVar[Mapping[HuggingFaceHead, str]] = {QUESTION_ANSWERING: "transformer."}
     """Prefixes for heads with another one."""
+    embedding_copies: ClassVar[tuple[str, ...]] = ()
+    """Names, after the prefix, of tensors that may repeat the token embedding."""
+    zero_tensors: ClassVar[tuple[str, ...]] = ()
+    """Names of tensors that have no equivalent here, so they must be zero."""
     transposes_linears: ClassVar[bool] = False
     """True if linear layers are stored transposed (transformers' ``Conv1D``)."""
 
@@ -116,7 +120,8 @@ class Family(ABC):
             transposes = self.transposes_linears and parameter.ndim == 2 and module.startswith("blocks.")
             stored = parameter.mT if transposes else parameter
             layers = self.layers(module)
-            views = (stored,) if len(layers) == 1 else torch.split(stored, qkv_widths(backbone.config))
+            widths = qkv_widths(backbone.config)[-len(layers) :]  # cross-attention has keys and values in one layer
+            views = (stored,) if len(layers) == 1 else torch.split(stored, widths)
             for layer, view in zip(layers, views, strict=True):
                 key = f"{prefix}{layer}.{kind}"
                 found[key] = (*found.get(key, ()), view)  # the family may fuse several of our layers

@@ -1,0 +1,30 @@
+"""Output layer of tasks that predict tokens."""
+
+from torch import nn
+
+from gpt_lightning.checkpoints.read import load_head
+from gpt_lightning.models.gpt import INIT_STD
+from gpt_lightning.models.lm_head import LMHead
+from gpt_lightning.models.lora import weights_sha256
+from gpt_lightning.tasks.base import Task
+
+
+def output_layer(task: Task) -> LMHead:
+    """Return the output layer of a task that is under construction, and freeze it if the task has adapters.
+
+    Its weights are those of the token embedding if they are tied. Otherwise they are random, or those of the output
+    layer that the task starts from.
+    """
+    config = task.backbone.config
+    task.head = head = LMHead(config.n_embd, task.backbone.token_embedding.num_embeddings, config.logit_softcap)
+    if config.tie_embeddings:
+        head.weight = task.backbone.token_embedding.weight
+    else:
+        nn.init.normal_(head.weight, std=INIT_STD)
+        if task.init_from is not None:
+            load_head(task, task.init_from)
+    if task.frozen_sha256:
+        head.requires_grad_(False)  # with adapters, the pretrained output layer is frozen too
+        if not config.tie_embeddings:
+            task.frozen_sha256["head"] = weights_sha256(head)
+    return head

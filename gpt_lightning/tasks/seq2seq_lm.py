@@ -1,0 +1,167 @@
+"""Sequence-to-sequence language modeling with an encoder-decoder."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from gpt_lightning.batch import IGNORE_INDEX, Seq2SeqBatch
+from gpt_lightning.errors import InputError
+from gpt_lightning.metrics import LanguageModelingMetrics
+from gpt_lightning.models.encoder_decoder import EncoderDecoder
+from gpt_lightning.models.generation.answer import Answer
+from gpt_lightning.models.generation.batched import generate_batched, pad_rows
+from gpt_lightning.models.generation.decoder import TextDecoder
+from gpt_lightning.models.generation.source_decoder import SourceDecoder
+from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.huggingface.heads import SEQ2SEQ_LM, HuggingFaceHead
+from gpt_lightning.tasks.base import Stage, Task
+from gpt_lightning.tasks.output_layer import output_layer
+from gpt_lightning.tasks.settings import TaskSettings
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
+from gpt_lightning.unpack import Unpack
+
+# B batch, S source tokens, T target tokens, C channels, V vocabulary
+
+
+class Seq2SeqLM(Task):
+    """Prediction of a target text from a source text, such as its translation (Vaswani et al. 2017, arXiv:1706.03762).
+
+    ``backbone`` describes both sides: ``n_encoder_layer`` blocks of the encoder and ``n_layer`` of the decoder. With
+    ``init_from``, a pretrained language model fills both sides, and cross-attention starts from random weights.
+
+    Args:
+        label_smoothing: share of the target distribution that is uniform over the vocabulary in training (Vaswani et
+            al. 2017, 5.4, with 0.1). Validation and test losses are without it.
+        decoder_start_ids: token ids before the first token of a generated target; null takes the end-of-text token of
+            the data module's tokenizer. They follow the data module, so they are rarely set by hand.
+        **settings: arguments of ``Task``.
+    """
+
+    batch: ClassVar[type] = Seq2SeqBatch
+    huggingface_head: ClassVar[HuggingFaceHead | None] = SEQ2SEQ_LM
+    backbone_class: ClassVar[type[GPT]] = EncoderDecoder
+    attentions: ClassVar[tuple[str, ...]] = ("causal",)
+    takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "decoder_start_ids": "decoder_start_ids"}
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        decoder_start_ids: list[int] | None = None,
+        **settings: Unpack[TaskSettings],
+    ) -> None:
+        if not 0.0 <= label_smoothing < 1.0:
+            raise InputError(f"model.label_smoothing={label_smoothing} must lie in [0, 1)")
+        super().__init__(**settings)
+        num_ids = self.backbone.token_embedding.num_embeddings
+        if decoder_start_ids is not None and not (
+            decoder_start_ids and all(0 <= each < num_ids for each in decoder_start_ids)
+        ):
+            raise InputError(
+                f"model.decoder_start_ids={decoder_start_ids} must be a list of token ids from 0 to {num_ids - 1}"
+            )
+        if label_smoothing and self.backbone.config.logit_softcap is not None:
+            raise InputError(
+                "model.label_smoothing and model.backbone.logit_softcap cannot be combined. Leave out one of them"
+            )
+        if self.frozen_sha256 and self.backbone.is_cross_attention_new:
+            raise InputError(
+                f"model.lora.r trains adapters on a frozen model, but the cross-attention of {self.init_from} would be "
+                "random, because it has no encoder. Set model.lora.r=0, or start from an encoder-decoder"
+            )
+        self.label_smoothing = label_smoothing
+        self.decoder_start_ids = decoder_start_ids
+        self.head = output_layer(self)
+        self.train_metrics = LanguageModelingMetrics()
+        self.val_metrics = LanguageModelingMetrics()
+        self.test_metrics = LanguageModelingMetrics()
+
+    backbone: EncoderDecoder
+
+    def setup(self, stage: str) -> None:
+        """Start targets with the end-of-text token if the data module names no other tokens."""
+        super().setup(stage)
+        tokenizer = getattr(self.trainer.datamodule, "tokenizer", None)  # type: ignore[attr-defined]
+        if self.decoder_start_ids is None and isinstance(tokenizer, Tokenizer):
+            self.decoder_start_ids = self.hparams["decoder_start_ids"] = [tokenizer.end_of_text_id]
+
+    def continue_head(self, source: str) -> Mapping[str, Any]:
+        """Do nothing, as the constructor has loaded an output layer that is not tied to the embedding."""
+        return {}
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, decoder_input_ids: Tensor) -> Tensor:
+        """Return the logits of the targets, (B, T, V).
+
+        Args:
+            input_ids: (B, S) int64, the sources.
+            attention_mask: (B, S) bool; False for padding.
+            decoder_input_ids: (B, T) int64, the start token and the targets without their last token.
+        """
+        logits_BTV: Tensor = self.head(
+            self.backbone(decoder_input_ids, source_ids=input_ids, source_mask=attention_mask)
+        )
+        return logits_BTV
+
+    def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
+        """Return the mean cross-entropy of the labeled target tokens, in nats."""
+        hidden_BTC, num_labels = self._hidden_states(batch), self.weight(batch)
+        smoothing = self.label_smoothing if stage == "train" else 0.0
+        # A micro-batch without labels has loss 0, not 0 / 0.
+        loss: Tensor = self.head(hidden_BTC, batch["labels"], label_smoothing=smoothing) / num_labels.clamp(min=1)
+        self.metrics(stage).update(loss, num_labels, batch["num_bytes"])
+        return loss
+
+    def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
+        """Return a record for each pair: ``nll`` of the target (sum, in nats), ``num_tokens`` and ``num_bytes``."""
+        nll_BT = self.head(self._hidden_states(batch), batch["labels"], reduction="none")
+        num_tokens = (batch["labels"] != IGNORE_INDEX).sum(1)
+        rows = zip(nll_BT.sum(1).tolist(), num_tokens.tolist(), batch["num_bytes"].tolist(), strict=True)
+        return [{"nll": nll, "num_tokens": tokens, "num_bytes": size} for nll, tokens, size in rows if tokens > 0]
+
+    def generate_answers(
+        self, batch: Mapping[str, Any], *, max_new_tokens: int, stop_ids: Collection[int]
+    ) -> list[Answer]:
+        """Return the greedy translation, or other target, of each source in the batch; padding rows have none.
+
+        Targets start with the tokens of ``decoder_start_ids`` or else with those of the batch.
+
+        Args:
+            batch: a ``Seq2SeqBatch``.
+            max_new_tokens: maximum number of new tokens; no target has more than fit ``block_size``.
+            stop_ids: tokens that complete a target.
+
+        Raises:
+            InputError: the logits are not finite.
+        """
+        rows = len(batch["ids"]) if "ids" in batch else len(batch["input_ids"])
+        starts = self.decoder_start_ids or batch["decoder_input_ids"][0, :1].tolist()
+        decoder = SourceDecoder(self.backbone, batch["input_ids"][:rows], batch["attention_mask"][:rows])
+        count = min(max_new_tokens, decoder.config.block_size - len(starts))
+        return generate_batched(decoder, self.head, [starts] * rows, max_new_tokens=count, stop_ids=stop_ids)
+
+    @torch.inference_mode()
+    def text_decoder(self, prompts: Sequence[Sequence[int]]) -> tuple[TextDecoder, Sequence[Sequence[int]]]:
+        """Return the encoded sources for the generation loops, and the ids that start each target.
+
+        Args:
+            prompts: token ids of each source.
+
+        Raises:
+            InputError: a source is longer than ``block_size``, or the start of targets is unknown.
+        """
+        if self.decoder_start_ids is None:
+            raise InputError(
+                "model.decoder_start_ids is unknown, because the model has not been trained with a tokenizer. Set it "
+                "to the token ids that start a target"
+            )
+        ids_BS, lengths_B = pad_rows(prompts, self.device)
+        mask_BS = torch.arange(ids_BS.size(1), device=self.device) < lengths_B.unsqueeze(1)
+        is_padded = bool((lengths_B != ids_BS.size(1)).any())
+        decoder = SourceDecoder(self.backbone, ids_BS, mask_BS if is_padded else None)
+        return decoder, [self.decoder_start_ids] * len(prompts)
+
+    def _hidden_states(self, batch: Mapping[str, Any]) -> Tensor:
+        source = {"source_ids": batch["input_ids"], "source_mask": batch["attention_mask"]}
+        hidden_BTC: Tensor = self.backbone(batch["decoder_input_ids"], **source)
+        return hidden_BTC
