@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gpt_lightning.batch import IGNORE_INDEX, Seq2SeqBatch
 from gpt_lightning.errors import InputError
-from gpt_lightning.metrics import LanguageModelingMetrics
+from gpt_lightning.metrics import GenerationMetrics, LanguageModelingMetrics
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.generation.answer import Answer
 from gpt_lightning.models.generation.batched import generate_batched, pad_rows
@@ -16,6 +16,7 @@ from gpt_lightning.models.generation.decoder import TextDecoder
 from gpt_lightning.models.generation.source_decoder import SourceDecoder
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.heads import SEQ2SEQ_LM, HuggingFaceHead
+from gpt_lightning.tasks.answers import answer_records, evaluate_answers
 from gpt_lightning.tasks.base import Stage, Task
 from gpt_lightning.tasks.output_layer import output_layer
 from gpt_lightning.tasks.settings import TaskSettings
@@ -74,8 +75,8 @@ class Seq2SeqLM(Task):
         self.decoder_start_ids = decoder_start_ids
         self.head = output_layer(self)
         self.train_metrics = LanguageModelingMetrics()
-        self.val_metrics = LanguageModelingMetrics()
-        self.test_metrics = LanguageModelingMetrics()
+        self.val_metrics = GenerationMetrics()
+        self.test_metrics = GenerationMetrics()
 
     backbone: EncoderDecoder
 
@@ -104,16 +105,24 @@ class Seq2SeqLM(Task):
         return logits_BTV
 
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
-        """Return the mean cross-entropy of the labeled target tokens, in nats."""
+        """Return the mean cross-entropy of the labeled target tokens, in nats; in evaluation, also compare targets."""
         hidden_BTC, num_labels = self._hidden_states(batch), self.weight(batch)
         smoothing = self.label_smoothing if stage == "train" else 0.0
         # A micro-batch without labels has loss 0, not 0 / 0.
         loss: Tensor = self.head(hidden_BTC, batch["labels"], label_smoothing=smoothing) / num_labels.clamp(min=1)
+        if stage != "train":
+            evaluate_answers(self, batch, stage)
         self.metrics(stage).update(loss, num_labels, batch["num_bytes"])
         return loss
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
-        """Return a record for each pair: ``nll`` of the target (sum, in nats), ``num_tokens`` and ``num_bytes``."""
+        """Return a record for each source with its generated target, as ``answer_records`` describes.
+
+        Without a data module that describes how to generate targets, a record has ``nll`` of the pair's own target
+        (sum, in nats), ``num_tokens`` and ``num_bytes``.
+        """
+        if self.answer_data is not None:
+            return answer_records(self, batch)
         nll_BT = self.head(self._hidden_states(batch), batch["labels"], reduction="none")
         num_tokens = (batch["labels"] != IGNORE_INDEX).sum(1)
         rows = zip(nll_BT.sum(1).tolist(), num_tokens.tolist(), batch["num_bytes"].tolist(), strict=True)
@@ -122,7 +131,7 @@ class Seq2SeqLM(Task):
     def generate_answers(
         self, batch: Mapping[str, Any], *, max_new_tokens: int, stop_ids: Collection[int]
     ) -> list[Answer]:
-        """Return the greedy translation, or other target, of each source in the batch; padding rows have none.
+        """Return the greedy translation, or other target, of each source with references; without any, of each source.
 
         Targets start with the tokens of ``decoder_start_ids`` or else with those of the batch.
 
@@ -134,7 +143,7 @@ class Seq2SeqLM(Task):
         Raises:
             InputError: the logits are not finite.
         """
-        rows = len(batch["ids"]) if "ids" in batch else len(batch["input_ids"])
+        rows = len(batch.get("references") or batch.get("ids") or batch["input_ids"])
         starts = self.decoder_start_ids or batch["decoder_input_ids"][0, :1].tolist()
         decoder = SourceDecoder(self.backbone, batch["input_ids"][:rows], batch["attention_mask"][:rows])
         count = min(max_new_tokens, decoder.config.block_size - len(starts))
