@@ -264,11 +264,10 @@ class Model:
         Raises:
             InputError: the model is a language model that was not trained to answer prompts, or a row is invalid.
         """
-        if isinstance(self.task, CausalLM) and not (
-            self.data_module is not None and "generate_examples" in accepted_arguments(self.data_module)
-        ):
+        has_prompts = self.data_module is not None and "generate_examples" in accepted_arguments(self.data_module)
+        if isinstance(self.task, CausalLM) and not has_prompts:
             raise InputError("a CausalLM has no labels to predict. Use generate or score")
-        if isinstance(self.task, Seq2SeqLM):
+        if isinstance(self.task, Seq2SeqLM) and not has_prompts:
             raise InputError("a Seq2SeqLM has no labels to predict. Use generate or complete")
         rows = list(rows)
         if not all(isinstance(row, Mapping) for row in rows):
