@@ -13,9 +13,11 @@ from torch import Tensor
 from gpt_lightning.batch import IGNORE_INDEX, Seq2SeqBatch
 from gpt_lightning.data.base import DataModule, Split
 from gpt_lightning.data.length_batching import InMemoryRows, LengthGroupedOrder, SequentialOrder, digest, mask, pad
+from gpt_lightning.data.settings import DataSettings
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.optim import OptimizerConfig, Schedule
 from gpt_lightning.tasks import Seq2SeqLM
+from gpt_lightning.unpack import Unpack
 
 SHAPE: dict[str, Any] = {
     "n_layer": 1,
@@ -32,6 +34,16 @@ class ReversedLines(DataModule):
     """Lines of a text file with the same lines backwards; sources start and targets end with the end-of-text token."""
 
     batch: ClassVar[type] = Seq2SeqBatch
+    max_new_tokens: ClassVar[int] = 24
+
+    def __init__(self, generate_examples: int = 0, **settings: Unpack[DataSettings]) -> None:
+        super().__init__(**settings)
+        self.generate_examples = generate_examples
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """The end-of-text token."""
+        return (self.tokenizer.end_of_text_id,)
 
     def open_split(self, split: Split) -> InMemoryRows:
         """Return the lines of a split."""
@@ -44,6 +56,7 @@ class ReversedLines(DataModule):
             chosen = [sources[index] for index in indices] + [np.zeros(0, dtype=np.int64)] * num_padding
             wanted = [targets[index] for index in indices] + [np.zeros(0, dtype=np.int64)] * num_padding
             inputs = [np.array([end, *target[:-1]]) for target in wanted]
+            num_generated = 0 if split == "train" or self.stage == "predict" else self.generate_examples
             return Seq2SeqBatch(
                 input_ids=pad(chosen, 0),
                 attention_mask=mask([len(row) for row in chosen]),
@@ -51,6 +64,7 @@ class ReversedLines(DataModule):
                 labels=pad([*wanted, np.zeros(1, dtype=np.int64)], IGNORE_INDEX)[:-1],
                 num_bytes=torch.tensor([len(row) for row in wanted]),
                 ids=[str(index) for index in indices],
+                references=[[lines[index][::-1]] for index in indices if index < num_generated],
             )
 
         lengths = [len(row) for row in sources]

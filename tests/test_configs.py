@@ -40,16 +40,19 @@ HUB_ONLY = "pretrain_fineweb_edu_gpt2_124m.yaml"
 LANGUAGE_MODELS = [name for name, module in MODULES.items() if module == "LanguageModeling" and name != HUB_ONLY]
 HEADS = {name: ROWS[module] for name, module in MODULES.items() if module in ROWS}
 """Configuration -> folder of the toy world with rows for it."""
-ON_PUBLISHED = [name for name in HEADS if name.startswith("smollm2_")]
+TEXT_TO_TEXT = [name for name, module in MODULES.items() if module in ("InstructionTuning", "TextToText")]
+"""Configurations that learn to write texts."""
+ON_PUBLISHED = [name for name in [*HEADS, *TEXT_TO_TEXT] if name.startswith("smollm2_")]
 """Configurations that start from a published model in the working directory."""
 
 
 def test_the_sweep_sees_every_configuration() -> None:
     assert len(LANGUAGE_MODELS) >= 5
     assert len(HEADS) >= 14
-    assert len(ON_PUBLISHED) == 3
+    assert len(TEXT_TO_TEXT) >= 10
+    assert len(ON_PUBLISHED) == 7
     tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
-    for name in set(MODULES) - {*LANGUAGE_MODELS, *HEADS}:
+    for name in set(MODULES) - {*LANGUAGE_MODELS, *HEADS, *TEXT_TO_TEXT}:
         assert f"configs/{name}" in tests or name == HUB_ONLY, f"no test runs configs/{name}"
 
 
@@ -108,6 +111,35 @@ def test_head_is_trained_and_tested(
         "the first comment of a YAML shows the command that runs it"
     )
     assert f"gpt-lightning test -c configs/{name}" in opening
+
+
+@pytest.mark.parametrize("name", TEXT_TO_TEXT)
+def test_texts_are_learned(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Train two steps and test, on a few rows with the columns of the configuration."""
+    if name in ON_PUBLISHED:
+        publish(tmp_path / "smollm2")
+    data = yaml.safe_load((CONFIGS / name).read_text())["data"]["init_args"]
+    columns = re.findall(r"{(\w+)}", data.get("template", ""))
+    row: dict[str, object] = dict.fromkeys(columns, "How are you?") | {data.get("target", ""): ["Fine.", "Ok."]}
+    user, answer = ({"role": role, "content": "Fine, and you?"} for role in ("user", "assistant"))
+    rows = [row if columns else {"messages": [user, answer] * 2}] * 8
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    monkeypatch.chdir(tmp_path)
+    common = ("-c", str(CONFIGS / name), "--trainer.accelerator=cpu", "--data.cache_dir=cache", "--data.batch_size=2")
+    few = ("--data.generate_examples=1", "--data.max_new_tokens=2", "--data.test=rows.jsonl")
+    sources = ("--data.train=rows.jsonl", "--data.validation=rows.jsonl")
+    assert main(["fit", *common, *few, *sources, "--trainer.max_steps=2"]) == 0
+    run = f"logs/{name.removesuffix('.yaml')}/version_0"
+    assert main(["test", *common, *few, f"--ckpt_path={run}"]) == 0
+    os.environ.pop("PL_GLOBAL_SEED", None)
+    out = capsys.readouterr().out
+    assert f"Stopped after 2 steps: trainer.max_steps=2 is reached\nbest: {run}/checkpoints/step_2.ckpt" in out
+    assert re.search(r"loss\W+\d", out.split("is reached\n")[1]), "the test's table"
+    opening = (CONFIGS / name).read_text()
+    for command in ("fit", "test"):
+        assert f"gpt-lightning {command} -c configs/{name}" in opening
 
 
 def publish(folder: Path) -> None:

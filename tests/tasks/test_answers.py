@@ -14,6 +14,8 @@ from lightning.pytorch.strategies import FSDPStrategy
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from gpt_lightning.api import Model
+from gpt_lightning.data import InstructionTuning
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics.span import exact_match
 from gpt_lightning.models.generation.generate import NonFiniteError
@@ -123,6 +125,16 @@ def test_predictions_are_answers(trained: CausalLM, tmp_path: Path) -> None:
     for row, (record, (prompt, _)) in enumerate(zip(records, EXAMPLES, strict=True)):
         answer, is_complete = greedy(trained, data, prompt)
         assert record == {"id": f"row {row}", "prompt": prompt, "answer": answer, "complete": is_complete}
+
+
+def test_the_python_api_answers_prompts(trained: CausalLM, tmp_path: Path) -> None:
+    model = Model(trained, answering.data(tmp_path).tokenizer, tmp_path, InstructionTuning)
+    rows = [{"prompt": "1 cats?"}, {"prompt": "2 dogs?", "completion": "2 d."}]
+    records = model.predict(rows, chat_template="plain", max_new_tokens=8)
+    assert [record["prompt"] for record in records] == ["1 cats?\n", "2 dogs?\n"]
+    assert ["references" in record for record in records] == [False, True]
+    assert {type(record["complete"]) for record in records} == {bool}
+    assert all(record["answer"] for record in records)
 
 
 def test_checkpoints_follow_a_metric_of_answers(tmp_path: Path) -> None:

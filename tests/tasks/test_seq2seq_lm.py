@@ -8,6 +8,7 @@ import lightning.pytorch as L
 import pytest
 import torch
 import torch.nn.functional as F
+from sacrebleu.metrics.chrf import CHRF
 
 import gpt_lightning as gl
 from gpt_lightning.batch import IGNORE_INDEX
@@ -86,6 +87,39 @@ def test_it_learns_to_reverse(tmp_path: Path) -> None:
     run.fit(task, datamodule=data)
     assert {"val/perplexity", "val/bits_per_byte", "train/loss"} <= set(run.callback_metrics)
     assert float(run.callback_metrics["val/loss"]) < 0.6 * math.log(VOCAB_SIZE)
+
+
+def test_evaluation_and_prediction_generate_targets(tmp_path: Path) -> None:
+    task, data = seq2seq(shape={"n_embd": 32, "dropout": 0.0}), reversed_lines(tmp_path, generate_examples=7)
+    run = trainer(tmp_path, max_epochs=12)
+    run.fit(task, datamodule=data)
+    lines = (tmp_path / "lines.txt").read_text().splitlines()
+
+    def greedy(line: str) -> tuple[str, bool]:
+        """Return the target from a full forward pass for each token."""
+        end = data.tokenizer.end_of_text_id
+        source = torch.tensor([[end, *data.tokenizer.encode(line)]])
+        target = [end]
+        while len(target) <= data.max_new_tokens:
+            with torch.no_grad():
+                token = int(task(source, torch.ones_like(source).bool(), torch.tensor([target]))[0, -1].argmax())
+            if token == end:
+                return data.tokenizer.decode(target[1:]), True
+            target.append(token)
+        return data.tokenizer.decode(target[1:]), False
+
+    run.test(task.eval(), datamodule=data, verbose=False)
+    found = [greedy(line) for line in lines]
+    texts, references = [text for text, _ in found[:7]], [[line[::-1] for line in lines[:7]]]
+    assert float(run.callback_metrics["test/chrf"]) == pytest.approx(CHRF().corpus_score(texts, references).score)
+    assert float(run.callback_metrics["test/complete"]) == pytest.approx(sum(done for _, done in found[:7]) / 7)
+    assert [example.source for example in task.answer_examples] == lines[:5]
+
+    batches = run.predict(task, datamodule=data)
+    assert batches is not None
+    records = [record for batch in batches for record in batch]
+    for number, (record, line, (text, is_complete)) in enumerate(zip(records, lines, found, strict=True)):
+        assert record == {"id": str(number), "source": line, "answer": text, "complete": is_complete}
 
 
 def test_prediction_scores_the_targets() -> None:

@@ -22,6 +22,8 @@ _INPUT: Final = "GPT_LIGHTNING_INPUT"
 """Environment variable that gives the processes of other devices the copy of standard input."""
 _PATHS: Final = ("--data.train", "--data.validation", "--data.test")
 """Flags whose value is a path or a list of paths."""
+_TEXTS: Final = (*_PATHS, "--data.template")
+"""Flags whose value is a text that YAML may read as something else, such as ``Translate to French: {en}``."""
 
 
 class CommandLine(NamedTuple):
@@ -67,12 +69,12 @@ class CommandLine(NamedTuple):
                 namespace = parser.parse_part(["--config", file], namespace)
             values = _unless_equal(values, flatten(namespace, Origin("file", file)))
         self._refuse_flags_without_class(values)
-        others, paths = _split_paths(quote_flags(self.flags))
+        others, texts = _split_texts(quote_flags(self.flags))
         namespace = parser.parse_part(others, namespace)
         flags = dict(_flag_keys(others))
         parsed = {key: Value(value, _flag_of(key, flags)) for key, value in namespace.clone(with_meta=False).items()}
         values = _unless_equal({key: value for key, value in values.items() if key not in flags}, parsed)
-        values |= paths
+        values |= texts
         if self.ckpt_path is not None:
             values["ckpt_path"] = Value(self.ckpt_path, Origin("flag", "--ckpt_path"))
         values.pop("config", None)
@@ -100,22 +102,22 @@ def _refuse_missing_values(arguments: list[str]) -> None:
             raise InputError(f"{argument} has no value. Give one, as in {argument}=VALUE")
 
 
-def _split_paths(flags: list[str]) -> tuple[list[str], Values]:
-    """Return the flags without paths that YAML would not read as a text, such as ``a: b.txt``, and these paths."""
+def _split_texts(flags: list[str]) -> tuple[list[str], Values]:
+    """Return the flags without texts that YAML would not read as a text, such as ``a: b.txt``, and these texts."""
     others: list[str] = []
-    paths: Values = {}
+    texts: Values = {}
     rest = iter(flags)
     for flag in rest:
         name, equals, value = flag.partition("=")
-        given = [flag] if equals or name not in _PATHS else [flag, next(rest, "")]
-        path = value if equals else given[-1]
-        if name in _PATHS and not _is_yaml(path):
+        given = [flag] if equals or name not in _TEXTS else [flag, next(rest, "")]
+        text = value if equals else given[-1]
+        if name in _TEXTS and not _is_yaml(text):
             # jsonargparse would still read "# a.txt" as null, and "- a.txt" as a list.
-            shown = f"./{path}" if path.startswith(("#", "-")) else path
-            paths[full_key(name.removeprefix("--"))] = Value(shown, Origin("flag", name))
+            shown = f"./{text}" if name in _PATHS and text.startswith(("#", "-")) else text
+            texts[full_key(name.removeprefix("--"))] = Value(shown, Origin("flag", name))
         else:
             others += given
-    return others, paths
+    return others, texts
 
 
 def _is_yaml(path: str) -> bool:

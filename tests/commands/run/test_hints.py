@@ -97,6 +97,16 @@ def test_paths_that_yaml_would_read_as_something_else(run: Run, tmp_path: Path, 
     fit(run, f"--data.train={name}", "--data.validation", name, "--trainer.max_steps=1")
 
 
+def test_templates_that_yaml_would_read_as_a_mapping(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"en": "red", "fr": "rouge"}\n{"en": "blue", "fr": "bleu"}\n')
+    shape = ("--model.backbone.n_layer=1", "--model.backbone.n_head=2", "--model.backbone.n_embd=16")
+    flags = ("--model=CausalLM", "--data=InstructionTuning", *shape, "--data.cache_dir=cache", "--data.target=fr")
+    data = ("--data.train=pairs.jsonl", "--data.tokenizer=bytes", "--trainer.max_steps=1", "--data.batch_size=1")
+    code, _, err = run("fit", *flags, *data, "--data.template", "French: {en}")
+    assert code == 0, err
+    assert "template: 'French: {en}'" in next(tmp_path.glob("logs/*/*/config.yaml")).read_text()
+
+
 def test_wrong_paths_of_checkpoints_and_rows(run: Run) -> None:
     fit(run)
     for path in ("logs/beer", "logs", "logs/beer/version_3"):
