@@ -117,8 +117,9 @@ def _check(options: Any) -> None:
     check_count("--seed", options.seed, least=0, most=MAX_SEED - options.samples + 1)
     if not all(options.stop):
         raise InputError("--stop is empty, so no text could be generated. Give a text, or leave --stop out")
-    if options.logprobs and options.input is None and options.output is None:
-        raise InputError("--logprobs are part of JSON lines. Add --output or --input, or leave --logprobs out")
+    for name, is_given in (("logprobs", options.logprobs), ("batch_size", options.batch_size > 1)):
+        if is_given and options.input is None and options.output is None:
+            raise InputError(f"--{name} needs JSON lines as output. Add --output or --input, or leave --{name} out")
     if options.chat and options.raw:
         raise InputError("--chat and --raw exclude each other. Leave one out")
     if options.input is not None and options.prompt:
