@@ -173,7 +173,11 @@ def _check_lengths(
             raise InputError(
                 f"{where} has {len(ids)} tokens, which with --max_new_tokens={decoding.max_new_tokens} exceed the "
                 f"context of the model, {block_size} tokens. Lower --max_new_tokens, or shorten the prompt"
-                + (", or leave --batch_size out, so that older tokens are dropped" if decoding.num_beams == 1 else "")
+                + (
+                    ", or leave --batch_size out: single texts continue beyond the context"
+                    if decoding.num_beams == 1
+                    else ""
+                )
             )
         if len(ids) > block_size:
             print(

@@ -151,7 +151,7 @@ def test_stop_strings_may_span_tokens(run_folder: Path, capsys: pytest.CaptureFi
 def test_batches_give_the_lines_of_single_prompts(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    """With log-probabilities of each new token, and the reason why the text ends."""
+    """Compare texts, log-probabilities and the reasons why texts end."""
     (tmp_path / "lines.txt").write_text("beer\n9 b\n\nb\n")
     settings = (str(run_folder), f"--input={tmp_path / 'lines.txt'}", "--max_new_tokens=4", "--logprobs", *arguments)
     penalties = ("--repetition_penalty=1.2", "--no_repeat_ngram_size=2", "--min_new_tokens=2", "--stop=e")
