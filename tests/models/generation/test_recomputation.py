@@ -91,7 +91,7 @@ def test_texts_are_those_of_recomputation(shape: dict[str, Any], strategy: dict[
             with_logprobs=True,
         )
 
-    for prompts in (PROMPTS[:1], PROMPTS[1:2], PROMPTS):
+    for prompts in (PROMPTS[1:2], PROMPTS[:4]):
         cached, recomputed = (answers(decoder, prompts) for decoder in (Decoder(gpt), RecomputingDecoder(gpt)))
         for found, expected in zip(sum(cached, []), sum(recomputed, []), strict=True):  # noqa: RUF017
             assert found._replace(logprobs=()) == expected._replace(logprobs=())
