@@ -1,11 +1,13 @@
-"""Parity with Hugging Face on a pretrained model: logits, greedy texts and chats, and the bytes of an export.
+"""Parity with Hugging Face on a pretrained model: logits, greedy texts, beam search, chats, and the bytes of an export.
 
-    python benchmarks/real_weights.py MODEL TEXT
+    python benchmarks/real_weights.py MODEL TEXT [CHATS]
 
-MODEL is a Hugging Face folder, TEXT a text file.
+MODEL is a Hugging Face folder and TEXT a text file. CHATS is a JSON Lines file with a column ``messages``; its shortest
+questions are the prompts of beam search.
 """
 
 import argparse
+import json
 import resource
 import tempfile
 import time
@@ -59,6 +61,9 @@ QUESTIONS = (
     "Who are you?",
 )
 NEW_TOKENS = 64
+BEAM_PROMPTS = 50
+BEAM_NEW_TOKENS = 24
+NUM_BEAMS = 4
 
 
 def main() -> None:
@@ -66,6 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a Hugging Face folder")
     parser.add_argument("text", type=Path, help="a text file")
+    parser.add_argument("chats", type=Path, nargs="?", help="a JSON Lines file with a column messages")
     options = parser.parse_args()
     begin = time.perf_counter()
     task, tokenizer = load_task(options.model)
@@ -97,6 +103,8 @@ def main() -> None:
     print(f"greedy text of {NEW_TOKENS} tokens: equal for {equal} of {len(PROMPTS)} prompts")
 
     compare_texts(options.model, reference)
+    if options.chats is not None:
+        compare_beam_search(options.model, reference, options.chats)
     with tempfile.TemporaryDirectory() as folder:
         export([str(options.model), f"{folder}/model"])
         before, after = load_file(options.model / "model.safetensors"), load_file(f"{folder}/model/model.safetensors")
@@ -131,6 +139,32 @@ def compare_texts(folder: Path, reference: Any) -> None:
     rendered = [template(chat, add_generation_prompt=True, tokenize=False) for chat in chats]
     texts = [*rendered, *PROMPTS]
     compare("rendered chats and plain prompts", texts, [tokenizer(text)["input_ids"] for text in texts])
+
+
+def compare_beam_search(folder: Path, reference: Any, chats: Path) -> None:
+    """Compare the texts of beam search with those of transformers, and print the numbers."""
+    from transformers import AutoTokenizer
+
+    model, tokenizer = gl.load(folder, device="cpu"), AutoTokenizer.from_pretrained(folder)
+    rows = [json.loads(line)["messages"] for line in chats.read_text(encoding="utf-8").splitlines()]
+    questions = sorted({row[0]["content"] for row in rows}, key=lambda question: (len(question), question))
+    prompts: list[list[Message]] = [[{"role": "user", "content": each}] for each in questions[:BEAM_PROMPTS]]
+    settings: dict[str, Any] = {"num_beams": NUM_BEAMS, "length_penalty": 1.0, "max_new_tokens": BEAM_NEW_TOKENS}
+    expected = []
+    for prompt in prompts:
+        ids = torch.tensor([tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)])
+        whole = reference.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, **settings)[0].tolist()
+        expected.append(tokenizer.decode(whole[ids.size(1) :], skip_special_tokens=True))
+    for batch_size in (1, 10):
+        texts = [best.text for best, *_ in model.complete(prompts, batch_size=batch_size, **settings)]
+        equal = sum(ours == text for ours, text in zip(texts, expected, strict=True))
+        print(
+            f"beam search with {NUM_BEAMS} beams, batches of {batch_size}: equal for {equal} of {len(prompts)}",
+            flush=True,
+        )
+        for ours, text in zip(texts, expected, strict=True):
+            if ours != text:
+                print(f"  {ours!r}\n  {text!r}")
 
 
 if __name__ == "__main__":

@@ -269,14 +269,17 @@ class Model:
         ):
             remedy = "generate or score" if isinstance(self.task, CausalLM) else "generate or complete"
             raise InputError(f"a {type(self.task).__name__} has no labels to predict. Use {remedy}")
-        rows = list(rows)
+        rows = list(rows) if isinstance(rows, Iterable) else [rows]
         if not all(isinstance(row, Mapping) for row in rows):
-            raise InputError('rows must be dicts, such as [{"text": "great film"}]')
+            raise InputError('rows must be a list of dicts, such as [{"text": "great film"}]')
         if not rows:
             return []
         with TemporaryDirectory() as folder:
             file, tokenizer = Path(folder, "rows.jsonl"), Path(folder, "tokenizer.json")
-            file.write_text("".join(json.dumps(dict(row)) + "\n" for row in rows), encoding="utf-8")
+            try:
+                file.write_text("".join(json.dumps(dict(row)) + "\n" for row in rows), encoding="utf-8")
+            except (TypeError, ValueError) as error:
+                raise InputError(f"a row has a value that JSON lacks ({error}). Use texts, numbers and lists") from None
             self.tokenizer.save(tokenizer)
             fixed = {"test": str(file), "tokenizer": str(tokenizer), "cache_dir": folder}
             return self._predict(self._build_data_module(fixed | settings))

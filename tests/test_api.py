@@ -7,7 +7,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from gpt_lightning.api import GenerationSettings, Model
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.text_scores import rolling_windows
 from gpt_lightning.tasks.load import find_checkpoint
+from gpt_lightning.tokenizers.prompt import Message
 from tests.heads import CommandLine, write_config
 from tests.runs import causal_lm, language_modeling, trainer
 
@@ -56,6 +57,22 @@ def test_generate_matches_the_command(language_model: Path, run: CommandLine) ->
     assert len(pieces) > 1
     settings["seed"] = 4
     assert text != model.generate("9 bottles", **settings)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_completions_match_generated_texts(language_model: Path, batch_size: int) -> None:
+    model = gl.load(language_model, device="cpu")
+    prompts: list[str | list[Message]] = ["9", "beer", ""]
+    settings: GenerationSettings = {"max_new_tokens": 4, "no_repeat_ngram_size": 2, "seed": 7}
+    found = model.complete(prompts, samples=2, logprobs=True, batch_size=batch_size, **settings)
+    for prompt, samples in zip(prompts, found, strict=True):
+        for sample, completion in enumerate(samples):
+            settings["seed"] = 7 + sample
+            assert completion.text == model.generate(prompt, **settings)
+            assert len(completion.logprobs) == len(completion.token_ids)
+    beams = model.complete(["beer"], samples=2, num_beams=3, max_new_tokens=4)[0]
+    assert beams[0].text == model.generate("beer", num_beams=3, max_new_tokens=4) != beams[1].text
+    assert beams[0].logprobs == ()
 
 
 def test_scores_match_a_plain_formula(language_model: Path) -> None:
@@ -193,6 +210,36 @@ def test_invalid_calls_are_refused(language_model: Path, run: CommandLine) -> No
     with pytest.raises(InputError, match="--dtype int8: choose one of float32"):
         model.save("folder", dtype="int8")
     assert not Path("folder").exists()
+    for prompt in (None, 5, ["a"], [], [{"role": "user"}], {"role": "user", "content": "a"}, b"a"):
+        with pytest.raises(InputError, match=r"the prompt is .+\. Give a text, or a list of messages such as \[\{"):
+            model.generate(prompt)  # type: ignore[arg-type]
+    for prompts in ("beer", None, 5):
+        with pytest.raises(InputError, match=r"prompts=.+ must be a list of prompts, such as \[prompt\]"):
+            model.complete(prompts)  # type: ignore[arg-type]
+    for texts in ([5], [None], ["a", b"b"], 5, None):
+        with pytest.raises(InputError, match=r"give a list of texts; .+ is not a string"):
+            model.score(texts)  # type: ignore[arg-type]
+    invalid_settings: list[tuple[Any, str]] = [
+        ({"num_beams": 2, "temperature": 0.5}, "--num_beams=2 is beam search, which does not sample"),
+        ({"temperature": "hot"}, "--temperature='hot' must be a finite number"),
+        ({"seed": -1}, "seed=-1 must be at least 0"),
+        ({"stop": [""]}, "--stop is empty"),
+        ({"stop": [5]}, "give a list of stop strings; 5 is not a string"),
+        ({"num_beams": 2, "max_new_tokens": 9}, "a prompt of 1 tokens and 9 new tokens exceed block_size=8"),
+    ]
+    for settings, message in invalid_settings:
+        with pytest.raises(InputError, match=message):
+            model.generate("x", **settings)
+    with pytest.raises(InputError, match="samples=3 must be at most num_beams=2"):
+        model.complete(["x"], samples=3, num_beams=2)
+    invalid_rows: list[tuple[Any, str]] = [
+        *((rows, "rows must be a list of dicts") for rows in (5, None, "text", [5], {"text": "x"})),
+        ([{"text": object()}], r"a row has a value that JSON lacks \(Object of type object is not JSON serializable\)"),
+        ([{}], "no column"),
+    ]
+    for rows, message in invalid_rows:
+        with pytest.raises(InputError, match=message):
+            head.predict(rows)
     with pytest.raises(InputError, match="no checkpoint, run folder or model folder has this path"):
         gl.load("nowhere")
 

@@ -16,7 +16,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.models import GPT, GPTConfig
+from gpt_lightning.models.generation.answers import generate_answers
 from gpt_lightning.models.generation.decoder import Decoder
+from gpt_lightning.models.generation.decoding import Decoding
 from gpt_lightning.models.generation.generate import Sampling, generate
 from gpt_lightning.models.kernels.elementwise import rotate
 from gpt_lightning.models.lm_head import linear_cross_entropy
@@ -137,6 +139,33 @@ def test_greedy_text_matches_the_cpu() -> None:
         return torch.stack([ids.cpu() for ids in steps])
 
     assert text("cuda").equal(text("cpu"))
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_texts_of_a_batch_match_those_of_the_cpu(num_beams: int) -> None:
+    module = causal_lm(n_layer=2, n_embd=32, block_size=32).double().eval()
+    decoding = Decoding(
+        max_new_tokens=20,
+        min_new_tokens=4,
+        sampling=Sampling(temperature=0.0),
+        num_beams=num_beams,
+        repetition_penalty=1.2,
+        no_repeat_ngram_size=2,
+    )
+
+    def answers(device: str) -> list[list[list[int]]]:
+        module.to(device)
+        found = generate_answers(
+            Decoder(module.backbone),
+            module.head,
+            [[1, 2, 3], [4, 5, 6, 7, 8], [9]],
+            decoding,
+            generators=[torch.Generator(device)] * 3,
+            stop_ids=range(50),
+        )
+        return [[answer.ids for answer in best] for best in found]
+
+    assert answers("cuda") == answers("cpu")
 
 
 # --- speed

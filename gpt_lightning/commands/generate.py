@@ -126,8 +126,9 @@ def _check(options: Any) -> None:
     check_count("--seed", options.seed, least=0, most=MAX_SEED - options.samples + 1)
     if not all(options.stop):
         raise InputError("--stop is empty, so no text could be generated. Give a text, or leave --stop out")
-    if options.logprobs and options.input is None and options.output is None:
-        raise InputError("--logprobs are part of JSON lines. Add --output or --input, or leave --logprobs out")
+    for name, is_given in (("logprobs", options.logprobs), ("batch_size", options.batch_size > 1)):
+        if is_given and options.input is None and options.output is None:
+            raise InputError(f"--{name} needs JSON lines as output. Add --output or --input, or leave --{name} out")
     if options.chat and options.raw:
         raise InputError("--chat and --raw exclude each other. Leave one out")
     if options.input is not None and options.prompt:
@@ -181,7 +182,11 @@ def _check_lengths(
             raise InputError(
                 f"{where} has {len(ids)} tokens, which with --max_new_tokens={decoding.max_new_tokens} exceed the "
                 f"context of the model, {block_size} tokens. Lower --max_new_tokens, or shorten the prompt"
-                + (", or leave --batch_size out, so that older tokens are dropped" if decoding.num_beams == 1 else "")
+                + (
+                    ", or leave --batch_size out: single texts continue beyond the context"
+                    if decoding.num_beams == 1
+                    else ""
+                )
             )
         if len(ids) > block_size:
             print(

@@ -128,6 +128,8 @@ def completions(
         )
         for ids, best in zip(start_ids, answers, strict=True):
             found += [_completion(tokenizer, ids, answer, decoding.stop) for answer in best[:samples]]
+            if not with_logprobs:
+                found = [each._replace(logprobs=()) for each in found]
             if decoding.num_beams > 1 or len(found) == samples:
                 yield found
                 found = []

@@ -147,6 +147,55 @@ def test_stop_strings_may_span_tokens(run_folder: Path, capsys: pytest.CaptureFi
     assert (code, out) == (0, f"beer{text[: text.index(stop)]}\n")
 
 
+@pytest.mark.parametrize("arguments", [["--num_beams=3"], ["--top_k=9", "--seed=5"]], ids=["beams", "sampled"])
+def test_batches_give_the_lines_of_single_prompts(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """Compare texts, log-probabilities and the reasons why texts end."""
+    (tmp_path / "lines.txt").write_text("beer\n9 b\n\nb\n")
+    settings = (str(run_folder), f"--input={tmp_path / 'lines.txt'}", "--max_new_tokens=4", "--logprobs", *arguments)
+    penalties = ("--repetition_penalty=1.2", "--no_repeat_ngram_size=2", "--min_new_tokens=2", "--stop=e")
+    code, out, err = generate(capsys, *settings, *penalties, "--samples=3", "--batch_size=5")
+    assert code == 0, err
+    rows = lines(out)
+    assert [(row["prompt"], row["sample"]) for row in rows] == [
+        (prompt, sample) for prompt in ("beer", "9 b", "", "b") for sample in range(3)
+    ]
+    single = lines(generate(capsys, *settings, *penalties, "--samples=3")[1])
+    for row, expected in zip(rows, single, strict=True):
+        assert row.pop("logprobs") == pytest.approx(expected.pop("logprobs"), abs=1e-5)
+        assert row == expected
+        assert "e" not in row["completion"]
+        assert row["finish_reason"] == ("length" if len(row["token_ids"]) == 4 else "stop")
+    assert {row["finish_reason"] for row in rows} == {"length", "stop"}
+
+
+def test_beam_search_prints_its_best_texts(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lines.txt").write_text("beer\n")
+    settings = (str(run_folder), "--num_beams=3", "--max_new_tokens=4")
+    first, second = lines(generate(capsys, *settings, f"--input={tmp_path / 'lines.txt'}", "--samples=2")[1])
+    assert generate(capsys, *settings, "--prompt=beer")[1] == f"beer{first['completion']}\n"
+    expected = "".join(
+        f"--- sample {number} of 2\nbeer{row['completion']}\n" for number, row in enumerate((first, second), start=1)
+    )
+    assert generate(capsys, *settings, "--prompt=beer", "--samples=2")[1] == expected
+
+
+def test_decoding_settings_of_the_model_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "model"
+    write_model(model, "qwen")
+    (model / "generation_config.json").write_text('{"do_sample": true, "temperature": 0.6, "repetition_penalty": 1.1}')
+    settings = (str(model), "--prompt=Where?", "--max_new_tokens=9")
+    _, out, err = generate(capsys, *settings)
+    values = "temperature=0.6, top_k=50, repetition_penalty=1.1"
+    assert err == f"decoding as in the model's generation_config.json: {values}. Flags replace them\n"
+    flags = ("--temperature=0.6", "--top_k=50", "--repetition_penalty=1.1")
+    assert generate(capsys, *settings, *flags) == (0, out, "")
+    assert generate(capsys, *settings, *flags, "--temperature=0.9")[1] != out
+
+
 def test_chats_use_the_template(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = tmp_path / "model"
     write_model(model, "qwen")
@@ -207,6 +256,17 @@ def test_invalid_rows_are_refused(
         (["--chat", "--prompt=a"], "the tokenizer of the model has no chat template"),
         (["--prompt=a", "--input=b.txt"], "--prompt and --input exclude each other. Leave one out"),
         (["--input=absent.txt"], "--input absent.txt: there is no such file"),
+        (["--num_beams=2", "--temperature=0.5"], "--num_beams=2 is beam search, which does not sample. Leave out"),
+        (["--num_beams=2", "--max_new_tokens=9"], "the prompt has 1 tokens, which with --max_new_tokens=9 exceed the"),
+        (["--num_beams=0"], "--num_beams=0 must be at least 1"),
+        (["--num_beams=2", "--samples=3"], "--samples=3 is more than --num_beams=2, the number of texts that"),
+        (["--length_penalty=2"], "--length_penalty is a setting of beam search. Add --num_beams, or leave it out"),
+        (["--min_new_tokens=9", "--max_new_tokens=8"], "--min_new_tokens=9 is more than --max_new_tokens=8. Lower the"),
+        (["--repetition_penalty=-1"], "--repetition_penalty=-1.0 must be at least 0"),
+        (["--no_repeat_ngram_size=-1"], "--no_repeat_ngram_size=-1 must be at least 0"),
+        (["--logprobs"], "--logprobs needs JSON lines as output. Add --output or --input, or leave --logprobs out"),
+        (["--batch_size=4"], "--batch_size needs JSON lines as output. Add --output or --input, or leave"),
+        (["--batch_size=0"], "--batch_size=0 must be at least 1"),
         (["--output=absent/out.jsonl"], "the folder absent does not exist. Create it first"),
     ],
 )

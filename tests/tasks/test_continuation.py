@@ -104,3 +104,27 @@ def test_stop_strings_end_the_text(tmp_path: Path) -> None:
             text = text_after(tokenizer, ids, new)
             end = min((text.find(stop) + len(stop), text.find(stop)) for stop in stops if stop in text)[1]
             assert ours.generate(PROMPTS[0], max_new_tokens=NEW_TOKENS, temperature=0.0, stop=stops) == text[:end]
+
+
+@pytest.mark.parametrize("family", ["llama2", "gpt2"])
+def test_stop_strings_end_the_texts_of_batches_and_of_beam_search(tmp_path: Path, family: str) -> None:
+    model = write_model(tmp_path, family)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    ours = gl.load(tmp_path, device="cpu")
+    settings: dict[str, Any] = {"max_new_tokens": NEW_TOKENS, "stop": ["absent"]}
+    for strategy in ({"temperature": 0.0}, {"num_beams": 3}):
+        beams = {name: value for name, value in strategy.items() if name == "num_beams"}
+        settings["stop"] = ["absent"]
+        free = [ours.generate(prompt, **settings, **strategy) for prompt in PROMPTS]
+        settings["stop"] = [free[0][5:7], free[2][2:3]]
+        expected = []
+        for prompt in PROMPTS:
+            ids = tokenizer(prompt)["input_ids"] or [model.config.bos_token_id or model.config.eos_token_id]
+            new = reference_ids(model, ids, stop_strings=settings["stop"], tokenizer=tokenizer, **beams)
+            text = text_after(tokenizer, ids, new)
+            ends = [text.find(stop) for stop in settings["stop"] if stop in text]
+            expected.append((text[: min(ends, default=None)], "stop" if ends else "length"))
+        found = [best for best, *_ in ours.complete(PROMPTS, batch_size=3, **settings, **strategy)]
+        assert [(each.text, each.finish_reason) for each in found] == expected
+        assert [ours.generate(prompt, **settings, **strategy) for prompt in PROMPTS] == [text for text, _ in expected]
+        assert "stop" in {each.finish_reason for each in found}

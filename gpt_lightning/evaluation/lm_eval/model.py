@@ -49,7 +49,6 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         self.task = task
         self.batch_tokens = batch_tokens
         self._tokenizer = tokenizer
-        self._generator = torch.Generator(task.device).manual_seed(0)
         if dist.is_initialized():
             self._rank, self._world_size = dist.get_rank(), dist.get_world_size()
 
@@ -231,10 +230,14 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
                 max_new_tokens=new_tokens,
                 sampling=sampling,
                 is_finished=is_complete,
-                generator=self._generator,
+                generator=[self._generator(number) for number in batch],
             )
             for number, answer in zip(batch, answers, strict=True):
                 text = self._tokenizer.decode(answer.ids)
                 for term in until:
                     text = text.split(term)[0]
                 yield number, text
+
+    def _generator(self, number: int) -> torch.Generator:
+        """Return the random number generator of a request, so that its sample does not depend on its batch."""
+        return torch.Generator(self.device).manual_seed(number * self.world_size + self.rank)

@@ -107,7 +107,8 @@ def beam_search(
         head: maps hidden states (R, C) to logits (R, V).
         prompts: token ids, at least one for each prompt.
         max_new_tokens: maximum number of new tokens. Together with the longest prompt, they must fit ``block_size``.
-        num_beams: number of texts that are continued at the same time. With 1, the result is that of greedy decoding.
+        num_beams: number of texts that are continued at the same time. With 1 and without logits processors,
+            the result is that of greedy decoding.
         length_penalty: exponent of the length by which the log-probability of a text is divided; above 0, it favors
             long texts (Wu et al. 2016, arXiv:1609.08144).
         stop_ids: tokens that complete a continuation. They are not part of it.

@@ -114,10 +114,16 @@ def choose_decoding(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> tu
             f"--num_beams={given['num_beams']} is beam search, which does not sample. "
             f"Leave out --num_beams or --{samples[0]}"
         )
-    dropped = _SAMPLING if is_beam_search else ("num_beams", "length_penalty") if samples else ()
+    dropped: Sequence[str] = ("num_beams", "length_penalty") if samples else ()
+    if is_beam_search or given.get("temperature") == 0:
+        dropped = _SAMPLING
     used = {name: value for name, value in defaults.items() if name not in given and name not in dropped}
     values = {**used, **given}
     is_beam_search = values.get("num_beams", 1) != 1
+    if not is_beam_search:
+        used.pop("length_penalty", None)
+        if "length_penalty" in given:
+            raise InputError("--length_penalty is a setting of beam search. Add --num_beams, or leave it out")
     sampling: dict[str, Any] = {"temperature": 0.0 if is_beam_search else _DEFAULT.temperature}
     sampling |= {name: values.pop(name) for name in _SAMPLING if name in values}
     return Decoding(sampling=Sampling(**sampling), **values), used

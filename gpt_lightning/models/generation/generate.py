@@ -115,6 +115,7 @@ def process_logits(
     if not logits_processors:
         return logits_BV
     check_finite(logits_BV)
+    logits_BV = logits_BV.to(torch.promote_types(logits_BV.dtype, torch.float32))
     for process in logits_processors:
         logits_BV = process(logits_BV, text_BT, num_new)
     check_any_allowed(logits_BV.amax(dim=-1).isfinite())

@@ -115,10 +115,11 @@ def test_results_do_not_depend_on_the_batch(model: ModelPair) -> None:
 
 
 def test_sampling(model: ModelPair) -> None:
-    """Check that a new adapter repeats its samples, and that repeated requests get different ones."""
+    """Check that samples do not depend on the batch, and that repeated requests get different ones."""
     instances = requests("generate_until", *[("beer", {"max_gen_toks": 12, "do_sample": True, "temperature": 1.5})] * 3)
     first = HarnessLM(model.ours.task, model.ours._tokenizer).generate_until(instances)
-    assert first == HarnessLM(model.ours.task, model.ours._tokenizer).generate_until(instances)
+    for batch_tokens in (1, 40):
+        assert first == HarnessLM(model.ours.task, model.ours._tokenizer, batch_tokens).generate_until(instances)
     assert len(set(first)) == 3
     (greedy,) = model.ours.generate_until(
         requests("generate_until", ("beer", {"max_gen_toks": 12, "do_sample": False}))

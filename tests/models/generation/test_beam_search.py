@@ -46,7 +46,6 @@ def without_logprobs(answers: list[list[Answer]]) -> list[list[Answer]]:
     ("name", "num_beams", "length_penalty", "num_stops"),
     [
         ("gpt2", 4, 1.0, 0),
-        ("gpt2", 4, 1.0, 1),
         ("gpt2", 2, 0.0, 3),
         ("gpt2", 5, 2.5, 2),
         ("gpt2", 3, -1.0, 2),

@@ -54,8 +54,8 @@ def test_greedy_texts_equal_those_of_hugging_face(
     """Compare single prompts, which use speculative decoding, and a batch of prompts of different lengths."""
     ours, reference = pair(name)
     decoder = Decoder(ours.backbone)
-    expected = [reference_ids(reference, prompt, 9, settings) for prompt in PROMPTS]
-    for prompt, ids in zip(PROMPTS, expected, strict=True):
+    expected = [reference_ids(reference, prompt, 9, settings) for prompt in PROMPTS[:4]]
+    for prompt, ids in zip(PROMPTS[:4], expected, strict=True):
         steps = generate(
             decoder,
             ours.head,
@@ -67,12 +67,12 @@ def test_greedy_texts_equal_those_of_hugging_face(
         )
         assert [int(step) for step in steps] == ids
     answers = generate_batched(
-        decoder, ours.head, PROMPTS, max_new_tokens=9, stop_ids=STOP_IDS, logits_processors=logits_processors
+        decoder, ours.head, PROMPTS[:4], max_new_tokens=9, stop_ids=STOP_IDS, logits_processors=logits_processors
     )
     assert [answer.ids for answer in answers] == [[i for i in ids if i not in STOP_IDS] for ids in expected]
 
 
-@EACH
+@pytest.mark.parametrize(("logits_processors", "settings"), [CASES["penalty"], CASES["all"]], ids=["penalty", "all"])
 def test_sampled_texts_equal_those_of_hugging_face(
     logits_processors: list[LogitsProcessor], settings: dict[str, Any]
 ) -> None:
