@@ -106,10 +106,12 @@ def check(folder: Path, head: str, model: Model, tokenizer: Any, batch_size: int
     path = str(folder / "model")
     if head == "tagging":
         pipe = pipeline("token-classification", path, tokenizer=tokenizer, device="cpu", ignore_labels=[])
-        scored = batch_of(folder, head, model)["scored"]
-        for record, places, answer in zip(found, scored, pipe(TEXTS, batch_size=batch_size), strict=True):
-            tags = {each["index"]: each["entity"] for each in answer}
-            assert record["tags"] == [tags[place] for place in places.nonzero().flatten().tolist()]
+        words = batch_of(folder, head, model)["words"]
+        for record, spans, answer in zip(found, words, pipe(TEXTS, batch_size=batch_size), strict=True):
+            assert record["tags"] == [
+                next(each["entity"] for each in answer if each["start"] < stop and each["end"] > start)
+                for start, stop in spans
+            ]
     elif head == "questions":
         reference, batch = AutoModelForQuestionAnswering.from_pretrained(path), batch_of(folder, head, model)
         for number, (row, record) in enumerate(zip(ROWS[head], found, strict=True)):
@@ -120,9 +122,9 @@ def check(folder: Path, head: str, model: Model, tokenizer: Any, batch_size: int
             with torch.no_grad():
                 logits = reference(**encoded)
             places = batch["context_mask"][number].nonzero().flatten().tolist()
-            spans = [(i, j) for i in places for j in places if i <= j < i + 30]
+            pairs = [(i, j) for i in places for j in places if i <= j < i + 30]
             start, end = max(
-                spans, key=lambda span: float(logits.start_logits[0, span[0]] + logits.end_logits[0, span[1]])
+                pairs, key=lambda span: float(logits.start_logits[0, span[0]] + logits.end_logits[0, span[1]])
             )
             offsets = batch["offsets"][number]
             assert record["answer"] == row["context"][offsets[start, 0] : offsets[end, 1]]
