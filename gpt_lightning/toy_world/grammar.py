@@ -369,6 +369,9 @@ PLANS = tuple(
     """.strip().splitlines()
 )
 
+# Orders of the sentences of a short passage with one opinion.
+SHORT_PLANS = (("opinion",), ("opinion", "reason"), ("opinion", "outcome"), ("home", "opinion"), ("event", "opinion"))
+
 # Relation -> (questions about the object, given the subject; questions about the subject, given the object)
 QUESTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "home": (
