@@ -369,8 +369,8 @@ PLANS = tuple(
     """.strip().splitlines()
 )
 
-# Orders of the sentences of a short passage with one opinion.
-SHORT_PLANS = (("opinion",), ("opinion", "reason"), ("opinion", "outcome"), ("home", "opinion"), ("event", "opinion"))
+# The only order of a passage that states nothing but an opinion.
+OPINION_PLANS = (("opinion",),)
 
 # Relation -> (questions about the object, given the subject; questions about the subject, given the object)
 QUESTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

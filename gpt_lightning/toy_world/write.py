@@ -70,6 +70,9 @@ DEFAULT_COUNTS: Final[Mapping[Split, int]] = {
 }
 """Passages per split: 3 MB of text for training, and 120 kB each for validation and test."""
 
+_OPINIONS_PER_PASSAGE: Final = 3
+"""Premises of ``entailment`` per labeled passage. They have one sentence each, and a small model needs many of them."""
+
 Row = dict[str, Any]
 """Row of a dataset, without its id."""
 
@@ -177,9 +180,9 @@ def _write_files(folder: Path, settings: Mapping[str, Any], counts: Mapping[Spli
     for split in SPLITS:
         kind, stage = split.split("/")
         split_passages = list(passages(seed, split, counts[split]))
-        short_passages = passages(seed, split, counts[split], grammar.SHORT_PLANS)
+        opinions = passages(seed, split, _OPINIONS_PER_PASSAGE * counts[split], grammar.OPINION_PLANS)
         for name, rows_of in _ROWS[kind].items():
-            chosen = short_passages if name == "entailment" else split_passages
+            chosen = opinions if name == "entailment" else split_passages
             rows = (row for i, passage in enumerate(chosen) for row in rows_of(i, passage))
             records = ({"id": f"{stage}-{number:05}", **row} for number, row in enumerate(rows))
             _write_lines(folder / name / f"{stage}.jsonl", (json.dumps(record) + "\n" for record in records))
