@@ -25,7 +25,7 @@ gpu: .venv
 	$(BIN)/python benchmarks/gpu.py
 
 # Compare a published model with Hugging Face's and lm-eval's code: make real-weights DATA=folder_of_datasets
-# PEER=hf_finetune.py. It takes hours, since it fine-tunes eleven times. Earlier measurements are kept.
+# PEER=hf_finetune.py. It takes hours, since it fine-tunes 35 times. Earlier measurements are kept.
 real-weights: .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt gguf accelerate
 	$(BIN)/python benchmarks/smollm2.py $(MODEL)
@@ -35,7 +35,7 @@ real-weights: .venv
 	$(BIN)/python benchmarks/fine_tune.py sentiment $(DATA)/rt_polarity --model $(MODEL) --examples 320 --peer $(PEER)
 	$(BIN)/python benchmarks/fine_tune.py ner $(DATA)/wnut17 --model $(MODEL) --examples 320 --peer $(PEER)
 	$(BIN)/python benchmarks/fine_tune.py qa $(DATA)/squadshifts_wiki --model $(MODEL) --examples 96 --batch_size 8 --peer $(PEER)
-	$(BIN)/python benchmarks/published.py $(MODEL) $(DATA)
+	$(BIN)/python benchmarks/published_recipes.py $(MODEL) $(DATA) --peer $(PEER)
 
 # One process for each core; a file's tests stay in one process, since they share what is expensive to make.
 test: lint types

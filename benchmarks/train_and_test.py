@@ -53,7 +53,9 @@ def measure_missing(runs: Sequence[R], log_dir: Path, execute: Callable[[R], Non
     print(f"{(time.perf_counter() - begin) / 60:.0f} minutes\n")
 
 
-def train_and_test(name: str, log_dir: Path, fit: Sequence[str], test: Sequence[str]) -> None:
+def train_and_test(
+    name: str, log_dir: Path, fit: Sequence[str], test: Sequence[str], validate: Sequence[str] = ()
+) -> None:
     """Run ``fit`` and ``test`` in this process, on one core.
 
     Args:
@@ -61,6 +63,7 @@ def train_and_test(name: str, log_dir: Path, fit: Sequence[str], test: Sequence[
         log_dir: folder of all experiments.
         fit: flags of the training.
         test: flags of the test.
+        validate: flags of a test on validation rows, whose metrics the result has too; none by default.
 
     Raises:
         RuntimeError: the training or the test failed.
@@ -74,16 +77,21 @@ def train_and_test(name: str, log_dir: Path, fit: Sequence[str], test: Sequence[
     shutil.rmtree(folder, ignore_errors=True)  # of an interrupted attempt
     folder.mkdir(parents=True)
     here = ("--trainer.accelerator=cpu", "--trainer.devices=1")
+    found: dict[str, Any] = {}
     with (folder / "output.txt").open("w") as output, redirect_stdout(output), redirect_stderr(output):
         begin = time.perf_counter()
         code = main(["fit", *fit, *here, f"--log_dir={log_dir}", f"--experiment={name}"])
-        seconds = time.perf_counter() - begin
-        code = code or main(["test", *test, *here, f"--ckpt_path={folder}/version_0"])
+        found["seconds"] = time.perf_counter() - begin
+        for key, flags in (("validation", validate), ("metrics", test)):
+            if flags and not code:
+                code = main(["test", *flags, *here, f"--ckpt_path={folder}/version_0"])
+                if not code:
+                    measured = json.loads((folder / "version_0" / "metrics.json").read_text())
+                    found[key] = measured["metrics"]
     if code:
         raise RuntimeError(f"{name} failed: see {folder}/output.txt")
     shutil.rmtree(folder / "version_0" / "checkpoints")
-    measured = json.loads((folder / "version_0" / "metrics.json").read_text())
-    (folder / "result.json").write_text(json.dumps({"metrics": measured["metrics"], "seconds": seconds}))
+    (folder / "result.json").write_text(json.dumps(found))
 
 
 def result(name: str, log_dir: Path) -> dict[str, Any] | None:

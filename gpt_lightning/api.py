@@ -12,9 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypedDict, Unpack, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from gpt_lightning.batch import ends_with_token
 from gpt_lightning.checkpoints.run_config import columns_of
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.find import data_modules_for, named_data_module
@@ -38,6 +40,7 @@ from gpt_lightning.tasks.prediction_rows import with_texts
 from gpt_lightning.tasks.restore import from_plain
 from gpt_lightning.tasks.saving import accepted_arguments
 from gpt_lightning.tokenizers.generation_config import decoding_defaults
+from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.prompt import Message, chat_prompt, text_prompt
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -288,7 +291,8 @@ class Model:
     def embed(self, texts: Sequence[str], *, pooling: Literal["mean", "last"] = "mean", batch_size: int = 16) -> Tensor:
         """Return an embedding of each text, pooled from the backbone's hidden states after the final norm.
 
-        Those of an encoder-decoder are the hidden states of its encoder.
+        A language model reads the token ids that transformers gives for the text, and a head those that it was trained
+        with. Those of an encoder-decoder are the hidden states of its encoder.
 
         Args:
             texts: texts; they are truncated to ``block_size`` tokens.
@@ -303,10 +307,7 @@ class Model:
         """
         if pooling not in ("mean", "last"):
             raise InputError(f"pooling={pooling!r} must be mean or last")
-        max_tokens = self.task.backbone.config.block_size - 1
-        # Texts start with the end-of-text token, as in classification.
-        encoded = self.tokenizer.encode_batch(_list_of(texts))
-        rows = [[self.tokenizer.end_of_text_id, *ids[:max_tokens]] for ids in encoded]
+        rows = self._inputs(_list_of(texts))
         parts = [self._pool(rows[start : start + batch_size], pooling) for start in range(0, len(rows), batch_size)]
         return torch.cat([torch.empty(0, self.task.backbone.config.n_embd), *parts])
 
@@ -347,6 +348,17 @@ class Model:
         if raw:
             raise InputError("messages need the chat template. Leave raw out, or give a text")
         return chat_prompt(self.tokenizer, without_surrogates([dict(message) for message in prompt]))
+
+    def _inputs(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the input ids of each text, truncated to ``block_size``; an empty text has at least one."""
+        if isinstance(self.task, CausalLM):
+            layout = InputLayout.published(self.tokenizer)
+            encoded = [self.tokenizer.encode_published(text, add_special_tokens=False) for text in texts]
+        else:
+            layout = self.task.layout.complete(self.tokenizer, ends_with_token=ends_with_token(self.task.batch))
+            encoded = [ids.tolist() for ids in self.tokenizer.encode_batch(texts)]
+        block_size, empty = self.task.backbone.config.block_size, text_prompt(self.tokenizer, "")
+        return [layout.input_ids([np.array(ids, dtype=np.int64)], block_size).tolist() or empty for ids in encoded]
 
     def _language_model(self, ability: str) -> CausalLM:
         if not isinstance(self.task, CausalLM):

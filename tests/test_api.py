@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from safetensors.torch import load_file
 
@@ -23,6 +24,8 @@ from gpt_lightning.tasks.load import find_checkpoint
 from gpt_lightning.tokenizers.prompt import Message
 from tests.heads import CommandLine, write_config
 from tests.runs import causal_lm, language_modeling, trainer
+from tests.tokenizers.published import FAMILIES
+from tests.tokenizers.published_model import write_model
 
 BLOCK_SIZE = 8
 
@@ -106,12 +109,35 @@ def test_embeddings_are_pooled_hidden_states(language_model: Path) -> None:
     texts = ["5", "5 beer", "a text that is longer than the context"]
     mean, last = model.embed(texts, batch_size=2), model.embed(texts, pooling="last")
     for row, text in enumerate(texts):
-        ids = [model.tokenizer.end_of_text_id, *model.tokenizer.encode(text)][:BLOCK_SIZE]
+        ids = model.tokenizer.encode(text)[:BLOCK_SIZE]
         with torch.no_grad():
             hidden = model.task.backbone(torch.tensor([ids]))[0]
         torch.testing.assert_close(mean[row], hidden.mean(0), rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(last[row], hidden[-1], rtol=1e-5, atol=1e-6)
     assert model.embed([]).shape == (0, 16)
+    assert model.embed([""]).isfinite().all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_embeddings_equal_the_hidden_states_of_transformers(tmp_path: Path, family: str) -> None:
+    """The ids of a text are those of transformers: with BOS if the tokenizer adds it, and truncated alike."""
+    reference = write_model(tmp_path, family)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    texts = ["The cat sat on the mat", "<s>Hi", "long text " * 200]
+    found = gl.load(tmp_path, device="cpu").embed(texts)
+    for row, text in enumerate(texts):
+        inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=128)
+        with torch.no_grad():
+            hidden = reference.model(inputs["input_ids"]).last_hidden_state[0]
+        torch.testing.assert_close(found[row], hidden.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_heads_embed_the_input_that_they_were_trained_with(run: CommandLine) -> None:
+    model = gl.load(run.fit("topics", "--data.layout.prefix=[5]", "--data.layout.suffix=[6]"), device="cpu")
+    ids = torch.tensor([[5, *model.tokenizer.encode("rain"), 6]])
+    with torch.no_grad():
+        hidden = model.task.backbone(ids, attention_mask=torch.ones_like(ids, dtype=torch.bool))[0]
+    torch.testing.assert_close(model.embed(["rain"])[0], hidden.mean(0), rtol=1e-5, atol=1e-6)
 
 
 def test_saved_folder_loads_as_the_same_model(language_model: Path, tmp_path: Path) -> None:

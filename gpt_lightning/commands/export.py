@@ -30,15 +30,15 @@ def parser() -> Parser:
 
 
 def main(argv: list[str]) -> int:
-    """Write the folder, and print why Hugging Face's classes cannot read it, or read its tokenizer differently."""
+    """Write the folder, and print why Hugging Face's classes cannot read it, or how their output differs."""
     options = parser().parse_args(argv)
 
     with status("Loading PyTorch and Lightning"):
         import gpt_lightning.tasks.load  # noqa: F401
 
     from gpt_lightning.tasks.export import dtype_of, export_adapter, export_task
-    from gpt_lightning.tasks.export_tokenizer import auto_tokenizer_difference
     from gpt_lightning.tasks.load import find_checkpoint, load_task
+    from gpt_lightning.tasks.model_card import transformers_notes
 
     dtype_of(options.dtype)
     path, folder = find_checkpoint(options.model), Path(options.folder)
@@ -52,6 +52,7 @@ def main(argv: list[str]) -> int:
     print(f"{type(task).__name__}, {sum(p.numel() for p in task.parameters()):,} parameters: {folder}")
     if reason is not None:
         print(printable(f"only gpt-lightning can read this folder: {reason}"))
-    elif (difference := auto_tokenizer_difference(task, tokenizer)) is not None:
-        print(printable(difference))
+        return 0
+    for note in transformers_notes(task, tokenizer, reason):
+        print(printable(note))
     return 0

@@ -1,10 +1,12 @@
 """``gpt-lightning tokenizer``: train a tokenizer, or show the tokens of a text."""
 
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.commands.reading_options import unprefixed_options
 from gpt_lightning.output_files import check_new, output_file
 
 _REMEDY: Final = "Choose another file with --output"
@@ -53,7 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     chosen = parser().parse_args(argv)
     if chosen.subcommand == "train":
-        train(**vars(chosen.train))
+        with unprefixed_options():
+            train(**vars(chosen.train))
     else:
         show(chosen.show.tokenizer, chosen.show.text)
     return 0
@@ -65,6 +68,8 @@ def train(
     kind: Literal["bpe", "characters", "bytes"] = "bpe",
     vocab_size: int = 4096,
     text_column: str = "text",
+    delimiter: str | None = None,
+    encoding: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Train a tokenizer and write it as a ``tokenizer.json``.
@@ -75,20 +80,23 @@ def train(
         kind: bpe (byte-level), characters (one id for each character) or bytes (fixed, nothing is trained).
         vocab_size: number of ids, for bpe.
         text_column: column with the text, in sources with columns.
+        delimiter: character between the fields of CSV and TSV files; null detects it.
+        encoding: character encoding of text files, such as cp1252; null detects it.
         overwrite: replace the output file if it exists.
     """
-    from gpt_lightning.data.sources.source import read_texts
+    from gpt_lightning.data.sources.source import ReadOptions, read_texts
     from gpt_lightning.tokenizers.build import bytes_tokenizer, train_bpe, train_characters
 
     check_new(output, overwrite, _REMEDY)
 
-    texts = (piece.text for piece in read_texts(train, split="train", text_column=text_column, key="--train"))
+    options = ReadOptions(delimiter, encoding)
+    read = partial(read_texts, train, split="train", text_column=text_column, key="--train", options=options)
+    texts = (piece.text for piece in read())
     if kind == "bpe":
         tokenizer = train_bpe(texts, vocab_size, key="--vocab_size")
     else:
         tokenizer = train_characters(texts) if kind == "characters" else bytes_tokenizer()
-    pieces = read_texts(train, split="train", text_column=text_column, key="--train")
-    sample = [piece.text for piece in islice(pieces, _SAMPLE_PIECES)]
+    sample = [piece.text for piece in islice(read(), _SAMPLE_PIECES)]
     num_tokens = sum(len(ids) for ids in tokenizer.encode_batch(sample))
     num_bytes = sum(len(text.encode()) for text in sample)
     with output_file(output, overwrite, _REMEDY) as file:  # trained tokenizers have no configuration file

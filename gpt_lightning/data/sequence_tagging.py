@@ -301,27 +301,27 @@ class SequenceTagging(Labeled[TaggedText]):
         arrays = (array for unit in units for _, window in unit for array in (window.input_ids, window.labels))
         return InMemoryRows(len(units), self.epoch_order(split, lengths), collate, digest(arrays))
 
-    def _encode(self, examples: list[TaggedText]) -> tuple[list[TaggedText], list[list[NDArray[np.int64]]]]:
-        """Return the texts and the token ids of each of their words.
+    def _encode(self, examples: list[TaggedText]) -> tuple[list[TaggedText], list[list[WordTokens]]]:
+        """Return the texts and the tokens of each of their words.
 
         Texts are encoded as a whole, as in pretraining, so a token may belong to several words. If the text was split
         here, and no span begins or ends inside of these words, they become one word. Otherwise, each word of the text
         is encoded by itself.
         """
-        texts, tokens = list(examples), [list[NDArray[np.int64]]() for _ in examples]
+        texts, tokens = list(examples), [list[WordTokens]() for _ in examples]
         separate = list(range(len(examples)))
         if self.layout.version > 1:
             encoded = self.tokenizer.encode_with_offsets([example.text for example in examples])
             for number, (example, (ids, offsets)) in enumerate(zip(examples, encoded, strict=True)):
                 groups = assign_tokens(ids, offsets, example.words)
                 if groups is not None and (merged := self._merge_words(example, groups)) is not None:
-                    texts[number], tokens[number] = merged, [group.ids for group in groups]
+                    texts[number], tokens[number] = merged, groups
             separate = [number for number in separate if not tokens[number]]
         remaining = encode_separately(
             self.tokenizer, [(texts[number].text, texts[number].words) for number in separate]
         )
-        for number, ids_of_words in zip(separate, remaining, strict=True):
-            tokens[number] = ids_of_words
+        for number, groups in zip(separate, remaining, strict=True):
+            tokens[number] = groups
         return texts, tokens
 
     def _merge_words(self, example: TaggedText, groups: list[WordTokens]) -> TaggedText | None:
@@ -336,19 +336,38 @@ class SequenceTagging(Labeled[TaggedText]):
         words = tuple((example.words[group.first][0], example.words[group.stop - 1][1]) for group in groups)
         return replace(example, words=words, tags=tuple(tags))
 
-    def _windows(self, examples: list[TaggedText], tokens: list[list[NDArray[np.int64]]]) -> list[list[_Window]]:
+    def _windows(self, examples: list[TaggedText], tokens: list[list[WordTokens]]) -> list[list[_Window]]:
         """Return the windows of each text."""
         room = self.block_size - self.layout.num_added()
         ids = {name: number for number, name in enumerate(self.labels)}
         windows = []
-        for example, ids_of_words in zip(examples, tokens, strict=True):
-            words = [word[: max(room, 0)] for word in ids_of_words]
+        for example, groups in zip(examples, tokens, strict=True):
+            words = [group.ids[: max(room, 0)] for group in groups]
             labels = np.array([ids[tag] for tag in example.tags] or [IGNORE_INDEX] * len(words))
-            windows.append(self._cut_words(words, labels, room))
+            places = np.array([self._place(group, len(word)) for group, word in zip(groups, words, strict=True)])
+            windows.append(self._cut_words(words, places, labels, room))
         return windows
 
-    def _cut_words(self, words: list[NDArray[np.int64]], labels: NDArray[np.int64], room: int) -> list[_Window]:
-        """Return the windows of a text, with at most ``room`` tokens each."""
+    def _place(self, group: WordTokens, length: int) -> int:
+        """Return the number of the token that is labeled among the ``length`` tokens that are left of a word.
+
+        It is not a token of the whitespace before the word, which transformers' pipelines assign to no word.
+        """
+        if self.pooling == "last":
+            return length - 1
+        return min(group.num_blank, length - 1) if self.layout.version > 1 else 0
+
+    def _cut_words(
+        self, words: list[NDArray[np.int64]], places: NDArray[np.int64], labels: NDArray[np.int64], room: int
+    ) -> list[_Window]:
+        """Return the windows of a text, with at most ``room`` tokens each.
+
+        Args:
+            words: token ids of each word.
+            places: number of the token that is labeled in each word.
+            labels: label of each word.
+            room: maximum number of tokens of a window.
+        """
         prefix, _, suffix = (np.array(part, dtype=np.int64) for part in self.layout.parts)
         lengths = [len(word) for word in words]
         stride = self.stride if sum(lengths) > room else 0
@@ -356,8 +375,8 @@ class SequenceTagging(Labeled[TaggedText]):
         for window in word_windows(lengths, room, stride):
             inside = slice(window.first_word, window.stop_word)
             tokens = np.concatenate((prefix, *words[inside], suffix))
-            ends = len(prefix) + np.cumsum([0, *lengths[inside]])
-            positions = ends[1:] - 1 if self.pooling == "last" else ends[:-1]
+            starts = len(prefix) + np.cumsum([0, *lengths[inside]])[:-1]
+            positions = starts + places[inside]
             positions = positions[window.first_scored - window.first_word : window.stop_scored - window.first_word]
             targets = np.full(len(tokens), IGNORE_INDEX)
             targets[positions] = labels[window.first_scored : window.stop_scored]

@@ -18,6 +18,8 @@ class WordTokens(NamedTuple):
     first: int
     stop: int
     ids: NDArray[np.int64]
+    num_blank: int
+    """Number of tokens at the start that hold only whitespace before the word, less than n."""
 
 
 def assign_tokens(ids: NDArray[np.int64], offsets: NDArray[np.int64], words: Words) -> list[WordTokens] | None:
@@ -39,7 +41,7 @@ def assign_tokens(ids: NDArray[np.int64], offsets: NDArray[np.int64], words: Wor
     first = np.searchsorted(stops, offsets[:, 0], side="right")  # first word that ends after the token's start
     last = np.maximum(np.searchsorted(starts, offsets[:, 1], side="left") - 1, first)
     inside = first < len(words)
-    ids, first, last = ids[inside], first[inside], last[inside]
+    ids, offsets, first, last = ids[inside], offsets[inside], first[inside], last[inside]
     if not len(ids) or (np.diff(first) < 0).any():
         return None
     is_joined = np.zeros(len(words) + 1, dtype=np.bool_)  # True if a word is in the group of the word before it
@@ -51,18 +53,31 @@ def assign_tokens(ids: NDArray[np.int64], offsets: NDArray[np.int64], words: Wor
     bounds = [*np.flatnonzero(~is_joined[:-1]).tolist(), len(words)]
     cuts = np.searchsorted(first, bounds).tolist()
     groups = [
-        WordTokens(begin, end, ids[cut:next_cut])
+        WordTokens(begin, end, ids[cut:next_cut], _num_blank(offsets[cut:next_cut], words[begin][0]))
         for begin, end, cut, next_cut in zip(bounds, bounds[1:], cuts, cuts[1:], strict=False)
     ]
     return groups if all(len(group.ids) for group in groups) else None
 
 
-def encode_separately(tokenizer: Tokenizer, texts: Sequence[tuple[str, Words]]) -> list[list[NDArray[np.int64]]]:
-    """Return the token ids of each word of each text, at least one per word. Each word is encoded by itself."""
-    pieces = iter(tokenizer.encode_batch([piece for text, words in texts for piece in _pieces(text, words)]))
+def _num_blank(offsets: NDArray[np.int64], start: int) -> int:
+    """Return the number of tokens at the start of a word's tokens that end where the word starts, or before."""
+    return min(int((offsets[:, 1] <= start).cumprod().sum()), max(len(offsets) - 1, 0))
+
+
+def encode_separately(tokenizer: Tokenizer, texts: Sequence[tuple[str, Words]]) -> list[list[WordTokens]]:
+    """Return the tokens of each word of each text, at least one per word. Each word is encoded by itself."""
+    pieces = [piece for text, words in texts for piece in _pieces(text, words)]
+    encoded = iter(zip(pieces, tokenizer.encode_with_offsets(pieces), strict=True))
     # A word that the tokenizer normalizes to nothing still needs a token for its tag.
-    filler = np.array([tokenizer.end_of_text_id])
-    return [[ids if len(ids := next(pieces)) else filler for _ in words] for _, words in texts]
+    filler = np.array([tokenizer.end_of_text_id]), np.array([[0, 1]])
+    result = []
+    for _, words in texts:
+        groups = []
+        for number, (piece, found) in zip(range(len(words)), encoded, strict=False):
+            ids, offsets = found if len(found[0]) else filler
+            groups.append(WordTokens(number, number + 1, ids, _num_blank(offsets, len(piece) - len(piece.lstrip()))))
+        result.append(groups)
+    return result
 
 
 def _pieces(text: str, words: Words) -> Iterator[str]:

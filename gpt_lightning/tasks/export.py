@@ -1,7 +1,6 @@
 """Export of a task and its tokenizer as a model folder, or of its LoRA adapters in peft's format."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -21,8 +20,9 @@ from gpt_lightning.models.new_tokens import has_new_rows
 from gpt_lightning.output_files import output_folder
 from gpt_lightning.tasks.base import Task
 from gpt_lightning.tasks.causal_lm import CausalLM
-from gpt_lightning.tasks.export_tokenizer import auto_tokenizer_difference, ids_of_head, layout_of, write_tokenizer
+from gpt_lightning.tasks.export_tokenizer import ids_of_head, layout_of, write_tokenizer
 from gpt_lightning.tasks.load import find_checkpoint, load_task, read_checkpoint
+from gpt_lightning.tasks.model_card import adapter_card, model_card, transformers_notes
 from gpt_lightning.tasks.seq2seq_lm import Seq2SeqLM
 from gpt_lightning.tokenizers.generation_config import GENERATION_CONFIG, generation_ids
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -70,8 +70,8 @@ def export_task(task: Task, tokenizer: Tokenizer, source: Path, folder: Path, dt
             write_json(unfinished / GENERATION_CONFIG, {**ids, **tokenizer.generation_config, **start})
         for name, text in run_files.items():
             _write(unfinished / name, text)
-        difference = auto_tokenizer_difference(task, tokenizer)
-        _write(unfinished / "README.md", _model_card(task, run_files, reason, difference))
+        notes = transformers_notes(task, tokenizer, reason)
+        _write(unfinished / "README.md", model_card(task, run_files, notes))
     return reason
 
 
@@ -123,7 +123,7 @@ def export_adapter(
         if layout is not None:
             ids = ids_of_head(ids, tokenizer, layout)
         write_tokenizer(unfinished, tokenizer, layout, ids, task.backbone.config.block_size)
-        _write(unfinished / "README.md", _adapter_card(task, tokenizer, name))
+        _write(unfinished / "README.md", adapter_card(task, special_ids(tokenizer)["pad_token_id"], name))
     return task, name
 
 
@@ -164,60 +164,3 @@ def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     if known.bos_token is None and known.to_dict():
         del named["bos_token_id"]
     return {key: end if name is None else tokenizer.token_id(name, end) for key, name in named.items()}
-
-
-def _model_card(task: Task, run_files: Mapping[str, str], reason: str | None, difference: str | None) -> str:
-    """Return the model card: size, usage, metrics and training configuration."""
-    name = type(task).__name__
-    lines = [
-        f"# {name}",
-        "",
-        f"Trained with gpt-lightning; {sum(p.numel() for p in task.parameters()):,} parameters.",
-        "",
-    ]
-    if reason is not None:
-        lines += [f"Hugging Face's classes cannot load this model: {reason}.", ""]
-    elif difference is not None:
-        lines += [f"{difference}.", ""]
-    generates = isinstance(task, CausalLM | Seq2SeqLM)
-    command = "generate DIR --prompt TEXT" if generates else "predict --model DIR --input rows.jsonl"
-    lines += ["```sh", f"gpt-lightning {command}", "```", ""]
-    lines += _results(run_files.get("metrics.json", ""))
-    if "config.yaml" in run_files:
-        lines += ["## Configuration", "", "```yaml", run_files["config.yaml"].rstrip(), "```"]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _results(text: str) -> list[str]:
-    """Return a table of the metrics in a ``metrics.json``; empty if the file is missing or damaged."""
-    try:
-        measured = json.loads(text)
-        rows = [f"| {key} | {value:.4f} |" for key, value in measured["metrics"].items() if value is not None]
-        return [f"## Results on {measured['data']}", "", "| metric | value |", "|---|---:|", *rows, ""]
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return []
-
-
-def _adapter_card(task: Task, tokenizer: Tokenizer, base: str) -> str:
-    """Return the model card of adapters: their base model, and code that loads both."""
-    name, options, head = type(task).__name__, f'"{base}"', task.huggingface_head
-    assert head is not None
-    labels: list[str] | None = task.hparams.get("labels")
-    if labels:
-        options += f", id2label={dict(enumerate(labels))}"
-    if head.needs_pad_token_id:
-        options += f", pad_token_id={special_ids(tokenizer)['pad_token_id']}"
-    lines = [
-        f"# LoRA adapters: {name}",
-        "",
-        f"Trained with gpt-lightning. They need the base model {base}.",
-        "",
-        "```python",
-        "import peft",
-        "import transformers",
-        "",
-        f"model = transformers.{head.auto_class}.from_pretrained({options})",
-        'model = peft.PeftModel.from_pretrained(model, "THIS FOLDER")',
-        "```",
-    ]
-    return "\n".join(lines) + "\n"

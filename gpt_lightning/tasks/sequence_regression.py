@@ -9,6 +9,7 @@ from torch import Tensor
 from gpt_lightning.batch import SequenceRegressionBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import RegressionMetrics, TrainingLoss
+from gpt_lightning.models.huggingface.heads import SEQUENCE_REGRESSION, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, linear_head
 from gpt_lightning.tasks.error_examples import escape, shorten
 from gpt_lightning.tasks.pooling import pool
@@ -31,6 +32,8 @@ class SequenceRegression(Task):
     """
 
     batch: ClassVar[type] = SequenceRegressionBatch
+    causal_defaults: ClassVar[Mapping[str, Any]] = {"pooling": "last"}
+    huggingface_head: ClassVar[HuggingFaceHead | None] = SEQUENCE_REGRESSION
 
     def __init__(
         self,
@@ -44,7 +47,8 @@ class SequenceRegression(Task):
         super().__init__(**settings)
         self.pooling = pooling
         self.target_mean, self.target_std = target_mean, target_std
-        self.head = linear_head(self.backbone.config.n_embd, 1)
+        # Hugging Face's heads, which look at the last token, have no bias.
+        self.head = linear_head(self.backbone.config.n_embd, 1, bias=pooling == "mean")
         self.train_metrics = TrainingLoss()
         self.val_metrics = RegressionMetrics()
         self.test_metrics = RegressionMetrics()

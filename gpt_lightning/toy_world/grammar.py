@@ -369,6 +369,9 @@ PLANS = tuple(
     """.strip().splitlines()
 )
 
+# The only order of a passage that states nothing but an opinion.
+OPINION_PLANS = (("opinion",),)
+
 # Relation -> (questions about the object, given the subject; questions about the subject, given the object)
 QUESTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "home": (

@@ -54,6 +54,8 @@ class Passage:
     questions: tuple[Question, ...]
     summary: str
     """Sentence with the opinion that the passage is about, such as "Mara Venn likes the harvest pie."."""
+    facts: tuple[tuple[str, str, str], ...]
+    """Stated facts: relation, name of the subject, name of the object."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,10 +211,14 @@ class Narrator:
         self.facts: list[tuple[str, str, str]] = []
         """(relation, name of the subject, name of the object)."""
 
-    def passage(self) -> Passage:
-        """Write the passage and return it with its questions."""
+    def passage(self, plans: Sequence[Sequence[str]] = grammar.PLANS) -> Passage:
+        """Write the passage and return it with its questions.
+
+        Args:
+            plans: orders of sentences, one of which is chosen.
+        """
         used: set[str] = set()
-        for role in pick(self.rng, grammar.PLANS):
+        for role in pick(self.rng, plans):
             sentence = pick(self.rng, grammar.SENTENCES[role])
             while sentence in used:
                 sentence = pick(self.rng, grammar.SENTENCES[role])
@@ -228,7 +234,8 @@ class Narrator:
         text = "".join(self.parts)
         questions = (*self._answerable_questions(), *self._unanswerable_questions(text))
         summary = f"{self.people['a'].name} {TASTES[self.sentiment]} the {self.thing.name}."
-        return Passage(text, self.thing.topic, self.sentiment, tuple(self.entities), questions, summary)
+        facts = tuple(dict.fromkeys(self.facts))
+        return Passage(text, self.thing.topic, self.sentiment, tuple(self.entities), questions, summary, facts)
 
     def _companion(self, person: Person) -> Person:
         """Return a person with the same opinion who shares no name with ``person``."""

@@ -1,15 +1,15 @@
 """Writer of the toy world: passages about invented people, places, organizations and things.
 
-One generator produces a text for pretraining and labeled rows for six tasks (topic, sentiment, degree of liking, named
-entities, extractive question answering, and answers and summaries in words). Pretraining therefore covers the knowledge
-that the tasks need. Names of people, places and organizations look alike ("Mara Venn", "Port Venn", "Mara & Cole"), and
-a sentiment is spread over many words and their negations. A few hundred labeled rows do not contain all of them, but
-the unlabeled text does.
+One generator produces a text for pretraining and labeled rows for seven tasks (topic, sentiment, degree of liking,
+entailment, named entities, extractive question answering, and answers and summaries in words). Pretraining therefore
+covers the knowledge that the tasks need. Names of people, places and organizations look alike ("Mara Venn", "Port
+Venn", "Mara & Cole"), and a sentiment is spread over many words and their negations. A few hundred labeled rows do not
+contain all of them, but the unlabeled text does.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -20,7 +20,9 @@ from gpt_lightning.atomic_files import atomic_folder, atomic_write
 from gpt_lightning.bounded_files import read_json_object
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import write_error
+from gpt_lightning.toy_world import grammar
 from gpt_lightning.toy_world.answers import answer_row
+from gpt_lightning.toy_world.entailment import statements
 from gpt_lightning.toy_world.liking import liking
 from gpt_lightning.toy_world.story import (
     ENTITY_TYPES,
@@ -70,10 +72,16 @@ DEFAULT_COUNTS: Final[Mapping[Split, int]] = {
 }
 """Passages per split: 3 MB of text for training, and 120 kB each for validation and test."""
 
+_OPINIONS_PER_PASSAGE: Final = 3
+"""Premises of ``entailment`` per labeled passage. They have one sentence each, and a small model needs many of them."""
+
+Row = dict[str, Any]
+"""Row of a dataset, without its id."""
+
 _world = cache(World)
 
 
-def passages(seed: int, split: Split, count: int) -> Iterator[Passage]:
+def passages(seed: int, split: Split, count: int, plans: Sequence[Sequence[str]] = grammar.PLANS) -> Iterator[Passage]:
     """Yield the first ``count`` passages of a split.
 
     Each pair of a person and a thing belongs to one split, so that no passage is in two splits.
@@ -82,6 +90,7 @@ def passages(seed: int, split: Split, count: int) -> Iterator[Passage]:
         seed: seed of the world.
         split: the split.
         count: number of passages.
+        plans: orders of the sentences of a passage.
     """
     if split not in SPLITS:
         raise ValueError(f"split={split!r} is unknown; choose one of {', '.join(SPLITS)}")
@@ -93,7 +102,7 @@ def passages(seed: int, split: Split, count: int) -> Iterator[Passage]:
             thing = person.tastes[TASTES[sentiment]][topic]
             if _split_of(person, thing) == split:
                 break
-        yield Narrator(world, rng, person, thing, sentiment).passage()
+        yield Narrator(world, rng, person, thing, sentiment).passage(plans)
 
 
 def _seed_name(split: Split) -> str:
@@ -118,7 +127,7 @@ def bio_tags(passage: Passage) -> tuple[list[str], list[str]]:
 
 
 def write(folder: Path, *, seed: int = 0, counts: Mapping[Split, int] = DEFAULT_COUNTS) -> bool:
-    """Write the datasets ``text``, ``classification``, ``sentiment``, ``liking``, ``ner``, ``qa`` and ``answers``.
+    """Write the dataset ``text`` and one for each task, named like its configuration ``toy_world_<name>.yaml``.
 
     Each has a train, a validation and a test file of JSON Lines. ``world.json`` records the settings.
 
@@ -173,9 +182,12 @@ def _write_files(folder: Path, settings: Mapping[str, Any], counts: Mapping[Spli
     for split in SPLITS:
         kind, stage = split.split("/")
         split_passages = list(passages(seed, split, counts[split]))
-        for name, row_of in _ROWS[kind].items():
-            rows = ({"id": f"{stage}-{i:05}", **row_of(i, passage)} for i, passage in enumerate(split_passages))
-            _write_lines(folder / name / f"{stage}.jsonl", (json.dumps(row) + "\n" for row in rows))
+        opinions = passages(seed, split, _OPINIONS_PER_PASSAGE * counts[split], grammar.OPINION_PLANS)
+        for name, rows_of in _ROWS[kind].items():
+            chosen = opinions if name == "entailment" else split_passages
+            rows = (row for i, passage in enumerate(chosen) for row in rows_of(i, passage))
+            records = ({"id": f"{stage}-{number:05}", **row} for number, row in enumerate(rows))
+            _write_lines(folder / name / f"{stage}.jsonl", (json.dumps(record) + "\n" for record in records))
     _write_lines(folder / MARKER, [json.dumps(settings, indent=2) + "\n"])
 
 
@@ -186,33 +198,42 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines(line.encode() for line in lines)
 
 
-def _ner_row(_: int, passage: Passage) -> dict[str, Any]:
+def _ner_rows(_: int, passage: Passage) -> list[Row]:
     tokens, tags = bio_tags(passage)
-    return {"tokens": tokens, "tags": tags}
+    return [{"tokens": tokens, "tags": tags}]
 
 
-def _qa_row(number: int, passage: Passage) -> dict[str, Any]:
+def _qa_rows(number: int, passage: Passage) -> list[Row]:
     """Return a row with one question about a passage; every third question has no answer."""
     is_impossible = number % 3 == 2
     choices = [each for each in passage.questions if (each.answer is None) == is_impossible]
     chosen = choices[number // 3 % len(choices)]
     answers = [] if is_impossible else [{"text": chosen.answer, "answer_start": chosen.answer_start}]
-    return {
+    row = {
         "context": passage.text,
         "question": chosen.question,
         "answers": answers,
         "is_impossible": is_impossible,
     }
+    return [row]
 
 
-_ROWS: Final[dict[str, dict[str, Callable[[int, Passage], dict[str, Any]]]]] = {
-    "text": {"text": lambda _, passage: {"text": passage.text}},
+def _entailment_rows(number: int, passage: Passage) -> list[Row]:
+    return [
+        {"premise": passage.text, "hypothesis": text, "label": "yes" if follows else "no"}
+        for text, follows in statements(number, passage)
+    ]
+
+
+_ROWS: Final[dict[str, dict[str, Callable[[int, Passage], list[Row]]]]] = {
+    "text": {"text": lambda _, passage: [{"text": passage.text}]},
     "labeled": {
-        "classification": lambda _, passage: {"text": passage.text, "label": passage.topic},
-        "sentiment": lambda _, passage: {"text": passage.text, "label": passage.sentiment},
-        "liking": lambda _, passage: {"text": passage.text, "label": liking(passage)},
-        "ner": _ner_row,
-        "qa": _qa_row,
-        "answers": answer_row,
+        "classification": lambda _, passage: [{"text": passage.text, "label": passage.topic}],
+        "sentiment": lambda _, passage: [{"text": passage.text, "label": passage.sentiment}],
+        "liking": lambda _, passage: [{"text": passage.text, "label": liking(passage)}],
+        "entailment": _entailment_rows,
+        "ner": _ner_rows,
+        "qa": _qa_rows,
+        "answers": lambda number, passage: [answer_row(number, passage)],
     },
 }

@@ -20,6 +20,20 @@ def text(tmp_path: Path) -> str:
     return str(path)
 
 
+def test_files_are_read_with_the_given_delimiter_and_encoding(tmp_path: Path) -> None:
+    path, output = tmp_path / "a.csv", tmp_path / "tokenizer.json"
+    path.write_bytes("text@n\nžluť@1\nkůň@2\n".encode("cp1250"))
+    flags = ["train", "--train", str(path), "--kind=characters", f"--output={output}"]
+    assert main([*flags, "--delimiter=@", "--encoding=cp1250"]) == 0
+    tokens = json.loads(output.read_text())["model"]["vocab"]
+    assert {*"žluťkůň"} <= tokens.keys()
+    assert "@" not in tokens
+    with pytest.raises(InputError, match=r"^--encoding=none: unknown encoding"):
+        main([*flags, "--overwrite", "--encoding=none"])
+    with pytest.raises(InputError, match=r"^--delimiter='ab' must be a single character"):
+        main([*flags, "--overwrite", "--delimiter=ab"])
+
+
 def test_a_bpe_is_trained_and_shown(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     output = str(tmp_path / "tokenizer.json")
     assert main(["train", "--train", text, "--vocab_size", "270", "--output", output]) == 0

@@ -16,12 +16,18 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, PreTraine
 
 import gpt_lightning as gl
 from gpt_lightning.api import Model
-from gpt_lightning.data import ReadingComprehension, SequenceTagging, TextClassification
+from gpt_lightning.data import ReadingComprehension, SequenceTagging, TextClassification, TextRegression
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.huggingface import read_config
-from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceClassification, TokenClassification
+from gpt_lightning.tasks import (
+    CausalLM,
+    QuestionAnswering,
+    SequenceClassification,
+    SequenceRegression,
+    TokenClassification,
+)
 from gpt_lightning.tasks.export_tokenizer import auto_tokenizer_difference
 from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -57,12 +63,14 @@ HEADS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         {"labels": LABELS, "pooling": "last", "multi_label": True},
     ),
     "pairs": (SequenceClassification, TextClassification, {"labels": LABELS, "pooling": "last"}),
+    "regression": (SequenceRegression, TextRegression, {"pooling": "last", "target_mean": 7.5, "target_std": 3.0}),
     "tagging": (TokenClassification, SequenceTagging, {"labels": TAGS}),
     "questions": (QuestionAnswering, ReadingComprehension, {}),
 }
 ROWS: dict[str, list[dict[str, Any]]] = {
     "classification": [{"text": text} for text in TEXTS],
     "multi_label": [{"text": text} for text in TEXTS],
+    "regression": [{"text": text} for text in TEXTS],
     "pairs": [{"premise": text, "hypothesis": TEXTS[number - 1]} for number, text in enumerate(TEXTS)],
     "tagging": [{"text": text} for text in TEXTS],
     "questions": [{"question": TEXTS[number - 1], "context": text} for number, text in enumerate(TEXTS)],
@@ -106,10 +114,12 @@ def check(folder: Path, head: str, model: Model, tokenizer: Any, batch_size: int
     path = str(folder / "model")
     if head == "tagging":
         pipe = pipeline("token-classification", path, tokenizer=tokenizer, device="cpu", ignore_labels=[])
-        scored = batch_of(folder, head, model)["scored"]
-        for record, places, answer in zip(found, scored, pipe(TEXTS, batch_size=batch_size), strict=True):
-            tags = {each["index"]: each["entity"] for each in answer}
-            assert record["tags"] == [tags[place] for place in places.nonzero().flatten().tolist()]
+        words = batch_of(folder, head, model)["words"]
+        for record, spans, answer in zip(found, words, pipe(TEXTS, batch_size=batch_size), strict=True):
+            assert record["tags"] == [
+                next(each["entity"] for each in answer if each["start"] < stop and each["end"] > start)
+                for start, stop in spans
+            ]
     elif head == "questions":
         reference, batch = AutoModelForQuestionAnswering.from_pretrained(path), batch_of(folder, head, model)
         for number, (row, record) in enumerate(zip(ROWS[head], found, strict=True)):
@@ -120,12 +130,20 @@ def check(folder: Path, head: str, model: Model, tokenizer: Any, batch_size: int
             with torch.no_grad():
                 logits = reference(**encoded)
             places = batch["context_mask"][number].nonzero().flatten().tolist()
-            spans = [(i, j) for i in places for j in places if i <= j < i + 30]
+            pairs = [(i, j) for i in places for j in places if i <= j < i + 30]
             start, end = max(
-                spans, key=lambda span: float(logits.start_logits[0, span[0]] + logits.end_logits[0, span[1]])
+                pairs, key=lambda span: float(logits.start_logits[0, span[0]] + logits.end_logits[0, span[1]])
             )
             offsets = batch["offsets"][number]
             assert record["answer"] == row["context"][offsets[start, 0] : offsets[end, 1]]
+    elif head == "regression":
+        pipe = pipeline("text-classification", path, tokenizer=tokenizer, device="cpu")
+        config = pipe.model.config
+        assert config.problem_type == "regression"
+        mean, std = getattr(config, "target_mean", 0.0), getattr(config, "target_std", 1.0)
+        values = [answer["score"] * std + mean for answer in pipe(TEXTS, batch_size=batch_size)]
+        assert [record["value"] for record in found] == pytest.approx(values, abs=1e-5)
+        assert len({round(value, 3) for value in values}) > 1
     else:
         texts: Any = TEXTS
         if head == "pairs":
@@ -188,6 +206,7 @@ def imported(folder: Path, task: str, kind: str, family: str, **config: Any) -> 
         ("unigram", "gpt2", "classification"),
         ("wordpiece", "llama", "pairs"),
         ("gpt2", "gpt2", "classification"),
+        ("llama2", "llama", "regression"),
         ("llama2", "llama", "tagging"),
         ("wordpiece", "qwen3", "tagging"),
         ("llama2", "llama", "questions"),
@@ -196,7 +215,8 @@ def imported(folder: Path, task: str, kind: str, family: str, **config: Any) -> 
 )
 def test_an_imported_head_answers_as_in_transformers(tmp_path: Path, kind: str, family: str, head: str) -> None:
     task = {"tagging": "TokenClassification", "questions": "QuestionAnswering"}.get(head, "SequenceClassification")
-    _, tokenizer = imported(tmp_path, task, kind, family)
+    labels = {"id2label": {0: "LABEL_0"}, "problem_type": "regression"} if head == "regression" else {}
+    _, tokenizer = imported(tmp_path, task, kind, family, **labels)
     check(tmp_path, head, gl.load(tmp_path / "model", device="cpu"), tokenizer, 8)
 
 

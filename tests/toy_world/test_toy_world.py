@@ -18,6 +18,7 @@ import pytest
 from gpt_lightning.toy_world import grammar
 from gpt_lightning.toy_world import write as toy_world
 from gpt_lightning.toy_world.answers import answer_row
+from gpt_lightning.toy_world.entailment import statements
 from gpt_lightning.toy_world.liking import liking
 from gpt_lightning.toy_world.write import (
     DEFAULT_COUNTS,
@@ -44,7 +45,7 @@ def passages_of(split: Split) -> list[Passage]:
 def digest() -> str:
     rows = [asdict(passage) for split in SPLITS for passage in passages(0, split, 100)]
     for row in rows:
-        del row["summary"]  # it was added later, without a change of the text
+        del row["summary"], row["facts"]  # they were added later, without a change of the text
     return sha256(json.dumps(rows).encode()).hexdigest()
 
 
@@ -255,7 +256,7 @@ def test_bio_tags_encode_the_entities() -> None:
 def test_write_creates_all_datasets(tmp_path: Path) -> None:
     assert write(tmp_path, counts=COUNTS)
     found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    folders = ("answers", "classification", "liking", "ner", "qa", "sentiment", "text")
+    folders = ("answers", "classification", "entailment", "liking", "ner", "qa", "sentiment", "text")
     assert found == [f"{name}/{stage}.jsonl" for name in folders for stage in ("test", "train", "validation")] + [
         "world.json"
     ]
@@ -264,13 +265,14 @@ def test_write_creates_all_datasets(tmp_path: Path) -> None:
         "classification": {"id", "text", "label"},
         "sentiment": {"id", "text", "label"},
         "liking": {"id", "text", "label"},
+        "entailment": {"id", "premise", "hypothesis", "label"},
         "ner": {"id", "tokens", "tags"},
         "qa": {"id", "context", "question", "answers", "is_impossible"},
         "answers": {"id", "passage", "question", "answer"},
     }
     for name in found[:-1]:
         rows = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
-        assert len({row["id"] for row in rows}) == len(rows) == 12
+        assert len({row["id"] for row in rows}) == len(rows) == (72 if name.startswith("entailment") else 12)
         assert all(set(row) == keys[name.split("/")[0]] for row in rows)
         if name.startswith("qa"):
             assert [row["is_impossible"] for row in rows] == [False, False, True] * 4
@@ -325,3 +327,25 @@ def test_default_sizes() -> None:
     mean = sum(map(len, texts)) / len(texts)
     assert 2.8e6 < mean * DEFAULT_COUNTS["text/train"] < 3.2e6
     assert 1.0e5 < mean * DEFAULT_COUNTS["text/validation"] < 1.5e5
+
+
+def test_the_label_of_an_entailment_follows_only_from_both_texts() -> None:
+    """Each premise, each wording and each count of shared words occurs as often with yes as with no."""
+    counts: dict[bool, Counter[tuple[str, str]]] = {True: Counter(), False: Counter()}
+    for number, passage in enumerate(passages(0, "labeled/train", 600, grammar.OPINION_PLANS)):
+        (relation, person, thing), *others = passage.facts
+        assert not others
+        assert relation == {"positive": "likes", "negative": "dislikes"}[passage.sentiment]
+        for text, follows in statements(number, passage):
+            assert person in text
+            assert thing in text
+            wording = text.replace(person, "A").replace(thing, "T")
+            is_liked = wording in ("A likes the T.", "A is fond of the T.", "A enjoys the T.")
+            assert follows == (is_liked == (passage.sentiment == "positive"))
+            shared = len({*text.split()} & {*passage.text.split()})
+            counts[follows] += Counter([("premise", passage.text), ("wording", wording), ("shared", str(shared))])
+    for key in counts[True] | counts[False]:
+        if key[0] == "premise":
+            assert counts[True][key] == counts[False][key]
+        else:
+            assert abs(counts[True][key] - counts[False][key]) < 60, key

@@ -4,6 +4,7 @@ from typing import Any, Final, Literal
 
 from gpt_lightning.commands import shipped_configs
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.commands.reading_options import unprefixed_options
 from gpt_lightning.errors import InputError
 
 TaskName = Literal["classification", "sentiment", "ner", "qa", "pretrain"]
@@ -24,7 +25,9 @@ def main(argv: list[str]) -> int:
         raise InputError("give a task and a file, as in gpt-lightning init classification --train reviews.csv")
     if any(name.startswith("hub:") for name in options.train):
         raise InputError("--train: init reads only local files. Download the dataset, or start from a shipped YAML")
-    print(_configuration(options), end="")
+    with unprefixed_options():
+        configuration = _configuration(options)
+    print(configuration, end="")
     return 0
 
 
@@ -59,6 +62,8 @@ def parser() -> Parser:
     p.add_argument("--model", type=str | None, help="model folder or run to start from; without it, train from scratch")
     for role in _ROLES:
         p.add_argument(f"--{role}_column", type=str | None, metavar="NAME", help=f"column with the {role}")
+    p.add_argument("--delimiter", type=str | None, help="character between the fields of CSV and TSV files; detected")
+    p.add_argument("--encoding", type=str | None, help="character encoding of text files, such as cp1252; detected")
     p.add_argument("--list", action="store_true", help="list the shipped configurations, which -c takes by name")
     return p
 
@@ -68,8 +73,10 @@ def _configuration(options: Any) -> str:
     from gpt_lightning.commands.init import heads, pretrain
     from gpt_lightning.commands.init.base_model import BaseModel
     from gpt_lightning.commands.init.document import write
-    from gpt_lightning.data.sources.source import resolve
+    from gpt_lightning.data.sources.source import ReadOptions, resolve
 
+    reading = {name: options[name] for name in ("delimiter", "encoding") if options[name] is not None}
+    read_options = ReadOptions(**reading)
     flags = {role: options[f"{role}_column"] for role in _ROLES if options[f"{role}_column"] is not None}
     roles = pretrain.ROLES if options.task == "pretrain" else heads.FINDERS[options.task].ROLES
     if unused := sorted(flags.keys() - set(roles)):
@@ -80,7 +87,7 @@ def _configuration(options: Any) -> str:
         resolve(options.validation, "--validation")
     base = None if options.model is None else BaseModel.read(options.model)
     if options.task == "pretrain":
-        draft = pretrain.draft(options.train, flags.get("text"), base, has_validation)
+        draft = pretrain.draft(options.train, flags.get("text"), base, has_validation, read_options)
     else:
-        draft = heads.draft(heads.FINDERS[options.task], options.train, flags, base, has_validation)
-    return write(draft, options.task, options.train, options.validation)
+        draft = heads.draft(heads.FINDERS[options.task], options.train, flags, base, has_validation, read_options)
+    return write(draft, options.task, options.train, options.validation, reading)

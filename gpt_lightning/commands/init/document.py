@@ -23,8 +23,18 @@ class Draft(NamedTuple):
     """Further sections, such as ``checkpoints``."""
 
 
-def write(draft: Draft, task_name: str, train: Sequence[str], validation: str | None) -> str:
-    """Return the document for some training sources."""
+def write(
+    draft: Draft, task_name: str, train: Sequence[str], validation: str | None, reading: Mapping[str, str]
+) -> str:
+    """Return the document for some training sources.
+
+    Args:
+        draft: the configuration.
+        task_name: name of the task in the command.
+        train: training sources.
+        validation: validation source, if the user gives one.
+        reading: options for text files that the user gives.
+    """
     experiment = _experiment(train, task_name)
     source = train[0] if len(train) == 1 else list(train)
     sources = {"train": source} if validation is None else {"train": source, "validation": validation}
@@ -32,7 +42,7 @@ def write(draft: Draft, task_name: str, train: Sequence[str], validation: str | 
         "experiment": experiment,
         "trainer": draft.trainer,
         "model": {"class_path": draft.task.__name__, "init_args": draft.model},
-        "data": {"class_path": draft.module.__name__, "init_args": {**sources, **draft.data}},
+        "data": {"class_path": draft.module.__name__, "init_args": {**sources, **reading, **draft.data}},
         **draft.others,
     }
     more = " ..." * (len(train) > 1)

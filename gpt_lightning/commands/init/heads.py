@@ -11,7 +11,7 @@ from gpt_lightning.commands.init.choice import Choice
 from gpt_lightning.commands.init.columns import Columns
 from gpt_lightning.commands.init.document import Draft
 from gpt_lightning.commands.init.findings import Findings
-from gpt_lightning.data.sources.source import read_rows
+from gpt_lightning.data.sources.source import ReadOptions, read_rows
 from gpt_lightning.tasks import SequenceClassification
 from gpt_lightning.tokenizers.build import train_bpe
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -27,7 +27,12 @@ _BACKBONES: Final = {"bidirectional": "llama_nano_encoder", "causal": "llama_nan
 
 
 def draft(
-    finder: ModuleType, train: list[str], flags: Mapping[str, str], base: BaseModel | None, has_validation: bool
+    finder: ModuleType,
+    train: list[str],
+    flags: Mapping[str, str],
+    base: BaseModel | None,
+    has_validation: bool,
+    options: ReadOptions,
 ) -> Draft:
     """Return the configuration for labeled rows.
 
@@ -37,11 +42,12 @@ def draft(
         flags: role of a column -> its name, where the user gives it.
         base: the pretrained model to start from; None trains from scratch.
         has_validation: a file of validation rows was given.
+        options: options for text files.
 
     Raises:
         InputError: the rows cannot be read or recognized, or hold nothing to learn.
     """
-    rows = list(read_rows(train, split="train", key="--train"))
+    rows = list(read_rows(train, split="train", key="--train", options=options))
     found: Findings = finder.find(rows, Columns(rows, flags))
     tokenizer = sizes.tokenizer(sum(map(len, set(found.texts))))
     lengths = token_lengths(found.texts, tokenizer.value, base)

@@ -14,7 +14,7 @@ from gpt_lightning.commands.init.findings import count
 from gpt_lightning.commands.init.heads import token_lengths
 from gpt_lightning.data import LanguageModeling
 from gpt_lightning.data.sources.formats import suffix
-from gpt_lightning.data.sources.source import Piece, read_rows, read_texts, resolve
+from gpt_lightning.data.sources.source import Piece, ReadOptions, read_rows, read_texts, resolve
 from gpt_lightning.errors import InputError
 from gpt_lightning.tasks import CausalLM
 
@@ -50,7 +50,7 @@ class Text(NamedTuple):
         return f"{documents} with {self.num_characters:,} characters, about {self.num_tokens:,} tokens."
 
 
-def find(train: list[str], column_flag: str | None, base: BaseModel | None) -> Text:
+def find(train: list[str], column_flag: str | None, base: BaseModel | None, options: ReadOptions) -> Text:
     """Return the facts about the text in some sources.
 
     Raises:
@@ -60,19 +60,22 @@ def find(train: list[str], column_flag: str | None, base: BaseModel | None) -> T
     has_columns = any(suffix(file) != ".txt" for file in files)
     if column_flag is not None and not has_columns:
         raise InputError("--text_column has no effect on .txt files. Leave it out")
-    column = _column(files, column_flag) if has_columns else None
-    pieces = list(_sample(read_texts(train, split="train", text_column=column or "text", key="--train")))
+    column = _column(files, column_flag, options) if has_columns else None
+    texts = read_texts(train, split="train", text_column=column or "text", key="--train", options=options)
+    pieces = list(_sample(texts))
     read = sum(len(piece.text) for piece in pieces)
     is_estimate = read >= _SAMPLE_CHARACTERS
     num_characters = max(read, sum(map(_text_bytes, files))) if is_estimate else read
     tokenizer = sizes.tokenizer(num_characters)
-    texts = [piece.text for piece in pieces[:: max(1, len(pieces) // 64)]]
-    ratio = sum(token_lengths(texts, tokenizer.value, base)) / sum(map(len, texts))
+    sample = [piece.text for piece in pieces[:: max(1, len(pieces) // 64)]]
+    ratio = sum(token_lengths(sample, tokenizer.value, base)) / sum(map(len, sample))
     num_documents = sum(piece.starts_document for piece in pieces)
     return Text(column, num_documents, num_characters, is_estimate, round(ratio * num_characters), tokenizer)
 
 
-def draft(train: list[str], column_flag: str | None, base: BaseModel | None, has_validation: bool) -> Draft:
+def draft(
+    train: list[str], column_flag: str | None, base: BaseModel | None, has_validation: bool, options: ReadOptions
+) -> Draft:
     """Return the configuration for pretraining on some sources.
 
     Args:
@@ -80,11 +83,12 @@ def draft(train: list[str], column_flag: str | None, base: BaseModel | None, has
         column_flag: the column of the text, where the user gives it.
         base: the pretrained model to continue; None trains from scratch.
         has_validation: validation text was given.
+        options: options for text files.
 
     Raises:
         InputError: a source cannot be read, or the column of the text is not recognized.
     """
-    text = find(train, column_flag, base)
+    text = find(train, column_flag, base, options)
     fraction = min(0.1, max(0.001, round(_HELD_OUT_TOKENS / max(1, text.num_tokens), 3)))
     tokens = text.num_tokens if has_validation else round(text.num_tokens * (1 - fraction))
     block = _block_size(tokens, base)
@@ -119,10 +123,10 @@ def draft(train: list[str], column_flag: str | None, base: BaseModel | None, has
     )
 
 
-def _column(files: Sequence[Path], flag: str | None) -> str:
+def _column(files: Sequence[Path], flag: str | None, options: ReadOptions) -> str:
     first = next(file for file in files if suffix(file) != ".txt")
     rows = []
-    for row in read_rows(str(first), split="train", key="--train"):
+    for row in read_rows(str(first), split="train", key="--train", options=options):
         rows.append(row)
         if len(rows) == 100:
             break

@@ -25,6 +25,7 @@ from gpt_lightning.commands.run.device import choose, find_device, keep_freed_me
 from gpt_lightning.commands.run.folder import own_folder
 from gpt_lightning.commands.run.full_disk import reported_full_disk
 from gpt_lightning.commands.run.full_help import describe, print_full_help
+from gpt_lightning.commands.run.init_from import with_backbone
 from gpt_lightning.commands.run.loggers import build_loggers, fill_in_folder, loggers_of_run
 from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
 from gpt_lightning.commands.run.options import add_options
@@ -33,7 +34,7 @@ from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser
 from gpt_lightning.commands.run.ranks import connected, needs_no_strategy
 from gpt_lightning.commands.run.restoring import restoring
-from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable, with_backbone
+from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable
 from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.trainer import RunTrainer
 from gpt_lightning.commands.run.trainer_checks import building, check_limit, check_processes, check_trainer, refusals

@@ -1,17 +1,17 @@
-"""Values of a checkpoint, merged with the user's to resume a run, to evaluate it, or to start from its backbone."""
+"""Values of a checkpoint, merged with the user's to resume a run or to evaluate it."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpt_lightning.checkpoints.read import encoder_refusal, find_base
+from gpt_lightning.checkpoints.read import find_base
 from gpt_lightning.checkpoints.run_config import columns_of, has_given_labels
-from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run, run_of
+from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run
 from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.folder import experiment_folder
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
+from gpt_lightning.commands.run.saved_tokenizer import is_built, refuse_other_tokenizer, tokenizer_file, tokenizer_in
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flag_key, flatten, merge, overlay
 from gpt_lightning.data.find import data_modules_for, named_data_module
 from gpt_lightning.data.labels import SavedLabels, canonical, read_labels
@@ -21,11 +21,9 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.named_classes import is_ours
-from gpt_lightning.paths import expand_home
 from gpt_lightning.printable import printable
-from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, saved_tokenizer
+from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from gpt_lightning.tasks.saving import accepted_arguments, class_path
-from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.training.run_settings import DIFFERS
 
@@ -35,9 +33,6 @@ INIT_FROM = f"{MODEL}.init_from"
 LABELS = "data.init_args.labels"
 MODEL_LABELS = "data.init_args.model_labels"
 TOKENIZER = "data.init_args.tokenizer"
-
-_COMPUTATION = ("attention", "dropout", "attention_dropout")
-"""Fields of the backbone that change the output or the training of a pretrained model, but not its shape."""
 
 MAY_CHANGE = {f"{BACKBONE}.{name}" for name in PER_TASK} - {f"{BACKBONE}.attention"} | {f"{MODEL}.lora.dropout"}
 """Arguments of the backbone and of its adapters that may change when a run is resumed."""
@@ -109,7 +104,7 @@ class Saved(NamedTuple):
         named = str(checkpoint.get("data", ""))
         data_not_allowed = named if module is None and not is_ours(named) else None
         has_init_from = "init_from" in accepted
-        tokenizer = _tokenizer(path, checkpoint)
+        tokenizer = tokenizer_in(path, checkpoint)
         return cls(
             path,
             classes,
@@ -132,7 +127,7 @@ class Saved(NamedTuple):
         data = "data.class_path"
         if data not in self.classes or class_at(user[data].value) is not class_at(self.classes[data].value):
             return {}
-        defaults = _defaults(user)
+        defaults = class_defaults(user)
         for key, value in self.columns.items():
             if is_named and key not in user and value.value != defaults[key].value:
                 print(printable(f"from the run: {flag_key(key)}={value.value}"))
@@ -163,7 +158,7 @@ class Saved(NamedTuple):
         if (vocab_size := user.get(f"{BACKBONE}.vocab_size")) is not None and vocab_size.value is None:
             user = user.copy()  # The config.yaml of a run has null if the size came from the tokenizer.
             del user[f"{BACKBONE}.vocab_size"]
-        defaults = _defaults(user)
+        defaults = class_defaults(user)
         values, differences = merge(defaults, self.arguments, user, _is_fixed)
         if subcommand == "fit":
             differences = [f"{line}{DIFFERS}" if line.startswith("changed: ") else line for line in differences]
@@ -206,10 +201,10 @@ class Saved(NamedTuple):
                 fixed[key] = saved.value
         if self.tokenizer is not None and TOKENIZER in defaults:
             wanted = user[TOKENIZER].value if TOKENIZER in user else None
-            if wanted is None or _is_built(wanted):
-                fixed[TOKENIZER] = _tokenizer_file(self.path, self.tokenizer, overlay(defaults, user))
+            if wanted is None or is_built(wanted):
+                fixed[TOKENIZER] = tokenizer_file(self.path, self.tokenizer, overlay(defaults, user))
             else:
-                _refuse_other_tokenizer(wanted, self.tokenizer, self.path)
+                refuse_other_tokenizer(wanted, self.tokenizer, self.path)
         return {key: Value(value, origin) for key, value in fixed.items()}
 
     def _fixed_labels(self, given: Any, saved: list[str]) -> dict[str, Any]:
@@ -276,101 +271,6 @@ def resumable(parser: RunParser, user: Values) -> str | None:
     return None
 
 
-def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
-    """Return the user's values with the shape and the tokenizer of the backbone that ``init_from`` names.
-
-    Differences are printed.
-
-    Args:
-        user: the user's values.
-        allowed: packages of the user's own that the checkpoint may name its task from.
-
-    Raises:
-        InputError: the checkpoint is damaged, or the user gives another tokenizer.
-    """
-    path = find_checkpoint(user[INIT_FROM].value)
-    checkpoint = read_checkpoint(path, allowed)
-    defaults = _defaults(user)
-    effective = overlay(defaults, user)
-    shape = _for_class(checkpoint["hyper_parameters"]["backbone"], effective, path)
-    pretrained, differences = dict(_shape(shape, effective, path)), []
-    for key, value in pretrained.items():
-        if key in effective and effective[key].value is not None:
-            differences.append(f"{key.removeprefix(f'{BACKBONE}.')}={value} (not {effective[key].value})")
-    if differences:
-        print(printable(f"shape of the backbone from {path}: {', '.join(differences)}"))
-    pretrained |= _head_defaults(user, effective, checkpoint["hyper_parameters"])
-    _print_changes(checkpoint["hyper_parameters"], overlay(effective, _as_checkpoint(pretrained, path)), path)
-    tokenizer = _tokenizer(path, checkpoint)
-    if tokenizer is not None and TOKENIZER in effective:
-        if _is_built(effective[TOKENIZER].value):
-            print(printable(f"tokenizer from {path}: {tokenizer.name}"))
-        else:
-            _refuse_other_tokenizer(effective[TOKENIZER].value, tokenizer, path)
-        pretrained[TOKENIZER] = _tokenizer_file(path, tokenizer, effective)
-    return overlay(user, _as_checkpoint(pretrained, path))
-
-
-def _as_checkpoint(values: dict[str, Any], path: Path) -> Values:
-    origin = Origin("checkpoint", str(path))
-    return {key: Value(value, origin) for key, value in values.items()}
-
-
-def _head_defaults(user: Values, effective: Values, saved: dict[str, Any]) -> dict[str, Any]:
-    """Return the defaults of the task for a causal backbone, without the arguments that the user gives.
-
-    A head of the same task, which the run continues, keeps its own.
-    """
-    if f"{BACKBONE}.attention" not in effective or effective[f"{BACKBONE}.attention"].value != "causal":
-        return {}
-    task = class_at(effective["model.class_path"].value)
-    defaults = dict(task.causal_defaults)
-    if saved.get("task") == class_path(task):
-        defaults |= {name: saved[name] for name in defaults.keys() & saved.keys()}
-    return {key: value for name, value in defaults.items() if (key := f"{MODEL}.{name}") not in user}
-
-
-def _print_changes(hparams: dict[str, Any], effective: Values, path: Path) -> None:
-    """Print which settings of a pretrained model the run changes, although its weights were trained with them."""
-    saved = {f"{BACKBONE}.{name}": hparams["backbone"].get(name) for name in _COMPUTATION}
-    saved |= {f"{MODEL}.pooling": hparams["pooling"]} if "pooling" in hparams else {}
-    changes = [
-        f"{flag_key(key)}={effective[key].value} (not {value})"
-        for key, value in saved.items()
-        if value is not None and key in effective and effective[key].value != value
-    ]
-    if changes:
-        print(printable(f"changed in the pretrained model {path}: {', '.join(changes)}"))
-
-
-def _for_class(backbone: dict[str, Any], effective: Values, path: Path) -> dict[str, Any]:
-    """Return the shape of a pretrained backbone for the task: a model without an encoder fills both sides of one.
-
-    Raises:
-        InputError: the pretrained model is an encoder-decoder, but the task has no encoder.
-    """
-    backbone_class = getattr(class_at(effective["model.class_path"].value), "backbone_class", None)
-    has_encoder = getattr(backbone_class, "has_encoder", False)
-    if backbone.get("n_encoder_layer") is not None:
-        if not has_encoder:
-            raise InputError(encoder_refusal(str(path)))
-        return backbone
-    new = {"n_encoder_layer", "share_embeddings"}
-    shape = {name: value for name, value in backbone.items() if name not in new}
-    return shape | ({"n_encoder_layer": backbone["n_layer"]} if has_encoder else {})
-
-
-def _shape(backbone: dict[str, Any], effective: Values, path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments of a pretrained backbone that differ from the user's."""
-    for name, value in backbone.items():
-        key = f"{BACKBONE}.{name}"
-        configured = effective[key].value if key in effective else None
-        # A shorter block than that of a pretrained model saves time, because most rows are short.
-        is_shorter = name == "block_size" and path.is_dir() and configured is not None and configured < value
-        if configured != value and name not in PER_TASK and not is_shorter:
-            yield key, value
-
-
 def _values_of(key: str, value: Any) -> dict[str, Any]:
     """Return the value of a key or, for a group such as the fields of a dataclass, of each key in it."""
     return {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
@@ -381,7 +281,7 @@ def _is_fixed(key: str) -> bool:
     return key.startswith((f"{BACKBONE}.", f"{MODEL}.lora.")) and key not in MAY_CHANGE
 
 
-def _defaults(user: Values) -> Values:
+def class_defaults(user: Values) -> Values:
     """Return the defaults of the arguments of model and data module."""
     defaults: Values = {}
     for part in ("model", "data"):
@@ -400,37 +300,3 @@ def _data_module(checkpoint: dict[str, Any], task: type[Any], allowed: Sequence[
         return next((module.__name__ for module in data_modules_for(task)), None)
     found = named_data_module(str(checkpoint["data"]), allowed)
     return None if found is None else class_path(found)
-
-
-def _tokenizer(path: Path, checkpoint: dict[str, Any]) -> Tokenizer | None:
-    return saved_tokenizer(path, checkpoint) if "tokenizer" in checkpoint else None
-
-
-def _is_built(tokenizer: str) -> bool:
-    """Return whether a tokenizer is built from the training text, which a checkpoint makes unnecessary."""
-    return tokenizer == "characters" or tokenizer.startswith("bpe:")
-
-
-def _refuse_other_tokenizer(wanted: str, trained_with: Tokenizer, path: Path) -> None:
-    tokenizer = bytes_tokenizer() if wanted == "bytes" else load_tokenizer(wanted)
-    if not tokenizer.encodes_like(trained_with):
-        raise InputError(
-            f"--data.tokenizer={wanted} ({tokenizer.vocab_size} tokens) differs from the tokenizer of {path} "
-            f"({trained_with.kind}, {trained_with.vocab_size} tokens). "
-            "Leave the option out to use the tokenizer of the checkpoint"
-        )
-
-
-def _tokenizer_file(checkpoint: Path, tokenizer: Tokenizer, values: Values) -> str:
-    """Return the ``tokenizer.json`` of the checkpoint's run or model folder, or one in the cache if that has none."""
-    folder = checkpoint if checkpoint.is_dir() else run_of(checkpoint)
-    file = None if folder is None else folder / "tokenizer.json"
-    if file is not None and file.is_file() and load_tokenizer(str(file)).to_json() == tokenizer.to_json():
-        return str(file)
-    cache_dir = values.get("data.init_args.cache_dir")
-    cache = expand_home("~/.cache/gpt_lightning" if cache_dir is None else cache_dir.value)
-    digest = hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
-    file = cache / "tokenizers" / digest / "tokenizer.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(file)
-    return str(file)

@@ -1,5 +1,6 @@
 """Heads of Hugging Face's classes."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -73,11 +74,42 @@ def _read_labels(options: Options) -> dict[str, Any]:
     return {"labels": labels}
 
 
+def is_regression(options: Options) -> bool:
+    """Return whether a classifier of Hugging Face predicts a number, as its classes decide it."""
+    kind, names = options.content.get("problem_type"), options.content.get("id2label")
+    num_labels = len(names) if isinstance(names, dict) else options.count("num_labels", 2)
+    return kind == "regression" or (kind is None and num_labels == 1)
+
+
+def _read_regression(options: Options) -> dict[str, Any]:
+    """Return the unit of the targets, which is 0 and 1 for heads that other programs trained.
+
+    Raises:
+        InputError: the head predicts several numbers.
+    """
+    labels = _read_labels(options)["labels"]
+    if len(labels) != 1:
+        raise options.error(f"problem_type='regression' and {len(labels)} labels", "only one number is supported")
+    mean = options.get("target_mean", 0.0)
+    if not isinstance(mean, int | float) or isinstance(mean, bool) or not math.isfinite(mean):
+        raise options.error(f"target_mean={mean!r}", "must be a finite number")
+    std = options.number("target_std", 1.0)
+    if std == 0.0:
+        raise options.error("target_std=0", "must be greater than 0")
+    return {"pooling": "last", "target_mean": float(mean), "target_std": std}
+
+
+def _write_regression(hparams: HParams) -> dict[str, Any]:
+    """Return the entries of a regression head. Hugging Face's heads have no bias, so that the unit is separate."""
+    labels = _write_labels({"labels": ["value"]})
+    return {**labels, "problem_type": "regression", **{name: hparams[name] for name in ("target_mean", "target_std")}}
+
+
 def _read_classifier(options: Options) -> dict[str, Any]:
     kind = options.content.get("problem_type")
     if kind not in (None, "single_label_classification", "multi_label_classification"):
         raise options.error(
-            f"problem_type={kind!r}", "only single-label and multi-label classification is supported, not regression"
+            f"problem_type={kind!r}", "supported are single-label and multi-label classification, and regression"
         )
     return {**_read_labels(options), "multi_label": kind == "multi_label_classification", "pooling": "last"}
 
@@ -153,6 +185,16 @@ TOKEN_CLASSIFICATION: Final = HuggingFaceHead(
 QUESTION_ANSWERING: Final = HuggingFaceHead(
     suffix="ForQuestionAnswering", module="qa_outputs", peft_task_type="QUESTION_ANS"
 )
+SEQUENCE_REGRESSION: Final = HuggingFaceHead(
+    suffix="ForSequenceClassification",
+    module="score",
+    peft_task_type="SEQ_CLS",
+    read=_read_regression,
+    write=_write_regression,
+    why_not=_why_not_last_token,
+    needs_pad_token_id=True,
+)
+"""Head of the same classes as ``SEQUENCE_CLASSIFICATION``, with ``problem_type: regression``."""
 SEQ2SEQ_LM: Final = HuggingFaceHead(
     suffix="ForConditionalGeneration",
     module="lm_head",
@@ -163,5 +205,5 @@ SEQ2SEQ_LM: Final = HuggingFaceHead(
     has_encoder=True,
     auto_suffix="ForSeq2SeqLM",
 )
-HEADS: Final = (CAUSAL_LM, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION, QUESTION_ANSWERING)
+HEADS: Final = (CAUSAL_LM, SEQUENCE_REGRESSION, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION, QUESTION_ANSWERING)
 """Heads of families without an encoder."""

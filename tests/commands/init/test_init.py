@@ -192,6 +192,18 @@ def test_the_commands_in_the_comment_run(init: Init, capsys: pytest.CaptureFixtu
     assert "accuracy" in capsys.readouterr().out
 
 
+def test_a_delimiter_and_an_encoding_are_read_and_written(init: Init, refused: Init) -> None:
+    rows = [{**row, "review": f"žluť {row['review']}"} for row in LABELED]
+    Path("r.csv").write_bytes(table(rows, "@").encode("cp1250"))
+    config = init("sentiment", "--train", "r.csv", "--delimiter=@", "--encoding=cp1250")
+    data = yaml.safe_load(config)["data"]["init_args"]
+    assert (data["delimiter"], data["encoding"]) == ("@", "cp1250")
+    assert fit(config) == 0
+    Path("a.txt").write_bytes(("žluť " * 500).encode("cp1250"))
+    assert "encoding: cp1250\n" in init("pretrain", "--train", "a.txt", "--encoding=cp1250")
+    assert "--encoding=none: unknown encoding" in refused("pretrain", "--train", "a.txt", "--encoding=none")
+
+
 def test_several_files_and_a_validation_file(init: Init) -> None:
     for name in ("a.jsonl", "b.jsonl", "held_out.jsonl"):
         write(name, jsonl(LABELED))

@@ -316,10 +316,10 @@ def test_rope_scaling_of_transformers_4_is_read(tmp_path: Path) -> None:
         ({"id2label": {"0": "a", "1": "a"}}, "must be different strings"),
         ({"id2label": {"0": "a", "1": 3}}, "must be different strings"),
         ({"id2label": ["a", "b"]}, "keys must be 0, 1, 2"),
-        (
-            {"problem_type": "regression"},
-            "Llama with problem_type='regression': only single-label",
-        ),
+        ({"problem_type": "ranking"}, "Llama with problem_type='ranking': supported are single-label"),
+        ({"problem_type": "regression"}, "problem_type='regression' and 3 labels: only one number is supported"),
+        ({"id2label": {"0": "a"}, "target_mean": "high"}, "target_mean='high': must be a finite number"),
+        ({"id2label": {"0": "a"}, "target_std": 0.0}, "target_std=0: must be greater than 0"),
     ],
 )
 def test_invalid_labels_are_refused(tmp_path: Path, values: dict[str, Any], message: str) -> None:

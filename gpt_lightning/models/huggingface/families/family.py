@@ -10,7 +10,14 @@ import torch
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.huggingface.heads import HEADS, QUESTION_ANSWERING, HuggingFaceHead
+from gpt_lightning.models.huggingface.heads import (
+    HEADS,
+    QUESTION_ANSWERING,
+    SEQUENCE_CLASSIFICATION,
+    SEQUENCE_REGRESSION,
+    HuggingFaceHead,
+    is_regression,
+)
 from gpt_lightning.models.huggingface.options import Options
 from gpt_lightning.models.huggingface.tensor_files import Parts
 from gpt_lightning.models.lora import base_parameters
@@ -152,7 +159,9 @@ class Family(ABC):
         supported = {self.architecture(head): head for head in (*self.heads, None)}
         if not isinstance(named, list) or len(named) != 1 or named[0] not in list(supported):
             raise options.error(f"architectures={named!r}", f"supported are {', '.join(supported)}")
-        return supported[named[0]]
+        head = supported[named[0]]
+        is_number = head is SEQUENCE_CLASSIFICATION and SEQUENCE_REGRESSION in self.heads and is_regression(options)
+        return SEQUENCE_REGRESSION if is_number else head
 
     def write(self, config: GPTConfig, head: HuggingFaceHead) -> dict[str, Any]:
         """Return the entries of ``config.json`` that describe the backbone."""

@@ -7,7 +7,12 @@ from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.huggingface.families.family import ANYTHING
 from gpt_lightning.models.huggingface.families.llama_like import NAMES, LlamaLike, context_length, read_bias
 from gpt_lightning.models.huggingface.families.rope_scaling import write_scaling
-from gpt_lightning.models.huggingface.heads import CAUSAL_LM, SEQUENCE_CLASSIFICATION, HuggingFaceHead
+from gpt_lightning.models.huggingface.heads import (
+    CAUSAL_LM,
+    SEQUENCE_CLASSIFICATION,
+    SEQUENCE_REGRESSION,
+    HuggingFaceHead,
+)
 from gpt_lightning.models.huggingface.options import Options
 
 _LOCAL, _GLOBAL = "sliding_attention", "full_attention"
@@ -26,9 +31,10 @@ class Gemma3(LlamaLike):
         "norm_2": "pre_feedforward_layernorm",
         "post_norm_2": "post_feedforward_layernorm",
     }
-    heads = (CAUSAL_LM, SEQUENCE_CLASSIFICATION)
+    heads = (CAUSAL_LM, SEQUENCE_REGRESSION, SEQUENCE_CLASSIFICATION)
     architectures: ClassVar[Mapping[HuggingFaceHead | None, str]] = {
         None: "Gemma3TextModel",
+        SEQUENCE_REGRESSION: "Gemma3TextForSequenceClassification",
         SEQUENCE_CLASSIFICATION: "Gemma3TextForSequenceClassification",
     }
     claims = LlamaLike.claims | {

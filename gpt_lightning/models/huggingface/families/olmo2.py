@@ -4,7 +4,7 @@ from typing import Any
 
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.huggingface.families.llama_like import NAMES, LlamaLike, read_bias
-from gpt_lightning.models.huggingface.heads import CAUSAL_LM, SEQUENCE_CLASSIFICATION
+from gpt_lightning.models.huggingface.heads import CAUSAL_LM, SEQUENCE_CLASSIFICATION, SEQUENCE_REGRESSION
 from gpt_lightning.models.huggingface.options import Options
 
 
@@ -14,7 +14,7 @@ class OLMo2(LlamaLike):
     model_type = "olmo2"
     title = "Olmo2"
     names = NAMES | {"post_norm_1": "post_attention_layernorm", "post_norm_2": "post_feedforward_layernorm"}
-    heads = (CAUSAL_LM, SEQUENCE_CLASSIFICATION)
+    heads = (CAUSAL_LM, SEQUENCE_REGRESSION, SEQUENCE_CLASSIFICATION)
     claims = LlamaLike.claims | {
         "bias": (False, "attention"),
         "qk_norm": ("projection",),

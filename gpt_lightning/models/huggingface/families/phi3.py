@@ -4,7 +4,12 @@ from typing import Any
 
 from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.huggingface.families.llama_like import NAMES, LlamaLike, context_length
-from gpt_lightning.models.huggingface.heads import CAUSAL_LM, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION
+from gpt_lightning.models.huggingface.heads import (
+    CAUSAL_LM,
+    SEQUENCE_CLASSIFICATION,
+    SEQUENCE_REGRESSION,
+    TOKEN_CLASSIFICATION,
+)
 from gpt_lightning.models.huggingface.options import Options
 
 
@@ -18,7 +23,7 @@ class Phi3(LlamaLike):
         "mlp.gate": "mlp.gate_up_proj",
         "mlp.up": "mlp.gate_up_proj",
     }
-    heads = (CAUSAL_LM, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION)
+    heads = (CAUSAL_LM, SEQUENCE_REGRESSION, SEQUENCE_CLASSIFICATION, TOKEN_CLASSIFICATION)
     claims = LlamaLike.claims | {"rope_factor": (1.0,)}
     rope_types = ("default",)
     default_eps = 1e-5
