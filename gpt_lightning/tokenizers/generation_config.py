@@ -69,7 +69,7 @@ def decoding_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: a value is not a number.
     """
-    names = _DECODING
+    names: Sequence[str] = _DECODING
     sampling: dict[str, Any] = {}
     if config.get("do_sample") is True:
         names = tuple(name for name in names if name not in ("num_beams", "length_penalty"))
