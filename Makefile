@@ -29,7 +29,7 @@ gpu: .venv
 real-weights: .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt gguf accelerate
 	$(BIN)/python benchmarks/smollm2.py $(MODEL)
-	$(BIN)/python benchmarks/real_weights.py $(MODEL) $(DATA)/tinyshakespeare/test.txt
+	$(BIN)/python benchmarks/real_weights.py $(MODEL) $(DATA)/tinyshakespeare/test.txt $(DATA)/self_instruct_human/train.jsonl
 	$(BIN)/python benchmarks/harness_tasks.py $(DATA) data/lm_eval_tasks
 	$(BIN)/python benchmarks/harness.py $(MODEL) data/lm_eval_tasks
 	$(BIN)/python benchmarks/fine_tune.py sentiment $(DATA)/rt_polarity --model $(MODEL) --examples 320 --peer $(PEER)
