@@ -71,7 +71,7 @@ def test_formats(tmp_path: Path) -> None:
     jsonl = write_rows(tmp_path / "rows.jsonl", [{"messages": messages}])
     with (tmp_path / "rows.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["messages"], [json.dumps(messages)]])
-    pq.write_table(pa.Table.from_pylist([{"messages": messages}]), tmp_path / "rows.parquet")  # type: ignore[no-untyped-call]
+    pq.write_table(pa.Table.from_pylist([{"messages": messages}]), tmp_path / "rows.parquet")
     for path in (jsonl, str(tmp_path / "rows.csv"), str(tmp_path / "rows.parquet")):
         (found,) = RowReader("id", "messages", None, None, has_answers=True).read(read_rows(path, split="train"))
         assert isinstance(found, Conversation)
