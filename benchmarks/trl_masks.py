@@ -48,13 +48,17 @@ def ours(folder: Path, conversations: list[list[dict[str, str]]]) -> list[Labele
     return result
 
 
+def with_tags(template: str) -> str:
+    """Return SmolLM2's template with generation tags; other templates are unchanged."""
+    return template.replace(_TURN, _TAGGED)
+
+
 def theirs(folder: Path, conversations: list[list[dict[str, str]]]) -> list[Labeled]:
     """Return the ids and the labels of each conversation in the dataset of TRL's SFTTrainer."""
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found]
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    if _TURN in tokenizer.chat_template:
-        tokenizer.chat_template = tokenizer.chat_template.replace(_TURN, _TAGGED)
+    tokenizer.chat_template = with_tags(tokenizer.chat_template)
     shape = {"num_hidden_layers": 1, "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1}
     with tempfile.TemporaryDirectory() as output:
         config = SFTConfig(

@@ -22,6 +22,9 @@ KNOWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "question": ("question", "query"),
     "context": ("context", "passage", "paragraph", "document"),
     "answers": ("answers", "answer"),
+    "messages": ("messages",),
+    "source": ("source", "en", "document", "article"),
+    "target": ("target", "summary", "summaries", "translation"),
 }
 """Role of a column -> names that it usually has, the likeliest first."""
 

@@ -7,8 +7,10 @@ from gpt_lightning.commands.parser import Parser
 from gpt_lightning.commands.reading_options import unprefixed_options
 from gpt_lightning.errors import InputError
 
-TaskName = Literal["classification", "sentiment", "ner", "qa", "pretrain"]
-_ROLES: Final = ("text", "label", "tokens", "tags", "spans", "question", "context", "answers")
+TaskName = Literal["chat", "classification", "sentiment", "ner", "qa", "pretrain"]
+_ROLES: Final = (
+    *("text", "label", "tokens", "tags", "spans", "question", "context", "answers", "messages", "source", "target"),
+)
 
 
 def main(argv: list[str]) -> int:
@@ -48,7 +50,7 @@ def parser() -> Parser:
         type=TaskName | None,
         nargs="?",
         metavar="TASK",
-        help="classification (or sentiment), ner, qa or pretrain",
+        help="chat, classification (or sentiment), ner, qa or pretrain",
     )
     p.add_argument(
         "--train",

@@ -33,6 +33,7 @@ class Findings:
         extra_tokens: number of tokens that the model reads besides the text, such as those of a question.
         summary: sentences about rows and labels.
         monitor: the metric that chooses the best checkpoint.
+        mode: ``max`` if a higher value is better, else ``min``.
         attention: attention of a backbone that is trained from scratch.
         min_block_size: length of the shortest block that always works, in tokens.
     """
@@ -46,6 +47,7 @@ class Findings:
     extra_tokens: int = 1
     summary: str
     monitor: Any
+    mode: str = "max"
     attention: str = "bidirectional"
     min_block_size: int = 32
 

@@ -5,18 +5,18 @@ from types import ModuleType
 from typing import Any, Final
 
 from gpt_lightning.commands import shipped_configs
-from gpt_lightning.commands.init import classification, ner, qa, sizes
+from gpt_lightning.commands.init import chat, classification, ner, qa, sizes
 from gpt_lightning.commands.init.base_model import BaseModel, is_pretrained
 from gpt_lightning.commands.init.choice import Choice
 from gpt_lightning.commands.init.columns import Columns
 from gpt_lightning.commands.init.document import Draft
 from gpt_lightning.commands.init.findings import Findings
 from gpt_lightning.data.sources.source import ReadOptions, read_rows
-from gpt_lightning.tasks import SequenceClassification
+from gpt_lightning.tasks import CausalLM, SequenceClassification
 from gpt_lightning.tokenizers.build import train_bpe
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
-FINDERS: Final = {"classification": classification, "sentiment": classification, "ner": ner, "qa": qa}
+FINDERS: Final = {"chat": chat, "classification": classification, "sentiment": classification, "ner": ner, "qa": qa}
 """Name of a task -> the module that finds the facts for it."""
 
 _SAMPLE: Final = 2000
@@ -52,7 +52,7 @@ def draft(
     tokenizer = sizes.tokenizer(sum(map(len, set(found.texts))))
     lengths = token_lengths(found.texts, tokenizer.value, base)
     most = None if base is None else base.block_size
-    is_cut = found.task is SequenceClassification
+    is_cut = found.task in (SequenceClassification, CausalLM)
     block = sizes.block_size(lengths, found.extra_tokens, found.min_block_size, most, is_cut)
     can_hold_out = len(set(found.texts)) > 1
     fraction = sizes.validation_fraction(len(found.texts)) if can_hold_out and not has_validation else None
@@ -78,7 +78,7 @@ def draft(
             **({} if base is not None else {"tokenizer": tokenizer}),
             "batch_size": batch,
         },
-        others={"checkpoints": {"monitor": found.monitor, "mode": "max"}} if is_monitored else {},
+        others={"checkpoints": {"monitor": found.monitor, "mode": found.mode}} if is_monitored else {},
     )
 
 

@@ -61,6 +61,9 @@ NESTED = {
         }
     ],
 }
+CHATS = [
+    {"messages": [{"role": role, "content": text(number)} for role in ("user", "assistant")]} for number in range(20)
+]
 DOCUMENTS = [{"content": text(number) * 20} for number in range(30)]
 
 
@@ -95,6 +98,8 @@ FILES: dict[str, tuple[str, str, Any]] = {
         "r.jsonl",
         jsonl([{**row, "stars": ["a", row["stars"]]} for row in LABELED]),
     ),
+    "chat messages": ("chat", "r.jsonl", jsonl(CHATS)),
+    "chat pairs": ("chat", "r.csv", table([{"prompt": text(n), "completion": text(n + 1)} for n in range(20)], ",")),
     "ner jsonl": ("ner", "r.jsonl", jsonl(TAGGED)),
     "ner json": ("ner", "r.json", json.dumps(TAGGED)),
     "ner parquet": ("ner", "r.parquet", TAGGED),
