@@ -62,7 +62,7 @@ def theirs(options: argparse.Namespace) -> tuple[float, int]:
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found]
+    from trl import SFTConfig, SFTTrainer
 
     from benchmarks.trl_masks import with_tags
 

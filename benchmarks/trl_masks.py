@@ -55,7 +55,7 @@ def with_tags(template: str) -> str:
 
 def theirs(folder: Path, conversations: list[list[dict[str, str]]]) -> list[Labeled]:
     """Return the ids and the labels of each conversation in the dataset of TRL's SFTTrainer."""
-    from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found]
+    from trl import SFTConfig, SFTTrainer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = with_tags(tokenizer.chat_template)
