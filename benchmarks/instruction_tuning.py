@@ -26,7 +26,7 @@ from typing import Any
 RANK = 16
 
 
-def ours(options: argparse.Namespace) -> tuple[float, int]:
+def of_this_package(options: argparse.Namespace) -> tuple[float, int]:
     """Train through the command line, and return the seconds of the training loop and the number of trained tokens."""
     import lightning.pytorch as L
 
@@ -57,7 +57,7 @@ def ours(options: argparse.Namespace) -> tuple[float, int]:
     return cli.clock.seconds, sum(int((each >= 0).sum()) for each in labels)
 
 
-def theirs(options: argparse.Namespace) -> tuple[float, int]:
+def of_trl(options: argparse.Namespace) -> tuple[float, int]:
     """Train with TRL, and return the seconds of the training loop and the number of trained tokens."""
     from datasets import Dataset
     from peft import LoraConfig
@@ -122,7 +122,7 @@ def main() -> None:
     options = parser.parse_args()
     options.model, options.data = options.model.resolve(), options.data.resolve()
     if options.side:
-        seconds, trained_tokens = (ours if options.side == "ours" else theirs)(options)
+        seconds, trained_tokens = (of_this_package if options.side == "ours" else of_trl)(options)
         rows = len(options.data.read_text(encoding="utf-8").splitlines())
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print({"examples_per_s": rows / seconds, "peak_mb": peak_mb, "trained_tokens": trained_tokens})

@@ -32,7 +32,7 @@ Labeled = tuple[list[int], list[int]]
 """Token ids and labels of a conversation."""
 
 
-def ours(folder: Path, conversations: list[list[dict[str, str]]]) -> list[Labeled]:
+def of_this_package(folder: Path, conversations: list[list[dict[str, str]]]) -> list[Labeled]:
     """Return the ids and the labels of each conversation with the template of a model folder."""
     template = ChatTemplate(chat_tokenizer(load_tokenizer(str(folder)), None))
     chats = [
@@ -53,7 +53,7 @@ def with_tags(template: str) -> str:
     return template.replace(_TURN, _TAGGED)
 
 
-def theirs(folder: Path, conversations: list[list[dict[str, str]]]) -> list[Labeled]:
+def of_trl(folder: Path, conversations: list[list[dict[str, str]]]) -> list[Labeled]:
     """Return the ids and the labels of each conversation in the dataset of TRL's SFTTrainer."""
     from trl import SFTConfig, SFTTrainer
 
@@ -81,7 +81,7 @@ def theirs(folder: Path, conversations: list[list[dict[str, str]]]) -> list[Labe
 
 def differences(folder: Path, conversations: list[list[dict[str, str]]]) -> list[tuple[int, Labeled, Labeled]]:
     """Return the number, our and TRL's encoding of each conversation for which they differ."""
-    pairs = zip(ours(folder, conversations), theirs(folder, conversations), strict=True)
+    pairs = zip(of_this_package(folder, conversations), of_trl(folder, conversations), strict=True)
     return [(number, own, other) for number, (own, other) in enumerate(pairs) if own != other]
 
 

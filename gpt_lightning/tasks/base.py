@@ -93,7 +93,7 @@ class Task(L.LightningModule, ABC):
     """Defaults of arguments for a head on a pretrained backbone with causal attention, where they differ."""
 
     may_add_tokens: ClassVar[bool] = False
-    """Whether a tokenizer with more tokens than the pretrained model adds rows to its embedding."""
+    """True if a tokenizer with more tokens than the pretrained model adds rows to its embedding."""
 
     former_names: ClassVar[Mapping[str, str]] = {}
     """Names of metrics before version 0.2 -> names now. A metric that a subclass computes keeps its name."""

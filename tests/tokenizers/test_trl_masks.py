@@ -8,7 +8,7 @@ import tokenizers
 
 pytest.importorskip("trl")
 
-from benchmarks.trl_masks import IGNORED, differences, ours
+from benchmarks.trl_masks import IGNORED, differences, of_this_package
 from gpt_lightning.tokenizers.build import train_bpe
 from tests.tokenizers.published import write_tokenizer
 
@@ -47,7 +47,7 @@ def test_where_ours_is_right(folder: Path) -> None:
     inner = tokenizers.Tokenizer.from_str(train_bpe(["assistant\n\n\nOn the mat.\n\n\n" * 9], 300).to_json())
     inner.add_special_tokens(["<|im_start|>", "<|im_end|>"])
     inner.save(str(folder / "tokenizer.json"))
-    prompt = ours(folder, [chat("The cat?", "x")])[0]
+    prompt = of_this_package(folder, [chat("The cat?", "x")])[0]
     ((_, own, other),) = differences(folder, [chat("The cat?", "\n\nOn the mat.")])
     first = next(index for index, label in enumerate(prompt[1]) if label != IGNORED)
     assert own[0][:first] == prompt[0][:first] != other[0][:first]
