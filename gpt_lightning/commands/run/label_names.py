@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import yaml
@@ -32,6 +33,7 @@ def quote_flags(flags: list[str]) -> list[str]:
     return quoted
 
 
+@lru_cache(maxsize=4)  # the same file is read several times, and thousands of labels take seconds
 def quote_labels(text: str) -> str:
     """Return a YAML text with quotes around the label names; text that is not YAML is returned unchanged."""
     return _quoted(text, is_labels=False)
