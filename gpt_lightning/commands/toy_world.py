@@ -8,7 +8,7 @@ def parser() -> Parser:
     p = Parser(
         prog="gpt-lightning toy-world",
         description="Write the toy world: short English passages to pretrain on (text/), and labeled rows about the "
-        "same people and places (classification/, sentiment/, liking/, ner/, qa/). Nothing is downloaded.",
+        "same people and places (classification/, sentiment/, liking/, ner/, qa/, answers/). Nothing is downloaded.",
         examples=["gpt-lightning toy-world data/toy_world"],
     )
     p.add_argument(
