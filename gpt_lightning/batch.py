@@ -29,9 +29,9 @@ class LanguageModelingBatch(TypedDict):
     prefix_mask: NotRequired[Tensor]
     """(B, T) bool: True for the tokens of prompts, which see each other in both directions with prefix attention."""
     prompts: NotRequired[list[list[int]]]
-    """Token ids of the prompts whose answers are generated, those of the first rows; only in evaluation."""
+    """Token ids of the prompts that are answered in evaluation and prediction: those of the first rows."""
     references: NotRequired[list[list[str]]]
-    """Correct answers to each prompt, at least one in evaluation; in prediction, a prompt may have none."""
+    """Correct answers to each prompt, at least one; in prediction, a prompt may have none."""
 
 
 class Seq2SeqBatch(TypedDict):
@@ -52,7 +52,7 @@ class Seq2SeqBatch(TypedDict):
     """(B,) int64: UTF-8 bytes of the labeled tokens of each row."""
     ids: NotRequired[list[str]]
     references: NotRequired[list[list[str]]]
-    """Correct targets of the first sources, whose targets are generated, at least one each; only in evaluation."""
+    """Correct targets of the first sources, whose targets are generated in evaluation; at least one each."""
 
 
 class SequenceClassificationBatch(TypedDict):

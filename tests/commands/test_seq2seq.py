@@ -104,6 +104,7 @@ def test_unsuitable_sources_are_refused(run: CommandLine) -> None:
         model.generate("a" * 32)
     with pytest.raises(InputError, match="only a CausalLM scores texts"):
         model.score(["a"])
+    model.data_module = None
     with pytest.raises(InputError, match="has no labels to predict"):
         model.predict([{"text": "a"}])
 

@@ -182,7 +182,8 @@ def is_refused(flag: str, name: str) -> bool:
     try:
         check(["fit", f"--{flag}={name}"])
     except InputError as error:
-        return "allow_import" in str(error) and f"--{flag}" in str(error)
+        is_unsupported = why_unsupported(name) is not None and flag.startswith("trainer.callbacks")
+        return f"--{flag}" in str(error) and ("allow_import" in str(error) or is_unsupported)
     return False
 
 
