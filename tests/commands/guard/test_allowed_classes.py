@@ -29,6 +29,7 @@ from gpt_lightning.commands.guard.config_guard import check
 from gpt_lightning.commands.guard.parser_imports import importing_only
 from gpt_lightning.errors import InputError
 from gpt_lightning.tasks.saving import arguments_of
+from gpt_lightning.unsupported_callbacks import why_unsupported
 from tests.reliability.conftest import many, tally
 
 pytestmark = pytest.mark.reliability
