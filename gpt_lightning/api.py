@@ -19,7 +19,7 @@ from torch import Tensor
 from gpt_lightning.batch import ends_with_token
 from gpt_lightning.checkpoints.run_config import columns_of
 from gpt_lightning.data.base import DataModule
-from gpt_lightning.data.find import data_modules_for, named_data_module
+from gpt_lightning.data.find import default_data_module, named_data_module
 from gpt_lightning.data.labels import SavedLabels
 from gpt_lightning.data.prompts import MESSAGES_EXAMPLE, are_messages
 from gpt_lightning.data.sources.row_formats import short_repr, without_surrogates
@@ -121,7 +121,7 @@ class Model:
         self.tokenizer = tokenizer
         self.path = path
         self.columns = columns
-        self.data_module = data_module or next(iter(data_modules_for(type(task))), None)
+        self.data_module = data_module or default_data_module(type(task))
 
     def __repr__(self) -> str:
         """Return the name of the task, its number of parameters, and its path."""

@@ -77,6 +77,9 @@ class DataModule(L.LightningDataModule, ABC):
     batch: ClassVar[type]
     """TypedDict of ``batch.py`` that this module produces; the task must consume the same one."""
 
+    is_default: ClassVar[bool] = True
+    """Whether it reads the data of a model that names no data module. Each batch format has one such module."""
+
     takes_from_model: ClassVar[Mapping[str, str]] = {"block_size": "backbone.block_size"}
     """Argument of the data module -> dotted argument of the task whose value it takes."""
 

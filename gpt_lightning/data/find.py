@@ -20,6 +20,11 @@ def data_modules_for(task: type[Any]) -> list[type[DataModule]]:
     return [module for module in data_modules() if goes_with(task, module)]
 
 
+def default_data_module(task: type[Any]) -> type[DataModule] | None:
+    """Return the data module of this package for a task whose model names none, or None if there is none."""
+    return next((module for module in data_modules_for(task) if module.is_default), None)
+
+
 def goes_with(task: type[Any], module: type[Any]) -> bool:
     """Return whether a data module produces the batches that a task consumes; an undeclared batch may fit."""
     batches = [getattr(each, "batch", None) for each in (task, module)]

@@ -58,6 +58,7 @@ class InstructionTuning(Labeled[Conversation]):
     """
 
     batch: ClassVar[type] = LanguageModelingBatch
+    is_default: ClassVar[bool] = False
     hold_out_attribute: ClassVar[str] = "prompt"
 
     def __init__(

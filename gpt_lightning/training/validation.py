@@ -38,6 +38,8 @@ class Validations(L.Callback):
         validation.restarting = False  # from its first batch
         trainer.validating = True
         validation.run()
+        # Otherwise an epoch that was finished before would never leave its state of restarting.
+        validation._has_run = False
         trainer.training = True
 
     def on_train_batch_end(

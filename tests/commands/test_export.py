@@ -126,6 +126,8 @@ def test_chat_template_and_special_tokens_survive_fine_tuning_and_export(run: Co
     inner.save(str(file))
     model = LlamaForCausalLM.from_pretrained(smol)
     model.resize_token_embeddings(282, mean_resizing=False)
+    for config in (model.config, model.generation_config):
+        config.bos_token_id, config.eos_token_id = 281, 280
     model.save_pretrained(smol)
     settings = {"bos_token": "<start>", "eos_token": "<turn>", "chat_template": template}
     (smol / "tokenizer_config.json").write_text(json.dumps(settings))
@@ -135,7 +137,7 @@ def test_chat_template_and_special_tokens_survive_fine_tuning_and_export(run: Co
     assert exported.apply_chat_template([{"role": "user", "content": "rain?"}], tokenize=False) == "user: rain?\n"
     assert (exported.bos_token, exported.eos_token, exported.pad_token) == ("<start>", "<turn>", "<turn>")
     ids = json.loads(Path("model/generation_config.json").read_text())
-    assert ids == {"pad_token_id": 280, "bos_token_id": 281, "eos_token_id": 280}
+    assert (ids["bos_token_id"], ids["eos_token_id"]) == (281, 280)
 
 
 def test_a_head_on_a_pretrained_model(run: CommandLine, smol: Path) -> None:

@@ -364,7 +364,7 @@ def test_invalid_settings_are_refused(settings: dict[str, Any], message: str) ->
 def test_sharding_strategies_are_refused(strategy: Strategy) -> None:
     for kind in ("muon", "adamw"):
         module = CausalLM(backbone=GPTConfig(**GPT2), optimizer=OptimizerConfig(kind=kind))
-        module._trainer = Mock(strategy=strategy, callbacks=[])
+        module._trainer = Mock(strategy=strategy, callbacks=[], datamodule=None)
         if kind == "adamw":
             module.setup("fit")
             continue

@@ -1,5 +1,6 @@
 """Detection of damaged files."""
 
+import json
 import random
 from pathlib import Path
 
@@ -71,6 +72,14 @@ def rejects(path: Path) -> bool:
     return False
 
 
+def is_equal_json(first: bytes, second: bytes) -> bool:
+    """Return whether two files hold the same JSON value."""
+    try:
+        return bool(json.loads(first) == json.loads(second))
+    except ValueError:
+        return False
+
+
 @pytest.mark.parametrize("kind", ["checkpoint", "shard", "unlisted", "exported", "own"])
 def test_flipped_bits_are_detected(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Test R6. A checkpoint without a manifest (``unlisted``) has only the checksums of its tensors."""
@@ -86,6 +95,8 @@ def test_flipped_bits_are_detected(kind: str, request: pytest.FixtureRequest, tm
         index = rng.randrange(weights, weights + 4000) if kind == "unlisted" else rng.randrange(len(intact))
         damaged[index] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
+        if kind == "own" and is_equal_json(intact, damaged):
+            continue  # such as 1E-05 in place of 1e-05
         if kind == "unlisted" and not rejects(path):
             load_task(path)  # the bit is in padding, which is never read
             continue

@@ -148,6 +148,21 @@ def test_a_repeated_validation_keeps_the_list_of_checkpoints(tmp_path: Path) -> 
     assert {path.name for path in folder.glob("step_*")} == {entry.file for entry in listed}
 
 
+def test_an_interrupted_validation_at_the_end_of_an_epoch(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"max_epochs": 3, "limit_train_batches": 2}
+    expected = run(tmp_path, Recorder(), callbacks=[Validations()], **arguments)
+    saving = [Validations(), Checkpoints()]
+    with pytest.raises(Interrupted):
+        run(tmp_path, Recorder(), callbacks=[*saving, StopAtValidation()], **arguments)
+    last = find_checkpoint(str(tmp_path), "last")
+    checkpoint = torch.load(last, weights_only=True)
+    assert (checkpoint["global_step"], checkpoint["validation_missing"]) == (2, True)
+    resumed = Recorder()
+    state = run(tmp_path, resumed, last, callbacks=[Validations(), Checkpoints()], **arguments)
+    assert [epoch for epoch, *_ in resumed.batches] == [1, 1, 2, 2]
+    tally("R1", all(torch.equal(value, expected[name]) for name, value in state.items()))
+
+
 @pytest.mark.parametrize("accumulate", [1, 3][: many(1, 2)])
 @pytest.mark.parametrize("kind", HEADS)
 def test_heads_resume_from_every_step(tmp_path: Path, kind: str, accumulate: int) -> None:

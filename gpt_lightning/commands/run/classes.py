@@ -24,8 +24,9 @@ def refuse_mismatch(task: type[Any], module: type[Any]) -> None:
         InputError: task and data module are not compatible.
     """
     if not goes_with(task, module):
-        compatible = [f". {task.__name__} needs --data={each.__name__}" for each in data_modules_for(task)[:1]]
-        raise InputError(f"model {task.__name__} and data {module.__name__} cannot be combined{''.join(compatible)}")
+        names = " or ".join(each.__name__ for each in data_modules_for(task))
+        remedy = f". {task.__name__} needs --data={names}" if names else ""
+        raise InputError(f"model {task.__name__} and data {module.__name__} cannot be combined{remedy}")
 
 
 def link(parser: LightningArgumentParser, task: type[Any], module: type[Any]) -> None:

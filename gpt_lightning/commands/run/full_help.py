@@ -12,7 +12,7 @@ from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.command_line import CommandLine, predict_shorthand
 from gpt_lightning.commands.run.pages import PAGES
 from gpt_lightning.commands.run.parser import RunParser
-from gpt_lightning.data.find import data_modules_for, goes_with
+from gpt_lightning.data.find import data_modules_for, default_data_module, goes_with
 from gpt_lightning.tasks.saving import arguments_of
 
 TITLES: Final = {
@@ -107,10 +107,10 @@ def print_full_help(parser: RunParser, subcommand: str, arguments: list[str]) ->
 
 
 def _complete(task: type[Any] | None, module: type[Any] | None) -> tuple[type[Any], type[Any]]:
-    """Return a task and a data module that go together, with the first of ours in place of a missing one."""
+    """Return a task and a data module that go together, with a default of ours in place of a missing one."""
     if task is None:
         task = next((each for each in tasks.CONCRETE if module is None or goes_with(each, module)), tasks.CausalLM)
-    return task, module or data_modules_for(task)[0]
+    return task, module or default_data_module(task) or data_modules_for(task)[0]
 
 
 def _class_sections(prefix: str, owner: type[Any]) -> list[Section]:

@@ -13,7 +13,7 @@ from gpt_lightning.commands.run.folder import experiment_folder
 from gpt_lightning.commands.run.parser import RunParser, defaults_of
 from gpt_lightning.commands.run.saved_tokenizer import is_built, refuse_other_tokenizer, tokenizer_file, tokenizer_in
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flag_key, flatten, merge, overlay
-from gpt_lightning.data.find import data_modules_for, named_data_module
+from gpt_lightning.data.find import default_data_module, named_data_module
 from gpt_lightning.data.labels import SavedLabels, canonical, read_labels
 from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.downloads import no_download_of
@@ -294,9 +294,10 @@ def class_defaults(user: Values) -> Values:
 def _data_module(checkpoint: dict[str, Any], task: type[Any], allowed: Sequence[str]) -> str | None:
     """Return the class path of a checkpoint's data module if it is in this package or allowed; else None.
 
-    A model folder names no data module, so the first one of this package that fits the task is taken.
+    A model folder names no data module, so the default one of the task is taken.
     """
     if "data" not in checkpoint:
-        return next((module.__name__ for module in data_modules_for(task)), None)
+        module = default_data_module(task)
+        return None if module is None else module.__name__
     found = named_data_module(str(checkpoint["data"]), allowed)
     return None if found is None else class_path(found)

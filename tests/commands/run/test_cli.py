@@ -247,7 +247,7 @@ def test_a_shape_that_differs_from_the_checkpoint_is_refused(run: Run) -> None:
         (["fit", "-c", "config.yaml", "--data.train=short.txt"], "at least 9 are needed"),
         (["fit", "-c", "config.yaml", "--data.tokenizer=absent.json"], "'absent.json' is not a tokenizer"),
         (["fit", "-c", "config.yaml", "--log_dir=text.txt"], "cannot write to text.txt/beer"),
-        (["fit", "-c", "config.yaml", "--trainer.limit_train_batches=0"], "no training step was taken"),
+        (["fit", "-c", "config.yaml", "--trainer.limit_train_batches=0"], "leaves no batch to fit"),
         (
             ["fit", "-c", "config.yaml", "--ckpt_path=absent.ckpt"],
             "absent.ckpt: no checkpoint, run folder or model folder has this path",
@@ -277,7 +277,7 @@ def test_invalid_input_gives_one_clear_message(run: Run, tmp_path: Path, argumen
     assert len(err.strip().splitlines()) <= 5
     assert "Traceback" not in err
     assert not list(tmp_path.glob("logs/*/*/checkpoints/*.ckpt"))
-    if message not in ("no training step was taken", "Choose one of val/loss, "):
+    if message != "Choose one of val/loss, ":
         assert not list(tmp_path.glob("logs/*/version_*/events*"))
 
 

@@ -28,11 +28,11 @@ def test_every_suggestion_is_a_key() -> None:
         (["--bf16"], "did you mean 'trainer.precision'?"),
         (
             ["--model", "CausalLLM"],
-            "did you mean 'CausalLM'? The classes are CausalLM, QuestionAnswering, Sequence",
+            "did you mean 'CausalLM'? The classes are CausalLM, QuestionAnswering, Seq2SeqLM",
         ),
         (
             ["--data=Language"],
-            "Language is not a class that is allowed here. The classes are LanguageModeling, R",
+            "Language is not a class that is allowed here. The classes are InstructionTuning, L",
         ),
         (["--trainer.callbacks=EarlyStoping"], "did you mean 'EarlyStopping'?"),
         (["--data.train", "a.txt", "b.txt"], "b.txt: not an option, and options take one value. Quote a text"),
