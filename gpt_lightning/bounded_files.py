@@ -116,6 +116,23 @@ def parse_json(text: str, name: str, remedy: str) -> Any:
     return content
 
 
+def load_yaml(text: str) -> Any:
+    """Return the plain value of a YAML text.
+
+    All readers of configurations use libyaml, since the parser in Python refuses some tabs that libyaml accepts.
+
+    Raises:
+        InputError: the text is nested too deeply.
+        yaml.YAMLError: the text is not YAML of plain values.
+        ValueError: a number or a date is invalid.
+    """
+    import yaml
+
+    if any(depth > MAX_DEPTH for _, depth in yaml_depths(text)):
+        raise InputError(f"YAML that is nested more than {MAX_DEPTH} levels deep. Give the config.yaml of a run")
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def yaml_depths(text: str) -> Iterator[tuple[int, int]]:
     """Yield the line, counted from 0, and the depth of each event in a YAML text, without recursion.
 

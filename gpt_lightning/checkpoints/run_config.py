@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import yaml
 
-from gpt_lightning.bounded_files import read_text
+from gpt_lightning.bounded_files import load_yaml, read_text
 from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.errors import InputError
 
@@ -17,7 +17,7 @@ def data_arguments(file: Path) -> dict[str, Any] | None:
     """Return the data module's arguments in a ``config.yaml``; None if it is not the configuration of a run."""
     try:
         text = read_text(file, "Give the config.yaml of a run", _MAX_BYTES)
-        content = yaml.safe_load(text)["data"]["init_args"]
+        content = load_yaml(text)["data"]["init_args"]
     except (InputError, yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning.atomic_files import delete_unfinished
-from gpt_lightning.bounded_files import read_text
+from gpt_lightning.bounded_files import load_yaml, read_text
 from gpt_lightning.checkpoints.manifest import checkpoint_files
 from gpt_lightning.checkpoints.read import is_intact, read_manifest
 from gpt_lightning.errors import InputError
@@ -161,7 +161,7 @@ def newest_intact_checkpoint(run: Path) -> Path | None:
 def is_without_checkpointing(run: Path) -> bool:
     """Return whether the configuration of a run disables checkpoints."""
     try:
-        config = yaml.safe_load(read_text(run / _CONFIG, "Restore it", _MAX_BYTES))
+        config = load_yaml(read_text(run / _CONFIG, "Restore it", _MAX_BYTES))
         return config["trainer"]["enable_checkpointing"] is False
     except (InputError, yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
         return False  # not a configuration that a run has written

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from gpt_lightning.bounded_files import load_yaml
 from gpt_lightning.checkpoints.run_config import data_arguments
 from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkpoint
 from gpt_lightning.commands.guard.config_guard import check, check_keys
 from gpt_lightning.commands.guard.file_values import is_contained
-from gpt_lightning.commands.guard.plain_yaml import load_checked
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
@@ -161,7 +161,7 @@ def _data_module(file: Path, allowed: Sequence[str], test: str | None) -> dict[s
     if not file.is_file():
         return None  # Hugging Face models have none.
     check_keys(file, ["data"], allowed)  # also limits size and depth
-    content = load_checked(file.read_text(encoding="utf-8"))
+    content = load_yaml(file.read_text(encoding="utf-8"))
     module = content.get("data") if isinstance(content, dict) else None
     if not isinstance(module, dict) or not isinstance(module.get("init_args"), dict):
         return None

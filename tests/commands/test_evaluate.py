@@ -89,6 +89,8 @@ def test_a_run_is_tested_again_only_if_its_metrics_are_not_current(cli: CommandL
     os.utime(best, (0, 0))
     assert not is_reused(), "the metrics are those of another checkpoint"
 
+    with (run / "config.yaml").open("a") as config:
+        config.write("note:\tthe parser of PyYAML refuses a tab here, that of libyaml does not\n")
     file.unlink()
     file.mkdir()
     assert cli("evaluate", str(run)) == 0, "a read-only folder can be evaluated"

@@ -44,11 +44,6 @@ class Source:
         return f"{self.name}:{line + 1}" if self.is_file else self.name
 
 
-def load_checked(text: str) -> Any:
-    """Return the value of a YAML text that ``compose`` has accepted. Both use the same parser."""
-    return yaml.load(text, Loader=_LOADER)
-
-
 def compose(text: str, source: Source) -> Any:
     """Return the root node of a YAML text; None if the text is empty. An alias is the same node as its anchor.
 
