@@ -30,6 +30,8 @@ from gpt_lightning.models.config import PER_TASK, GPTConfig
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.folder import is_model_folder
+from gpt_lightning.models.huggingface.heads import CAUSAL_LM
+from gpt_lightning.models.lm_head import LMHead
 from gpt_lightning.models.lora import ADAPTER_CONFIG, LoRA, check_base, merge_adapters, weights_sha256
 from gpt_lightning.models.new_tokens import merge_rows, pretrained_vocabulary
 
@@ -333,6 +335,17 @@ def find_base(path: Path, init_from: object, remedy: str) -> str:
     return init_from
 
 
+class _LanguageModel(nn.Module):
+    """Backbone and output layer of a language model in a folder."""
+
+    huggingface_head = CAUSAL_LM
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.backbone = GPT(config)
+        self.head = LMHead(config.n_embd, self.backbone.token_embedding.num_embeddings, config.logit_softcap)
+
+
 def load_head(task: nn.Module, source: str) -> None:
     """Load the head from a checkpoint of the same task; of a language model with adapters, from its base model.
 
@@ -349,6 +362,11 @@ def load_head(task: nn.Module, source: str) -> None:
     assert isinstance(head, nn.Linear)
     if path.is_dir():
         pretrained = _read_config(path)
+        if isinstance(backbone, EncoderDecoder) and pretrained.config.n_encoder_layer is None:
+            language_model = _LanguageModel(pretrained.config)
+            huggingface.load_weights(language_model, pretrained)
+            head.load_state_dict(language_model.head.state_dict())
+            return
         with pretrained_vocabulary(backbone, pretrained.config.vocab_size, head):
             huggingface.load_weights(task, pretrained)
         return

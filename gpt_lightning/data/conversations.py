@@ -129,11 +129,11 @@ class RowReader:
 
     def _references(self, row: Row, column: str) -> tuple[str, ...]:
         """Return the correct answers: one text, or a list of texts."""
-        if not self.has_answers and row.fields.get(column) is None:
-            return ()
-        value = row_value(row, column, "--data.target")
+        value = _optional_value(row, column) if not self.has_answers else row_value(row, column, "--data.target")
         texts = value if isinstance(value, list) else [value]
         if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+            if not self.has_answers:
+                return ()
             raise InputError(
                 f"{row.where}: column {column!r} is {short_repr(value)}, not a text or a list of texts that are not "
                 "empty; fix or remove this row"
@@ -141,6 +141,8 @@ class RowReader:
         return tuple(texts)
 
     def _from_messages(self, values: list[Any], name: str, where: str) -> Conversation:
+        if not self.has_answers and len(values) > 1 and _is_empty_answer(values[-1]):
+            values = values[:-1]
         found = [_message(value, index, where) for index, value in enumerate(values)]
         roles = [message["role"] for message, _ in found]
         if "system" in roles[1:]:
@@ -157,6 +159,20 @@ class RowReader:
         found = found[: answers[-1] + 1]  # nothing answers what follows
         messages = tuple(message for message, _ in found)
         return Conversation(name, messages, tuple(flag for _, flag in found), (messages[-1]["content"],), where)
+
+
+def _optional_value(row: Row, column: str) -> Any:
+    """Return the value of a column; None if it is missing."""
+    try:
+        return row_value(row, column, "--data.target")
+    except InputError:
+        return None
+
+
+def _is_empty_answer(value: Any) -> bool:
+    """Return whether a message is a place for an answer, as in rows to predict."""
+    is_answer = isinstance(value, dict) and value.get("role") == "assistant"
+    return is_answer and not str(value.get("content") or "").strip()
 
 
 def _list(row: Row, column: str) -> list[Any]:

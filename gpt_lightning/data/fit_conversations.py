@@ -80,21 +80,14 @@ def fit_conversations(
 
 def fit_prompts(
     template: ChatTemplate, conversations: Sequence[Conversation], max_tokens: int
-) -> list[NDArray[np.int64]]:
-    """Return the prompt for the last answer of each conversation in at most ``max_tokens`` tokens.
-
-    Raises:
-        InputError: a prompt cannot be encoded.
-    """
+) -> list[NDArray[np.int64] | InputError]:
+    """Return the prompt for the last answer of each conversation in at most ``max_tokens`` tokens, or an error."""
 
     def encode(chosen: Sequence[Conversation]) -> list[NDArray[np.int64] | InputError]:
         return template.prompts([Chat(_before_answer(each), (), each.where) for each in chosen])
 
     _, prompts = _without_first_turns(encode, conversations, len, max_tokens)
-    for prompt in prompts:
-        if isinstance(prompt, InputError):
-            raise prompt
-    return [prompt[-max_tokens:] for prompt in prompts if not isinstance(prompt, InputError)]
+    return [prompt if isinstance(prompt, InputError) else prompt[-max_tokens:] for prompt in prompts]
 
 
 def _without_first_turns(

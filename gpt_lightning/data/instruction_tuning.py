@@ -142,22 +142,35 @@ class InstructionTuning(Labeled[Conversation]):
         by_id = {conversation.id: conversation for conversation in conversations}
         chosen = [by_id[each.id] for each in found]
         prompts = fit_prompts(template, chosen, self.block_size - self.max_new_tokens)
-        return {each.id: (prompt, each.references) for each, prompt in zip(chosen, prompts, strict=True)}
+        prepared: Prompts = {}
+        for each, prompt in zip(chosen, prompts, strict=True):
+            if isinstance(prompt, InputError):
+                raise prompt
+            prepared[each.id] = (prompt, each.references)
+        return prepared
 
     def _prompts_only(
         self, split: Split, template: ChatTemplate, conversations: Sequence[Conversation]
     ) -> InMemoryRows:
         """Return the prompts of a split for ``predict``, without labels."""
         prompts = fit_prompts(template, conversations, self.block_size - self.max_new_tokens)
-        rows = [
-            FittedConversation(each.id, each.where, prompt, np.zeros(len(prompt), dtype=np.bool_), 0, False)
+        fitted = (
+            prompt
+            if isinstance(prompt, InputError)
+            else FittedConversation(each.id, each.where, prompt, np.zeros(len(prompt), dtype=np.bool_), 0, False)
             for each, prompt in zip(conversations, prompts, strict=True)
-        ]
-        answers = {each.id: (prompt, each.references) for each, prompt in zip(conversations, prompts, strict=True)}
+        )
+        rows, causes = valid_examples(fitted, self.on_bad_row)
+        if causes:
+            self.report(split, skipped_line(causes, len(conversations)))
+        if not rows:
+            raise InputError(f"--data.{split}: no row is valid; fix the file, or choose a different one")
+        references = {each.id: each.references for each in conversations}
+        answers = {each.id: (each.ids, references[each.id]) for each in rows}
         units = [[number] for number in range(len(rows))]
         collate = _Collate(self.tokenizer, rows, units, answers, is_packed=False, is_training=False)
-        lengths = [len(prompt) for prompt in prompts]
-        return InMemoryRows(len(rows), self.epoch_order(split, lengths), collate, digest(prompts))
+        found = [each.ids for each in rows]
+        return InMemoryRows(len(rows), self.epoch_order(split, list(map(len, found))), collate, digest(found))
 
     def _report_size(self, split: Split, found: Sequence[FittedConversation], num_dropped: int) -> None:
         """Print how much of a split is trained, cut and dropped."""

@@ -136,13 +136,14 @@ class TextToText(Labeled[TextPair]):
         return InMemoryRows(len(found), order, collate, digest([np.array(self.decoder_start_ids), *arrays]))
 
     def _encode(self, examples: Sequence[TextPair]) -> Iterator[_EncodedPair | InputError]:
-        """Yield each pair, or an error if its target is too long. Unlabeled pairs have an empty target."""
+        """Yield each pair, or an error if its target is too long. In prediction, targets are empty."""
         end, num_starts = self.tokenizer.end_of_text_id, len(self.decoder_start_ids)
         room = self._room()
         sources = self.tokenizer.encode_batch([each.source for each in examples])
-        targets = self.tokenizer.encode_batch([(each.targets or ("",))[0] for each in examples])
-        for example, source, ids in zip(examples, sources, targets, strict=True):
-            target = np.append(ids, end) if example.targets else ids
+        references = [() if self.stage == "predict" else each.targets for each in examples]
+        targets = self.tokenizer.encode_batch([(each or ("",))[0] for each in references])
+        for example, source, found, ids in zip(examples, sources, references, targets, strict=True):
+            target = np.append(ids, end) if found else ids
             if len(target) + num_starts - 1 > self.block_size:
                 yield InputError(
                     f"{example.where}: its target has {len(target)} tokens, more than fit block_size={self.block_size};"

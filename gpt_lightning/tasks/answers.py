@@ -80,7 +80,7 @@ def answer_examples(task: Task, batch: Mapping[str, Any]) -> list[AnsweredExampl
         answers = cast(AnswerTask, task).generate_answers(
             batch, max_new_tokens=data.max_new_tokens, stop_ids=data.stop_ids
         )
-    ids = batch.get("ids") or [None] * len(answers)
+    ids = batch.get("ids", [None] * len(answers))
     return [
         AnsweredExample(source, references, data.tokenizer.decode(answer.ids), answer.is_complete, name)
         for source, references, answer, name in zip(

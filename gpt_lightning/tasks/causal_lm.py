@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
+from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import GenerationMetrics, LanguageModelingMetrics
 from gpt_lightning.models.generation.answer import Answer
 from gpt_lightning.models.generation.batched import generate_batched
@@ -38,6 +39,12 @@ class CausalLM(Task):
         self.head = output_layer(self)
         new_ids = new_token_ids(self.init_from, settings.get("vocab_size"))
         if new_ids:
+            if not (self.frozen_sha256 or self.backbone.token_embedding.weight.requires_grad):
+                raise InputError(
+                    f"the chat template adds {len(new_ids)} tokens to the model, but model.fine_tuning.freeze leaves "
+                    "their embeddings untrained. Set model.fine_tuning.freeze=0, train adapters with model.lora.r, or "
+                    "use --data.chat_template=plain"
+                )
             fill_rows(self.backbone, self.head, new_ids)
         if new_ids and self.frozen_sha256:
             train_rows(self.backbone, self.head, new_ids)

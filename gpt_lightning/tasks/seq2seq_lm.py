@@ -138,7 +138,7 @@ class Seq2SeqLM(Task):
             max_new_tokens: maximum number of tokens in a target; it has no more than fit ``block_size``.
             stop_ids: tokens that end a target.
         """
-        rows = len(batch.get("references") or batch.get("ids") or batch["input_ids"])
+        rows = len(batch.get("references") or batch.get("ids", batch["input_ids"]))
         starts = self.decoder_start_ids or batch["decoder_input_ids"][0, :1].tolist()
         count = min(max_new_tokens, self.backbone.config.block_size - len(starts))
         answers: list[Answer] = []

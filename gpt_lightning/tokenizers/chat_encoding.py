@@ -75,7 +75,9 @@ class ChatTemplate:
         Raises:
             TemplateError: prompts are no prefixes of the chat, or answers end without a token that ends generation.
         """
-        found = [self._parts(chat, texts) for chat, texts in zip(chats, self._render(chats), strict=True)]
+        by_tags = has_generation_tags(self._template) and all(map(_trains_answers_only, chats))
+        rendered = self._render(chats, by_tags=by_tags)
+        found = [self._parts(chat, texts, by_tags=by_tags) for chat, texts in zip(chats, rendered, strict=True)]
         valid = [each for each in found if not isinstance(each, InputError)]
         encoded = iter(self._guarded.encode([[text for text, _ in parts] for parts in valid]))
         results: list[EncodedChat | InputError] = []
@@ -128,22 +130,21 @@ class ChatTemplate:
         ]
         return render_all("chat", template, variables)
 
-    def _render(self, chats: Sequence[Chat]) -> Iterator[dict[tuple[int, bool], str | RenderError]]:
+    def _render(self, chats: Sequence[Chat], *, by_tags: bool) -> Iterator[dict[tuple[int, bool], str | RenderError]]:
         """Yield the renderings that are needed to find the answers of each chat.
 
         A key is the number of the first messages that are rendered, and whether the start of an answer follows.
         """
         all_messages = self._messages(chats)
-        has_tags = has_generation_tags(self._template)
-        keys = [[(len(chat.messages), False)] if has_tags else _needed(chat) for chat in chats]
+        keys = [[(len(chat.messages), False)] if by_tags else _needed(chat) for chat in chats]
         requests = [(messages, *key) for messages, needed in zip(all_messages, keys, strict=True) for key in needed]
-        template = mark_generation(self._template, SPAN_START, SPAN_END) if has_tags else self._plain
+        template = mark_generation(self._template, SPAN_START, SPAN_END) if by_tags else self._plain
         texts = iter(self._rendered(template, requests))
         for needed in keys:
             yield {key: next(texts) for key in needed}
 
     def _parts(
-        self, chat: Chat, texts: Mapping[tuple[int, bool], str | RenderError]
+        self, chat: Chat, texts: Mapping[tuple[int, bool], str | RenderError], *, by_tags: bool
     ) -> list[tuple[str, bool]] | InputError:
         """Return the rendered text in parts, each with whether it is trained."""
         failed = next((each for each in texts.values() if isinstance(each, RenderError)), None)
@@ -152,7 +153,7 @@ class ChatTemplate:
         full = str(texts[len(chat.messages), False])
         if chat.trained is None:
             return [(full.replace(SPAN_START, "").replace(SPAN_END, ""), True)]
-        if has_generation_tags(self._template):
+        if by_tags:
             full, spans = _marked_spans(chat, full)
         else:
             spans = [_span(chat, index, texts, full) for index in chat.trained]
@@ -174,6 +175,11 @@ class ChatTemplate:
             "token that ends generation, so the model would never learn to stop. Put that token (or, with generation "
             f"tags, the tag after it) where the answer ends. {_REMEDY}"
         )
+
+
+def _trains_answers_only(chat: Chat) -> bool:
+    """Return whether generation tags mark all text that is trained; they mark answers only."""
+    return chat.trained is None or all(chat.messages[index]["role"] == "assistant" for index in chat.trained)
 
 
 def _needed(chat: Chat) -> list[tuple[int, bool]]:

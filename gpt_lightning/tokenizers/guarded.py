@@ -92,6 +92,9 @@ class GuardedTokenizer:
         is_inside = first < len(ids)
         crossing = np.zeros(len(borders), dtype=np.bool_)
         crossing[is_inside] = offsets[first[is_inside], 0] < borders[is_inside]
+        # GPT-2's pattern splits blanks before a word otherwise than blanks at the end of a text.
+        text = "".join(parts)
+        crossing |= np.array([end > 1 and text[end - 2 : end].isspace() for end in borders.tolist()], dtype=np.bool_)
         if not crossing.any():
             return np.split(ids, first)
         cut = int(np.flatnonzero(crossing)[0]) + 1
