@@ -166,7 +166,7 @@ class Model:
             max_new_tokens: maximum number of new tokens.
             min_new_tokens: number of new tokens before the first end token.
             temperature: divisor of the logits. Higher values give more varied text; 0 is greedy decoding. None takes
-                the value in ``generation_config.json`` of the model, or 0.8; so do the settings below.
+                the value in the model's ``generation_config.json``, or 0.8. None means the same for the settings below.
             top_k: sample from the k most probable tokens only.
             top_p: sample from the smallest set of most probable tokens with at least this total probability.
             num_beams: search for the most probable text with this many beams, instead of sampling.
@@ -207,7 +207,7 @@ class Model:
         batch_size: int = 1,
         **settings: Unpack[GenerationSettings],
     ) -> list[list[Completion]]:
-        """Return continuations of each prompt, with the reason why they end, their tokens and log-probabilities.
+        """Return continuations of each prompt, each with its tokens, log-probabilities and the reason why it ends.
 
         Args:
             prompts: texts or chats, as in ``stream``.
@@ -291,8 +291,8 @@ class Model:
     def embed(self, texts: Sequence[str], *, pooling: Literal["mean", "last"] = "mean", batch_size: int = 16) -> Tensor:
         """Return an embedding of each text, pooled from the backbone's hidden states after the final norm.
 
-        A language model reads the token ids that transformers gives for the text, and a head those that it was trained
-        with. Those of an encoder-decoder are the hidden states of its encoder.
+        A language model reads the token ids that transformers gives for the text. A task with a head reads the ids that
+        it was trained with. For an encoder-decoder, the embedding pools the hidden states of the encoder.
 
         Args:
             texts: texts; they are truncated to ``block_size`` tokens.
@@ -327,7 +327,7 @@ class Model:
         return export_task(self.task, self.tokenizer, self.path, Path(folder), dtype)
 
     def _decoding(self, settings: Mapping[str, Any]) -> Decoding:
-        """Return the settings of decoding; those that are None or missing take the model's own."""
+        """Return the decoding settings. A setting that is None or missing takes the model's own value."""
         stop = tuple(_list_of(settings.get("stop", ()), "stop strings"))
         defaults = decoding_defaults(self.tokenizer.generation_config)
         return choose_decoding({**settings, "stop": stop}, defaults)[0]

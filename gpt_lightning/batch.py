@@ -29,7 +29,7 @@ class LanguageModelingBatch(TypedDict):
     prefix_mask: NotRequired[Tensor]
     """(B, T) bool: True for the tokens of prompts, which see each other in both directions with prefix attention."""
     prompts: NotRequired[list[list[int]]]
-    """Token ids of the prompts that are answered in evaluation and prediction: those of the first rows."""
+    """Token ids of the prompts of the first rows, which are answered in evaluation and prediction."""
     references: NotRequired[list[list[str]]]
     """Correct answers to each prompt, at least one; in prediction, a prompt may have none."""
 

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def add_decoding_options(p: Parser) -> None:
-    """Add the settings of decoding. Those without a value take the model's own, if it has any."""
-    p.add_argument("--max_new_tokens", type=int, default=200, help="largest number of new tokens")
+    """Add the decoding options. An option without a value takes the model's own setting, if there is one."""
+    p.add_argument("--max_new_tokens", type=int, default=200, help="maximum number of new tokens")
     p.add_argument(
-        "--min_new_tokens", type=int | None, default=None, help="number of new tokens before the first end token"
+        "--min_new_tokens", type=int | None, default=None, help="number of new tokens before an end token is allowed"
     )
     p.add_argument(
         "--stop",
@@ -55,7 +55,7 @@ def add_decoding_options(p: Parser) -> None:
         "--length_penalty",
         type=float | None,
         default=None,
-        help="of beam search: scores are divided by the length to this power (default 1); more favors long texts",
+        help="beam search divides scores by the length to this power (default 1); higher values favor long texts",
     )
     p.add_argument(
         "--repetition_penalty",
@@ -72,7 +72,7 @@ def add_decoding_options(p: Parser) -> None:
 
 
 def decoding_of(options: Any, generation_config: Mapping[str, Any]) -> "Decoding":
-    """Return the settings of decoding, and print those that are the model's own."""
+    """Return the decoding settings, and print those that come from the model."""
     from gpt_lightning.models.generation.decoding import DECODING_NAMES, choose_decoding
     from gpt_lightning.tokenizers.generation_config import decoding_defaults
 

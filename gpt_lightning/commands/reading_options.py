@@ -12,7 +12,7 @@ _OPTIONS: Final = re.compile(r"--data\.(?=(text_column|delimiter|encoding)\b)")
 
 @contextmanager
 def unprefixed_options() -> Iterator[None]:
-    """Name ``--delimiter`` instead of ``--data.delimiter``, and so on, in errors about files."""
+    """Name options without ``--data.`` in errors about files, such as ``--delimiter`` for ``--data.delimiter``."""
     try:
         yield
     except InputError as error:

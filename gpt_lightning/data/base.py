@@ -78,7 +78,7 @@ class DataModule(L.LightningDataModule, ABC):
     """TypedDict of ``batch.py`` that this module produces; the task must consume the same one."""
 
     is_default: ClassVar[bool] = True
-    """Whether it reads the data of a model that names no data module. Each batch format has one such module."""
+    """True if this module reads the data of models that name no data module. Each batch format has one such module."""
 
     takes_from_model: ClassVar[Mapping[str, str]] = {"block_size": "backbone.block_size"}
     """Argument of the data module -> dotted argument of the task whose value it takes."""

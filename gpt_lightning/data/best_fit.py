@@ -5,17 +5,17 @@ from collections.abc import Sequence
 
 
 def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Return the sequences of each row, by their numbers.
+    """Return the indices of the sequences in each row.
 
-    From the longest to the shortest, each sequence is put into the row with the least space that suffices. No sequence
-    is split.
+    The longest sequence comes first. Each one is put into the row with the least free space that is enough for it. No
+    sequence is split.
 
     Args:
         lengths: number of tokens of each sequence, at most ``capacity``.
         capacity: number of tokens of a row.
     """
     rows: list[list[int]] = []
-    spaces: list[int] = []  # sorted numbers of free tokens, each once
+    spaces: list[int] = []  # the distinct numbers of free tokens, sorted
     rows_with: dict[int, list[int]] = {}
     for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
         place = bisect_left(spaces, lengths[number])

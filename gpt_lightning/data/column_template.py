@@ -10,13 +10,13 @@ _KEY = "--data.template"
 
 
 class ColumnTemplate:
-    """Template whose columns are filled with the values of a row.
+    """Template that is filled with the values of a row.
 
     Args:
-        text: the template; ``{{`` and ``}}`` are braces.
+        text: the template; ``{{`` and ``}}`` stand for single braces.
 
     Raises:
-        InputError: the braces do not match, or there is no column in them.
+        InputError: the braces do not match, or the template names no column.
     """
 
     def __init__(self, text: str) -> None:

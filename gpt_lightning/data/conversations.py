@@ -18,13 +18,13 @@ _REMEDY: Final = "fix or remove this row"
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Messages that end with an answer of the assistant.
+    """Messages, the last of which is an answer of the assistant.
 
     Attributes:
         id: id of the row.
         messages: messages with ``role``, ``content`` and other strings for the chat template.
         is_trained: for each message, False if the row excludes it from the loss.
-        references: correct texts of the last answer, the first of which is its content; empty if it is unknown.
+        references: correct texts of the last answer; the first one is its content. Empty if the answer is unknown.
         where: location of the row for messages, such as ``path:line``.
     """
 
@@ -40,7 +40,7 @@ class Conversation:
         return "\n".join(message["content"] for message in self.messages[:-1])
 
     def without_first_turn(self) -> "Conversation | None":
-        """Return the conversation from its second message of a user on, with the system prompt; None without one."""
+        """Return the system prompt and all messages from the user's second one on; None if there is no second one."""
         users = [index for index, message in enumerate(self.messages) if message["role"] == "user"]
         if len(users) < 2:
             return None
@@ -111,7 +111,7 @@ class RowReader:
         return Conversation(name, (user, *answers), (True,) * (1 + len(answers)), references, row.where)
 
     def _prompt(self, row: Row) -> tuple[str, str]:
-        """Return the text of the user, and the column of the answer."""
+        """Return the text of the user, and the name of the column with the answer."""
         if self.template is not None and self.target is not None:
             return self.template.fill(row), self.target
         if "prompt" in row.fields:
@@ -156,7 +156,7 @@ class RowReader:
             raise InputError(
                 f"{where}: the conversation has no answer of the assistant to a message; add one, or remove this row"
             )
-        found = found[: answers[-1] + 1]  # nothing answers what follows
+        found = found[: answers[-1] + 1]  # messages after the last answer are ignored
         messages = tuple(message for message, _ in found)
         return Conversation(name, messages, tuple(flag for _, flag in found), (messages[-1]["content"],), where)
 
@@ -194,7 +194,7 @@ def _list(row: Row, column: str) -> list[Any]:
 
 
 def _message(value: Any, index: int, where: str) -> tuple[dict[str, str], bool]:
-    """Return a message as strings, and whether it is trained.
+    """Return a message as strings, and whether its text is trained.
 
     Raises:
         InputError: the message is invalid.

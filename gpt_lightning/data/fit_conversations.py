@@ -38,15 +38,15 @@ class FittedConversation(NamedTuple):
 def fit_conversations(
     template: ChatTemplate, conversations: Sequence[Conversation], train_on: TrainOn, max_tokens: int
 ) -> Iterator[FittedConversation | InputError]:
-    """Yield each conversation in at most ``max_tokens`` tokens, or an error if none of its labels would be left.
+    """Yield each conversation in at most ``max_tokens`` tokens, or an error if it would have no labels.
 
-    Turns at the start are left out, up to a message of the user; the system prompt stays. If the last turn is still too
-    long, so are the first tokens of its prompt.
+    First, turns at the start are left out. The system prompt stays, and a message of the user follows it. If the last
+    turn alone is still too long, the first tokens of its prompt are cut.
 
     Args:
         template: chat template.
         conversations: the conversations.
-        train_on: answers that are trained: all, the last, or all text.
+        train_on: which text is trained: all answers, the last one, or all text.
         max_tokens: maximum number of tokens.
     """
 
@@ -96,7 +96,7 @@ def _without_first_turns(
     length: Callable[[T], int],
     max_tokens: int,
 ) -> tuple[list[Conversation], list[T | InputError]]:
-    """Encode conversations without as many of their first turns as needed to fit ``max_tokens``.
+    """Encode conversations, and leave out first turns until they fit ``max_tokens``.
 
     Args:
         encode: function that encodes conversations.
@@ -105,7 +105,7 @@ def _without_first_turns(
         max_tokens: maximum number of tokens.
 
     Returns:
-        The conversations that were encoded last, and the results, which may still be too long.
+        The shortened conversations and their encodings, which may still be too long.
     """
     kept, encoded = list(conversations), encode(conversations)
     pending: Sequence[int] = range(len(kept))

@@ -7,7 +7,9 @@ _MAX_NEW_TOKENS = 128
 
 
 def generation_length(generate_examples: int, max_new_tokens: int | None, block_size: int) -> tuple[int, int]:
-    """Return the number of examples, and the maximum length of a generated text, which must fit ``block_size``.
+    """Return the number of examples, and the maximum length of a generated text.
+
+    The generated text and a prompt must fit ``block_size``.
 
     Args:
         generate_examples: number of examples of an evaluation; 0 generates none.

@@ -108,7 +108,7 @@ class InstructionTuning(Labeled[Conversation]):
         return reader.read(rows)
 
     def open_split(self, split: Split) -> InMemoryRows:
-        """Return the encoded conversations of a split; in training with ``packing``, several in a row."""
+        """Return the encoded conversations of a split. For training with ``packing``, a row holds several."""
         template = ChatTemplate(self.tokenizer)
         conversations = self.examples(split)
         if self.stage == "predict":
@@ -138,7 +138,7 @@ class InstructionTuning(Labeled[Conversation]):
     def _prompts(
         self, template: ChatTemplate, conversations: Sequence[Conversation], found: Sequence[FittedConversation]
     ) -> Prompts:
-        """Return the prompts and the correct answers of ``found``, by the id of their row."""
+        """Return the prompts and the correct answers of ``found`` by row id."""
         by_id = {conversation.id: conversation for conversation in conversations}
         chosen = [by_id[each.id] for each in found]
         prompts = fit_prompts(template, chosen, self.block_size - self.max_new_tokens)
@@ -173,7 +173,7 @@ class InstructionTuning(Labeled[Conversation]):
         return InMemoryRows(len(rows), self.epoch_order(split, list(map(len, found))), collate, digest(found))
 
     def _report_size(self, split: Split, found: Sequence[FittedConversation], num_dropped: int) -> None:
-        """Print how much of a split is trained, cut and dropped."""
+        """Print how many rows and tokens of a split are trained, cut and dropped."""
         total = sum(len(each.ids) for each in found)
         trained = sum(int(each.is_trained[1:].sum()) for each in found)
         dropped = num_dropped + self.num_skipped[self.source_split(split)]
@@ -186,13 +186,13 @@ class InstructionTuning(Labeled[Conversation]):
 
 
 class _Collate:
-    """Function of the numbers of rows and of padding rows that returns a batch.
+    """Function that returns the batch for some row indices and a number of padding rows.
 
     Args:
         tokenizer: the tokenizer.
         conversations: all conversations.
-        rows: numbers of the conversations in each row.
-        prompts: prompt and correct answers for the ids of rows whose answer is generated.
+        rows: indices of the conversations in each row.
+        prompts: prompt and correct answers by row id, for rows whose answer is generated.
         is_packed: whether rows hold several conversations.
         is_training: whether batches are for training, without prompts.
     """

@@ -43,8 +43,8 @@ class LongestFirstOrder:
 class GeneratedFirstOrder:
     """Order of an evaluation: first the rows whose answers are generated, then the others.
 
-    Any number of batches thus has its share of generated answers, and ranks generate equal numbers of them. The rows
-    are spread evenly over the source, and are the same in each evaluation.
+    So an evaluation that is limited to a few batches also generates answers, and all ranks generate equally many. The
+    rows with generated answers are spread evenly over the source, and are the same in each evaluation.
 
     Args:
         order: order of the other rows, the same in each epoch.

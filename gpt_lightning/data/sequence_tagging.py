@@ -349,9 +349,9 @@ class SequenceTagging(Labeled[TaggedText]):
         return windows
 
     def _place(self, group: WordTokens, length: int) -> int:
-        """Return the number of the token that is labeled among the ``length`` tokens that are left of a word.
+        """Return the index of the labeled token among the ``length`` remaining tokens of a word.
 
-        It is not a token of the whitespace before the word, which transformers' pipelines assign to no word.
+        Tokens of the whitespace before the word are skipped, because transformers' pipelines assign them to no word.
         """
         if self.pooling == "last":
             return length - 1
@@ -364,7 +364,7 @@ class SequenceTagging(Labeled[TaggedText]):
 
         Args:
             words: token ids of each word.
-            places: number of the token that is labeled in each word.
+            places: index of the labeled token in each word.
             labels: label of each word.
             room: maximum number of tokens of a window.
         """

@@ -24,7 +24,7 @@ from gpt_lightning.unpack import Unpack
 
 @dataclass(frozen=True, slots=True)
 class TextPair:
-    """Source text and its correct targets, of which training uses the first; none in prediction."""
+    """Source text and its correct targets. Training uses the first target. In prediction, there are none."""
 
     id: str
     source: str
@@ -157,7 +157,7 @@ class TextToText(Labeled[TextPair]):
         """Return the maximum number of tokens of a source.
 
         Raises:
-            InputError: there is no room.
+            InputError: ``block_size`` leaves no room for a source.
         """
         room = self.block_size - self.layout.num_added()
         if room <= 0:
@@ -173,7 +173,7 @@ class TextToText(Labeled[TextPair]):
         ignored = np.full(len(starts) - 1, IGNORE_INDEX)
         labels = [np.append(ignored, each.target) for each in pairs] + [ignored] * num_padding
         decoder_input_ids = pad(inputs, padding)
-        # Without a target, as in prediction and in padding rows, there is a start but no label.
+        # Rows without a target, as in prediction and padding, have start tokens but no labels.
         filled = [
             np.append(label, np.full(len(each) - len(label), IGNORE_INDEX))
             for label, each in zip(labels, inputs, strict=True)
@@ -191,7 +191,7 @@ class TextToText(Labeled[TextPair]):
         )
 
     def _report_size(self, split: Split, found: Sequence[_EncodedPair], num_dropped: int) -> None:
-        """Print how much of a split is trained, cut and dropped."""
+        """Print how many rows and tokens of a split are trained, cut and dropped."""
         trained, sources = sum(len(each.target) for each in found), sum(len(each.source) for each in found)
         dropped = num_dropped + self.num_skipped[self.source_split(split)]
         self.report(

@@ -17,18 +17,18 @@ SACREBLEU_METRICS: Final = ("bleu", "chrf")
 _ROUGE_KEYS: Final = ("rouge1", "rouge2", "rougeL")
 _COUNTS: Final = ("examples", "complete", "exact_match", "has_rouge")
 _F1: Final = ("token_f1", *_ROUGE_KEYS)
-"""Sums in units of 1 / ``F1_UNIT``. Integers make them equal for any order of batches and ranks."""
+"""Sums in units of 1 / ``F1_UNIT``. They are integers, so that the order of batches and ranks has no effect."""
 _ROUGE_SIGNATURE: Final = "refs:best|stemmer:no|tokens:a-z0-9|f:1"
 _NUM_STATISTICS: Final = {"bleu": 10, "chrf": 18}
 """Length of sacrebleu's statistics: two lengths and two counts per n-gram of 1 to 4 words; three per 1 to 6 letters."""
 
 
 class GenerationMetrics(LanguageModelingMetrics):
-    """Metrics of language modeling and, if texts were generated, of these texts compared with references.
+    """Metrics of language modeling and, if texts were generated, their comparison with references.
 
     BLEU (Papineni et al. 2002) and chrF (Popović 2015) are those of sacrebleu over all texts: their statistics are
     summed over batches and ranks, and the score is computed from the sums. Both range from 0 to 100. ROUGE (Lin 2004),
-    exact match and token F1 are means over texts in [0, 1], each with the best of the references.
+    exact match and token F1 are means over texts, in [0, 1]. For each text, the best of its references counts.
     """
 
     counts: Tensor
@@ -69,7 +69,7 @@ class GenerationMetrics(LanguageModelingMetrics):
             self.most_references = self.most_references.clamp(min=len(correct))
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the metrics of language modeling and, if there are texts, those of texts.
+        """Return the metrics of language modeling and, if there are texts, those of the texts.
 
         Returns:
             ``bleu`` and ``chrf`` in [0, 100] if sacrebleu is installed. ``rouge1``, ``rouge2`` and ``rougeL`` in [0, 1]
@@ -110,7 +110,7 @@ def sacrebleu_scorers() -> dict[str, Any] | None:
 
 
 def signatures(fewest_references: int, most_references: int) -> dict[str, str]:
-    """Return the signature of each metric whose definition has variants: sacrebleu's, and one of its kind for ROUGE.
+    """Return the signatures of BLEU and chrF from sacrebleu, and one in the same format for ROUGE.
 
     Args:
         fewest_references: lowest number of references of a text.

@@ -18,18 +18,18 @@ from gpt_lightning.models.layers import Block, CrossAttention, Memory
 class EncoderDecoder(GPT):
     """Causal decoder with cross-attention, and a bidirectional encoder of the same shape.
 
-    Both share the token embedding unless ``share_embeddings`` is off. Learned positions are separate.
+    Both sides share the token embedding unless ``share_embeddings`` is off. Each has its own learned positions.
 
     Args:
         config: shape and options, with a ``vocab_size`` and ``n_encoder_layer``.
 
     Raises:
-        InputError: one of them is missing, or the attention of the decoder is not causal.
+        InputError: ``vocab_size`` or ``n_encoder_layer`` is missing, or the attention of the decoder is not causal.
     """
 
     has_encoder = True
     is_cross_attention_new = False
-    """True if the weights come from a model without an encoder, so that cross-attention is random."""
+    """True if the weights come from a model without an encoder, so cross-attention has random weights."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
@@ -82,7 +82,7 @@ class EncoderDecoder(GPT):
         return hidden_BTC
 
     def encode(self, source_ids: Tensor, source_mask: Tensor | None = None) -> Memory:
-        """Return the encoded sources; the arguments are those of ``forward``.
+        """Return the encoded sources. See ``forward`` for the arguments.
 
         Raises:
             InputError: a source is longer than ``block_size``.
@@ -137,7 +137,7 @@ class EncoderDecoder(GPT):
 
     @torch.no_grad()
     def load_sides(self, pretrained: GPT) -> None:
-        """Copy the weights of a model with the configuration ``side_config`` to encoder and decoder.
+        """Copy the weights of a model with the configuration ``side_config`` into both encoder and decoder.
 
         Cross-attention keeps its random weights.
         """

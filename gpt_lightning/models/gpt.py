@@ -234,9 +234,9 @@ class GPT(nn.Module):
     def matrices(self) -> dict[Tensor, tuple[int, ...]]:
         """Return the weights of the linear layers of all blocks, each with the row counts of the matrices in it.
 
-        The weight of the fused projection of queries, keys and values holds three matrices, one below the other, and
-        that of the keys and values of cross-attention two. Layers wrapped by another module, such as those with LoRA
-        adapters, are left out.
+        The weight of the fused projection of queries, keys and values holds three matrices, one below the other. In
+        cross-attention, the projection of keys and values holds two. Layers wrapped by another module, such as those
+        with LoRA adapters, are left out.
         """
         rows: dict[Tensor, tuple[int, ...]] = {}
         for part in self.modules():

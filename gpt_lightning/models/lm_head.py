@@ -67,8 +67,8 @@ class LMHead(Linear):
 def logit_margin(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     """Return the sum over all labeled tokens of the logit of the label minus the mean logit; shape ().
 
-    The cross-entropy with a uniform distribution is that with the label plus this margin. So smoothed labels need only
-    the mean weight instead of all logits.
+    The cross-entropy with a uniform distribution is the cross-entropy with the label plus this margin. So label
+    smoothing needs only the mean of the weights instead of all logits.
 
     Args:
         hidden: (..., C) hidden states.

@@ -53,8 +53,8 @@ def dense_mask(
 def same_prompt(prefix_BT: Tensor) -> Tensor:
     """Return whether two tokens belong to the same prompt, (B, 1, T, T) bool.
 
-    A prompt is a run of tokens without other tokens in it. A later prompt of a conversation follows from the answers
-    before it, so earlier prompts must not attend to it.
+    A prompt is an uninterrupted run of prompt tokens. A later prompt of a conversation may reveal the answers before
+    it, so earlier prompts must not attend to it.
 
     Args:
         prefix_BT: True for the tokens of prompts.

@@ -19,7 +19,7 @@ _ROWS: Final = "{layer}.parametrizations.weight.0.{name}"
 
 
 class NewRows(nn.Module):
-    """Parametrization of a frozen weight that trains its rows of new tokens, next to LoRA adapters.
+    """Parametrization that trains the rows of new tokens in a frozen weight, together with LoRA adapters.
 
     Args:
         weight_VC: the weight, with the initial values of the rows.
@@ -39,7 +39,7 @@ class NewRows(nn.Module):
 
 
 def train_rows(backbone: GPT, head: nn.Linear, ids: range) -> None:
-    """Train the rows of new tokens in the frozen embedding and output layer; tied layers share their rows."""
+    """Make the rows of new tokens trainable in the frozen embedding and output layer; tied layers share them."""
     embedding = backbone.token_embedding
     is_tied = head.weight is embedding.weight
     rows = NewRows(embedding.weight, ids)
@@ -62,7 +62,7 @@ def merge_rows(layer: nn.Module, name: str, state: Mapping[str, Tensor]) -> None
     Args:
         layer: embedding or output layer.
         name: name of the layer in the state.
-        state: the ``state_dict`` of the task's checkpoint, which may have no new rows.
+        state: the ``state_dict`` of the task's checkpoint. It may have no new rows.
     """
     rows, ids = (state.get(_ROWS.format(layer=name, name=each)) for each in ("rows", "ids"))
     if rows is not None and ids is not None:
@@ -82,11 +82,11 @@ def is_of_new_rows(name: str) -> bool:
 
 @contextmanager
 def pretrained_vocabulary(backbone: GPT, size: int | None, head: nn.Linear | None = None) -> Iterator[None]:
-    """Reduce a model to the vocabulary of pretrained weights while they are loaded; the new rows become their mean.
+    """Reduce a model to the pretrained vocabulary while weights are loaded, and then set the new rows to their mean.
 
     Args:
         backbone: backbone whose embedding has rows for new tokens.
-        size: number of rows of the pretrained embedding; None or one that is not smaller has no effect.
+        size: number of rows of the pretrained embedding. None, or a number that is not smaller, has no effect.
         head: output layer, if it is loaded too.
     """
     config, embedding = backbone.config, backbone.token_embedding
@@ -98,7 +98,7 @@ def pretrained_vocabulary(backbone: GPT, size: int | None, head: nn.Linear | Non
         if layer is not None:
             assert isinstance(layer.weight, nn.Parameter)
             weights[layer] = layer.weight
-    # These parameters share the memory of the first rows.
+    # These parameters share memory with the first rows, so loading them fills the weights.
     views = {weight: nn.Parameter(weight.detach()[:size], weight.requires_grad) for weight in weights.values()}
     backbone.config = replace(config, vocab_size=size)
     try:

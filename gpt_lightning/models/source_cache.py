@@ -13,7 +13,7 @@ from gpt_lightning.models.kv_cache import KVCache
 
 
 class SourceCache(KVCache):
-    """Keys and values of earlier target tokens, and those of the sources, which are computed once.
+    """Keys and values of earlier target tokens, and of the sources. Those of the sources are computed once.
 
     Args:
         config: the configuration of the backbone.
@@ -42,7 +42,7 @@ class SourceCache(KVCache):
         self._select_sources(rows)
 
     def reorder(self, rows: Tensor) -> None:
-        """Replace each row by a copy of another one; see ``KVCache``. Sources are copied only where they differ."""
+        """Replace each row with a copy of another one; see ``KVCache``. Sources are copied only if they differ."""
         super().reorder(rows)
         if not self._source_of_B[rows].equal(self._source_of_B):
             self._select_sources(rows)

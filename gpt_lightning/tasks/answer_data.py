@@ -32,7 +32,7 @@ class AnswerData(Protocol):
 
 
 class AnsweredExample(NamedTuple):
-    """Generated answer, with the texts that explain it."""
+    """Generated answer with its source and references."""
 
     source: str
     references: Sequence[str]
@@ -43,7 +43,7 @@ class AnsweredExample(NamedTuple):
 
 
 def find_answer_data(trainer: L.Trainer, stage: str) -> AnswerData | None:
-    """Return the Trainer's data module if it describes how to generate answers, after checking that it is possible.
+    """Return the Trainer's data module if it describes how to generate answers, and check that the run can do so.
 
     Args:
         trainer: the running Trainer.
@@ -69,7 +69,7 @@ def find_answer_data(trainer: L.Trainer, stage: str) -> AnswerData | None:
 
 
 def _report_missing_sacrebleu(trainer: L.Trainer) -> None:
-    """Print which metrics are left out, or refuse the run if a callback monitors one of them."""
+    """Print which metrics are left out. Refuse the run if a callback monitors one of them."""
     remedy = "sacrebleu is not installed. Install it: pip install 'gpt-lightning[generation]'"
     names = {f"val/{name}" for name in SACREBLEU_METRICS}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]

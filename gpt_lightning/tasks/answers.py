@@ -17,7 +17,7 @@ from gpt_lightning.tasks.base import Stage, Task
 from gpt_lightning.tasks.error_examples import escape, shorten
 
 _NUM_SHOWN: Final = 5
-"""Number of answers of an evaluation that are kept to be shown."""
+"""Number of answers of each evaluation that are kept for display."""
 
 
 class AnswerTask(Protocol):
@@ -38,7 +38,7 @@ class AnswerTask(Protocol):
 def evaluate_answers(task: Task, batch: Mapping[str, Any], stage: Stage) -> None:
     """Generate the answers to the examples of a batch, add them to the metrics of ``stage``, and keep some to show.
 
-    Logits that are not finite give empty answers during ``fit``, which itself stops if they last.
+    During ``fit``, non-finite logits give empty answers. Training itself stops if they persist.
 
     Raises:
         InputError: there is no data module that describes how to generate answers, or the logits are not finite.
@@ -75,7 +75,7 @@ def answer_examples(task: Task, batch: Mapping[str, Any]) -> list[AnsweredExampl
             "data module to the Trainer, or set task.answer_data to an object with tokenizer, stop_ids, "
             "max_new_tokens and generate_examples"
         )
-    # Weights and cache have one dtype. Under autocast, keys and queries would have another one.
+    # Autocast is off, because it would give keys and queries another dtype than the cache.
     with torch.autocast(task.device.type, enabled=False):
         answers = cast(AnswerTask, task).generate_answers(
             batch, max_new_tokens=data.max_new_tokens, stop_ids=data.stop_ids
@@ -88,7 +88,7 @@ def answer_examples(task: Task, batch: Mapping[str, Any]) -> list[AnsweredExampl
             batch.get("references") or [()] * len(answers),
             answers,
             ids,
-            strict=False,  # rows whose answers are not generated follow
+            strict=False,  # the other rows have no generated answers
         )
     ]
 
@@ -104,7 +104,7 @@ def source_ids(batch: Mapping[str, Any]) -> list[list[int]]:
 def answer_records(task: Task, batch: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a record for each example: ``id``, ``prompt`` or ``source``, ``references``, ``answer``, ``complete``.
 
-    Without references in the batch, the record has none.
+    Records have ``references`` only if the batch has them.
     """
     key = "prompt" if "prompts" in batch else "source"
     return [

@@ -66,7 +66,7 @@ class CausalLM(Task):
         return Decoder(self.backbone), prompts
 
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
-        """Return the mean cross-entropy of the labeled tokens, in nats; in evaluation, also compare answers."""
+        """Return the mean cross-entropy of the labeled tokens in nats. In evaluation, also compare answers."""
         hidden_BTC = self._hidden_states(batch)
         num_labels = self.weight(batch)
         # A micro-batch without labels has loss 0, not 0 / 0.

@@ -23,6 +23,6 @@ def new_token_ids(init_from: str | None, vocab_size: int | None) -> range:
             tokenizer = Tokenizer.from_json(checkpoint["tokenizer"])
         else:
             return range(0)
-    except InputError:  # a model without its tokenizer
+    except InputError:  # the model was saved without a tokenizer
         return range(0)
     return range(tokenizer.vocab_size, max(vocab_size, tokenizer.vocab_size))

@@ -10,10 +10,10 @@ from gpt_lightning.tasks.base import Task
 
 
 def output_layer(task: Task) -> LMHead:
-    """Return the output layer of a task that is under construction, and freeze it if the task has adapters.
+    """Return the output layer of a task that is being constructed, and freeze it if the task has adapters.
 
-    Its weights are those of the token embedding if they are tied. Otherwise they are random, or those of the output
-    layer that the task starts from.
+    Tied weights are those of the token embedding. Other weights are random, or those of the pretrained output layer
+    that the task starts from.
     """
     config = task.backbone.config
     task.head = head = LMHead(config.n_embd, task.backbone.token_embedding.num_embeddings, config.logit_softcap)

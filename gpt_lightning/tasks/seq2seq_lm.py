@@ -81,14 +81,14 @@ class Seq2SeqLM(Task):
     backbone: EncoderDecoder
 
     def setup(self, stage: str) -> None:
-        """Start targets with the end-of-text token if the data module names no other tokens."""
+        """Let targets start with the end-of-text token if the data module names no other tokens."""
         super().setup(stage)
         tokenizer = getattr(self.trainer.datamodule, "tokenizer", None)  # type: ignore[attr-defined]
         if self.decoder_start_ids is None and isinstance(tokenizer, Tokenizer):
             self.decoder_start_ids = self.hparams["decoder_start_ids"] = [tokenizer.end_of_text_id]
 
     def continue_head(self, source: str) -> Mapping[str, Any]:
-        """Do nothing, as the constructor has loaded an output layer that is not tied to the embedding."""
+        """Do nothing, because the constructor has already loaded an untied output layer."""
         return {}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, decoder_input_ids: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class Seq2SeqLM(Task):
         return logits_BTV
 
     def step(self, batch: Mapping[str, Any], stage: Stage) -> Tensor:
-        """Return the mean cross-entropy of the labeled target tokens, in nats; in evaluation, also compare targets."""
+        """Return the mean cross-entropy of the labeled target tokens in nats. In evaluation, also compare targets."""
         hidden_BTC, num_labels = self._hidden_states(batch), self.weight(batch)
         smoothing = self.label_smoothing if stage == "train" else 0.0
         # A micro-batch without labels has loss 0, not 0 / 0.
@@ -118,8 +118,8 @@ class Seq2SeqLM(Task):
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Return a record for each source with its generated target, as ``answer_records`` describes.
 
-        Without a data module that describes how to generate it, a record has ``nll`` of the target (sum, in nats),
-        ``num_tokens`` and ``num_bytes``.
+        If no data module describes how to generate targets, a record instead has the ``nll`` of the target (sum, in
+        nats), ``num_tokens`` and ``num_bytes``.
         """
         if self.answer_data is not None:
             return answer_records(self, batch)
@@ -134,8 +134,8 @@ class Seq2SeqLM(Task):
         """Return the greedy target of the first sources of ``batch``, in order, without the token that ended it.
 
         Args:
-            batch: batch with ``references``, one for each of those sources; without them, all sources count.
-            max_new_tokens: maximum number of tokens in a target; it has no more than fit ``block_size``.
+            batch: batch with ``references`` for the first sources. Without references, all sources are used.
+            max_new_tokens: maximum number of tokens in a target, which must also fit ``block_size``.
             stop_ids: tokens that end a target.
         """
         rows = len(batch.get("references") or batch.get("ids", batch["input_ids"]))

@@ -23,7 +23,7 @@ _REMEDY: Final = "Choose another one with --data.chat_template, such as chatml o
 
 
 class TemplateError(InputError):
-    """Chat template that cannot be trained on, whatever the row."""
+    """Error for a chat template that cannot be trained on, whatever the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Chat:
 
     Attributes:
         messages: messages with ``role`` and ``content``, at least one.
-        trained: indices of the messages whose text is trained; None trains all text, also that of the template.
+        trained: indices of the messages whose text is trained; None trains all text, including that of the template.
         where: location for messages, such as ``path:line``.
     """
 
@@ -56,8 +56,8 @@ class _Span(NamedTuple):
 class ChatTemplate:
     """Chat template of a tokenizer.
 
-    The text of an answer begins where the prompt for it ends: at the generation tags or, in templates without them, at
-    the end of the rendering of all earlier messages. It ends with the token that ends the generation of an answer.
+    Generation tags mark where an answer begins. In templates without such tags, it begins where the rendering of all
+    earlier messages ends. It ends with the token that stops generation.
 
     Args:
         tokenizer: tokenizer with a chat template.
@@ -73,7 +73,7 @@ class ChatTemplate:
         """Return the ids of each chat, or an error in place of one that cannot be encoded.
 
         Raises:
-            TemplateError: prompts are no prefixes of the chat, or answers end without a token that ends generation.
+            TemplateError: a prompt is no prefix of the chat, or an answer ends without a token that stops generation.
         """
         by_tags = has_generation_tags(self._template) and all(map(_trains_answers_only, chats))
         rendered = self._render(chats, by_tags=by_tags)
@@ -111,7 +111,7 @@ class ChatTemplate:
         return without_generation_tags(self._template)
 
     def _messages(self, chats: Sequence[Chat]) -> list[list[dict[str, str]]]:
-        """Return the messages of each chat, with marks in special tokens of the users' texts."""
+        """Return the messages of each chat, with marks in the special tokens that users' texts contain."""
         guard = self._guarded.guard
         return [[{name: guard(text) for name, text in each.items()} for each in chat.messages] for chat in chats]
 
@@ -122,7 +122,7 @@ class ChatTemplate:
 
         Args:
             template: the template.
-            requests: messages, number of the first ones that are rendered, and whether the start of an answer follows.
+            requests: messages, how many of them are rendered, and whether the start of an answer follows.
         """
         variables = [
             template_variables(self._config, messages[:count], add_generation_prompt=is_prompt)
@@ -133,7 +133,7 @@ class ChatTemplate:
     def _render(self, chats: Sequence[Chat], *, by_tags: bool) -> Iterator[dict[tuple[int, bool], str | RenderError]]:
         """Yield the renderings that are needed to find the answers of each chat.
 
-        A key is the number of the first messages that are rendered, and whether the start of an answer follows.
+        A key is how many messages are rendered, and whether the start of an answer follows.
         """
         all_messages = self._messages(chats)
         keys = [[(len(chat.messages), False)] if by_tags else _needed(chat) for chat in chats]
@@ -146,7 +146,7 @@ class ChatTemplate:
     def _parts(
         self, chat: Chat, texts: Mapping[tuple[int, bool], str | RenderError], *, by_tags: bool
     ) -> list[tuple[str, bool]] | InputError:
-        """Return the rendered text in parts, each with whether it is trained."""
+        """Return the parts of the rendered text, and whether each is trained."""
         failed = next((each for each in texts.values() if isinstance(each, RenderError)), None)
         if failed is not None:
             return _rejected(chat, failed)
@@ -166,7 +166,7 @@ class ChatTemplate:
         return [*parts, (full[position:], False)]
 
     def _answer_length(self, chat: Chat, answer: str) -> int:
-        """Return the length of an answer up to the token that ends its generation."""
+        """Return the length of an answer up to and including the token that stops generation."""
         ends = [match.end() for match in self._end.finditer(answer)]
         if ends:
             return ends[-1]
@@ -183,7 +183,7 @@ def _trains_answers_only(chat: Chat) -> bool:
 
 
 def _needed(chat: Chat) -> list[tuple[int, bool]]:
-    """Return the renderings at whose ends the trained messages start and stop."""
+    """Return the keys of the renderings that end where a trained message starts or stops."""
     count = len(chat.messages)
     keys = [(count, False)]
     for index in chat.trained or ():

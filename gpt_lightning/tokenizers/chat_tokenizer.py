@@ -28,7 +28,7 @@ _PROBE: Final = ({"role": "user", "content": "a"}, {"role": "assistant", "conten
 
 
 def chat_tokenizer(tokenizer: Tokenizer, template: str | None) -> Tokenizer:
-    """Return a tokenizer with a chat template, whose end-of-turn token is among those that end generation.
+    """Return a tokenizer with a chat template. The template's end-of-turn token also ends generation.
 
     Args:
         tokenizer: tokenizer of the model.
@@ -50,7 +50,7 @@ def chat_tokenizer(tokenizer: Tokenizer, template: str | None) -> Tokenizer:
 
 
 def _with_template(tokenizer: Tokenizer, template: str) -> Tokenizer:
-    """Return the tokenizer with a template that the user names."""
+    """Return the tokenizer with the template that the user chose."""
     end = tokenizer.token(tokenizer.end_of_text_id)
     tokens: tuple[str, ...] = ()
     if template == "chatml":
@@ -66,7 +66,7 @@ def _with_template(tokenizer: Tokenizer, template: str) -> Tokenizer:
 def _named(config: TokenizerConfig, end: str) -> TokenizerConfig:
     """Return a configuration that names the end-of-text token, so that added tokens do not take its place.
 
-    In tokenizers of this package, it also begins texts.
+    In tokenizers of this package, that token also begins texts.
     """
     if config == TokenizerConfig():
         return replace(config, bos_token=end, eos_token=end)
@@ -74,7 +74,7 @@ def _named(config: TokenizerConfig, end: str) -> TokenizerConfig:
 
 
 def _begin(tokenizer: Tokenizer) -> str:
-    """Return the start of a built-in template: the tokens with which the model's texts begin."""
+    """Return the start of a built-in template: the tokens that begin the model's texts."""
     end, prefix = tokenizer.token(tokenizer.end_of_text_id), InputLayout.published(tokenizer).prefix or []
     if not prefix and _named(tokenizer.config, end).bos_token == end:  # it separates the documents of pretraining
         prefix = [tokenizer.end_of_text_id]
@@ -93,7 +93,7 @@ def _read(template: str) -> str:
 
 
 def _end_of_turn(tokenizer: Tokenizer) -> int | None:
-    """Return the first special token after an answer; None if there is none, or the template rejects a short chat."""
+    """Return the first special token after an answer; None without one, or if the template rejects a short chat."""
     assert tokenizer.config.chat_template is not None
     variables: list[Mapping[str, Any]] = [
         template_variables(tokenizer.config, _PROBE[:count], add_generation_prompt=count == 1) for count in (1, 2)

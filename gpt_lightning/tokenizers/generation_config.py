@@ -57,11 +57,11 @@ def token_ids(config: Mapping[str, Any], name: str) -> list[int]:
 
 
 def decoding_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of decoding by name that transformers' ``generate`` takes from a configuration.
+    """Return the decoding settings that transformers' ``generate`` takes from a configuration, by name.
 
     Sampling settings count only with ``do_sample``. With it, transformers samples from the 50 most probable tokens
     unless the configuration has another ``top_k``. Values that turn a setting off are left out. Beam search with
-    sampling is not supported, so that sampling is kept then.
+    sampling is not supported, so only sampling is kept then.
 
     Args:
         config: content of a ``generation_config.json``.

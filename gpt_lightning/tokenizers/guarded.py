@@ -1,8 +1,8 @@
 """Encoding of rendered chats in which special tokens count only where the template writes them, not in users' texts.
 
-Users' texts get an invisible mark inside of each special token before they are rendered. In the rendered text, the
-special tokens without a mark are those of the template. A copy of the tokenizer knows them under other names, so that
-the users' ones are encoded like any other text.
+Before users' texts are rendered, each special token in them gets an invisible mark. In the rendered text, special
+tokens without a mark come from the template. A copy of the tokenizer knows special tokens under other names, so those
+in users' texts are encoded like any other text.
 """
 
 import json
@@ -19,7 +19,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.pieces import continuation_state
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
-# Unicode reserves these characters for such uses inside of a program.
+# Unicode reserves these noncharacters for internal use in a program.
 _BREAK: Final = "\ufdd0"
 _EDGE: Final = "\ufdd1"
 SPAN_START: Final = "\ufdd2"
@@ -48,14 +48,14 @@ class GuardedTokenizer:
         self._encoders: dict[bool, tuple[tokenizers.Tokenizer, NDArray[np.int64]]] = {}
 
     def guard(self, text: str) -> str:
-        """Return a text of a user with marks, so that no special token in it, or at its borders, counts as one."""
+        """Return a user's text with marks, so that no special token counts in it or at its borders."""
         text = text.translate(_RESERVED)
         while match := self._special.search(text):
             text = f"{text[: match.start() + 1]}{_BREAK}{text[match.start() + 1 :]}"
         core = text.strip()
         start = text.index(core)
-        # Together with the template's text, the text of a user could form a special token. Marks next to whitespace
-        # would keep templates from stripping it.
+        # A user's text could form a special token together with the template's text. The marks stay inside of the
+        # whitespace, so that templates can strip it.
         if core.startswith(self._tails):
             core = _BREAK + core
         if core.endswith(self._heads):
@@ -70,7 +70,7 @@ class GuardedTokenizer:
         """Return the ids of each part of rendered chats, or an error in place of a chat.
 
         The ids are those of the joined parts, except where a token would cross the border of two parts. There, both
-        sides are encoded on their own, as a prompt is whose answer the model then generates.
+        sides are encoded separately, because a prompt is also encoded separately before the model answers it.
 
         Args:
             chats: parts of each rendered text, in order.
@@ -107,7 +107,7 @@ class GuardedTokenizer:
         ]
 
     def _checked(self, parts: list[NDArray[np.int64]], count: int) -> list[NDArray[np.int64]] | InputError:
-        """Return the parts, or an error if they have more special ids than the template wrote."""
+        """Return the parts, or an error if they contain more special tokens than the template wrote."""
         found = sum(int(np.isin(part, self._special_ids).sum()) for part in parts)
         if found == count:
             return parts
@@ -119,7 +119,7 @@ class GuardedTokenizer:
     def _encode(
         self, texts: Sequence[str], *, is_continuation: bool = False
     ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Return for each text its ids, (n,), and their character ranges, (n, 2)."""
+        """Return the ids, (n,), and their character ranges, (n, 2), for each text."""
         if is_continuation not in self._encoders:
             self._encoders[is_continuation] = self._build(
                 continuation_state(self._state) if is_continuation else self._state
@@ -135,7 +135,7 @@ class GuardedTokenizer:
         ]
 
     def _build(self, state: dict[str, Any]) -> tuple[tokenizers.Tokenizer, NDArray[np.int64]]:
-        """Return the copy of the tokenizer, and the id of the tokenizer for each id of the copy."""
+        """Return the copy of the tokenizer, and the original id for each id of the copy."""
         plain = state | {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
         inner = tokenizers.Tokenizer.from_str(json.dumps(plain))
         named = [(_edged(token["content"]) if token["special"] else token["content"], token) for token in self._added]

@@ -10,9 +10,9 @@ _MARGIN: Final = 4
 
 
 def stop_checker(decode: Callable[[list[int]], str], stops: Sequence[str]) -> Callable[[list[int]], bool]:
-    """Return a function that returns whether new tokens complete a stop string; call it after each token.
+    """Return a function that tells whether the new tokens complete a stop string; call it after each token.
 
-    It decodes only the last tokens, so that its time does not depend on the length of the text.
+    It decodes only the last tokens, so its time does not depend on the length of the text.
 
     Args:
         decode: function that decodes token ids.

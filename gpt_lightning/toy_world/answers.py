@@ -8,7 +8,7 @@ _SUMMARIZE: Final = "Summarize the passage in one sentence."
 
 
 def answer_row(number: int, passage: Passage) -> dict[str, Any]:
-    """Return a passage with a question and its answer; for every third passage, a request and a summary."""
+    """Return a passage with a question and its answer. Every third passage has a request and a summary instead."""
     if number % 3 == 2:
         question, answer = _SUMMARIZE, passage.summary
     else:

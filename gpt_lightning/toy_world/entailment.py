@@ -13,10 +13,10 @@ _WORDINGS: Final = {
 
 
 def statements(number: int, passage: Passage) -> Iterator[tuple[str, bool]]:
-    """Yield two statements about a passage, with True for the one that follows from it and False for the other.
+    """Yield two statements about a passage: one that follows from it, with True, and one that does not, with False.
 
-    They are about the same person and thing, and have the same wording but for the opinion. So neither the passage nor
-    a statement alone shows the label, and nor do the words that they share.
+    Both are about the same person and thing, and differ only in the opinion. So the label cannot be told from the
+    passage alone, from the statement alone, or from the words that they share.
 
     Args:
         number: number of the passage, which chooses the wording.

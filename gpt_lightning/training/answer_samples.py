@@ -11,11 +11,11 @@ from gpt_lightning.tasks.error_examples import shorten
 from gpt_lightning.training.logger_media import show_text, wrapped
 
 _MAX_CHARACTERS: Final = 300
-"""Length of a text in the terminal, whose middle is left out if it is longer."""
+"""Maximum length of a text in the terminal. The middle of a longer text is left out."""
 
 
 def show_answers(trainer: L.Trainer, examples: Sequence[AnsweredExample]) -> None:
-    """Log each example as a text next to the samples, always under the same tags. Call this on rank zero only."""
+    """Log each example as a text next to the samples. The tags are always the same. Call this only on rank zero."""
     for number, example in enumerate(examples):
         parts = (f"**{label}**\n\n{wrapped(text)}" for label, text in _labeled_texts(example))
         show_text(trainer, f"sample/answer_{number}", "\n\n".join(parts))

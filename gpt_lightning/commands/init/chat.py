@@ -13,12 +13,12 @@ from gpt_lightning.tasks import CausalLM
 
 ROLES: Final = ("messages", "source", "target")
 _TEMPLATE_TOKENS: Final = 32
-"""Room for the special tokens and the names of the roles."""
+"""Tokens reserved for the special tokens and the names of the roles."""
 _PAIR_WHY: Final = "write the task in words before the braces if the model knows more than one"
 
 
 def find(rows: Sequence[Row], columns: Columns) -> Findings:
-    """Return the findings for rows of messages, of an instruction and its answer, or of two columns.
+    """Return the findings for rows with messages, with an instruction and its answer, or with two columns of text.
 
     Raises:
         InputError: the columns are not recognized, or no row is valid.

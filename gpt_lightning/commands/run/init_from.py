@@ -22,11 +22,11 @@ _COMPUTATION = ("attention", "dropout", "attention_dropout")
 def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
     """Return the user's values with the shape and the tokenizer of the backbone that ``init_from`` names.
 
-    Differences are printed.
+    The function prints the differences.
 
     Args:
         user: the user's values.
-        allowed: packages of the user's own that the checkpoint may name its task from.
+        allowed: packages of the user, from which the checkpoint may load its task.
 
     Raises:
         InputError: the checkpoint is damaged, or the user gives another tokenizer.
@@ -62,7 +62,7 @@ def _as_checkpoint(values: dict[str, Any], path: Path) -> Values:
 def _head_defaults(user: Values, effective: Values, saved: dict[str, Any]) -> dict[str, Any]:
     """Return the defaults of the task for a causal backbone, without the arguments that the user gives.
 
-    A head of the same task, which the run continues, keeps its own.
+    If the run continues a head of the same task, that head keeps its own values.
     """
     if f"{BACKBONE}.attention" not in effective or effective[f"{BACKBONE}.attention"].value != "causal":
         return {}
@@ -74,7 +74,7 @@ def _head_defaults(user: Values, effective: Values, saved: dict[str, Any]) -> di
 
 
 def _print_changes(hparams: dict[str, Any], effective: Values, path: Path) -> None:
-    """Print which settings of a pretrained model the run changes, although its weights were trained with them."""
+    """Print the settings of a pretrained model that the run changes, although the weights were trained with them."""
     saved = {f"{BACKBONE}.{name}": hparams["backbone"].get(name) for name in _COMPUTATION}
     saved |= {f"{MODEL}.pooling": hparams["pooling"]} if "pooling" in hparams else {}
     changes = [
@@ -87,7 +87,9 @@ def _print_changes(hparams: dict[str, Any], effective: Values, path: Path) -> No
 
 
 def _for_class(backbone: dict[str, Any], effective: Values, path: Path) -> dict[str, Any]:
-    """Return the shape of a pretrained backbone for the task: a model without an encoder fills both sides of one.
+    """Return the shape of a pretrained backbone for the task.
+
+    In an encoder-decoder, a model without an encoder fills both sides.
 
     Raises:
         InputError: the pretrained model is an encoder-decoder, but the task has no encoder.

@@ -14,17 +14,17 @@ from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
 def tokenizer_in(path: Path, checkpoint: dict[str, Any]) -> Tokenizer | None:
-    """Return the tokenizer in the content of a checkpoint; None without one."""
+    """Return the tokenizer in the content of a checkpoint; None if it has none."""
     return saved_tokenizer(path, checkpoint) if "tokenizer" in checkpoint else None
 
 
 def is_built(tokenizer: str) -> bool:
-    """Return whether a tokenizer is built from the training text, which a checkpoint makes unnecessary."""
+    """Return whether a tokenizer is built from the training text. A checkpoint makes this unnecessary."""
     return tokenizer == "characters" or tokenizer.startswith("bpe:")
 
 
 def refuse_other_tokenizer(wanted: str, trained_with: Tokenizer, path: Path) -> None:
-    """Refuse the tokenizer that the user gives if it encodes texts otherwise than the one of the checkpoint.
+    """Refuse the user's tokenizer if it encodes texts differently from the tokenizer of the checkpoint.
 
     Raises:
         InputError: the tokenizers differ.
@@ -39,7 +39,7 @@ def refuse_other_tokenizer(wanted: str, trained_with: Tokenizer, path: Path) -> 
 
 
 def tokenizer_file(checkpoint: Path, tokenizer: Tokenizer, values: Values) -> str:
-    """Return the ``tokenizer.json`` of the checkpoint's run or model folder, or one in the cache if that has none."""
+    """Return the ``tokenizer.json`` of the checkpoint's folder, or one in the cache if the folder has none."""
     folder = checkpoint if checkpoint.is_dir() else run_of(checkpoint)
     file = None if folder is None else folder / "tokenizer.json"
     if file is not None and file.is_file() and load_tokenizer(str(file)).to_json() == tokenizer.to_json():

@@ -24,10 +24,10 @@ def generate_answers(
     is_finished: Callable[[list[int]], bool] | None = None,
     with_logprobs: bool = False,
 ) -> list[list[Answer]]:
-    """Return the answers to each prompt, best first; only beam search gives several.
+    """Return the answers to each prompt, best first. Only beam search gives several answers.
 
-    A single prompt uses speculative decoding, and its text may be longer than the context of the model. Several prompts
-    must fit the context with their new tokens.
+    A single prompt uses speculative decoding, and its text may be longer than the context of the model. If there are
+    several prompts, each must fit the context together with its new tokens.
 
     Args:
         decoder: the model, such as a ``Decoder`` of a backbone in ``eval`` mode.

@@ -20,10 +20,10 @@ from gpt_lightning.models.generation.logits_processors import LogitsProcessor, c
 
 
 class Beam(NamedTuple):
-    """Text of a prompt with the sum of its log-probabilities."""
+    """Continuation of a prompt, with its log-probabilities."""
 
     parent: int
-    """Row of the cache that holds the text without its last token."""
+    """Row of the cache that holds the text up to its last token."""
     ids: list[int]
     """New tokens."""
     logprobs: list[float]
@@ -53,11 +53,11 @@ class Search:
     finished: list[tuple[float, Answer]] = field(default_factory=list)
 
     def update(self, candidates: Sequence[Beam], *, is_last: bool) -> None:
-        """Replace the beams by the best candidates that are unfinished, and keep those that are finished.
+        """Replace the beams with the best unfinished candidates, and store the finished ones.
 
         Args:
             candidates: texts with one more token, best first. Only the best ``num_beams`` of them may finish.
-            is_last: the texts have the maximum number of tokens.
+            is_last: whether the texts have the maximum number of tokens.
         """
         self.beams = []
         for place, candidate in enumerate(candidates):
@@ -75,7 +75,7 @@ class Search:
         self.finished = sorted(self.finished, key=lambda each: -each[0])[: self.num_beams]
 
     def can_improve(self) -> bool:
-        """Return whether a beam may still become one of the best texts, if its score stays the same."""
+        """Return whether a beam with its current score would still be among the best finished texts."""
         if not self.beams or len(self.finished) < self.num_beams:
             return bool(self.beams)
         return self._score(self.beams[0]) > self.finished[-1][0]
@@ -99,8 +99,8 @@ def beam_search(
 ) -> list[list[Answer]]:
     """Return the best continuations of each prompt, at most ``num_beams``, best first.
 
-    Each is the same as without the other prompts, except for rounding. The search of a prompt ends when it has
-    ``num_beams`` finished texts and the best unfinished one scores no more than the worst of them.
+    Other prompts do not change the result of a prompt, except for rounding. The search for a prompt ends when it has
+    ``num_beams`` finished texts, and no unfinished text scores better than the worst of them.
 
     Args:
         decoder: the model, such as a ``Decoder`` of a backbone in ``eval`` mode.
@@ -127,7 +127,7 @@ def beam_search(
     ]
     active = searches
     text_RT = pad_left(prompts, cache.device)
-    # Each beam has at most one candidate for each stop token, so enough of the others are left to continue.
+    # Each beam has at most one candidate per stop token, so at least num_beams unfinished candidates are left.
     num_candidates = max(2, 1 + len(stop_ids)) * num_beams
     for step in range(max_new_tokens):
         check_finite(logits_RV := head(hidden_RC))

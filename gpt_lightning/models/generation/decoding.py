@@ -21,11 +21,11 @@ DECODING_NAMES: Final = (
     *("max_new_tokens", "min_new_tokens", "num_beams", "length_penalty", "repetition_penalty", "no_repeat_ngram_size"),
     "stop",
 )
-"""Names of the settings that users set: the fields of ``Decoding``, with those of ``Sampling`` in place of it."""
+"""Names of the settings of users: the fields of ``Decoding``, and those of ``Sampling`` instead of ``sampling``."""
 _MAX_BEAMS: Final = 1000
-"""Each beam takes the memory of a row of the batch."""
+"""Maximum number of beams. Each beam takes as much memory as a row of the batch."""
 _MAX_LENGTH_PENALTY: Final = 10.0
-"""Powers of the length with a larger exponent could overflow."""
+"""Maximum length penalty. Larger powers of the length could overflow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +36,14 @@ class Decoding:
         max_new_tokens: maximum number of new tokens.
         min_new_tokens: number of new tokens before the first end token.
         sampling: temperature, top-k and top-p; beam search has temperature 0.
-        num_beams: number of texts that beam search continues at the same time; 1 is no beam search.
+        num_beams: number of texts that beam search continues at the same time; 1 turns beam search off.
         length_penalty: beam search divides the log-probability of a text by its length to this power; above 0, it
             favors long texts (Wu et al. 2016, arXiv:1609.08144).
         repetition_penalty: above 1, tokens of the prompt and of the new text are less likely to be repeated (Keskar et
             al. 2019, arXiv:1909.05858); 1 is no penalty.
         no_repeat_ngram_size: no sequence of this many tokens occurs twice (Paulus et al. 2017, arXiv:1705.04304); 0
             is no limit.
-        stop: strings that end the text, which are not part of it.
+        stop: strings that end the text. They are not part of it.
     """
 
     max_new_tokens: int = 200
@@ -80,7 +80,7 @@ class Decoding:
             raise InputError("--stop is empty, so no text could be generated. Give a text, or leave --stop out")
 
     def logits_processors(self, stop_ids: Collection[int]) -> list[LogitsProcessor]:
-        """Return the logits processors of the settings.
+        """Return the logits processors that the settings need.
 
         Args:
             stop_ids: the end tokens.
@@ -96,12 +96,12 @@ class Decoding:
 
 
 def choose_decoding(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Decoding, dict[str, Any]]:
-    """Return the settings of decoding, and those that are defaults of the model.
+    """Return the decoding settings, and those among them that come from the model.
 
     Args:
-        given: values of the user by name, the fields of ``Decoding`` and ``Sampling``; None is no value.
-        defaults: values of the model by name. They give way to those of the user: sampling settings to beam search,
-            and beam search to sampling settings.
+        given: the user's values by name of a field of ``Decoding`` or ``Sampling``; None means not set.
+        defaults: the model's values by name. Those of the user take precedence: the user's beam search turns off the
+            model's sampling, and the user's sampling turns off the model's beam search.
 
     Raises:
         InputError: a value is invalid, or the user combines beam search with sampling.

@@ -13,7 +13,7 @@ from torch import Tensor
 from gpt_lightning.errors import InputError
 
 NO_TOKEN: Final = -1
-"""Id of the padding on the left of shorter texts."""
+"""Token id of the padding on the left of shorter texts."""
 
 LogitsProcessor = Callable[[Tensor, Tensor, int], Tensor]
 """Function that returns new logits, (B, V), and does not modify its arguments: the logits, (B, V), the texts with their
@@ -52,7 +52,7 @@ class NoRepeatNgrams:
         if num_tokens < self.size:
             return logits_BV
         start_BN = text_BT[:, num_tokens + 1 - self.size :]
-        # Padding is on the left, so a start with padding is that of a text without n-grams, and matches none.
+        # Padding is on the left. A start with padding belongs to a text shorter than an n-gram, and matches nothing.
         ngrams_BWN = text_BT.unfold(1, self.size, 1)
         is_match_BW = (ngrams_BWN[..., :-1] == start_BN.unsqueeze(1)).all(-1)
         last_BW = ngrams_BWN[..., -1].where(is_match_BW, NO_TOKEN)
@@ -87,13 +87,13 @@ def pad_left(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
 
 
 def check_any_allowed(is_allowed: Tensor) -> None:
-    """Check that the logits processors leave a token to each text.
+    """Check that each text has a token that the logits processors allow.
 
     Args:
-        is_allowed: (B,) bool, whether there is one.
+        is_allowed: (B,) bool, whether a text has an allowed token.
 
     Raises:
-        InputError: a text has none.
+        InputError: a text has no allowed token.
     """
     if not bool(is_allowed.all()):
         raise InputError(

@@ -11,7 +11,7 @@ from gpt_lightning.models.source_cache import SourceCache
 
 
 class SourceDecoder(Decoder):
-    """``Decoder`` that attends to sources, which are encoded once, with their keys and values for cross-attention.
+    """``Decoder`` that attends to sources. They are encoded once, and their keys and values are kept.
 
     Args:
         backbone: the encoder-decoder, in ``eval`` mode.

@@ -75,14 +75,14 @@ def _read_labels(options: Options) -> dict[str, Any]:
 
 
 def is_regression(options: Options) -> bool:
-    """Return whether a classifier of Hugging Face predicts a number, as its classes decide it."""
+    """Return whether a Hugging Face classifier predicts a number, by the rule of its classes."""
     kind, names = options.content.get("problem_type"), options.content.get("id2label")
     num_labels = len(names) if isinstance(names, dict) else options.count("num_labels", 2)
     return kind == "regression" or (kind is None and num_labels == 1)
 
 
 def _read_regression(options: Options) -> dict[str, Any]:
-    """Return the unit of the targets, which is 0 and 1 for heads that other programs trained.
+    """Return the mean and the standard deviation of the targets; 0 and 1 for heads that other programs trained.
 
     Raises:
         InputError: the head predicts several numbers.

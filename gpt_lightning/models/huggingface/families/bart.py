@@ -29,7 +29,7 @@ _NAMES: Final = {
     "mlp.proj": "fc2",
 }
 _ACTIVATIONS: Final = {"gelu_exact": ("gelu",), "gelu": ("gelu_new", "gelu_pytorch_tanh"), "relu": ("relu",)}
-"""Values of ``mlp`` -> names of the same function in ``config.json``, the first of which is written."""
+"""Values of ``mlp`` -> names of the same function in ``config.json``. The first name is written."""
 _FIXED: Final = {
     "normalize_before": False,
     "normalize_embedding": True,
@@ -37,9 +37,9 @@ _FIXED: Final = {
     "add_bias_logits": False,
     "static_position_embeddings": False,
 }
-"""Options of older versions of the class -> the only value that it still supports."""
+"""Options of older versions of transformers' BART -> the only value that it still supports."""
 _POSITION_OFFSET: Final = 2
-"""Number of rows of the position embeddings that no position uses."""
+"""Number of unused rows at the start of the position embeddings."""
 
 
 class BART(Family):
@@ -82,7 +82,7 @@ class BART(Family):
         return tuple(dict.fromkeys(f"{side}.{layer.format(letter)}" for letter in letters))
 
     def tensors(self, backbone: GPT, prefix: str) -> dict[str, Parts]:
-        """Map the names of the family's tensors to our parameters, with the rows that no position uses."""
+        """Map the names of the family's tensors to our parameters, with the unused rows of the position embeddings."""
         found = super().tensors(backbone, prefix)
         unused = torch.zeros(_POSITION_OFFSET, backbone.config.n_embd)
         for side in ("encoder", "decoder"):
@@ -102,7 +102,7 @@ class BART(Family):
         """Return the fields of ``GPTConfig``.
 
         Raises:
-            InputError: encoder and decoder differ in other options than their number of layers.
+            InputError: encoder and decoder differ in an option besides the number of layers, or a value is unsupported.
         """
         names = [name for each in _ACTIVATIONS.values() for name in each]
         options.check_activation("activation_function", tuple(names))
