@@ -67,10 +67,11 @@ def fit_conversations(
                 "raise --model.backbone.block_size, or remove this row"
             )
         elif not is_trained[start + 1 :].any():
-            reason = "cutting it to block_size left no label" if conversation is not original or start else "no label"
+            is_cut = conversation is not original or start > 0
+            reason = "cutting it to block_size left no label" if is_cut else "no label"
             yield InputError(
                 f"{original.where}: {reason}, because its answers have train: false or come before all prompts; "
-                "raise --model.backbone.block_size, or remove this row"
+                f"{'raise --model.backbone.block_size, or ' if is_cut else ''}remove this row"
             )
         else:
             turns = sum(message["role"] != "system" for message in conversation.messages)

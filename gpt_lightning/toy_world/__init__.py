@@ -1,1 +1,1 @@
-"""Generator of the toy world, a corpus for pretraining and six tasks that needs no download."""
+"""Generator of the toy world, a corpus for pretraining and seven tasks that needs no download."""

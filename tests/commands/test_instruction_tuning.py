@@ -42,6 +42,13 @@ def flags(base: Path, steps: int, *arguments: str) -> list[str]:
     ]
 
 
+def test_added_tokens_cannot_be_frozen(run: CommandLine) -> None:
+    base = pretrain(run, TIED)
+    assert run(*flags(base, 1, "--model.fine_tuning.freeze=1")) == 2
+    assert "the chat template adds 2 tokens to the model, but model.fine_tuning.freeze" in run.err
+    assert run(*flags(base, 1, "--model.fine_tuning.freeze=1", "--data.chat_template=plain")) == 0, run.err
+
+
 def state_of(folder: Path) -> dict[str, Any]:
     return dict(read_checkpoint(find_checkpoint(str(folder), "last")))
 

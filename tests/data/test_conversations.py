@@ -65,6 +65,29 @@ def test_columns_with_a_template() -> None:
     assert found.references == ("Va !", "Allez !"), "training uses the first, evaluation all"
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Hello", "completion": ""},
+        {"prompt": "Hello", "completion": None},
+        {"prompt": "Hello"},
+        {"messages": [USER, {"role": "assistant", "content": ""}]},
+        {"messages": [USER, {"role": "assistant", "content": None}]},
+    ],
+)
+def test_rows_to_predict_need_no_answer(row: dict[str, Any]) -> None:
+    found = read(row, has_answers=False)
+    assert (texts(found), found.references) == ([("user", "Hello")], ())
+    with pytest.raises(InputError):
+        read(row)
+
+
+def test_nested_references_of_rows_to_predict() -> None:
+    pair = {"translation": {"en": "Hello", "fr": "Bonjour"}}
+    columns = {"template": "{translation.en}", "target": "translation.fr"}
+    assert read(pair, has_answers=False, **columns).references == ("Bonjour",)
+
+
 def test_formats(tmp_path: Path) -> None:
     """The same conversation in JSON Lines, CSV and Parquet."""
     messages = [{"role": "system", "content": "Be kind."}, USER, {**ANSWER, "train": False}, USER, ANSWER]

@@ -18,8 +18,10 @@ from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.optim import FineTuning, OptimizerConfig
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM, SequenceClassification, Task
+from gpt_lightning.tasks.export import export_task
 from gpt_lightning.tasks.load import load_task
 from gpt_lightning.tasks.restore import restore_task
+from gpt_lightning.tokenizers.build import bytes_tokenizer
 from gpt_lightning.training import Checkpoints
 from tests.pairs import SHAPE, pairs, reversed_lines, seq2seq
 from tests.runs import trainer
@@ -182,6 +184,11 @@ def test_answers_are_the_greedy_targets(start: list[int] | None) -> None:
 
 
 @torch.inference_mode()
+def test_a_rank_without_rows_answers_nothing() -> None:
+    assert seq2seq().eval().generate_answers({**pairs(), "ids": []}, max_new_tokens=6, stop_ids=()) == []
+
+
+@torch.inference_mode()
 def test_answers_are_no_longer_than_the_context() -> None:
     task = seq2seq().eval()
     assert {len(answer.ids) for answer in task.generate_answers(pairs(), max_new_tokens=999, stop_ids=())} == {63}
@@ -190,10 +197,12 @@ def test_answers_are_no_longer_than_the_context() -> None:
 # --- pretrained weights
 
 
+LM_SHAPE = {name: value for name, value in SHAPE.items() if name != "n_encoder_layer"} | {"vocab_size": VOCAB_SIZE}
+
+
 def pretrained(folder: Path, **shape: Any) -> str:
     """Save a random language model and return its path."""
-    fixed = {name: value for name, value in SHAPE.items() if name != "n_encoder_layer"}
-    lm = CausalLM(backbone=GPTConfig(**(fixed | {"vocab_size": VOCAB_SIZE} | shape)))
+    lm = CausalLM(backbone=GPTConfig(**(LM_SHAPE | shape)))
     randomize(lm)
     return save(lm, folder / "lm.ckpt")
 
@@ -207,6 +216,16 @@ def test_language_model_fills_both_sides_and_the_output_layer(tmp_path: Path) ->
         assert state[name].equal(value), name
         if name.startswith("backbone."):
             assert state[name.replace("backbone.", "backbone.encoder.")].equal(value), name
+
+
+def test_folder_of_a_language_model_fills_the_output_layer_too(tmp_path: Path) -> None:
+    shape = {"tie_embeddings": False, "norm": "rmsnorm", "mlp": "swiglu", "bias": False, "n_inner": 32}
+    source = pretrained(tmp_path, **shape)
+    language_model = CausalLM(backbone=GPTConfig(**{**LM_SHAPE, **shape}), init_from=source)
+    export_task(language_model, bytes_tokenizer(), Path(source), tmp_path / "model")
+    task = seq2seq(shape=shape, init_from=str(tmp_path / "model"))
+    for name, value in read_checkpoint(Path(source))["state_dict"].items():
+        assert task.state_dict()[name].equal(value), name
 
 
 def test_encoder_decoder_continues_as_a_whole(tmp_path: Path) -> None:

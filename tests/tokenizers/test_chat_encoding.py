@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer as Inner
+from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
 from gpt_lightning.errors import InputError
@@ -62,6 +64,28 @@ def test_ids_are_those_of_transformers(folder: Path) -> None:
         assert encoded.ids[: len(prompt)].tolist() == prompt
         assert not encoded.is_trained[: len(prompt)].any()
         assert ours.decode(encoded.ids[encoded.is_trained]).strip() == "the mat."
+
+
+@pytest.mark.parametrize("content", ["Where is it?", "Where is it?\n", "Where is it? ", "Where is it?\n\n  "])
+@pytest.mark.parametrize("ending", ["\n", "\n\n", " "])
+def test_prompts_that_end_with_blanks(content: str, ending: str) -> None:
+    """GPT-2's pattern splits blanks before an answer otherwise than at the end of a prompt."""
+    template = (
+        "{% for m in messages %}{{ m.content + '" + ending.replace("\n", "\\n") + "' if m.role == 'user' "
+        "else m.content + eos_token }}{% endfor %}"
+    )
+    inner = Inner(models.BPE())
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet)
+    inner.train_from_iterator([f"Where is it?{blanks}" for blanks in ("\n\n", " \n", "\n\n  ", "  ")] * 20, trainer)
+    tokenizer = with_template(Tokenizer(inner), template)
+    messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "The dog sat."}]
+    (encoded,) = encode(tokenizer, messages)
+    (prompt,) = ChatTemplate(tokenizer).prompts([Chat(messages[:1], (), "")])
+    assert not isinstance(prompt, InputError)
+    assert encoded.ids[~encoded.is_trained].tolist()[: len(prompt)] == prompt.tolist()
+    assert int(np.flatnonzero(encoded.is_trained)[0]) == len(prompt)
 
 
 def test_answers_begin_where_prompts_end(folder: Path) -> None:
