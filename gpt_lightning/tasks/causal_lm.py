@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
+from gpt_lightning.batch import LanguageModelingBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import GenerationMetrics, LanguageModelingMetrics
 from gpt_lightning.models.generation.answer import Answer
@@ -16,7 +16,7 @@ from gpt_lightning.models.new_tokens import fill_rows, train_rows
 from gpt_lightning.tasks.answers import answer_records, evaluate_answers
 from gpt_lightning.tasks.base import EVAL_CHUNK_ROWS, Stage, Task
 from gpt_lightning.tasks.new_token_ids import new_token_ids
-from gpt_lightning.tasks.output_layer import output_layer
+from gpt_lightning.tasks.output_layer import loss_records, output_layer
 from gpt_lightning.tasks.settings import TaskSettings
 from gpt_lightning.unpack import Unpack
 
@@ -104,11 +104,7 @@ class CausalLM(Task):
         """
         if "prompts" in batch:
             return answer_records(self, batch)
-        hidden_BTC = self._hidden_states(batch)
-        nll_BT = self.head(hidden_BTC, batch["labels"], reduction="none")
-        num_tokens = (batch["labels"] != IGNORE_INDEX).sum(1)
-        rows = zip(nll_BT.sum(1).tolist(), num_tokens.tolist(), batch["num_bytes"].tolist(), strict=True)
-        return [{"nll": nll, "num_tokens": tokens, "num_bytes": size} for nll, tokens, size in rows if tokens > 0]
+        return loss_records(self.head, self._hidden_states(batch), batch)
 
     def _hidden_states(self, batch: Mapping[str, Any]) -> Tensor:
         documents, prompts = batch.get("document_ids"), batch.get("prefix_mask")

@@ -1,7 +1,11 @@
 """Output layer of tasks that predict tokens."""
 
-from torch import nn
+from collections.abc import Mapping
+from typing import Any
 
+from torch import Tensor, nn
+
+from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.checkpoints.read import load_head
 from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.lm_head import LMHead
@@ -28,3 +32,17 @@ def output_layer(task: Task) -> LMHead:
         if not config.tie_embeddings:
             task.frozen_sha256["head"] = weights_sha256(head)
     return head
+
+
+def loss_records(head: nn.Module, hidden_BTC: Tensor, batch: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return ``nll`` (sum, in nats), ``num_tokens`` and ``num_bytes`` of each row with labels.
+
+    Args:
+        head: output layer.
+        hidden_BTC: (B, T, C) hidden states of the inputs.
+        batch: batch with ``labels``, (B, T), and ``num_bytes``, (B,).
+    """
+    nll_BT = head(hidden_BTC, batch["labels"], reduction="none")
+    num_tokens = (batch["labels"] != IGNORE_INDEX).sum(1)
+    rows = zip(nll_BT.sum(1).tolist(), num_tokens.tolist(), batch["num_bytes"].tolist(), strict=True)
+    return [{"nll": nll, "num_tokens": tokens, "num_bytes": size} for nll, tokens, size in rows if tokens > 0]

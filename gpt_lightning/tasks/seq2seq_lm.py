@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gpt_lightning.batch import IGNORE_INDEX, Seq2SeqBatch
+from gpt_lightning.batch import Seq2SeqBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import GenerationMetrics, LanguageModelingMetrics
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
@@ -18,7 +18,7 @@ from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.heads import SEQ2SEQ_LM, HuggingFaceHead
 from gpt_lightning.tasks.answers import answer_records, evaluate_answers
 from gpt_lightning.tasks.base import EVAL_CHUNK_ROWS, Stage, Task
-from gpt_lightning.tasks.output_layer import output_layer
+from gpt_lightning.tasks.output_layer import loss_records, output_layer
 from gpt_lightning.tasks.settings import TaskSettings
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.unpack import Unpack
@@ -123,10 +123,7 @@ class Seq2SeqLM(Task):
         """
         if self.answer_data is not None:
             return answer_records(self, batch)
-        nll_BT = self.head(self._hidden_states(batch), batch["labels"], reduction="none")
-        num_tokens = (batch["labels"] != IGNORE_INDEX).sum(1)
-        rows = zip(nll_BT.sum(1).tolist(), num_tokens.tolist(), batch["num_bytes"].tolist(), strict=True)
-        return [{"nll": nll, "num_tokens": tokens, "num_bytes": size} for nll, tokens, size in rows if tokens > 0]
+        return loss_records(self.head, self._hidden_states(batch), batch)
 
     def generate_answers(
         self, batch: Mapping[str, Any], *, max_new_tokens: int, stop_ids: Sequence[int]
