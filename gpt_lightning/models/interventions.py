@@ -5,7 +5,7 @@ B batch, T tokens, C channels, H heads, D channels of a head.
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -129,7 +129,9 @@ def record(backbone: GPT, layers: Sequence[str]) -> Iterator[dict[str, list[Tens
         for layer, activations in recorded.items():
 
             def keep(activation: Tensor, activations: list[Tensor] = activations) -> None:
-                activations.append(activation.clone())
+                # A tensor made in inference mode could not be used in training later.
+                with torch.inference_mode(False) if activation.is_inference() else nullcontext():
+                    activations.append(activation.clone())
 
             stack.enter_context(_hooked(backbone, _find(backbone, layer), keep, Intervention(layer, False)))
         yield recorded

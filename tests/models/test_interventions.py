@@ -157,6 +157,17 @@ def test_gradients_pass_through_patches_and_recordings() -> None:
     assert changed.tolist() == [position == 2 for position in range(TOKENS)]
 
 
+def test_recordings_of_inference_mode_can_be_used_in_training() -> None:
+    gpt = test_gpt.model()
+    with torch.inference_mode(), record(gpt, ["blocks.0"]) as found:
+        gpt(random_ids(1))
+    assert not found["blocks.0"][0].requires_grad
+    with patch(gpt, "blocks.0", found["blocks.0"][0]):
+        loss = gpt(random_ids(2)).sum()
+    (gradient,) = torch.autograd.grad(loss, gpt.get_parameter("blocks.1.mlp.proj.weight"))
+    assert gradient.any()
+
+
 # --- no traces
 
 
