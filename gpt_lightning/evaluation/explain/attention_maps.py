@@ -4,7 +4,7 @@ B batch, T tokens, S tokens attended to, H query heads, G key/value heads, D cha
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from gpt_lightning.evaluation.explain.inputs import row_of
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.interventions import layer_names
+from gpt_lightning.tasks.finite import require_finite
 
 
 @dataclass(frozen=True)
@@ -52,29 +53,41 @@ def attention_maps(
     names = [name for name in layer_names(backbone) if name.endswith("attention")]
     if layers is not None and (unknown := [layer for layer in layers if layer not in names]):
         raise InputError(f"there is no layer of attention {unknown[0]!r}. Choose from {', '.join(names)}")
+    chosen = names if layers is None else layers
     row = row_of(backbone, ids)
     source: dict[str, Any] = (
         {"source_ids": row_of(backbone, source_ids or [], "source")} if isinstance(backbone, EncoderDecoder) else {}
     )
-    with AttentionRecorder() as recorder:
+    # The calls of attention are in the order of the names.
+    with AttentionRecorder({number for number, name in enumerate(names) if name in chosen}) as recorder:
         backbone.forward(row, **source)  # a compiled __call__ would hide its operations
-    found = zip(names, recorder.probabilities, strict=True)  # both in the order of computation
-    return [AttentionMap(name, p_BHTS[0].tolist()) for name, p_BHTS in found if layers is None or name in layers]
+    assert recorder.num_calls == len(names)
+    maps = []
+    for number, p_BHTS in recorder.probabilities.items():
+        require_finite(p_BHTS, ())
+        maps.append(AttentionMap(names[number], p_BHTS[0].tolist()))
+    return maps
 
 
 class AttentionRecorder(TorchFunctionMode):
-    """Context manager that records the probabilities of each call of scaled dot-product attention inside of it.
+    """Context manager that records the probabilities of calls of scaled dot-product attention inside of it.
 
     The fused kernels compute no probabilities, so they are computed again from the same queries, keys and mask. The
     results of the model stay the same.
 
+    Args:
+        recorded: indices of the calls to record, in the order of the calls.
+
     Attributes:
-        probabilities: (B, H, T, S) of each call, in order.
+        num_calls: number of calls so far.
+        probabilities: index of a call -> (B, H, T, S) probabilities.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, recorded: Container[int]) -> None:
         super().__init__()
-        self.probabilities: list[Tensor] = []
+        self._recorded = recorded
+        self.num_calls = 0
+        self.probabilities: dict[int, Tensor] = {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -82,9 +95,11 @@ class AttentionRecorder(TorchFunctionMode):
         """Call a function of torch, and record the probabilities if it is attention."""
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
-            q_BHTD, k_BGSD = args[:2]
-            chosen = {name: kwargs[name] for name in ("attn_mask", "is_causal", "scale") if name in kwargs}
-            self.probabilities.append(attention_probabilities(q_BHTD, k_BGSD, **chosen))
+            if self.num_calls in self._recorded:
+                q_BHTD, k_BGSD = args[:2]
+                chosen = {name: kwargs[name] for name in ("attn_mask", "is_causal", "scale") if name in kwargs}
+                self.probabilities[self.num_calls] = attention_probabilities(q_BHTD, k_BGSD, **chosen)
+            self.num_calls += 1
         return func(*args, **kwargs)
 
 

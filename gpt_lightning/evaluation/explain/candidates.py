@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gpt_lightning.tasks.finite import require_finite
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
@@ -70,7 +71,12 @@ def ranks(log_p_NV: Tensor, targets_N: Tensor) -> list[int]:
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
-    """Return log-probabilities in float32, or in float64 for logits in float64."""
+    """Return log-probabilities in float32, or in float64 for logits in float64.
+
+    Raises:
+        RunError: a logit is not finite.
+    """
+    require_finite(logits, ())
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 
 

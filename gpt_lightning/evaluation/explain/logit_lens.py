@@ -1,5 +1,7 @@
 """Logit lens: the prediction of each layer (nostalgebraist 2020, "interpreting GPT: the logit lens").
 
+B batch, N positions, C channels, V vocabulary.
+
 The final norm and the head are applied to the residual stream after each block.
 """
 
@@ -60,6 +62,7 @@ def logit_lens(
     *,
     source_ids: Sequence[int] | None = None,
     num_candidates: int = 5,
+    num_last: int | None = None,
 ) -> list[TokenLens]:
     """Return the next tokens that each layer of a language model predicts, from the embedding to the last block.
 
@@ -69,33 +72,44 @@ def logit_lens(
         ids: token ids that the model, or the decoder of an encoder-decoder, reads.
         source_ids: token ids of the source, only for encoder-decoders.
         num_candidates: number of candidates at each position.
+        num_last: number of last positions to read; None reads all. All logits of a layer are in memory at a time.
 
     Raises:
         InputError: a text is empty or longer than ``block_size``.
+        RunError: a logit is not finite.
     """
-    texts, next_N = TokenTexts(tokenizer), torch.tensor(ids[1:], device=task.device, dtype=torch.int64).unsqueeze(1)
-    lenses = []
-    for layer, logits_BTV in layer_outputs(task.backbone, lambda: token_logits(task, ids, source_ids)):
-        log_p_TV = log_probabilities(logits_BTV[0])
-        before_next = log_p_TV[:-1]
-        probabilities = before_next.gather(1, next_N).exp().squeeze(1).tolist()
+    texts, lenses = TokenTexts(tokenizer), []
+    for layer, logits_BNV in layer_outputs(task.backbone, lambda: token_logits(task, ids, source_ids, num_last)):
+        log_p_NV = log_probabilities(logits_BNV[0])
+        before_next = log_p_NV[:-1]
+        next_ids = torch.tensor(ids[len(ids) - len(before_next) :], device=log_p_NV.device, dtype=torch.int64)
+        probabilities = before_next.gather(1, next_ids.unsqueeze(1)).exp().squeeze(1).tolist()
         positions = zip(
-            candidates(log_p_TV, num_candidates, texts),
+            candidates(log_p_NV, num_candidates, texts),
             [*probabilities, None],
-            [*ranks(before_next, next_N.squeeze(1)), None],
+            [*ranks(before_next, next_ids), None],
             strict=True,
         )
         lenses.append(TokenLens(layer, [LensToken(*each) for each in positions]))
     return lenses
 
 
-def token_logits(task: CausalLM | Seq2SeqLM, ids: Sequence[int], source_ids: Sequence[int] | None = None) -> Tensor:
-    """Return the logits of a language model, or of an encoder-decoder for a source, (1, T, V)."""
+def token_logits(
+    task: CausalLM | Seq2SeqLM,
+    ids: Sequence[int],
+    source_ids: Sequence[int] | None = None,
+    num_last: int | None = None,
+) -> Tensor:
+    """Return the logits of a language model, or of an encoder-decoder for a source, (1, N, V).
+
+    See ``logit_lens`` for the arguments.
+    """
     backbone = task.backbone
     row = row_of(backbone, ids)
     source = {"source_ids": row_of(backbone, source_ids or [], "source")} if isinstance(task, Seq2SeqLM) else {}
-    logits_BTV: Tensor = task.head(backbone(row, **source))
-    return logits_BTV
+    hidden_BNC = backbone(row, **source)[:, -(num_last or len(ids)) :]
+    logits_BNV: Tensor = task.head(hidden_BNC)
+    return logits_BNV
 
 
 @torch.inference_mode()

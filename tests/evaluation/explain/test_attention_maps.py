@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gpt_lightning.errors import InputError
+from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.evaluation.explain.attention_maps import AttentionRecorder, attention_maps
 from gpt_lightning.models import GPT
 from gpt_lightning.models.huggingface import read_config
@@ -113,9 +113,10 @@ def test_recording_keeps_the_bits() -> None:
     backbone = test_encoder_decoder.model().float()
     ids = test_encoder_decoder.random_ids(2, 6)
     expected = backbone(ids, source_ids=ids)
-    with AttentionRecorder() as recorder:
+    with AttentionRecorder(range(6)) as recorder:
         assert backbone(ids, source_ids=ids).equal(expected)
-    assert len(recorder.probabilities) == 3 + 2 * 2
+    assert recorder.num_calls == 3 + 2 * 2
+    assert list(recorder.probabilities) == list(range(6))
     assert backbone(ids, source_ids=ids).equal(expected)
 
 
@@ -123,8 +124,17 @@ def test_layers_can_be_chosen() -> None:
     backbone = test_gpt.model()
     (only,) = attention_maps(backbone, [1, 2, 3], layers=["blocks.1.attention"])
     assert only == attention_maps(backbone, [1, 2, 3])[1]
+    assert attention_maps(backbone, [1, 2, 3], layers=[]) == []
     with pytest.raises(InputError, match=r"no layer of attention 'blocks.1'. Choose from blocks.0.attention, blocks.1"):
         attention_maps(backbone, [1, 2, 3], layers=["blocks.1"])
+
+
+def test_probabilities_that_are_not_finite_are_refused() -> None:
+    backbone = test_gpt.model()
+    torch.nn.init.constant_(backbone.get_parameter("blocks.1.attention.qkv.weight"), torch.nan)
+    assert len(attention_maps(backbone, [1, 2, 3], layers=["blocks.0.attention"])) == 1
+    with pytest.raises(RunError, match="not finite"):
+        attention_maps(backbone, [1, 2, 3])
 
 
 @pytest.mark.parametrize(("ids", "message"), [([], "has no tokens"), ([1] * 13, r"has 13 tokens, .* at most 12")])

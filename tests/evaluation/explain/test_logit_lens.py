@@ -87,6 +87,12 @@ def test_candidates_probabilities_and_ranks_match_the_logits(shape: dict[str, An
         assert lens.tokens[-1].rank is None
         assert lens.tokens[-1].probability is None
     assert lenses[0].tokens[0].candidates[0].text
+    for lens, of_last in zip(
+        lenses, logit_lens(task, bytes_tokenizer(), IDS, num_candidates=3, num_last=2), strict=True
+    ):
+        assert [each.rank for each in of_last.tokens] == [each.rank for each in lens.tokens[-2:]]
+        found, expected = of_last.tokens[0].probability, lens.tokens[-2].probability
+        assert found == pytest.approx(expected, rel=1e-4)
 
 
 @torch.no_grad()

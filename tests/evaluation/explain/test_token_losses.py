@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gpt_lightning.errors import InputError
+from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.evaluation.explain.candidates import TokenTexts, token_texts
 from gpt_lightning.evaluation.explain.token_losses import token_losses
 from gpt_lightning.evaluation.text_scores import score_texts
@@ -85,6 +85,13 @@ def test_unsuitable_texts_of_an_encoder_decoder_are_refused() -> None:
         token_losses(task, tokenizer, [1])
     with pytest.raises(InputError, match="decoder_start_ids is unknown"):
         token_losses(seq2seq().eval(), tokenizer, [1], source_ids=[1])
+
+
+def test_losses_that_are_not_finite_are_refused() -> None:
+    task, tokenizer = language_model(), bytes_tokenizer()
+    torch.nn.init.constant_(task.backbone.get_parameter("norm.weight"), torch.nan)
+    with pytest.raises(RunError, match="not finite"):
+        token_losses(task, tokenizer, [1, 2])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
