@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.tasks.finite import require_finite
+from gpt_lightning.tokenizers.stream import decode_pieces
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
@@ -93,6 +94,8 @@ def token_texts(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
             last = position
             yield index
 
-    for piece in tokenizer.decode_stream(read()) if ids else ():
-        texts[last] += piece
+    if ids:
+        # All ids are known, so that no byte has to wait for the next one.
+        for piece in decode_pieces(tokenizer.decode, read(), context=(), is_open=lambda _: False):
+            texts[last] += piece
     return texts

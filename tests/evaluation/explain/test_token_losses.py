@@ -98,10 +98,15 @@ def test_losses_that_are_not_finite_are_refused() -> None:
 def test_texts_of_tokens_join_to_the_text(family: str, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(str(write_tokenizer(tmp_path, family)))
     ids = tokenizer.encode(TEXT)
-    assert "".join(token_texts(tokenizer, ids)) == tokenizer.decode(ids)
+    pieces = token_texts(tokenizer, ids)
+    assert "".join(pieces) == tokenizer.decode(ids)
+    for stop in range(1, len(ids) + 1):
+        assert "".join(pieces[:stop]) == tokenizer.decode(ids[:stop]).rstrip("\ufffd")
     texts = TokenTexts(tokenizer)
     names = {index: texts(index) for index in range(tokenizer.vocab_size + 1)}
     assert all(names.values())
     assert names[tokenizer.vocab_size] == f"<id {tokenizer.vocab_size}>"
     assert not any("\ufffd" in name for name in names.values())
     assert token_texts(tokenizer, []) == []
+    if family not in ("wordpiece", "unigram"):  # they have no token for this word with a blank before it
+        assert " the" in {names[index] for index in ids}
