@@ -3,14 +3,21 @@
 B rows, T tokens, P places of outputs, L classes.
 """
 
+import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.sources.row_formats import short_repr
+from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.explain.model_input import ModelInput
 from gpt_lightning.tasks import Task
+from gpt_lightning.tokenizers.layout import InputLayout
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
 class Rows(NamedTuple):
@@ -119,3 +126,49 @@ def at_places(values: Tensor, places: Tensor) -> Tensor:
     """Return the vectors of a (B, T, ...) tensor at (B, P) places: (B, P, ...)."""
     rows = torch.arange(len(values), device=values.device).unsqueeze(1)
     return values[rows, places]
+
+
+class Found(NamedTuple):
+    """Decision about a row, with its input."""
+
+    decision: Decision
+    input: ModelInput
+
+
+class RowDecisions(NamedTuple):
+    """All decisions about one row, and its texts by name."""
+
+    id: str
+    texts: dict[str, str]
+    found: list[Found]
+
+
+class Reading(NamedTuple):
+    """Means to read the rows of a head."""
+
+    tokenizer: Tokenizer
+    module: DataModule
+    """Data module of the rows, after ``setup("predict")``."""
+    layout: InputLayout
+    """Complete layout of the model's inputs."""
+    target: str | None
+    """Output to explain in place of the prediction; None explains the prediction."""
+
+
+def window_ids(batch: Mapping[str, Any], window: int) -> list[int]:
+    """Return the token ids of a row of ``input_ids`` without padding."""
+    ids: list[int] = batch["input_ids"][window][batch["attention_mask"][window].bool()].tolist()
+    return ids
+
+
+def choose(name: str, names: Sequence[str], noun: str) -> int:
+    """Return the index of ``name`` in ``names``.
+
+    Raises:
+        InputError: it is not there; the message names the nearest one.
+    """
+    if name in names:
+        return names.index(name)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    hint = f"Did you mean {short_repr(near[0])}?" if near else f"There is no {noun}"
+    raise InputError(f"target: unknown {noun} {short_repr(name)}. {hint}")

@@ -50,7 +50,7 @@ class Erasure:
 
 
 def erase(decision: Decision, model_input: ModelInput, attributions: Attributions) -> Erasure | None:
-    """Remove the word whose removal lowers the score of the target the most, again and again until the decision changes.
+    """Remove the word whose removal lowers the score of the target the most, and repeat until the decision changes.
 
     Removing a word deletes its tokens. The words that the decision is about, such as a tagged word or the answer, stay.
 

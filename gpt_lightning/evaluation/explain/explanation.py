@@ -1,18 +1,24 @@
 """Explanation of what a model predicts for a row: attributions and erasure of each decision."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Final
+
+import torch
 
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.prompts import Prompt
 from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.explain.answer_decisions import answer_decisions
 from gpt_lightning.evaluation.explain.attributions import Attributions, attribute
+from gpt_lightning.evaluation.explain.decision import Found, Reading, RowDecisions
 from gpt_lightning.evaluation.explain.erasure import Erasure, erase
-from gpt_lightning.evaluation.explain.find_decisions import Found, HeadReader, RowDecisions
-from gpt_lightning.evaluation.explain.find_tokens import next_tokens, target_tokens
 from gpt_lightning.evaluation.explain.model_input import InputToken, Word
+from gpt_lightning.evaluation.explain.tag_decisions import tag_decisions
+from gpt_lightning.evaluation.explain.text_decisions import label_decisions, value_decisions
+from gpt_lightning.evaluation.explain.token_decisions import next_tokens, target_tokens
 from gpt_lightning.tasks import (
     CausalLM,
     QuestionAnswering,
@@ -77,3 +83,111 @@ class Explanation:
     texts: dict[str, str]
     decisions: list[ExplainedDecision]
     num_decisions: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the explanation as values that JSON has."""
+        return asdict(self)
+
+
+class Explainer:
+    """Explanations of the predictions of one model.
+
+    Args:
+        task: the model, in ``eval`` mode.
+        tokenizer: tokenizer of the model.
+        target: output to explain in place of the prediction: a label, a word or ``WORD=TAG``, an answer in the context,
+            or the text that a language model should give. None explains the prediction.
+    """
+
+    def __init__(self, task: Task, tokenizer: Tokenizer, target: str | None = None) -> None:
+        self.task, self.tokenizer, self.target = task, tokenizer, target
+
+    def prompts(self, prompts: Iterable[Prompt]) -> Iterator[Explanation]:
+        """Yield the explanation of the token after each prompt of a ``CausalLM``."""
+        assert isinstance(self.task, CausalLM)
+        for number, prompt in enumerate(prompts):
+            name = str(prompt.fields.get("id", number))
+            try:
+                row = next_tokens(self.task, self.tokenizer, prompt, name, self.target)
+            except InputError as error:
+                raise InputError(f"{prompt.where}: {error}" if prompt.where else str(error)) from None
+            yield self._explain(row)
+
+    def rows(self, module: DataModule, limit: int | None = None) -> Iterator[Explanation]:
+        """Yield the explanation of each row of the test split.
+
+        Args:
+            module: data module of the rows.
+            limit: maximum number of rows; None for all.
+
+        Raises:
+            InputError: a row is invalid, or the target is not possible.
+            RunError: the output of the model is not finite.
+        """
+        module.prepare_data()
+        module.setup("predict")
+        yield from map(self._explain, itertools.islice(self._decisions(module), limit))
+
+    @torch.no_grad()
+    def _decisions(self, module: DataModule) -> Iterator[RowDecisions]:
+        task, layout = self.task, layout_of(self.task, self.tokenizer)
+        assert layout is not None
+        if isinstance(task, Seq2SeqLM):
+            for example in module.examples("test"):  # type: ignore[attr-defined]
+                yield target_tokens(task, self.tokenizer, example.source, str(example.id), layout, self.target)
+            return
+        reading = Reading(self.tokenizer, module, layout, self.target)
+        for batch in module.predict_dataloader():
+            yield from self._batch_decisions(module.transfer_batch_to_device(batch, task.device, 0), reading)
+
+    def _batch_decisions(self, batch: Mapping[str, Any], reading: Reading) -> Iterator[RowDecisions]:
+        task = self.task
+        if isinstance(task, SequenceClassification):
+            return label_decisions(task, batch, reading)
+        if isinstance(task, SequenceRegression):
+            return value_decisions(task, batch, reading)
+        if isinstance(task, TokenClassification):
+            return tag_decisions(task, batch, reading)
+        if isinstance(task, QuestionAnswering):
+            return answer_decisions(task, batch, reading)
+        raise InputError(f"{type(task).__name__} is a class of your own, and only tasks of gpt_lightning are explained")
+
+    def _explain(self, row: RowDecisions) -> Explanation:
+        with _frozen(self.task):
+            decisions = [self._explain_decision(found) for found in row.found[:MAX_DECISIONS]]
+        return Explanation(row.id, type(self.task).__name__, row.texts, decisions, len(row.found))
+
+    def _explain_decision(self, found: Found) -> ExplainedDecision:
+        decision, model_input = found
+        with torch.no_grad():
+            rows = decision.rows([range(len(decision.ids))])
+            logits = decision.logits(rows)
+            probabilities = decision.probabilities(logits, rows)
+            (predicted,) = decision.outcomes(logits, rows)
+        attributions = attribute(decision, model_input, self.tokenizer.end_of_text_id)
+        return ExplainedDecision(
+            kind=decision.kind,
+            target=decision.target,
+            subject=decision.subject,
+            predicted=predicted,
+            probability=None if probabilities is None else float(probabilities),
+            unit=decision.unit,
+            tokens=model_input.tokens,
+            words=model_input.words,
+            num_cut=model_input.num_cut,
+            attributions=attributions,
+            erasure=erase(decision, model_input, attributions),
+        )
+
+
+@contextmanager
+def _frozen(task: Task) -> Iterator[None]:
+    """Turn off the gradients of the weights, which would keep activations in memory."""
+    trained = [parameter for parameter in task.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)

@@ -1,18 +1,34 @@
-"""Decisions of the language models: the next token, or given tokens.
+"""Decisions of the language models: the token after a prompt, and the tokens of a target.
 
 B rows, T tokens, S source tokens, C channels, P predicted tokens, V vocabulary.
 """
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from gpt_lightning.evaluation.explain.decision import Decision, Rows, at_places
+from gpt_lightning.data.prompts import Prompt
+from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.explain.decision import Decision, Found, RowDecisions, Rows, at_places
+from gpt_lightning.evaluation.explain.model_input import (
+    EncodedText,
+    ModelInput,
+    decoded_input,
+    encode,
+    make_input,
+    special_ids,
+    truncated_input,
+)
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM, Task
+from gpt_lightning.tasks.finite import require_finite
+from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
+
+MAX_TARGET_TOKENS: Final = 8
+"""Number of target tokens of an encoder-decoder that are explained, each by itself."""
 
 
 class TokenDecision(Decision):
@@ -81,9 +97,7 @@ class TokenDecision(Decision):
 class NextTokenDecision(TokenDecision):
     """Tokens after a prompt that a ``CausalLM`` predicts."""
 
-    def __init__(
-        self, task: CausalLM, tokenizer: Tokenizer, prompt: Sequence[int], target_ids: Sequence[int]
-    ) -> None:
+    def __init__(self, task: CausalLM, tokenizer: Tokenizer, prompt: Sequence[int], target_ids: Sequence[int]) -> None:
         ids = [*prompt, *target_ids[:-1]]
         places = range(len(prompt) - 1, len(ids))
         super().__init__(task, tokenizer, ids, target_ids, places, protected=range(len(prompt), len(ids)))
@@ -113,8 +127,6 @@ class TargetTokenDecision(TokenDecision):
         target_ids: token ids of the target up to the explained token.
     """
 
-    kind: ClassVar[str] = "token"
-
     def __init__(
         self,
         task: Seq2SeqLM,
@@ -136,3 +148,111 @@ class TargetTokenDecision(TokenDecision):
             source_mask=rows.attention_mask,
         )
         return hidden_BTC[:, -1:]
+
+
+@torch.no_grad()
+def next_tokens(task: CausalLM, tokenizer: Tokenizer, prompt: Prompt, row_id: str, target: str | None) -> RowDecisions:
+    """Return the decision about the token after a prompt, or about a given continuation.
+
+    Args:
+        task: the model.
+        tokenizer: tokenizer of the model.
+        prompt: text or chat.
+        row_id: id of the prompt.
+        target: continuation to explain, which starts with a blank if it is a new word; None explains the most probable
+            next token.
+
+    Raises:
+        InputError: the prompt is empty, or longer than the context of the model; or the continuation is empty.
+    """
+    model_input = _prompt_input(tokenizer, prompt)
+    ids, block_size = model_input.ids, task.backbone.config.block_size
+    if not model_input.text_positions:
+        raise InputError("the text is empty, so there is nothing to explain. Give a text")
+    continued = [] if target is None else tokenizer.encode_batch([target], are_continuations=True)[0].tolist()
+    if target is not None and not continued:
+        raise InputError("the target is empty. Give the text that follows")
+    if len(ids) + max(len(continued) - 1, 0) > block_size:
+        raise InputError(
+            f"the text has {len(ids) + max(len(continued) - 1, 0)} tokens, more than the context of the model, "
+            f"{block_size} tokens. Shorten it"
+        )
+    decision = NextTokenDecision(task, tokenizer, ids, continued or [0])
+    if not continued:
+        rows = decision.rows([range(len(ids))])
+        logits = decision.logits(rows)
+        require_finite(logits, [row_id])
+        decision = NextTokenDecision(task, tokenizer, ids, [int(logits.argmax())])
+    after = make_input(tokenizer, [], continued[:-1])
+    whole = ModelInput([*model_input.tokens, *after.tokens], model_input.words)
+    text = (
+        "".join(token.text for token in model_input.tokens) if not isinstance(prompt.content, str) else prompt.content
+    )
+    return RowDecisions(row_id, {"text": text}, [Found(decision, whole)])
+
+
+def _prompt_input(tokenizer: Tokenizer, prompt: Prompt) -> ModelInput:
+    """Return the input of a prompt; special tokens in it belong to no text."""
+    if not isinstance(prompt.content, str):
+        return decoded_input(tokenizer, prompt.encode(tokenizer, is_chat=False, is_raw=False), "text")
+    encoding = tokenizer.published_encoding(prompt.content)
+    special = special_ids(tokenizer)
+    places = [
+        place
+        for place, (index, sequence) in enumerate(zip(encoding.ids, encoding.sequence_ids, strict=True))
+        if sequence is not None and index not in special
+    ]
+    ids, offsets = torch.tensor(encoding.ids), torch.tensor(encoding.offsets)
+    if not places:
+        return make_input(tokenizer, [], encoding.ids)
+    text = EncodedText("text", prompt.content, ids[places].numpy(), offsets[places].numpy())
+    numbers = {place: number for number, place in enumerate(places)}
+    return make_input(
+        tokenizer,
+        [text],
+        [(0, numbers[place]) if place in numbers else index for place, index in enumerate(encoding.ids)],
+    )
+
+
+@torch.no_grad()
+def target_tokens(
+    task: Seq2SeqLM, tokenizer: Tokenizer, source: str, row_id: str, layout: InputLayout, target: str | None
+) -> RowDecisions:
+    """Return the decisions about the first tokens of the target of a source.
+
+    Args:
+        task: the model.
+        tokenizer: tokenizer of the model.
+        source: source text.
+        row_id: id of the source.
+        layout: complete layout of the sources.
+        target: target text to explain; None explains the generated one.
+
+    Raises:
+        InputError: the source is empty, or the start of targets is unknown.
+    """
+    if task.decoder_start_ids is None:
+        raise InputError("the model does not say which tokens start a target. Train it with a data module")
+    model_input = truncated_input(
+        tokenizer, layout, [encode(tokenizer, "source", source)], task.backbone.config.block_size
+    )
+    if not model_input.text_positions:
+        raise InputError("the source is empty, so there is nothing to explain. Give a text")
+    ids, starts = model_input.ids, task.decoder_start_ids
+    count = min(MAX_TARGET_TOKENS, task.backbone.config.block_size - len(starts))
+    target_ids = tokenizer.encode(target)[:count] if target is not None else _generate(task, tokenizer, ids, count)
+    if not target_ids:
+        raise InputError("the target is empty. Give a target text")
+    found = [
+        Found(TargetTokenDecision(task, tokenizer, ids, starts, target_ids[:length]), model_input)
+        for length in range(1, len(target_ids) + 1)
+    ]
+    return RowDecisions(row_id, {"source": source}, found)
+
+
+def _generate(task: Seq2SeqLM, tokenizer: Tokenizer, source: Sequence[int], count: int) -> list[int]:
+    """Return the first greedy tokens of the target, with the token that ends it."""
+    ids = torch.tensor([source], device=task.device)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids, dtype=torch.bool)}
+    (answer,) = task.generate_answers(batch, max_new_tokens=count, stop_ids=sorted(tokenizer.end_ids))
+    return [*answer.ids, *([] if answer.stop_id is None else [answer.stop_id])][:count]
