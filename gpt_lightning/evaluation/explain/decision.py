@@ -171,4 +171,4 @@ def choose(name: str, names: Sequence[str], noun: str) -> int:
         return names.index(name)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
     hint = f"Did you mean {short_repr(near[0])}?" if near else f"There is no {noun}"
-    raise InputError(f"target: unknown {noun} {short_repr(name)}. {hint}")
+    raise InputError(f"unknown {noun} {short_repr(name)}. {hint}")

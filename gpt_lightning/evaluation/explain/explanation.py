@@ -1,20 +1,22 @@
 """Explanation of what a model predicts for a row: attributions and erasure of each decision."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from gpt_lightning.data.base import DataModule
-from gpt_lightning.data.prompts import Prompt
+from gpt_lightning.data.prompts import Prompt, file_prompts, row_prompt
+from gpt_lightning.data.sources.row_formats import Row
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.explain.answer_decisions import answer_decisions
-from gpt_lightning.evaluation.explain.attributions import Attributions, attribute
+from gpt_lightning.evaluation.explain.attributions import Attributions, attribute, check_captum
 from gpt_lightning.evaluation.explain.decision import Found, Reading, RowDecisions
 from gpt_lightning.evaluation.explain.erasure import Erasure, erase
+from gpt_lightning.evaluation.explain.internals import Internals, internals
 from gpt_lightning.evaluation.explain.model_input import InputToken, Word
 from gpt_lightning.evaluation.explain.tag_decisions import tag_decisions
 from gpt_lightning.evaluation.explain.text_decisions import label_decisions, value_decisions
@@ -76,6 +78,8 @@ class Explanation:
         texts: texts of the row by name.
         decisions: explained decisions.
         num_decisions: number of all decisions about the row, of which the first ``MAX_DECISIONS`` are explained.
+        internals: attention, predictions of the layers and losses for the input of the first decision; None if the row
+            has no decision, because it has no words.
     """
 
     id: str
@@ -83,6 +87,7 @@ class Explanation:
     texts: dict[str, str]
     decisions: list[ExplainedDecision]
     num_decisions: int
+    internals: Internals | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the explanation as values that JSON has."""
@@ -97,10 +102,17 @@ class Explainer:
         tokenizer: tokenizer of the model.
         target: output to explain in place of the prediction: a label, a word or ``WORD=TAG``, an answer in the context,
             or the text that a language model should give. None explains the prediction.
+        layers: names of the layers whose attention is returned; None takes the last ones.
+
+    Raises:
+        InputError: captum is not installed.
     """
 
-    def __init__(self, task: Task, tokenizer: Tokenizer, target: str | None = None) -> None:
-        self.task, self.tokenizer, self.target = task, tokenizer, target
+    def __init__(
+        self, task: Task, tokenizer: Tokenizer, target: str | None = None, layers: Sequence[str] | None = None
+    ) -> None:
+        check_captum()
+        self.task, self.tokenizer, self.target, self.layers = task, tokenizer, target, layers
 
     def prompts(self, prompts: Iterable[Prompt]) -> Iterator[Explanation]:
         """Yield the explanation of the token after each prompt of a ``CausalLM``."""
@@ -113,12 +125,8 @@ class Explainer:
                 raise InputError(f"{prompt.where}: {error}" if prompt.where else str(error)) from None
             yield self._explain(row)
 
-    def rows(self, module: DataModule, limit: int | None = None) -> Iterator[Explanation]:
+    def rows(self, module: DataModule) -> Iterator[Explanation]:
         """Yield the explanation of each row of the test split.
-
-        Args:
-            module: data module of the rows.
-            limit: maximum number of rows; None for all.
 
         Raises:
             InputError: a row is invalid, or the target is not possible.
@@ -126,7 +134,7 @@ class Explainer:
         """
         module.prepare_data()
         module.setup("predict")
-        yield from map(self._explain, itertools.islice(self._decisions(module), limit))
+        yield from map(self._explain, self._decisions(module))
 
     @torch.no_grad()
     def _decisions(self, module: DataModule) -> Iterator[RowDecisions]:
@@ -155,7 +163,14 @@ class Explainer:
     def _explain(self, row: RowDecisions) -> Explanation:
         with _frozen(self.task):
             decisions = [self._explain_decision(found) for found in row.found[:MAX_DECISIONS]]
-        return Explanation(row.id, type(self.task).__name__, row.texts, decisions, len(row.found))
+        inside = None
+        if row.found:
+            first, tokens = row.found[0].input, self.tokenizer
+            text_ids = [first.tokens[place].id for place in first.text_positions]
+            # The last decision of an encoder-decoder has the most target tokens.
+            chosen = row.found[-1 if isinstance(self.task, Seq2SeqLM) else 0].decision
+            inside = internals(chosen, tokens, text_ids, self.layers)
+        return Explanation(row.id, type(self.task).__name__, row.texts, decisions, len(row.found), inside)
 
     def _explain_decision(self, found: Found) -> ExplainedDecision:
         decision, model_input = found
@@ -178,6 +193,17 @@ class Explainer:
             attributions=attributions,
             erasure=erase(decision, model_input, attributions),
         )
+
+
+def prompts_of(rows: Path | Iterable[Mapping[str, Any]]) -> list[Prompt]:
+    """Return the prompts of rows, or of a file of them.
+
+    Raises:
+        InputError: a row has no prompt, or the file cannot be read.
+    """
+    if isinstance(rows, Path):
+        return file_prompts(rows, reserved=())
+    return [row_prompt(Row(fields, f"row {number}"), reserved=()) for number, fields in enumerate(rows)]
 
 
 @contextmanager

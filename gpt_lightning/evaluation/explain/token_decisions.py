@@ -12,9 +12,12 @@ from torch import Tensor
 
 from gpt_lightning.data.prompts import Prompt
 from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.explain.candidates import TokenTexts
 from gpt_lightning.evaluation.explain.decision import Decision, Found, RowDecisions, Rows, at_places
 from gpt_lightning.evaluation.explain.model_input import (
+    LAYOUT,
     EncodedText,
+    InputToken,
     ModelInput,
     decoded_input,
     encode,
@@ -57,7 +60,7 @@ class TokenDecision(Decision):
         protected: Sequence[int] = (),
         subject: str = "",
     ) -> None:
-        self.tokenizer = tokenizer
+        self._texts = TokenTexts(tokenizer)
         super().__init__(task, ids, self._name(target_ids), places, protected=protected, subject=subject)
         self.target_ids = torch.tensor(target_ids, device=task.device)
 
@@ -89,9 +92,7 @@ class TokenDecision(Decision):
         return self.scores(logits, rows).exp()
 
     def _name(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, or their tokens if they have no text of their own."""
-        text = self.tokenizer.decode(ids)
-        return text if text and "\ufffd" not in text else "".join(map(self.tokenizer.token, ids))
+        return "".join(map(self._texts, ids))
 
 
 class NextTokenDecision(TokenDecision):
@@ -183,12 +184,12 @@ def next_tokens(task: CausalLM, tokenizer: Tokenizer, prompt: Prompt, row_id: st
         logits = decision.logits(rows)
         require_finite(logits, [row_id])
         decision = NextTokenDecision(task, tokenizer, ids, [int(logits.argmax())])
-    after = make_input(tokenizer, [], continued[:-1])
-    whole = ModelInput([*model_input.tokens, *after.tokens], model_input.words)
-    text = (
-        "".join(token.text for token in model_input.tokens) if not isinstance(prompt.content, str) else prompt.content
-    )
-    return RowDecisions(row_id, {"text": text}, [Found(decision, whole)])
+    texts = TokenTexts(tokenizer)
+    after = [InputToken(index, texts(index), LAYOUT) for index in continued[:-1]]
+    whole = ModelInput([*model_input.tokens, *after], model_input.words)
+    is_text = isinstance(prompt.content, str)
+    shown = prompt.content if is_text else "".join(token.text for token in model_input.tokens)
+    return RowDecisions(row_id, {"text": str(shown)}, [Found(decision, whole)])
 
 
 def _prompt_input(tokenizer: Tokenizer, prompt: Prompt) -> ModelInput:
@@ -231,14 +232,12 @@ def target_tokens(
     Raises:
         InputError: the source is empty, or the start of targets is unknown.
     """
-    if task.decoder_start_ids is None:
-        raise InputError("the model does not say which tokens start a target. Train it with a data module")
     model_input = truncated_input(
         tokenizer, layout, [encode(tokenizer, "source", source)], task.backbone.config.block_size
     )
     if not model_input.text_positions:
         raise InputError("the source is empty, so there is nothing to explain. Give a text")
-    ids, starts = model_input.ids, task.decoder_start_ids
+    ids, starts = model_input.ids, task.start_ids()
     count = min(MAX_TARGET_TOKENS, task.backbone.config.block_size - len(starts))
     target_ids = tokenizer.encode(target)[:count] if target is not None else _generate(task, tokenizer, ids, count)
     if not target_ids:
