@@ -16,12 +16,11 @@ def summary(explanation: Explanation) -> str:
     for decision in explanation.decisions:
         lines.append(f"  {headline(decision)}")
         lines.append(f"    contributions: {', '.join(f'{text} {value:+.3g}' for text, value in top_words(decision))}")
-        lines += [
-            f"    {line}" for line in (completeness(decision.attributions), erasure_sentence(decision), cut(decision))
-        ]
+        sentences = completeness(decision.attributions), erasure_sentence(decision), cut(decision)
+        lines += [f"    {sentence}" for sentence in sentences if sentence]
     if (hidden := explanation.num_decisions - len(explanation.decisions)) > 0:
         lines.append(f"  {hidden} more decisions about this row are not explained")
-    return "\n".join(line for line in lines if line.strip())
+    return "\n".join(lines)
 
 
 def headline(decision: ExplainedDecision) -> str:
@@ -71,7 +70,5 @@ def cut(decision: ExplainedDecision) -> str:
     """Return how many tokens are not in the input; empty if there are none."""
     if not decision.num_cut:
         return ""
-    return (
-        f"{decision.num_cut} tokens of the text are outside of this input, which has {len(decision.tokens)} tokens: the "
-        "context of the model is full"
-    )
+    size = len(decision.tokens)
+    return f"{decision.num_cut} tokens of the text are not in this input of {size} tokens, the model's context"
