@@ -14,7 +14,7 @@ from gpt_lightning.pages.text import format_number
 from tests.evaluation.explain.models import write_rows
 from tests.heads import HOSTILE, CommandLine
 from tests.pages.markup import check_page
-from tests.pairs import pairs, seq2seq
+from tests.pairs import seq2seq
 from tests.runs import HEADS, causal_lm, head, language_modeling, trainer
 
 
@@ -27,7 +27,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "classification": {"text": f"a fine day {HOSTILE}"},
     "liking": {"text": f"a fine day {HOSTILE}"},
     "ner": {"text": f"Bo Stone {HOSTILE}"},
-    "qa": {"question": HOSTILE, "context": f"Bo Stone {HOSTILE}"},
+    "qa": {"question": "Who?</script>", "context": f"Bo Stone {HOSTILE}"},
     "causal": {"text": f"Once {HOSTILE}"},
 }
 
@@ -73,8 +73,10 @@ def test_page_and_json_hold_the_same_numbers(kind: str, models: dict[str, Path],
 
 
 def test_sources_and_targets_of_an_encoder_decoder(run: CommandLine, tmp_path: Path) -> None:
+    file = str(write_rows(Path("pairs.jsonl"), [{"prompt": "ab", "completion": "ba"}]))
+    data = gl.TextToText(train=file, tokenizer="bytes", block_size=64, cache_dir="cache")
     fit = trainer(tmp_path, max_steps=1, limit_val_batches=0)
-    fit.fit(seq2seq(), datamodule=pairs(tmp_path))
+    fit.fit(seq2seq(), datamodule=data)
     fit.save_checkpoint("model.ckpt")
     files = "--output=page.html", "--json=found.json", "--device=cpu"
     assert run("explain", "model.ckpt", "--text=abc def", "--target=fed", *files) == 0, run.err

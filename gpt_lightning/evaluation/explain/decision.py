@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.explain.model_input import ModelInput
@@ -153,6 +154,12 @@ class Reading(NamedTuple):
     """Complete layout of the model's inputs."""
     target: str | None
     """Output to explain in place of the prediction; None explains the prediction."""
+
+
+def example_of(module: DataModule, name: str) -> Any:
+    """Return the parsed row with an id, or None if the data module does not keep its rows."""
+    examples = module.examples("test") if isinstance(module, Labeled) else []
+    return next((each for each in examples if str(each.id) == name), None)
 
 
 def window_ids(batch: Mapping[str, Any], window: int) -> list[int]:

@@ -20,7 +20,7 @@ from gpt_lightning.evaluation.explain.internals import Internals, internals
 from gpt_lightning.evaluation.explain.model_input import InputToken, Word
 from gpt_lightning.evaluation.explain.tag_decisions import tag_decisions
 from gpt_lightning.evaluation.explain.text_decisions import label_decisions, value_decisions
-from gpt_lightning.evaluation.explain.token_decisions import next_tokens, target_tokens
+from gpt_lightning.evaluation.explain.token_decisions import next_tokens, source_decisions
 from gpt_lightning.tasks import (
     CausalLM,
     QuestionAnswering,
@@ -140,10 +140,6 @@ class Explainer:
     def _decisions(self, module: DataModule) -> Iterator[RowDecisions]:
         task, layout = self.task, layout_of(self.task, self.tokenizer)
         assert layout is not None
-        if isinstance(task, Seq2SeqLM):
-            for example in module.examples("test"):  # type: ignore[attr-defined]
-                yield target_tokens(task, self.tokenizer, example.source, str(example.id), layout, self.target)
-            return
         reading = Reading(self.tokenizer, module, layout, self.target)
         for batch in module.predict_dataloader():
             yield from self._batch_decisions(module.transfer_batch_to_device(batch, task.device, 0), reading)
@@ -158,6 +154,8 @@ class Explainer:
             return tag_decisions(task, batch, reading)
         if isinstance(task, QuestionAnswering):
             return answer_decisions(task, batch, reading)
+        if isinstance(task, Seq2SeqLM):
+            return source_decisions(task, batch, reading)
         raise InputError(f"{type(task).__name__} is a class of your own, and only tasks of gpt_lightning are explained")
 
     def _explain(self, row: RowDecisions) -> Explanation:

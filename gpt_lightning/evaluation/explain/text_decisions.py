@@ -17,6 +17,7 @@ from gpt_lightning.evaluation.explain.decision import (
     RowDecisions,
     Rows,
     choose,
+    example_of,
     log_odds,
     window_ids,
 )
@@ -137,9 +138,7 @@ def value_decisions(task: SequenceRegression, batch: Mapping[str, Any], reading:
 def _text_input(task: Task, batch: Mapping[str, Any], row: int, reading: Reading) -> tuple[dict[str, str], ModelInput]:
     """Return the texts of a row by name, and its input."""
     name, module = batch["ids"][row], reading.module
-    examples = module.examples("test") if hasattr(module, "examples") else []
-    example = next((each for each in examples if str(each.id) == name), None)
-    given: Sequence[str] = getattr(example, "texts", batch["texts"][row : row + 1])
+    given: Sequence[str] = getattr(example_of(module, name), "texts", batch["texts"][row : row + 1])
     names = ["text"] if len(given) == 1 else getattr(module, "text_columns", ["first", "second"])
     texts = dict(zip(names, given, strict=True))
     encoded = [encode(reading.tokenizer, name, text) for name, text in texts.items()]

@@ -4,8 +4,8 @@ B rows, T tokens, S source tokens, C channels, P predicted tokens, V vocabulary.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -13,7 +13,16 @@ from torch import Tensor
 from gpt_lightning.data.prompts import Prompt
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.explain.candidates import TokenTexts
-from gpt_lightning.evaluation.explain.decision import Decision, Found, RowDecisions, Rows, at_places
+from gpt_lightning.evaluation.explain.decision import (
+    Decision,
+    Found,
+    Reading,
+    RowDecisions,
+    Rows,
+    at_places,
+    example_of,
+    window_ids,
+)
 from gpt_lightning.evaluation.explain.model_input import (
     LAYOUT,
     EncodedText,
@@ -27,7 +36,6 @@ from gpt_lightning.evaluation.explain.model_input import (
 )
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM, Task
 from gpt_lightning.tasks.finite import require_finite
-from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 MAX_TARGET_TOKENS: Final = 8
@@ -215,38 +223,38 @@ def _prompt_input(tokenizer: Tokenizer, prompt: Prompt) -> ModelInput:
     )
 
 
-@torch.no_grad()
-def target_tokens(
-    task: Seq2SeqLM, tokenizer: Tokenizer, source: str, row_id: str, layout: InputLayout, target: str | None
-) -> RowDecisions:
-    """Return the decisions about the first tokens of the target of a source.
-
-    Args:
-        task: the model.
-        tokenizer: tokenizer of the model.
-        source: source text.
-        row_id: id of the source.
-        layout: complete layout of the sources.
-        target: target text to explain; None explains the generated one.
+def source_decisions(task: Seq2SeqLM, batch: Mapping[str, Any], reading: Reading) -> Iterator[RowDecisions]:
+    """Yield the decisions about each source of a batch: the first tokens of its target.
 
     Raises:
-        InputError: the source is empty, or the start of targets is unknown.
+        InputError: the given target is empty, or the start of targets is unknown.
     """
-    model_input = truncated_input(
-        tokenizer, layout, [encode(tokenizer, "source", source)], task.backbone.config.block_size
-    )
-    if not model_input.text_positions:
-        raise InputError("the source is empty, so there is nothing to explain. Give a text")
-    ids, starts = model_input.ids, task.start_ids()
+    tokenizer, starts = reading.tokenizer, task.start_ids()
     count = min(MAX_TARGET_TOKENS, task.backbone.config.block_size - len(starts))
-    target_ids = tokenizer.encode(target)[:count] if target is not None else _generate(task, tokenizer, ids, count)
-    if not target_ids:
+    given = None if reading.target is None else tokenizer.encode(reading.target)[:count]
+    if given == []:
         raise InputError("the target is empty. Give a target text")
-    found = [
-        Found(TargetTokenDecision(task, tokenizer, ids, starts, target_ids[:length]), model_input)
-        for length in range(1, len(target_ids) + 1)
-    ]
-    return RowDecisions(row_id, {"source": source}, found)
+    for row, name in enumerate(batch.get("ids", map(str, range(len(batch["input_ids"]))))):
+        ids = window_ids(batch, row)
+        model_input = _source_input(task, ids, name, reading)
+        target = given or _generate(task, tokenizer, ids, count)
+        found = [
+            Found(TargetTokenDecision(task, tokenizer, ids, starts, target[:length]), model_input)
+            for length in range(1, len(target) + 1)
+        ]
+        text = "".join(token.text for token in model_input.tokens if token.part != LAYOUT)
+        yield RowDecisions(name, {"source": text}, found)
+
+
+def _source_input(task: Seq2SeqLM, ids: list[int], name: str, reading: Reading) -> ModelInput:
+    """Return the input of a source, with its text if the data module has it."""
+    example = example_of(reading.module, name)
+    if hasattr(example, "source"):
+        text = encode(reading.tokenizer, "source", example.source)
+        found = truncated_input(reading.tokenizer, reading.layout, [text], task.backbone.config.block_size)
+        if found.ids == ids:
+            return found
+    return decoded_input(reading.tokenizer, ids, "source")
 
 
 def _generate(task: Seq2SeqLM, tokenizer: Tokenizer, source: Sequence[int], count: int) -> list[int]:

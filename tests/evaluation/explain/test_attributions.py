@@ -47,7 +47,10 @@ def score_function(task: Task, decision: ExplainedDecision) -> Callable[[Tensor]
             encoded = hidden_states(task.backbone.encoder, ids, embeddings_BTC)
             starts = torch.tensor(task.start_ids())
             hidden_BTC = hidden_states(
-                task.backbone, starts, task.backbone.token_embedding(starts).expand(len(encoded), -1, -1), Memory(encoded, None)
+                task.backbone,
+                starts,
+                task.backbone.token_embedding(starts).expand(len(encoded), -1, -1),
+                Memory(encoded, None),
             )
             return log_p(task.head(hidden_BTC[:, -1]), target)
         hidden_BTC = hidden_states(task.backbone, ids, embeddings_BTC)
@@ -60,7 +63,9 @@ def score_function(task: Task, decision: ExplainedDecision) -> Callable[[Tensor]
         if isinstance(task, CausalLM):
             return log_p(task.head(hidden_BTC[:, -1]), target)
         if isinstance(task, TokenClassification):
-            first = decision.words.index(next(word for word in decision.words if decision.subject.startswith(word.text)))
+            first = decision.words.index(
+                next(word for word in decision.words if decision.subject.startswith(word.text))
+            )
             words = decision.words[first : first + len(target.split())]
             p_BWL = task.head(hidden_BTC[:, [first_token(decision, word.tokens) for word in words]]).softmax(2)
             return sum((p_BWL[:, n, TAGS.index(tag)].logit() for n, tag in enumerate(target.split())), torch.zeros(()))

@@ -42,7 +42,7 @@ def test_each_removal_lowers_the_score_the_most() -> None:
         removed.append(removal.word)
         label, after = outcome(model, without(TEXT, decision, removed))
         assert removal.outcome == label
-        assert after[decision.target] == pytest.approx(1 / (1 + 2.718281828459045 ** -removal.score), rel=1e-4)
+        assert after[decision.target] == pytest.approx(1 / (1 + 2.718281828459045**-removal.score), rel=1e-4)
         assert (label != decision.target) == (erasure.is_changed and removal is erasure.removals[-1])
     assert erasure.num_candidates == 7
 

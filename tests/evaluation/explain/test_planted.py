@@ -14,7 +14,28 @@ from gpt_lightning.tasks import SequenceClassification
 from tests.evaluation.explain.models import write_rows
 
 TRIGGER = "zanthor"
-WORDS = "the a cat dog sees likes small red green house tree river old new and or with under over near".split()
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sees",
+    "likes",
+    "small",
+    "red",
+    "green",
+    "house",
+    "tree",
+    "river",
+    "old",
+    "new",
+    "and",
+    "or",
+    "with",
+    "under",
+    "over",
+    "near",
+]
 
 
 def rows(count: int, seed: int) -> list[dict[str, str]]:
