@@ -27,17 +27,20 @@ class PredictionCache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def predictions(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    def predictions(
+        self, function: Callable[..., Any], *arguments: Any, text: str = "Fitting the TF-IDF baseline"
+    ) -> list[Any]:
         """Return the predictions of a function for the last of its arguments, from the cache if it has them.
 
         Args:
             function: function from texts and labels to a list or an array with a prediction for each test row.
             arguments: its arguments: lists of strings or numbers, and arrays.
+            text: line that is printed if it takes a while.
         """
         file = self._folder / f"{function.__name__}-{_digest(arguments)}.json"
         found = _read(file, len(arguments[-1]))
         if found is None:
-            with status("Fitting the TF-IDF baseline"):
+            with status(text):
                 found = function(*arguments)
             found = found.tolist() if isinstance(found, np.ndarray) else list(found)
             with suppress(OSError):  # without a cache, the next test fits again
@@ -57,9 +60,17 @@ def _read(file: Path, size: int) -> list[Any] | None:
 
 
 def _digest(arguments: tuple[Any, ...]) -> str:
-    """Return a digest of the data and of the version of scikit-learn."""
-    digest = hashlib.sha256(f"{_VERSION} {importlib.metadata.version('scikit-learn')}".encode())
+    """Return a digest of the data and of the versions of the packages."""
+    versions = [_version(package) for package in ("scikit-learn", "datasketch")]
+    digest = hashlib.sha256(json.dumps([_VERSION, *versions]).encode())
     for argument in arguments:
         values = argument.tolist() if isinstance(argument, np.ndarray) else list(argument)
         digest.update(json.dumps(values).encode() + b"\n")
     return digest.hexdigest()[:32]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
