@@ -13,13 +13,13 @@ from gpt_lightning.metrics.row_scores import NUMBERS, tag_columns
 from gpt_lightning.metrics.row_statistics import RowStatistics
 from gpt_lightning.tasks import SequenceClassification
 from tests import answering, pairs
-from tests.runs import causal_lm, head, language_modeling, trainer
+from tests.runs import causal_lm, head, language_modeling, small_world, trainer
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that keeps the toy world, which takes seconds to write."""
-    return tmp_path_factory.mktemp("rows")
+    """Return a folder with rows for ``head``."""
+    return small_world(tmp_path_factory.mktemp("rows"))
 
 
 def scores_of(task: Any) -> dict[str, float]:

@@ -56,10 +56,10 @@ def baselines_for(data: DataModule, train: Sequence[Any]) -> Baselines | None:
         train: its training examples.
     """
     if isinstance(data, TextRegression):
-        return Baselines("mean of the training targets", _mean, "TF-IDF, ridge regression", _ridge)
+        return Baselines("mean of the training targets", _mean, "TF-IDF with ridge regression", _ridge)
     if isinstance(data, TextClassification):
         is_large = tfidf.is_large(len(train), len({label for example in train for label in example.labels}))
-        name = f"TF-IDF, {'naive Bayes' if is_large else 'logistic regression'}"
+        name = f"TF-IDF with {'naive Bayes' if is_large else 'logistic regression'}"
         if data.multi_label:
             label_sets = _LabelSets(data.labels)
             return Baselines("labels of most rows", label_sets.frequent, name, label_sets.logistic)
@@ -70,7 +70,9 @@ def baselines_for(data: DataModule, train: Sequence[Any]) -> Baselines | None:
         has_unanswerable = any(not example.answers for example in train)
         return Baselines("no answer", _no_answer) if has_unanswerable else Baselines("most similar sentence", _sentence)
     if isinstance(data, TextToText | InstructionTuning):
-        return Baselines("most frequent training answer", _frequent_text, "answer of the nearest TF-IDF prompt", _near)
+        return Baselines(
+            "most frequent training answer", _frequent_text, "the answer of the most similar training prompt", _near
+        )
     return None
 
 

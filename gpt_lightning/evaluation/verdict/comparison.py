@@ -29,7 +29,7 @@ class Difference:
     Attributes:
         baseline: score of the baseline.
         difference: score of the model minus that of the baseline; its interval draws the same rows for both.
-        is_better: True if the model is better, False if the baseline is; None if the interval contains zero, so that
+        is_better: True if the model is better, False if the baseline is; None if the interval includes zero, so that
             the difference could be chance.
     """
 
@@ -135,8 +135,8 @@ def sentence(score: RowScore, baseline: str, result: Difference) -> str:
     shown = [number(each, score) for each in (value, low, high)]
     if result.is_better is None:
         return (
-            f"The model and {baseline} differ by {shown[0]}{unit}, which could be chance: the 95 % interval "
-            f"({shown[1]} to {shown[2]}) contains zero."
+            f"The difference of the model and {baseline}, {shown[0]}{unit}, could be chance: its 95 % interval "
+            f"({shown[1]} to {shown[2]}) includes zero."
         )
     if result.is_better:
         return f"The model beats {baseline} by {shown[0]}{unit} ({shown[1]} to {shown[2]})."
@@ -151,4 +151,4 @@ def number(value: float, score: RowScore) -> str:
 
 
 def _spoken_name(key: str, name: str) -> str:
-    return "TF-IDF" if key == TFIDF else f"the trivial baseline ({name})"
+    return name if key == TFIDF else f"the trivial baseline ({name})"

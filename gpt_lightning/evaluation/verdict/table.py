@@ -1,14 +1,17 @@
 """Verdict as a table and sentences on the console."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gpt_lightning.evaluation.verdict.comparison import TFIDF, TRIVIAL
 from gpt_lightning.evaluation.verdict.text_overlap import LENGTH
 from gpt_lightning.printable import printable
+
+_NAMES: Final = {TRIVIAL: "trivial", TFIDF: "TF-IDF"}
 
 
 def print_verdict(verdict: Mapping[str, Any]) -> None:
@@ -22,17 +25,15 @@ def print_verdict(verdict: Mapping[str, Any]) -> None:
 
 
 def _table(verdict: Mapping[str, Any], metric: str) -> Table:
-    """Return the headline score of the model and of each baseline, and their differences."""
-    table = Table("", metric, "95 % interval", "model minus it", "95 % interval")
+    """Return the headline score of the model and of each baseline, and the model's score minus the baseline's."""
+    table = Table("", metric, "95 % interval", "difference", "95 % interval")
     for column in table.columns[1:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     table.add_row("model", *_estimate(verdict["scores"][metric]))
     for key in reversed(verdict["baselines"]):
-        baseline = verdict["baselines"][key]
-        result = baseline["scores"].get(metric)
+        result = verdict["baselines"][key]["scores"].get(metric)
         if result is not None:
-            name = baseline["name"] if key == "tfidf" else f"trivial: {baseline['name']}"
-            table.add_row(name, *_estimate(result["baseline"]), *_estimate(result["difference"]))
+            table.add_row(_NAMES[key], *_estimate(result["baseline"]), *_estimate(result["difference"]))
     return table
 
 

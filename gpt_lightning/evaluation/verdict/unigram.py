@@ -22,6 +22,7 @@ def unigram_log_probabilities(data: LanguageModeling) -> Tensor:
     The counts are smoothed by adding one.
     """
     counts_V = torch.ones(data.vocab_size, dtype=torch.float64)
+    counts_V[data.tokenizer.end_of_text_id] += 1.0  # after the last document; the others precede documents
     pieces, num_characters = data.pieces("train"), 0
     while num_characters < MAX_CHARACTERS and (batch := list(itertools.islice(pieces, _BATCH_PIECES))):
         num_characters += sum(len(piece.text) for piece in batch)

@@ -131,12 +131,15 @@ class _Verdict:
 
     def labeled(self, data: Labeled[Any], columns: Columns, with_learning_curve: bool) -> None:
         """Add the comparison with baselines on the same rows, the overlap, and the learning curve."""
-        examples = {str(example.id): example for example in data.examples("test")}
+        rows = {name: row for row, name in enumerate(self._rows.ids)}
+        # The order of the data, as that of the test depends on the batch size and on the number of devices.
+        tested = [example for example in data.examples("test") if str(example.id) in rows]
         training = self._training(data)
-        if training is None or not set(self._rows.ids) <= examples.keys():
+        if training is None or len(tested) != len(self._rows.ids):
             self.compare(columns, {})
             return
-        tested = [examples[name] for name in self._rows.ids]
+        order = [rows[str(example.id)] for example in tested]
+        columns = {name: values[order] for name, values in columns.items()}
         found = baselines_for(data, training.fitted)
         counted = next((score.counted for score in self._rows.scores if score.is_in(columns)), None)
         is_scored = np.zeros(len(tested), dtype=np.bool_) if counted is None else columns[counted] > 0
