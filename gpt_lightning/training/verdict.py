@@ -15,7 +15,7 @@ from gpt_lightning.evaluation.verdict import tfidf
 from gpt_lightning.evaluation.verdict.calibration import fit_temperature
 from gpt_lightning.evaluation.verdict.outcome import why_not_beaten
 from gpt_lightning.evaluation.verdict.unigram import negative_log_likelihoods, unigram_log_probabilities
-from gpt_lightning.evaluation.verdict.verdict import make_verdict
+from gpt_lightning.evaluation.verdict.verdict import NO_TRAINING_ROWS, UNREADABLE_TRAINING_ROWS, make_verdict
 from gpt_lightning.metrics.row_statistics import RowStatistics
 from gpt_lightning.status import status
 from gpt_lightning.tasks import SequenceClassification, Task
@@ -99,14 +99,16 @@ class Verdict(L.Callback):
             assert isinstance(pl_module, SequenceClassification)
             with status("Fitting the temperature on the validation rows"):
                 self._temperature = pl_module.temperature = _fit_temperature(trainer, pl_module, data)
-        if isinstance(data, LanguageModeling) and data.sources["train"]:
+        self._unigram, self._notes = None, []
+        if isinstance(data, LanguageModeling) and not data.sources["train"]:
+            self._notes = [NO_TRAINING_ROWS]
+        elif isinstance(data, LanguageModeling):
             try:
                 with status("Counting the tokens of the training text"):
                     self._unigram = unigram_log_probabilities(data)
             except InputError as error:
-                self._notes = [
-                    f"There is no baseline, as the training data cannot be read: {str(error).splitlines()[0]}"
-                ]
+                data.report("train", f"not used for the verdict: {error}")
+                self._notes = [UNREADABLE_TRAINING_ROWS]
 
     def on_test_batch_end(
         self,

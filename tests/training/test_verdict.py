@@ -19,7 +19,7 @@ from gpt_lightning.tasks import SequenceClassification, Task
 from gpt_lightning.training import Evaluation, Verdict
 from tests import pairs
 from tests.heads import CommandLine
-from tests.runs import causal_lm, head, small_world, trainer
+from tests.runs import causal_lm, head, language_modeling, small_world, trainer
 
 WORDS = {"good": "positive", "great": "positive", "bad": "negative", "awful": "negative"}
 
@@ -50,7 +50,7 @@ def reviews(count: int, start: int = 0) -> list[dict[str, Any]]:
 def classifier(folder: Path, **rows: list[dict[str, Any]]) -> tuple[SequenceClassification, TextClassification]:
     """Return an untrained classifier, and a data module of these splits."""
     sources: dict[str, Any] = {name: write_rows(folder / f"{name}.jsonl", given) for name, given in rows.items()}
-    labels = {} if "train" in sources else {"labels": sorted(set(WORDS.values()))}
+    labels: dict[str, Any] = {} if "train" in sources else {"labels": sorted(set(WORDS.values()))}
     data = TextClassification(
         **sources, **labels, tokenizer="bytes", block_size=64, batch_size=8, cache_dir=str(folder)
     )
@@ -211,7 +211,7 @@ def test_generated_texts_are_compared_with_training_answers(tmp_path: Path) -> N
 
 
 def test_without_training_rows_or_scikit_learn_the_verdict_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = verdict_of(tmp_path, *classifier(tmp_path, test=reviews(10)))
     assert found["baselines"] == {}
@@ -228,9 +228,11 @@ def test_without_training_rows_or_scikit_learn_the_verdict_says_so(
         block_size=64,
         cache_dir=str(tmp_path),
     )
-    (note,) = verdict_of(tmp_path, task, broken)["notes"]
-    assert note.startswith("There is no comparison with baselines, as the training data cannot be read: ")
-    assert "train.jsonl:1" in note
+    capsys.readouterr()
+    assert verdict_of(tmp_path, task, broken)["notes"] == [verdict.UNREADABLE_TRAINING_ROWS]
+    assert "train.jsonl:1: " in capsys.readouterr().out
+    absent = language_modeling(tmp_path, train=str(tmp_path / "absent.txt"), test=str(tmp_path / "text.txt"))
+    assert verdict_of(tmp_path, causal_lm(), absent)["notes"] == [verdict.UNREADABLE_TRAINING_ROWS]
 
     for module in (tfidf, overlap):
         monkeypatch.setattr(module, "is_installed", lambda: False)

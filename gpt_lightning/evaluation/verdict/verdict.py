@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.base import DataModule, Split
 from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.language_modeling import LanguageModeling
 from gpt_lightning.errors import InputError
@@ -33,6 +33,8 @@ NO_TRAINING_ROWS: Final = (
     "There is no comparison with baselines, because no training data is given. Add it with -c RUN/config.yaml or "
     "--data.train=FILE."
 )
+
+UNREADABLE_TRAINING_ROWS: Final = "There is no comparison with baselines, because the training data cannot be read."
 
 
 def make_verdict(
@@ -120,8 +122,6 @@ class _Verdict:
     def language_model(self, data: LanguageModeling, columns: Columns, unigram: Columns | None) -> None:
         """Add the comparison with a unigram model, and the overlap of the tested text with the training text."""
         baselines = {} if unigram is None else {TRIVIAL: ("unigram model of the training text", unigram)}
-        if unigram is None:
-            self.notes.append(NO_TRAINING_ROWS)
         self.compare(columns, baselines)
         if unigram is None:
             return
@@ -156,13 +156,11 @@ class _Verdict:
         if not data.sources["train"]:
             self.notes.append(NO_TRAINING_ROWS)
             return None
-        try:
-            with status("Reading the training data"):
-                train = data.examples("train")
-                validation: Sequence[Any] = data.examples("validation") if data.has_validation else []
-        except InputError as error:
-            reason = str(error).splitlines()[0]
-            self.notes.append(f"There is no comparison with baselines, as the training data cannot be read: {reason}")
+        with status("Reading the training data"):
+            train = readable_examples(data, "train")
+            validation = readable_examples(data, "validation") if data.has_validation else []
+        if not train:
+            self.notes.append(UNREADABLE_TRAINING_ROWS)
             return None
         fitted: Sequence[Any] = sample(train, MAX_TRAIN_ROWS)
         if len(fitted) < len(train):
@@ -208,6 +206,18 @@ class _Verdict:
         parts = [found.tfidf(Rows(shuffled[:size], training.validation, test), cache) for size in sizes]
         curve = learning_curve(score, sizes, [_scatter(part, is_scored) for part in parts])
         self._parts["learning_curve"] = asdict(curve)
+
+
+def readable_examples(data: Labeled[Any], split: Split) -> Sequence[Any]:
+    """Return the examples of a split; none, and a printed line, if they cannot be read.
+
+    The reason is only printed, as it may quote the file, which a stranger's configuration may name.
+    """
+    try:
+        return data.examples(split)
+    except InputError as error:
+        data.report(split, f"not used for the verdict: {error}")
+        return []
 
 
 def sample(examples: Sequence[Any], most: int) -> Sequence[Any]:
