@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.baselines import bag_of_words, trivial
+from benchmarks.baselines import tfidf_accuracy, trivial_score
 from benchmarks.train_and_test import measure_missing, result, train_and_test
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -88,8 +88,8 @@ def table(runs: list[Run], data: Path, log_dir: Path) -> Iterator[str]:
         mine = [run for run in runs if run.experiment == experiment]
         if not mine:
             continue
-        words = bag_of_words(data / experiment.folder) if experiment.metric == "accuracy" else None
-        cells = [f"{100 * trivial(data / experiment.folder, experiment.config):.1f}"]
+        words = tfidf_accuracy(data / experiment.folder) if experiment.metric == "accuracy" else None
+        cells = [f"{100 * trivial_score(data / experiment.folder, experiment.config):.1f}"]
         cells.append("" if words is None else f"{100 * words:.1f}")
         for start, attention in columns:
             found = [result(run.name, log_dir) for run in mine if (run.start, run.attention) == (start, attention)]

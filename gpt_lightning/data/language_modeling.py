@@ -69,7 +69,7 @@ class LanguageModeling(DataModule):
 
     def training_texts(self) -> Iterator[str]:
         """Yield the documents of the training split in pieces."""
-        return (piece.text for piece in self._pieces("train"))
+        return (piece.text for piece in self.pieces("train"))
 
     def training_texts_digest(self) -> str:
         """Return the fingerprint of the training files and how they are read, because hashing all text takes long."""
@@ -89,7 +89,7 @@ class LanguageModeling(DataModule):
             seed=self.seed if split == "train" else None,
         )
 
-    def _pieces(self, split: Split) -> Iterator[Piece]:
+    def pieces(self, split: Split) -> Iterator[Piece]:
         """Yield the documents in the source of a split in pieces."""
         return read_texts(
             self.source(split),
@@ -158,7 +158,7 @@ class LanguageModeling(DataModule):
             return
         self._described.add(split)
         self.report_source(split)
-        if self.document_separator is None and (found := frequent_separator(self._pieces(split))):
+        if self.document_separator is None and (found := frequent_separator(self.pieces(split))):
             separator, count = found
             self.report(
                 split,

@@ -16,6 +16,7 @@ from gpt_lightning.training.step_record import StepRecord
 from gpt_lightning.training.summary import Summary
 from gpt_lightning.training.throughput import Throughput
 from gpt_lightning.training.validation import Validations
+from gpt_lightning.training.verdict import MustBeat, Verdict
 
 __all__ = [
     "Checkpoints",
@@ -23,6 +24,7 @@ __all__ = [
     "Interruption",
     "LMEval",
     "Monitors",
+    "MustBeat",
     "PredictionWriter",
     "ProgressBar",
     "ProgressLines",
@@ -34,4 +36,5 @@ __all__ = [
     "Summary",
     "Throughput",
     "Validations",
+    "Verdict",
 ]
