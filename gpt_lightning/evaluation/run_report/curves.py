@@ -8,9 +8,10 @@ from markupsafe import Markup
 from gpt_lightning.evaluation.run_report.history import History
 from gpt_lightning.pages.blocks import side_by_side
 from gpt_lightning.pages.charts import line_chart
-from gpt_lightning.tasks.tags import DIAGNOSTIC_GROUPS
 
 _STAGES: Final = {"train": "training", "val": "validation", "test": "test"}
+DIAGNOSTICS: Final = ("weights_", "val_loss_by_")
+"""Starts of the groups ``DIAGNOSTIC_GROUPS`` of ``tasks/tags.py``, which is slow to import."""
 _X_AXIS: Final = "x_axis/"
 """Start of the tags that count the steps in other units."""
 
@@ -32,9 +33,7 @@ def compared_curves(histories: Mapping[str, History]) -> Markup:
         histories: name of a run -> its history.
     """
     tags = {tag for history in histories.values() for tag in history.scalars}
-    shown = [
-        tag for tag in sorted(tags, key=_order) if not tag.startswith(_X_AXIS) and _group(tag) not in DIAGNOSTIC_GROUPS
-    ]
+    shown = [tag for tag in sorted(tags, key=_order) if not tag.startswith(_X_AXIS) and not tag.startswith(DIAGNOSTICS)]
     return side_by_side(
         [
             _chart(tag, {name: each.scalars[tag] for name, each in histories.items() if tag in each.scalars})
@@ -52,11 +51,7 @@ def _place(tag: str) -> tuple[str, str]:
     group, _, name = tag.partition("/")
     if group in _STAGES:
         return name, _STAGES[group]
-    return (group, name) if group in DIAGNOSTIC_GROUPS else (tag, name)
-
-
-def _group(tag: str) -> str:
-    return tag.partition("/")[0]
+    return (group, name) if tag.startswith(DIAGNOSTICS) else (tag, name)
 
 
 def _order(tag: str) -> tuple[int, int, str, int]:

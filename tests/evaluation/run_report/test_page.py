@@ -5,11 +5,13 @@ import pytest
 
 from gpt_lightning.evaluation.run_report import history
 from gpt_lightning.evaluation.run_report.classes import class_parts
+from gpt_lightning.evaluation.run_report.curves import DIAGNOSTICS, curves
 from gpt_lightning.evaluation.run_report.files import RunFiles
 from gpt_lightning.evaluation.run_report.markdown import markdown_to_html
 from gpt_lightning.evaluation.run_report.page import sections, write_report
 from gpt_lightning.pages.page import render_page
 from gpt_lightning.tasks.error_examples import escape
+from gpt_lightning.tasks.tags import DIAGNOSTIC_GROUPS
 from gpt_lightning.training.logger_media import wrapped
 from tests.pages.markup import HOSTILE, check_page, svg_of, texts
 
@@ -100,3 +102,11 @@ def test_equal_files_give_equal_pages(tmp_path: Path) -> None:
     hostile_run(tmp_path)
     pages = [render_page("t", sections(RunFiles.read(tmp_path))) for _ in range(2)]
     assert pages[0] == pages[1]
+
+
+def test_layers_share_a_chart_and_stages_of_a_metric_share_one() -> None:
+    assert all(group.startswith(DIAGNOSTICS) for group in DIAGNOSTIC_GROUPS)
+    tags = ["train/loss", "val/loss", "val/f1", "x_axis/epoch", *(f"{DIAGNOSTIC_GROUPS[0]}/{n}" for n in "ab"), "own"]
+    page = curves(history.History({tag: [(0, 1.0), (1, 2.0)] for tag in tags}))
+    titles = [part.partition("<")[0] for part in page.split("<figcaption>")[1:]]
+    assert titles == ["loss", "f1", "own", DIAGNOSTIC_GROUPS[0]]
