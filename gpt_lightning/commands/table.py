@@ -12,6 +12,7 @@ GROUPS = {
         "test": ("run.cli", "evaluate a checkpoint on the test data"),
         "predict": ("run.cli", "write the predictions of a checkpoint, one JSON line for each row"),
         "evaluate": ("evaluate", "compare the test metrics of several runs in one table"),
+        "compare": ("compare", "write one HTML page about several runs: metrics, settings, curves"),
         "lm-eval": ("lm_eval", "evaluate a language model with EleutherAI's lm-evaluation-harness"),
     },
     "Use a model": {

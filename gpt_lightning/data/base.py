@@ -246,6 +246,10 @@ class DataModule(L.LightningDataModule, ABC):
             "data.seed": self.seed,
         }
 
+    def digests(self) -> dict[Split, str]:
+        """Return the digest of the rows of each split that ``setup`` has opened."""
+        return {split: rows.digest for split, rows in self._rows.items()}
+
     # --- Lightning's hooks
 
     def prepare_data(self) -> None:

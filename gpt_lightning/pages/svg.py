@@ -9,7 +9,7 @@ from gpt_lightning.pages.scale import Scale
 from gpt_lightning.pages.text import visible
 
 WIDTH: Final = 640
-LEFT, RIGHT, TOP, BOTTOM = 66, 624, 12, 236
+LEFT, RIGHT, TOP, BOTTOM = 84, 624, 12, 236
 """Pixels of the plot area."""
 HEIGHT: Final = 282
 
@@ -58,7 +58,7 @@ class Frame:
                 self.y_label,
                 class_="label",
                 text_anchor="middle",
-                transform=f"translate(14 {middle}) rotate(-90)",
+                transform=f"translate(12 {middle}) rotate(-90)",
             ),
             description=description,
         )

@@ -19,6 +19,22 @@ PEAK_MEMORY_GB: Final = "workload/peak_memory_gb"
 EPOCH: Final = "x_axis/epoch"
 TOKENS: Final = "x_axis/tokens"
 
+GRADIENT_NORMS: Final = "weights_gradient_norm"
+UPDATE_RATIOS: Final = "weights_update_ratio"
+ATTENTION_LOGITS: Final = "weights_attention_logit"
+LOSS_BY_POSITION: Final = "val_loss_by_position"
+LOSS_BY_FREQUENCY: Final = "val_loss_by_token_frequency"
+LOSS_BY_LENGTH: Final = "val_loss_by_document_length"
+DIAGNOSTIC_GROUPS: Final = (
+    GRADIENT_NORMS,
+    UPDATE_RATIOS,
+    ATTENTION_LOGITS,
+    LOSS_BY_POSITION,
+    LOSS_BY_FREQUENCY,
+    LOSS_BY_LENGTH,
+)
+"""Groups of diagnostics, each with a tag for every layer or range of values, such as ``weights_update_ratio/head``."""
+
 CONFIG: Final = "yaml/config"
 
 FORMER_TAGS: Final = {

@@ -10,6 +10,8 @@ from gpt_lightning.training.progress_bar import ProgressBar
 from gpt_lightning.training.progress_lines import ProgressLines
 from gpt_lightning.training.randomness import RandomnessByPosition
 from gpt_lightning.training.reports import Reports
+from gpt_lightning.training.run_history import RunHistory
+from gpt_lightning.training.run_report import RunReport
 from gpt_lightning.training.samples import Samples
 from gpt_lightning.training.step_axis import StepAxis
 from gpt_lightning.training.step_record import StepRecord
@@ -30,6 +32,8 @@ __all__ = [
     "ProgressLines",
     "RandomnessByPosition",
     "Reports",
+    "RunHistory",
+    "RunReport",
     "Samples",
     "StepAxis",
     "StepRecord",

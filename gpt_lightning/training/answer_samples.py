@@ -9,6 +9,7 @@ from gpt_lightning.printable import printable
 from gpt_lightning.tasks.answer_data import AnsweredExample
 from gpt_lightning.tasks.error_examples import shorten
 from gpt_lightning.training.logger_media import show_text, wrapped
+from gpt_lightning.training.run_history import keep_text
 
 _MAX_CHARACTERS: Final = 300
 """Maximum length of a text in the terminal. The middle of a longer text is left out."""
@@ -18,7 +19,9 @@ def show_answers(trainer: L.Trainer, examples: Sequence[AnsweredExample]) -> Non
     """Log each example as a text next to the samples. The tags are always the same. Call this only on rank zero."""
     for number, example in enumerate(examples):
         parts = (f"**{label}**\n\n{wrapped(text)}" for label, text in _labeled_texts(example))
-        show_text(trainer, f"sample/answer_{number}", "\n\n".join(parts))
+        text = "\n\n".join(parts)
+        show_text(trainer, f"sample/answer_{number}", text)
+        keep_text(trainer, f"sample/answer_{number}", text)
 
 
 def print_answers(examples: Iterable[AnsweredExample]) -> None:

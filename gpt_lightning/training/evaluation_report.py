@@ -89,11 +89,16 @@ class Evaluation(L.Callback):
             self.record["confusion_matrix"] = {"labels": list(pl_module.classes), "rows": matrix.tolist()}
         if verdict is not None:
             self.record["verdict"] = verdict
-        limit = trainer.limit_test_batches
-        if isinstance(limit, int) or limit < 1.0:  # a number of batches, or a fraction
+        if not tests_all_rows(trainer):
             print(f"{metrics_file(checkpoint)} is not written, as only a part of the test data was read")
         else:
             write(self.record, metrics_file(checkpoint))
+
+
+def tests_all_rows(trainer: L.Trainer) -> bool:
+    """Return whether ``test`` reads the whole test data."""
+    limit = trainer.limit_test_batches
+    return not isinstance(limit, int) and limit >= 1.0  # else a number of batches, or a fraction
 
 
 def metrics_file(checkpoint: Path) -> Path:

@@ -104,9 +104,9 @@ class LMEval(L.Callback):
             return
         start = time.perf_counter()
         scores = self._evaluate(trainer, pl_module)
-        for logger in trainer.loggers:
-            if scores:
-                logger.log_metrics({f"lm_eval/{name}": value for name, value in scores.items()}, trainer.global_step)
+        if scores and trainer.is_global_zero:
+            named = {f"lm_eval/{name}": value for name, value in scores.items()}
+            trainer._logger_connector.log_metrics(named, trainer.global_step)  # type: ignore[arg-type]
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Throughput):
                 callback.exclude(time.perf_counter() - start)

@@ -27,7 +27,7 @@ class Reports(L.Callback):
         """Log the results that the task collected, on rank zero."""
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
-        if not isinstance(pl_module, Task) or not trainer.loggers:
+        if not isinstance(pl_module, Task):
             return
         show_answers(trainer, pl_module.answer_examples)
         if isinstance(pl_module, CausalLM) and not pl_module.answer_examples:

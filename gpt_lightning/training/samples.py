@@ -14,6 +14,7 @@ from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.tokenizers.prompt import text_prompt
 from gpt_lightning.training.checkpoint_callback import tokenizer_of
 from gpt_lightning.training.logger_media import show_text, shows_text, wrapped
+from gpt_lightning.training.run_history import keep_text, keeps_texts
 
 _MAX_NEW_TOKENS: Final = 100_000
 """Each validation generates the samples again, so that longer ones would stop training for hours."""
@@ -22,7 +23,7 @@ _MAX_NEW_TOKENS: Final = 100_000
 class Samples(L.Callback):
     """Callback that logs a continuation of each prompt after every validation, always with the same random numbers.
 
-    Every logger that can show text receives the samples.
+    Every logger that can show text receives the samples, and so does the report of the run.
 
     Args:
         prompts: texts to continue; an empty one starts a new document.
@@ -43,7 +44,7 @@ class Samples(L.Callback):
             return
         if not isinstance(pl_module, CausalLM) or tokenizer is None:
             return
-        if not any(map(shows_text, trainer.loggers)):
+        if not any(map(shows_text, trainer.loggers)) and not keeps_texts(trainer):
             return
         if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
             return  # no rank has all weights
@@ -57,4 +58,5 @@ class Samples(L.Callback):
             except NonFiniteError:  # the run itself stops if this lasts, see MeanGradients
                 text = "(no sample: the logits are NaN or infinite)"
             show_text(trainer, f"sample/{number}", text)
+            keep_text(trainer, f"sample/{number}", text)
         pl_module.backbone.train(was_training)

@@ -34,7 +34,7 @@ class _Balanced(HTMLParser):
 def check_page(page: str) -> _Balanced:
     """Check that a page is well-formed, self-contained and free of scripts; return its tags and text."""
     parser = _Balanced()
-    parser.feed(page)
+    parser.feed(str(page))  # strings that are cut from markup would be escaped when they are joined
     parser.close()
     assert parser.open == []
     for tag, attributes in parser.tags:

@@ -33,6 +33,7 @@ from gpt_lightning.commands.run.outputs import check_outputs
 from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser
 from gpt_lightning.commands.run.ranks import connected, needs_no_strategy
+from gpt_lightning.commands.run.report_facts import changed_settings, commands_to_repeat
 from gpt_lightning.commands.run.restoring import restoring
 from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable
 from gpt_lightning.commands.run.save_config import SaveConfig
@@ -210,6 +211,7 @@ class CLI(LightningCLI):
             *progress,
             *self._evaluation(config),
             training.Summary(),
+            *self._report(config, kwargs.get("default_root_dir")),
             self.interruption,
         ]
         trainer.callbacks = [*configured, *ours]
@@ -226,6 +228,16 @@ class CLI(LightningCLI):
             return [training.Evaluation(self.model_folder)]
         verdict = training.Verdict(config.verdict, config.calibrate, config.learning_curve, config.must_beat)
         return [verdict, training.Evaluation(self.model_folder, verdict)]
+
+    def _report(self, config: Namespace, run: Path | None) -> list[L.Callback]:
+        """Return the callbacks that write the report of the run, unless it is turned off."""
+        if not config.report:
+            return []
+        parser = self._subcommand_parsers[self.config.subcommand]
+        assert isinstance(parser, RunParser)
+        changed = changed_settings(parser, config, self._loggers)
+        commands = commands_to_repeat(self.arguments, self.given, run, self.allowed)
+        return [training.RunHistory(), training.RunReport(changed, commands)]
 
     def _for_run(self, config: Namespace) -> dict[str, Any]:
         """Return the loggers and, for ``fit``, the folder of the run, which is locked until the command ends.

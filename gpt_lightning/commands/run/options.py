@@ -82,6 +82,14 @@ def add_options(parser: LightningArgumentParser) -> None:
         help="compile the backbone: a slow first step, then faster ones; null compiles on GPUs with one device or "
         "ddp. Results are equal up to rounding and other random numbers for dropout",
     )
+    parser.add_argument(
+        "--report",
+        type=bool,
+        default=True,
+        help="write report.html to the folder of the run at the end of fit and after test: curves, tables, hardest "
+        "examples, samples, settings, data, versions and commands; history.jsonl keeps all logged metrics for it and "
+        "for gpt-lightning compare",
+    )
     # Only for --help: config_guard.py reads this option and removes it.
     parser.add_argument(
         "--allow_import",

@@ -82,6 +82,9 @@ def test_fit_writes_the_folder_of_the_run(run: Run, tmp_path: Path) -> None:
         "checkpoints",
         "tokenizer.json",
         "hparams.yaml",
+        "history.jsonl",
+        "report.json",
+        "report.html",
     }
     assert len(list(folder.glob("events.out.tfevents.*"))) == 1
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {

@@ -1,0 +1,44 @@
+"""Tables and charts of the classes that a task predicts."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from markupsafe import Markup
+
+from gpt_lightning.pages.charts import heat_map
+from gpt_lightning.pages.tables import table
+
+MAX_CLASSES: Final = 30
+"""Classes of a confusion matrix whose names are readable."""
+
+
+def class_parts(
+    stage: str, names: Sequence[str], per_class: Sequence[Sequence[float]], confusion: Sequence[Sequence[float]]
+) -> Iterator[Markup | str]:
+    """Yield a table of scores per class and the confusion matrix, as far as they fit the classes.
+
+    Args:
+        stage: word for the split, such as ``validation``.
+        names: names of the K classes.
+        per_class: precision, recall, F1 and support of each class, shape (K, 4).
+        confusion: rows of true and columns of predicted classes, shape (K, K).
+    """
+    if names and len(per_class) == len(names) and len(per_class[0]) == 4:
+        yield f"Scores of each class on the {stage} data:"
+        rows = [(name, *scores) for name, scores in zip(names, per_class, strict=True)]
+        yield table(["class", "precision", "recall", "F1", "support"], rows)
+    if names and len(confusion) == len(names) and len(confusion[0]) == len(names):
+        kept = _most_confused(confusion)
+        title = f"Confusion matrix of the {stage} data: rows are true, columns are predicted classes"
+        if len(kept) < len(names):
+            title += f" (the {len(kept)} of {len(names)} classes with the most errors)"
+        shown = [names[index] for index in kept]
+        counts = [[confusion[row][column] for column in kept] for row in kept]
+        yield heat_map(counts, title=title, row_labels=shown, column_labels=shown)
+
+
+def _most_confused(confusion: Sequence[Sequence[float]]) -> list[int]:
+    """Return the indices of at most ``MAX_CLASSES`` classes, in order: those in the most errors."""
+    size = range(len(confusion))
+    errors = [sum(confusion[i]) + sum(row[i] for row in confusion) - 2 * confusion[i][i] for i in size]
+    return sorted(sorted(size, key=lambda index: (-errors[index], index))[:MAX_CLASSES])
