@@ -12,6 +12,7 @@ GROUPS = {
         "test": ("run.cli", "evaluate a checkpoint on the test data"),
         "predict": ("run.cli", "write the predictions of a checkpoint, one JSON line for each row"),
         "evaluate": ("evaluate", "compare the test metrics of several runs in one table"),
+        "bias": ("bias", "measure stereotypes of a language model, or gaps of a head between two groups"),
         "lm-eval": ("lm_eval", "evaluate a language model with EleutherAI's lm-evaluation-harness"),
     },
     "Use a model": {
