@@ -13,6 +13,7 @@ GROUPS = {
         "predict": ("run.cli", "write the predictions of a checkpoint, one JSON line for each row"),
         "evaluate": ("evaluate", "compare the test metrics of several runs in one table"),
         "compare": ("compare", "write one HTML page about several runs: metrics, settings, curves"),
+        "bias": ("bias", "measure stereotypes of a language model, or gaps of a head between two groups"),
         "lm-eval": ("lm_eval", "evaluate a language model with EleutherAI's lm-evaluation-harness"),
     },
     "Use a model": {

@@ -16,6 +16,8 @@ from gpt_lightning.data.sources.bad_rows import OnBadRow, cause, skipped_line
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.data.sources.source import read_rows
+from gpt_lightning.data.word_swaps.load import load_swaps
+from gpt_lightning.data.word_swaps.swaps import Swap, SwappedText, Swaps
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.unpack import Unpack
@@ -49,6 +51,8 @@ class Labeled(DataModule, Generic[E]):
         id_column: column with the id of each row, which predictions repeat; rows without an id are numbered from 0.
         on_bad_row: ``stop`` at the first invalid row, or ``skip`` invalid rows and print their number by cause.
         layout: tokens around the texts. A checkpoint sets it to the layout that it was trained with.
+        counterfactual_swaps: train on each row also with the words of two groups swapped, such as she and he:
+            ``gender``, ``race_names``, or a YAML or JSON file with ``groups`` and ``pairs``. Labels stay the same.
     """
 
     hold_out_attribute: ClassVar[str] = "id"
@@ -59,6 +63,7 @@ class Labeled(DataModule, Generic[E]):
         id_column: str = "id",
         on_bad_row: OnBadRow = "stop",
         layout: InputLayout = InputLayout(),
+        counterfactual_swaps: str | None = None,
         **settings: Unpack[DataSettings],
     ) -> None:
         super().__init__(**settings)
@@ -67,6 +72,10 @@ class Labeled(DataModule, Generic[E]):
         self.on_bad_row = on_bad_row
         self._examples: dict[tuple[Split, bool], list[E]] = {}
         self._held_out: set[str] | None = None
+        if counterfactual_swaps is not None:
+            self.check_swappable("--data.counterfactual_swaps")
+        self.counterfactual_swaps = counterfactual_swaps
+        self._with_twins: list[E] | None = None
         self.num_skipped: Counter[Split] = Counter()
         """Invalid rows in the source of each split."""
 
@@ -81,6 +90,24 @@ class Labeled(DataModule, Generic[E]):
             has_labels: False for ``predict``: then ignore the label column, which may be missing.
         """
 
+    def swapped(self, example: E, swap: Swap) -> E:
+        """Return an example with ``swap`` applied to each of its texts; labels keep their places.
+
+        Implement it in a subclass to allow ``counterfactual_swaps``.
+        """
+        raise NotImplementedError
+
+    def check_swappable(self, option: str) -> None:
+        """Refuse an option that swaps words if this class cannot swap them.
+
+        Raises:
+            InputError: the class does not implement ``swapped``.
+        """
+        if type(self).swapped is Labeled.swapped:
+            raise InputError(
+                f"{option}: {type(self).__name__} cannot swap words. Leave it out, or implement `swapped` in your class"
+            )
+
     @cached_property
     def layout(self) -> InputLayout:
         """Tokens around the texts."""
@@ -89,9 +116,54 @@ class Labeled(DataModule, Generic[E]):
     def examples(self, split: Split) -> list[E]:
         """Return the valid examples of a split, with labels unless the stage is ``predict``.
 
+        With ``counterfactual_swaps``, each training example is followed by its twin if it has one.
+
         Raises:
             InputError: the source cannot be read, a row is invalid and ``on_bad_row`` is ``stop``, or no row is valid.
         """
+        if split != "train" or self.counterfactual_swaps is None:
+            return self._own_examples(split)
+        if self._with_twins is None:
+            self._with_twins = self._add_twins(self._own_examples(split), self.counterfactual_swaps)
+        return self._with_twins
+
+    def _add_twins(self, examples: list[E], source: str) -> list[E]:
+        """Return each example with its twin after it.
+
+        Raises:
+            InputError: the swaps are invalid, or no example has one of their words.
+        """
+        swaps = load_swaps(source, "--data.counterfactual_swaps")
+        result, num_twins = list[E](), 0
+        for example in examples:
+            twin, texts = self.twin(example, swaps)
+            has_words = any(text.replacements for text in texts)
+            result += [example, twin] if has_words else [example]
+            num_twins += has_words
+        if not num_twins:
+            raise InputError(
+                f"--data.counterfactual_swaps={source}: no training row has one of these words. Leave it out, or give "
+                "a file with words of your rows"
+            )
+        self.report(
+            "train",
+            f"{num_twins:,} of {len(examples):,} rows are also trained on with swapped words "
+            f"(counterfactual_swaps={source})",
+        )
+        return result
+
+    def twin(self, example: E, swaps: Swaps) -> tuple[E, list[SwappedText]]:
+        """Return an example with swapped words, and each of its texts. The twin has the id of the example."""
+        texts: list[SwappedText] = []
+
+        def swap(text: str) -> SwappedText:
+            texts.append(swaps(text))
+            return texts[-1]
+
+        return self.swapped(example, swap), texts
+
+    def _own_examples(self, split: Split) -> list[E]:
+        """Return the valid examples of a split, without twins."""
         found = self.source_examples(self.source_split(split))
         if split == "test" or not self.holds_out_validation:
             return found
@@ -139,6 +211,10 @@ class Labeled(DataModule, Generic[E]):
                 raise InputError(f"--data.{split}: no row is valid; fix the file, or choose a different one")
             self._examples[split, has_labels] = examples
         return self._examples[split, has_labels]
+
+    def use_examples(self, examples: list[E]) -> None:
+        """Use examples in place of the test source in the stage ``predict``."""
+        self._examples["test", False] = examples
 
     def epoch_order(self, split: Split, lengths: Sequence[int]) -> Order:
         """Return the order in which a split is read.

@@ -17,6 +17,7 @@ from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.squad import Question, answer_tokens, parse_questions
 from gpt_lightning.data.sources.unicode_forms import Form
+from gpt_lightning.data.word_swaps.swaps import Swap
 from gpt_lightning.errors import InputError
 from gpt_lightning.ranges import check_count
 from gpt_lightning.unpack import Unpack
@@ -106,6 +107,20 @@ class ReadingComprehension(Labeled[Question]):
         )
         for number, item in enumerate(parsed):
             yield replace(item, id=str(number)) if isinstance(item, Question) and item.id is None else item
+
+    def swapped(self, example: Question, swap: Swap) -> Question:
+        """Return a question with swapped words in question, context and answers.
+
+        An answer that begins or ends inside of a swapped word is extended to the whole word.
+        """
+        context = swap(example.context)
+        places = [context.moved(start, start + len(text)) for text, start in example.answers]
+        return replace(
+            example,
+            question=swap(example.question).text,
+            context=context.text,
+            answers=tuple((context.text[start:end], start) for start, end in places),
+        )
 
     def open_split(self, split: Split) -> InMemoryRows:
         """Return the questions of a split with the windows of their contexts.

@@ -27,6 +27,7 @@ from gpt_lightning.data.tag_schemes import SCHEMES, FileScheme, check_tags, find
 from gpt_lightning.data.tags import convert_tags, merge_tags, scheme_of, tag_names
 from gpt_lightning.data.word_joining import raw_texts
 from gpt_lightning.data.word_rules import ChosenRules, WordRule, choose_rules, split_by_rules
+from gpt_lightning.data.word_swaps.swaps import Swap
 from gpt_lightning.data.word_tokens import WordTokens, assign_tokens, encode_separately
 from gpt_lightning.errors import InputError
 from gpt_lightning.ranges import check_count
@@ -182,6 +183,12 @@ class SequenceTagging(Labeled[TaggedText]):
                 )
             except InputError as error:
                 yield error
+
+    def swapped(self, example: TaggedText, swap: Swap) -> TaggedText:
+        """Return a text with swapped words, which have the tags of the original words."""
+        new = swap(example.text)
+        words = tuple(new.moved(start, stop) for start, stop in example.words)
+        return replace(example, text=new.text, words=words, raw_text=None)
 
     def _with_schemes(self, rows: Iterable[Row], reader: LabelReader) -> tuple[Iterator[Row], dict[str, FileScheme]]:
         """Return all rows, and the tagging scheme of each file."""

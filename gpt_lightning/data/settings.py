@@ -33,7 +33,7 @@ class DataSettings(CommonSettings, total=False):
 
 
 class RowSettings(DataSettings, total=False):
-    """Arguments of ``Labeled`` without ``layout``, for rows whose format a chat template determines."""
+    """Arguments of ``Labeled`` for rows whose format a chat template determines."""
 
     id_column: str
     on_bad_row: OnBadRow
@@ -43,3 +43,4 @@ class LabeledSettings(RowSettings, total=False):
     """Arguments of ``Labeled``."""
 
     layout: InputLayout
+    counterfactual_swaps: str | None

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -27,6 +27,7 @@ from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.row_formats import join_names, short_repr
 from gpt_lightning.data.sources.source import filled_text, row_id, row_value
+from gpt_lightning.data.word_swaps.swaps import Swap
 from gpt_lightning.errors import InputError
 from gpt_lightning.unpack import Unpack
 
@@ -130,6 +131,10 @@ class TextClassification(Labeled[LabeledText]):
                 yield LabeledText(row_id(row, self.id_column, number), texts, labels, row.where)
             except InputError as error:
                 yield error
+
+    def swapped(self, example: LabeledText, swap: Swap) -> LabeledText:
+        """Return a text or pair with swapped words and the same labels."""
+        return replace(example, texts=tuple(swap(text).text for text in example.texts))
 
     def _row_labels(self, row: Row, reader: LabelReader) -> tuple[str, ...]:
         if self.label_columns is not None:

@@ -80,6 +80,7 @@ def test_every_example_runs(
     elsewhere = {
         "quickstart": "its own test runs it, because it takes minutes",
         "verify-resume": "its own test runs it, because it starts three processes",
+        "bias": "its own test runs it, because the sentence pairs are a download",
         "lm-eval": "the tasks are downloads",
         "completion": "its own test runs it",
     }

@@ -41,6 +41,7 @@ LABELED: dict[str, tuple[Any, Any]] = SHARED | {
     "layout.suffix": (list[int] | None, None),
     "layout.truncation_side": (Literal["right", "left"] | None, None),
     "layout.version": (Literal[1, 2], 2),
+    "counterfactual_swaps": (str | None, None),
 }
 ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
     "LanguageModeling": SHARED
