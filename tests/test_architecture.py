@@ -15,7 +15,7 @@ PACKAGE = Path(gpt_lightning.__file__).parent
 LAYERS: list[set[str]] = [
     {"batch", "child_processes", "errors", "atomic_files", "plain_types", "printable", "paths", "unpack"},
     {"bounded_files", "downloads", "output_files", "ranges", "status", "unsupported_callbacks"},
-    {"toy_world"},
+    {"pages", "toy_world"},
     {"models", "optim", "metrics", "named_classes", "sandbox"},
     {"checkpoints", "tokenizers"},
     {"tasks", "data"},

@@ -73,7 +73,7 @@ def test_contents(built: Path, wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {f"gpt_lightning/{name}" for name in CONFIGS} <= names
-    assert "gpt_lightning/py.typed" in names
+    assert {"gpt_lightning/py.typed", "gpt_lightning/pages/page.html"} <= names
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gpt_lightning").rglob("*.py")}
     info = f"gpt_lightning-{__version__}.dist-info"
     assert {name for name in names if name.endswith(".py")} == modules
