@@ -7,6 +7,7 @@ GROUPS = {
     },
     "Train and evaluate": {
         "init": ("init.command", "look at a file and print a configuration that trains on it"),
+        "inspect": ("inspect.command", "look at the data of a configuration before training on it"),
         "fit": ("run.cli", "train a model on your text or your labels, or resume a run"),
         "validate": ("run.cli", "evaluate a checkpoint on the validation data"),
         "test": ("run.cli", "evaluate a checkpoint on the test data"),

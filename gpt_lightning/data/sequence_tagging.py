@@ -336,9 +336,7 @@ class SequenceTagging(Labeled[TaggedText]):
         words = tuple((example.words[group.first][0], example.words[group.stop - 1][1]) for group in groups)
         return replace(example, words=words, tags=tuple(tags))
 
-    def _windows(
-        self, split: Split, examples: list[TaggedText], tokens: list[list[WordTokens]]
-    ) -> list[list[_Window]]:
+    def _windows(self, split: Split, examples: list[TaggedText], tokens: list[list[WordTokens]]) -> list[list[_Window]]:
         """Return the windows of each text. Words that are longer than a window are cut."""
         room = self.block_size - self.layout.num_added()
         ids = {name: number for number, name in enumerate(self.labels)}

@@ -297,9 +297,7 @@ class Tokenizer:
         """Ids of the tokens that represent a byte each, such as ``<0x0A>``, and of the tokens that are not decoded."""
         if "ByteFallback" not in _types(self.state()["decoder"]):
             return self.special_ids
-        return self.special_ids.union(
-            n for token, n in self._inner.get_vocab().items() if _BYTE_TOKEN.fullmatch(token)
-        )
+        return self.special_ids.union(n for token, n in self._inner.get_vocab().items() if _BYTE_TOKEN.fullmatch(token))
 
     @cached_property
     def token_bytes(self) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Inspection of a data module: every split that can be read, as batches of it show it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -106,29 +106,21 @@ def _inspect_test(data: DataModule, num_shown: int, progress: Progress | None) -
 
 def _inspect_split(data: DataModule, split: Split, num_shown: int, progress: Progress | None) -> InspectedSplit:
     """Return a split that ``setup`` has opened."""
-    collector = Collector(data.tokenizer)
-    questions = data.examples(split) if "start_positions" in data.batch.__annotations__ else None  # type: ignore[attr-defined]
-    spans = None if questions is None else SpanCheck(questions, data.tokenizer)
-    loader = {"train": data.train_dataloader, "validation": data.val_dataloader, "test": data.test_dataloader}[split]()
-    advance = (lambda count: None) if progress is None else progress(split, len(loader))
-    names = list(getattr(data, "labels", ()))
+    collector, spans = Collector(data.tokenizer), _span_check(data, split)
     shown: list[TokenRow] = []
     is_complete = True
-    for batch in loader:
-        for row in token_rows(batch, end_of_text_id=data.tokenizer.end_of_text_id, label_names=names):
+    for rows in _batches(data, split, progress):
+        for row in rows:
             collector.add(row)
             if spans is not None:
                 spans.add(row)
-            if len(shown) < num_shown:
-                shown.append(row)
-        advance(1)
+        shown += rows[: num_shown - len(shown)]
         if not isinstance(data, Labeled) and collector.statistics.num_tokens >= MAX_TOKENS:
             is_complete = False
             break
     if isinstance(data, LanguageModeling):
         for name, ids in documents(data.stream(split), data.tokenizer.end_of_text_id, MAX_TOKENS):
-            collector.statistics.lengths.append(len(ids))
-            collector.compare(name, ids)
+            collector.add_document(name, ids)
     return InspectedSplit(
         split,
         collector.statistics,
@@ -139,6 +131,24 @@ def _inspect_split(data: DataModule, split: Split, num_shown: int, progress: Pro
         spans=spans,
         is_complete=is_complete,
     )
+
+
+def _batches(data: DataModule, split: Split, progress: Progress | None) -> Iterator[list[TokenRow]]:
+    """Yield the rows of each batch of the first epoch."""
+    loaders = {"train": data.train_dataloader, "validation": data.val_dataloader, "test": data.test_dataloader}
+    loader, names = loaders[split](), list(getattr(data, "labels", ()))
+    advance = None if progress is None else progress(split, len(loader))
+    for batch in loader:
+        yield list(token_rows(batch, end_of_text_id=data.tokenizer.end_of_text_id, label_names=names))
+        if advance is not None:
+            advance(1)
+
+
+def _span_check(data: DataModule, split: Split) -> SpanCheck | None:
+    """Return the check of answers for batches with the answers to questions."""
+    if "start_positions" not in data.batch.__annotations__ or not isinstance(data, Labeled):
+        return None
+    return SpanCheck(data.examples(split), data.tokenizer)
 
 
 def _unreadable(data: DataModule, split: Split, error: InputError) -> InspectedSplit:

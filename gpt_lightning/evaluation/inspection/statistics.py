@@ -38,6 +38,8 @@ class Statistics:
         num_wrong_labels: labels of next-token prediction that are not the next token.
         lengths: tokens of each row or, for packed text, of each document.
         label_counts: number of rows, or of words, with each label.
+        first_label_ids: label -> id of the first row with it.
+        numbers: labels of rows in regression.
         distinct_labels: labels of whole rows, without equal ones.
         first_ids: digest of the tokens of a row or document -> id of the first one with them.
         repeats: rows or documents that are equal to an earlier one.
@@ -54,6 +56,8 @@ class Statistics:
     num_wrong_labels: int = 0
     lengths: list[int] = field(default_factory=list)
     label_counts: Counter[str] = field(default_factory=Counter)
+    first_label_ids: dict[str, str] = field(default_factory=dict)
+    numbers: list[float] = field(default_factory=list)
     distinct_labels: set[tuple[str, ...] | None] = field(default_factory=set)
     first_ids: dict[bytes, str] = field(default_factory=dict)
     repeats: list[Repeat] = field(default_factory=list)
@@ -103,14 +107,14 @@ class Collector:
         """Count a row."""
         found = self.statistics
         found.num_rows += 1
-        found.num_tokens += len(row.ids)
+        # The first token of a block is the last label of the block before.
+        found.num_tokens += len(row.ids) - row.is_block
         found.num_padding += row.num_padding
         found.num_targets += row.num_targets
         found.num_wrong_labels += row.num_wrong_labels
         if self.unknown_id is not None:
             found.num_unknown += int((row.ids == self.unknown_id).sum())
-        found.label_counts.update(row.notes.values())
-        found.label_counts.update(row.labels or ())
+        self._count_labels(row)
         if not row.notes and row.num_targets:
             found.distinct_labels.add(row.labels)
         if found.num_rows <= _WORD_ROWS:
@@ -118,9 +122,23 @@ class Collector:
             found.num_sampled_words += len(self.tokenizer.decode(row.ids).split())
         for part in row.parts():
             found.lengths.append(len(part))
-            self.compare(row.id, part, row.labels)
+            self._compare(row.id, part, row.labels)
 
-    def compare(self, name: str, ids: NDArray[np.int64], labels: tuple[str, ...] | None = None) -> None:
+    def add_document(self, name: str, ids: NDArray[np.int64]) -> None:
+        """Count a document of packed text, whose tokens are those of blocks."""
+        self.statistics.lengths.append(len(ids))
+        self._compare(name, ids)
+
+    def _count_labels(self, row: TokenRow) -> None:
+        found = self.statistics
+        if row.number is not None:
+            found.numbers += [] if row.labels is None else [row.number]
+            return
+        for label in (*row.notes.values(), *(row.labels or ())):
+            found.label_counts[label] += 1
+            found.first_label_ids.setdefault(label, row.id)
+
+    def _compare(self, name: str, ids: NDArray[np.int64], labels: tuple[str, ...] | None = None) -> None:
         """Compare the tokens of a row or a document with all earlier ones."""
         found, key = self.statistics, _digest(ids)
         if key not in found.first_ids:

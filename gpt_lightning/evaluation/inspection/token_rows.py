@@ -3,6 +3,7 @@
 The keys of a batch, which ``batch.py`` documents, say what its rows are. T is the number of tokens of a row.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ from gpt_lightning.batch import IGNORE_INDEX
 ANSWER = "answer"
 """Note on the first token of the answer to a question."""
 NO_ANSWER = "no answer"
+OUTSIDE = "O"
+"""Tag of words outside of all entities."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,20 @@ class TokenRow:
     """Positions of the batch that are not tokens of this row."""
     num_wrong_labels: int = 0
     """Labels of next-token prediction that differ from the next token, though no document begins there."""
+    number: float | None = None
+    """Label of the whole row in regression."""
     is_block: bool = False
     """True for a block of packed text, which begins and ends anywhere in its documents."""
+    is_pair: bool = False
+    """True for a source with its target, which a border separates."""
 
     def parts(self) -> Iterator[NDArray[np.int64]]:
-        """Yield the tokens of each conversation or text; blocks of packed text have none that are complete."""
+        """Yield the tokens of each conversation, pair or text; a block of packed text has no complete one."""
         if not self.is_block:
-            yield from np.split(self.ids, list(self.borders))
+            yield from [self.ids] if self.is_pair else np.split(self.ids, list(self.borders))
 
 
-def token_rows(
-    batch: Mapping[str, Any], *, end_of_text_id: int, label_names: Sequence[str] = ()
-) -> Iterator[TokenRow]:
+def token_rows(batch: Mapping[str, Any], *, end_of_text_id: int, label_names: Sequence[str] = ()) -> Iterator[TokenRow]:
     """Yield the rows of a batch in order, without padding rows.
 
     Args:
@@ -116,6 +121,7 @@ def _pair(name: str, row: Mapping[str, NDArray[Any]]) -> TokenRow:
         borders=[len(source)],
         num_targets=len(target),
         num_padding=row["input_ids"].size + row["labels"].size - len(source) - len(target),
+        is_pair=True,
     )
 
 
@@ -152,13 +158,14 @@ def _question(name: str, row: Mapping[str, NDArray[Any]]) -> TokenRow:
 def _labeled(name: str, row: Mapping[str, NDArray[Any]], label_names: Sequence[str]) -> TokenRow:
     """Return a row with a class, a set of classes or a number."""
     mask, label = row["attention_mask"], row["labels"]
+    number = float(label) if np.issubdtype(label.dtype, np.floating) else None
     ids = row["input_ids"][mask]
     labels: tuple[str, ...] | None = None
     if label.ndim:
         if not (label == IGNORE_INDEX).any():
             labels = tuple(_name(int(each), label_names) for each in np.flatnonzero(label))
-    elif np.issubdtype(label.dtype, np.floating):
-        labels = None if np.isnan(label) else (f"{float(label):g}",)
+    elif number is not None:
+        labels = None if math.isnan(number) else (f"{number:g}",)
     elif label != IGNORE_INDEX:
         labels = (_name(int(label), label_names),)
     return TokenRow(
@@ -168,6 +175,7 @@ def _labeled(name: str, row: Mapping[str, NDArray[Any]], label_names: Sequence[s
         labels=labels,
         num_targets=int(labels is not None),
         num_padding=int((~mask).sum()),
+        number=number,
     )
 
 
