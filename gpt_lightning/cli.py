@@ -115,7 +115,8 @@ def _run(name: str, arguments: list[str]) -> int:
     from gpt_lightning import status
     from gpt_lightning.commands.environment import check_environment
 
-    check_environment()  # Lightning reads these variables while it is imported
+    if name != "doctor":  # which reports them
+        check_environment()  # Lightning reads these variables while it is imported
     module = COMMANDS[name][0]
     if module == "run.cli":
         from gpt_lightning.commands.run.pages import short_help, wants_help

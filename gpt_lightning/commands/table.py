@@ -20,7 +20,9 @@ GROUPS = {
         "export": ("export", "write a model as a folder that Hugging Face's classes can load"),
     },
     "Tools": {
+        "doctor": ("doctor.command", "check versions, hardware and settings of this machine"),
         "tokenizer": ("tokenizer", "train a tokenizer, or show the tokens of a text"),
+        "schema": ("schema", "print a JSON schema of configurations, for editors"),
         "completion": ("completion", "complete commands and options with the Tab key of your shell"),
         "verify-resume": ("verify_resume", "check that a killed and resumed run equals an uninterrupted one"),
     },
