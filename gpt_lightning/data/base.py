@@ -5,7 +5,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import lightning.pytorch as L
 import torch
@@ -36,6 +36,17 @@ _SPLITS: Final[dict[str, tuple[Split, ...]]] = {
 """Stage -> splits that it reads."""
 _MAX_WORKERS: Final = 1024
 """More processes than any machine has cores."""
+
+
+class CutRow(NamedTuple):
+    """Row that loses tokens, because it is longer than the model can read."""
+
+    where: str
+    """Location of the row, such as ``path:line``."""
+    num_tokens: int
+    """Tokens of its text before it is cut."""
+    num_cut: int
+    """Tokens that it loses."""
 
 
 class DataModule(L.LightningDataModule, ABC):
@@ -118,6 +129,8 @@ class DataModule(L.LightningDataModule, ABC):
         self.num_workers = num_workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         self.cache_dir = expand_home(cache_dir)
+        self.cut_rows: dict[Split, list[CutRow]] = {}
+        """Rows of each open split that lose tokens."""
         self._reported: set[tuple[str, str]] = set()
         self._stage: str | None = None
         self._rows: dict[Split, Rows] = {}
