@@ -151,6 +151,21 @@ def check_incremental(backbone: GPT) -> None:
             )
 
 
+def check_layer(backbone: GPT, layer: str, names: Sequence[str]) -> None:
+    """Check that ``layer`` is one of ``names``.
+
+    Raises:
+        InputError: it is not.
+    """
+    if layer in names:
+        return
+    (near,) = difflib.get_close_matches(str(layer), names, n=1, cutoff=0.0)
+    numbers = f"Blocks are numbered from 0 to {len(backbone.blocks) - 1}"
+    if isinstance(backbone, EncoderDecoder):
+        numbers += f", those of the encoder from 0 to {len(backbone.encoder.blocks) - 1}"
+    raise InputError(f"there is no layer {layer!r}. The nearest is {near!r}. {numbers}")
+
+
 class _Point(NamedTuple):
     """Place in a backbone at which an activation can be read and replaced."""
 
@@ -167,10 +182,7 @@ def _find(backbone: GPT, layer: str) -> _Point:
     Raises:
         InputError: it does not exist, or hooks would have no effect.
     """
-    names = layer_names(backbone)
-    if layer not in names:
-        (near,) = difflib.get_close_matches(str(layer), names, n=1, cutoff=0.0)
-        raise InputError(f"there is no layer {layer!r}. The nearest is {near!r}. {_block_numbers(backbone)}")
+    check_layer(backbone, layer, layer_names(backbone))
     _check_hooks_work(backbone)
     if layer.endswith("embedding"):
         return _Point(backbone.get_submodule(f"{layer.removesuffix('embedding')}blocks.0"), is_input=True)
@@ -178,13 +190,6 @@ def _find(backbone: GPT, layer: str) -> _Point:
     if last == _HEADS:
         return _Point(backbone.get_submodule(f"{name}.proj"), is_input=True, num_heads=backbone.config.n_head)
     return _Point(backbone.get_submodule(layer), is_input=False)
-
-
-def _block_numbers(backbone: GPT) -> str:
-    sides = f"Blocks are numbered from 0 to {len(backbone.blocks) - 1}"
-    if isinstance(backbone, EncoderDecoder):
-        sides += f", those of the encoder from 0 to {len(backbone.encoder.blocks) - 1}"
-    return sides
 
 
 def _check_hooks_work(backbone: GPT) -> None:
