@@ -65,12 +65,13 @@ def patch(
         layer: name of the activation, one of ``layer_names``.
         value: tensor with the shape of the activation, such as that of another run; number that replaces every element
             (0 ablates the layer); or function that receives the activation and returns one of the two.
-        heads: indices of the heads to patch, for ``heads`` of a layer of attention; None patches all heads.
-        positions: indices of the tokens to patch in each row, negative ones from the end; None patches all tokens.
+        heads: indices of the heads to patch, for a layer such as ``blocks.0.attention.heads``; None patches all heads.
+        positions: indices of the tokens to patch in each row, negative ones from the end of the longest row; None
+            patches all tokens.
 
     Raises:
-        InputError: the activation, a head or a token does not exist; the value has another shape; the
-            backbone is compiled or checkpoints activations; or the patch is for whole texts, but text is generated.
+        InputError: the activation, a head or a token does not exist; the value has another shape; the backbone is
+            compiled or checkpoints activations; or a tensor or positions are given and text is generated.
     """
     _check_value(layer, value)
     _check_indices("heads", heads)
@@ -138,7 +139,7 @@ def record(backbone: GPT, layers: Sequence[str]) -> Iterator[dict[str, list[Tens
 
 
 def check_incremental(backbone: GPT) -> None:
-    """Check that no patch is in place that is only defined for whole texts, each in a row of its own.
+    """Check that no patch is in place that needs whole texts, each in its own row.
 
     Raises:
         InputError: there is such a patch.
@@ -146,8 +147,8 @@ def check_incremental(backbone: GPT) -> None:
     for intervention in backbone.interventions:
         if intervention.is_of_whole_texts:
             raise InputError(
-                f"the patch of {intervention.layer} has a tensor or positions, which need a whole text per row, but "
-                "texts are read in parts here. Give a number or a function, or use one text at a time"
+                f"the patch of {intervention.layer} has a tensor or positions, which need a whole text per row. For "
+                "generation, give a number or a function. Score one text at a time"
             )
 
 
