@@ -8,6 +8,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypedDict, Unpack, cast
@@ -29,6 +30,7 @@ from gpt_lightning.models.device import device_of
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.generation.batched import pad_rows
 from gpt_lightning.models.generation.decoding import Decoding, choose_decoding
+from gpt_lightning.models.interventions import Value, layer_names, patch, record
 from gpt_lightning.ranges import MAX_SEED, check_count
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM, Task
 from gpt_lightning.tasks.answer_data import AnswerData
@@ -310,6 +312,51 @@ class Model:
         rows = self._inputs(_list_of(texts))
         parts = [self._pool(rows[start : start + batch_size], pooling) for start in range(0, len(rows), batch_size)]
         return torch.cat([torch.empty(0, self.task.backbone.config.n_embd), *parts])
+
+    def patch(
+        self,
+        layer: str,
+        value: Value,
+        *,
+        heads: Sequence[int] | None = None,
+        positions: Sequence[int] | None = None,
+    ) -> AbstractContextManager[None]:
+        """Replace an activation in every forward pass inside the ``with`` block.
+
+        All methods of the model apply the patch: ``generate``, ``score``, ``predict`` and others. Generation reads
+        texts in parts, so it refuses tensors and positions.
+
+        Args:
+            layer: name of the activation, as in ``layers``.
+            value: tensor with the shape of the activation, such as one that ``record`` has recorded; number that
+                replaces every element (0 ablates the layer); or function that receives the activation and returns one
+                of the two.
+            heads: indices of the heads to patch, for a layer such as ``blocks.0.attention.heads``.
+            positions: indices of the tokens to patch in each row, negative ones from the end of the longest row.
+
+        Raises:
+            InputError: the activation, a head or a token does not exist, or the value has another shape.
+        """
+        return patch(self.task.backbone, layer, value, heads=heads, positions=positions)
+
+    def record(self, *layers: str) -> AbstractContextManager[dict[str, list[Tensor]]]:
+        """Record activations of every forward pass inside the ``with`` block.
+
+        Args:
+            *layers: names of the activations, as in ``layers``.
+
+        Returns:
+            Context manager that gives a dictionary: name -> activations of all forward passes, in order.
+
+        Raises:
+            InputError: an activation does not exist.
+        """
+        return record(self.task.backbone, layers)
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the activations that ``patch`` and ``record`` take, in the order of their computation."""
+        return layer_names(self.task.backbone)
 
     def save(self, folder: str | Path, *, dtype: str = "float32") -> str | None:
         """Write a model folder, which Hugging Face's classes can load too if they have a corresponding model.

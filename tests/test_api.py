@@ -21,6 +21,7 @@ from gpt_lightning.api import GenerationSettings, Model
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.text_scores import rolling_windows
 from gpt_lightning.tasks.load import find_checkpoint
+from gpt_lightning.tokenizers.build import bytes_tokenizer
 from gpt_lightning.tokenizers.prompt import Message
 from tests.heads import CommandLine, write_config
 from tests.runs import causal_lm, language_modeling, trainer
@@ -94,6 +95,69 @@ def test_scores_match_a_plain_formula(language_model: Path) -> None:
     score = model.score(["5 beer"])[0]
     assert score.bits_per_byte == pytest.approx(score.nll / math.log(2) / 6)
     assert math.isnan(model.score([""])[0].bits_per_byte)
+
+
+# --- activations
+
+
+def test_patches_apply_to_all_methods_of_a_language_model(language_model: Path) -> None:
+    model = gl.load(language_model, device="cpu")
+    assert model.layers[:3] == ["embedding", "blocks.0.attention.heads", "blocks.0.attention"]
+    with model.record("blocks.0", "norm") as activations:
+        model.score(["5 beer"])
+    assert [list(each.shape) for (each,) in activations.values()] == [[1, 6, 16]] * 2
+
+    def results() -> list[Any]:
+        return [
+            model.score(["7 bee!"]),
+            model.generate("7", max_new_tokens=9, temperature=1.0),
+            model.embed(["7 bee!"]),
+        ]
+
+    before = results()
+    with model.patch("blocks.0.mlp", lambda mlp: mlp * -9.0):
+        patched = results()
+    after = results()
+    for one, other, again in zip(before, patched, after, strict=True):
+        assert str(one) != str(other)
+        assert str(one) == str(again)
+    with model.patch("blocks.0", activations["blocks.0"][0]):
+        with model.record("norm") as others:
+            model.score(["7 beer"])
+        assert others["norm"][0].equal(activations["norm"][0])
+
+
+def test_patches_of_whole_texts_are_refused_where_texts_are_read_in_parts(language_model: Path) -> None:
+    model = gl.load(language_model, device="cpu")
+    with model.record("blocks.0") as activations:
+        model.score(["5 beer"])
+    message = r"the patch of blocks.0 has a tensor or positions, which need a whole text per row"
+    with model.patch("blocks.0", activations["blocks.0"][0]):
+        with pytest.raises(InputError, match=message):
+            model.generate("5 beer", max_new_tokens=2)
+        with pytest.raises(InputError, match=message):
+            model.complete(["5 beer"], num_beams=2, max_new_tokens=2)
+        with pytest.raises(InputError, match=message):
+            model.score(["5 be", "5 beer"])  # share a row
+        with pytest.raises(InputError, match=r"has shape \[1, 6, 16\], but the activation has shape \[1, 4, 16\]"):
+            model.score(["5 be"])
+    with pytest.raises(InputError, match=r"no layer 'block.0'. The nearest is 'blocks.0'"), model.patch("block.0", 0.0):
+        pass
+    with pytest.raises(InputError, match="no layer 'head'"), model.record("head"):
+        pass
+
+
+def test_predictions_of_a_head_follow_patches(tmp_path: Path) -> None:
+    shape = gl.GPTConfig(n_layer=2, n_head=2, n_embd=16, block_size=32)
+    task = gl.SequenceClassification(labels=["sport", "weather"], backbone=shape, vocab_size=257).eval()
+    model = Model(task, bytes_tokenizer(), tmp_path)
+    one, other = {"text": "the sun comes out"}, {"text": "she runs and wins"}
+    with model.record("blocks.0") as activations:
+        (expected,) = model.predict([other])
+    (before,) = model.predict([one])
+    with model.patch("blocks.0", activations["blocks.0"][0]):
+        (found,) = model.predict([one])
+    assert found["scores"] == expected["scores"] != before["scores"]
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 16, 17, 29])

@@ -4,6 +4,7 @@ B batch, T tokens, C channels.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,15 @@ from gpt_lightning.models.masks import dense_mask, ragged_mask
 INIT_STD = 0.02
 
 
+class Intervention(NamedTuple):
+    """Patch or recording of an activation (``interventions.py``)."""
+
+    layer: str
+    """Name of the activation."""
+    is_of_whole_texts: bool
+    """True if its effect is only defined for rows that hold one text each, from its first token on."""
+
+
 class GPT(nn.Module):
     """Transformer in the style of GPT-2 (Radford et al. 2019) or Llama (Touvron et al. 2023, arXiv:2302.13971).
 
@@ -43,6 +53,8 @@ class GPT(nn.Module):
 
     has_encoder = False
     """True if the model is an encoder-decoder."""
+    interventions: tuple[Intervention, ...] = ()
+    """Patches and recordings that are in place."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()

@@ -156,16 +156,25 @@ class Seq2SeqLM(Task):
         Raises:
             InputError: a source is longer than ``block_size``, or the start of targets is unknown.
         """
+        start_ids = self.start_ids()
+        ids_BS, lengths_B = pad_rows(prompts, self.device)
+        mask_BS = torch.arange(ids_BS.size(1), device=self.device) < lengths_B.unsqueeze(1)
+        is_padded = bool((lengths_B != ids_BS.size(1)).any())
+        decoder = SourceDecoder(self.backbone, ids_BS, mask_BS if is_padded else None)
+        return decoder, [start_ids] * len(prompts)
+
+    def start_ids(self) -> list[int]:
+        """Return the token ids before the first token of a target.
+
+        Raises:
+            InputError: they are unknown.
+        """
         if self.decoder_start_ids is None:
             raise InputError(
                 "model.decoder_start_ids is unknown, because the model has not been trained with a tokenizer. Set it "
                 "to the token ids that start a target"
             )
-        ids_BS, lengths_B = pad_rows(prompts, self.device)
-        mask_BS = torch.arange(ids_BS.size(1), device=self.device) < lengths_B.unsqueeze(1)
-        is_padded = bool((lengths_B != ids_BS.size(1)).any())
-        decoder = SourceDecoder(self.backbone, ids_BS, mask_BS if is_padded else None)
-        return decoder, [self.decoder_start_ids] * len(prompts)
+        return self.decoder_start_ids
 
     def _hidden_states(self, batch: Mapping[str, Any]) -> Tensor:
         source = {"source_ids": batch["input_ids"], "source_mask": batch["attention_mask"]}

@@ -175,6 +175,10 @@ class Tokenizer:
         assert token is not None
         return token
 
+    def has_token(self, index: int) -> bool:
+        """Return whether the vocabulary has a token with this id."""
+        return index < self.vocab_size and self._inner.id_to_token(index) is not None
+
     def token_id(self, token: str, default: int) -> int:
         """Return the id of a token, or ``default`` if the vocabulary lacks it."""
         index = self._inner.token_to_id(token)

@@ -13,6 +13,7 @@ from torch import Tensor
 from gpt_lightning.evaluation.lm_eval.batching import Row, batches, separate_rows, shared_rows
 from gpt_lightning.models.generation.batched import pad_rows
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.interventions import check_incremental
 from gpt_lightning.tasks import CausalLM
 
 _LOGITS_PER_CHUNK: Final = 1 << 23
@@ -59,6 +60,8 @@ def _score_rows(task: CausalLM, rows: Sequence[Row], continuations: Sequence[Con
     device = task.device
     ids_BT, _ = pad_rows([row.tokens for row in rows], device)
     has_branches = any(row.has_branches for row in rows)
+    if any(len(row.indices) > 1 for row in rows):
+        check_incremental(task.backbone)
     if has_branches:
         hidden_BTC = hidden_states_of_branches(
             task.backbone, ids_BT, pad_rows([row.positions for row in rows], device)[0]

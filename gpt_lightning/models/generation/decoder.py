@@ -18,6 +18,7 @@ from gpt_lightning.models.config import GPTConfig
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.generation.int8 import Int8GatedMLP, Int8Linear
 from gpt_lightning.models.gpt import GPT
+from gpt_lightning.models.interventions import check_incremental
 from gpt_lightning.models.kernels.elementwise import RMSNorm, ZeroCenteredRMSNorm
 from gpt_lightning.models.kernels.linear import Linear
 from gpt_lightning.models.kv_cache import KVCache
@@ -71,7 +72,8 @@ class Decoder:
 
     Args:
         backbone: the backbone, in ``eval`` mode. If it has hooks or modules of other types, such as LoRA adapters or
-            those of sharding strategies, calls fall back to ``GPT.forward``.
+            those of sharding strategies, calls fall back to ``GPT.forward``. So do calls inside of ``patch`` and
+            ``record``.
     """
 
     def __init__(self, backbone: GPT) -> None:
@@ -101,7 +103,9 @@ class Decoder:
             attention_mask: (B, T), nonzero for tokens, 0 for padding, which must be on the right.
         """
         gpt = self._backbone
-        if not self._is_supported:
+        if gpt.interventions:
+            check_incremental(gpt)
+        if gpt.interventions or not self._is_supported:
             # Calling a compiled module instead of ``forward`` would recompile it for each length of the cache.
             return gpt.forward(input_ids, attention_mask=attention_mask, cache=cache)
         x_BTC, inputs = gpt.prepare(input_ids, attention_mask=attention_mask, cache=cache)

@@ -1,0 +1,1 @@
+"""Explanations of what a model predicts: attributions, erasure, attention, layers and losses."""
