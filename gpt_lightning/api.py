@@ -5,10 +5,11 @@
 >>> print(model.generate("Once upon a time", max_new_tokens=50, seed=0))
 """
 
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypedDict, Unpack, cast
@@ -25,6 +26,7 @@ from gpt_lightning.data.labels import SavedLabels
 from gpt_lightning.data.prompts import MESSAGES_EXAMPLE, are_messages
 from gpt_lightning.data.sources.row_formats import short_repr, without_surrogates
 from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.explain.explanation import Explainer, Explanation, prompts_of
 from gpt_lightning.evaluation.text_scores import TextScore, score_texts
 from gpt_lightning.models.device import device_of
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
@@ -32,7 +34,7 @@ from gpt_lightning.models.generation.batched import pad_rows
 from gpt_lightning.models.generation.decoding import Decoding, choose_decoding
 from gpt_lightning.models.interventions import Value, layer_names, patch, record
 from gpt_lightning.ranges import MAX_SEED, check_count
-from gpt_lightning.tasks import CausalLM, Seq2SeqLM, Task
+from gpt_lightning.tasks import CausalLM, QuestionAnswering, Seq2SeqLM, Task
 from gpt_lightning.tasks.answer_data import AnswerData
 from gpt_lightning.tasks.continuation import Completion, completions, continuation
 from gpt_lightning.tasks.export import export_task
@@ -274,20 +276,52 @@ class Model:
         ):
             remedy = "generate or score" if isinstance(self.task, CausalLM) else "generate or complete"
             raise InputError(f"a {type(self.task).__name__} has no labels to predict. Use {remedy}")
-        rows = list(rows) if isinstance(rows, Iterable) else [rows]
-        if not all(isinstance(row, Mapping) for row in rows):
-            raise InputError('rows must be a list of dicts, such as [{"text": "great film"}]')
+        rows = _list_of_rows(rows)
         if not rows:
             return []
-        with TemporaryDirectory() as folder:
-            file, tokenizer = Path(folder, "rows.jsonl"), Path(folder, "tokenizer.json")
-            try:
-                file.write_text("".join(json.dumps(dict(row)) + "\n" for row in rows), encoding="utf-8")
-            except (TypeError, ValueError) as error:
-                raise InputError(f"a row has a value that JSON lacks ({error}). Use texts, numbers and lists") from None
-            self.tokenizer.save(tokenizer)
-            fixed = {"test": str(file), "tokenizer": str(tokenizer), "cache_dir": folder}
-            return self._predict(self._build_data_module(fixed | settings))
+        with self._reading(rows, settings) as module:
+            return self._predict(module)
+
+    def explain(
+        self,
+        rows: str | Path | Mapping[str, Any] | Iterable[Mapping[str, Any]],
+        *,
+        target: str | None = None,
+        layers: Sequence[str] | None = None,
+        limit: int | None = None,
+        **settings: Any,
+    ) -> list[Explanation]:
+        """Explain the prediction for each row: attributions, erasure, attention, and for language models the losses.
+
+        It needs captum: ``pip install 'gpt-lightning[explain]'``. ``gpt_lightning.evaluation.explain`` describes the
+        result. Its ``as_dict`` gives values for JSON.
+
+        Args:
+            rows: a text, a row as in ``predict``, several rows, or the path of a file of them. Language models read
+                columns ``prompt``, ``text`` or ``messages``.
+            target: output to explain in place of the prediction: a label; a word whose tag is explained, or
+                ``WORD=TAG``; an answer in the context; or the text that a language model should give.
+            layers: names of layers whose attention is returned, such as ``blocks.0.attention``; None takes the last
+                ones, as far as they are not too large.
+            limit: maximum number of rows.
+            **settings: arguments of the data module, as in ``predict``.
+
+        Raises:
+            InputError: captum is not installed, a row is invalid, or the target or a layer is not possible.
+            RunError: the output of the model is not finite.
+        """
+        explainer = Explainer(self.task, self.tokenizer, target, layers)
+        if isinstance(rows, str):
+            rows = self._text_row(rows)
+        if isinstance(rows, Mapping):
+            rows = [rows]
+        found = rows if isinstance(rows, Path) else _list_of_rows(rows)
+        if isinstance(self.task, CausalLM):
+            return list(itertools.islice(explainer.prompts(prompts_of(found)), limit))
+        if not isinstance(found, Path) and not found:
+            return []
+        with self._reading(found, {"batch_size": 1} | settings) as module:
+            return list(itertools.islice(explainer.rows(module), limit))
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], *, pooling: Literal["mean", "last"] = "mean", batch_size: int = 16) -> Tensor:
@@ -420,6 +454,33 @@ class Model:
             return self.task
         return self._language_model("or a Seq2SeqLM generates text")
 
+    def _text_row(self, text: str) -> dict[str, str]:
+        """Return a text as a row that the data module reads.
+
+        Raises:
+            InputError: a row has two texts.
+        """
+        if isinstance(self.task, QuestionAnswering):
+            raise InputError('question answering needs two texts. Give a row {"question": ..., "context": ...}')
+        if "text_columns" in self.columns:
+            names = self.columns["text_columns"]
+            raise InputError(f"the model reads two texts. Give a row with the columns {' and '.join(map(str, names))}")
+        column = "prompt" if isinstance(self.task, CausalLM | Seq2SeqLM) else self.columns.get("text_column", "text")
+        return {str(column): without_surrogates(text)}
+
+    @contextmanager
+    def _reading(self, rows: Path | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Iterator[DataModule]:
+        """Yield the data module of rows, or of a file of them, with the tokenizer of the model."""
+        with TemporaryDirectory() as folder:
+            file, tokenizer = Path(folder, "rows.jsonl"), Path(folder, "tokenizer.json")
+            if isinstance(rows, Path):
+                file = rows
+            else:
+                file.write_text(_json_lines(rows), encoding="utf-8")
+            self.tokenizer.save(tokenizer)
+            fixed = {"test": str(file), "tokenizer": str(tokenizer), "cache_dir": folder}
+            yield self._build_data_module({**fixed, **settings})
+
     def _build_data_module(self, settings: Mapping[str, Any]) -> DataModule:
         """Build the data module from ``settings`` and the arguments that it takes from the task.
 
@@ -474,6 +535,20 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flatten(value, f"{prefix}{name}.")
     return flat
+
+
+def _list_of_rows(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    found = list(rows) if isinstance(rows, Iterable) else [rows]
+    if not all(isinstance(row, Mapping) for row in found):
+        raise InputError('rows must be a list of dicts, such as [{"text": "great film"}]')
+    return found
+
+
+def _json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    try:
+        return "".join(json.dumps(dict(row)) + "\n" for row in rows)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a row has a value that JSON lacks ({error}). Use texts, numbers and lists") from None
 
 
 def _list_of(texts: Sequence[str], noun: str = "texts") -> list[str]:

@@ -21,7 +21,8 @@ LAYERS: list[set[str]] = [
     {"tasks", "data"},
     {"evaluation"},
     {"training"},
-    {"commands", "api"},
+    {"api"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 ]

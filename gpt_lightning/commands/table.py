@@ -17,6 +17,7 @@ GROUPS = {
     },
     "Use a model": {
         "generate": ("generate", "continue a prompt with a trained language model"),
+        "explain": ("explain", "show which words a prediction depends on, as a page and as JSON"),
         "export": ("export", "write a model as a folder that Hugging Face's classes can load"),
     },
     "Tools": {

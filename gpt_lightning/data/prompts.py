@@ -1,6 +1,6 @@
 """Prompts for text generation: plain text, chats, and files of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from gpt_lightning.tokenizers.tokenizer import Tokenizer
 MESSAGES_EXAMPLE: Final = '[{"role": "user", "content": "Hello"}]'
 _STANDARD_INPUT: Final = Path("standard input")
 _COLUMNS: Final = ("messages", "prompt", "text")
-_OUTPUT_COLUMNS: Final = ("sample", "completion", "finish_reason", "token_ids", "logprobs")
+OUTPUT_COLUMNS: Final = ("sample", "completion", "finish_reason", "token_ids", "logprobs")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Prompt:
             raise InputError(f"{self.where}: {error}" if self.where else str(error)) from None
 
 
-def file_prompts(path: Path) -> list[Prompt]:
+def file_prompts(path: Path, *, reserved: Collection[str] = OUTPUT_COLUMNS) -> list[Prompt]:
     """Read the prompts of a file.
 
     Each line of a ``.txt`` file is a prompt. In other formats, each row has a column ``messages``, ``prompt`` or
@@ -69,6 +69,7 @@ def file_prompts(path: Path) -> list[Prompt]:
 
     Args:
         path: a file with a supported suffix.
+        reserved: columns that the rows must not have, because the output has them.
 
     Raises:
         InputError: the file is missing, empty or malformed, or a row has no prompt.
@@ -79,7 +80,7 @@ def file_prompts(path: Path) -> list[Prompt]:
         raise InputError(f"--input {path}: unsupported suffix. Rename it to match its format: {supported_formats()}")
     if suffix(path) == ".txt":
         return list(_line_prompts(path, numbered_lines(path)))
-    return [_row_prompt(row) for row in file_rows(path)]
+    return [row_prompt(row, reserved) for row in file_rows(path)]
 
 
 def standard_input_prompts(content: bytes) -> list[Prompt]:
@@ -93,7 +94,7 @@ def standard_input_prompts(content: bytes) -> list[Prompt]:
         raise InputError("--input -: standard input is empty. Pipe prompts into the command")
     lines = enumerate(text.removesuffix("\n").split("\n"), start=1)
     if text.lstrip().startswith("{"):
-        return [_row_prompt(row) for row in jsonl_rows(_STANDARD_INPUT, lines)]
+        return [row_prompt(row) for row in jsonl_rows(_STANDARD_INPUT, lines)]
     return list(_line_prompts(_STANDARD_INPUT, lines))
 
 
@@ -103,14 +104,15 @@ def _line_prompts(path: Path, lines: Lines) -> Iterator[Prompt]:
         yield Prompt(text, f"{path}:{number}", {"prompt": text})
 
 
-def _row_prompt(row: Row) -> Prompt:
+def row_prompt(row: Row, reserved: Collection[str] = OUTPUT_COLUMNS) -> Prompt:
+    """Return the prompt of a row; see ``file_prompts``."""
     column = next((name for name in _COLUMNS if row.fields.get(name) is not None), None)
     if column is None:
         raise InputError(
             f"{row.where}: there is no prompt. Add a column 'prompt', 'text' or 'messages' "
             f"(its columns are {join_names(row.fields) or 'none'})"
         )
-    if taken := [name for name in _OUTPUT_COLUMNS if name in row.fields]:
+    if taken := [name for name in reserved if name in row.fields]:
         raise InputError(f"{row.where}: the column {taken[0]!r} is also one of the output. Rename it")
     fields: dict[str, Any] = without_surrogates(dict(row.fields))
     value = fields[column]

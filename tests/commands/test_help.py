@@ -83,7 +83,19 @@ def test_every_example_runs(
         "lm-eval": "the tasks are downloads",
         "completion": "its own test runs it",
     }
-    order = ["toy-world", "init", "fit", "validate", "test", "predict", "evaluate", "generate", "export", "tokenizer"]
+    order = [
+        "toy-world",
+        "init",
+        "fit",
+        "validate",
+        "test",
+        "predict",
+        "evaluate",
+        "generate",
+        "explain",
+        "export",
+        "tokenizer",
+    ]
     assert {*order, *elsewhere} == set(COMMANDS)
     # An example of tokenizer shows the one that another example trains.
     commands = sorted(

@@ -1,0 +1,217 @@
+"""Explanation of what a model predicts for a row: attributions and erasure of each decision."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.prompts import Prompt, file_prompts, row_prompt
+from gpt_lightning.data.sources.row_formats import Row
+from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.explain.answer_decisions import answer_decisions
+from gpt_lightning.evaluation.explain.attributions import Attributions, attribute, check_captum
+from gpt_lightning.evaluation.explain.decision import Found, Reading, RowDecisions
+from gpt_lightning.evaluation.explain.erasure import Erasure, erase
+from gpt_lightning.evaluation.explain.internals import Internals, internals
+from gpt_lightning.evaluation.explain.model_input import InputToken, Word
+from gpt_lightning.evaluation.explain.tag_decisions import tag_decisions
+from gpt_lightning.evaluation.explain.text_decisions import label_decisions, value_decisions
+from gpt_lightning.evaluation.explain.token_decisions import next_tokens, source_decisions
+from gpt_lightning.tasks import (
+    CausalLM,
+    QuestionAnswering,
+    Seq2SeqLM,
+    SequenceClassification,
+    SequenceRegression,
+    Task,
+    TokenClassification,
+)
+from gpt_lightning.tasks.export_tokenizer import layout_of
+from gpt_lightning.tokenizers.tokenizer import Tokenizer
+
+MAX_DECISIONS: Final = 8
+"""Number of decisions about a row that are explained, such as its entities."""
+
+
+@dataclass(frozen=True)
+class ExplainedDecision:
+    """Decision of a model, and the tokens and words that it depends on.
+
+    Attributes:
+        kind: ``label``, ``value``, ``tag``, ``answer`` or ``token``.
+        target: output that is explained.
+        subject: words that a tag is about, or the target text before a token; empty for other decisions.
+        predicted: output that the model chooses; it differs from ``target`` only if the target was given.
+        probability: probability of the target; None for numbers.
+        unit: unit of the scores and of the contributions.
+        tokens: tokens of the input.
+        words: words of the input.
+        num_cut: tokens of the texts that are not in the input, because it is full.
+        attributions: contributions of the tokens and words.
+        erasure: words without which the decision changes; None if the target is not the prediction.
+    """
+
+    kind: str
+    target: str
+    subject: str
+    predicted: str
+    probability: float | None
+    unit: str
+    tokens: list[InputToken]
+    words: list[Word]
+    num_cut: int
+    attributions: Attributions
+    erasure: Erasure | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Explanation of what a model predicts for a row.
+
+    Attributes:
+        id: id of the row.
+        task: name of the task.
+        texts: texts of the row by name.
+        decisions: explained decisions.
+        num_decisions: number of all decisions about the row, of which the first ``MAX_DECISIONS`` are explained.
+        internals: attention, predictions of the layers and losses for the input of the first decision; None if the row
+            has no decision, because it has no words.
+    """
+
+    id: str
+    task: str
+    texts: dict[str, str]
+    decisions: list[ExplainedDecision]
+    num_decisions: int
+    internals: Internals | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the explanation as values that JSON has."""
+        return asdict(self)
+
+
+class Explainer:
+    """Explanations of the predictions of one model.
+
+    Args:
+        task: the model, in ``eval`` mode.
+        tokenizer: tokenizer of the model.
+        target: output to explain in place of the prediction: a label, a word or ``WORD=TAG``, an answer in the context,
+            or the text that a language model should give. None explains the prediction.
+        layers: names of the layers whose attention is returned; None takes the last ones.
+
+    Raises:
+        InputError: captum is not installed.
+    """
+
+    def __init__(
+        self, task: Task, tokenizer: Tokenizer, target: str | None = None, layers: Sequence[str] | None = None
+    ) -> None:
+        check_captum()
+        self.task, self.tokenizer, self.target, self.layers = task, tokenizer, target, layers
+
+    def prompts(self, prompts: Iterable[Prompt]) -> Iterator[Explanation]:
+        """Yield the explanation of the token after each prompt of a ``CausalLM``."""
+        assert isinstance(self.task, CausalLM)
+        for number, prompt in enumerate(prompts):
+            name = str(prompt.fields.get("id", number))
+            try:
+                row = next_tokens(self.task, self.tokenizer, prompt, name, self.target)
+            except InputError as error:
+                raise InputError(f"{prompt.where}: {error}" if prompt.where else str(error)) from None
+            yield self._explain(row)
+
+    def rows(self, module: DataModule) -> Iterator[Explanation]:
+        """Yield the explanation of each row of the test split.
+
+        Raises:
+            InputError: a row is invalid, or the target is not possible.
+            RunError: the output of the model is not finite.
+        """
+        module.prepare_data()
+        module.setup("predict")
+        yield from map(self._explain, self._decisions(module))
+
+    @torch.no_grad()
+    def _decisions(self, module: DataModule) -> Iterator[RowDecisions]:
+        task, layout = self.task, layout_of(self.task, self.tokenizer)
+        assert layout is not None
+        reading = Reading(self.tokenizer, module, layout, self.target)
+        for batch in module.predict_dataloader():
+            yield from self._batch_decisions(module.transfer_batch_to_device(batch, task.device, 0), reading)
+
+    def _batch_decisions(self, batch: Mapping[str, Any], reading: Reading) -> Iterator[RowDecisions]:
+        task = self.task
+        if isinstance(task, SequenceClassification):
+            return label_decisions(task, batch, reading)
+        if isinstance(task, SequenceRegression):
+            return value_decisions(task, batch, reading)
+        if isinstance(task, TokenClassification):
+            return tag_decisions(task, batch, reading)
+        if isinstance(task, QuestionAnswering):
+            return answer_decisions(task, batch, reading)
+        if isinstance(task, Seq2SeqLM):
+            return source_decisions(task, batch, reading)
+        raise InputError(f"{type(task).__name__} is a class of your own, and only tasks of gpt_lightning are explained")
+
+    def _explain(self, row: RowDecisions) -> Explanation:
+        with _frozen(self.task):
+            decisions = [self._explain_decision(found) for found in row.found[:MAX_DECISIONS]]
+        inside = None
+        if row.found:
+            first, tokens = row.found[0].input, self.tokenizer
+            text_ids = [first.tokens[place].id for place in first.text_positions]
+            # The last decision of an encoder-decoder has the most target tokens.
+            chosen = row.found[-1 if isinstance(self.task, Seq2SeqLM) else 0].decision
+            inside = internals(chosen, tokens, text_ids, self.layers)
+        return Explanation(row.id, type(self.task).__name__, row.texts, decisions, len(row.found), inside)
+
+    def _explain_decision(self, found: Found) -> ExplainedDecision:
+        decision, model_input = found
+        with torch.no_grad():
+            rows = decision.rows([range(len(decision.ids))])
+            logits = decision.logits(rows)
+            probabilities = decision.probabilities(logits, rows)
+            (predicted,) = decision.outcomes(logits, rows)
+        attributions = attribute(decision, model_input, self.tokenizer.end_of_text_id)
+        return ExplainedDecision(
+            kind=decision.kind,
+            target=decision.target,
+            subject=decision.subject,
+            predicted=predicted,
+            probability=None if probabilities is None else float(probabilities),
+            unit=decision.unit,
+            tokens=model_input.tokens,
+            words=model_input.words,
+            num_cut=model_input.num_cut,
+            attributions=attributions,
+            erasure=erase(decision, model_input, attributions),
+        )
+
+
+def prompts_of(rows: Path | Iterable[Mapping[str, Any]]) -> list[Prompt]:
+    """Return the prompts of rows, or of a file of them.
+
+    Raises:
+        InputError: a row has no prompt, or the file cannot be read.
+    """
+    if isinstance(rows, Path):
+        return file_prompts(rows, reserved=())
+    return [row_prompt(Row(fields, f"row {number}"), reserved=()) for number, fields in enumerate(rows)]
+
+
+@contextmanager
+def _frozen(task: Task) -> Iterator[None]:
+    """Turn off the gradients of the weights, which would keep activations in memory."""
+    trained = [parameter for parameter in task.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
