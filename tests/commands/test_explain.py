@@ -109,8 +109,8 @@ def test_a_text_and_standard_input(models: dict[str, Path], run: CommandLine, mo
         ("classification", ["--text=a", "--input=b"], "give either --text TEXT or --input FILE"),
         ("classification", ["--text=a", "--target=spor"], "unknown label 'spor'. Did you mean '"),
         ("classification", ["--text=a", "--layers=block.0.attention"], "Did you mean 'blocks.0.attention'?"),
-        ("classification", ["--text=a", "--output=taken.html"], "taken.html already exists. Choose another file with --output"),
-        ("classification", ["--text=a", "--json=taken.html"], "taken.html already exists. Choose another file with --json"),
+        ("classification", ["--text=a", "--output=old.html"], "old.html already exists. Choose another file"),
+        ("classification", ["--text=a", "--json=old.html"], "old.html already exists. Choose another file with --json"),
         ("classification", ["--text=a", "--output=new", "--json=new"], "--output and --json both name new"),
         ("classification", ["--input=nothing.jsonl"], "--input"),
         ("classification", ["--input=rows.jsonl"], "rows.jsonl:1"),
@@ -121,7 +121,7 @@ def test_a_text_and_standard_input(models: dict[str, Path], run: CommandLine, mo
         ("qa", ["--text=a"], "question answering needs two texts"),
         ("qa", ["--input=asked.jsonl", "--target=nobody"], "'nobody' is not in the context of the row"),
         ("causal", ["--text="], "the text is empty"),
-        ("causal", [f"--text={'long ' * 40}"], "the text has 200 tokens, more than the context of the model, 128 tokens"),
+        ("causal", [f"--text={'long ' * 40}"], "the text has 200 tokens, more than the context of the model"),
         ("causal", ["--text=a", "--target="], "the target is empty"),
         ("causal", ["--input=rows.jsonl"], "rows.jsonl:1"),
     ],
@@ -131,11 +131,11 @@ def test_invalid_input_is_one_message(
 ) -> None:
     write_rows(Path("rows.jsonl"), [{"body": "no text"}])
     write_rows(Path("asked.jsonl"), [{"question": "Who?", "context": "Ada"}])
-    Path("taken.html").write_text("taken")
+    Path("old.html").write_text("taken")
     assert run("explain", str(models[kind]), *options) == 2
     assert message in run.err
     assert "Traceback" not in run.err
-    assert Path("taken.html").read_text() == "taken"
+    assert Path("old.html").read_text() == "taken"
     assert not Path("new").exists()
 
 

@@ -96,6 +96,7 @@ def test_every_example_runs(
         "predict",
         "evaluate",
         "generate",
+        "explain",
         "export",
         "tokenizer",
     ]

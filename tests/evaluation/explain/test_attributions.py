@@ -24,6 +24,7 @@ from gpt_lightning.tasks import (
     Task,
     TokenClassification,
 )
+from gpt_lightning.tokenizers.build import bytes_tokenizer
 from tests.evaluation.explain.models import ROWS, TAGS, make_model
 
 END = 256  # end-of-text token of the tokenizer of bytes
@@ -46,26 +47,22 @@ def score_function(task: Task, decision: ExplainedDecision) -> Callable[[Tensor]
         if isinstance(task, Seq2SeqLM):
             encoded = hidden_states(task.backbone.encoder, ids, embeddings_BTC)
             starts = torch.tensor(task.start_ids())
-            hidden_BTC = hidden_states(
-                task.backbone,
-                starts,
-                task.backbone.token_embedding(starts).expand(len(encoded), -1, -1),
-                Memory(encoded, None),
-            )
+            start_BTC = task.backbone.token_embedding(starts).expand(len(encoded), -1, -1)
+            hidden_BTC = hidden_states(task.backbone, starts, start_BTC, Memory(encoded, None))
             return log_p(task.head(hidden_BTC[:, -1]), target)
         hidden_BTC = hidden_states(task.backbone, ids, embeddings_BTC)
         if isinstance(task, SequenceClassification):
             p_BL = task.head(hidden_BTC.mean(1))
             p_BL = p_BL.sigmoid() if task.multi_label else p_BL.softmax(1)
-            return p_BL[:, task.classes.index(target)].logit()
+            odds_B: Tensor = p_BL[:, task.classes.index(target)].logit()
+            return odds_B
         if isinstance(task, SequenceRegression):
-            return task.head(hidden_BTC.mean(1))[:, 0] * 0.5 + 3.0
+            value_B: Tensor = task.head(hidden_BTC.mean(1))[:, 0] * 0.5 + 3.0
+            return value_B
         if isinstance(task, CausalLM):
             return log_p(task.head(hidden_BTC[:, -1]), target)
         if isinstance(task, TokenClassification):
-            first = decision.words.index(
-                next(word for word in decision.words if decision.subject.startswith(word.text))
-            )
+            first = [decision.subject.startswith(word.text) for word in decision.words].index(True)
             words = decision.words[first : first + len(target.split())]
             p_BWL = task.head(hidden_BTC[:, [first_token(decision, word.tokens) for word in words]]).softmax(2)
             return sum((p_BWL[:, n, TAGS.index(tag)].logit() for n, tag in enumerate(target.split())), torch.zeros(()))
@@ -77,8 +74,6 @@ def score_function(task: Task, decision: ExplainedDecision) -> Callable[[Tensor]
 
 def log_p(logits_BV: Tensor, target: str) -> Tensor:
     """Return the log-probability of the byte that the tokenizer of bytes shows as a character."""
-    from gpt_lightning.tokenizers.build import bytes_tokenizer
-
     tokenizer = bytes_tokenizer()
     index = next(n for n in range(END + 1) if target in (tokenizer.token(n), tokenizer.decode([n])))
     return F.log_softmax(logits_BV, 1)[:, index]
@@ -137,13 +132,13 @@ def test_attributions_of_a_linear_model_are_exact(kind: str) -> None:
     model = make_model(kind, zero_init_proj=True)
     task = model.task
     assert isinstance(task, SequenceClassification | SequenceRegression)
+    assert isinstance(task.head, nn.Linear)
     task.backbone.norm = nn.Identity()
     for name, parameter in task.backbone.named_parameters():
         if "proj" in name:
             nn.init.zeros_(parameter)
     if isinstance(task, SequenceClassification):  # two labels, whose log-odds are the difference of their logits
-        nn.init.constant_(task.head.weight[2], 0.0)
-        assert task.head.bias is not None
+        task.head.weight.data[2] = 0.0
         task.head.bias.data[2] = -1e4
     (explanation,) = model.explain(ROWS[kind])
     (decision,) = explanation.decisions
@@ -198,7 +193,7 @@ def test_weights_that_are_not_finite_end_the_explanation() -> None:
     for kind, row in ROWS.items():
         model = make_model(kind)
         model.task.backbone.token_embedding.weight.data[:] = torch.nan
-        with pytest.raises((InputError, RunError), match="not finite|NaN or infinite"):
+        with pytest.raises((InputError, RunError), match=r"not finite|NaN or infinite"):
             model.explain(row)
 
 

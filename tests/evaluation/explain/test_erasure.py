@@ -1,9 +1,10 @@
 """Erasure, compared with predictions for texts from which the words are cut by hand."""
 
-from typing import Any
+import math
 
 import pytest
 import torch
+from torch import nn
 
 from gpt_lightning.api import Model
 from gpt_lightning.evaluation.explain.erasure import MAX_REMOVED
@@ -21,35 +22,35 @@ def without(text: str, decision: ExplainedDecision, removed: list[int]) -> str:
     return text
 
 
-def outcome(model: Model, text: str) -> tuple[str, float]:
+def outcome(model: Model, text: str) -> tuple[str, dict[str, float]]:
     """Return the predicted label of a text and its scores, from ``predict``."""
     (row,) = model.predict([{"text": text}])
     return row["label"], row["scores"]
 
 
 def test_each_removal_lowers_the_score_the_most() -> None:
-    """With a tokenizer of bytes, deleting tokens is cutting the text."""
+    """Deleting tokens of a tokenizer of bytes cuts the text."""
     model = make_model("label")
     (decision,) = model.explain(TEXT)[0].decisions
     erasure, removed = decision.erasure, list[int]()
     assert erasure is not None
     for removal in erasure.removals:
         others = [index for index in range(len(decision.words)) if index not in removed]
-        scores: dict[int, Any] = {
-            index: outcome(model, without(TEXT, decision, [*removed, index]))[1][decision.target] for index in others
-        }
+        texts = {index: without(TEXT, decision, [*removed, index]) for index in others}
+        scores = {index: outcome(model, text)[1][decision.target] for index, text in texts.items()}
         assert removal.word == min(scores, key=scores.__getitem__)
         removed.append(removal.word)
         label, after = outcome(model, without(TEXT, decision, removed))
         assert removal.outcome == label
-        assert after[decision.target] == pytest.approx(1 / (1 + 2.718281828459045**-removal.score), rel=1e-4)
+        assert after[decision.target] == pytest.approx(1 / (1 + math.exp(-removal.score)), rel=1e-4)
         assert (label != decision.target) == (erasure.is_changed and removal is erasure.removals[-1])
     assert erasure.num_candidates == 7
 
 
 def test_the_search_ends() -> None:
     model = make_model("label", std=0.0)
-    model.task.head.bias.data[0] = 1.0  # type: ignore[union-attr, operator, index]
+    assert isinstance(model.task.head, nn.Linear)
+    model.task.head.bias.data[0] = 1.0
     erasure = model.explain("word " * 16)[0].decisions[0].erasure
     assert erasure is not None
     assert len(erasure.removals) == MAX_REMOVED
@@ -66,7 +67,8 @@ def test_a_word_that_is_tagged_stays() -> None:
 
 def test_a_number_counts_as_changed_when_it_moves_by_a_standard_deviation() -> None:
     model = make_model("value")
-    model.task.head.weight.data *= 10.0  # type: ignore[operator, union-attr]
+    assert isinstance(model.task.head, nn.Linear)
+    model.task.head.weight.data *= 10.0
     (decision,) = model.explain(TEXT)[0].decisions
     assert decision.erasure is not None
     assert decision.erasure.is_changed

@@ -14,28 +14,7 @@ from gpt_lightning.tasks import SequenceClassification
 from tests.evaluation.explain.models import write_rows
 
 TRIGGER = "zanthor"
-WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "sees",
-    "likes",
-    "small",
-    "red",
-    "green",
-    "house",
-    "tree",
-    "river",
-    "old",
-    "new",
-    "and",
-    "or",
-    "with",
-    "under",
-    "over",
-    "near",
-]
+WORDS = "the a cat dog sees likes small red green house tree river old new and or with under over near".split()  # noqa: SIM905
 
 
 def rows(count: int, seed: int) -> list[dict[str, str]]:
@@ -90,7 +69,7 @@ def test_the_word_that_decides_is_found(data: TextClassification) -> None:
     optimizer = torch.optim.AdamW(task.train().parameters(), lr=3e-3)
     for _, batch in zip(range(100), (batch for _ in range(9) for batch in data.train_dataloader()), strict=False):
         optimizer.zero_grad()
-        task.step(batch, "train").backward()
+        torch.autograd.backward(task.step(batch, "train"))
         optimizer.step()
     trained = explanations(task, data)
     assert share_ranked_first(trained) >= 0.95
