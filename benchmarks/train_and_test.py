@@ -95,6 +95,7 @@ def train_and_test(
                 if not code:
                     measured = json.loads((folder / "version_0" / "metrics.json").read_text())
                     found[key] = measured["metrics"]
+                    found["verdict"] = measured.get("verdict")
     if code:
         raise RuntimeError(f"{name} failed: see {folder}/output.txt")
     if not keeps_checkpoints:
@@ -103,7 +104,7 @@ def train_and_test(
 
 
 def result(name: str, log_dir: Path) -> dict[str, Any] | None:
-    """Return the ``metrics`` and ``seconds`` of a run, or None if it has not finished."""
+    """Return the ``metrics``, the ``verdict`` and the ``seconds`` of a run, or None if it has not finished."""
     file = log_dir / name / "result.json"
     found: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
     return found

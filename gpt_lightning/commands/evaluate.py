@@ -52,7 +52,7 @@ def parser() -> Parser:
         type=str,
         choices=["tfidf", "trivial"],
         metavar="{tfidf,trivial}",
-        help="exit with 1 unless every model is better than this baseline on its own training rows, and the 95 %% "
+        help="exit with 1 unless every model is better than this baseline on its own training rows, and the 95-percent "
         "interval of the difference excludes zero",
     )
     return p

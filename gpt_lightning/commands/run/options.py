@@ -14,7 +14,7 @@ def add_test_options(parser: LightningArgumentParser) -> None:
         "--verdict",
         type=bool,
         default=True,
-        help="compare the model with simple baselines, with 95 %% intervals, and check the test data",
+        help="compare the model with simple baselines, with intervals, and check the test data",
     )
     parser.add_argument(
         "--calibrate",
@@ -37,7 +37,7 @@ def add_test_options(parser: LightningArgumentParser) -> None:
         type=training.MustBeat | None,
         default=None,
         metavar="{tfidf,trivial}",
-        help="exit with 1 unless the model is better than this baseline and the 95 %% interval of the difference "
+        help="exit with 1 unless the model is better than this baseline and the 95-percent interval of the difference "
         "excludes zero",
     )
 

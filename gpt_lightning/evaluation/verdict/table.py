@@ -76,7 +76,8 @@ def _overlap(found: Mapping[str, Any]) -> Iterator[str]:
     if found["near"]:
         yield f"{_rows(found['near'], total)} nearly in the training rows, such as {found['near_places'][0]}."
     if not found["exact"] and not found["near"]:
-        yield f"None of the {total:,} test rows is in the training rows."
+        nearly = "" if found["near"] is None else ", exactly or nearly"
+        yield f"None of the {total:,} test rows is in the training rows{nearly}."
     if found["near"] is None:
         yield "To search near duplicates, install datasketch: pip install 'gpt-lightning[verdict]'"
     if found["contradictory_train_rows"]:

@@ -201,9 +201,12 @@ class _Verdict:
         if found.tfidf is None or TFIDF not in comparison.baselines or len(sizes) < 2 or not has_errors:
             self.notes.append("There is no learning curve, because it is that of TF-IDF, which these rows do not have.")
             return
-        shuffled = [training.fitted[number] for number in np.random.default_rng(0).permutation(len(training.fitted))]
         cache = PredictionCache(_folder(data))
-        parts = [found.tfidf(Rows(shuffled[:size], training.validation, test), cache) for size in sizes]
+        # Each part is drawn from the next one; all rows keep their order, so that their predictions are cached.
+        subsets = [training.fitted]
+        for size in reversed(sizes[:-1]):
+            subsets.append(sample(subsets[-1], size))
+        parts = [found.tfidf(Rows(subset, training.validation, test), cache) for subset in reversed(subsets)]
         curve = learning_curve(score, sizes, [_scatter(part, is_scored) for part in parts])
         self._parts["learning_curve"] = asdict(curve)
 
