@@ -1,6 +1,7 @@
 """Lightning callbacks: checkpoints, throughput, samples, reports."""
 
 from gpt_lightning.training.checkpoint_callback import Checkpoints
+from gpt_lightning.training.diagnostics import HParams, LayerDiagnostics, LossDiagnostics, ProbabilityDiagnostics
 from gpt_lightning.training.evaluation_report import Evaluation
 from gpt_lightning.training.interruption import Interruption
 from gpt_lightning.training.lm_eval_callback import LMEval
@@ -23,11 +24,15 @@ from gpt_lightning.training.verdict import MustBeat, Verdict
 __all__ = [
     "Checkpoints",
     "Evaluation",
+    "HParams",
     "Interruption",
     "LMEval",
+    "LayerDiagnostics",
+    "LossDiagnostics",
     "Monitors",
     "MustBeat",
     "PredictionWriter",
+    "ProbabilityDiagnostics",
     "ProgressBar",
     "ProgressLines",
     "RandomnessByPosition",
