@@ -11,6 +11,7 @@ GROUPS = {
         "validate": ("run.cli", "evaluate a checkpoint on the validation data"),
         "test": ("run.cli", "evaluate a checkpoint on the test data"),
         "predict": ("run.cli", "write the predictions of a checkpoint, one JSON line for each row"),
+        "without": ("without", "repeat a run without some of its rows: what did they teach the model?"),
         "evaluate": ("evaluate", "compare the test metrics of several runs in one table"),
         "lm-eval": ("lm_eval", "evaluate a language model with EleutherAI's lm-evaluation-harness"),
     },

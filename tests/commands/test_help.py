@@ -82,6 +82,7 @@ def test_every_example_runs(
         "verify-resume": "its own test runs it, because it starts three processes",
         "lm-eval": "the tasks are downloads",
         "completion": "its own test runs it",
+        "without": "its own test runs it, because it repeats a run",
     }
     order = ["toy-world", "init", "fit", "validate", "test", "predict", "evaluate", "generate", "export", "tokenizer"]
     assert {*order, *elsewhere} == set(COMMANDS)
