@@ -89,7 +89,7 @@ def unequal(one: str, other: str, *parts: str) -> list[str]:
 
 
 def predicted(folder: str, text: str) -> str:
-    return str(gpt_lightning.load(last(folder)).predict([text])[0]["label"])
+    return str(gpt_lightning.load(last(folder)).predict([{"text": text}])[0]["label"])
 
 
 def test_masking_nothing_gives_the_same_bytes(run: CommandLine) -> None:
