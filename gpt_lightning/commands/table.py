@@ -12,6 +12,7 @@ GROUPS = {
         "validate": ("run.cli", "evaluate a checkpoint on the validation data"),
         "test": ("run.cli", "evaluate a checkpoint on the test data"),
         "predict": ("run.cli", "write the predictions of a checkpoint, one JSON line for each row"),
+        "without": ("without", "repeat a run without some of its rows: what did they teach the model?"),
         "evaluate": ("evaluate", "compare the test metrics of several runs in one table"),
         "compare": ("compare", "write one HTML page about several runs: metrics, settings, curves"),
         "bias": ("bias", "measure stereotypes of a language model, or gaps of a head between two groups"),

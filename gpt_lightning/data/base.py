@@ -5,7 +5,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple, cast
 
 import lightning.pytorch as L
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gpt_lightning.data.document_split import part_of_train
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
+from gpt_lightning.data.masked_rows import MaskedRows
 from gpt_lightning.data.sources.source import ReadOptions, Source, source_lines
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
@@ -69,6 +70,9 @@ class DataModule(L.LightningDataModule, ABC):
         test: source of the split for ``test`` and ``predict``, same forms as ``train``; ``predict`` needs no labels.
         validation_fraction: part of the training rows to hold out if ``validation`` is null. Only exactly equal texts
             stay together. For language modeling it is the last part of the text, which suits a few long documents.
+        without: training rows to mask, to train as if they were not there: a file with rows of the training data,
+            unchanged, or a ``.txt`` file with the ``path:line`` of each. Masked rows keep their place in the order, but
+            their text is blank and has no labels. An empty file masks nothing.
         delimiter: character between the fields of CSV and TSV files, such as ``;`` or ``tab``; null detects it.
         encoding: encoding of text files, such as ``cp1252``; null detects UTF-8, files with a byte order mark, and
             cp1252 in CSV and TSV.
@@ -100,6 +104,7 @@ class DataModule(L.LightningDataModule, ABC):
         validation: float | Source | None = None,
         test: Source | None = None,
         validation_fraction: float = 0.0,
+        without: Source | None = None,
         delimiter: str | None = None,
         encoding: str | None = None,
         tokenizer: str = "bpe:4096",
@@ -122,6 +127,8 @@ class DataModule(L.LightningDataModule, ABC):
         own = None if self.validation_part is not None or isinstance(validation, float) else validation
         self.sources: dict[Split, Source | None] = {"train": train, "validation": own, "test": test}
         self.validation_fraction = validation_fraction
+        self.without = without
+        """Source of the training rows to mask."""
         self.read_options = ReadOptions(delimiter, encoding)
         self.tokenizer_name = tokenizer
         self.block_size = block_size
@@ -153,6 +160,14 @@ class DataModule(L.LightningDataModule, ABC):
     @abstractmethod
     def training_texts(self) -> Iterator[str]:
         """Yield the texts of the training split that ``characters`` and ``bpe:SIZE`` train a tokenizer on."""
+
+    def mask(self, rows: Rows) -> MaskedRows:
+        """Return the training rows with those masked that ``without`` names.
+
+        Raises:
+            InputError: this data module cannot mask rows, or ``without`` names a row that is not in the training data.
+        """
+        raise InputError(f"--data.without: {type(self).__name__} cannot mask rows. Leave the option out")
 
     def training_texts_digest(self) -> str:
         """Return a string that changes with ``training_texts``: the cache key of trained tokenizers.
@@ -257,11 +272,21 @@ class DataModule(L.LightningDataModule, ABC):
             "data.batch_size": self.batch_size,
             "data.block_size": self.block_size,
             "data.seed": self.seed,
+            "data.without": "" if (masked := self.masked_rows) is None else masked.mask_digest,
         }
 
     def digests(self) -> dict[Split, str]:
         """Return the digest of the rows of each split that ``setup`` has opened."""
         return {split: rows.digest for split, rows in self._rows.items()}
+
+    def rows(self, split: Split) -> Rows:
+        """Return the rows of a split that ``setup`` opened."""
+        return self._rows[split]
+
+    @property
+    def masked_rows(self) -> MaskedRows | None:
+        """The training rows if some may be masked; None before ``setup("fit")``."""
+        return cast(MaskedRows, self._rows["train"]) if self.without and "train" in self._rows else None
 
     # --- Lightning's hooks
 
@@ -317,7 +342,8 @@ class DataModule(L.LightningDataModule, ABC):
 
     def _open(self, split: Split) -> Rows:
         with status(f"Reading the {split} data"):
-            return self.open_split(split)
+            rows = self.open_split(split)
+            return self.mask(rows) if split == "train" and self.without else rows
 
     def _splits_of(self, stage: str) -> list[Split]:
         """Return the splits that a stage reads; ``fit`` needs no validation split."""

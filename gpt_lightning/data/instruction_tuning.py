@@ -97,6 +97,10 @@ class InstructionTuning(Labeled[Conversation]):
         """Default layout: the chat template determines the input."""
         return InputLayout()
 
+    def content(self, example: Conversation) -> object:
+        """Return the texts of all messages with their roles."""
+        return tuple((message["role"], message["content"]) for message in example.messages)
+
     def training_texts(self) -> Iterator[str]:
         """Yield the texts of all messages."""
         return (message["content"] for example in self.examples("train") for message in example.messages)
@@ -132,7 +136,8 @@ class InstructionTuning(Labeled[Conversation]):
             prompts = self._prompts(template, conversations, [found[number] for number in order.generated])
         collate = _Collate(self.tokenizer, found, rows, prompts, is_packed=is_packed, is_training=is_training)
         arrays = (array for row in rows for number in row for array in (found[number].ids, found[number].is_trained))
-        return InMemoryRows(len(rows), order, collate, digest([*arrays, np.array(totals)]))
+        ids = [[found[number].id for number in row] for row in rows]
+        return InMemoryRows(len(rows), order, collate, digest([*arrays, np.array(totals)]), ids)
 
     def _prompts(
         self, template: ChatTemplate, conversations: Sequence[Conversation], found: Sequence[FittedConversation]

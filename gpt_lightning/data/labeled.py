@@ -10,12 +10,29 @@ from gpt_lightning.batch import ends_with_token
 from gpt_lightning.data.base import DataModule, Split
 from gpt_lightning.data.document_split import text_hash, validation_threshold
 from gpt_lightning.data.hold_out import hold_out
-from gpt_lightning.data.length_batching import LengthGroupedOrder, LongestFirstOrder, Order, SequentialOrder
+from gpt_lightning.data.length_batching import (
+    InMemoryRows,
+    LengthGroupedOrder,
+    LongestFirstOrder,
+    Order,
+    SequentialOrder,
+)
+from gpt_lightning.data.loader import Rows
+from gpt_lightning.data.masked_rows import MaskedInMemoryRows, MaskedRows
+from gpt_lightning.data.named_rows import (
+    KEY,
+    Named,
+    canonical_location,
+    check_found,
+    is_empty,
+    named_locations,
+    named_texts,
+)
 from gpt_lightning.data.settings import DataSettings
 from gpt_lightning.data.sources.bad_rows import OnBadRow, cause, skipped_line
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.row_formats import short_repr
-from gpt_lightning.data.sources.source import read_rows
+from gpt_lightning.data.sources.source import Source, read_rows
 from gpt_lightning.data.word_swaps.load import load_swaps
 from gpt_lightning.data.word_swaps.swaps import Swap, SwappedText, Swaps
 from gpt_lightning.errors import InputError
@@ -110,6 +127,47 @@ class Labeled(DataModule, Generic[E]):
             raise InputError(
                 f"{option}: {type(self).__name__} cannot swap words. Leave it out, or implement `swapped` in your class"
             )
+
+    def content(self, example: E) -> object:
+        """Return the text of an example, or a tuple of texts, by which ``without`` finds it, whatever its labels."""
+        return str(getattr(example, self.hold_out_attribute))
+
+    def mask(self, rows: Rows) -> MaskedRows:
+        """Return the training rows with those masked that ``without`` names. Of equal texts, all are masked."""
+        assert self.without is not None
+        if not isinstance(rows, InMemoryRows):
+            return super().mask(rows)
+        masked = set() if is_empty(self.without) else self._named_ids(self.without)
+        found = MaskedInMemoryRows(rows, masked, self.tokenizer)
+        self.report("train", f"{found.num_masked:,} of {len(rows):,} rows are masked (without={self.without})")
+        return found
+
+    def _named_ids(self, source: Source) -> set[str]:
+        """Return the ids of the training examples that a source names by their locations or their text.
+
+        Raises:
+            InputError: a row is not in the training data, or cannot be read.
+        """
+        named, key = named_locations(source), self._location
+        if named is None:
+            named, key = named_texts(source) or list(self._rows_of(source)), self.content
+        examples = self.source_examples("train")
+        keys = {each.key for each in named}
+        masked = [each for each in examples if key(each) in keys]
+        known = (Named(self.content(each), each.where) for each in examples)
+        check_found(named, {key(each) for each in masked}, known)
+        return {str(each.id) for each in masked}
+
+    def _location(self, example: E) -> object:
+        return canonical_location(example.where)
+
+    def _rows_of(self, source: Source) -> Iterator[Named]:
+        """Yield the text of each row of a source, which is read like training rows, but needs no labels."""
+        rows = read_rows(source, split="train", key=KEY, options=self.read_options)
+        for example in self.parse_rows(rows, "train", has_labels=False):
+            if isinstance(example, InputError):
+                raise InputError(f"{KEY}: {example}") from example
+            yield Named(self.content(example), example.where)
 
     @cached_property
     def layout(self) -> InputLayout:

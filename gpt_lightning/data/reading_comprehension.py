@@ -88,6 +88,10 @@ class ReadingComprehension(Labeled[Question]):
         """Return whether a question of a split has no answer in its context."""
         return any(not example.answers for example in self.examples(split))
 
+    def content(self, example: Question) -> object:
+        """Return question and context."""
+        return example.question, example.context
+
     def training_texts(self) -> Iterator[str]:
         """Yield each training context once, and then all questions."""
         contexts = dict.fromkeys(example.context for example in self.examples("train"))
@@ -169,7 +173,8 @@ class ReadingComprehension(Labeled[Question]):
             for window in unit
             for array in (window.input_ids, np.array((window.start, window.end)))
         )
-        return InMemoryRows(len(units), self.epoch_order(split, lengths), collate, digest(arrays))
+        ids = [(str(examples[owner].id),) for owner in owners]
+        return InMemoryRows(len(units), self.epoch_order(split, lengths), collate, digest(arrays), ids)
 
     def _windows(self, split: Split, examples: list[Question], has_labels: bool) -> list[list[_Window]]:
         """Return the windows of each question."""

@@ -306,7 +306,8 @@ class SequenceTagging(Labeled[TaggedText]):
 
         lengths = [sum(len(window.input_ids) for _, window in unit) for unit in units]
         arrays = (array for unit in units for _, window in unit for array in (window.input_ids, window.labels))
-        return InMemoryRows(len(units), self.epoch_order(split, lengths), collate, digest(arrays))
+        ids = [(examples[unit[0][0]].id,) for unit in units]
+        return InMemoryRows(len(units), self.epoch_order(split, lengths), collate, digest(arrays), ids)
 
     def _encode(self, examples: list[TaggedText]) -> tuple[list[TaggedText], list[list[WordTokens]]]:
         """Return the texts and the tokens of each of their words.

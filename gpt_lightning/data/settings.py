@@ -17,6 +17,7 @@ class CommonSettings(TypedDict, total=False):
     validation: float | Source | None
     test: Source | None
     validation_fraction: float
+    without: Source | None
     delimiter: str | None
     encoding: str | None
     tokenizer: str

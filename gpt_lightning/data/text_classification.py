@@ -169,8 +169,8 @@ class TextClassification(Labeled[LabeledText]):
     def open_split(self, split: Split) -> InMemoryRows:
         """Return the tokenized texts or pairs of a split, truncated to ``block_size``."""
         examples = self.examples(split)
-        ids = {name: number for number, name in enumerate(self.labels)}
-        targets = np.stack([self._target(example, ids) for example in examples])
+        numbers = {name: number for number, name in enumerate(self.labels)}
+        targets = np.stack([self._target(example, numbers) for example in examples])
         room = self._room()
         columns = zip(*(example.texts for example in examples), strict=True)
         rows = list(zip(*(self.tokenizer.encode_batch(column) for column in columns), strict=True))
@@ -206,7 +206,8 @@ class TextClassification(Labeled[LabeledText]):
             return batch
 
         order = self.epoch_order(split, [len(row) for row in tokens])
-        return InMemoryRows(len(examples), order, collate, digest([*tokens, targets]))
+        ids = [(example.id,) for example in examples]
+        return InMemoryRows(len(examples), order, collate, digest([*tokens, targets]), ids)
 
     def _room(self) -> int:
         """Return the maximum number of tokens of a text or of both texts of a pair.

@@ -94,6 +94,10 @@ class TextToText(Labeled[TextPair]):
         """Ids of the tokens that end a generated target."""
         return tuple(sorted(self.tokenizer.end_ids))
 
+    def content(self, example: TextPair) -> object:
+        """Return the source and its targets."""
+        return example.source, example.targets
+
     def training_texts(self) -> Iterator[str]:
         """Yield the sources and targets of the training pairs."""
         return (text for example in self.examples("train") for text in (example.source, *example.targets))
@@ -134,7 +138,8 @@ class TextToText(Labeled[TextPair]):
                 batch["references"] = [list(references[each.id]) for each in chosen if each.id in references]
             return batch
 
-        return InMemoryRows(len(found), order, collate, digest([np.array(self.decoder_start_ids), *arrays]))
+        ids = [(each.id,) for each in found]
+        return InMemoryRows(len(found), order, collate, digest([np.array(self.decoder_start_ids), *arrays]), ids)
 
     def _encode(self, examples: Sequence[TextPair]) -> Iterator[_EncodedPair | InputError]:
         """Yield each pair, or an error if its target is too long. In prediction, targets are empty."""

@@ -85,6 +85,7 @@ def test_every_example_runs(
         "completion": "its own test runs it",
         "schema": "its own test runs it",
         "doctor": "its own test runs it, because it judges the machine",
+        "without": "its own test runs it, because it repeats a run",
     }
     order = [
         "toy-world",

@@ -23,6 +23,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "validation": (float | Strings, None),
     "test": (Strings, None),
     "validation_fraction": (float, 0.0),
+    "without": (Strings, None),
     "delimiter": (str | None, None),
     "encoding": (str | None, None),
     "tokenizer": (str, "bpe:4096"),
@@ -141,7 +142,7 @@ def test_settings_are_the_arguments_of_the_constructors() -> None:
     assert get_type_hints(DataSettings) == shared
     assert get_type_hints(CommonSettings) == {name: hint for name, hint in shared.items() if name != "batch_size"}
     assert get_type_hints(LabeledSettings) == shared | own_types(Labeled.__init__)
-    assert len(shared) == 12
+    assert len(shared) == 13
 
 
 @pytest.mark.parametrize("name", LINKS)
