@@ -146,7 +146,7 @@ class LanguageModeling(DataModule):
         """Yield the pieces of the training documents that are not held out."""
         if self.validation_part is None or not self.holds_out_validation:
             return self.pieces("train")
-        if not self._stream("train", False, Part("validation", self.validation_part)).num_documents:
+        if not self._stream("train", Part("validation", self.validation_part)).num_documents:
             return self.pieces("train")
         return documents_of(Part("train", self.validation_part), self.pieces("train"), self.pieces("train"))
 
