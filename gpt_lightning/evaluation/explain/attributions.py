@@ -1,12 +1,12 @@
 """Token attributions by integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365).
 
-T tokens, C channels.
+S segments of the path, T tokens, C channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,11 @@ from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.tasks.finite import require_finite
 
 MAX_GAP: Final = 0.01
-"""Completeness gap at which the number of steps is no longer raised."""
-_STEPS: Final = (16, 32, 64, 128, 256, 512)
-"""Numbers of steps of the integral, which are tried in order."""
+"""Completeness gap up to which attributions are complete."""
+MAX_STEPS: Final = 2048
+"""Number of points of the integral at which its refinement ends."""
+_SEGMENT_STEPS: Final = 8
+"""Points of the integral on each segment of the path."""
 _BATCH_TOKENS: Final = 2048
 _MAX_BATCH_ROWS: Final = 64
 """Rows that a head evaluates in one piece, so that its first embedding is that of all rows."""
@@ -36,7 +38,7 @@ class Attributions:
         score: score of the decision.
         baseline_score: score of the decision for the baseline.
         gap: completeness gap, |sum of contributions - (score - baseline score)| relative to |score - baseline score|.
-        num_steps: number of steps of the integral.
+        num_steps: number of points of the integral.
     """
 
     tokens: list[float]
@@ -68,8 +70,9 @@ def attribute(decision: Decision, model_input: ModelInput, baseline_id: int) -> 
     """Return the contribution of each token to the score of a decision.
 
     The integral follows a straight line from the baseline to the input, in the space of token embeddings. Positions and
-    tokens of the layout are the same on both sides. The number of steps is raised until the completeness gap is at most
-    ``MAX_GAP``, or to the maximum.
+    tokens of the layout are the same on both sides. On each segment of the line, the contributions must sum to the
+    change of the score. Segments with a large error are halved until all errors together are at most ``MAX_GAP``, so
+    that the points are dense where the score changes fast.
 
     Args:
         decision: the decision.
@@ -92,19 +95,83 @@ def attribute(decision: Decision, model_input: ModelInput, baseline_id: int) -> 
         score, baseline_score = _scores(decision, torch.cat((inputs_1TC, baseline_1TC))).tolist()
     require_finite(torch.tensor([score, baseline_score]), [])
     method = IntegratedGradients(lambda embeddings: _scores(decision, embeddings))
-    batch_rows = max(1, min(_MAX_BATCH_ROWS, _BATCH_TOKENS // ids.size(1)))
-    for num_steps in _STEPS:
-        found_1TC = method.attribute(
-            inputs_1TC, baselines=baseline_1TC, n_steps=num_steps, internal_batch_size=batch_rows
-        )
-        tokens = found_1TC[0].detach().double().sum(-1)
-        gap = _gap(float(tokens.sum()), score - baseline_score)
-        if gap <= MAX_GAP:
-            break
+    path = _Path(decision, method, inputs_1TC, baseline_1TC)
+    segments = path.refine(MAX_GAP * abs(score - baseline_score))
+    tokens = torch.stack([segment.contributions for segment in segments]).sum(0)
     require_finite(tokens, [])
-    values = tokens.tolist()
+    values: list[float] = tokens.tolist()
     words = [sum(values[place] for place in word.tokens) for word in model_input.words]
-    return Attributions(values, words, score, baseline_score, gap, num_steps)
+    gap = _gap(sum(values), score - baseline_score)
+    return Attributions(values, words, score, baseline_score, gap, len(segments) * _SEGMENT_STEPS)
+
+
+class _Segment(NamedTuple):
+    """Part of the path, from 0 (baseline) to 1 (input)."""
+
+    start: float
+    end: float
+    contributions: Tensor
+    """(T,) float64, contributions of the tokens to the change of the score on the segment."""
+    error: float
+    """Absolute difference between their sum and the change of the score."""
+
+
+class _Path:
+    """Straight line from the baseline to the input.
+
+    Args:
+        decision: the decision.
+        method: integrated gradients of its score.
+        inputs_1TC: embeddings of the input.
+        baseline_1TC: embeddings of the baseline.
+    """
+
+    def __init__(self, decision: Decision, method: Any, inputs_1TC: Tensor, baseline_1TC: Tensor) -> None:
+        self.decision, self.method = decision, method
+        self.baseline_1TC, self.difference_1TC = baseline_1TC, inputs_1TC - baseline_1TC
+        self.batch_rows = max(1, min(_MAX_BATCH_ROWS, _BATCH_TOKENS // inputs_1TC.size(1)))
+
+    def refine(self, tolerance: float) -> list[_Segment]:
+        """Return segments of the whole path whose errors sum to at most ``tolerance``, if ``MAX_STEPS`` are enough."""
+        segments = self._integrate([(0.0, 0.5), (0.5, 1.0)])
+        while sum(segment.error for segment in segments) > tolerance:
+            # The worst segments come first, and the last round does not exceed the maximum.
+            segments.sort(key=lambda segment: -segment.error)
+            wrong = sum(segment.error > tolerance / len(segments) for segment in segments)
+            count = min(wrong, MAX_STEPS // _SEGMENT_STEPS - len(segments))
+            if count <= 0:
+                break
+            halves = [(each.start + each.end) / 2 for each in segments[:count]]
+            parts = [(each.start, half) for each, half in zip(segments, halves, strict=False)]
+            parts += [(half, each.end) for each, half in zip(segments, halves, strict=False)]
+            segments = segments[count:] + self._integrate(parts)
+        return segments
+
+    def _integrate(self, parts: Sequence[tuple[float, float]]) -> list[_Segment]:
+        """Return the segments between pairs of points."""
+        size = max(1, self.batch_rows // _SEGMENT_STEPS)
+        return [each for first in range(0, len(parts), size) for each in self._batch(parts[first : first + size])]
+
+    def _batch(self, parts: Sequence[tuple[float, float]]) -> list[_Segment]:
+        starts, ends = zip(*parts, strict=True)
+        starts_STC, ends_STC = self._points(starts), self._points(ends)
+        with torch.no_grad():
+            scores = _scores(self.decision, torch.cat((starts_STC, ends_STC))).double()
+        found_STC = self.method.attribute(
+            ends_STC,
+            baselines=starts_STC,
+            n_steps=_SEGMENT_STEPS,
+            internal_batch_size=max(self.batch_rows, len(parts)) if len(parts) == 1 else None,
+        )
+        contributions_ST = found_STC.detach().double().sum(-1)
+        changes_S = scores[len(parts) :] - scores[: len(parts)]
+        errors = (contributions_ST.sum(1) - changes_S).abs().tolist()
+        return [_Segment(*each) for each in zip(starts, ends, contributions_ST, errors, strict=True)]
+
+    def _points(self, places: Sequence[float]) -> Tensor:
+        """Return the embeddings at places of the path, (S, T, C)."""
+        weights = torch.tensor(places, dtype=self.difference_1TC.dtype, device=self.difference_1TC.device)
+        return self.baseline_1TC + weights[:, None, None] * self.difference_1TC
 
 
 def _gap(total: float, difference: float) -> float:

@@ -14,7 +14,7 @@ from gpt_lightning.models.interventions import layer_names
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
-MAX_PROBABILITIES: Final = 20_000
+MAX_PROBABILITIES: Final = 5_000
 """Attention probabilities that are returned if no layers are named: those of the last layers, at least of one."""
 MAX_LAYER_PROBABILITIES: Final = 500_000
 """Attention probabilities of a layer above which it must be named."""

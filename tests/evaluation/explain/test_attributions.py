@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gpt_lightning.api import Model
 from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.evaluation.explain.attributions import MAX_GAP, Attributions
 from gpt_lightning.evaluation.explain.explanation import ExplainedDecision
@@ -103,7 +104,7 @@ def answer_score(task: QuestionAnswering, decision: ExplainedDecision, hidden_BT
 @pytest.mark.parametrize("kind", ROWS)
 def test_attributions_match_a_dense_integral(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare with the midpoint rule in float64, for each kind of decision."""
-    monkeypatch.setattr("gpt_lightning.evaluation.explain.attributions._STEPS", (128,))
+    monkeypatch.setattr("gpt_lightning.evaluation.explain.attributions.MAX_GAP", 1e-4)
     model = make_model(kind)
     (explanation,) = model.explain(ROWS[kind])
     decision = explanation.decisions[0]
@@ -126,17 +127,23 @@ def test_attributions_match_a_dense_integral(kind: str, monkeypatch: pytest.Monk
     assert expected_T.abs().max() > 0.01
 
 
+def make_linear_model(kind: str) -> Model:
+    """Return a model whose blocks add nothing and whose final norm does nothing."""
+    model = make_model(kind)
+    model.task.backbone.norm = nn.Identity()
+    for name, parameter in model.task.backbone.named_parameters():
+        if "proj" in name:
+            nn.init.zeros_(parameter)
+    return model
+
+
 @pytest.mark.parametrize("kind", ["label", "value"])
 def test_attributions_of_a_linear_model_are_exact(kind: str) -> None:
     """A model of embeddings and a mean gives each token its own share: (embedding - baseline) * weight / T."""
-    model = make_model(kind, zero_init_proj=True)
+    model = make_linear_model(kind)
     task = model.task
     assert isinstance(task, SequenceClassification | SequenceRegression)
     assert isinstance(task.head, nn.Linear)
-    task.backbone.norm = nn.Identity()
-    for name, parameter in task.backbone.named_parameters():
-        if "proj" in name:
-            nn.init.zeros_(parameter)
     if isinstance(task, SequenceClassification):  # two labels, whose log-odds are the difference of their logits
         task.head.weight.data[2] = 0.0
         task.head.bias.data[2] = -1e4
@@ -176,11 +183,39 @@ def test_more_steps_are_taken_until_the_attributions_are_complete(monkeypatch: p
     needed = model.explain(ROWS["label"])[0].decisions[0].attributions
     assert needed.is_complete
     assert needed.num_steps > 16
-    monkeypatch.setattr("gpt_lightning.evaluation.explain.attributions._STEPS", (2,))
+    monkeypatch.setattr("gpt_lightning.evaluation.explain.attributions.MAX_STEPS", 16)
     found = model.explain(ROWS["label"])[0].decisions[0].attributions
+    assert found.num_steps == 16
     assert not found.is_complete
     assert "do not trust" in completeness(found)
     assert "do not trust" not in completeness(needed)
+
+
+class Jump(nn.Module):
+    """Linear layer whose output jumps from -1 to 1 at a threshold."""
+
+    def __init__(self, linear: nn.Linear, threshold: float, slope: float) -> None:
+        super().__init__()
+        self.linear, self.threshold, self.slope = linear, threshold, slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.slope * (self.linear(x) - self.threshold))
+
+
+def test_points_are_dense_where_the_score_changes_fast() -> None:
+    """A jump within 0.1 % of the path is resolved, and each token has its share of the linear part."""
+    model = make_linear_model("value")
+    linear = model.task.head
+    assert isinstance(linear, nn.Linear)
+    before = model.explain(ROWS["value"])[0].decisions[0].attributions
+    low, high = ((each - 3.0) / 0.5 for each in (before.baseline_score, before.score))
+    model.task.head = Jump(linear, low + 0.3 * (high - low), 2_000.0 / (high - low))
+    found = model.explain(ROWS["value"])[0].decisions[0].attributions
+    assert found.is_complete
+    assert found.score - found.baseline_score == pytest.approx(1.0, abs=1e-3)
+    shares = torch.tensor(before.tokens) / sum(before.tokens)
+    torch.testing.assert_close(torch.tensor(found.tokens), shares, rtol=0.02, atol=1e-4)
+    assert 50 < found.num_steps < 400
 
 
 def test_the_gap_of_a_constant_score_is_zero() -> None:
