@@ -331,5 +331,5 @@ def test_a_model_must_beat_the_baseline() -> None:
     for is_better in (False, None):
         with pytest.raises(RunError, match=r"model minus baseline is 0.01 to 0.2 in accuracy"):
             callback(is_better).check()
-    with pytest.raises(RunError, match=r"--must_beat=tfidf: there is no such baseline. no rows"):
+    with pytest.raises(RunError, match=r"--must_beat=tfidf: the baseline is missing. no rows"):
         callback(True, "tfidf").check()
