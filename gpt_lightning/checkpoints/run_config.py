@@ -49,9 +49,31 @@ def columns_of(checkpoint: Path) -> dict[str, str | list[str] | list[int]]:
         checkpoint: a checkpoint in the folder of a run, or a model folder. Without a ``config.yaml``, as for models
             that were trained by another program, the result is empty.
     """
+    arguments = _data_of(checkpoint).items()
+    return {name: value for name, value in arguments if isinstance(name, str) and _is_remembered(name, value)}
+
+
+def training_sources(checkpoint: Path) -> dict[str, str | float | list[str]]:
+    """Return the arguments ``train`` and ``validation`` of a model's data, if they name local files.
+
+    Args:
+        checkpoint: a checkpoint in the folder of a run, or a model folder.
+    """
+    arguments = _data_of(checkpoint)
+    found = {name: arguments.get(name) for name in ("train", "validation")}
+    return {name: value for name, value in found.items() if value is not None and _is_local(value)}
+
+
+def _data_of(checkpoint: Path) -> dict[str, Any]:
+    """Return the arguments of a model's data module; empty if they are unknown."""
     folder = checkpoint if checkpoint.is_dir() else run_of(checkpoint)
-    arguments = (None if folder is None else data_arguments(folder / "config.yaml")) or {}
-    return {name: value for name, value in arguments.items() if isinstance(name, str) and _is_remembered(name, value)}
+    return (None if folder is None else data_arguments(folder / "config.yaml")) or {}
+
+
+def _is_local(source: Any) -> bool:
+    if isinstance(source, list):
+        return all(isinstance(each, str) and _is_local(each) for each in source)
+    return type(source) is float or (isinstance(source, str) and not source.startswith("hub:"))
 
 
 def _is_remembered(name: str, value: Any) -> bool:

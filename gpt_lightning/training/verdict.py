@@ -153,7 +153,7 @@ class Verdict(L.Callback):
 
         Raises:
             RunError: the difference could be chance, or the baseline is better.
-            InputError: there is no such baseline.
+            InputError: the baseline is missing.
         """
         if self.must_beat is not None:
             why_not = why_not_beaten({"verdict": self.record}, self.must_beat)

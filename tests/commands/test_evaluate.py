@@ -61,7 +61,7 @@ def test_must_beat_needs_a_verdict_in_favor_of_the_model(cli: CommandLine) -> No
     for verdict in hostile:
         (run / "metrics.json").write_text(json.dumps(record | {"verdict": verdict}))
         assert cli("evaluate", str(run), "--must_beat=tfidf") == 1
-        assert "--must_beat=tfidf: there is no such baseline." in cli.err
+        assert "--must_beat=tfidf: the baseline is missing." in cli.err
         assert "\x1b" not in cli.out + cli.err
         assert f" {record['metrics']['accuracy']:.4f} |" in cli.out
 

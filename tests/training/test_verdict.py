@@ -292,6 +292,8 @@ def test_the_options_on_the_command_line(cli: CommandLine) -> None:
     assert record["verdict"]["learning_curve"]["rows"] == [2, 4, 7]
     assert "Learning curve of TF-IDF" in cli.out
 
+    assert cli("test", f"--ckpt_path={run}", "--data.test=topics.jsonl", "--must_beat=trivial") == 1
+    assert "trivial" in json.loads((Path(run) / "metrics.json").read_text())["verdict"]["baselines"]
     assert cli(*test, "--verdict=false") == 0, cli.err
     assert "verdict" not in json.loads((Path(run) / "metrics.json").read_text())
 
@@ -329,5 +331,5 @@ def test_a_model_must_beat_the_baseline() -> None:
     for is_better in (False, None):
         with pytest.raises(RunError, match=r"model minus baseline is 0.01 to 0.2 in accuracy"):
             callback(is_better).check()
-    with pytest.raises(RunError, match=r"--must_beat=tfidf: there is no such baseline. no rows"):
+    with pytest.raises(RunError, match=r"--must_beat=tfidf: the baseline is missing. no rows"):
         callback(True, "tfidf").check()

@@ -2,24 +2,29 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.conversations import Conversation
 from gpt_lightning.data.instruction_tuning import InstructionTuning
 from gpt_lightning.data.reading_comprehension import ReadingComprehension
 from gpt_lightning.data.sequence_tagging import SequenceTagging, TaggedText
 from gpt_lightning.data.sources.squad import Question
 from gpt_lightning.data.text_classification import LabeledText, TextClassification
 from gpt_lightning.data.text_regression import TextRegression
-from gpt_lightning.data.text_to_text import TextToText
+from gpt_lightning.data.text_to_text import TextPair, TextToText
 from gpt_lightning.evaluation.verdict import tfidf, trivial
 from gpt_lightning.evaluation.verdict.prediction_cache import PredictionCache
 from gpt_lightning.metrics.row_scores import answer_columns, label_set_columns, tag_columns, text_columns
 from gpt_lightning.metrics.row_statistics import Columns, Floats
 
 # N rows, L labels
+
+
+KNOWN: Final = (LabeledText, TaggedText, Question, TextPair, Conversation)
+"""Examples that have baselines. A data module of the user's own may have others."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Baselines:
         trivial_name: description of the trivial baseline.
         trivial: function from rows to the statistics of the trivial baseline on the test rows.
         tfidf_name: description of the baseline on TF-IDF features.
-        tfidf: the same function for TF-IDF; None if the kind of rows has no such baseline.
+        tfidf: the same function for TF-IDF; None if there is none for these rows.
     """
 
     trivial_name: str
@@ -175,10 +180,11 @@ def _sentence(rows: Rows) -> Columns:
     return _arrays(answer_columns(found, _golds(rows.test)))
 
 
-def prompt_and_answers(example: Any) -> tuple[str, Sequence[str]]:
+def prompt_and_answers(example: TextPair | Conversation) -> tuple[str, Sequence[str]]:
     """Return the source and the correct texts of a pair or a conversation."""
-    is_conversation = hasattr(example, "messages")
-    return (example.prompt, example.references) if is_conversation else (example.source, example.targets)
+    if isinstance(example, Conversation):
+        return example.prompt, example.references
+    return example.source, example.targets
 
 
 def _generated(texts: Sequence[str], test: Sequence[Any]) -> Columns:

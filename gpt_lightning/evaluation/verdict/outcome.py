@@ -18,7 +18,7 @@ def why_not_beaten(record: Any, baseline: str) -> str | None:
     if result is None:
         notes = _at(record, "verdict", "notes")
         reasons = [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
-        return " ".join(["there is no such baseline.", *reasons])
+        return " ".join(["the baseline is missing.", *reasons])
     interval = _interval(_at(result, "difference", "interval"))
     if interval is None:
         return f"the {metric} of the model or of the baseline is undefined."

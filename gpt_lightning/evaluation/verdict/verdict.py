@@ -13,7 +13,7 @@ from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.language_modeling import LanguageModeling
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.verdict import tfidf
-from gpt_lightning.evaluation.verdict.baselines import Baselines, Rows, baselines_for
+from gpt_lightning.evaluation.verdict.baselines import KNOWN, Baselines, Rows, baselines_for
 from gpt_lightning.evaluation.verdict.calibration import reliability
 from gpt_lightning.evaluation.verdict.comparison import TFIDF, TRIVIAL, Comparison, compare, sentences
 from gpt_lightning.evaluation.verdict.learning_curve import learning_curve, parts_of
@@ -135,6 +135,9 @@ class _Verdict:
         # The order of the data, as that of the test depends on the batch size and on the number of devices.
         tested = [example for example in data.examples("test") if str(example.id) in rows]
         training = self._training(data)
+        if training is not None and not all(isinstance(each, KNOWN) for each in (*training.all, *tested)):
+            self.notes.append(f"There are no baselines for the rows of {type(data).__name__}.")
+            training = None
         if training is None or len(tested) != len(self._rows.ids):
             self.compare(columns, {})
             return
