@@ -16,12 +16,13 @@ from torch import Tensor
 from gpt_lightning.data.document_split import part_of_train
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
 from gpt_lightning.data.masked_rows import MaskedRows
-from gpt_lightning.data.sources.source import ReadOptions, Source, source_lines
+from gpt_lightning.data.sources.open_file import reported_reading
+from gpt_lightning.data.sources.source import ReadOptions, Source, source_bytes, source_lines
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
 from gpt_lightning.printable import printable
 from gpt_lightning.ranges import MAX_SEED, check_count
-from gpt_lightning.status import status
+from gpt_lightning.status import progress
 from gpt_lightning.tokenizers.build import build_tokenizer
 from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -341,7 +342,8 @@ class DataModule(L.LightningDataModule, ABC):
         }
 
     def _open(self, split: Split) -> Rows:
-        with status(f"Reading the {split} data"):
+        size = source_bytes(self.sources[self.source_split(split)])
+        with progress(f"Reading the {split} data", size) as advance, reported_reading(advance):
             rows = self.open_split(split)
             return self.mask(rows) if split == "train" and self.without else rows
 

@@ -68,7 +68,7 @@ def _devices(machine: Machine) -> Iterator[Advice]:
     if machine.has_nvidia_driver and torch.cuda is None:
         what = "this machine has an NVIDIA driver, but PyTorch is a build for CPUs"
         yield Advice(True, what, "Install the CUDA build of torch, as pytorch.org describes")
-    elif torch.cuda is not None and not torch.gpus and hidden is not None:
+    elif torch.cuda is not None and not torch.gpus and hidden is not None and machine.has_nvidia_driver:
         what = f"CUDA_VISIBLE_DEVICES={hidden!r} hides all GPUs, so runs use the CPU"
         yield Advice(False, what, "Unset it to use the GPUs")
     elif torch.cuda is not None and not torch.gpus and machine.has_nvidia_driver:

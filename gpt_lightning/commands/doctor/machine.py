@@ -67,7 +67,7 @@ class Torch:
 
 @dataclass(frozen=True)
 class Machine:
-    """What ``doctor`` looks at."""
+    """Facts about a machine."""
 
     python: str
     platform: str
@@ -98,7 +98,7 @@ def this_machine() -> Machine:
         python=platform.python_version(),
         platform=platform.platform(),
         packages=installed_packages(),
-        cpu=_cpu_info("model name") or platform.processor() or platform.machine(),
+        cpu=_cpu_info("model name") or platform.machine(),
         num_cores=_num_cores(),
         has_bf16=_has_bf16(),
         memory_gb=memory.total / _GB,

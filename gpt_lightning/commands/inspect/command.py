@@ -44,7 +44,6 @@ def main(argv: list[str]) -> int:
         check_new(output, options.overwrite, _REMEDY)
     check(["fit", *fit_arguments])  # again in data_module; this one comes before the slow imports
 
-    from gpt_lightning.commands.counter import progress_bar
     from gpt_lightning.commands.inspect.terminal import show
     from gpt_lightning.commands.run.data_only import data_module
     from gpt_lightning.evaluation.inspection.findings import findings
@@ -52,8 +51,7 @@ def main(argv: list[str]) -> int:
     from gpt_lightning.evaluation.inspection.inspection_page import write_inspection
 
     data = data_module(fit_arguments)
-    with progress_bar("reading") as bar:
-        inspection = inspect_data(data, num_shown=options.rows, progress=bar)
+    inspection = inspect_data(data, num_shown=options.rows)
     found = findings(inspection)
     show(inspection, found, data.tokenizer)
     if output is not None:

@@ -1,5 +1,6 @@
 """Text of an inspection on a terminal, in color where the terminal has it, and readable without."""
 
+import itertools
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -81,16 +82,24 @@ def _row(split: InspectedSplit, row: TokenRow, tokenizer: Tokenizer) -> Table:
 
 def _tokens(run: Run) -> Text:
     """Return the text of a run without its middle if it is long. Labels of words follow their tokens in brackets."""
-    parts = [_piece(piece, run.kind) for piece in run.pieces]
-    half = _MAX_PIECES // 2
-    if len(parts) > _MAX_PIECES:
-        parts = [*parts[:half], Text(" … ", "dim"), *parts[-half:]]
-    return Text().join(parts)
-
-
-def _piece(piece: Piece, kind: str) -> Text:
-    style = _STYLES.get(kind, "bold" if piece.is_trained else "")
-    text = Text(printable(piece.text).replace("\n", "↵"), style)
-    if piece.note not in ("", ANSWER, OUTSIDE):
-        text.append(printable(f"[{piece.note}]"), "bold magenta")
+    text, half = Text(), _MAX_PIECES // 2
+    if len(run.pieces) <= _MAX_PIECES:
+        _append(text, run.pieces, run.kind)
+        return text
+    _append(text, run.pieces[:half], run.kind)
+    text.append(" … ", "dim")
+    _append(text, run.pieces[-half:], run.kind)
     return text
+
+
+def _append(text: Text, pieces: Sequence[Piece], kind: str) -> None:
+    """Append tokens; neighbors of the same style are one piece of the terminal's output."""
+    for style, group in itertools.groupby(pieces, lambda piece: _STYLES.get(kind, "bold" if piece.is_trained else "")):
+        plain = ""
+        for piece in group:
+            plain += printable(piece.text).replace("\n", "↵")
+            if piece.note not in ("", ANSWER, OUTSIDE):
+                text.append(plain, style)
+                text.append(printable(f"[{piece.note}]"), "bold magenta")
+                plain = ""
+        text.append(plain, style)

@@ -1,6 +1,6 @@
 """Inspection of a data module: every split that can be read, as batches of it show it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,12 +12,10 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.inspection.spans import SpanCheck
 from gpt_lightning.evaluation.inspection.statistics import Collector, Statistics, documents
 from gpt_lightning.evaluation.inspection.token_rows import TokenRow, token_rows
+from gpt_lightning.status import progress
 
 MAX_TOKENS: Final = 5_000_000
 """Tokens of packed text that are read of each split. Labeled rows are read completely."""
-
-Progress = Callable[[Split, int], Callable[[int], None]]
-"""Function of a split and the number of its batches that returns a function to count them."""
 
 
 @dataclass
@@ -57,13 +55,12 @@ class Inspection:
     """True if ``fit`` refuses invalid rows; False if it skips them."""
 
 
-def inspect_data(data: DataModule, *, num_shown: int = 3, progress: Progress | None = None) -> Inspection:
+def inspect_data(data: DataModule, *, num_shown: int = 3) -> Inspection:
     """Read the splits of a data module, without a model.
 
     Args:
         data: data module that has not been set up. Its workers are not used, and invalid rows are collected.
         num_shown: number of rows to keep of each split.
-        progress: function of a split and the number of its batches that returns a function to count them.
 
     Raises:
         InputError: the training or validation data cannot be read.
@@ -76,9 +73,9 @@ def inspect_data(data: DataModule, *, num_shown: int = 3, progress: Progress | N
     try:
         data.setup("fit")
         for split in splits_of_fit(data):
-            splits[split] = _inspect_split(data, split, num_shown, progress)
+            splits[split] = _inspect_split(data, split, num_shown)
         if (source := data.sources["test"]) and not _is_downloaded(source):
-            splits["test"] = _inspect_test(data, num_shown, progress)
+            splits["test"] = _inspect_test(data, num_shown)
     except NoValidRowError as error:
         splits[error.split] = _unreadable(data, error.split, error)
     is_readable = "train" in splits and splits["train"].unreadable is None
@@ -95,21 +92,21 @@ def splits_of_fit(data: DataModule) -> list[Split]:
     return ["train", "validation"] if data.has_validation else ["train"]
 
 
-def _inspect_test(data: DataModule, num_shown: int, progress: Progress | None) -> InspectedSplit:
+def _inspect_test(data: DataModule, num_shown: int) -> InspectedSplit:
     """Return the test split, which ``fit`` does not need."""
     try:
         data.setup("test")
-        return _inspect_split(data, "test", num_shown, progress)
+        return _inspect_split(data, "test", num_shown)
     except InputError as error:
         return _unreadable(data, "test", error)
 
 
-def _inspect_split(data: DataModule, split: Split, num_shown: int, progress: Progress | None) -> InspectedSplit:
+def _inspect_split(data: DataModule, split: Split, num_shown: int) -> InspectedSplit:
     """Return a split that ``setup`` has opened."""
     collector, spans = Collector(data.tokenizer), _span_check(data, split)
     shown: list[TokenRow] = []
     is_complete = True
-    for rows in _batches(data, split, progress):
+    for rows in _batches(data, split):
         for row in rows:
             collector.add(row)
             if spans is not None:
@@ -133,14 +130,13 @@ def _inspect_split(data: DataModule, split: Split, num_shown: int, progress: Pro
     )
 
 
-def _batches(data: DataModule, split: Split, progress: Progress | None) -> Iterator[list[TokenRow]]:
+def _batches(data: DataModule, split: Split) -> Iterator[list[TokenRow]]:
     """Yield the rows of each batch of the first epoch."""
     loaders = {"train": data.train_dataloader, "validation": data.val_dataloader, "test": data.test_dataloader}
     loader, names = loaders[split](), list(getattr(data, "labels", ()))
-    advance = None if progress is None else progress(split, len(loader))
-    for batch in loader:
-        yield list(token_rows(batch, end_of_text_id=data.tokenizer.end_of_text_id, label_names=names))
-        if advance is not None:
+    with progress(f"Inspecting the {split} data", len(loader)) as advance:
+        for batch in loader:
+            yield list(token_rows(batch, end_of_text_id=data.tokenizer.end_of_text_id, label_names=names))
             advance(1)
 
 

@@ -39,8 +39,7 @@ class SpanCheck:
         self._answers = {str(each.id): each.answers[0][0] for each in questions if each.answers}
         self._tokenizer = tokenizer
         self._found: set[str] = set()
-        self.changed: list[ChangedSpan] = []
-        """Answers whose tokens have another text, such as more characters. A question counts once for each window."""
+        self._changed: dict[str, ChangedSpan] = {}
 
     @property
     def num_answers(self) -> int:
@@ -52,17 +51,25 @@ class SpanCheck:
         """Ids of the questions whose answer is in no window, so that "no answer" is trained."""
         return [name for name in self._answers if name not in self._found]
 
+    @property
+    def changed(self) -> list[ChangedSpan]:
+        """Answers whose tokens have another text, such as more characters."""
+        return list(self._changed.values())
+
     def add(self, row: TokenRow) -> None:
         """Check the answer in a window."""
         if ANSWER not in row.notes.values() or row.id not in self._answers:
             return
         self._found.add(row.id)
         given, found = self._answers[row.id], self._tokenizer.decode(row.ids[row.is_trained])
-        # Some tokenizers change letters or drop blanks. The answer, encoded by itself, then changes in the same way.
+        if _letters(found) == _letters(given):
+            return
+        # Some tokenizers change letters. The answer, encoded by itself, then changes in the same way.
         alone = self._tokenizer.decode(self._tokenizer.encode(given))
-        if _letters(found) not in (_letters(given), _letters(alone)):
-            self.changed.append(ChangedSpan(row.id, given, found.strip()))
+        if _letters(found) != _letters(alone):
+            self._changed[row.id] = ChangedSpan(row.id, given, found.strip())
 
 
 def _letters(text: str) -> str:
+    """Return a text without whitespace, which some tokenizers drop."""
     return "".join(text.split())
