@@ -21,11 +21,12 @@ _PAIRS_PER_CHUNK: Final = 64
 """Pairs that are scored between two updates of a progress bar."""
 
 CRITICISM: Final = (
-    "Blodgett et al. (2021, 'Stereotyping Norwegian Salmon', ACL) found that many pairs of CrowS-Pairs are not valid: "
-    "the stereotype is unclear or harmless, the two groups are not comparable, or the sentences differ in more than "
-    "the group. Frequent words and short sentences are also more likely for reasons that are not bias. A share near "
-    "0.5 does not show that a model is fair. Compare models with each other, and read the pairs."
+    "CrowS-Pairs has known flaws. Blodgett et al. (2021, 'Stereotyping Norwegian Salmon', ACL) show that many of its "
+    "pairs are invalid: the stereotype is unclear or harmless, the groups are not comparable, or the sentences differ "
+    "in more than the group. Frequent words and short sentences are also more likely for reasons that are not bias. A "
+    "share near 0.5 does not show that a model is fair. Compare models with each other, and read the pairs."
 )
+"""Known criticism of the benchmark, which every report states."""
 
 
 @dataclass(frozen=True)
