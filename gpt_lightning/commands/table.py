@@ -7,6 +7,7 @@ GROUPS = {
     },
     "Train and evaluate": {
         "init": ("init.command", "look at a file and print a configuration that trains on it"),
+        "inspect": ("inspect.command", "look at the data of a configuration before training on it"),
         "fit": ("run.cli", "train a model on your text or your labels, or resume a run"),
         "validate": ("run.cli", "evaluate a checkpoint on the validation data"),
         "test": ("run.cli", "evaluate a checkpoint on the test data"),
@@ -20,7 +21,9 @@ GROUPS = {
         "export": ("export", "write a model as a folder that Hugging Face's classes can load"),
     },
     "Tools": {
+        "doctor": ("doctor.command", "check versions, hardware and settings of this machine"),
         "tokenizer": ("tokenizer", "train a tokenizer, or show the tokens of a text"),
+        "schema": ("schema", "print a JSON schema of configurations, for editors"),
         "completion": ("completion", "complete commands and options with the Tab key of your shell"),
         "verify-resume": ("verify_resume", "check that a killed and resumed run equals an uninterrupted one"),
     },

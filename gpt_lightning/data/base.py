@@ -5,7 +5,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 import lightning.pytorch as L
 import torch
@@ -15,12 +15,13 @@ from torch import Tensor
 
 from gpt_lightning.data.document_split import part_of_train
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
-from gpt_lightning.data.sources.source import ReadOptions, Source, source_lines
+from gpt_lightning.data.sources.open_file import reported_reading
+from gpt_lightning.data.sources.source import ReadOptions, Source, source_bytes, source_lines
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
 from gpt_lightning.printable import printable
 from gpt_lightning.ranges import MAX_SEED, check_count
-from gpt_lightning.status import status
+from gpt_lightning.status import progress
 from gpt_lightning.tokenizers.build import build_tokenizer
 from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -36,6 +37,17 @@ _SPLITS: Final[dict[str, tuple[Split, ...]]] = {
 """Stage -> splits that it reads."""
 _MAX_WORKERS: Final = 1024
 """More processes than any machine has cores."""
+
+
+class CutRow(NamedTuple):
+    """Row that loses tokens, because it is longer than the model can read."""
+
+    where: str
+    """Location of the row, such as ``path:line``."""
+    num_tokens: int
+    """Tokens of its text before it is cut."""
+    num_cut: int
+    """Tokens that it loses."""
 
 
 class DataModule(L.LightningDataModule, ABC):
@@ -118,6 +130,8 @@ class DataModule(L.LightningDataModule, ABC):
         self.num_workers = num_workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         self.cache_dir = expand_home(cache_dir)
+        self.cut_rows: dict[Split, list[CutRow]] = {}
+        """Rows of each open split that lose tokens."""
         self._reported: set[tuple[str, str]] = set()
         self._stage: str | None = None
         self._rows: dict[Split, Rows] = {}
@@ -299,7 +313,8 @@ class DataModule(L.LightningDataModule, ABC):
         }
 
     def _open(self, split: Split) -> Rows:
-        with status(f"Reading the {split} data"):
+        size = source_bytes(self.sources[self.source_split(split)])
+        with progress(f"Reading the {split} data", size) as advance, reported_reading(advance):
             return self.open_split(split)
 
     def _splits_of(self, stage: str) -> list[Split]:

@@ -36,6 +36,7 @@ class Example(Protocol):
 
 
 E = TypeVar("E", bound=Example)
+R = TypeVar("R", bound=Example)
 
 
 class Labeled(DataModule, Generic[E]):
@@ -76,8 +77,10 @@ class Labeled(DataModule, Generic[E]):
             self.check_swappable("--data.counterfactual_swaps")
         self.counterfactual_swaps = counterfactual_swaps
         self._with_twins: list[E] | None = None
-        self.num_skipped: Counter[Split] = Counter()
-        """Invalid rows in the source of each split."""
+        self.invalid_rows: dict[Split, list[InputError]] = {}
+        """Error of each invalid row in the source of a split."""
+        self.unfit_rows: dict[Split, list[InputError]] = {}
+        """Error of each valid row of an open split that cannot be encoded for the model."""
 
     @abstractmethod
     def parse_rows(self, rows: Iterator[Row], split: Split, has_labels: bool) -> Iterator[E | InputError]:
@@ -119,7 +122,8 @@ class Labeled(DataModule, Generic[E]):
         With ``counterfactual_swaps``, each training example is followed by its twin if it has one.
 
         Raises:
-            InputError: the source cannot be read, a row is invalid and ``on_bad_row`` is ``stop``, or no row is valid.
+            NoValidRowError: no row is valid, and ``on_bad_row`` is ``skip``.
+            InputError: the source cannot be read, or a row is invalid and ``on_bad_row`` is ``stop``.
         """
         if split != "train" or self.counterfactual_swaps is None:
             return self._own_examples(split)
@@ -203,18 +207,42 @@ class Labeled(DataModule, Generic[E]):
         if (split, has_labels) not in self._examples:
             self.report_source(split)
             rows = read_rows(self.source(split), split=split, options=self.read_options)
-            examples, causes = valid_examples(self.parse_rows(rows, split, has_labels), self.on_bad_row)
-            self.num_skipped[split] = causes.total()
-            if causes:
-                self.report(split, skipped_line(causes, len(examples) + causes.total()))
+            examples, errors = valid_examples(self.parse_rows(rows, split, has_labels), self.on_bad_row)
+            self.invalid_rows[split] = errors
+            self._report_skipped(split, errors, len(examples) + len(errors))
             if not examples:
-                raise InputError(f"--data.{split}: no row is valid; fix the file, or choose a different one")
+                raise NoValidRowError(split, "no row is valid; fix the file, or choose a different one")
             self._examples[split, has_labels] = examples
         return self._examples[split, has_labels]
 
     def use_examples(self, examples: list[E]) -> None:
         """Use examples in place of the test source in the stage ``predict``."""
         self._examples["test", False] = examples
+
+    def encodable(self, split: Split, rows: Iterable[R | InputError], num_rows: int) -> list[R]:
+        """Return the encoded rows of a split without those that cannot be encoded for the model.
+
+        Args:
+            split: the split.
+            rows: each encoded row, or an error in its place.
+            num_rows: number of rows of the split.
+
+        Raises:
+            InputError: a row cannot be encoded, and ``on_bad_row`` is ``stop``.
+        """
+        found, errors = valid_examples(rows, self.on_bad_row)
+        self.unfit_rows[split] = errors
+        self._report_skipped(split, errors, num_rows)
+        return found
+
+    def num_dropped(self, split: Split) -> int:
+        """Return the number of invalid rows in the source of an open split and of its rows that cannot be encoded."""
+        invalid, unfit = self.invalid_rows.get(self.source_split(split), []), self.unfit_rows.get(split, [])
+        return len(invalid) + len(unfit)
+
+    def _report_skipped(self, split: Split, errors: Sequence[InputError], num_rows: int) -> None:
+        if errors:
+            self.report(split, skipped_line(Counter(map(cause, errors)), num_rows))
 
     def epoch_order(self, split: Split, lengths: Sequence[int]) -> Order:
         """Return the order in which a split is read.
@@ -236,11 +264,19 @@ class Labeled(DataModule, Generic[E]):
         return LengthGroupedOrder(lengths, self.batch_size * (1 if trainer is None else trainer.world_size), self.seed)
 
 
+class NoValidRowError(InputError):
+    """No row of a split is valid."""
+
+    def __init__(self, split: Split, message: str) -> None:
+        super().__init__(f"--data.{split}: {message}")
+        self.split = split
+
+
 class RepeatedIdError(InputError):
     """Two rows have the same id."""
 
 
-def with_unique_ids(examples: Iterable[E | InputError]) -> Iterator[E | InputError]:
+def with_unique_ids(examples: Iterable[R | InputError]) -> Iterator[R | InputError]:
     """Yield examples and errors, with a ``RepeatedIdError`` in place of each example whose id an earlier one has."""
     locations: dict[str, str] = {}
     for example in examples:
@@ -256,19 +292,19 @@ def with_unique_ids(examples: Iterable[E | InputError]) -> Iterator[E | InputErr
             yield example
 
 
-def valid_examples(examples: Iterable[E | InputError], on_bad_row: OnBadRow) -> tuple[list[E], Counter[str]]:
-    """Return the valid examples, and the number of invalid ones by cause.
+def valid_examples(examples: Iterable[R | InputError], on_bad_row: OnBadRow) -> tuple[list[R], list[InputError]]:
+    """Return the valid examples, and the errors of the invalid ones.
 
     Raises:
         InputError: a row is invalid, or two rows have the same id, and ``on_bad_row`` is ``stop``.
     """
-    valid: list[E] = []
-    causes: Counter[str] = Counter()
+    valid: list[R] = []
+    errors: list[InputError] = []
     for example in with_unique_ids(examples):
         if not isinstance(example, InputError):
             valid.append(example)
         elif on_bad_row == "stop":
             raise InputError(f"{example} (--data.on_bad_row=skip skips invalid rows)") from example
         else:
-            causes[cause(example)] += 1
-    return valid, causes
+            errors.append(example)
+    return valid, errors

@@ -58,7 +58,7 @@ class LanguageModeling(DataModule):
     def prepare_data(self) -> None:
         """Tokenize, in one process, the splits of the running Trainer or, without one, all splits with a source."""
         for split in self.splits_to_prepare():
-            self._tokenize(split, progress=True)
+            self._tokenize(split)
         super().prepare_data()
 
     def stream(self, split: Split) -> TokenStream:
@@ -100,19 +100,19 @@ class LanguageModeling(DataModule):
             skipped=Counter() if self.on_bad_row == "skip" else None,
         )
 
-    def _tokenize(self, split: Split, progress: bool = False) -> TokenStream:
+    def _tokenize(self, split: Split) -> TokenStream:
         """Return the tokens of a split from the cache, after tokenizing it if needed."""
         self._report_text(self.source_split(split))
         if split == "test" or not self.holds_out_validation:
-            return self._stream(split, progress)
+            return self._stream(split)
         fraction = self.validation_fraction if self.validation_part is None else self.validation_part
         if self.validation_part is not None:
-            held_out = self._stream("train", progress, Part("validation", fraction))
+            held_out = self._stream("train", Part("validation", fraction))
             if held_out.num_documents:
-                kept = self._stream("train", progress, Part("train", fraction))
+                kept = self._stream("train", Part("train", fraction))
                 self._report_held_out(held_out, kept)
                 return held_out if split == "validation" else kept
-        stream = self._stream("train", progress)
+        stream = self._stream("train")
         # Validation predicts all of its tokens but the first, so it needs two.
         border = max(0, len(stream) - max(2, round(fraction * len(stream))))
         if self.validation_part is not None:
@@ -123,7 +123,7 @@ class LanguageModeling(DataModule):
         is_validation = split == "validation"
         return TokenStream(stream.folder, start=border) if is_validation else TokenStream(stream.folder, stop=border)
 
-    def _stream(self, split: Split, progress: bool, part: Part | None = None) -> TokenStream:
+    def _stream(self, split: Split, part: Part | None = None) -> TokenStream:
         """Return the tokens in the source of a split, or of a part of its documents."""
         folder = tokenize(
             self.source(split),
@@ -131,7 +131,7 @@ class LanguageModeling(DataModule):
             text_column=self.text_column,
             tokenizer=self.tokenizer,
             cache_dir=self.cache_dir,
-            progress=progress,
+            progress=True,
             options=self.read_options,
             document_separator=self.document_separator,
             skips_bad_rows=self.on_bad_row == "skip",

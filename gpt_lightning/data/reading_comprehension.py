@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, QuestionAnsweringBatch
-from gpt_lightning.data.base import Split
+from gpt_lightning.data.base import CutRow, Split
 from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
 from gpt_lightning.data.overlapping_windows import Window, token_windows
@@ -174,11 +174,15 @@ class ReadingComprehension(Labeled[Question]):
     def _windows(self, split: Split, examples: list[Question], has_labels: bool) -> list[list[_Window]]:
         """Return the windows of each question."""
         question_ids = self.tokenizer.encode_batch([example.question for example in examples])
-        too_long = sum(len(ids) > self.max_question_tokens for ids in question_ids)
+        self.cut_rows[split] = too_long = [
+            CutRow(example.where, len(ids), len(ids) - self.max_question_tokens)
+            for example, ids in zip(examples, question_ids, strict=True)
+            if len(ids) > self.max_question_tokens
+        ]
         if too_long:
             self.report(
                 split,
-                f"{too_long:,} of {len(examples):,} questions were truncated to {self.max_question_tokens} "
+                f"{len(too_long):,} of {len(examples):,} questions were truncated to {self.max_question_tokens} "
                 "tokens; raise --data.max_question_tokens to keep all of their tokens",
             )
         contexts = self._contexts(examples)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
-from gpt_lightning.data.base import Split
+from gpt_lightning.data.base import CutRow, Split
 from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.labels import LabelReader, SavedLabels, label_reader, read_labels
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
@@ -277,7 +277,7 @@ class SequenceTagging(Labeled[TaggedText]):
         if split == "train" and self.given_word_rules is None and (warning := self._chosen_rules.warning()):
             self.report(split, warning)
         examples, tokens = self._encode(examples)
-        encoded = self._windows(examples, tokens)
+        encoded = self._windows(split, examples, tokens)
         is_training = split == "train"
         units = (
             [[(number, window)] for number, windows in enumerate(encoded) for window in windows]
@@ -343,13 +343,16 @@ class SequenceTagging(Labeled[TaggedText]):
         words = tuple((example.words[group.first][0], example.words[group.stop - 1][1]) for group in groups)
         return replace(example, words=words, tags=tuple(tags))
 
-    def _windows(self, examples: list[TaggedText], tokens: list[list[WordTokens]]) -> list[list[_Window]]:
-        """Return the windows of each text."""
+    def _windows(self, split: Split, examples: list[TaggedText], tokens: list[list[WordTokens]]) -> list[list[_Window]]:
+        """Return the windows of each text. Words that are longer than a window are cut."""
         room = self.block_size - self.layout.num_added()
         ids = {name: number for number, name in enumerate(self.labels)}
-        windows = []
+        windows, self.cut_rows[split] = [], []
         for example, groups in zip(examples, tokens, strict=True):
             words = [group.ids[: max(room, 0)] for group in groups]
+            num_tokens = sum(len(group.ids) for group in groups)
+            if num_cut := num_tokens - sum(map(len, words)):
+                self.cut_rows[split].append(CutRow(example.where, num_tokens, num_cut))
             labels = np.array([ids[tag] for tag in example.tags] or [IGNORE_INDEX] * len(words))
             places = np.array([self._place(group, len(word)) for group, word in zip(groups, words, strict=True)])
             windows.append(self._cut_words(words, places, labels, room))

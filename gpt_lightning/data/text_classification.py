@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
-from gpt_lightning.data.base import Split
+from gpt_lightning.data.base import CutRow, Split
 from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.labels import (
     LabelReader,
@@ -175,13 +175,18 @@ class TextClassification(Labeled[LabeledText]):
         columns = zip(*(example.texts for example in examples), strict=True)
         rows = list(zip(*(self.tokenizer.encode_batch(column) for column in columns), strict=True))
         tokens = [self.layout.input_ids(texts, self.block_size) for texts in rows]
-        too_long = [size for texts in rows if (size := sum(map(len, texts))) > room]
+        sizes = [sum(map(len, texts)) for texts in rows]
+        self.cut_rows[split] = too_long = [
+            CutRow(example.where, size, size - room)
+            for example, size in zip(examples, sizes, strict=True)
+            if size > room
+        ]
         if too_long:
             kind = "texts" if len(self.text_columns) == 1 else "pairs of texts"
             self.report(
                 split,
                 f"{len(too_long):,} of {len(examples):,} {kind} were truncated to {room} tokens (the longest has "
-                f"{max(too_long):,}); raise --model.backbone.block_size to keep all of their tokens",
+                f"{max(sizes):,}); raise --model.backbone.block_size to keep all of their tokens",
             )
         is_training = split == "train"
 

@@ -83,8 +83,22 @@ def test_every_example_runs(
         "bias": "its own test runs it, because the sentence pairs are a download",
         "lm-eval": "the tasks are downloads",
         "completion": "its own test runs it",
+        "schema": "its own test runs it",
+        "doctor": "its own test runs it, because it judges the machine",
     }
-    order = ["toy-world", "init", "fit", "validate", "test", "predict", "evaluate", "generate", "export", "tokenizer"]
+    order = [
+        "toy-world",
+        "init",
+        "fit",
+        "inspect",
+        "validate",
+        "test",
+        "predict",
+        "evaluate",
+        "generate",
+        "export",
+        "tokenizer",
+    ]
     assert {*order, *elsewhere} == set(COMMANDS)
     # An example of tokenizer shows the one that another example trains.
     commands = sorted(

@@ -258,6 +258,17 @@ def fingerprint(source: Source, *, split: str, key: str | None = None) -> str:
     return digest.hexdigest()
 
 
+def source_bytes(source: Source | None) -> int | None:
+    """Return the size of the files of a source on disk; None if it is unknown, as for the Hugging Face hub."""
+    try:
+        items = resolve(source or [], "")
+    except InputError:  # reading the source raises it again, with the key of the source
+        return None
+    if any(item.startswith(HUB) for item in items):
+        return None
+    return sum(Path(item).stat().st_size for item in items)
+
+
 def source_lines(source: Source, options: ReadOptions, key: str) -> list[str]:
     """Return lines about a source that users may not expect: files left out of folders, and detected encodings.
 
