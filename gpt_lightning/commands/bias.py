@@ -8,12 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from gpt_lightning.commands.counter import progress_bar
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import check_new, finite, output_file
 from gpt_lightning.printable import for_stream
-from gpt_lightning.status import status
+from gpt_lightning.status import progress, status
 
 if TYPE_CHECKING:
     from gpt_lightning.api import Model
@@ -117,8 +116,7 @@ def _measure_pairs(options: Any) -> "tuple[str, dict[str, Any], list[Section]]":
             f"{model.path} holds a {type(model.task).__name__}, but only a CausalLM scores --pairs. "
             "Give rows with --input, or a language model"
         )
-    with progress_bar("scoring") as add:
-        advance = add("pairs", len(pairs))
+    with progress("Scoring the pairs", len(pairs)) as advance:
         scored = score_pairs(model.task, model.tokenizer, pairs, batch_tokens=options.batch_tokens, advance=advance)
     report = pair_report(scored)
     text = as_text(pair_tables(report), notes(report))
@@ -135,11 +133,12 @@ def _measure_gaps(options: Any) -> "tuple[str, dict[str, Any], list[Section]]":
 
     swaps = load_swaps(options.swaps, "--swaps")
     model = _load(options)
-    with TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr), progress_bar("predicting") as add:
+    with TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         module = _data_module(model, options, Path(folder))
         rows = read_rows(options.input, split="test", key="--input", options=module.read_options)
         swappable = swappable_rows(module, rows, swaps, options.input)
-        compared = compare_rows(model.task, module, swappable, swaps, add("rows", 2 * len(swappable.examples)))
+        with progress("Predicting rows and twins", 2 * len(swappable.examples)) as advance:
+            compared = compare_rows(model.task, module, swappable, swaps, advance)
     report = gap_report(compared, swappable, swaps.groups)
     text = as_text(gap_tables(report), notes(report))
     return text, asdict(report) | {"notes": notes(report)}, gap_sections(report, swaps)

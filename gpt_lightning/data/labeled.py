@@ -276,6 +276,7 @@ class Labeled(DataModule, Generic[E]):
     def use_examples(self, examples: list[E]) -> None:
         """Use examples in place of the test source in the stage ``predict``."""
         self._examples["test", False] = examples
+
     def encodable(self, split: Split, rows: Iterable[R | InputError], num_rows: int) -> list[R]:
         """Return the encoded rows of a split without those that cannot be encoded for the model.
 

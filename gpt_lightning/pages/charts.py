@@ -127,7 +127,7 @@ def bar_chart(
     ends = {name: (intervals or {}).get(name) for name in shown}
     drawn = [end for pair in ends.values() if pair for end in pair]
     left, height = 200, 24
-    scale = Scale.over([*shown.values(), *drawn], left, WIDTH - 90, includes_zero=True)
+    scale = Scale.over([*shown.values(), *drawn], left, WIDTH - (190 if intervals else 90), includes_zero=True)
     bottom = 8 + height * len(shown)
     bars = [
         _bar(name, value, ends[name], scale, 8 + height * number) for number, (name, value) in enumerate(shown.items())

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import gpt_lightning as gl
+from gpt_lightning.evaluation.bias.pair_preference import CRITICISM
 from gpt_lightning.tasks import SequenceClassification
 from gpt_lightning.tasks.export import export_task
 from gpt_lightning.tokenizers.build import bytes_tokenizer
@@ -58,7 +59,7 @@ def test_sentence_pairs(run: CommandLine) -> None:
     assert report["overall"]["num_pairs"] == 3
     assert report["overall"]["ties"] == 1
     assert set(report["by_type"]) == {"gender", "<b>age</b>"}
-    assert "Stereotyping Norwegian Salmon" in report["notes"][0]
+    assert report["notes"] == [CRITICISM]
     assert "Stereotyping Norwegian Salmon" in " ".join(run.out.split())
     nll = [score.nll for score in gl.load(model).score([PAIRS[0]["sent_more"], PAIRS[0]["sent_less"]])]
     assert [report["pairs"][0][key]["nll"] for key in ("more", "less")] == pytest.approx(nll, rel=1e-5)
@@ -70,6 +71,7 @@ def test_sentence_pairs(run: CommandLine) -> None:
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "&lt;b&gt;age" in page
+    assert "Stereotyping Norwegian Salmon" in page
     assert f"{share:.3f} [{low:.3f}, {high:.3f}]" in page
 
 
@@ -87,7 +89,7 @@ def test_rows_with_swapped_words(run: CommandLine) -> None:
     assert report["score_gaps"]["sport"]["value"] == pytest.approx(gap, abs=1e-6)
     assert set(report["score_gaps"]) == set(gl.load(folder).task.hparams["labels"])
     assert report["errors"].keys() == {"female", "male"}
-    assert "2 of 3 rows have a word to swap: 1 only of female, 1 only of male, 0 of both" in " ".join(run.out.split())
+    assert "2 of 3 rows have a word to swap: 1 only female, 1 only male, 0 both" in " ".join(run.out.split())
 
     swaps = run.folder / "swaps.yaml"
     swaps.write_text("groups: [dry, wet]\npairs:\n- [sun, rain]\n")
@@ -98,6 +100,7 @@ def test_rows_with_swapped_words(run: CommandLine) -> None:
     assert "<mark>rain</mark>" in page
     assert "<script" not in page
     assert "dry - wet" in page
+    assert "so a twin may be odd or false" in page
 
 
 def test_invalid_input(run: CommandLine) -> None:

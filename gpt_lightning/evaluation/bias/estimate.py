@@ -22,11 +22,6 @@ class Estimate:
         """Return the mean and the interval, such as ``0.512 [0.490, 0.534]``; a dash without rows."""
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]" if self.num_rows else "-"
 
-    @property
-    def excludes_zero(self) -> bool:
-        """True if the interval lies above or below zero."""
-        return self.low > 0 or self.high < 0
-
 
 def mean_of(values: Sequence[float]) -> Estimate:
     """Return the mean of one value for each row, with its interval."""

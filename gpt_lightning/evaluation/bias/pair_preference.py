@@ -13,6 +13,7 @@ from gpt_lightning.evaluation.bias.estimate import Estimate, mean_of
 from gpt_lightning.evaluation.bias.sentence_pairs import SentencePair
 from gpt_lightning.evaluation.text_scores import TextScore, score_texts
 from gpt_lightning.tasks import CausalLM
+from gpt_lightning.tasks.finite import non_finite_output
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 TIE_NATS: Final = 1e-3
@@ -21,11 +22,12 @@ _PAIRS_PER_CHUNK: Final = 64
 """Pairs that are scored between two updates of a progress bar."""
 
 CRITICISM: Final = (
-    "Blodgett et al. (2021, 'Stereotyping Norwegian Salmon', ACL) found that many pairs of CrowS-Pairs are not valid: "
-    "the stereotype is unclear or harmless, the two groups are not comparable, or the sentences differ in more than "
-    "the group. Frequent words and short sentences are also more likely for reasons that are not bias. A share near "
-    "0.5 does not show that a model is fair. Compare models with each other, and read the pairs."
+    "CrowS-Pairs has known flaws. Blodgett et al. (2021, 'Stereotyping Norwegian Salmon', ACL) show that many of its "
+    "pairs are invalid: the stereotype is unclear or harmless, the groups are not comparable, or the sentences differ "
+    "in more than the group. Frequent words and short sentences are also more likely for reasons that are not bias. A "
+    "share near 0.5 does not show that a model is fair. Compare models with each other, and read the pairs."
 )
+"""Known criticism of the benchmark, which every report states."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,19 @@ def score_pairs(
         pairs: the pairs.
         batch_tokens: maximum number of tokens in a batch, including padding.
         advance: function that is called with the number of pairs that were scored since its last call.
+
+    Raises:
+        RunError: the output of the model is not finite.
     """
     scored: list[ScoredPair] = []
     for start in range(0, len(pairs), _PAIRS_PER_CHUNK):
         chunk = pairs[start : start + _PAIRS_PER_CHUNK]
         texts = [text for pair in chunk for text in (pair.more, pair.less)]
         scores = score_texts(task, tokenizer, texts, batch_tokens)
-        scored += map(ScoredPair, chunk, scores[::2], scores[1::2])
+        found = list(map(ScoredPair, chunk, scores[::2], scores[1::2]))
+        if bad := next((each for each in found if not math.isfinite(each.difference)), None):
+            raise non_finite_output(bad.pair.id)
+        scored += found
         advance(len(chunk))
     return scored
 

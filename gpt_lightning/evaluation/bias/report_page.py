@@ -23,6 +23,8 @@ def pair_sections(report: PairReport) -> list[Section]:
     first, *rest = pair_tables(report)
     shares = {"all": report.overall.share, **{name: each.share for name, each in report.by_type.items()}}
     ordered = sorted(report.pairs, key=lambda each: -each.difference)
+    preferred = [each for each in ordered if each.difference > 0][:_NUM_PAIRS]
+    others = [each for each in reversed(ordered) if each.difference < 0][:_NUM_PAIRS]
     differences = [each.difference for each in report.pairs]
     return [
         Section("Limits", notes(report)),
@@ -32,8 +34,8 @@ def pair_sections(report: PairReport) -> list[Section]:
             "Differences",
             [histogram(differences, title="Log-likelihood, stereotypical minus other sentence", x_label="nats")],
         ),
-        _examples("Strongest preferences for the stereotypical sentence", ordered[:_NUM_PAIRS]),
-        _examples("Strongest preferences for the other sentence", ordered[::-1][:_NUM_PAIRS]),
+        _examples("Strongest preferences for the stereotypical sentence", preferred),
+        _examples("Strongest preferences for the other sentence", others),
     ]
 
 
@@ -67,10 +69,10 @@ def _section(content: ReportTable, *charts: Markup) -> Section:
 
 def _bars(title: str, estimates: dict[str, Estimate]) -> Markup:
     return bar_chart(
-        {name: each.value for name, each in estimates.items()},
+        {name: round(each.value, 3) for name, each in estimates.items()},
         title=title,
         x_label="mean with 95 % interval",
-        intervals={name: (each.low, each.high) for name, each in estimates.items()},
+        intervals={name: (round(each.low, 3), round(each.high, 3)) for name, each in estimates.items()},
     )
 
 

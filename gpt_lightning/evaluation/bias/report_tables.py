@@ -65,7 +65,7 @@ def _preferences(title: str, summary: str, first: str, preferences: Mapping[str,
 def gap_tables(report: GapReport) -> list[ReportTable]:
     """Return the tables of a report on swapped words."""
     first, second = report.groups
-    counts = ", ".join(f"{number:,} only of {name}" for name, number in report.num_of_group.items())
+    counts = ", ".join(f"{number:,} only {name}" for name, number in report.num_of_group.items())
     both = report.num_swapped - sum(report.num_of_group.values())
     change = [["mean distance between the predictions", str(report.change)]]
     if report.changed is not None:
@@ -73,7 +73,7 @@ def gap_tables(report: GapReport) -> list[ReportTable]:
     tables = [
         ReportTable(
             "Change by swapping words",
-            f"{report.num_swapped:,} of {report.num_rows:,} rows have a word to swap: {counts}, {both:,} of both. "
+            f"{report.num_swapped:,} of {report.num_rows:,} rows have a word to swap: {counts}, {both:,} both. "
             "Intervals are 95 % bootstrap intervals over rows.",
             ("measure", "value"),
             change,
@@ -83,8 +83,8 @@ def gap_tables(report: GapReport) -> list[ReportTable]:
         tables.append(
             ReportTable(
                 "Gap in score",
-                f"Mean score of the same rows about {first} and about {second}. Rows with words of both groups are "
-                "left out. With many scores, some intervals exclude zero by chance.",
+                f"Mean score of the {first} version and of the {second} version of each row. Rows with words of both "
+                "groups are left out. With many scores, some intervals exclude zero by chance.",
                 ("score", first, second, f"{first} - {second}"),
                 [
                     [name, *(f"{value:.3f}" for value in report.scores[name].values()), str(gap)]
@@ -96,8 +96,8 @@ def gap_tables(report: GapReport) -> list[ReportTable]:
         tables.append(
             ReportTable(
                 "Gap in error",
-                "Mean error of the same rows, with the same labels: 1 for a wrong label, set of labels or answer, the "
-                "share of missed entities for tags, and the absolute error for numbers.",
+                "Mean error of both versions of each row, which have the same label. The error is 1 for a wrong label, "
+                "set of labels or answer, the share of missed entities for tags, and the absolute error for numbers.",
                 ("", first, second, f"{first} - {second}"),
                 [["error", *map(str, report.errors.values()), str(report.error_gap)]],
             )

@@ -11,7 +11,7 @@ import lm_eval.tasks
 import pytest
 import torch
 
-from gpt_lightning.errors import InputError
+from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.evaluation.bias.pair_preference import ScoredPair, pair_report, score_pairs
 from gpt_lightning.evaluation.bias.sentence_pairs import SentencePair, read_pairs
 from gpt_lightning.evaluation.text_scores import TextScore
@@ -106,6 +106,13 @@ def train(task: CausalLM, rows: list[list[int]]) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     task.eval()
+
+
+def test_a_damaged_model_is_an_error() -> None:
+    task = causal_lm()
+    torch.nn.init.constant_(task.backbone.token_embedding.weight, torch.nan)
+    with pytest.raises(RunError, match=r"not finite .* near row 'p'"):
+        score_pairs(task.eval(), bytes_tokenizer(), [SentencePair("p", "a", "b", "", "")])
 
 
 def test_ties_and_the_effect_of_length() -> None:
