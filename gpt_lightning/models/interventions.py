@@ -65,12 +65,13 @@ def patch(
         layer: name of the activation, one of ``layer_names``.
         value: tensor with the shape of the activation, such as that of another run; number that replaces every element
             (0 ablates the layer); or function that receives the activation and returns one of the two.
-        heads: indices of the heads to patch, for ``heads`` of a layer of attention; None patches all heads.
-        positions: indices of the tokens to patch in each row, negative ones from the end; None patches all tokens.
+        heads: indices of the heads to patch, for a layer such as ``blocks.0.attention.heads``; None patches all heads.
+        positions: indices of the tokens to patch in each row, negative ones from the end of the longest row; None
+            patches all tokens.
 
     Raises:
-        InputError: the activation, a head or a token does not exist; the value has another shape; the
-            backbone is compiled or checkpoints activations; or the patch is for whole texts, but text is generated.
+        InputError: the activation, a head or a token does not exist; the value has another shape; the backbone is
+            compiled or checkpoints activations; or a tensor or positions are given and text is generated.
     """
     _check_value(layer, value)
     _check_indices("heads", heads)
@@ -138,7 +139,7 @@ def record(backbone: GPT, layers: Sequence[str]) -> Iterator[dict[str, list[Tens
 
 
 def check_incremental(backbone: GPT) -> None:
-    """Check that no patch is in place that is only defined for whole texts, each in a row of its own.
+    """Check that no patch is in place that needs whole texts, each in its own row.
 
     Raises:
         InputError: there is such a patch.
@@ -146,9 +147,24 @@ def check_incremental(backbone: GPT) -> None:
     for intervention in backbone.interventions:
         if intervention.is_of_whole_texts:
             raise InputError(
-                f"the patch of {intervention.layer} has a tensor or positions, which need a whole text per row, but "
-                "texts are read in parts here. Give a number or a function, or use one text at a time"
+                f"the patch of {intervention.layer} has a tensor or positions, which need a whole text per row. For "
+                "generation, give a number or a function. Score one text at a time"
             )
+
+
+def check_layer(backbone: GPT, layer: str, names: Sequence[str]) -> None:
+    """Check that ``layer`` is one of ``names``.
+
+    Raises:
+        InputError: it is not.
+    """
+    if layer in names:
+        return
+    (near,) = difflib.get_close_matches(str(layer), names, n=1, cutoff=0.0)
+    numbers = f"Blocks are numbered from 0 to {len(backbone.blocks) - 1}"
+    if isinstance(backbone, EncoderDecoder):
+        numbers += f", those of the encoder from 0 to {len(backbone.encoder.blocks) - 1}"
+    raise InputError(f"there is no layer {layer!r}. The nearest is {near!r}. {numbers}")
 
 
 class _Point(NamedTuple):
@@ -167,10 +183,7 @@ def _find(backbone: GPT, layer: str) -> _Point:
     Raises:
         InputError: it does not exist, or hooks would have no effect.
     """
-    names = layer_names(backbone)
-    if layer not in names:
-        (near,) = difflib.get_close_matches(str(layer), names, n=1, cutoff=0.0)
-        raise InputError(f"there is no layer {layer!r}. The nearest is {near!r}. {_block_numbers(backbone)}")
+    check_layer(backbone, layer, layer_names(backbone))
     _check_hooks_work(backbone)
     if layer.endswith("embedding"):
         return _Point(backbone.get_submodule(f"{layer.removesuffix('embedding')}blocks.0"), is_input=True)
@@ -178,13 +191,6 @@ def _find(backbone: GPT, layer: str) -> _Point:
     if last == _HEADS:
         return _Point(backbone.get_submodule(f"{name}.proj"), is_input=True, num_heads=backbone.config.n_head)
     return _Point(backbone.get_submodule(layer), is_input=False)
-
-
-def _block_numbers(backbone: GPT) -> str:
-    sides = f"Blocks are numbered from 0 to {len(backbone.blocks) - 1}"
-    if isinstance(backbone, EncoderDecoder):
-        sides += f", those of the encoder from 0 to {len(backbone.encoder.blocks) - 1}"
-    return sides
 
 
 def _check_hooks_work(backbone: GPT) -> None:

@@ -13,11 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.explain.inputs import row_of
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.gpt import GPT
-from gpt_lightning.models.interventions import layer_names
+from gpt_lightning.models.interventions import check_layer, layer_names
 from gpt_lightning.tasks.finite import require_finite
 
 
@@ -51,9 +50,9 @@ def attention_maps(
         InputError: a text is empty or longer than ``block_size``, or a layer is not one of attention.
     """
     names = [name for name in layer_names(backbone) if name.endswith("attention")]
-    if layers is not None and (unknown := [layer for layer in layers if layer not in names]):
-        raise InputError(f"there is no layer of attention {unknown[0]!r}. Choose from {', '.join(names)}")
     chosen = names if layers is None else layers
+    for layer in chosen:
+        check_layer(backbone, layer, names)
     row = row_of(backbone, ids)
     source: dict[str, Any] = (
         {"source_ids": row_of(backbone, source_ids or [], "source")} if isinstance(backbone, EncoderDecoder) else {}
