@@ -25,6 +25,8 @@ ATTENTION_LOGITS: Final = "weights_attention_logit"
 LOSS_BY_POSITION: Final = "val_loss_by_position"
 LOSS_BY_FREQUENCY: Final = "val_loss_by_token_frequency"
 LOSS_BY_LENGTH: Final = "val_loss_by_document_length"
+CURVES: Final = "val_curves"
+FINAL: Final = "val_final"
 DIAGNOSTIC_GROUPS: Final = (
     GRADIENT_NORMS,
     UPDATE_RATIOS,

@@ -1,6 +1,7 @@
 """Lightning callbacks: checkpoints, throughput, samples, reports."""
 
 from gpt_lightning.training.checkpoint_callback import Checkpoints
+from gpt_lightning.training.diagnostics import HParams, LayerDiagnostics, LossDiagnostics, ProbabilityDiagnostics
 from gpt_lightning.training.evaluation_report import Evaluation
 from gpt_lightning.training.interruption import Interruption
 from gpt_lightning.training.lm_eval_callback import LMEval
@@ -22,10 +23,14 @@ from gpt_lightning.training.validation import Validations
 __all__ = [
     "Checkpoints",
     "Evaluation",
+    "HParams",
     "Interruption",
     "LMEval",
+    "LayerDiagnostics",
+    "LossDiagnostics",
     "Monitors",
     "PredictionWriter",
+    "ProbabilityDiagnostics",
     "ProgressBar",
     "ProgressLines",
     "RandomnessByPosition",

@@ -19,6 +19,7 @@ from gpt_lightning.evaluation.run_report.files import FACTS, PAGE
 from gpt_lightning.output_files import finite, why_not_written
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.data_identity import identity
+from gpt_lightning.training.diagnostics.probabilities import ProbabilityDiagnostics
 from gpt_lightning.training.evaluation_report import metrics_file, tests_all_rows
 from gpt_lightning.training.stop_reason import stop_reason
 from gpt_lightning.training.throughput import Throughput
@@ -75,7 +76,7 @@ class RunReport(L.Callback):
             "data": _data(trainer),
             **self._environment,
             "commands": list(self._commands),
-            **(_validation(pl_module) if "val" in pl_module.tables else _previous(self._run)),
+            **(_validation(trainer, pl_module) if "val" in pl_module.tables else _previous(self._run)),
         }
         try:
             with atomic_write(self._run / FACTS) as file:
@@ -118,9 +119,13 @@ def _data(trainer: L.Trainer) -> dict[str, str]:
     return {**sources, **digests, "tokenizer digest": data.tokenizer.hash, **order}
 
 
-def _validation(task: Task) -> dict[str, Any]:
-    """Return tables and hardest examples of the last validation."""
+def _validation(trainer: L.Trainer, task: Task) -> dict[str, Any]:
+    """Return tables, curves and hardest examples of the last validation."""
     tables: dict[str, Any] = {name: value.tolist() for name, value in task.tables["val"].items() if value.ndim == 2}
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, ProbabilityDiagnostics) and callback.curves is not None:
+            tables["reliability"] = callback.curves.reliability()
+            tables["precision_recall"] = callback.curves.precision_recall()
     return {"validation": {"classes": list(task.classes), **tables}, "hardest": task.hardest_examples.texts()}
 
 

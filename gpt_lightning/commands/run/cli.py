@@ -206,6 +206,7 @@ class CLI(LightningCLI):
             training.Validations(),
             training.Throughput(),
             training.Reports(),
+            *(diagnostics() if config.diagnostics else []),
             *progress,
             training.Evaluation(self.model_folder),
             training.Summary(),
@@ -355,6 +356,16 @@ class CLI(LightningCLI):
             f"no training step was taken (the run is at step {step}). "
             "Raise trainer.max_steps, trainer.max_epochs, trainer.max_time or trainer.limit_train_batches"
         )
+
+
+def diagnostics() -> list[L.Callback]:
+    """Return the callbacks of ``--diagnostics``."""
+    return [
+        training.LayerDiagnostics(),
+        training.LossDiagnostics(),
+        training.ProbabilityDiagnostics(),
+        training.HParams(),
+    ]
 
 
 class _ParsersOnly(CLI):

@@ -56,6 +56,14 @@ def add_options(parser: LightningArgumentParser) -> None:
         "examples, samples, settings, data, versions and commands; history.jsonl keeps all logged metrics for it and "
         "for gpt-lightning compare",
     )
+    parser.add_argument(
+        "--diagnostics",
+        type=bool,
+        default=True,
+        help="log the gradient norm, the update ratio and the largest attention logit of each layer at every fifth "
+        "logged step, and after validations losses by position, token frequency and document length, "
+        "precision-recall and reliability curves; the weights are the same with and without",
+    )
     # Only for --help: config_guard.py reads this option and removes it.
     parser.add_argument(
         "--allow_import",

@@ -5,7 +5,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from gpt_lightning.pages.charts import heat_map
+from gpt_lightning.pages.charts import heat_map, line_chart, reliability_diagram
 from gpt_lightning.pages.tables import table
 
 MAX_CLASSES: Final = 30
@@ -35,6 +35,25 @@ def class_parts(
         shown = [names[index] for index in kept]
         counts = [[confusion[row][column] for column in kept] for row in kept]
         yield heat_map(counts, title=title, row_labels=shown, column_labels=shown)
+
+
+def probability_charts(
+    reliability: Sequence[Sequence[float]], precision_recall: Sequence[Sequence[float]]
+) -> Iterator[Markup]:
+    """Yield the reliability diagram and the precision-recall curve of the validation data, as far as there are any.
+
+    Args:
+        reliability: mean confidence, accuracy and number of predictions of each bin, shape (bins, 3).
+        precision_recall: recall and precision, shape (points, 2).
+    """
+    if reliability and len(reliability[0]) == 3:
+        confidences, accuracies, counts = zip(*reliability, strict=True)
+        sizes = [int(count) if 0 < count < 2**53 else 0 for count in counts]
+        yield reliability_diagram(confidences, accuracies, sizes, title="Reliability of the validation data")
+    if precision_recall and len(precision_recall[0]) == 2:
+        points = [(recall, precision) for recall, precision in precision_recall]
+        title = "Precision and recall of the validation data, micro-averaged over classes"
+        yield line_chart({"validation": points}, title=title, x_label="recall", y_label="precision")
 
 
 def _most_confused(confusion: Sequence[Sequence[float]]) -> list[int]:

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from gpt_lightning.evaluation.run_report.classes import class_parts
+from gpt_lightning.evaluation.run_report.classes import class_parts, probability_charts
 from gpt_lightning.evaluation.run_report.curves import curves
 from gpt_lightning.evaluation.run_report.files import PAGE, RunFiles, matrix, plain_texts, texts
 from gpt_lightning.evaluation.run_report.history import History
 from gpt_lightning.evaluation.run_report.markdown import markdown_to_html
-from gpt_lightning.pages.blocks import code, folded
+from gpt_lightning.pages.blocks import code, folded, side_by_side
 from gpt_lightning.pages.page import Section, write_page
 from gpt_lightning.pages.tables import table
 
@@ -69,6 +69,8 @@ def _classes(facts: Mapping[str, Any], test: Mapping[str, Any]) -> Iterator[Mark
         yield from class_parts(
             "validation", names, matrix(validation, "per_class"), matrix(validation, "confusion_matrix")
         )
+        charts = list(probability_charts(matrix(validation, "reliability"), matrix(validation, "precision_recall")))
+        yield from [side_by_side(charts)] if charts else []
     tested, per_class = test.get("confusion_matrix"), test.get("per_class")
     if isinstance(per_class, dict):
         scores = [

@@ -307,7 +307,8 @@ def test_a_run_without_logger_and_checkpoints_has_a_folder(run: Run, tmp_path: P
     before = (tmp_path / "config.yaml").read_text()
     fit(run, "--trainer.logger=false", "--trainer.enable_checkpointing=false")
     assert (tmp_path / "config.yaml").read_text() == before
-    assert {path.name for path in tmp_path.glob("logs/beer/version_0/[!.]*")} == {"config.yaml"}
+    names = {path.name for path in tmp_path.glob("logs/beer/version_0/[!.]*")}
+    assert names == {"config.yaml", "history.jsonl", "report.json", "report.html"}
 
 
 @pytest.mark.parametrize(("flag", "name"), [("--model.help", "CausalLM"), ("--data.help", "LanguageModeling")])
