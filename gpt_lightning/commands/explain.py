@@ -1,10 +1,10 @@
 """``gpt-lightning explain``: show why a model predicts what it does."""
 
+import contextlib
 import json
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -100,11 +100,12 @@ def _explain(options: Any) -> "list[Explanation]":
 
     layers = None if options.layers is None else [name.strip() for name in options.layers.split(",") if name.strip()]
     model = load(options.model, device=options.device, init_from=options.init_from, allow_import=options.allow_import)
-    with _rows(options) as rows, naming_shorthand(_SHORT_NAMES, _SHORT_NAMES):
+    # Data modules print what they read.
+    with _rows(options) as rows, naming_shorthand(_SHORT_NAMES, _SHORT_NAMES), contextlib.redirect_stdout(sys.stderr):
         return model.explain(rows, target=options.target, layers=layers, limit=options.limit)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _rows(options: Any) -> "Iterator[str | Path]":
     """Yield the text, or the file of rows; standard input is saved in a temporary file."""
     if options.text is not None:
