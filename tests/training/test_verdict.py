@@ -298,6 +298,12 @@ def test_the_options_on_the_command_line(cli: CommandLine) -> None:
     assert "verdict" not in json.loads((Path(run) / "metrics.json").read_text())
 
 
+def test_a_model_that_predicts_nan_has_a_verdict(tmp_path: Path) -> None:
+    task, data = classifier(tmp_path, train=reviews(20), test=reviews(10))
+    task.head.weight.data.fill_(float("nan"))  # type: ignore[operator]
+    assert verdict_of(tmp_path, task, data)["calibration"]["error"] is None
+
+
 def test_options_that_cannot_be_fulfilled_are_refused(
     tmp_path: Path, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
