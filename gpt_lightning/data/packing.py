@@ -99,7 +99,8 @@ class PackedBlocks:
         documents = (tokens[:, :-1] == self.end_of_text_id).cumsum(axis=1)
         if len(self.masked):
             is_masked = np.zeros(tokens.shape, dtype=np.bool_)
-            is_masked[: len(starts)] = [self._is_masked(start) for start in starts]
+            for row, start in enumerate(starts):
+                is_masked[row] = self._is_masked(start)
             tokens[is_masked] = self.end_of_text_id
             # The end of a masked document is not predicted from its blank text.
             labeled &= ~(is_masked[:, 1:] | is_masked[:, :-1])

@@ -38,11 +38,13 @@ class ProbabilityCurves:
 
         Args:
             logits: (N, L).
-            labels: (N,) int64, or (N, L) of 0 and 1 for ``multi_label``; rows with ``IGNORE_INDEX`` are left out.
+            labels: (N,) int64, or (N, L) of 0 and 1 for ``multi_label``. Rows with ``IGNORE_INDEX`` or with a
+                logit that is not finite are left out.
         """
         logits, labels = logits.double().cpu(), labels.cpu()
         is_labeled = labels[:, 0] != IGNORE_INDEX if self.multi_label else labels != IGNORE_INDEX
-        logits, labels = logits[is_labeled], labels[is_labeled]
+        is_counted = is_labeled & logits.isfinite().all(1)
+        logits, labels = logits[is_counted], labels[is_counted]
         if self.multi_label:
             probabilities, is_right = logits.sigmoid(), labels.long()
             confidence = torch.maximum(probabilities, 1.0 - probabilities).flatten()

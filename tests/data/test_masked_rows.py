@@ -239,3 +239,13 @@ def test_an_empty_file_masks_nothing(tmp_path: Path) -> None:
     plain, masked = module(tmp_path, "language"), module(tmp_path, "language", without=str(tmp_path / "none.jsonl"))
     assert plain.identity() == masked.identity()
     assert all(equal(a[name], b[name]) for a, b in zip(batches(plain), batches(masked), strict=True) for name in a)
+
+
+@pytest.mark.parametrize("kind", ["language", "documents", "packed", "classification"])
+def test_a_device_without_rows_gets_padding_only(tmp_path: Path, kind: str) -> None:
+    """With several devices, the last batch may have no row for one of them."""
+    module(tmp_path, kind)
+    data = module(tmp_path, kind, without=secret_rows(tmp_path))
+    batch: Any = data.rows("train").batch(0, np.array([], dtype=np.int64), 3)
+    assert len(batch["input_ids"]) == 3
+    assert (batch["labels"] == IGNORE_INDEX).all()

@@ -60,3 +60,14 @@ def test_certain_predictions_and_no_predictions() -> None:
     curves.add(torch.tensor([[1e4, -1e4], [-1e4, 1e4]]), torch.tensor([0, 1]))
     assert curves.reliability() == [(1.0, 1.0, 2)]
     assert (curves.calibration_error(), curves.average_precision()) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_rows_that_are_not_finite_are_left_out(multi_label: bool) -> None:
+    logits = torch.tensor([[0.0, 2.0], [torch.nan, 1.0], [torch.inf, 0.0], [1.0, 0.0]])
+    labels = torch.tensor([[0, 1]] * 4) if multi_label else torch.tensor([1, 1, 0, 0])
+    curves, finite = ProbabilityCurves(multi_label), ProbabilityCurves(multi_label)
+    curves.add(logits, labels)
+    finite.add(logits[[0, 3]], labels[[0, 3]])
+    assert curves.reliability() == finite.reliability()
+    assert curves.precision_recall() == finite.precision_recall()

@@ -232,8 +232,10 @@ class CLI(LightningCLI):
 
     def _report(self, config: Namespace, run: Path | None) -> list[L.Callback]:
         """Return the callbacks that write the report of the run, unless it is turned off."""
-        if not config.report:
+        if not config.report or self.config.subcommand not in ("fit", "test"):
             return []
+        if self.config.subcommand == "test":
+            return [training.RunReport()]
         parser = self._subcommand_parsers[self.config.subcommand]
         assert isinstance(parser, RunParser)
         changed = changed_settings(parser, config, self._loggers)

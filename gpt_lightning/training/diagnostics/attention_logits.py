@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+import gpt_lightning.batch
 from gpt_lightning.tasks import Task
 
 _CHUNK: Final = 256
@@ -32,7 +33,10 @@ def largest_attention_logits(task: Task, batch: Mapping[str, Any]) -> list[Tenso
 
     The layers are in order of computation, in an encoder-decoder those of the encoder first. The row passes through the
     backbone without dropout, gradients and compilation, so that neither the training nor its random numbers change.
+    There are none for a task of the user's own with batches of its own, whose keys are unknown.
     """
+    if task.batch.__module__ != gpt_lightning.batch.__name__:
+        return []
     names = _ENCODER_DECODER if "decoder_input_ids" in batch else dict(zip(_DECODER, _DECODER, strict=True))
     inputs = {name: batch[key][:1] for name, key in names.items() if isinstance(batch.get(key), Tensor)}
     recorder = _Recorder()

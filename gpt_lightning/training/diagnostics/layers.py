@@ -16,6 +16,9 @@ from gpt_lightning.training.diagnostics.attention_logits import largest_attentio
 EVERY_N_LOGS: Final = 5
 """Logged steps between two measurements. They then cost less than 2 % of the time of a step; see benchmarks."""
 
+_MAX_COPIED: Final = 1 << 20
+"""Number of weights of a parameter that are copied before a step, to bound memory."""
+
 _BLOCK: Final = re.compile(r"(?:^|\.)(encoder\.)?blocks\.(\d+)\.")
 
 
@@ -24,9 +27,10 @@ class LayerDiagnostics(L.Callback):
 
     ``weights_gradient_norm/LAYER`` is the norm of the mean gradient before clipping; the squares add up to that of
     ``weight_update/gradient_norm``. ``weights_update_ratio/LAYER`` is the norm of the change of the weights in this
-    step, divided by the norm of the weights; about 0.001 is healthy. Both are of the trained weights, so frozen layers
-    have none. ``weights_attention_logit/LAYER`` is the largest attention logit for the first row of the last
-    micro-batch after the step. Layers are ``embedding``, ``block_00`` and so on, and ``head``.
+    step, divided by the norm of the weights; about 0.001 is healthy. For a large matrix, both norms are those of a
+    million evenly spaced weights. Frozen layers have neither. ``weights_attention_logit/LAYER`` is the largest
+    attention logit for the first row of the last micro-batch after the step. Layers are ``embedding``, ``block_00`` and
+    so on, and ``head``.
 
     Training is not changed, bit for bit. Weights that are sharded over devices are not measured.
     """
@@ -69,7 +73,7 @@ class _Weights:
 
     def __init__(self, layers: Mapping[str, list[nn.Parameter]]) -> None:
         self.layers = layers
-        self.copies = {name: [p.detach().clone() for p in parameters] for name, parameters in layers.items()}
+        self.copies = {name: [_sample(p).clone() for p in parameters] for name, parameters in layers.items()}
         self.norms = {name: _norm(copies) for name, copies in self.copies.items()}
         # Sums of gradients over micro-batches, with a factor that MeanGradients removes only after this hook.
         self.gradient_norms = {
@@ -96,7 +100,7 @@ class _Weights:
         values = {f"{GRADIENT_NORMS}/{name}": norm * scale for name, norm in self.gradient_norms.items()}
         for name, parameters in self.layers.items():
             with torch.no_grad():
-                torch._foreach_sub_(self.copies[name], [each.detach() for each in parameters])
+                torch._foreach_sub_(self.copies[name], [_sample(each) for each in parameters])
             values[f"{UPDATE_RATIOS}/{name}"] = _norm(self.copies[name]) / self.norms[name]
         return values
 
@@ -108,6 +112,12 @@ def layer_name(parameter: str) -> str:
     if "embedding" in parameter and "norm" not in parameter:
         return "embedding"
     return "head" if parameter.startswith("head.") else "norm" if "norm" in parameter else parameter.split(".")[0]
+
+
+def _sample(parameter: Tensor) -> Tensor:
+    """Return evenly spaced weights of a parameter, all of a small one."""
+    stride = -(-parameter.numel() // _MAX_COPIED)
+    return parameter.detach().flatten()[::stride]
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:

@@ -38,7 +38,8 @@ class LossDiagnostics(L.Callback):
     def __init__(self) -> None:
         self._sums: TokenLosses | None = None
         self._hook: RemovableHandle | None = None
-        self._measured: list[Tensor] = []
+        self._measured: tuple[Tensor, Tensor] | None = None
+        """Losses and labels of the tokens of the batch, (B, T) each."""
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start new sums."""
@@ -53,7 +54,7 @@ class LossDiagnostics(L.Callback):
         if self._sums is None or batch_idx >= MAX_BATCHES:
             return
         assert isinstance(pl_module, Task)
-        self._measured = []
+        self._measured = None
         self._hook = pl_module.head.register_forward_hook(self._measure, with_kwargs=True)
 
     def on_validation_batch_end(
@@ -70,13 +71,13 @@ class LossDiagnostics(L.Callback):
             return
         self._hook.remove()
         self._hook = None
-        if not self._measured:
+        if self._measured is None:
             return
-        losses, labels = self._measured[0].double().cpu().numpy(), batch["labels"].cpu().numpy()
+        losses, labels = self._measured
         tokenizer = tokenizer_of(trainer)
-        has_documents = tokenizer is not None and "decoder_input_ids" not in batch
-        ends = batch["input_ids"].cpu().numpy() == tokenizer.end_of_text_id if has_documents and tokenizer else None
-        self._sums.add(losses, labels, ends)
+        has_documents = "decoder_input_ids" not in batch and batch["input_ids"].shape == labels.shape
+        ends = batch["input_ids"].cpu().numpy() == tokenizer.end_of_text_id if tokenizer and has_documents else None
+        self._sums.add(losses.double().cpu().numpy(), labels.cpu().numpy(), ends)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the mean losses."""
@@ -87,9 +88,11 @@ class LossDiagnostics(L.Callback):
     def _measure(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> None:
         """Compute the loss of each token, when the task has computed their sum."""
         labels = args[1] if len(args) > 1 else kwargs.get("labels")
-        if labels is not None and not self._measured:
-            # Not a call of the module, which would call this hook again.
-            self._measured = [LMHead.forward(module, args[0], labels, reduction="none").detach()]  # type: ignore[arg-type]
+        if labels is None or labels.ndim != 2 or self._measured is not None:
+            return  # a task of the user's own may compute its losses in parts
+        # Not a call of the module, which would call this hook again.
+        losses = LMHead.forward(module, args[0], labels, reduction="none")  # type: ignore[arg-type]
+        self._measured = losses.detach(), labels
 
 
 class TokenLosses:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import lightning.pytorch as L
 import pytest
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gpt_lightning.data import LanguageModeling
 from gpt_lightning.evaluation.run_report import history
 from gpt_lightning.models import GPT
 from gpt_lightning.models.lora import LoRA, add_adapters
@@ -246,3 +247,58 @@ def test_weights_are_the_same_bits_with_and_without_and_resumed(tmp_path: Path) 
         t: v for t, v in before.items() if t.startswith(groups)
     }
     assert any(tag.startswith("weights_attention_logit") for tag in after)
+
+
+def test_the_update_ratio_of_a_large_matrix_is_that_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_MAX_COPIED", 8)
+    module = torch.nn.Linear(7, 3, bias=False)
+    module.weight.grad = torch.ones_like(module.weight)
+    before = module.weight.detach().clone()
+    weights = layers._Weights.measure(module)
+    with torch.no_grad():
+        module.weight += 0.1 * torch.randn_like(module.weight)
+    (ratio,) = (value for tag, value in weights.diagnostics(torch.tensor(1.0)).items() if "update_ratio" in tag)
+    change, old = (each.detach().flatten()[::3] for each in (module.weight - before, before))
+    assert len(old) == 7
+    torch.testing.assert_close(ratio, change.norm() / old.norm())
+
+
+class OwnBatch(TypedDict):
+    """Batch of a task of the user's own."""
+
+    tokens: Tensor
+
+
+class OwnTask(CausalLM):
+    """Language model with a batch of its own, which computes its loss in two parts."""
+
+    batch = OwnBatch
+
+    def step(self, batch: Mapping[str, Any], stage: Any) -> Tensor:
+        hidden, labels = self.backbone(batch["tokens"]), batch["tokens"].roll(-1, 1)
+        losses: list[Tensor] = [self.head(part, own) for part, own in zip(hidden.unbind(0), labels.unbind(0), strict=True)]
+        loss: Tensor = torch.stack(losses).sum() / labels.numel()
+        self.metrics(stage).update(loss, torch.tensor(labels.numel()), batch["bytes"])
+        return loss
+
+    def weight(self, batch: Mapping[str, Any]) -> Tensor:
+        return torch.tensor(batch["tokens"].numel())
+
+
+class OwnData(LanguageModeling):
+    """Data module for ``OwnTask``."""
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return {"tokens": batch["input_ids"], "bytes": batch["num_bytes"]}
+
+
+def test_tasks_with_batches_of_their_own_train_without_what_is_unknown(tmp_path: Path) -> None:
+    data = language_modeling(tmp_path)
+    data.__class__ = OwnData
+    task = causal_lm(n_layer=1)
+    task.__class__ = OwnTask
+    callbacks = [StepAxis(), LayerDiagnostics(), LossDiagnostics(), RunHistory()]
+    trainer(tmp_path, callbacks=callbacks, **SETTINGS).fit(task, data)
+    logged = history.read(tmp_path).scalars
+    assert any(tag.startswith("weights_update_ratio") for tag in logged)
+    assert not any(tag.startswith(("weights_attention_logit", "val_loss_by")) for tag in logged)
