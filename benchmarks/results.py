@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.baselines import bag_of_words, trivial
+from benchmarks.baselines import tfidf_accuracy, trivial_score
 from benchmarks.train_and_test import measure_missing, result, train_and_test
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -75,7 +76,8 @@ def execute(run: Run, data: Path, backbone: Path, log_dir: Path) -> None:
     both = ["-c", str(CONFIGS / f"{run.experiment.config}.yaml"), f"--model.backbone.attention={run.attention}"]
     splits = [f"--data.train={rows}/train.jsonl", f"--data.validation={rows}/validation.jsonl"]
     fit = [*both, *splits, f"--seed_everything={run.seed}", *start]
-    train_and_test(run.name, log_dir, fit, [*both, f"--data.test={rows}/test.jsonl"])
+    calibrate = ["--calibrate"] if run.metric == "accuracy" else []
+    train_and_test(run.name, log_dir, fit, [*both, *splits, f"--data.test={rows}/test.jsonl", *calibrate])
 
 
 def table(runs: list[Run], data: Path, log_dir: Path) -> Iterator[str]:
@@ -88,8 +90,8 @@ def table(runs: list[Run], data: Path, log_dir: Path) -> Iterator[str]:
         mine = [run for run in runs if run.experiment == experiment]
         if not mine:
             continue
-        words = bag_of_words(data / experiment.folder) if experiment.metric == "accuracy" else None
-        cells = [f"{100 * trivial(data / experiment.folder, experiment.config):.1f}"]
+        words = tfidf_accuracy(data / experiment.folder) if experiment.metric == "accuracy" else None
+        cells = [f"{100 * trivial_score(data / experiment.folder, experiment.config):.1f}"]
         cells.append("" if words is None else f"{100 * words:.1f}")
         for start, attention in columns:
             found = [result(run.name, log_dir) for run in mine if (run.start, run.attention) == (start, attention)]
@@ -97,6 +99,40 @@ def table(runs: list[Run], data: Path, log_dir: Path) -> Iterator[str]:
             spread = f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
             cells.append(f"{statistics.mean(scores):.1f}{spread}" if scores else "")
         yield f"| {experiment.config} | {experiment.metric} | " + " | ".join(cells) + " |"
+
+
+def verdict_table(runs: list[Run], log_dir: Path) -> Iterator[str]:
+    """Yield the rows of a table with intervals and calibration: the runs from the backbone with the first seed."""
+    yield "| data | attention | score | TF-IDF | minus TF-IDF | minus trivial | calibration error | after scaling |"
+    yield "|---" * 8 + "|"
+    for run in runs:
+        found = result(run.name, log_dir)
+        verdict = None if found is None else found.get("verdict")
+        if run.seed or run.start != "backbone" or verdict is None:
+            continue
+        compared = {key: each["scores"][run.metric] for key, each in verdict["baselines"].items()}
+        calibration = verdict.get("calibration", {})
+        cells = [
+            estimate(verdict["scores"][run.metric]),
+            estimate(compared.get("tfidf", {}).get("baseline")),
+            *(estimate(compared.get(key, {}).get("difference")) for key in ("tfidf", "trivial")),
+            percent(calibration.get("error")),
+            percent(calibration.get("after", {}).get("error")),
+        ]
+        yield f"| {run.experiment.config} | {run.attention} | " + " | ".join(cells) + " |"
+
+
+def estimate(found: dict[str, Any] | None) -> str:
+    """Return a value and its interval in percent; empty for None."""
+    if found is None:
+        return ""
+    low, high = found["interval"]
+    return f"{percent(found['value'])} ({percent(low)} to {percent(high)})"
+
+
+def percent(share: float | None) -> str:
+    """Return a share in percent; empty for None."""
+    return "" if share is None else f"{100 * share:.1f}"
 
 
 def main() -> None:
@@ -121,6 +157,8 @@ def main() -> None:
     execution = partial(execute, data=options.data, backbone=backbone, log_dir=options.log_dir)
     measure_missing(runs, options.log_dir, execution)
     print("\n".join(table(runs, options.data, options.log_dir)))
+    print("\n95 % intervals of the test rows, for the first seed:\n")
+    print("\n".join(verdict_table(runs, options.log_dir)))
 
 
 if __name__ == "__main__":

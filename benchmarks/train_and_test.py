@@ -54,7 +54,13 @@ def measure_missing(runs: Sequence[R], log_dir: Path, execute: Callable[[R], Non
 
 
 def train_and_test(
-    name: str, log_dir: Path, fit: Sequence[str], test: Sequence[str], validate: Sequence[str] = ()
+    name: str,
+    log_dir: Path,
+    fit: Sequence[str],
+    test: Sequence[str],
+    validate: Sequence[str] = (),
+    *,
+    keeps_checkpoints: bool = False,
 ) -> None:
     """Run ``fit`` and ``test`` in this process, on one core.
 
@@ -64,6 +70,7 @@ def train_and_test(
         fit: flags of the training.
         test: flags of the test.
         validate: flags of a test on validation rows, whose metrics the result has too; none by default.
+        keeps_checkpoints: keep the checkpoints, from which other runs start.
 
     Raises:
         RuntimeError: the training or the test failed.
@@ -88,14 +95,16 @@ def train_and_test(
                 if not code:
                     measured = json.loads((folder / "version_0" / "metrics.json").read_text())
                     found[key] = measured["metrics"]
+                    found["verdict"] = measured.get("verdict")
     if code:
         raise RuntimeError(f"{name} failed: see {folder}/output.txt")
-    shutil.rmtree(folder / "version_0" / "checkpoints")
+    if not keeps_checkpoints:
+        shutil.rmtree(folder / "version_0" / "checkpoints")
     (folder / "result.json").write_text(json.dumps(found))
 
 
 def result(name: str, log_dir: Path) -> dict[str, Any] | None:
-    """Return the ``metrics`` and ``seconds`` of a run, or None if it has not finished."""
+    """Return the ``metrics``, the ``verdict`` and the ``seconds`` of a run, or None if it has not finished."""
     file = log_dir / name / "result.json"
     found: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
     return found

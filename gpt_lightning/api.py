@@ -22,10 +22,10 @@ from gpt_lightning.batch import ends_with_token
 from gpt_lightning.checkpoints.run_config import columns_of
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.find import default_data_module, named_data_module
-from gpt_lightning.data.labels import SavedLabels
 from gpt_lightning.data.prompts import MESSAGES_EXAMPLE, are_messages
 from gpt_lightning.data.sources.row_formats import short_repr, without_surrogates
 from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.data_module import data_module_for
 from gpt_lightning.evaluation.explain.explanation import Explainer, Explanation, prompts_of
 from gpt_lightning.evaluation.text_scores import TextScore, score_texts
 from gpt_lightning.models.device import device_of
@@ -41,7 +41,6 @@ from gpt_lightning.tasks.export import export_task
 from gpt_lightning.tasks.export_tokenizer import layout_of
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint, task_from_checkpoint
 from gpt_lightning.tasks.prediction_rows import with_texts
-from gpt_lightning.tasks.restore import from_plain
 from gpt_lightning.tasks.saving import accepted_arguments
 from gpt_lightning.tokenizers.generation_config import decoding_defaults
 from gpt_lightning.tokenizers.layout import InputLayout
@@ -495,15 +494,7 @@ class Model:
                 f"gpt_lightning has no data module for the batches of {type(self.task).__name__}. "
                 "Set model.data_module to your own class"
             )
-        arguments = _flatten(dict(self.task.hparams))
-        links = self.data_module.takes_from_model.items()
-        linked = {name: arguments[key] for name, key in links if key in arguments}
-        names, accepted = self.task.takes_from_data.items(), accepted_arguments(self.data_module)
-        linked |= {name: arguments[key] for key, name in names if key in arguments and name in accepted}
-        if "model_labels" in accepted and "labels" in linked:
-            linked["model_labels"] = SavedLabels(linked.pop("labels")).to_json()
-        named_columns = {name: column for name, column in self.columns.items() if name in accepted}
-        return self.data_module(**{**named_columns, **from_plain(self.data_module, linked), **settings})
+        return data_module_for(self.task, self.data_module, self.columns, settings)
 
     @torch.inference_mode()
     def _predict(self, module: DataModule) -> list[dict[str, Any]]:
@@ -529,15 +520,6 @@ class Model:
             return last_BC.cpu()
         mean_BC: Tensor = (hidden_BTC * mask_BT.unsqueeze(-1)).sum(1) / lengths_B.unsqueeze(1)
         return mean_BC.cpu()
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values by dotted name, such as ``backbone.block_size``, and each group by its own name."""
-    flat = {f"{prefix}{name}": value for name, value in values.items()}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{name}.")
-    return flat
 
 
 def _list_of_rows(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

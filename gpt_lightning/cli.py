@@ -14,9 +14,9 @@ from pathlib import Path
 from gpt_lightning.commands.output import SIGPIPE_CODE, OutputClosedError, standard_streams
 from gpt_lightning.commands.table import COMMANDS, GROUPS
 
-_PRINTING = ("", "generate", "completion", "init")
+_PRINTING = ("", "generate", "completion", "init", "schema")
 """Commands that only print, so that they end when nothing reads their output; without a name it is the help."""
-_WRITING = ("quickstart", "toy-world", "fit", "predict", "export", "verify-resume")
+_WRITING = ("quickstart", "toy-world", "fit", "predict", "export", "without", "verify-resume")
 """Commands whose result is a file or an exit code; it does not matter whether their output was read."""
 
 
@@ -115,7 +115,8 @@ def _run(name: str, arguments: list[str]) -> int:
     from gpt_lightning import status
     from gpt_lightning.commands.environment import check_environment
 
-    check_environment()  # Lightning reads these variables while it is imported
+    if name != "doctor":  # which reports them
+        check_environment()  # Lightning reads these variables while it is imported
     module = COMMANDS[name][0]
     if module == "run.cli":
         from gpt_lightning.commands.run.pages import short_help, wants_help

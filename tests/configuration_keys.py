@@ -39,7 +39,9 @@ def document() -> str:
     run = [action for action in subcommand_parsers()["fit"]._actions if action.dest not in ("model", "data")]
     groups = ("trainer", "checkpoints", "samples", "lm_eval", "predictions")
     top = [action for action in run if action.dest.partition(".")[0] not in groups]
-    parts = [INTRODUCTION, _section("The run", top)]
+    shared = {action.dest for action in run}
+    test = [action for action in subcommand_parsers()["test"]._actions if action.dest not in {*shared, "model", "data"}]
+    parts = [INTRODUCTION, _section("The run", top), _section("`test` only", test)]
     parts += _classes("model", tasks.CONCRETE)
     parts += _classes("data", data_modules())
     for group in groups:

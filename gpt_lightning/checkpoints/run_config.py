@@ -15,9 +15,20 @@ _READING: Final = ("delimiter", "encoding", "document_separator", "template", "t
 
 def data_arguments(file: Path) -> dict[str, Any] | None:
     """Return the data module's arguments in a ``config.yaml``; None if it is not the configuration of a run."""
+    return _arguments(file, "data")
+
+
+def init_from_of(run: Path) -> str | None:
+    """Return the pretrained weights that a run has started from; None for random weights."""
+    found = (_arguments(run / "config.yaml", "model") or {}).get("init_from")
+    return found if isinstance(found, str) else None
+
+
+def _arguments(file: Path, part: str) -> dict[str, Any] | None:
+    """Return the arguments of the model or of the data module; None if the file is not the configuration of a run."""
     try:
         text = read_text(file, "Give the config.yaml of a run", _MAX_BYTES)
-        content = load_yaml(text)["data"]["init_args"]
+        content = load_yaml(text)[part]["init_args"]
     except (InputError, yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
@@ -49,9 +60,31 @@ def columns_of(checkpoint: Path) -> dict[str, str | list[str] | list[int]]:
         checkpoint: a checkpoint in the folder of a run, or a model folder. Without a ``config.yaml``, as for models
             that were trained by another program, the result is empty.
     """
+    arguments = _data_of(checkpoint).items()
+    return {name: value for name, value in arguments if isinstance(name, str) and _is_remembered(name, value)}
+
+
+def training_sources(checkpoint: Path) -> dict[str, str | float | list[str]]:
+    """Return the arguments ``train`` and ``validation`` of a model's data, if they name local files.
+
+    Args:
+        checkpoint: a checkpoint in the folder of a run, or a model folder.
+    """
+    arguments = _data_of(checkpoint)
+    found = {name: arguments.get(name) for name in ("train", "validation")}
+    return {name: value for name, value in found.items() if value is not None and _is_local(value)}
+
+
+def _data_of(checkpoint: Path) -> dict[str, Any]:
+    """Return the arguments of a model's data module; empty if they are unknown."""
     folder = checkpoint if checkpoint.is_dir() else run_of(checkpoint)
-    arguments = (None if folder is None else data_arguments(folder / "config.yaml")) or {}
-    return {name: value for name, value in arguments.items() if isinstance(name, str) and _is_remembered(name, value)}
+    return (None if folder is None else data_arguments(folder / "config.yaml")) or {}
+
+
+def _is_local(source: Any) -> bool:
+    if isinstance(source, list):
+        return all(isinstance(each, str) and _is_local(each) for each in source)
+    return type(source) is float or (isinstance(source, str) and not source.startswith("hub:"))
 
 
 def _is_remembered(name: str, value: Any) -> bool:

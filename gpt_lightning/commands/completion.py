@@ -3,10 +3,14 @@
 import argparse
 import importlib
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from gpt_lightning.commands.help_page import first_sentence, values_of
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.commands.table import COMMANDS
+
+_LIKE_FIT: Final = ("inspect", "verify-resume")
+"""Commands that also take the options of ``fit``."""
 
 
 def parser() -> Parser:
@@ -48,7 +52,7 @@ def program() -> argparse.ArgumentParser:
     runs["predict"] += predict_shorthand()._actions
     for name, (module, summary) in COMMANDS.items():
         own = runs.get(name) or importlib.import_module(f"gpt_lightning.commands.{module}").parser()._actions
-        _copy([*own, *(runs["fit"] if name == "verify-resume" else [])], commands.add_parser(name, help=summary))
+        _copy([*own, *(runs["fit"] if name in _LIKE_FIT else [])], commands.add_parser(name, help=summary))
     return root
 
 

@@ -15,6 +15,7 @@ from gpt_lightning.commands.guard.file_values import is_contained
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
+from gpt_lightning.evaluation.verdict.outcome import interval_of, why_not_beaten
 from gpt_lightning.output_files import check_new, finite, output_file
 from gpt_lightning.printable import for_stream, printable
 from gpt_lightning.status import status
@@ -46,6 +47,14 @@ def parser() -> Parser:
     p.add_loading_options("the runs")
     p.add_output_options("file for the table; it ends in .md or .json")
     p.add_argument("--again", action="store_true", help="test every run again, also those with current metrics")
+    p.add_argument(
+        "--must_beat",
+        type=str,
+        choices=["tfidf", "trivial"],
+        metavar="{tfidf,trivial}",
+        help="exit with 1 unless every model is better than this baseline on its own training rows, and the 95-percent "
+        "interval of the difference excludes zero",
+    )
     return p
 
 
@@ -71,6 +80,8 @@ def main(argv: list[str]) -> int:
 
     # Errors of any run show before the first test takes its time.
     known = [None if options.again else saved_record(Path(run), options.test) for run in runs]
+    if options.must_beat is not None:  # older metrics have no verdict
+        known = [record if record is not None and "verdict" in record else None for record in known]
     for run, record in zip(runs, known, strict=True):
         if record is None and options.test is None:
             check_testable(Path(run))
@@ -84,7 +95,16 @@ def main(argv: list[str]) -> int:
         as_json = json.dumps(finite(records), ensure_ascii=False, allow_nan=False, indent=1)
         with output_file(output, options.overwrite, _REMEDY) as file:
             file.write(((as_json if output.suffix == ".json" else table) + "\n").encode(errors="replace"))
-    return 0
+    return 0 if options.must_beat is None else _check_beaten(records, options.must_beat)
+
+
+def _check_beaten(records: Sequence[dict[str, Any]], baseline: str) -> int:
+    """Print why a model does not beat a baseline, for each that does not, and return the exit code."""
+    reasons = [(record["run"], why_not_beaten(record, baseline)) for record in records]
+    for run, reason in reasons:
+        if reason is not None:
+            print(printable(f"{run}: --must_beat={baseline}: {reason}"), file=sys.stderr, flush=True)
+    return int(any(reason is not None for _, reason in reasons))
 
 
 def saved_record(run: Path, test: str | None = None) -> dict[str, Any] | None:
@@ -223,16 +243,23 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
     return record
 
 
+def _cell(record: Mapping[str, Any], name: str) -> str:
+    """Return a metric of a run, with its interval if the verdict has one."""
+    # JSON has no NaN: the record holds null in its place, which is shown like a missing metric.
+    value, interval = record["metrics"].get(name), interval_of(record, name)
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if interval is None else f"{value:.4f} ({interval[0]:.4f} to {interval[1]:.4f})"
+
+
 def markdown(records: Sequence[dict[str, Any]]) -> str:
-    """Return an aligned Markdown table with a row for each run and a column for each metric."""
+    """Return an aligned Markdown table with a row for each run and a column for each metric, with its 95 % interval."""
     names = list(dict.fromkeys(name for record in records for name in record["metrics"]))
     rows = [["run", "task", "data", *names]]
     for record in records:
         data = record["data"]
         source = ", ".join(data) if isinstance(data, list) else str(data)
-        numbers = [record["metrics"].get(name) for name in names]
-        # JSON has no NaN: the record holds null in its place, which is shown like a missing metric.
-        rows.append([record["run"], record["task"], source, *("-" if n is None else f"{n:.4f}" for n in numbers)])
+        rows.append([record["run"], record["task"], source, *(_cell(record, name) for name in names)])
     cells = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
     rule = ["-" * width if place < 3 else "-" * (width - 1) + ":" for place, width in enumerate(widths)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gpt_lightning.errors import Interrupted, input_error, run_error
-from gpt_lightning.printable import printable
+from gpt_lightning.printable import printable, short_lines
 
 FAILED: Final = 1
 INVALID: Final = 2
@@ -18,7 +18,6 @@ INTERRUPTED: Final = 130
 
 _MAX_CHARACTERS: Final = 500
 """Length of an exception's text in a report."""
-_MAX_LINE: Final = 1000
 
 
 def report(command: str, error: BaseException) -> int:
@@ -42,15 +41,9 @@ def report(command: str, error: BaseException) -> int:
 
 
 def _print(command: str, message: str, code: int) -> int:
-    text = printable(f"{f'gpt-lightning {command}'.strip()}: {message}")
-    print("\n".join(map(_shorten, text.splitlines())), file=sys.stderr, flush=True)
+    text = short_lines(printable(f"{f'gpt-lightning {command}'.strip()}: {message}"))
+    print(text, file=sys.stderr, flush=True)
     return code
-
-
-def _shorten(line: str) -> str:
-    """Return a line without its middle if it is very long, as it is when it quotes a value of thousands of letters."""
-    half = _MAX_LINE // 2
-    return line if len(line) <= _MAX_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
 def _unexpected(error: BaseException) -> str:

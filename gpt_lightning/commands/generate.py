@@ -102,8 +102,10 @@ def main(argv: list[str]) -> int:
         _check_lengths(options, prompts, encoded, decoding, block_size)
     else:
         _check_sources(prompts, encoded, block_size)
-    with counter("generating", "characters") as advance:
-        if options.input is None and output is None:
+    is_text = options.input is None and output is None
+    total = None if is_text else len(prompts) * options.samples
+    with counter("generating", "characters", total=total, prints=output is None) as advance:
+        if is_text:
             _print_samples(options, task, tokenizer, encoded[0], decoding, advance)
             return 0
         lines = _json_lines(options, task, tokenizer, prompts, encoded, decoding, advance)
@@ -212,7 +214,7 @@ def _print_samples(
     tokenizer: "Tokenizer",
     ids: Sequence[int],
     decoding: "Decoding",
-    advance: Callable[[int], None],
+    advance: Callable[[int, int], None],
 ) -> None:
     """Print a prompt with each of its continuations, or the targets of a source, while they are generated."""
     from gpt_lightning.tasks import CausalLM
@@ -231,7 +233,7 @@ def _print_samples(
         print(for_stream(options.prompt if continues else ""), end="", flush=True)
         for text in pieces:
             print(for_stream(text), end="", flush=True)
-            advance(len(text))
+            advance(len(text), 0)
         print()
 
 
@@ -242,7 +244,7 @@ def _json_lines(
     prompts: "Sequence[Prompt]",
     encoded: Sequence[Sequence[int]],
     decoding: "Decoding",
-    advance: Callable[[int], None],
+    advance: Callable[[int, int], None],
 ) -> Iterator[str]:
     """Yield a line for each continuation: the columns of its prompt, ``sample``, ``completion``, ``finish_reason``.
 
@@ -262,7 +264,7 @@ def _json_lines(
     )
     for prompt, samples in zip(prompts, found, strict=True):
         for number, each in enumerate(samples):
-            advance(len(each.text))
+            advance(len(each.text), 1)
             row = {**prompt.fields, "sample": number, "completion": each.text, "finish_reason": each.finish_reason}
             if options.logprobs:
                 row |= {"token_ids": each.token_ids, "logprobs": list(each.logprobs)}

@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser
 from gpt_lightning.commands.guard.plain_yaml import line_of
 from gpt_lightning.commands.help_page import Section, help_page, option_name, sections_of
 from gpt_lightning.commands.hints import stray_words, unknown_key
-from gpt_lightning.printable import printable
+from gpt_lightning.printable import printable, short_lines
 
 _CHOICES = re.compile(r"Expected a (?:typing\.)?Literal\[([^\]]*)\]")
 _UNKNOWN_KEY = re.compile(r"(?:unrecognized arguments: --|does not accept option '|[Oo]ption ')([\w.-]+)")
@@ -112,7 +112,7 @@ class Parser(ArgumentParser, ParserWithPage):
             text = (_place(named[1]) if named else "") + _short(message)
         # Parsers of classes are named after the file that Python runs.
         prog = self.prog.replace(" [options]", "") if self.prog.startswith("gpt-lightning") else "gpt-lightning"
-        print(printable(f"{prog}: {text}"), file=sys.stderr)
+        print(short_lines(printable(f"{prog}: {text}")), file=sys.stderr)
         sys.exit(2)
 
     def _required(self, names: str) -> str:

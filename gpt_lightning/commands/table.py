@@ -7,12 +7,15 @@ GROUPS = {
     },
     "Train and evaluate": {
         "init": ("init.command", "look at a file and print a configuration that trains on it"),
+        "inspect": ("inspect.command", "look at the data of a configuration before training on it"),
         "fit": ("run.cli", "train a model on your text or your labels, or resume a run"),
         "validate": ("run.cli", "evaluate a checkpoint on the validation data"),
         "test": ("run.cli", "evaluate a checkpoint on the test data"),
         "predict": ("run.cli", "write the predictions of a checkpoint, one JSON line for each row"),
+        "without": ("without", "repeat a run without some of its rows: what did they teach the model?"),
         "evaluate": ("evaluate", "compare the test metrics of several runs in one table"),
         "compare": ("compare", "write one HTML page about several runs: metrics, settings, curves"),
+        "bias": ("bias", "measure stereotypes of a language model, or gaps of a head between two groups"),
         "lm-eval": ("lm_eval", "evaluate a language model with EleutherAI's lm-evaluation-harness"),
     },
     "Use a model": {
@@ -21,7 +24,9 @@ GROUPS = {
         "export": ("export", "write a model as a folder that Hugging Face's classes can load"),
     },
     "Tools": {
+        "doctor": ("doctor.command", "check versions, hardware and settings of this machine"),
         "tokenizer": ("tokenizer", "train a tokenizer, or show the tokens of a text"),
+        "schema": ("schema", "print a JSON schema of configurations, for editors"),
         "completion": ("completion", "complete commands and options with the Tab key of your shell"),
         "verify-resume": ("verify_resume", "check that a killed and resumed run equals an uninterrupted one"),
     },

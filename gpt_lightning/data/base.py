@@ -5,7 +5,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, NamedTuple, cast
 
 import lightning.pytorch as L
 import torch
@@ -15,12 +15,14 @@ from torch import Tensor
 
 from gpt_lightning.data.document_split import part_of_train
 from gpt_lightning.data.loader import Position, ResumableLoader, Rows
-from gpt_lightning.data.sources.source import ReadOptions, Source, source_lines
+from gpt_lightning.data.masked_rows import MaskedRows
+from gpt_lightning.data.sources.open_file import reported_reading
+from gpt_lightning.data.sources.source import ReadOptions, Source, source_bytes, source_lines
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
 from gpt_lightning.printable import printable
 from gpt_lightning.ranges import MAX_SEED, check_count
-from gpt_lightning.status import status
+from gpt_lightning.status import progress
 from gpt_lightning.tokenizers.build import build_tokenizer
 from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -36,6 +38,19 @@ _SPLITS: Final[dict[str, tuple[Split, ...]]] = {
 """Stage -> splits that it reads."""
 _MAX_WORKERS: Final = 1024
 """More processes than any machine has cores."""
+
+
+class CutRow(NamedTuple):
+    """Row that loses tokens, because it is longer than the model can read."""
+
+    where: str
+    """Location of the row, such as ``path:line``."""
+    num_tokens: int
+    """Tokens of its text before it is cut."""
+    num_cut: int
+    """Tokens that it loses."""
+    option: str = "--model.backbone.block_size"
+    """Option that sets the limit."""
 
 
 class DataModule(L.LightningDataModule, ABC):
@@ -58,6 +73,9 @@ class DataModule(L.LightningDataModule, ABC):
         test: source of the split for ``test`` and ``predict``, same forms as ``train``; ``predict`` needs no labels.
         validation_fraction: part of the training rows to hold out if ``validation`` is null. Only exactly equal texts
             stay together. For language modeling it is the last part of the text, which suits a few long documents.
+        without: training rows to mask, to train as if they were not there: a file with rows of the training data,
+            unchanged, or a ``.txt`` file with the ``path:line`` of each. Masked rows keep their place in the order, but
+            their text is blank and has no labels. An empty file masks nothing.
         delimiter: character between the fields of CSV and TSV files, such as ``;`` or ``tab``; null detects it.
         encoding: encoding of text files, such as ``cp1252``; null detects UTF-8, files with a byte order mark, and
             cp1252 in CSV and TSV.
@@ -89,6 +107,7 @@ class DataModule(L.LightningDataModule, ABC):
         validation: float | Source | None = None,
         test: Source | None = None,
         validation_fraction: float = 0.0,
+        without: Source | None = None,
         delimiter: str | None = None,
         encoding: str | None = None,
         tokenizer: str = "bpe:4096",
@@ -111,6 +130,8 @@ class DataModule(L.LightningDataModule, ABC):
         own = None if self.validation_part is not None or isinstance(validation, float) else validation
         self.sources: dict[Split, Source | None] = {"train": train, "validation": own, "test": test}
         self.validation_fraction = validation_fraction
+        self.without = without
+        """Source of the training rows to mask."""
         self.read_options = ReadOptions(delimiter, encoding)
         self.tokenizer_name = tokenizer
         self.block_size = block_size
@@ -118,6 +139,8 @@ class DataModule(L.LightningDataModule, ABC):
         self.num_workers = num_workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         self.cache_dir = expand_home(cache_dir)
+        self.cut_rows: dict[Split, list[CutRow]] = {}
+        """Rows of each open split that lose tokens."""
         self._reported: set[tuple[str, str]] = set()
         self._stage: str | None = None
         self._rows: dict[Split, Rows] = {}
@@ -140,6 +163,14 @@ class DataModule(L.LightningDataModule, ABC):
     @abstractmethod
     def training_texts(self) -> Iterator[str]:
         """Yield the texts of the training split that ``characters`` and ``bpe:SIZE`` train a tokenizer on."""
+
+    def mask(self, rows: Rows) -> MaskedRows:
+        """Return the training rows with those masked that ``without`` names.
+
+        Raises:
+            InputError: this data module cannot mask rows, or ``without`` names a row that is not in the training data.
+        """
+        raise InputError(f"--data.without: {type(self).__name__} cannot mask rows. Leave the option out")
 
     def training_texts_digest(self) -> str:
         """Return a string that changes with ``training_texts``: the cache key of trained tokenizers.
@@ -244,11 +275,21 @@ class DataModule(L.LightningDataModule, ABC):
             "data.batch_size": self.batch_size,
             "data.block_size": self.block_size,
             "data.seed": self.seed,
+            "data.without": "" if (masked := self.masked_rows) is None else masked.mask_digest,
         }
 
     def digests(self) -> dict[Split, str]:
         """Return the digest of the rows of each split that ``setup`` has opened."""
         return {split: rows.digest for split, rows in self._rows.items()}
+
+    def rows(self, split: Split) -> Rows:
+        """Return the rows of a split that ``setup`` opened."""
+        return self._rows[split]
+
+    @property
+    def masked_rows(self) -> MaskedRows | None:
+        """The training rows if some may be masked; None before ``setup("fit")``."""
+        return cast(MaskedRows, self._rows["train"]) if self.without and "train" in self._rows else None
 
     # --- Lightning's hooks
 
@@ -303,8 +344,10 @@ class DataModule(L.LightningDataModule, ABC):
         }
 
     def _open(self, split: Split) -> Rows:
-        with status(f"Reading the {split} data"):
-            return self.open_split(split)
+        size = source_bytes(self.sources[self.source_split(split)])
+        with progress(f"Reading the {split} data", size) as advance, reported_reading(advance):
+            rows = self.open_split(split)
+            return self.mask(rows) if split == "train" and self.without else rows
 
     def _splits_of(self, stage: str) -> list[Split]:
         """Return the splits that a stage reads; ``fit`` needs no validation split."""

@@ -84,7 +84,7 @@ def documents_of(part: Part, pieces: Iterable[Piece], again: Iterable[Piece]) ->
         pieces: the pieces of all documents.
         again: the same pieces, to choose the threshold.
     """
-    threshold = validation_threshold((text_hash(text) for text, starts in again if starts), part.fraction)
+    threshold = validation_threshold((text_hash(piece.text) for piece in again if piece.starts_document), part.fraction)
     is_taken = False
     for piece in pieces:
         if piece.starts_document:

@@ -24,7 +24,7 @@ class FittedConversation(NamedTuple):
         ids: (n,) int64.
         is_trained: (n,) bool.
         num_turns: number of its messages without the system prompt.
-        is_cut: whether turns or tokens at its start are left out.
+        num_cut: number of tokens that it loses, because turns or tokens at its start are left out.
     """
 
     id: str
@@ -32,7 +32,7 @@ class FittedConversation(NamedTuple):
     ids: NDArray[np.int64]
     is_trained: NDArray[np.bool_]
     num_turns: int
-    is_cut: bool
+    num_cut: int
 
 
 def fit_conversations(
@@ -53,8 +53,10 @@ def fit_conversations(
     def encode(chosen: Sequence[Conversation]) -> list[EncodedChat | InputError]:
         return template.encode([Chat(each.messages, _trained(each, train_on), each.where) for each in chosen])
 
-    kept, encoded = _without_first_turns(encode, conversations, lambda chat: len(_without_tail(chat).ids), max_tokens)
-    for original, conversation, chat in zip(conversations, kept, encoded, strict=True):
+    kept, encoded, lengths = _without_first_turns(
+        encode, conversations, lambda chat: len(_without_tail(chat).ids), max_tokens
+    )
+    for original, conversation, chat, length in zip(conversations, kept, encoded, lengths, strict=True):
         if isinstance(chat, InputError):
             yield chat
             continue
@@ -75,8 +77,8 @@ def fit_conversations(
             )
         else:
             turns = sum(message["role"] != "system" for message in conversation.messages)
-            is_cut = conversation is not original or start > 0
-            yield FittedConversation(original.id, original.where, ids[start:], is_trained[start:], turns, is_cut)
+            num_cut = length - len(ids[start:])
+            yield FittedConversation(original.id, original.where, ids[start:], is_trained[start:], turns, num_cut)
 
 
 def fit_prompts(
@@ -87,7 +89,7 @@ def fit_prompts(
     def encode(chosen: Sequence[Conversation]) -> list[NDArray[np.int64] | InputError]:
         return template.prompts([Chat(_before_answer(each), (), each.where) for each in chosen])
 
-    _, prompts = _without_first_turns(encode, conversations, len, max_tokens)
+    _, prompts, _ = _without_first_turns(encode, conversations, len, max_tokens)
     return [prompt if isinstance(prompt, InputError) else prompt[-max_tokens:] for prompt in prompts]
 
 
@@ -96,7 +98,7 @@ def _without_first_turns(
     conversations: Sequence[Conversation],
     length: Callable[[T], int],
     max_tokens: int,
-) -> tuple[list[Conversation], list[T | InputError]]:
+) -> tuple[list[Conversation], list[T | InputError], list[int]]:
     """Encode conversations, and leave out first turns until they fit ``max_tokens``.
 
     Args:
@@ -106,9 +108,10 @@ def _without_first_turns(
         max_tokens: maximum number of tokens.
 
     Returns:
-        The shortened conversations and their encodings, which may still be too long.
+        The shortened conversations, their encodings, which may still be too long, and the numbers of tokens before.
     """
     kept, encoded = list(conversations), encode(conversations)
+    lengths = [0 if isinstance(result, InputError) else length(result) for result in encoded]
     pending: Sequence[int] = range(len(kept))
     while pending := [
         number
@@ -121,7 +124,7 @@ def _without_first_turns(
             kept[number] = kept[number].without_first_turn() or kept[number]
         for number, result in zip(pending, encode([kept[number] for number in pending]), strict=True):
             encoded[number] = result
-    return kept, encoded
+    return kept, encoded, lengths
 
 
 def _trained(conversation: Conversation, train_on: TrainOn) -> list[int] | None:

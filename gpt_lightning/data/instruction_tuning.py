@@ -9,15 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
-from gpt_lightning.data.base import Split
+from gpt_lightning.data.base import CutRow, Split
 from gpt_lightning.data.best_fit import best_fit
 from gpt_lightning.data.conversations import Conversation, RowReader
 from gpt_lightning.data.fit_conversations import FittedConversation, TrainOn, fit_conversations, fit_prompts
 from gpt_lightning.data.generated import generation_length
-from gpt_lightning.data.labeled import Labeled, valid_examples
+from gpt_lightning.data.labeled import Labeled, NoValidRowError
 from gpt_lightning.data.length_batching import GeneratedFirstOrder, InMemoryRows, Order, digest, pad
 from gpt_lightning.data.settings import RowSettings
-from gpt_lightning.data.sources.bad_rows import skipped_line
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.chat_encoding import ChatTemplate
@@ -98,6 +97,10 @@ class InstructionTuning(Labeled[Conversation]):
         """Default layout: the chat template determines the input."""
         return InputLayout()
 
+    def content(self, example: Conversation) -> object:
+        """Return the texts of all messages with their roles."""
+        return tuple((message["role"], message["content"]) for message in example.messages)
+
     def training_texts(self) -> Iterator[str]:
         """Yield the texts of all messages."""
         return (message["content"] for example in self.examples("train") for message in example.messages)
@@ -113,14 +116,14 @@ class InstructionTuning(Labeled[Conversation]):
         conversations = self.examples(split)
         if self.stage == "predict":
             return self._prompts_only(split, template, conversations)
-        found, causes = valid_examples(
-            fit_conversations(template, conversations, self.train_on, self.block_size + 1), self.on_bad_row
-        )
-        if causes:
-            self.report(split, skipped_line(causes, len(conversations)))
+        fitted = fit_conversations(template, conversations, self.train_on, self.block_size + 1)
+        found = self.encodable(split, fitted, len(conversations))
         if not found:
-            raise InputError(f"--data.{split}: no row has a label; fix the file, or choose a different one")
-        self._report_size(split, found, causes.total())
+            raise NoValidRowError(split, "no row has a label; fix the file, or choose a different one")
+        self.cut_rows[split] = [
+            CutRow(each.where, len(each.ids) + each.num_cut, each.num_cut) for each in found if each.num_cut
+        ]
+        self._report_size(split, found)
         is_training = split == "train"
         lengths = [len(each.ids) - 1 for each in found]
         is_packed = self.packing and is_training
@@ -133,7 +136,8 @@ class InstructionTuning(Labeled[Conversation]):
             prompts = self._prompts(template, conversations, [found[number] for number in order.generated])
         collate = _Collate(self.tokenizer, found, rows, prompts, is_packed=is_packed, is_training=is_training)
         arrays = (array for row in rows for number in row for array in (found[number].ids, found[number].is_trained))
-        return InMemoryRows(len(rows), order, collate, digest([*arrays, np.array(totals)]))
+        ids = [[found[number].id for number in row] for row in rows]
+        return InMemoryRows(len(rows), order, collate, digest([*arrays, np.array(totals)]), ids)
 
     def _prompts(
         self, template: ChatTemplate, conversations: Sequence[Conversation], found: Sequence[FittedConversation]
@@ -157,14 +161,12 @@ class InstructionTuning(Labeled[Conversation]):
         fitted = (
             prompt
             if isinstance(prompt, InputError)
-            else FittedConversation(each.id, each.where, prompt, np.zeros(len(prompt), dtype=np.bool_), 0, False)
+            else FittedConversation(each.id, each.where, prompt, np.zeros(len(prompt), dtype=np.bool_), 0, 0)
             for each, prompt in zip(conversations, prompts, strict=True)
         )
-        rows, causes = valid_examples(fitted, self.on_bad_row)
-        if causes:
-            self.report(split, skipped_line(causes, len(conversations)))
+        rows = self.encodable(split, fitted, len(conversations))
         if not rows:
-            raise InputError(f"--data.{split}: no row is valid; fix the file, or choose a different one")
+            raise NoValidRowError(split, "no row is valid; fix the file, or choose a different one")
         references = {each.id: each.references for each in conversations}
         answers = {each.id: (each.ids, references[each.id]) for each in rows}
         units = [[number] for number in range(len(rows))]
@@ -172,16 +174,15 @@ class InstructionTuning(Labeled[Conversation]):
         found = [each.ids for each in rows]
         return InMemoryRows(len(rows), self.epoch_order(split, list(map(len, found))), collate, digest(found))
 
-    def _report_size(self, split: Split, found: Sequence[FittedConversation], num_dropped: int) -> None:
+    def _report_size(self, split: Split, found: Sequence[FittedConversation]) -> None:
         """Print how many rows and tokens of a split are trained, cut and dropped."""
         total = sum(len(each.ids) for each in found)
         trained = sum(int(each.is_trained[1:].sum()) for each in found)
-        dropped = num_dropped + self.num_skipped[self.source_split(split)]
         self.report(
             split,
             f"{len(found):,} rows, {sum(each.num_turns for each in found):,} turns, {trained:,} trained tokens "
-            f"({trained / total:.1%} of {total:,}), {sum(each.is_cut for each in found):,} rows cut, "
-            f"{dropped:,} rows dropped",
+            f"({trained / total:.1%} of {total:,}), {len(self.cut_rows[split]):,} rows cut, "
+            f"{self.num_dropped(split):,} rows dropped",
         )
 
 
@@ -214,7 +215,7 @@ class _Collate:
 
     def __call__(self, rows: list[int], num_padding: int) -> LanguageModelingBatch:
         chosen = [[self.conversations[number] for number in self.rows[row]] for row in rows]
-        empty = FittedConversation("", "", np.full(2, self.padding_id), np.zeros(2, dtype=np.bool_), 0, False)
+        empty = FittedConversation("", "", np.full(2, self.padding_id), np.zeros(2, dtype=np.bool_), 0, 0)
         filled = [*chosen, *([[empty]] * num_padding)]
         labels = pad([np.concatenate([_labels(each) for each in row]) for row in filled], IGNORE_INDEX)
         is_label = labels != IGNORE_INDEX

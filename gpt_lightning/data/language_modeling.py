@@ -2,18 +2,25 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gpt_lightning.batch import LanguageModelingBatch
 from gpt_lightning.data.base import DataModule, Split
-from gpt_lightning.data.document_split import Part
+from gpt_lightning.data.document_split import Part, documents_of
+from gpt_lightning.data.loader import Rows
+from gpt_lightning.data.masked_documents import read_documents, token_ranges
+from gpt_lightning.data.masked_rows import MaskedRows
+from gpt_lightning.data.named_rows import KEY, canonical_location, check_found, is_empty, named_locations
 from gpt_lightning.data.packing import PackedBlocks
 from gpt_lightning.data.settings import CommonSettings
 from gpt_lightning.data.shards import TokenStream, skipped_rows, tokenize
 from gpt_lightning.data.sources.bad_rows import OnBadRow, skipped_line
 from gpt_lightning.data.sources.documents import check_separator, frequent_separator
-from gpt_lightning.data.sources.source import Piece, fingerprint, read_texts
+from gpt_lightning.data.sources.source import Piece, Source, fingerprint, read_texts
 from gpt_lightning.unpack import Unpack
 
 
@@ -58,7 +65,7 @@ class LanguageModeling(DataModule):
     def prepare_data(self) -> None:
         """Tokenize, in one process, the splits of the running Trainer or, without one, all splits with a source."""
         for split in self.splits_to_prepare():
-            self._tokenize(split, progress=True)
+            self._tokenize(split)
         super().prepare_data()
 
     def stream(self, split: Split) -> TokenStream:
@@ -69,7 +76,7 @@ class LanguageModeling(DataModule):
 
     def training_texts(self) -> Iterator[str]:
         """Yield the documents of the training split in pieces."""
-        return (piece.text for piece in self._pieces("train"))
+        return (piece.text for piece in self.pieces("train"))
 
     def training_texts_digest(self) -> str:
         """Return the fingerprint of the training files and how they are read, because hashing all text takes long."""
@@ -80,39 +87,98 @@ class LanguageModeling(DataModule):
 
     def open_split(self, split: Split) -> PackedBlocks:
         """Return the blocks of a split; only training blocks are shuffled."""
+        return self._blocks(self._tokenize(split), seed=self.seed if split == "train" else None)
+
+    def mask(self, rows: Rows) -> MaskedRows:
+        """Return the training blocks with the documents masked that ``without`` names. Of equal ones, all are masked.
+
+        The text after a masked document sees end-of-text tokens in its place, or nothing with ``mask_documents``.
+        """
+        assert isinstance(rows, PackedBlocks)
+        assert self.without is not None
+        numbers = [] if is_empty(self.without) else self._named_documents(self.without)
+        masked = token_ranges(rows.stream, self.tokenizer.end_of_text_id, numbers)
+        num_tokens = int((masked[:, 1] - masked[:, 0]).sum())
+        self.report(
+            "train",
+            f"{len(masked):,} of {rows.stream.num_documents:,} documents are masked, {num_tokens:,} of "
+            f"{len(rows.stream):,} tokens (without={self.without})",
+        )
+        return self._blocks(rows.stream, seed=self.seed, masked=masked)
+
+    def _blocks(
+        self,
+        stream: TokenStream,
+        *,
+        seed: int | None = None,
+        masked: NDArray[np.int64] = np.empty((0, 2), dtype=np.int64),
+    ) -> PackedBlocks:
         return PackedBlocks(
-            self._tokenize(split),
+            stream,
             block_size=self.block_size,
             token_bytes=self.tokenizer.token_bytes,
             end_of_text_id=self.tokenizer.end_of_text_id,
             mask_documents=self.mask_documents,
-            seed=self.seed if split == "train" else None,
+            seed=seed,
+            masked=masked,
         )
 
-    def _pieces(self, split: Split) -> Iterator[Piece]:
+    def _named_documents(self, source: Source) -> list[int]:
+        """Return the numbers of the training documents that a source names by their locations or their text.
+
+        Raises:
+            InputError: a document is not in the training data.
+        """
+        named, by_location = named_locations(source), True
+        if named is None:
+            named, by_location = list(read_documents(self._read(source, "train", KEY))), False
+
+        def keys(pieces: Iterable[Piece]) -> Iterator[tuple[object, str]]:
+            for each in read_documents(pieces):
+                yield canonical_location(each.where) if by_location else each.key, each.where
+
+        wanted = {each.key for each in named}
+        found = {key for key, _ in keys(self.pieces("train")) if key in wanted}
+        check_found(named, found, read_documents(self.pieces("train")))
+        return [number for number, (key, _) in enumerate(keys(self._trained_pieces())) if key in wanted]
+
+    def _trained_pieces(self) -> Iterator[Piece]:
+        """Yield the pieces of the training documents that are not held out."""
+        if self.validation_part is None or not self.holds_out_validation:
+            return self.pieces("train")
+        if not self._stream("train", Part("validation", self.validation_part)).num_documents:
+            return self.pieces("train")
+        return documents_of(Part("train", self.validation_part), self.pieces("train"), self.pieces("train"))
+
+    def pieces(self, split: Split) -> Iterator[Piece]:
         """Yield the documents in the source of a split in pieces."""
+        return self._read(self.source(split), split)
+
+    def _read(self, source: Source, split: Split, key: str | None = None) -> Iterator[Piece]:
+        """Yield the documents of a source in pieces; ``key`` is the option that sets the source."""
         return read_texts(
-            self.source(split),
+            source,
             split=split,
             text_column=self.text_column,
+            key=key,
             options=self.read_options,
             document_separator=self.document_separator,
             skipped=Counter() if self.on_bad_row == "skip" else None,
         )
 
-    def _tokenize(self, split: Split, progress: bool = False) -> TokenStream:
+    def _tokenize(self, split: Split) -> TokenStream:
         """Return the tokens of a split from the cache, after tokenizing it if needed."""
         self._report_text(self.source_split(split))
         if split == "test" or not self.holds_out_validation:
-            return self._stream(split, progress)
+            return self._stream(split)
         fraction = self.validation_fraction if self.validation_part is None else self.validation_part
         if self.validation_part is not None:
-            held_out = self._stream("train", progress, Part("validation", fraction))
+            held_out = self._stream("train", Part("validation", fraction))
             if held_out.num_documents:
-                kept = self._stream("train", progress, Part("train", fraction))
+                kept = self._stream("train", Part("train", fraction))
                 self._report_held_out(held_out, kept)
                 return held_out if split == "validation" else kept
-        stream = self._stream("train", progress)
+        stream = self._stream("train")
         # Validation predicts all of its tokens but the first, so it needs two.
         border = max(0, len(stream) - max(2, round(fraction * len(stream))))
         if self.validation_part is not None:
@@ -123,7 +189,7 @@ class LanguageModeling(DataModule):
         is_validation = split == "validation"
         return TokenStream(stream.folder, start=border) if is_validation else TokenStream(stream.folder, stop=border)
 
-    def _stream(self, split: Split, progress: bool, part: Part | None = None) -> TokenStream:
+    def _stream(self, split: Split, part: Part | None = None) -> TokenStream:
         """Return the tokens in the source of a split, or of a part of its documents."""
         folder = tokenize(
             self.source(split),
@@ -131,7 +197,7 @@ class LanguageModeling(DataModule):
             text_column=self.text_column,
             tokenizer=self.tokenizer,
             cache_dir=self.cache_dir,
-            progress=progress,
+            progress=True,
             options=self.read_options,
             document_separator=self.document_separator,
             skips_bad_rows=self.on_bad_row == "skip",
@@ -158,7 +224,7 @@ class LanguageModeling(DataModule):
             return
         self._described.add(split)
         self.report_source(split)
-        if self.document_separator is None and (found := frequent_separator(self._pieces(split))):
+        if self.document_separator is None and (found := frequent_separator(self.pieces(split))):
             separator, count = found
             self.report(
                 split,

@@ -108,10 +108,19 @@ class InMemoryRows:
         collate: function of the row numbers and the number of padding rows to append that returns a batch. The loss and
             the metrics must ignore padding rows.
         digest: string that differs for different rows, such as the ``digest`` of their arrays.
+        example_ids: ids of the examples in each row, which ``--data.without`` needs; packed rows have several.
     """
 
-    def __init__(self, size: int, order: Order, collate: Callable[[list[int], int], Any], digest: str) -> None:
+    def __init__(
+        self,
+        size: int,
+        order: Order,
+        collate: Callable[[list[int], int], Any],
+        digest: str,
+        example_ids: Sequence[Sequence[str]] | None = None,
+    ) -> None:
         self.size, self.order, self.collate, self.digest = size, order, collate, digest
+        self.example_ids = example_ids
 
     def __len__(self) -> int:
         """Return the number of rows of an epoch."""

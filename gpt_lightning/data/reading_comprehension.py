@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, QuestionAnsweringBatch
-from gpt_lightning.data.base import Split
+from gpt_lightning.data.base import CutRow, Split
 from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
 from gpt_lightning.data.overlapping_windows import Window, token_windows
@@ -17,6 +17,7 @@ from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.squad import Question, answer_tokens, parse_questions
 from gpt_lightning.data.sources.unicode_forms import Form
+from gpt_lightning.data.word_swaps.swaps import Swap
 from gpt_lightning.errors import InputError
 from gpt_lightning.ranges import check_count
 from gpt_lightning.unpack import Unpack
@@ -87,6 +88,10 @@ class ReadingComprehension(Labeled[Question]):
         """Return whether a question of a split has no answer in its context."""
         return any(not example.answers for example in self.examples(split))
 
+    def content(self, example: Question) -> object:
+        """Return question and context."""
+        return example.question, example.context
+
     def training_texts(self) -> Iterator[str]:
         """Yield each training context once, and then all questions."""
         contexts = dict.fromkeys(example.context for example in self.examples("train"))
@@ -106,6 +111,20 @@ class ReadingComprehension(Labeled[Question]):
         )
         for number, item in enumerate(parsed):
             yield replace(item, id=str(number)) if isinstance(item, Question) and item.id is None else item
+
+    def swapped(self, example: Question, swap: Swap) -> Question:
+        """Return a question with swapped words in question, context and answers.
+
+        An answer that begins or ends inside of a swapped word is extended to the whole word.
+        """
+        context = swap(example.context)
+        places = [context.moved(start, start + len(text)) for text, start in example.answers]
+        return replace(
+            example,
+            question=swap(example.question).text,
+            context=context.text,
+            answers=tuple((context.text[start:end], start) for start, end in places),
+        )
 
     def open_split(self, split: Split) -> InMemoryRows:
         """Return the questions of a split with the windows of their contexts.
@@ -154,16 +173,21 @@ class ReadingComprehension(Labeled[Question]):
             for window in unit
             for array in (window.input_ids, np.array((window.start, window.end)))
         )
-        return InMemoryRows(len(units), self.epoch_order(split, lengths), collate, digest(arrays))
+        ids = [(str(examples[owner].id),) for owner in owners]
+        return InMemoryRows(len(units), self.epoch_order(split, lengths), collate, digest(arrays), ids)
 
     def _windows(self, split: Split, examples: list[Question], has_labels: bool) -> list[list[_Window]]:
         """Return the windows of each question."""
         question_ids = self.tokenizer.encode_batch([example.question for example in examples])
-        too_long = sum(len(ids) > self.max_question_tokens for ids in question_ids)
+        self.cut_rows[split] = too_long = [
+            CutRow(example.where, len(ids), len(ids) - self.max_question_tokens, "--data.max_question_tokens")
+            for example, ids in zip(examples, question_ids, strict=True)
+            if len(ids) > self.max_question_tokens
+        ]
         if too_long:
             self.report(
                 split,
-                f"{too_long:,} of {len(examples):,} questions were truncated to {self.max_question_tokens} "
+                f"{len(too_long):,} of {len(examples):,} questions were truncated to {self.max_question_tokens} "
                 "tokens; raise --data.max_question_tokens to keep all of their tokens",
             )
         contexts = self._contexts(examples)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
-from gpt_lightning.data.base import Split
+from gpt_lightning.data.base import CutRow, Split
 from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.labels import LabelReader, SavedLabels, label_reader, read_labels
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
@@ -27,6 +27,7 @@ from gpt_lightning.data.tag_schemes import SCHEMES, FileScheme, check_tags, find
 from gpt_lightning.data.tags import convert_tags, merge_tags, scheme_of, tag_names
 from gpt_lightning.data.word_joining import raw_texts
 from gpt_lightning.data.word_rules import ChosenRules, WordRule, choose_rules, split_by_rules
+from gpt_lightning.data.word_swaps.swaps import Swap
 from gpt_lightning.data.word_tokens import WordTokens, assign_tokens, encode_separately
 from gpt_lightning.errors import InputError
 from gpt_lightning.ranges import check_count
@@ -183,6 +184,12 @@ class SequenceTagging(Labeled[TaggedText]):
             except InputError as error:
                 yield error
 
+    def swapped(self, example: TaggedText, swap: Swap) -> TaggedText:
+        """Return a text with swapped words, which have the tags of the original words."""
+        new = swap(example.text)
+        words = tuple(new.moved(start, stop) for start, stop in example.words)
+        return replace(example, text=new.text, words=words, raw_text=None)
+
     def _with_schemes(self, rows: Iterable[Row], reader: LabelReader) -> tuple[Iterator[Row], dict[str, FileScheme]]:
         """Return all rows, and the tagging scheme of each file."""
         kept, tags = [], defaultdict[str, list[Sequence[Any]]](list)
@@ -270,7 +277,7 @@ class SequenceTagging(Labeled[TaggedText]):
         if split == "train" and self.given_word_rules is None and (warning := self._chosen_rules.warning()):
             self.report(split, warning)
         examples, tokens = self._encode(examples)
-        encoded = self._windows(examples, tokens)
+        encoded = self._windows(split, examples, tokens)
         is_training = split == "train"
         units = (
             [[(number, window)] for number, windows in enumerate(encoded) for window in windows]
@@ -299,7 +306,8 @@ class SequenceTagging(Labeled[TaggedText]):
 
         lengths = [sum(len(window.input_ids) for _, window in unit) for unit in units]
         arrays = (array for unit in units for _, window in unit for array in (window.input_ids, window.labels))
-        return InMemoryRows(len(units), self.epoch_order(split, lengths), collate, digest(arrays))
+        ids = [(examples[unit[0][0]].id,) for unit in units]
+        return InMemoryRows(len(units), self.epoch_order(split, lengths), collate, digest(arrays), ids)
 
     def _encode(self, examples: list[TaggedText]) -> tuple[list[TaggedText], list[list[WordTokens]]]:
         """Return the texts and the tokens of each of their words.
@@ -336,13 +344,16 @@ class SequenceTagging(Labeled[TaggedText]):
         words = tuple((example.words[group.first][0], example.words[group.stop - 1][1]) for group in groups)
         return replace(example, words=words, tags=tuple(tags))
 
-    def _windows(self, examples: list[TaggedText], tokens: list[list[WordTokens]]) -> list[list[_Window]]:
-        """Return the windows of each text."""
+    def _windows(self, split: Split, examples: list[TaggedText], tokens: list[list[WordTokens]]) -> list[list[_Window]]:
+        """Return the windows of each text. Words that are longer than a window are cut."""
         room = self.block_size - self.layout.num_added()
         ids = {name: number for number, name in enumerate(self.labels)}
-        windows = []
+        windows, self.cut_rows[split] = [], []
         for example, groups in zip(examples, tokens, strict=True):
             words = [group.ids[: max(room, 0)] for group in groups]
+            num_tokens = sum(len(group.ids) for group in groups)
+            if num_cut := num_tokens - sum(map(len, words)):
+                self.cut_rows[split].append(CutRow(example.where, num_tokens, num_cut))
             labels = np.array([ids[tag] for tag in example.tags] or [IGNORE_INDEX] * len(words))
             places = np.array([self._place(group, len(word)) for group, word in zip(groups, words, strict=True)])
             windows.append(self._cut_words(words, places, labels, room))

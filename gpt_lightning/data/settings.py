@@ -17,6 +17,7 @@ class CommonSettings(TypedDict, total=False):
     validation: float | Source | None
     test: Source | None
     validation_fraction: float
+    without: Source | None
     delimiter: str | None
     encoding: str | None
     tokenizer: str
@@ -33,7 +34,7 @@ class DataSettings(CommonSettings, total=False):
 
 
 class RowSettings(DataSettings, total=False):
-    """Arguments of ``Labeled`` without ``layout``, for rows whose format a chat template determines."""
+    """Arguments of ``Labeled`` for rows whose format a chat template determines."""
 
     id_column: str
     on_bad_row: OnBadRow
@@ -43,3 +44,4 @@ class LabeledSettings(RowSettings, total=False):
     """Arguments of ``Labeled``."""
 
     layout: InputLayout
+    counterfactual_swaps: str | None

@@ -26,7 +26,16 @@ from numpy.typing import NDArray
 from gpt_lightning.atomic_files import sync_folder
 from gpt_lightning.data.document_split import Part, documents_of
 from gpt_lightning.data.shard_file import REMEDY, VERSION, Shard, ShardWriter
-from gpt_lightning.data.sources.source import PIECE_CHARACTERS, Piece, ReadOptions, Source, fingerprint, read_texts
+from gpt_lightning.data.sources.open_file import reported_reading
+from gpt_lightning.data.sources.source import (
+    PIECE_CHARACTERS,
+    Piece,
+    ReadOptions,
+    Source,
+    fingerprint,
+    read_texts,
+    source_bytes,
+)
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import write_error
 from gpt_lightning.tokenizers.pieces import border
@@ -122,10 +131,11 @@ def tokenize(
                         skipped=skipped,
                     )
 
+                size, passes = source_bytes(source), 1 if part is None else 2
                 pieces = read(skipped if skips_bad_rows else None)
                 if part is not None:
                     pieces = documents_of(part, pieces, read(Counter() if skips_bad_rows else None))
-                with _progress_bar(split, show=progress) as advance:
+                with _progress_bar(split, size and size * passes, show=progress) as advance:
                     _write_stream(unfinished, pieces, tokenizer, shard_tokens, advance)
                 if skipped:
                     (unfinished / _SKIPPED).write_text(json.dumps(skipped), encoding="utf-8")
@@ -297,14 +307,24 @@ def _map_in_threads(function: Callable[[_In], _Out], items: Iterable[_In], worke
 
 
 @contextmanager
-def _progress_bar(split: str, show: bool) -> Iterator[Callable[[int, int], None]]:
-    """Draw a progress bar if stderr is a terminal; yield a function that adds numbers of bytes and tokens."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn
+def _progress_bar(split: str, total: int | None, show: bool) -> Iterator[Callable[[int, int], None]]:
+    """Draw a progress bar if stderr is a terminal.
 
-    columns = SpinnerColumn(), TextColumn("tokenizing {task.description}: {task.fields[state]}")
+    Args:
+        split: the split.
+        total: bytes of files to read; with None, the time left is unknown.
+        show: whether to draw it.
+
+    Yields:
+        Function that adds numbers of bytes of text and of tokens.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    text = TextColumn("tokenizing {task.description}: {task.fields[state]}")
+    columns = text, BarColumn(), TimeRemainingColumn(elapsed_when_finished=True)
     progress = Progress(*columns, console=Console(stderr=True), disable=not (show and sys.stderr.isatty()))
-    task = progress.add_task(split, total=None, state="")
+    task = progress.add_task(split, total=total, state="")
     start, num_bytes, num_tokens = time.perf_counter(), 0, 0
 
     def advance(more_bytes: int, more_tokens: int) -> None:
@@ -313,5 +333,5 @@ def _progress_bar(split: str, show: bool) -> Iterator[Callable[[int, int], None]
         rate = num_tokens / (time.perf_counter() - start)
         progress.update(task, state=f"{num_bytes / 1e6:,.0f} MB, {num_tokens:,} tokens, {rate:,.0f} tokens/s")
 
-    with progress:
+    with progress, reported_reading(lambda size: progress.advance(task, size)):
         yield advance

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
-from gpt_lightning.data.base import Split
+from gpt_lightning.data.base import CutRow, Split
 from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.labels import (
     LabelReader,
@@ -27,6 +27,7 @@ from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.data.sources.row_formats import join_names, short_repr
 from gpt_lightning.data.sources.source import filled_text, row_id, row_value
+from gpt_lightning.data.word_swaps.swaps import Swap
 from gpt_lightning.errors import InputError
 from gpt_lightning.unpack import Unpack
 
@@ -131,6 +132,10 @@ class TextClassification(Labeled[LabeledText]):
             except InputError as error:
                 yield error
 
+    def swapped(self, example: LabeledText, swap: Swap) -> LabeledText:
+        """Return a text or pair with swapped words and the same labels."""
+        return replace(example, texts=tuple(swap(text).text for text in example.texts))
+
     def _row_labels(self, row: Row, reader: LabelReader) -> tuple[str, ...]:
         if self.label_columns is not None:
             return self._labels_in_columns(row, self.label_columns, reader)
@@ -164,19 +169,24 @@ class TextClassification(Labeled[LabeledText]):
     def open_split(self, split: Split) -> InMemoryRows:
         """Return the tokenized texts or pairs of a split, truncated to ``block_size``."""
         examples = self.examples(split)
-        ids = {name: number for number, name in enumerate(self.labels)}
-        targets = np.stack([self._target(example, ids) for example in examples])
+        numbers = {name: number for number, name in enumerate(self.labels)}
+        targets = np.stack([self._target(example, numbers) for example in examples])
         room = self._room()
         columns = zip(*(example.texts for example in examples), strict=True)
         rows = list(zip(*(self.tokenizer.encode_batch(column) for column in columns), strict=True))
         tokens = [self.layout.input_ids(texts, self.block_size) for texts in rows]
-        too_long = [size for texts in rows if (size := sum(map(len, texts))) > room]
+        sizes = [sum(map(len, texts)) for texts in rows]
+        self.cut_rows[split] = too_long = [
+            CutRow(example.where, size, size - room)
+            for example, size in zip(examples, sizes, strict=True)
+            if size > room
+        ]
         if too_long:
             kind = "texts" if len(self.text_columns) == 1 else "pairs of texts"
             self.report(
                 split,
                 f"{len(too_long):,} of {len(examples):,} {kind} were truncated to {room} tokens (the longest has "
-                f"{max(too_long):,}); raise --model.backbone.block_size to keep all of their tokens",
+                f"{max(sizes):,}); raise --model.backbone.block_size to keep all of their tokens",
             )
         is_training = split == "train"
 
@@ -196,7 +206,8 @@ class TextClassification(Labeled[LabeledText]):
             return batch
 
         order = self.epoch_order(split, [len(row) for row in tokens])
-        return InMemoryRows(len(examples), order, collate, digest([*tokens, targets]))
+        ids = [(example.id,) for example in examples]
+        return InMemoryRows(len(examples), order, collate, digest([*tokens, targets]), ids)
 
     def _room(self) -> int:
         """Return the maximum number of tokens of a text or of both texts of a pair.

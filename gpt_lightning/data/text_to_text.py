@@ -9,13 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, Seq2SeqBatch
-from gpt_lightning.data.base import Split
+from gpt_lightning.data.base import CutRow, Split
 from gpt_lightning.data.conversations import RowReader
 from gpt_lightning.data.generated import generation_length
-from gpt_lightning.data.labeled import Labeled, valid_examples
+from gpt_lightning.data.labeled import Labeled, NoValidRowError
 from gpt_lightning.data.length_batching import GeneratedFirstOrder, InMemoryRows, Order, digest, mask, pad
 from gpt_lightning.data.settings import LabeledSettings
-from gpt_lightning.data.sources.bad_rows import skipped_line
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.generation_config import token_ids
@@ -39,7 +38,8 @@ class _EncodedPair(NamedTuple):
     where: str
     source: NDArray[np.int64]
     target: NDArray[np.int64]
-    is_cut: bool
+    num_cut: int
+    """Tokens at the end of the source that are left out."""
 
 
 class TextToText(Labeled[TextPair]):
@@ -94,6 +94,10 @@ class TextToText(Labeled[TextPair]):
         """Ids of the tokens that end a generated target."""
         return tuple(sorted(self.tokenizer.end_ids))
 
+    def content(self, example: TextPair) -> object:
+        """Return the source and its targets."""
+        return example.source, example.targets
+
     def training_texts(self) -> Iterator[str]:
         """Yield the sources and targets of the training pairs."""
         return (text for example in self.examples("train") for text in (example.source, *example.targets))
@@ -112,12 +116,13 @@ class TextToText(Labeled[TextPair]):
     def open_split(self, split: Split) -> InMemoryRows:
         """Return the encoded pairs of a split."""
         examples = self.examples(split)
-        found, causes = valid_examples(self._encode(examples), self.on_bad_row)
-        if causes:
-            self.report(split, skipped_line(causes, len(examples)))
+        found = self.encodable(split, self._encode(examples), len(examples))
         if not found:
-            raise InputError(f"--data.{split}: no target fits block_size={self.block_size}; raise it")
-        self._report_size(split, found, causes.total())
+            raise NoValidRowError(split, f"no target fits block_size={self.block_size}; raise it")
+        self.cut_rows[split] = [
+            CutRow(each.where, len(each.source) + each.num_cut, each.num_cut) for each in found if each.num_cut
+        ]
+        self._report_size(split, found)
         order: Order = self.epoch_order(split, [max(len(each.source), len(each.target)) for each in found])
         references: dict[str, tuple[str, ...]] = {}
         if split != "train" and self.stage != "predict":
@@ -133,7 +138,8 @@ class TextToText(Labeled[TextPair]):
                 batch["references"] = [list(references[each.id]) for each in chosen if each.id in references]
             return batch
 
-        return InMemoryRows(len(found), order, collate, digest([np.array(self.decoder_start_ids), *arrays]))
+        ids = [(each.id,) for each in found]
+        return InMemoryRows(len(found), order, collate, digest([np.array(self.decoder_start_ids), *arrays]), ids)
 
     def _encode(self, examples: Sequence[TextPair]) -> Iterator[_EncodedPair | InputError]:
         """Yield each pair, or an error if its target is too long. In prediction, targets are empty."""
@@ -151,7 +157,7 @@ class TextToText(Labeled[TextPair]):
                 )
             else:
                 source_ids = self.layout.input_ids([source], self.block_size)
-                yield _EncodedPair(example.id, example.where, source_ids, target, len(source) > room)
+                yield _EncodedPair(example.id, example.where, source_ids, target, max(0, len(source) - room))
 
     def _room(self) -> int:
         """Return the maximum number of tokens of a source.
@@ -190,12 +196,11 @@ class TextToText(Labeled[TextPair]):
             ids=[each.id for each in pairs],
         )
 
-    def _report_size(self, split: Split, found: Sequence[_EncodedPair], num_dropped: int) -> None:
+    def _report_size(self, split: Split, found: Sequence[_EncodedPair]) -> None:
         """Print how many rows and tokens of a split are trained, cut and dropped."""
         trained, sources = sum(len(each.target) for each in found), sum(len(each.source) for each in found)
-        dropped = num_dropped + self.num_skipped[self.source_split(split)]
         self.report(
             split,
             f"{len(found):,} rows, {trained:,} trained tokens ({trained / (trained + sources):.1%} of "
-            f"{trained + sources:,}), {sum(each.is_cut for each in found):,} rows cut, {dropped:,} rows dropped",
+            f"{trained + sources:,}), {len(self.cut_rows[split]):,} rows cut, {self.num_dropped(split):,} rows dropped",
         )

@@ -19,7 +19,7 @@ _COUNTS: Final = ("examples", "complete", "exact_match", "has_rouge")
 _F1: Final = ("token_f1", *_ROUGE_KEYS)
 """Sums in units of 1 / ``F1_UNIT``. They are integers, so that the order of batches and ranks has no effect."""
 _ROUGE_SIGNATURE: Final = "refs:best|stemmer:no|tokens:a-z0-9|f:1"
-_NUM_STATISTICS: Final = {"bleu": 10, "chrf": 18}
+NUM_STATISTICS: Final = {"bleu": 10, "chrf": 18}
 """Length of sacrebleu's statistics: two lengths and two counts per n-gram of 1 to 4 words; three per 1 to 6 letters."""
 
 
@@ -40,7 +40,7 @@ class GenerationMetrics(LanguageModelingMetrics):
     def __init__(self) -> None:
         super().__init__()
         self.add_state("counts", torch.zeros(len(_COUNTS) + len(_F1), dtype=torch.int64), dist_reduce_fx="sum")
-        for name, size in _NUM_STATISTICS.items():
+        for name, size in NUM_STATISTICS.items():
             self.add_state(name, torch.zeros(size, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("fewest_references", torch.tensor(torch.iinfo(torch.int64).max), dist_reduce_fx="min")
         self.add_state("most_references", torch.tensor(0), dist_reduce_fx="max")

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 import torch
+from torch import Tensor
 
+from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics.generated_text import GenerationMetrics
+from gpt_lightning.metrics.row_scores import text_columns
 from gpt_lightning.metrics.span import token_f1
 from gpt_lightning.models.generation.answer import Answer
 from gpt_lightning.models.generation.generate import NonFiniteError
@@ -35,17 +38,20 @@ class AnswerTask(Protocol):
         """
 
 
-def evaluate_answers(task: Task, batch: Mapping[str, Any], stage: Stage) -> None:
+def evaluate_answers(task: Task, batch: Mapping[str, Any], stage: Stage) -> list[AnsweredExample]:
     """Generate the answers to the examples of a batch, add them to the metrics of ``stage``, and keep some to show.
 
     During ``fit``, non-finite logits give empty answers. Training itself stops if they persist.
+
+    Returns:
+        The answered examples, which are those of the first rows.
 
     Raises:
         InputError: there is no data module that describes how to generate answers, or the logits are not finite.
     """
     metric = task.metrics(stage)
     if not batch.get("references") or not isinstance(metric, GenerationMetrics):
-        return
+        return []
     try:
         examples = answer_examples(task, batch)
     except NonFiniteError:
@@ -60,6 +66,27 @@ def evaluate_answers(task: Task, batch: Mapping[str, Any], stage: Stage) -> None
         error = 1.0 - token_f1(example.answer, example.references)
         if error > 0.0:
             task.hardest_examples.add(error, functools.partial(_as_markdown, example))
+    return examples
+
+
+def record_rows(task: Task, batch: Mapping[str, Any], nll_BT: Tensor, examples: Sequence[AnsweredExample]) -> None:
+    """Keep the statistics of each row of a test: its loss, and the score of its answer.
+
+    Args:
+        task: the task.
+        batch: the batch.
+        nll_BT: (B, T) negative log-likelihood of each label, in nats.
+        examples: answered examples of the first rows.
+    """
+    ids = batch.get("ids", [""] * len(nll_BT))
+    columns: dict[str, Any] = {
+        "nll": nll_BT.cpu().double().sum(1),
+        "tokens": (batch["labels"] != IGNORE_INDEX).sum(1),
+        "bytes": batch["num_bytes"],
+    }
+    found = text_columns([each.answer for each in examples], [each.references for each in examples])
+    columns |= {name: [*values, *[0.0] * (len(nll_BT) - len(values))] for name, values in found.items() if examples}
+    task.test_rows.add(ids, columns)
 
 
 def answer_examples(task: Task, batch: Mapping[str, Any]) -> list[AnsweredExample]:

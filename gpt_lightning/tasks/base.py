@@ -19,6 +19,7 @@ from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.checkpoints.read import load_backbone
 from gpt_lightning.checkpoints.structure import check_kinds
 from gpt_lightning.errors import InputError
+from gpt_lightning.metrics.row_statistics import RowStatistics
 from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.gpt import INIT_STD
 from gpt_lightning.models.huggingface import HuggingFaceHead
@@ -162,6 +163,8 @@ class Task(L.LightningModule, ABC):
         """Tokenizer and limits of generated answers: the Trainer's data module, if it has them."""
         self.answer_examples: list[AnsweredExample] = []
         """First generated answers of the last evaluation on this rank; empty for tasks that generate no text."""
+        self.test_rows = RowStatistics(())
+        """Statistics of each row of the last test on this rank. A subclass may leave them empty."""
 
     head: nn.Module
     train_metrics: Metric
@@ -377,8 +380,9 @@ class Task(L.LightningModule, ABC):
         self.answer_examples.clear()
 
     def on_test_epoch_start(self) -> None:
-        """Delete the answers of the previous evaluation."""
+        """Delete the answers and the rows of the previous evaluation."""
         self.answer_examples.clear()
+        self.test_rows.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Log every scalar of the metric as ``val/NAME``."""

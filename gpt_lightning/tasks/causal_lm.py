@@ -8,12 +8,14 @@ from torch import Tensor
 from gpt_lightning.batch import LanguageModelingBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import GenerationMetrics, LanguageModelingMetrics
+from gpt_lightning.metrics.row_scores import GENERATED
+from gpt_lightning.metrics.row_statistics import RowStatistics
 from gpt_lightning.models.generation.answer import Answer
 from gpt_lightning.models.generation.batched import generate_batched
 from gpt_lightning.models.generation.decoder import Decoder, TextDecoder
 from gpt_lightning.models.huggingface.heads import CAUSAL_LM, HuggingFaceHead
 from gpt_lightning.models.new_tokens import fill_rows, train_rows
-from gpt_lightning.tasks.answers import answer_records, evaluate_answers
+from gpt_lightning.tasks.answers import answer_records, evaluate_answers, record_rows
 from gpt_lightning.tasks.base import EVAL_CHUNK_ROWS, Stage, Task
 from gpt_lightning.tasks.new_token_ids import new_token_ids
 from gpt_lightning.tasks.output_layer import loss_records, output_layer
@@ -51,6 +53,7 @@ class CausalLM(Task):
         self.train_metrics = LanguageModelingMetrics()
         self.val_metrics = GenerationMetrics()
         self.test_metrics = GenerationMetrics()
+        self.test_rows = RowStatistics(GENERATED)
 
     def continue_head(self, source: str) -> Mapping[str, Any]:
         """Do nothing, as the constructor has loaded an output layer that is not tied to the embedding."""
@@ -70,8 +73,13 @@ class CausalLM(Task):
         hidden_BTC = self._hidden_states(batch)
         num_labels = self.weight(batch)
         # A micro-batch without labels has loss 0, not 0 / 0.
-        loss: Tensor = self.head(hidden_BTC, batch["labels"]) / num_labels.clamp(min=1)
-        if stage != "train":
+        if stage == "test":
+            nll_BT: Tensor = self.head(hidden_BTC, batch["labels"], reduction="none")
+            loss = nll_BT.sum() / num_labels.clamp(min=1)
+            record_rows(self, batch, nll_BT, evaluate_answers(self, batch, stage))
+        else:
+            loss = self.head(hidden_BTC, batch["labels"]) / num_labels.clamp(min=1)
+        if stage == "val":
             evaluate_answers(self, batch, stage)
         self.metrics(stage).update(loss, num_labels, batch["num_bytes"])
         return loss

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from gpt_lightning.batch import IGNORE_INDEX, QuestionAnsweringBatch
 from gpt_lightning.metrics import SpanMetrics, TrainingLoss
+from gpt_lightning.metrics.row_scores import ANSWERS, answer_columns
+from gpt_lightning.metrics.row_statistics import RowStatistics
 from gpt_lightning.metrics.span import token_f1
 from gpt_lightning.models.huggingface.heads import QUESTION_ANSWERING, HuggingFaceHead
 from gpt_lightning.ranges import check_count
@@ -80,6 +82,7 @@ class QuestionAnswering(Task):
         self.train_metrics = TrainingLoss()
         self.val_metrics = SpanMetrics()
         self.test_metrics = SpanMetrics()
+        self.test_rows = RowStatistics(ANSWERS)
 
     def get_extra_state(self) -> Tensor:
         """Return the no-answer threshold, for checkpoints; in a bfloat16 model a buffer would lose precision."""
@@ -130,6 +133,9 @@ class QuestionAnswering(Task):
         texts = [_best_text(answers, batch["contexts"][row]) for row, answers in enumerate(found)]
         no_answer_scores = torch.tensor([answers.no_answer_score for answers in found])
         self.metrics(stage).update(loss, weight, texts, no_answer_scores, batch["answers"])
+        if stage == "test":
+            answers = [self._answer_text(each, batch["contexts"][row]) for row, each in enumerate(found)]
+            self.test_rows.add(batch["ids"], answer_columns(answers, batch["answers"]))
         if stage == "val":
             self._record_errors(batch, found)
         return loss

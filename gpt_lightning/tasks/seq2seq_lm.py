@@ -9,6 +9,8 @@ from torch import Tensor
 from gpt_lightning.batch import Seq2SeqBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import GenerationMetrics, LanguageModelingMetrics
+from gpt_lightning.metrics.row_scores import GENERATED
+from gpt_lightning.metrics.row_statistics import RowStatistics
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.generation.answer import Answer
 from gpt_lightning.models.generation.batched import generate_batched, pad_rows
@@ -16,7 +18,7 @@ from gpt_lightning.models.generation.decoder import TextDecoder
 from gpt_lightning.models.generation.source_decoder import SourceDecoder
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.huggingface.heads import SEQ2SEQ_LM, HuggingFaceHead
-from gpt_lightning.tasks.answers import answer_records, evaluate_answers
+from gpt_lightning.tasks.answers import answer_records, evaluate_answers, record_rows
 from gpt_lightning.tasks.base import EVAL_CHUNK_ROWS, Stage, Task
 from gpt_lightning.tasks.output_layer import loss_records, output_layer
 from gpt_lightning.tasks.settings import TaskSettings
@@ -77,6 +79,7 @@ class Seq2SeqLM(Task):
         self.train_metrics = LanguageModelingMetrics()
         self.val_metrics = GenerationMetrics()
         self.test_metrics = GenerationMetrics()
+        self.test_rows = RowStatistics(GENERATED)
 
     backbone: EncoderDecoder
 
@@ -109,8 +112,13 @@ class Seq2SeqLM(Task):
         hidden_BTC, num_labels = self._hidden_states(batch), self.weight(batch)
         smoothing = self.label_smoothing if stage == "train" else 0.0
         # A micro-batch without labels has loss 0, not 0 / 0.
-        loss: Tensor = self.head(hidden_BTC, batch["labels"], label_smoothing=smoothing) / num_labels.clamp(min=1)
-        if stage != "train":
+        if stage == "test":
+            nll_BT: Tensor = self.head(hidden_BTC, batch["labels"], reduction="none")
+            loss = nll_BT.sum() / num_labels.clamp(min=1)
+            record_rows(self, batch, nll_BT, evaluate_answers(self, batch, stage))
+        else:
+            loss = self.head(hidden_BTC, batch["labels"], label_smoothing=smoothing) / num_labels.clamp(min=1)
+        if stage == "val":
             evaluate_answers(self, batch, stage)
         self.metrics(stage).update(loss, num_labels, batch["num_bytes"])
         return loss

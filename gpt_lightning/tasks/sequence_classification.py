@@ -12,6 +12,8 @@ from torch import Tensor
 from gpt_lightning.batch import IGNORE_INDEX, SequenceClassificationBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import ClassificationMetrics, MultiLabelMetrics, TrainingLoss
+from gpt_lightning.metrics.row_scores import MULTI_LABEL, SINGLE_LABEL, label_set_columns
+from gpt_lightning.metrics.row_statistics import RowStatistics
 from gpt_lightning.models.huggingface.heads import SEQUENCE_CLASSIFICATION, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, linear_head
 from gpt_lightning.tasks.class_weights import (
@@ -97,6 +99,9 @@ class SequenceClassification(Task):
         else:
             self.val_metrics = ClassificationMetrics(len(labels))
             self.test_metrics = ClassificationMetrics(len(labels))
+        self.test_rows = RowStatistics(MULTI_LABEL if multi_label else SINGLE_LABEL)
+        self.temperature: float | None = None
+        """Temperature (Guo et al. 2017, arXiv:1706.04599) of a second confidence of each tested row; None for none."""
 
     class_weights: Tensor
 
@@ -134,6 +139,8 @@ class SequenceClassification(Task):
             return loss
         predictions = logits_BL.sigmoid() if self.multi_label else logits_BL.argmax(1)
         self.metrics(stage).update(loss, weight, predictions, batch["labels"])
+        if stage == "test":
+            self._record_rows(batch, logits_BL)
         if stage == "val":
             self._record_errors(batch, batch["labels"].cpu(), logits_BL.detach().cpu(), losses_B.detach().cpu())
         return loss
@@ -190,6 +197,26 @@ class SequenceClassification(Task):
         """Return which probabilities reach the thresholds, (B, L) bool."""
         assert isinstance(self.test_metrics, MultiLabelMetrics)
         return scores_BL >= self.test_metrics.thresholds.to(scores_BL.device)
+
+    def _record_rows(self, batch: Mapping[str, Any], logits_BL: Tensor) -> None:
+        """Keep the statistics of the labeled rows and, for single labels, the confidence of each prediction."""
+        labels: Tensor = batch["labels"]
+        ids = batch.get("ids", [""] * len(labels))
+        is_labeled = (labels if labels.ndim == 1 else labels[:, 0])[: len(ids)] != IGNORE_INDEX
+        ids = list(itertools.compress(ids, is_labeled.tolist()))
+        labels, logits_BL = labels[: len(is_labeled)][is_labeled], logits_BL[: len(is_labeled)][is_labeled]
+        if self.multi_label:
+            predicted_BL = self._is_predicted(logits_BL.sigmoid()).cpu().double().numpy()
+            self.test_rows.add(ids, label_set_columns(predicted_BL, labels.cpu().double().numpy()))
+            return
+        columns = {
+            "rows": torch.ones(len(ids)),
+            "correct": logits_BL.argmax(1) == labels,
+            "confidence": logits_BL.softmax(1).amax(1),
+        }
+        if self.temperature is not None:
+            columns["calibrated_confidence"] = (logits_BL / self.temperature).softmax(1).amax(1)
+        self.test_rows.add(ids, columns)
 
     def _record_errors(self, batch: Mapping[str, Any], labels: Tensor, logits_BL: Tensor, losses_B: Tensor) -> None:
         """Keep the misclassified rows with the highest losses."""

@@ -9,6 +9,8 @@ from torch import Tensor
 from gpt_lightning.batch import SequenceRegressionBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import RegressionMetrics, TrainingLoss
+from gpt_lightning.metrics.row_scores import NUMBERS
+from gpt_lightning.metrics.row_statistics import RowStatistics
 from gpt_lightning.models.huggingface.heads import SEQUENCE_REGRESSION, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, linear_head
 from gpt_lightning.tasks.error_examples import escape, shorten
@@ -52,6 +54,7 @@ class SequenceRegression(Task):
         self.train_metrics = TrainingLoss()
         self.val_metrics = RegressionMetrics()
         self.test_metrics = RegressionMetrics()
+        self.test_rows = RowStatistics(NUMBERS)
 
     def setup(self, stage: str) -> None:
         """Standardize by the training targets before ``fit``, or as the head that is continued was trained."""
@@ -100,6 +103,9 @@ class SequenceRegression(Task):
             return loss
         values_B = self._in_unit(predictions_B)
         self.metrics(stage).update(loss, weight, values_B, targets_B)
+        if stage == "test":
+            columns = {"rows": is_labeled_B, "prediction": values_B, "target": targets_B}
+            self.test_rows.add(batch.get("ids", [""] * len(targets_B)), columns)
         if stage == "val":
             self._record_errors(batch, values_B.tolist(), losses_B.tolist())
         return loss

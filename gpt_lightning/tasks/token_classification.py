@@ -11,6 +11,8 @@ from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
 from gpt_lightning.errors import InputError
 from gpt_lightning.metrics import EntityMetrics, TrainingLoss
 from gpt_lightning.metrics.entity_f1 import entities
+from gpt_lightning.metrics.row_scores import TAGS, tag_columns
+from gpt_lightning.metrics.row_statistics import RowStatistics
 from gpt_lightning.models.huggingface.heads import TOKEN_CLASSIFICATION, HuggingFaceHead
 from gpt_lightning.tasks.base import Stage, Task, apply_in_chunks, linear_head
 from gpt_lightning.tasks.class_weights import ClassWeights, balanced_weights, check_class_weights, weights_tensor
@@ -77,6 +79,7 @@ class TokenClassification(Task):
         self.train_metrics = TrainingLoss()
         self.val_metrics = EntityMetrics(labels)
         self.test_metrics = EntityMetrics(labels)
+        self.test_rows = RowStatistics(TAGS)
         self.classes = list(self.val_metrics.types)
 
     class_weights: Tensor
@@ -125,6 +128,8 @@ class TokenClassification(Task):
             return loss
         predicted_W, rows_W = logits_WL.argmax(1), _text_indices(batch)
         self.metrics(stage).update(loss, weight, predicted_W, labels_W, rows_W)
+        if stage == "test":
+            self._record_rows(batch, rows_W, predicted_W, labels_W)
         if stage == "val":
             self._record_errors(batch, rows_W.cpu(), predicted_W.cpu(), labels_W.cpu(), losses_W.detach().cpu())
         return loss
@@ -158,6 +163,13 @@ class TokenClassification(Task):
 
     def _tag_names(self, tags: Tensor) -> list[str]:
         return [self.labels[tag] for tag in tags.tolist()]
+
+    def _record_rows(self, batch: Mapping[str, Any], rows_W: Tensor, predicted_W: Tensor, labels_W: Tensor) -> None:
+        """Keep the statistics of each text; its words are adjacent."""
+        ids = batch.get("ids", [""] * (int(batch["examples"].max()) + 1))
+        sizes = torch.bincount(rows_W, minlength=len(ids)).tolist()
+        predicted, gold = (list(map(self._tag_names, torch.split(tags, sizes))) for tags in (predicted_W, labels_W))
+        self.test_rows.add(ids, tag_columns(predicted, gold))
 
     def _record_errors(
         self, batch: Mapping[str, Any], rows_W: Tensor, predicted_W: Tensor, labels_W: Tensor, losses_W: Tensor

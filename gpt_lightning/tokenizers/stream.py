@@ -27,15 +27,15 @@ def decode_pieces(
         pending.append(index)
         if is_open(index):
             continue
-        piece = _text_after(decode, before, pending)
+        piece = text_after(decode, before, pending)
         if piece and not piece.endswith("\ufffd"):
             yield piece
             before = [*before, *pending] if piece.isspace() else pending
             pending = []
-    yield _text_after(decode, before, pending)
+    yield text_after(decode, before, pending)
 
 
-def _text_after(decode: Decode, before: list[int], pending: list[int]) -> str:
+def text_after(decode: Decode, before: list[int], pending: list[int]) -> str:
     """Return the text that ``pending`` adds to that of ``before``."""
     text_before, text = decode(before), decode(before + pending)
     # Invalid bytes in ``pending`` can make bytes before them invalid, too.

@@ -225,6 +225,12 @@ class Tokenizer:
         added = self._inner.get_added_tokens_decoder().items()
         return next((index for index, each in added if each.special and each.content == token), None)
 
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of the special tokens, which are not decoded."""
+        added = self._inner.get_added_tokens_decoder().items()
+        return frozenset(index for index, token in added if token.special)
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text``, without added tokens."""
         with _as_input_error(_CANNOT_ENCODE):
@@ -293,12 +299,9 @@ class Tokenizer:
     @cached_property
     def _open_ids(self) -> frozenset[int]:
         """Ids of the tokens that represent a byte each, such as ``<0x0A>``, and of the tokens that are not decoded."""
-        special = [index for index, token in self._inner.get_added_tokens_decoder().items() if token.special]
         if "ByteFallback" not in _types(self.state()["decoder"]):
-            return frozenset(special)
-        return frozenset(special).union(
-            n for token, n in self._inner.get_vocab().items() if _BYTE_TOKEN.fullmatch(token)
-        )
+            return self.special_ids
+        return self.special_ids.union(n for token, n in self._inner.get_vocab().items() if _BYTE_TOKEN.fullmatch(token))
 
     @cached_property
     def token_bytes(self) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ Venn", "Mara & Cole"), and a sentiment is spread over many words and their negat
 contain all of them, but the unlabeled text does.
 """
 
+import errno
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -146,9 +147,7 @@ def write(folder: Path, *, seed: int = 0, counts: Mapping[Split, int] = DEFAULT_
     settings = {"version": VERSION, "seed": seed, "counts": {_seed_name(split): counts[split] for split in SPLITS}}
     marker = folder / MARKER
     try:
-        if not folder.exists():
-            with atomic_folder(folder) as unfinished:
-                _write_files(unfinished, settings, counts)
+        if not folder.exists() and _write_folder(folder, settings, counts):
             return True
         known = _settings_in(marker)
         if known == settings and all(path.exists() for path in _paths(folder)):
@@ -159,6 +158,18 @@ def write(folder: Path, *, seed: int = 0, counts: Mapping[Split, int] = DEFAULT_
         _write_files(folder, settings, counts)
     except OSError as error:
         raise write_error(folder, error, "Choose another folder") from error
+    return True
+
+
+def _write_folder(folder: Path, settings: Mapping[str, Any], counts: Mapping[Split, int]) -> bool:
+    """Write a new folder, whole or not at all. Return False if another process has written it in the meantime."""
+    try:
+        with atomic_folder(folder) as unfinished:
+            _write_files(unfinished, settings, counts)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
     return True
 
 

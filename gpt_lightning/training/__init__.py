@@ -19,6 +19,7 @@ from gpt_lightning.training.step_record import StepRecord
 from gpt_lightning.training.summary import Summary
 from gpt_lightning.training.throughput import Throughput
 from gpt_lightning.training.validation import Validations
+from gpt_lightning.training.verdict import MustBeat, Verdict
 
 __all__ = [
     "Checkpoints",
@@ -29,6 +30,7 @@ __all__ = [
     "LayerDiagnostics",
     "LossDiagnostics",
     "Monitors",
+    "MustBeat",
     "PredictionWriter",
     "ProbabilityDiagnostics",
     "ProgressBar",
@@ -43,4 +45,5 @@ __all__ = [
     "Summary",
     "Throughput",
     "Validations",
+    "Verdict",
 ]

@@ -19,7 +19,7 @@ from gpt_lightning.errors import InputError, Interrupted
 from gpt_lightning.ranges import check_count
 from gpt_lightning.tasks import Task
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
-from gpt_lightning.training.data_identity import differences, identity
+from gpt_lightning.training.data_identity import differences, identity, mask_differences
 from gpt_lightning.training.run_settings import DIFFERS, changes, settings
 from gpt_lightning.training.validation import is_last_step, validation_follows
 
@@ -163,7 +163,7 @@ class Checkpoints(Checkpoint):
             saved = checkpoint.get("settings")
             self._loaded_settings = saved if isinstance(saved, dict) else {}  # older checkpoints have none
         if trainer.state.fn == "fit" and "identity" in checkpoint and not changed:
-            changed = differences(checkpoint["identity"], identity(trainer))
+            changed = [*differences(checkpoint["identity"], identity(trainer)), *mask_differences(checkpoint, trainer)]
         if changed and (self.refuse_changes or trainer.state.fn != "fit"):
             raise InputError(
                 "the settings differ from those of the checkpoint: "

@@ -16,11 +16,13 @@ from torch import Tensor
 from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.errors import is_full
+from gpt_lightning.evaluation.verdict.table import print_verdict
 from gpt_lightning.metrics.generated_text import signatures
 from gpt_lightning.output_files import write_error
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.base import Stage
 from gpt_lightning.training.answer_samples import print_answers
+from gpt_lightning.training.verdict import Verdict
 
 MAX_ROWS = 20
 """Number of classes in the printed table. With more classes, it shows those with the lowest F1."""
@@ -33,10 +35,12 @@ class Evaluation(L.Callback):
 
     Args:
         model_folder: folder of a Hugging Face model that is evaluated in place of a checkpoint.
+        verdict: callback that compares the tested model with baselines.
     """
 
-    def __init__(self, model_folder: Path | None = None) -> None:
+    def __init__(self, model_folder: Path | None = None, verdict: Verdict | None = None) -> None:
         self.record: dict[str, Any] | None = None
+        self._verdict = verdict
         self._model_folder = model_folder
         self._step: int | None = None
 
@@ -51,12 +55,21 @@ class Evaluation(L.Callback):
             print_answers(pl_module.answer_examples)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Print the metrics, and write them unless only a part of the data was tested."""
-        if trainer.state.fn != "test" or not trainer.is_global_zero or not isinstance(pl_module, Task):
+        """Print the metrics and the verdict, and write them unless only a part of the data was tested."""
+        if trainer.state.fn != "test" or not isinstance(pl_module, Task):
             return
+        if trainer.is_global_zero:
+            print_tables(_metrics(trainer, "test"), _per_class(pl_module, "test"))
+            print_answers(pl_module.answer_examples)
+        verdict = None if self._verdict is None else self._verdict.finish(trainer, pl_module)
+        if verdict is not None:
+            print_verdict(verdict)
+        if trainer.is_global_zero:
+            self._write(trainer, pl_module, verdict)
+
+    def _write(self, trainer: L.Trainer, pl_module: Task, verdict: Mapping[str, Any] | None) -> None:
+        """Write the metrics of a test and its verdict."""
         metrics, per_class = _metrics(trainer, "test"), _per_class(pl_module, "test")
-        print_tables(metrics, per_class)
-        print_answers(pl_module.answer_examples)
         source = trainer.ckpt_path or self._model_folder
         if source is None:
             return
@@ -74,6 +87,8 @@ class Evaluation(L.Callback):
         matrix = pl_module.tables["test"].get("confusion_matrix")
         if matrix is not None:
             self.record["confusion_matrix"] = {"labels": list(pl_module.classes), "rows": matrix.tolist()}
+        if verdict is not None:
+            self.record["verdict"] = verdict
         if not tests_all_rows(trainer):
             print(f"{metrics_file(checkpoint)} is not written, as only a part of the test data was read")
         else:

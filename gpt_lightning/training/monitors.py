@@ -8,15 +8,18 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
+from gpt_lightning.errors import InputError
+from gpt_lightning.metrics.direction import best_mode
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.tags import current_tag
+from gpt_lightning.training.checkpoint_callback import Checkpoints
 
 
 class Monitors(L.Callback):
     """Callback that lets callbacks with a ``monitor``, such as ``EarlyStopping``, follow a renamed or a resumed run.
 
-    Their ``monitor`` follows a metric that was renamed, and the new name is printed. Configurations and checkpoints of
-    versions before 0.2 thus continue to work.
+    A ``mode`` that prefers the worst value of a known metric is refused. Their ``monitor`` follows a metric that was
+    renamed, and the new name is printed. Configurations and checkpoints of versions before 0.2 thus continue to work.
 
     Lightning calls the hooks of the end of an epoch again if a run resumes from a checkpoint that its last validation
     has written. This callback stores the monitored metrics in the checkpoint for them. A run that ``EarlyStopping`` has
@@ -28,7 +31,11 @@ class Monitors(L.Callback):
         self._patience: dict[EarlyStopping, int] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Rename, before Lightning looks up the saved state of the callbacks by the names that they monitor."""
+        """Rename, before Lightning looks up the saved state of the callbacks by the names that they monitor.
+
+        Raises:
+            InputError: the ``mode`` of a callback prefers the worst value of its metric.
+        """
         self._patience = {each: each.patience for each in _early_stopping(trainer)}
         if not isinstance(pl_module, Task):
             return
@@ -43,6 +50,9 @@ class Monitors(L.Callback):
                     "Change its monitor in your configuration.",
                     flush=True,
                 )
+        if stage == "fit":
+            for callback, monitor in _monitored(trainer):
+                _check_mode(callback, monitor)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the monitored metrics."""
@@ -69,6 +79,23 @@ def _monitored(trainer: L.Trainer) -> Iterator[tuple[L.Callback, str]]:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(monitor := getattr(callback, "monitor", None), str):
             yield callback, monitor
+
+
+def _check_mode(callback: L.Callback, monitor: str) -> None:
+    """Refuse a ``mode`` that prefers the worst value of a known metric.
+
+    Raises:
+        InputError: it does.
+    """
+    mode, best = getattr(callback, "mode", None), best_mode(monitor)
+    if best is None or mode not in ("min", "max") or mode == best:
+        return
+    name = "checkpoints" if isinstance(callback, Checkpoints) else type(callback).__name__
+    better = "higher" if best == "max" else "lower"
+    raise InputError(
+        f"{name}.mode={mode} would prefer the worst model, because a {better} {monitor} is better. "
+        f"Set {'--' if isinstance(callback, Checkpoints) else ''}{name}.mode={best}"
+    )
 
 
 def _early_stopping(trainer: L.Trainer) -> Iterator[EarlyStopping]:

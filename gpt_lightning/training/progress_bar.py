@@ -5,7 +5,7 @@ import sys
 import lightning.pytorch as L
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from gpt_lightning.training.pace import Status
+from gpt_lightning.training.pace import Status, duration
 from gpt_lightning.training.progress import ProgressDisplay, metrics_line
 from gpt_lightning.training.progress_lines import ProgressLines
 
@@ -84,8 +84,11 @@ class ProgressBar(ProgressDisplay):
     def _move(self, stage: str, done: int, description: str = "") -> None:
         if self._progress is None or stage not in self._bars:
             return
-        text = ", ".join(filter(None, (self._measurements, self._metric))) if stage == "training" else ""
         bar = self._bars[stage]
+        text = ", ".join(filter(None, (self._measurements, self._metric)))
+        if stage != "training":
+            seconds = next(task for task in self._progress.tasks if task.id == bar).time_remaining
+            text = "" if seconds is None else f"{duration(seconds)} left"
         if description:
             self._progress.update(bar, description=description)
         self._progress.update(bar, completed=done, text=text, refresh=True)

@@ -1,17 +1,21 @@
 """Completion of commands and options in bash, zsh and fish."""
 
+import importlib
 import os
 import pty
 import select
 import shutil
 import subprocess
 import time
+from argparse import SUPPRESS, _SubParsersAction
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gpt_lightning.cli import main
+from gpt_lightning.commands.completion import program
+from gpt_lightning.commands.run.cli import subcommand_parsers
 from gpt_lightning.commands.table import COMMANDS
 
 Complete = Callable[[str], str]
@@ -98,3 +102,15 @@ def test_commands_options_and_values_are_completed(complete: Complete) -> None:
     assert "--top_k" in complete("gpt-lightning generate --top_")
     assert "--vocab_size" in complete("gpt-lightning tokenizer train --voc")
     assert "--save_at" in complete("gpt-lightning verify-resume --save")
+
+
+def test_every_option_of_every_command_is_completed() -> None:
+    """The scripts of all shells are made from this parser."""
+    completed = next(each for each in program()._actions if isinstance(each, _SubParsersAction)).choices
+    assert set(completed) == set(COMMANDS)
+    runs = subcommand_parsers()
+    for command, (module, _) in COMMANDS.items():
+        own = runs.get(command) or importlib.import_module(f"gpt_lightning.commands.{module}").parser()
+        options = [*own._actions, *(runs["fit"]._actions if command == "inspect" else [])]
+        names = {name for each in options if each.help != SUPPRESS for name in each.option_strings if name[-1] != "+"}
+        assert names <= set(completed[command]._option_string_actions), command

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import sys
 from typing import TextIO
 
@@ -10,10 +11,10 @@ import pytest
 from gpt_lightning.commands.counter import counter
 
 
-def count() -> None:
-    with counter("generating", "characters") as advance:
-        advance(1200)
-        advance(34)
+def count(total: int | None = None, prints: bool = True) -> None:
+    with counter("generating", "characters", total=total, prints=prints) as advance:
+        advance(1200, 1)
+        advance(34, 1)
 
 
 def read_until_end(parent: int, terminal: TextIO) -> str:
@@ -37,4 +38,7 @@ def test_only_a_terminal_shows_it(capsys: pytest.CaptureFixture[str], monkeypatc
         monkeypatch.setattr(sys, "stdout", terminal)
         count()
         assert read_until_end(parent, terminal) == "", "a terminal shows the text itself"
+        count(total=4, prints=False)
+        drawn = re.sub(r"\x1b\[[\d;?]*\w", "", read_until_end(parent, terminal))
+        assert re.search(r"generating: 1,234 characters ━+╸━+ 0:00:0\d", drawn), "the text goes to a file"
     os.close(parent)

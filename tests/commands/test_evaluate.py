@@ -37,8 +37,33 @@ def test_two_tasks_in_one_table(cli: CommandLine) -> None:
     assert second[:3] == [str(tags), "TokenClassification", "tags.jsonl"]
     for run, row in ((topics, first), (tags, second)):
         metrics = json.loads((run / "metrics.json").read_text())["metrics"]
-        assert row[3:] == [f"{metrics[name]:.4f}" if name in metrics else "-" for name in header[3:]]
+        numbers = [cell.partition(" (")[0] for cell in row[3:]]
+        assert numbers == [f"{metrics[name]:.4f}" if name in metrics else "-" for name in header[3:]]
+    record = json.loads((topics / "metrics.json").read_text())
+    low, high = record["verdict"]["scores"]["accuracy"]["interval"]
+    assert first[header.index("accuracy")] == f"{record['metrics']['accuracy']:.4f} ({low:.4f} to {high:.4f})"
     assert first[header.index("entity_f1")] == "-"
+
+
+def test_must_beat_needs_a_verdict_in_favor_of_the_model(cli: CommandLine) -> None:
+    run = cli.fit("topics")
+    assert cli("evaluate", str(run), "--must_beat=tfidf") == 1
+    assert "| 0." in cli.out, "the table is printed"
+    assert f"{run}: --must_beat=tfidf: the model does not beat the baseline: model minus baseline is" in cli.err
+    record = json.loads((run / "metrics.json").read_text())
+    result = record["verdict"]["baselines"]["tfidf"]["scores"]["accuracy"]
+    result["is_better"] = True
+    (run / "metrics.json").write_text(json.dumps(record))
+    assert cli("evaluate", str(run), "--must_beat=tfidf") == 0, cli.err
+
+    hostile: list[object] = [None, [], "\x1b", {"metric": []}, {"metric": "accuracy", "baselines": {"tfidf": 1}}]
+    hostile.append({"scores": {"accuracy": {"interval": ["\x1b", 2]}}, "notes": [3, "\x1b[31m"]})
+    for verdict in hostile:
+        (run / "metrics.json").write_text(json.dumps(record | {"verdict": verdict}))
+        assert cli("evaluate", str(run), "--must_beat=tfidf") == 1
+        assert "--must_beat=tfidf: the baseline is missing." in cli.err
+        assert "\x1b" not in cli.out + cli.err
+        assert f" {record['metrics']['accuracy']:.4f} |" in cli.out
 
 
 def test_errors_about_the_test_data_name_the_option(cli: CommandLine) -> None:

@@ -35,3 +35,16 @@ def test_missing_arguments_have_the_names_of_the_help(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         parser.parse_args([])
     assert capsys.readouterr().err == "gpt-lightning bake: DIR and --flour GRAMS: no value is given. See --help\n"
+
+
+@pytest.mark.parametrize("arguments", [["[" * 50_000], ["--size=" + "9" * 50_000], [f"--{'x' * 50_000}=1"]])
+def test_a_value_of_thousands_of_characters_is_shortened(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = Parser(prog="gpt-lightning bake")
+    parser.add_argument("--size", type=int)
+    with pytest.raises(SystemExit):
+        parser.parse_args(arguments)
+    message = capsys.readouterr().err
+    assert message.startswith("gpt-lightning bake: ")
+    assert len(message) < 1200

@@ -23,6 +23,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "validation": (float | Strings, None),
     "test": (Strings, None),
     "validation_fraction": (float, 0.0),
+    "without": (Strings, None),
     "delimiter": (str | None, None),
     "encoding": (str | None, None),
     "tokenizer": (str, "bpe:4096"),
@@ -41,6 +42,7 @@ LABELED: dict[str, tuple[Any, Any]] = SHARED | {
     "layout.suffix": (list[int] | None, None),
     "layout.truncation_side": (Literal["right", "left"] | None, None),
     "layout.version": (Literal[1, 2], 2),
+    "counterfactual_swaps": (str | None, None),
 }
 ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
     "LanguageModeling": SHARED
@@ -140,7 +142,7 @@ def test_settings_are_the_arguments_of_the_constructors() -> None:
     assert get_type_hints(DataSettings) == shared
     assert get_type_hints(CommonSettings) == {name: hint for name, hint in shared.items() if name != "batch_size"}
     assert get_type_hints(LabeledSettings) == shared | own_types(Labeled.__init__)
-    assert len(shared) == 12
+    assert len(shared) == 13
 
 
 @pytest.mark.parametrize("name", LINKS)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import average_precision_score, precision_recall_curve
+from sklearn.calibration import calibration_curve  # type: ignore[import-untyped]
+from sklearn.metrics import average_precision_score, precision_recall_curve  # type: ignore[import-untyped]
 
 from gpt_lightning.metrics.classification import PROBABILITY_EDGES
 from gpt_lightning.metrics.curves import ProbabilityCurves

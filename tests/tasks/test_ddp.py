@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from gpt_lightning.data import LanguageModeling
+from gpt_lightning.training import Evaluation, Verdict
 from tests import answering
 from tests.runs import HEADS, causal_lm, head, trainer
 
@@ -122,6 +123,16 @@ def run_answers(folder: Path, world_size: int) -> dict[str, Any]:
     return {"metrics": metrics, "references": module.tables["val"]["references"].tolist()}
 
 
+def run_verdict(folder: Path, world_size: int) -> dict[str, Any]:
+    """Test an untrained head with a verdict; ranks have 15 and 14 of the rows."""
+    module, data = head(folder, "ner", rows=29, batch_size=GLOBAL_BATCH // world_size, dropout=0.0)
+    verdict = Verdict()
+    callbacks = [verdict, Evaluation(verdict=verdict)]
+    strategy = "ddp" if world_size > 1 else "auto"
+    trainer(folder, devices=world_size, strategy=strategy, callbacks=callbacks).test(module, data, verbose=False)
+    return {"verdict": verdict.record}
+
+
 def start(folder: Path, rank: int, port: int) -> subprocess.Popen[str]:
     """Start one of two processes."""
     environment = os.environ | {
@@ -219,7 +230,16 @@ def test_two_processes_match_one_for_generated_answers(folder: Path) -> None:
     assert one["metrics"]["val/chrf"] > 0
 
 
+def test_two_processes_give_the_verdict_of_one(folder: Path) -> None:
+    one = run_verdict(folder, 1)
+    first, second = (torch.load(folder / f"verdict_{rank}.pt", weights_only=True) for rank in range(2))
+    assert one["verdict"]["rows"] == 29
+    assert first == one
+    assert second == {"verdict": None}
+
+
 if __name__ == "__main__":
+    torch.save(run_verdict(Path(sys.argv[1]), 2), Path(sys.argv[1]) / f"verdict_{sys.argv[2]}.pt")
     torch.save(run_answers(Path(sys.argv[1]), 2), Path(sys.argv[1]) / f"answers_{sys.argv[2]}.pt")
     for kind in HEADS:
         torch.save(run_head(Path(sys.argv[1]), 2, kind), Path(sys.argv[1]) / f"{kind}_{sys.argv[2]}.pt")

@@ -12,6 +12,7 @@ from functools import cache
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -349,3 +350,19 @@ def test_the_label_of_an_entailment_follows_only_from_both_texts() -> None:
             assert counts[True][key] == counts[False][key]
         else:
             assert abs(counts[True][key] - counts[False][key]) < 60, key
+
+
+def test_a_world_that_another_process_writes_at_the_same_time_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = dict.fromkeys(SPLITS, 3)
+    write_files = toy_world._write_files
+
+    def write_late(folder: Path, *arguments: Any) -> None:
+        write_files(folder, *arguments)
+        write_files(tmp_path / "other", *arguments)
+        (tmp_path / "other").rename(tmp_path / "world")
+
+    monkeypatch.setattr(toy_world, "_write_files", write_late)
+    assert not write(tmp_path / "world", counts=few)
+    assert [path.name for path in tmp_path.iterdir()] == ["world"]

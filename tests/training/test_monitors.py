@@ -11,6 +11,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint as LightningCheckpoint
 
 from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.errors import InputError
+from gpt_lightning.metrics import (
+    ClassificationMetrics,
+    GenerationMetrics,
+    MultiLabelMetrics,
+    RegressionMetrics,
+    SpanMetrics,
+)
+from gpt_lightning.metrics.direction import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from gpt_lightning.metrics.entity_f1 import EntityMetrics
 from gpt_lightning.metrics.loss import TrainingLoss
 from gpt_lightning.tasks import TokenClassification
@@ -179,3 +187,34 @@ def test_early_stopping_has_no_best_score_at_the_first_checkpoint(tmp_path: Path
     trainer(tmp_path, callbacks=callbacks, max_epochs=1, limit_val_batches=1).fit(task, datamodule=data)
     states = read_checkpoint(find_checkpoint(str(tmp_path), "last"))["callbacks"]
     assert any(key.startswith("EarlyStopping") and state["best_score"].isinf() for key, state in states.items())
+
+
+@pytest.mark.parametrize(
+    ("callback", "remedy"),
+    [
+        (Checkpoints(monitor="val/accuracy", mode="min"), "--checkpoints.mode=max"),
+        (Checkpoints(monitor="val/loss", mode="max"), "--checkpoints.mode=min"),
+        (EarlyStopping("val/macro_f1", mode="min"), "EarlyStopping.mode=max"),
+    ],
+)
+def test_a_mode_that_prefers_the_worst_value_is_refused(
+    tmp_path: Path, callback: Checkpoints | EarlyStopping, remedy: str
+) -> None:
+    task, data = head(tmp_path, "classification")
+    with pytest.raises(InputError, match=f"Set {remedy}$"):
+        trainer(tmp_path, max_epochs=1, callbacks=[Monitors(), callback]).fit(task, data)
+
+
+def test_the_direction_of_every_metric_is_known() -> None:
+    half = torch.tensor(0.5)
+    classes, tags, texts = ClassificationMetrics(2), EntityMetrics(["O", "B-PER"]), GenerationMetrics()
+    multi_label, numbers, spans = MultiLabelMetrics(2, torch.full((2,), 0.5)), RegressionMetrics(), SpanMetrics()
+    texts.add_texts(["a cat"], [True], [["a dog"]])
+    computed = set[str]()
+    numbers.update(half, torch.tensor(2), torch.tensor([0.0, 1.0]), torch.tensor([0.0, 2.0]))
+    for metric in (classes, tags, texts, multi_label, numbers, spans):
+        metric.add_loss(half, torch.tensor(1))
+        metric._update_count = 1
+        computed |= {name for name, value in metric.compute().items() if value.ndim == 0}
+    assert computed - LOWER_IS_BETTER - HIGHER_IS_BETTER == {"no_answer_threshold"}
+    assert computed >= LOWER_IS_BETTER | HIGHER_IS_BETTER

@@ -28,7 +28,7 @@ from gpt_lightning.commands.run.full_help import describe, print_full_help
 from gpt_lightning.commands.run.init_from import with_backbone
 from gpt_lightning.commands.run.loggers import build_loggers, fill_in_folder, loggers_of_run
 from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
-from gpt_lightning.commands.run.options import add_options
+from gpt_lightning.commands.run.options import add_options, add_test_options
 from gpt_lightning.commands.run.outputs import check_outputs
 from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser
@@ -112,6 +112,8 @@ class CLI(LightningCLI):
         """Return the parser of a subcommand, with explanations of the options that Lightning adds."""
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         assert isinstance(parser, RunParser)
+        if subcommand == "test":
+            add_test_options(parser)
         describe(parser, subcommand)
         return parser
 
@@ -208,7 +210,7 @@ class CLI(LightningCLI):
             training.Reports(),
             *(diagnostics() if config.diagnostics else []),
             *progress,
-            training.Evaluation(self.model_folder),
+            *self._evaluation(config),
             training.Summary(),
             *self._report(config, kwargs.get("default_root_dir")),
             self.interruption,
@@ -220,6 +222,13 @@ class CLI(LightningCLI):
             built = super().instantiate_trainer(**kwargs)
         check_processes(built)
         return built
+
+    def _evaluation(self, config: Namespace) -> list[L.Callback]:
+        """Return the callbacks that print and write the results of ``validate`` and ``test``."""
+        if self.config.subcommand != "test":
+            return [training.Evaluation(self.model_folder)]
+        verdict = training.Verdict(config.verdict, config.calibrate, config.learning_curve, config.must_beat)
+        return [verdict, training.Evaluation(self.model_folder, verdict)]
 
     def _report(self, config: Namespace, run: Path | None) -> list[L.Callback]:
         """Return the callbacks that write the report of the run, unless it is turned off."""
@@ -313,8 +322,12 @@ class CLI(LightningCLI):
         self._check_batches(self.trainer.num_val_batches)
 
     def after_test(self) -> None:
-        """Refuse a run that tested no batch."""
+        """Refuse a run that tested no batch, and a model that does not beat the baseline of ``--must_beat``."""
         self._check_batches(self.trainer.num_test_batches)
+        if self.trainer.is_global_zero:
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, training.Verdict):
+                    callback.check()
 
     def after_predict(self) -> None:
         """Refuse a run that predicted no batch."""

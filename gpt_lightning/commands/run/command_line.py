@@ -20,7 +20,7 @@ from gpt_lightning.errors import InputError
 
 _INPUT: Final = "GPT_LIGHTNING_INPUT"
 """Environment variable that gives the processes of other devices the copy of standard input."""
-_PATHS: Final = ("--data.train", "--data.validation", "--data.test")
+_PATHS: Final = ("--data.train", "--data.validation", "--data.test", "--data.without")
 """Flags whose value is a path or a list of paths."""
 _TEXTS: Final = (*_PATHS, "--data.template")
 """Flags whose value is a text that YAML may read as something else, such as ``Translate to French: {en}``."""

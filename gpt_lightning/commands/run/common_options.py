@@ -73,6 +73,7 @@ OPTIONS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     },
     "test": {
         "Checkpoint and data": ("ckpt_path", "data.test", "data.batch_size", "data.on_bad_row"),
+        "Verdict": ("verdict", "calibrate", "learning_curve", "must_beat"),
         "Hardware": (*_HARDWARE, "trainer.limit_test_batches"),
         "Files and help": _FILES,
     },

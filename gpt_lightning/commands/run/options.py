@@ -8,6 +8,40 @@ from lightning.pytorch.cli import LightningArgumentParser
 from gpt_lightning import training
 
 
+def add_test_options(parser: LightningArgumentParser) -> None:
+    """Add the options of ``test`` for the verdict."""
+    parser.add_argument(
+        "--verdict",
+        type=bool,
+        default=True,
+        help="compare the model with simple baselines, with intervals, and check the test data",
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=bool,
+        nargs="?",
+        const=True,
+        default=False,
+        help="fit a temperature on the validation rows, and show the calibration error before and after",
+    )
+    parser.add_argument(
+        "--learning_curve",
+        type=bool,
+        nargs="?",
+        const=True,
+        default=False,
+        help="fit TF-IDF on thirds of the training rows, and estimate what twice the rows would bring it",
+    )
+    parser.add_argument(
+        "--must_beat",
+        type=training.MustBeat | None,
+        default=None,
+        metavar="{tfidf,trivial}",
+        help="exit with 1 unless the model is better than this baseline and the 95-percent interval of the difference "
+        "excludes zero",
+    )
+
+
 def add_options(parser: LightningArgumentParser) -> None:
     """Add options for the folder of a run, resuming, speed, and the callbacks of this project."""
     parser.add_argument(

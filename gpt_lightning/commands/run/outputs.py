@@ -42,7 +42,7 @@ def check_outputs(values: Values) -> None:
 
 def _refuse_data(path: Path, values: Values) -> None:
     """Refuse to replace a file of the data, whose labels would be lost."""
-    for split in ("train", "validation", "test"):
+    for split in ("train", "validation", "test", "without"):
         source = values[key].value if (key := f"data.init_args.{split}") in values else None
         for each in source if isinstance(source, list) else [source]:
             if isinstance(each, str) and Path(each).resolve() == path.resolve():

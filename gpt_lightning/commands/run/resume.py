@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt_lightning.checkpoints.read import find_base
-from gpt_lightning.checkpoints.run_config import columns_of, has_given_labels
+from gpt_lightning.checkpoints.run_config import columns_of, has_given_labels, training_sources
 from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run
 from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.folder import experiment_folder
@@ -49,7 +49,7 @@ class Saved(NamedTuple):
     data_arguments: Values
     """Arguments of the data module that shaped the model, such as ``labels``; they cannot change."""
     columns: Values
-    """Columns and other settings by which the training rows were read, for the same data module."""
+    """Settings by which the training rows were read, for the same data module; for ``test``, also their local files."""
     has_init_from: bool
     """True if the model has an argument ``init_from``."""
     init_from: str | None
@@ -96,9 +96,11 @@ class Saved(NamedTuple):
         if module is not None:
             classes |= flatten(parser.parse_values({"data": {"class_path": module}}), origin)
             accepted_by_data = accepted_arguments(class_at(classes["data.class_path"].value))
+            # A test reads the training rows, too: it compares the model with baselines.
+            settings = columns_of(path) | (training_sources(path) if subcommand == "test" else {})
             named_columns = {
-                f"data.init_args.{name}": Value(column, origin)
-                for name, column in columns_of(path).items()
+                f"data.init_args.{name}": Value(value, origin)
+                for name, value in settings.items()
                 if name in accepted_by_data
             }
         named = str(checkpoint.get("data", ""))

@@ -25,6 +25,8 @@ class Piece(NamedTuple):
 
     text: str
     starts_document: bool
+    where: str = ""
+    """Location of the row, or path of the text file."""
 
 
 def check_separator(separator: str) -> str:

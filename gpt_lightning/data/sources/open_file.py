@@ -2,10 +2,12 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -13,6 +15,21 @@ from typing import IO, Any, Final, cast
 from gpt_lightning.errors import InputError
 
 BLOCK_BYTES: Final = 1 << 20
+
+Report = Callable[[int], object]
+"""Function that takes the number of bytes that were read since it was called last."""
+
+_report: ContextVar[Report | None] = ContextVar("_report", default=None)
+
+
+@contextmanager
+def reported_reading(report: Report) -> Iterator[None]:
+    """Report the bytes of rows and texts that are read while the block runs, compressed ones as they are on disk."""
+    token = _report.set(report)
+    try:
+        yield
+    finally:
+        _report.reset(token)
 
 
 def _zstd(stream: IO[bytes]) -> IO[bytes]:
@@ -41,15 +58,47 @@ def without_compression(path: Path) -> Path:
     return path if compression(path) is None else path.with_suffix("")
 
 
+class _ReportedFile(io.FileIO):
+    """File that reports how many bytes are read."""
+
+    def __init__(self, path: Path, report: Report) -> None:
+        super().__init__(path)
+        self._report = report
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        """Read into a buffer."""
+        size = super().readinto(buffer)
+        self._report(size or 0)
+        return size
+
+    def readall(self) -> bytes:
+        """Return the rest of the file."""
+        content = super().readall()
+        self._report(len(content))
+        return content
+
+
+def _open(path: Path, is_reported: bool) -> IO[bytes]:
+    report = _report.get()
+    if report is None or not is_reported:
+        return path.open("rb")
+    return BufferedReader(_ReportedFile(path, report), BLOCK_BYTES)
+
+
 @contextmanager
-def open_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a plain or compressed file, and convert errors while it is read to an InputError."""
+def open_file(path: Path, is_reported: bool = False) -> Iterator[IO[bytes]]:
+    """Open a plain or compressed file, and convert errors while it is read to an InputError.
+
+    Args:
+        path: the file.
+        is_reported: whether ``reported_reading`` counts its bytes, because its rows or its text are read.
+    """
     suffix = compression(path)
     name, decompress = ("", None) if suffix is None else COMPRESSIONS[suffix]
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty (0 bytes); remove it from the source, or write data to it")
-        with path.open("rb") as stream:
+        with _open(path, is_reported) as stream:
             yield stream if decompress is None else cast(IO[bytes], decompress(stream))
     except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         # Only errors of the operating system have a number.

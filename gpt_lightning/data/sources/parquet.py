@@ -24,7 +24,7 @@ def parquet_rows(path: Path, column: str | None) -> Iterator[Row]:
     import pyarrow.parquet
 
     number = 0
-    with open_file(path) as stream, tempfile.TemporaryFile() as unpacked:
+    with open_file(path, is_reported=True) as stream, tempfile.TemporaryFile() as unpacked:
         if compression(path) is not None:
             # Reading Parquet starts at its end. A compressed stream would be decompressed from its start each time.
             shutil.copyfileobj(stream, unpacked)

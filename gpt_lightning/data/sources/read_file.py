@@ -36,7 +36,7 @@ def text_blocks(path: Path, encoding: str | None = None) -> Iterator[str]:
     codec = find_encoding(path, encoding).codec
     decoder = codecs.getincrementaldecoder(codec)()
     line, offset, empty = 1, 0, True
-    with open_file(path) as stream:
+    with open_file(path, is_reported=True) as stream:
         while block := stream.read(BLOCK_BYTES):
             try:
                 text = decoder.decode(block)
@@ -71,7 +71,7 @@ def numbered_lines(path: Path, encoding: str | None = None, may_be_windows: bool
         InputError: the file is empty or unreadable.
     """
     found = find_encoding(path, encoding, may_be_windows)
-    with open_file(path) as stream:
+    with open_file(path, is_reported=True) as stream:
         if found.is_byte_oriented and found.line_end == "\n":
             yield from _lines_of_bytes(path, stream, found.codec)
         else:

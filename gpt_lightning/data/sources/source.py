@@ -103,10 +103,10 @@ def read_texts(
     key = key or f"--data.{split}"
     has_text = False
     for item in resolve(source, key):
-        for blocks in _texts(item, split, key, text_column, options, skipped):
+        for where, blocks in _texts(item, split, key, text_column, options, skipped):
             for piece in split_documents(blocks, document_separator):
                 has_text = True
-                yield piece
+                yield piece._replace(where=where)
     if not has_text:
         reason = "empty" if not skipped else f"empty or invalid ({skipped.most_common(1)[0][0]})"
         raise InputError(f"{key}: every text of {source!r} is {reason}; choose a source with text")
@@ -114,12 +114,12 @@ def read_texts(
 
 def _texts(
     item: str, split: str, key: str, text_column: str, options: ReadOptions, skipped: Counter[str] | None
-) -> Iterator[Iterator[str] | list[str]]:
-    """Yield each text of a file or a hub dataset, in blocks."""
+) -> Iterator[tuple[str, Iterator[str] | list[str]]]:
+    """Yield the location of each text of a file or a hub dataset, and the text in blocks."""
     if not item.startswith(HUB) and suffix(Path(item)) not in TABLES:
         blocks = _text_blocks(Path(item), options, skipped)
         if blocks is not None:
-            yield blocks
+            yield item, blocks
         return
     for row in _item_rows(item, split, key, text_column, options):
         try:
@@ -130,7 +130,7 @@ def _texts(
                 raise InputError(f"{error}{hint}") from error
             skipped[cause(error)] += 1
         else:
-            yield [text]
+            yield row.where, [text]
 
 
 def _text_blocks(path: Path, options: ReadOptions, skipped: Counter[str] | None) -> Iterator[str] | None:
@@ -256,6 +256,17 @@ def fingerprint(source: Source, *, split: str, key: str | None = None) -> str:
             state = [str(Path(item).resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
         digest.update(json.dumps(state).encode() + b"\n")
     return digest.hexdigest()
+
+
+def source_bytes(source: Source | None) -> int | None:
+    """Return the size of the files of a source on disk; None if it is unknown, as for the Hugging Face hub."""
+    try:
+        items = resolve(source or [], "")
+    except InputError:  # reading the source raises it again, with the key of the source
+        return None
+    if any(item.startswith(HUB) for item in items):
+        return None
+    return sum(Path(item).stat().st_size for item in items)
 
 
 def source_lines(source: Source, options: ReadOptions, key: str) -> list[str]:

@@ -43,7 +43,8 @@ def test_documents_do_not_depend_on_blocks(seed: int) -> None:
 def test_a_text_file_is_split_at_the_separator(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(f"one\n{END}\ntwo\r\n{END}\r\n\n{END}three{END}\n")
     pieces = list(read_texts(str(tmp_path / "a.txt"), split="train", document_separator=END))
-    assert pieces == [Piece(text, True) for text in ("one\n", "two\r\n", "\n", "three")]
+    where = str(tmp_path / "a.txt")
+    assert pieces == [Piece(text, True, where) for text in ("one\n", "two\r\n", "\n", "three")]
     assert check_separator("\\n\\n") == "\n\n"
     with pytest.raises(InputError, match=r"--data\.document_separator='' must have 1 to 1,000"):
         check_separator("")

@@ -147,9 +147,12 @@ def test_a_text_file_read_in_blocks_gives_the_same_pieces(
     text = long_text()
     write(tmp_path / "a.txt", [text])
     write(tmp_path / "a.jsonl", [text])
-    assert list(read_texts(str(tmp_path / "a.txt"), split="train")) == list(
-        read_texts(str(tmp_path / "a.jsonl"), split="train")
-    )
+    pieces = [list(read_texts(str(tmp_path / name), split="train")) for name in ("a.txt", "a.jsonl")]
+    assert [piece[:2] for piece in pieces[0]] == [piece[:2] for piece in pieces[1]]
+    assert [{piece.where for piece in each} for each in pieces] == [
+        {str(tmp_path / "a.txt")},
+        {f"{tmp_path / 'a.jsonl'}:1"},
+    ]
 
 
 def test_a_text_file_is_not_read_ahead(tmp_path: Path) -> None:
@@ -157,7 +160,7 @@ def test_a_text_file_is_not_read_ahead(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"word " * 1_000_000 + b"\xff")
     pieces = read_texts(str(path), split="train")
-    assert next(pieces) == Piece("word" + " word" * (PIECE_CHARACTERS // 5 - 1), True)
+    assert next(pieces) == Piece("word" + " word" * (PIECE_CHARACTERS // 5 - 1), True, str(path))
     with pytest.raises(InputError, match=r"a\.txt:1: not UTF-8 text \(byte 5000000"):
         list(pieces)
 

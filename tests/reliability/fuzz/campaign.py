@@ -57,15 +57,14 @@ class Campaign:
         """Run the inputs with these numbers."""
         with Server(self.folder / "home_0") as first:
             world = build(first, self.folder / "world")
+            # Each server takes the next number when it is free, because some kinds of input take longer than others.
+            remaining = iter(numbers)
             if servers == 1:
-                self._run(first, world, iter(numbers), tell)
+                self._run(first, world, remaining, tell)
                 return self.report
             with ThreadPoolExecutor(servers) as pool:
-                shares = [numbers[start::servers] for start in range(servers)]
-                done = [pool.submit(self._run, first, world, iter(shares[0]), tell)]
-                done += [
-                    pool.submit(self._run_apart, index, world, iter(shares[index]), tell) for index in range(1, servers)
-                ]
+                done = [pool.submit(self._run, first, world, remaining, tell)]
+                done += [pool.submit(self._run_apart, index, world, remaining, tell) for index in range(1, servers)]
                 for each in done:
                     each.result()
         return self.report

@@ -1,0 +1,1 @@
+"""``gpt-lightning inspect``: look at the data of a configuration before training on it."""
