@@ -100,8 +100,12 @@ def _explain(options: Any) -> "list[Explanation]":
 
     layers = None if options.layers is None else [name.strip() for name in options.layers.split(",") if name.strip()]
     model = load(options.model, device=options.device, init_from=options.init_from, allow_import=options.allow_import)
-    # Data modules print what they read.
-    with _rows(options) as rows, naming_shorthand(_SHORT_NAMES, _SHORT_NAMES), contextlib.redirect_stdout(sys.stderr):
+    with (
+        _rows(options) as rows,
+        naming_shorthand(_SHORT_NAMES, _SHORT_NAMES),
+        contextlib.redirect_stdout(sys.stderr),  # data modules print what they read
+        status("Explaining"),
+    ):
         return model.explain(rows, target=options.target, layers=layers, limit=options.limit)
 
 
