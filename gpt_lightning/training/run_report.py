@@ -13,7 +13,7 @@ import lightning.pytorch as L
 from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.bounded_files import read_json_object
 from gpt_lightning.data.base import DataModule
-from gpt_lightning.errors import InputError, RunError
+from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.run_report.environment import git_state, hardware, versions
 from gpt_lightning.evaluation.run_report.files import FACTS, PAGE
 from gpt_lightning.output_files import finite, why_not_written
@@ -82,7 +82,7 @@ class RunReport(L.Callback):
             with atomic_write(self._run / FACTS) as file:
                 file.write(json.dumps(finite(facts), ensure_ascii=False, indent=1).encode(errors="replace"))
         except OSError as error:
-            _warn(f"cannot write {self._run / FACTS}: {why_not_written(error)[0]}")
+            _warn(self._run / FACTS, error)
         _write(self._run)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -148,9 +148,10 @@ def _write(run: Path) -> None:
 
     try:
         write_report(run)
-    except (InputError, RunError) as error:
-        _warn(str(error))
+    except OSError as error:
+        _warn(run / PAGE, error)
 
 
-def _warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr, flush=True)
+def _warn(path: Path, error: OSError) -> None:
+    cause, advice = why_not_written(error)
+    print(f"warning: cannot write {path}: {cause}. {advice}", file=sys.stderr, flush=True)

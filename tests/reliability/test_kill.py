@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gpt_lightning.evaluation.run_report import history
 from gpt_lightning.tasks.load import find_checkpoint, load_task
 from tests.reliability.conftest import many, tally
 from tests.reliability.processes import CONFIG, Run, finish, rows, state, steps
@@ -23,11 +24,24 @@ def prepare(folder: Path, name: str, config: str = CONFIG) -> Path:
     return target
 
 
+def check_history(found: history.History, whole: history.History) -> None:
+    """Check that a killed and resumed run has the curves of an uninterrupted one.
+
+    A kill between a checkpoint and the metrics of the same step loses these metrics.
+    """
+    tags = {tag for tag in whole.scalars if not tag.startswith("workload/")}
+    assert tags <= found.scalars.keys()
+    for tag in tags:
+        assert set(found.scalars[tag]) <= set(whole.scalars[tag])
+        assert len(set(found.scalars[tag])) == len(found.scalars[tag]) >= len(whole.scalars[tag]) - 1
+
+
 def test_run_killed_at_any_moment_resumes_exactly(tmp_path: Path) -> None:
     """Test R1 with dropout, shuffling and several epochs. The first kill comes before the first checkpoint."""
     uninterrupted = prepare(tmp_path, "uninterrupted")
     finish(uninterrupted)
     expected, order = state(uninterrupted / "logs/run/version_0"), rows(uninterrupted)
+    whole = history.read(uninterrupted / "logs/run/version_0")
     assert len({epoch for epoch, _ in order}) > 1
     rng = random.Random(0)
     moments = [1, *(rng.randrange(3, 60) for _ in range(many(2, 19)))]
@@ -45,6 +59,7 @@ def test_run_killed_at_any_moment_resumes_exactly(tmp_path: Path) -> None:
         last = max((folder / "logs/run").glob("version_*"))
         assert last.name == ("version_0" if listed else "version_1")
         tally("R1", state(last) == expected and rows(folder) == order)
+        check_history(history.read(last), whole)
 
 
 BIG = (

@@ -5,6 +5,7 @@ the step of its checkpoint, so that the history equals that of an uninterrupted 
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +64,7 @@ def restart(run: Path, step: int, source: Path) -> None:
         OSError: the file cannot be written.
     """
     kept = [line for line in _lines(source / FILE) if line["step"] <= step] if step else []
-    if kept or (run / FILE).exists():
+    if kept or os.path.lexists(run / FILE):  # a symbolic link is replaced, not followed
         with atomic_write(run / FILE) as file:
             file.writelines(json_line(line).encode(errors="replace") for line in kept)
 

@@ -6,13 +6,14 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.evaluation.run_report.classes import class_parts, probability_charts
 from gpt_lightning.evaluation.run_report.curves import curves
 from gpt_lightning.evaluation.run_report.files import PAGE, RunFiles, matrix, plain_texts, texts
 from gpt_lightning.evaluation.run_report.history import History
 from gpt_lightning.evaluation.run_report.markdown import markdown_to_html
 from gpt_lightning.pages.blocks import code, folded, side_by_side
-from gpt_lightning.pages.page import Section, write_page
+from gpt_lightning.pages.page import Section, render_page
 from gpt_lightning.pages.tables import table
 
 _MAX_SAMPLES: Final = 12
@@ -23,13 +24,15 @@ _CHANGES: Final = ("Setting", "Value", "Default")
 def write_report(run: Path) -> None:
     """Write ``report.html`` from the files in the folder of a run.
 
+    A symbolic link of this name is replaced, not followed, as a stranger may have written the folder.
+
     Raises:
-        InputError: the file cannot be written.
-        RunError: the disk is full.
+        OSError: the file cannot be written.
     """
-    files = RunFiles.read(run)
     name = "/".join(run.resolve().parts[-2:])
-    write_page(run / PAGE, f"Run {name}", sections(files), overwrite=True, remedy="Make the folder writable")
+    page = render_page(f"Run {name}", sections(RunFiles.read(run)))
+    with atomic_write(run / PAGE) as file:
+        file.write(page.encode())
 
 
 def sections(files: RunFiles) -> list[Section]:

@@ -110,3 +110,17 @@ def test_layers_share_a_chart_and_stages_of_a_metric_share_one() -> None:
     page = curves(history.History({tag: [(0, 1.0), (1, 2.0)] for tag in tags}))
     titles = [part.partition("<")[0] for part in page.split("<figcaption>")[1:]]
     assert titles == ["loss", "f1", "own", DIAGNOSTIC_GROUPS[0]]
+
+
+def test_links_of_a_strangers_run_are_replaced(tmp_path: Path) -> None:
+    (own := tmp_path / "own").write_text("keep")
+    (run := tmp_path / "run").mkdir()
+    (run / "report.html").symlink_to(own)
+    (run / history.FILE).symlink_to(tmp_path / "absent")
+    write_report(run)
+    history.restart(run, 0, run)
+    history.append(run, 1, scalars={"a": 1.0})
+    assert own.read_text() == "keep"
+    assert not (tmp_path / "absent").exists()
+    assert "<html" in (run / "report.html").read_text()
+    assert history.read(run).scalars == {"a": [(1, 1.0)]}

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from gpt_lightning.data import LanguageModeling
 from gpt_lightning.evaluation.run_report import history
@@ -218,6 +219,18 @@ def test_attention_logits_of_an_encoder_decoder() -> None:
         task(*(batch[name][:1] for name in ("input_ids", "attention_mask", "decoder_input_ids")))
     assert len(found) == 2 + 2, "encoder, self-attention and cross-attention"
     assert list(map(float, found)) == list(map(float, recorder.found))
+
+
+def test_attention_logits_of_a_compiled_backbone_compile_nothing(tmp_path: Path) -> None:
+    task = causal_lm()
+    batch = first_batch(language_modeling(tmp_path))
+    expected = largest_attention_logits(task, batch)
+    task.backbone.compile(backend="eager")
+    task.backbone(batch["input_ids"])
+    graphs = counters["stats"]["unique_graphs"]
+    assert largest_attention_logits(task, batch) == expected
+    task.backbone(batch["input_ids"])
+    assert counters["stats"]["unique_graphs"] == graphs > 0
 
 
 def weights_after(folder: Path, callbacks: list[L.Callback], **arguments: Any) -> dict[str, Tensor]:
