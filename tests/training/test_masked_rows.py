@@ -35,11 +35,11 @@ def state(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("mask_documents", [False, True])
 def test_a_run_continues_with_a_mask_unless_it_has_read_the_rows(tmp_path: Path, mask_documents: bool) -> None:
     """Test R22 with every checkpoint of a run, before and after a document first occurs."""
-    texts = [f"{number} bottles of beer on the wall" for number in range(12)]
+    texts = [f"{number} beers" for number in range(40)]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     plain, _ = fit(tmp_path, "plain", mask_documents=mask_documents)
     tried = 0
-    for line in range(1, 1 + many(2, 12)):
+    for line in range(1, 1 + many(3, 20)):
         rows = tmp_path / "rows.txt"
         rows.write_text(f"{tmp_path / 'train.jsonl'}:{line}\n")
         settings: dict[str, Any] = {"mask_documents": mask_documents, "without": str(rows)}
