@@ -55,6 +55,7 @@ def main(argv: list[str]) -> int:
         from gpt_lightning.commands.run.cli import quiet
         from gpt_lightning.commands.run.command_line import naming_shorthand
         from gpt_lightning.commands.run.compare_replay import compare
+        from gpt_lightning.commands.run.ranks import leave
         from gpt_lightning.commands.run.replay import Replay, UnaffectedError
         from gpt_lightning.evaluation.influence_report import JSON_FILE, PAGE_FILE, summary, write_report
 
@@ -73,14 +74,20 @@ def main(argv: list[str]) -> int:
     }
     try:
         with naming_shorthand(overrides, {"data.without": "--rows", "model.init_from": "--init_from"}):
-            replay = Replay(run, manifest, overrides, options.allow_import, from_start=options.from_start)
-    except UnaffectedError:
-        print(printable(f"{run} has never read these rows: its weights do not depend on them. Nothing was trained"))
+            replay = Replay(run, manifest, arguments, overrides, options.allow_import, from_start=options.from_start)
+    except UnaffectedError as reason:
+        print(
+            printable(
+                f"{run} has never been trained on these rows, because {reason}. Its weights do not depend on them, and "
+                "nothing was trained"
+            )
+        )
         return 0
     if not replay.trainer.is_global_zero:
         return 0
-    report = compare(replay, options.rows, options.init_from, options.allow_import)
-    folder = Path(report.without)
+    leave()  # the other ranks have ended
+    folder = place.parent / overrides["name"]
+    report = compare(replay, folder, options.rows, options.init_from, options.allow_import)
     write_report(report, folder)
     print(printable("\n".join(summary(report))))
     print(printable(f"wrote {folder / JSON_FILE} and {folder / PAGE_FILE}"))

@@ -41,14 +41,15 @@ def token_ranges(stream: TokenStream, end_of_text_id: int, documents: Collection
     Raises:
         InputError: the tokenizer also gives the id to text, so that documents cannot be found.
     """
-    size = len(stream)
+    whole, size = TokenStream(stream.folder), len(stream)  # only the whole has a known number of documents
     parts = [
-        first + np.flatnonzero(stream.slice(first, min(first + _CHUNK, size)) == end_of_text_id)
-        for first in range(0, size, _CHUNK)
+        first + np.flatnonzero(whole.slice(first, min(first + _CHUNK, len(whole))) == end_of_text_id)
+        for first in range(0, len(whole), _CHUNK)
     ]
     ends = np.concatenate(parts)
-    if len(ends) > stream.num_documents + 1:
+    if len(ends) > whole.num_documents + 1:
         raise InputError(f"{KEY}: the text has end-of-text tokens inside of documents, so they cannot be found")
+    ends = ends[ends < size]
     starts, stops = ends + 1, np.append(ends[1:], size)
     chosen = np.array([number for number in sorted(documents) if number < len(starts)], dtype=np.int64)
     ranges = np.stack((starts[chosen], stops[chosen]), axis=1)

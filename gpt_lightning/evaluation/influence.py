@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gpt_lightning.data import SequenceTagging, TextClassification, TextRegression
+from gpt_lightning.data import ReadingComprehension, SequenceTagging, TextClassification, TextRegression
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.models.device import device_of
 from gpt_lightning.tasks import Task
@@ -178,6 +178,8 @@ def unmasked_traces(task: Task, data: DataModule, tokenizer: str) -> list[str]:
         traces.append("the list of labels, which was collected from all rows (data.labels)")
     if getattr(task, "is_balanced", False):
         traces.append("the weights of the labels, which count all rows (model.class_weights=balanced)")
+    if isinstance(data, ReadingComprehension) and data.has_unanswerable("train"):
+        traces.append("whether some training questions have no answer, which sets the threshold for no answer")
     if isinstance(data, TextRegression):
         traces.append("the mean and the standard deviation of the targets, by which they are normalized")
     if isinstance(data, SequenceTagging) and data.given_word_rules is None:

@@ -123,7 +123,7 @@ def verdict(report: InfluenceReport) -> str:
         return f"Nothing is masked, and the weights of both runs are {equal}."
     return (
         "Both runs are equal in everything but these rows: order, batches, random numbers, steps. The text and the "
-        "labels of the rows have not reached the new weights."
+        "labels of the rows have not reached the new weights, except through what still depends on the rows."
     )
 
 

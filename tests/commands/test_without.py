@@ -1,6 +1,9 @@
 """``without``: a run is repeated exactly, and rows that are left out have no influence."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -207,5 +210,30 @@ def test_bad_input(run: CommandLine) -> None:
     Path("row.txt").write_text("train.jsonl:1\n")
     fit(run, "--trainer.max_steps=1", "--trainer.accumulate_grad_batches=1", "--name=short", "--data.seed=3")
     assert run("without", "logs/words/short", "--rows=row.txt") == 0, run.err
-    assert "has never read these rows: its weights do not depend on them. Nothing was trained" in run.out
+    assert "has never been trained on these rows, because it ended before they occur." in run.out
     assert not Path("logs/words/short_without").exists()
+
+
+def test_held_out_rows_change_nothing(run: CommandLine) -> None:
+    write_rows(run.folder)
+    fit(run, "--data.validation=0.2", "--data.labels=[warm, cold, odd]", "--name=held_out")
+    data = TextClassification(train="train.jsonl", validation=0.2, tokenizer="bytes", seed=0, cache_dir="cache")
+    data.setup("fit")
+    (held_out, *_) = data.examples("validation")
+    Path("held_out.txt").write_text(f"{held_out.where}\n")
+    assert run("without", "logs/words/held_out", "--rows=held_out.txt") == 0, run.err
+    assert "has never been trained on these rows, because they are held out for validation." in run.out
+    assert not Path("logs/words/held_out_without").exists()
+
+
+@pytest.mark.slow
+def test_a_run_on_two_devices(run: CommandLine) -> None:
+    write_rows(run.folder)
+    fit(run)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(gpt_lightning.__file__).parents[1])}
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=4", "--name=two"]
+    for arguments in (["fit", "-c", "words.yaml", *two], ["without", "logs/words/two", "--rows=trigger.jsonl"]):
+        program = [sys.executable, "-m", "gpt_lightning", *arguments]
+        done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    assert json.loads(Path("logs/words/two_without/without.json").read_text())["num_masked"] == 8

@@ -16,19 +16,18 @@ from gpt_lightning.tasks.load import load_task, read_checkpoint
 from gpt_lightning.training.run_settings import KEEPS_WEIGHTS, changes
 
 
-def compare(replay: Replay, rows: str, init_from: str | None, allowed: Sequence[str]) -> InfluenceReport:
+def compare(replay: Replay, new: Path, rows: str, init_from: str | None, allowed: Sequence[str]) -> InfluenceReport:
     """Compare the last checkpoints of a run and of its repetition.
 
     Args:
         replay: the repetition, which has ended.
+        new: its folder.
         rows: file that names the masked rows.
         init_from: new location of the base model of adapters, if it has moved.
         allowed: packages that the runs may import.
     """
     data = replay.datamodule
     assert isinstance(data, DataModule)
-    assert replay.trainer.log_dir is not None
-    new = Path(replay.trainer.log_dir)
     entries = [replay.manifest.checkpoints[-1], read_manifest(new / "checkpoints").checkpoints[-1]]
     paths = [run / "checkpoints" / entry.file for run, entry in zip((replay.replayed, new), entries, strict=True)]
     old, current = (read_checkpoint(path, allowed) for path in paths)

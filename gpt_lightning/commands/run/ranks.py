@@ -150,11 +150,11 @@ def _join(strategy: ParallelStrategy, peers: Peers) -> None:
         device_id=None if device.type == "cpu" else device,
     )
     if backend == "nccl":
-        atexit.register(_leave)
+        atexit.register(leave)
 
 
-def _leave() -> None:
-    """Destroy the process group; NCCL warns about one that is left at the end."""
+def leave() -> None:
+    """Destroy the process group. NCCL warns about one that is left at the end, and metrics would wait for its ranks."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

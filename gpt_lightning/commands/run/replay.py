@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import lightning.pytorch as L
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from gpt_lightning.checkpoints.manifest import Manifest
 from gpt_lightning.commands.run.cli import CLI
 from gpt_lightning.commands.shell import command
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.loader import Position
+from gpt_lightning.data.named_rows import is_empty
 from gpt_lightning.errors import InputError
 from gpt_lightning.printable import printable
 from gpt_lightning.tasks.load import read_checkpoint
@@ -24,6 +26,8 @@ from gpt_lightning.training.data_identity import (
     position_of,
 )
 
+NOT_STOPPED: Final = EarlyStoppingReason.NOT_STOPPED.value
+
 
 class Start(NamedTuple):
     """Place from which a run is repeated."""
@@ -35,7 +39,7 @@ class Start(NamedTuple):
 
 
 class UnaffectedError(Exception):
-    """The run has never read the rows, so it would be repeated without a difference."""
+    """The run has never trained on the rows, so it would be repeated without a difference; the text is the reason."""
 
 
 class Replay(CLI):
@@ -47,6 +51,7 @@ class Replay(CLI):
     Args:
         run: folder of the run.
         manifest: its checkpoints.
+        arguments: arguments of ``fit`` with the configuration of the run.
         overrides: values that win over the run's configuration, with ``data.without``.
         allowed: packages that the run may import.
         from_start: start from the first step, even if a checkpoint is early enough.
@@ -60,6 +65,7 @@ class Replay(CLI):
         self,
         run: Path,
         manifest: Manifest,
+        arguments: list[str],
         overrides: Mapping[str, Any],
         allowed: Sequence[str] = (),
         *,
@@ -67,7 +73,7 @@ class Replay(CLI):
     ) -> None:
         self.replayed, self.manifest, self.from_start, self.allow_import = run, manifest, from_start, allowed
         self.start = Start(None, None)
-        super().__init__(replay_arguments(run, allowed), overrides)
+        super().__init__(arguments, overrides)
 
     def _run_subcommand(self, subcommand: str) -> None:
         self.start, line = self._find_start()
@@ -95,13 +101,15 @@ class Replay(CLI):
         self._check_data(data, last)
         self._check_finished(data, last)
         rows, end = data.masked_rows, position_of(last)
+        if (rows is None or not rows.mask_digest) and data.without is not None and not is_empty(data.without):
+            raise UnaffectedError("they are held out for validation")
         if rows is None or not rows.mask_digest:
             return Start(None, None), "no row is masked, so the run is repeated from its first step"
         if self.trainer.world_size > 1:  # their batches are known only while the Trainer runs
             return Start(None, None), "a run on several devices is repeated from its first step"
         first = first_masked(data, self.trainer, range(end[0] + 1))
         if first is None or first >= end:
-            raise UnaffectedError
+            raise UnaffectedError("it ended before they occur")
         found = None if self.from_start else self._last_before(first)
         place = f"the rows first occur in batch {first[1] + 1:,} of epoch {first[0] + 1:,}"
         if found is not None:
@@ -165,16 +173,11 @@ class Replay(CLI):
             )
 
 
-def replay_arguments(run: Path, allowed: Sequence[str]) -> list[str]:
-    """Return the arguments of ``fit`` that repeat a run."""
-    return ["fit", f"--config={run / 'config.yaml'}", *(f"--allow_import={name}" for name in allowed)]
-
-
 def _is_stopped_early(checkpoint: Mapping[str, Any]) -> bool:
     """Return whether an ``EarlyStopping`` callback has ended the run."""
     states: Mapping[str, Any] = checkpoint.get("callbacks", {})
     return any(
-        state["wait_count"] >= state["patience"]
+        state["wait_count"] >= state["patience"] or state.get("stopping_reason", NOT_STOPPED) != NOT_STOPPED
         for name, state in states.items()
         if name.startswith(L.callbacks.EarlyStopping.__name__)
     )

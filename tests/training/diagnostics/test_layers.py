@@ -289,7 +289,9 @@ class OwnTask(CausalLM):
 
     def step(self, batch: Mapping[str, Any], stage: Any) -> Tensor:
         hidden, labels = self.backbone(batch["tokens"]), batch["tokens"].roll(-1, 1)
-        losses: list[Tensor] = [self.head(part, own) for part, own in zip(hidden.unbind(0), labels.unbind(0), strict=True)]
+        losses: list[Tensor] = [
+            self.head(part, own) for part, own in zip(hidden.unbind(0), labels.unbind(0), strict=True)
+        ]
         loss: Tensor = torch.stack(losses).sum() / labels.numel()
         self.metrics(stage).update(loss, torch.tensor(labels.numel()), batch["bytes"])
         return loss
