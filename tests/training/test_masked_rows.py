@@ -42,7 +42,7 @@ def test_a_run_continues_with_a_mask_unless_it_has_read_the_rows(tmp_path: Path,
     for line in range(1, 1 + many(3, 20)):
         rows = tmp_path / "rows.txt"
         rows.write_text(f"{tmp_path / 'train.jsonl'}:{line}\n")
-        settings = {"mask_documents": mask_documents, "without": str(rows)}
+        settings: dict[str, Any] = {"mask_documents": mask_documents, "without": str(rows)}
         masked, loop = fit(tmp_path, f"masked_{line}", **settings)
         first = first_masked(loop.datamodule, loop, range(2))
         assert first is not None
