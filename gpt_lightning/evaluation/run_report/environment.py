@@ -13,8 +13,8 @@ import torch
 from gpt_lightning.child_processes import without_signals
 
 _PACKAGES: Final = ("gpt-lightning", "torch", "lightning", "numpy", "datasets", "tokenizers", "torchmetrics", "peft")
-_GIT: Final = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false")
-"""Git without side effects: it neither writes to the repository nor runs a program that its configuration names."""
+_GIT: Final = ("git", "--no-pager", "rev-parse", "HEAD", "--abbrev-ref", "HEAD")
+"""Command that reads references only. ``git status`` would run programs that the repository's configuration names."""
 
 
 def versions() -> dict[str, str]:
@@ -43,29 +43,23 @@ def hardware() -> dict[str, str]:
 
 
 def git_state(folder: Path) -> dict[str, str]:
-    """Return commit, branch and number of changed files of the repository that contains ``folder``.
+    """Return commit and branch of the repository that contains ``folder``.
 
-    The result is empty outside a repository, and without git. Addresses of remotes are left out, as they may contain
-    passwords.
+    The result is empty outside a repository, before the first commit, and without git. Changed files are not counted,
+    because git runs filters from the repository's configuration to find them. Addresses of remotes are left out, as
+    they may contain passwords.
     """
-    state = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules")
-    if state is None:
-        return {}
-    lines = state.splitlines()
-    heads = dict(line.removeprefix("# branch.").split(" ", 1) for line in lines if line.startswith("# branch."))
-    changed = sum(not line.startswith("#") for line in lines)
-    tree = f"{changed} changed files" if changed else "no changes"
-    return {"commit": heads.get("oid", ""), "branch": heads.get("head", ""), "working tree": tree}
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """Return the output of a git command without the last line end; None if it failed."""
+    environment = os.environ | {"GIT_NO_LAZY_FETCH": "1"}
     try:
         with without_signals():
-            done = subprocess.run([*_GIT, *arguments], cwd=folder, capture_output=True, timeout=10, check=False)
+            done = subprocess.run(_GIT, cwd=folder, env=environment, capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode(errors="replace").rstrip("\n") if done.returncode == 0 else None
+        return {}
+    lines = done.stdout.decode(errors="replace").splitlines()
+    if done.returncode or len(lines) != 2:
+        return {}
+    commit, branch = lines
+    return {"commit": commit, "branch": "none (detached HEAD)" if branch == "HEAD" else branch}
 
 
 def _cpu_name() -> str:
