@@ -109,6 +109,12 @@ def test_heat_map_shows_the_values() -> None:
     assert "1 values are left out" in chart
 
 
+def test_integers_that_no_float_holds_are_left_out() -> None:
+    chart = heat_map([[10**400, 1]], title="t", row_labels=["a"], column_labels=["b", "c"])
+    assert "a, b: 1.000e+400" in chart
+    assert "1 values are left out" in chart
+
+
 def test_large_heat_maps_are_averaged() -> None:
     grid = np.arange(100 * 90, dtype=float).reshape(100, 90)
     chart = heat_map(grid.tolist(), title="t", row_labels=[str(n) for n in range(100)], column_labels=["x"] * 90)
