@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-import psutil
 import torch
 
 from gpt_lightning.child_processes import without_signals
+from gpt_lightning.hardware import GB, cpu_name, memory
 
 _PACKAGES: Final = ("gpt-lightning", "torch", "lightning", "numpy", "datasets", "tokenizers", "torchmetrics", "peft")
 _GIT: Final = ("git", "--no-pager", "rev-parse", "HEAD", "--abbrev-ref", "HEAD")
@@ -31,11 +31,12 @@ def versions() -> dict[str, str]:
 def hardware() -> dict[str, str]:
     """Return the CPU, memory, GPUs and operating system. Names of hosts and users are left out."""
     found = {
-        "CPU": _cpu_name(),
+        "CPU": cpu_name(),
         "CPU cores": str(os.cpu_count()),
         "threads of torch": str(torch.get_num_threads()),
-        "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
     }
+    if (main := memory()) is not None:
+        found["memory"] = f"{main.total / GB:.1f} GB"
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         found["GPUs"] = ", ".join(f"{names.count(name)} × {name}" for name in dict.fromkeys(names))
@@ -60,12 +61,3 @@ def git_state(folder: Path) -> dict[str, str]:
         return {}
     commit, branch = lines
     return {"commit": commit, "branch": "none (detached HEAD)" if branch == "HEAD" else branch}
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
