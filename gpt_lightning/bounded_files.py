@@ -13,6 +13,8 @@ MAX_BYTES: Final = 2**28
 """Size limit of a file; the largest published ``tokenizer.json`` files have a tenth of it."""
 MAX_DEPTH: Final = 100
 """Limit of nested lists and mappings, far above that of any configuration."""
+_MAX_DIGITS: Final = 300
+"""Characters of an integer; larger ones do not fit a float."""
 
 
 class NotRegularError(OSError):
@@ -105,7 +107,7 @@ def parse_json(text: str, name: str, remedy: str) -> Any:
         InputError: the text is not JSON, or nested too deeply.
     """
     try:
-        content = json.loads(text)
+        content = json_value(text)
         too_deep = is_deeper(content, MAX_DEPTH)
     except RecursionError:
         too_deep = True
@@ -114,6 +116,22 @@ def parse_json(text: str, name: str, remedy: str) -> Any:
     if too_deep:
         raise InputError(f"{name}: nested more than {MAX_DEPTH} levels deep. {remedy}")
     return content
+
+
+def json_value(text: str | bytes) -> Any:
+    """Return the value of a JSON text whose numbers can be converted to floats.
+
+    Raises:
+        ValueError: the text is not JSON, or has an integer that does not fit a float.
+        RecursionError: the text is nested too deeply.
+    """
+    return json.loads(text, parse_int=_integer)
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"an integer with {len(digits):,} digits")
+    return int(digits)
 
 
 def load_yaml(text: str) -> Any:

@@ -13,7 +13,7 @@ from tests.tree import BEGIN, DOCUMENT, END, tree
 PACKAGE = Path(gpt_lightning.__file__).parent
 
 LAYERS: list[set[str]] = [
-    {"batch", "child_processes", "errors", "atomic_files", "plain_types", "printable", "paths", "unpack"},
+    {"batch", "child_processes", "errors", "atomic_files", "hardware", "plain_types", "printable", "paths", "unpack"},
     {"bounded_files", "downloads", "output_files", "ranges", "status", "unsupported_callbacks"},
     {"pages", "toy_world"},
     {"models", "optim", "metrics", "named_classes", "sandbox"},

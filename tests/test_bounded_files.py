@@ -32,6 +32,7 @@ def test_values_are_read(tmp_path: Path) -> None:
         (b"[" * 100_000 + b"]" * 100_000, r": nested more than 100 levels deep"),
         (b"[" * 101 + b"]" * 101, r": nested more than 100 levels deep"),
         (b'{"a": ' + b"1" * 10_000 + b"}", r": not valid JSON"),
+        (b'{"a": ' + b"1" * 301 + b"}", r": not valid JSON \(an integer with 301 digits\)"),
         (b'"' + b"a" * 20_000 + b'"', r": larger than 20,000 bytes"),
     ],
 )

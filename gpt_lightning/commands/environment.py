@@ -6,7 +6,7 @@ from typing import Final
 
 from gpt_lightning.errors import InputError
 
-_NUMBERS: Final = (
+LAUNCHER: Final = (
     "RANK",
     "LOCAL_RANK",
     "GLOBAL_RANK",
@@ -22,7 +22,7 @@ _NUMBERS: Final = (
     "SLURM_NTASKS_PER_NODE",
     "SLURM_JOB_ID",
 )
-"""Environment variables that Lightning reads as whole numbers."""
+"""Environment variables by which launchers number the processes of a run; Lightning reads them as whole numbers."""
 
 
 def check_environment() -> None:
@@ -31,7 +31,7 @@ def check_environment() -> None:
     Raises:
         InputError: one of them is not a whole number.
     """
-    for name in _NUMBERS:
+    for name in LAUNCHER:
         value = os.environ.get(name)
         if value is not None and not re.fullmatch(r"[0-9]{1,18}", value):
             raise InputError(f"the environment variable {name} is {value!r}, not a whole number. Unset it")

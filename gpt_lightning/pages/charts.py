@@ -10,7 +10,7 @@ from gpt_lightning.pages.scale import Scale, is_drawable
 from gpt_lightning.pages.svg import BOTTOM, LEFT, RIGHT, TOP, WIDTH, Frame, drawing, element, x_axis_label, x_tick
 from gpt_lightning.pages.tables import table
 from gpt_lightning.pages.text import format_number, shorten
-from gpt_lightning.pages.thinning import Point, drawable_runs, mean_blocks, thin
+from gpt_lightning.pages.thinning import Point, drawable_runs, mean_blocks, thin_runs
 
 MAX_POINTS: Final = 600
 """Points of a line."""
@@ -21,6 +21,8 @@ MAX_CELLS: Final = 40
 """Cells along a side of a heat map."""
 MAX_CELL_TEXTS: Final = 12
 """Columns of a heat map whose cells have room for their value."""
+MAX_TITLED_CELLS: Final = 900
+"""Cells of a heat map that show their value under the pointer; in larger grids, these texts are most of the page."""
 DASHES: Final = ("none", "7 3", "2 3", "9 3 2 3", "14 4", "5 2 2 2 2 2")
 
 
@@ -61,14 +63,13 @@ def line_chart(series: Mapping[str, Sequence[Point]], *, title: str, x_label: st
 
 def _line(name: str, runs: Sequence[Sequence[Point]], number: int, frame: Frame) -> Markup:
     """Return the line of a series; a single point is a dot."""
-    total = sum(map(len, runs))
     parts = []
-    for run in runs:
+    for run in thin_runs(runs, MAX_POINTS):
         if len(run) == 1:
             ((x, y),) = run
             parts.append(element("circle", class_=f"f{number % 8}", cx=frame.x(x), cy=frame.y(y), r=3))
             continue
-        path = " ".join(f"{frame.x(x):.2f},{frame.y(y):.2f}" for x, y in thin(run, MAX_POINTS * len(run) // total))
+        path = " ".join(f"{frame.x(x):.2f},{frame.y(y):.2f}" for x, y in run)
         dashes = DASHES[number % len(DASHES)]
         parts.append(element("polyline", class_=f"s{number % 8}", stroke_dasharray=dashes, points=path))
     return element("g", element("title", name), *parts)
@@ -219,26 +220,28 @@ def heat_map(
         column_labels: a label for each column.
     """
     notes = _left_out(sum(not is_drawable(value) for row in rows for value in row))
-    block = max(-(-max(len(row_labels), len(column_labels)) // MAX_CELLS), 1)
-    if block > 1:
-        rows = mean_blocks(rows, block)
-        row_labels, column_labels = row_labels[::block], column_labels[::block]
-        notes.append(f"Each cell is the mean of {block} × {block} values, and has the label of the first.")
+    row_block, column_block = (max(-(-len(labels) // MAX_CELLS), 1) for labels in (row_labels, column_labels))
+    if row_block > 1 or column_block > 1:
+        rows = mean_blocks(rows, row_block, column_block)
+        row_labels, column_labels = row_labels[::row_block], column_labels[::column_block]
+        notes.append(f"Each cell is the mean of {row_block} × {column_block} values, and has the label of the first.")
     largest = max((abs(value) for row in rows for value in row if is_drawable(value)), default=0.0)
     left, top, right = 150, 90, WIDTH - 8
+    is_titled = len(row_labels) * len(column_labels) <= MAX_TITLED_CELLS
     size = min((right - left) / max(len(column_labels), 1), 60)
     height = min(size, 32)
     has_text = 0 < len(column_labels) <= MAX_CELL_TEXTS
     cells = [
         _cell(
             value,
-            f"{row_labels[r]}, {column_labels[c]}",
+            f"{row_labels[r]}, {column_labels[c]}" if is_titled else "",
             largest,
             (left + c * size, top + r * height, size, height),
             has_text,
         )
         for r, row in enumerate(rows)
         for c, value in enumerate(row)
+        if is_titled or value != 0
     ]
     labels = [
         element(
@@ -257,28 +260,15 @@ def heat_map(
 
 
 def _cell(value: float, name: str, largest: float, box: tuple[float, float, float, float], has_text: bool) -> Markup:
+    """Return a cell; one with a name shows it and the value under the pointer."""
     x, y, width, height = box
+    title = element("title", f"{name}: {format_number(value)}") if name else Markup("")
     if not is_drawable(value):
-        return element(
-            "rect",
-            element("title", f"{name}: {format_number(value)}"),
-            class_="gap",
-            x=x,
-            y=y,
-            width=width,
-            height=height,
-        )
+        return element("rect", title, class_="gap", x=x, y=y, width=width, height=height)
     strength = abs(value) / largest if largest else 0.0
-    rect = element(
-        "rect",
-        element("title", f"{name}: {format_number(value)}"),
-        class_=f"cell {'negative' if value < 0 else 'positive'}",
-        x=x,
-        y=y,
-        width=width,
-        height=height,
-        fill_opacity=0.7 * strength,
-    )
+    sign = "negative" if value < 0 else "positive"
+    opacity = 0.7 * strength
+    rect = element("rect", title, class_=f"cell {sign}", x=x, y=y, width=width, height=height, fill_opacity=opacity)
     if not has_text:
         return rect
     return rect + element(

@@ -24,8 +24,11 @@ class Section:
 
 
 def render_page(title: str, sections: Sequence[Section]) -> str:
-    """Return an HTML page, which depends on nothing but the arguments."""
-    return _template().render(title=title, sections=sections)
+    """Return an HTML page, which depends on nothing but the arguments.
+
+    Characters that HTML forbids become visible escapes, also in markup.
+    """
+    return visible(_template().render(title=title, sections=sections))
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section], *, overwrite: bool, remedy: str) -> None:

@@ -2,6 +2,8 @@
 
 import math
 import re
+import sys
+from decimal import Decimal
 from typing import Final
 
 from gpt_lightning.printable import printable
@@ -25,6 +27,8 @@ def shorten(text: str, length: int) -> str:
 
 def format_number(value: float) -> str:
     """Return a number with four significant digits, integers in full with thousands separators."""
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return f"{Decimal(value):.4g}".replace("-", "−", 1)
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):

@@ -14,30 +14,45 @@ def drawable_runs(points: Sequence[Point]) -> list[list[Point]]:
     return [[(float(x), float(y)) for x, y in group] for can_draw, group in groups if can_draw]
 
 
-def thin(points: Sequence[Point], limit: int) -> list[Point]:
-    """Return about ``limit`` points: of equal parts of the series, the ends, the lowest and the highest point.
+def thinned_indices(values: Sequence[float], limit: int) -> list[int]:
+    """Return about ``limit`` indices: in equal parts of the series, the ends, the lowest and the highest value.
 
-    Peaks stay visible, unlike in a sample of every n-th point.
+    Peaks stay visible, unlike in a sample of every n-th value.
     """
-    if len(points) <= max(limit, 4):
-        return list(points)
+    if len(values) <= max(limit, 4):
+        return list(range(len(values)))
     parts = max(limit // 4, 1)
     kept = set()
     for part in range(parts):
-        indices = range(part * len(points) // parts, (part + 1) * len(points) // parts)
-        kept |= {indices[0], indices[-1]}
-        kept |= {min(indices, key=lambda index: points[index][1]), max(indices, key=lambda index: points[index][1])}
-    return [points[index] for index in sorted(kept)]
+        indices = range(part * len(values) // parts, (part + 1) * len(values) // parts)
+        kept |= {indices[0], indices[-1], min(indices, key=values.__getitem__), max(indices, key=values.__getitem__)}
+    return sorted(kept)
 
 
-def mean_blocks(rows: Sequence[Sequence[float]], block: int) -> list[list[float]]:
-    """Return a grid of means over blocks of ``block x block`` cells, without the values that cannot be drawn."""
+def thin_runs(runs: Sequence[Sequence[Point]], limit: int) -> list[list[Point]]:
+    """Return runs with about ``limit`` points in total, thinned as if they were one series.
+
+    Runs of which no point is left are dropped.
+    """
+    numbered = [(number, point) for number, run in enumerate(runs) for point in run]
+    kept: dict[int, list[Point]] = {}
+    for index in thinned_indices([y for _, (_, y) in numbered], limit):
+        number, point = numbered[index]
+        kept.setdefault(number, []).append(point)
+    return list(kept.values())
+
+
+def mean_blocks(rows: Sequence[Sequence[float]], num_rows: int, num_columns: int) -> list[list[float]]:
+    """Return a grid of means over blocks of ``num_rows x num_columns`` cells.
+
+    Values that cannot be drawn do not count.
+    """
     return [
         [
-            _mean([value for row in rows[top : top + block] for value in row[left : left + block]])
-            for left in range(0, len(rows[top]), block)
+            _mean([value for row in rows[top : top + num_rows] for value in row[left : left + num_columns]])
+            for left in range(0, len(rows[top]), num_columns)
         ]
-        for top in range(0, len(rows), block)
+        for top in range(0, len(rows), num_rows)
     ]
 
 

@@ -98,9 +98,20 @@ def test_a_strangers_run_is_shown_as_text(cli: CommandLine) -> None:
     assert "Without a history: b." in text
 
 
+def test_runs_without_histories_have_no_curves(cli: CommandLine) -> None:
+    for name in ("a", "b"):
+        write_run(Path(name), 0.1, [], test=0.5)
+    assert cli("compare", "a", "b") == 0, cli.err
+    page = Path("comparison.html").read_text()
+    assert "Without a history: a, b." in check_page(page).text
+    assert 'class="charts"' not in page
+
+
 def test_names_of_runs_are_short_and_distinct() -> None:
     assert run_names(["logs/a/version_0", "logs/b/version_1/"]) == ["a/version_0", "b/version_1"]
     assert run_names(["logs/a", "logs/a"]) == ["a (1)", "a (2)"]
+    assert run_names(["a", "a", "a (1)"]) == ["a (1) (1)", "a (2)", "a (1)"]
+    assert run_names(["a (2)", "a", "a", "a (2) (3)"]) == ["a (2)", "a (2) (2)", "a (3)", "a (2) (3)"]
     assert run_names(["logs/a"]) == ["a"]
     assert run_names(["logs", "logs/a"]) == ["logs", "a"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from gpt_lightning.pages.charts import bar_chart, heat_map, histogram, line_chart, reliability_diagram
 from gpt_lightning.pages.scale import Scale
-from gpt_lightning.pages.thinning import mean_blocks, thin
+from gpt_lightning.pages.thinning import mean_blocks, thin_runs
 from tests.pages.markup import HOSTILE, axis, svg_of, texts
 
 
@@ -66,7 +66,7 @@ def test_thinning_keeps_ends_and_extremes() -> None:
     points = [(float(x), generator.random()) for x in range(100_000)]
     points[54_321] = (54_321.0, 9.0)
     points[77_777] = (77_777.0, -9.0)
-    thinned = thin(points, 600)
+    (thinned,) = thin_runs([points], 600)
     assert len(thinned) <= 600
     assert {points[0], points[-1], points[54_321], points[77_777]} <= set(thinned)
     assert thinned == sorted(thinned)
@@ -109,12 +109,46 @@ def test_heat_map_shows_the_values() -> None:
     assert "1 values are left out" in chart
 
 
+def test_integers_that_no_float_holds_are_left_out() -> None:
+    chart = heat_map([[10**400, 1]], title="t", row_labels=["a"], column_labels=["b", "c"])
+    assert "a, b: 1.000e+400" in chart
+    assert "1 values are left out" in chart
+
+
 def test_large_heat_maps_are_averaged() -> None:
     grid = np.arange(100 * 90, dtype=float).reshape(100, 90)
     chart = heat_map(grid.tolist(), title="t", row_labels=[str(n) for n in range(100)], column_labels=["x"] * 90)
     assert len(list(svg_of(chart).iter("rect"))) == 34 * 30
     assert "mean of 3 × 3 values" in chart
-    assert mean_blocks(grid.tolist(), 3)[1][2] == grid[3:6, 6:9].mean()
+    assert mean_blocks(grid.tolist(), 3, 3)[1][2] == grid[3:6, 6:9].mean()
+
+
+def test_each_side_of_a_heat_map_is_averaged_on_its_own() -> None:
+    grid = np.arange(8 * 200, dtype=float).reshape(8, 200)
+    chart = heat_map(grid.tolist(), title="t", row_labels=["x"] * 8, column_labels=["y"] * 200)
+    assert len(list(svg_of(chart).iter("rect"))) == 8 * 40
+    assert "mean of 1 × 5 values" in chart
+    np.testing.assert_allclose(mean_blocks(grid.tolist(), 1, 5), grid.reshape(8, 40, 5).mean(2))
+
+
+def test_maps_of_long_texts_are_small() -> None:
+    grid = np.tril(np.random.default_rng(0).random((40, 40)))
+    chart = heat_map(grid.tolist(), title="t", row_labels=["token"] * 40, column_labels=["token"] * 40)
+    assert len(chart) < 110_000
+    cells = [each for each in svg_of(chart).iter("rect") if "cell" in str(each.get("class"))]
+    shown = [float(each.get("fill-opacity", "")) for each in cells]
+    np.testing.assert_allclose(shown, 0.7 * grid[grid > 0] / grid.max(), atol=0.01)
+
+
+def test_lines_with_many_gaps_are_thinned() -> None:
+    values = [math.nan if x % 2 else float(x % 100) for x in range(20_000)]
+    values[5_000] = 1e6
+    chart = line_chart({"a": list(enumerate(values))}, title="t", x_label="x", y_label="y")
+    dots = list(svg_of(chart).iter("circle"))
+    assert len(dots) <= 600
+    assert len(chart) < 60_000
+    slope, offset = axis(svg_of(chart), "y")
+    assert max(float(dot.get("cy", "")) * slope + offset for dot in dots) == pytest.approx(1e6, rel=0.01)
 
 
 def test_reliability_diagram_has_the_bins() -> None:

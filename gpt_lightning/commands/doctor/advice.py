@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from gpt_lightning.commands.doctor.machine import LAUNCHER, Machine
-from gpt_lightning.commands.environment import check_environment
+from gpt_lightning.commands.doctor.machine import Machine
+from gpt_lightning.commands.environment import LAUNCHER, check_environment
 from gpt_lightning.errors import InputError
 
 _MALICIOUS: Final = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "2.6.3")}
@@ -36,7 +36,7 @@ class Advice:
 
 def advice(machine: Machine) -> list[Advice]:
     """Return what to change, problems first."""
-    checks = (_packages, _devices, _threads, _launchers, _folders, _memory)
+    checks = (_packages, _imports, _devices, _threads, _launchers, _folders, _memory)
     found = [each for check in checks for each in check(machine)]
     return sorted(found, key=lambda each: not each.is_problem)
 
@@ -59,10 +59,17 @@ def _packages(machine: Machine) -> Iterator[Advice]:
             yield Advice(package.extra is None, what, f"Run pip install '{name}{package.required}'")
 
 
+def _imports(machine: Machine) -> Iterator[Advice]:
+    missing = {package.name.lower() for package in machine.packages if package.version is None}
+    for name, error in machine.import_errors.items():
+        if name not in missing and (name != "lightning" or machine.torch is not None):  # Lightning needs PyTorch
+            yield Advice(True, f"{name} cannot be imported: {error}", f"Run pip install --force-reinstall {name}")
+
+
 def _devices(machine: Machine) -> Iterator[Advice]:
     torch = machine.torch
     if torch is None:
-        yield Advice(True, f"PyTorch cannot be imported: {machine.torch_error}", "Install torch again")
+        yield Advice(True, f"PyTorch does not work: {machine.torch_error}", "Install torch again")
         return
     hidden = machine.environment.get("CUDA_VISIBLE_DEVICES")
     if machine.has_nvidia_driver and torch.cuda is None:
@@ -128,7 +135,7 @@ def _folders(machine: Machine) -> Iterator[Advice]:
 
 
 def _memory(machine: Machine) -> Iterator[Advice]:
-    if machine.available_gb < _LITTLE_MEMORY_GB:
+    if machine.available_gb is not None and machine.available_gb < _LITTLE_MEMORY_GB:
         is_none = machine.available_gb < _NO_MEMORY_GB
         what = f"{machine.available_gb:.1f} of {machine.memory_gb:.1f} GB of memory are free"
         yield Advice(is_none, what, "End other programs, or lower --data.batch_size")

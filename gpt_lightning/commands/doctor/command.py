@@ -1,12 +1,17 @@
 """``gpt-lightning doctor``: versions, hardware and settings of this machine, and what to change."""
 
+import argparse
 import json
+from typing import TYPE_CHECKING
 
-from gpt_lightning.commands.parser import Parser
+if TYPE_CHECKING:
+    from gpt_lightning.commands.parser import Parser
 
 
-def parser() -> Parser:
+def parser() -> "Parser":
     """Return the command's options."""
+    from gpt_lightning.commands.parser import Parser
+
     p = Parser(
         prog="gpt-lightning doctor",
         description="Show versions, hardware, the precision that fit chooses, free memory and free disk of this "
@@ -14,13 +19,27 @@ def parser() -> Parser:
         "environment, only variables without secrets are read, so the output can be part of a bug report.",
         examples=["gpt-lightning doctor"],
     )
-    p.add_argument("--json", action="store_true", help="print a JSON object for scripts")
+    _add_options(p)
     return p
+
+
+def _add_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--json", action="store_true", help="print a JSON object for scripts")
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    """Return the parsed options, also where the packages of the usual parser are missing, which the report says."""
+    try:
+        p: argparse.ArgumentParser = parser()
+    except Exception:  # a broken installation raises anything
+        p = argparse.ArgumentParser(prog="gpt-lightning doctor")
+        _add_options(p)
+    return p.parse_args(argv)
 
 
 def main(argv: list[str]) -> int:
     """Print the report; return 1 if there is a problem, else 0."""
-    options = parser().parse_args(argv)
+    options = _options(argv)
 
     from gpt_lightning.commands.doctor.advice import advice
     from gpt_lightning.commands.doctor.machine import this_machine

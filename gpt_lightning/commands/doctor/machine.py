@@ -1,34 +1,37 @@
 """Facts about this machine, without any secret: of the environment, only listed variables are read."""
 
+import importlib
+import math
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from gpt_lightning.commands.doctor.packages import Package, installed_packages
+from gpt_lightning.commands.environment import LAUNCHER
+from gpt_lightning.hardware import GB, cpu_field, cpu_name, memory
 from gpt_lightning.paths import expand_home
 
-_GB: Final = 1e9
 _CACHE: Final = "~/.cache/gpt_lightning"
 _THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM")
 _GPUS: Final = ("CUDA_VISIBLE_DEVICES",)
-LAUNCHER: Final = (
-    *("RANK", "LOCAL_RANK", "GLOBAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
-    *("MASTER_PORT", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS"),
-)
-"""Variables by which launchers number the processes of a run."""
 _FOLDERS: Final = ("TMPDIR", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 VARIABLES: Final = (*_THREADS, *_GPUS, *LAUNCHER, *_FOLDERS)
 """Environment variables that are read and shown; none of them holds a password or a token."""
 _BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """Features of CPUs that multiply bfloat16 numbers natively, as Linux names them."""
+_MODULES: Final = {
+    "jsonargparse": "jsonargparse",
+    "packaging": "packaging",
+    "psutil": "psutil",
+    "yaml": "pyyaml",
+    "lightning.pytorch": "lightning",
+}
+"""Module -> package. Those that nearly all commands import, besides PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Folder:
     purpose: str
     path: str
     free_gb: float
+    """NaN if it is unknown."""
     is_writable: bool
 
 
@@ -77,51 +81,60 @@ class Machine:
     """Cores that this process may use."""
     has_bf16: bool | None
     """True if the CPU multiplies bfloat16 numbers natively; None if that is unknown."""
-    memory_gb: float
-    available_gb: float
+    memory_gb: float | None
+    """None if it is unknown, as is ``available_gb`` then."""
+    available_gb: float | None
     folders: tuple[Folder, ...]
     shared_memory_gb: float | None
     """Free shared memory; None on systems without /dev/shm."""
     has_nvidia_driver: bool
     torch: Torch | None
-    """None if PyTorch cannot be imported."""
+    """None if PyTorch does not work."""
     torch_error: str | None = None
+    import_errors: Mapping[str, str] = field(default_factory=dict)
+    """Required package that cannot be imported -> the error."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Those of ``VARIABLES`` that are set."""
 
 
 def this_machine() -> Machine:
     """Return the facts about this machine; importing PyTorch takes a moment."""
-    memory, shared = psutil.virtual_memory(), Path("/dev/shm")
+    main, shared = memory(), Path("/dev/shm")
     torch, error = _torch()
     return Machine(
         python=platform.python_version(),
         platform=platform.platform(),
         packages=installed_packages(),
-        cpu=_cpu_info("model name") or platform.machine(),
+        cpu=cpu_name(),
         num_cores=_num_cores(),
         has_bf16=_has_bf16(),
-        memory_gb=memory.total / _GB,
-        available_gb=memory.available / _GB,
+        memory_gb=None if main is None else main.total / GB,
+        available_gb=None if main is None else main.available / GB,
         folders=(
             _folder("runs", Path("logs")),
             _folder("cache", expand_home(_CACHE)),
-            _folder("temporary files", Path(tempfile.gettempdir())),
+            _temporary_folder(),
         ),
-        shared_memory_gb=shutil.disk_usage(shared).free / _GB if shared.is_dir() else None,
-        has_nvidia_driver=Path("/proc/driver/nvidia/version").is_file() or shutil.which("nvidia-smi") is not None,
+        shared_memory_gb=_free_gb(shared) if _exists(shared) else None,
+        has_nvidia_driver=_exists(Path("/proc/driver/nvidia/version")) or shutil.which("nvidia-smi") is not None,
         torch=torch,
         torch_error=error,
+        import_errors=_import_errors(),
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
     )
 
 
 def _torch() -> tuple[Torch | None, str | None]:
-    """Return what PyTorch finds, or None and the reason why it cannot be imported."""
+    """Return what PyTorch finds, or None and the reason why it does not work."""
     try:
-        import torch
-    except (ImportError, OSError) as error:  # a missing library is an OSError
+        return _working_torch(), None
+    except Exception as error:  # a broken installation or driver raises anything
         return None, f"{type(error).__name__}: {error}"
+
+
+def _working_torch() -> Torch:
+    import torch
+
     from gpt_lightning.commands.run.device import choose, find_device
 
     gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
@@ -129,18 +142,56 @@ def _torch() -> tuple[Torch | None, str | None]:
     return Torch(
         num_threads=torch.get_num_threads(),
         cuda=torch.version.cuda,
-        gpus=tuple(Gpu(each.name, each.total_memory / _GB, (each.major, each.minor)) for each in gpus),
+        gpus=tuple(Gpu(each.name, each.total_memory / GB, (each.major, each.minor)) for each in gpus),
         has_mps=torch.backends.mps.is_available(),
         precision=choice.precision,
         compiles=choice.compile,
-    ), None
+    )
+
+
+def _import_errors() -> dict[str, str]:
+    """Return the errors of required packages that cannot be imported."""
+    errors = {}
+    for module, package in _MODULES.items():
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # a broken installation raises anything
+            errors[package] = f"{type(error).__name__}: {error}"
+    return errors
 
 
 def _folder(purpose: str, path: Path) -> Folder:
     """Return a folder that may not exist yet; its nearest parent then counts."""
-    existing = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    try:
+        absolute = path.absolute()
+    except OSError:  # the working directory was deleted
+        return Folder(purpose, str(path), math.nan, False)
+    existing = next(each for each in (absolute, *absolute.parents) if _exists(each))
     is_writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
-    return Folder(purpose, str(path), shutil.disk_usage(existing).free / _GB, is_writable)
+    return Folder(purpose, str(path), _free_gb(existing), is_writable)
+
+
+def _temporary_folder() -> Folder:
+    purpose = "temporary files"
+    try:
+        return _folder(purpose, Path(tempfile.gettempdir()))
+    except OSError:  # no usual folder is writable
+        return Folder(purpose, os.environ.get("TMPDIR", "/tmp"), math.nan, False)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # below a folder that may not be read, or a name that is too long
+        return False
+
+
+def _free_gb(folder: Path) -> float:
+    """Return the free disk of a folder; NaN if it is unknown."""
+    try:
+        return shutil.disk_usage(folder).free / GB
+    except OSError:
+        return math.nan
 
 
 def _num_cores() -> int:
@@ -149,17 +200,5 @@ def _num_cores() -> int:
 
 
 def _has_bf16() -> bool | None:
-    flags = _cpu_info("flags") or _cpu_info("Features")
+    flags = cpu_field("flags") or cpu_field("Features")
     return None if flags is None else not _BF16_FLAGS.isdisjoint(flags.split())
-
-
-def _cpu_info(name: str) -> str | None:
-    """Return the value of a line in Linux's /proc/cpuinfo; None if there is none."""
-    file = Path("/proc/cpuinfo")
-    if sys.platform != "linux" or not file.is_file():
-        return None
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == name:
-            return value.strip()
-    return None

@@ -1,14 +1,15 @@
 """Installed packages, compared with those that this package and its extras require."""
 
+import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Final
 
-from packaging.requirements import Requirement
-
 _NAME: Final = "gpt-lightning"
 _DEVELOPMENT: Final = ("test", "docs")
 """Extras that users do not need."""
+_REQUIREMENT: Final = re.compile(r"\s*([\w.-]+)\s*(?:\[[^\]]*\])?(.*)")
+_EXTRA: Final = re.compile(r"""extra == ["']([^"']*)["']""")
 _ALSO: Final = "pytorch-lightning"
 """The same code as lightning under its older name, with the same malicious releases."""
 
@@ -34,17 +35,32 @@ def installed_packages() -> tuple[Package, ...]:
         lines = requires(_NAME) or []
     except PackageNotFoundError:  # run from a source tree that is not installed
         lines = []
-    found = [_package(Requirement(line)) for line in lines]
+    found = [_package(line) for line in lines]
     if (installed := _version(_ALSO)) is not None:
         found.append(Package(_ALSO, "", installed, is_accepted=True))
     return tuple(each for each in found if each.extra not in _DEVELOPMENT)
 
 
-def _package(requirement: Requirement) -> Package:
-    installed = _version(requirement.name)
-    is_accepted = installed is not None and requirement.specifier.contains(installed, prereleases=True)
-    extra = None if requirement.marker is None else str(requirement.marker).partition('extra == "')[2].partition('"')[0]
-    return Package(requirement.name, str(requirement.specifier), installed, is_accepted, extra or None)
+def _package(line: str) -> Package:
+    """Return the package of a requirement, such as ``peft>=0.21; extra == 'lora'``."""
+    requirement, _, marker = line.partition(";")
+    parts = _REQUIREMENT.match(requirement)
+    assert parts is not None, line
+    name, accepted = parts[1], parts[2].strip()
+    installed = _version(name)
+    extra = _EXTRA.search(marker)
+    is_accepted = installed is not None and _is_accepted(installed, accepted)
+    return Package(name, accepted, installed, is_accepted, None if extra is None else extra[1])
+
+
+def _is_accepted(installed: str, accepted: str) -> bool:
+    """Return whether a version is an accepted one; True without the package that compares versions."""
+    try:
+        from packaging.specifiers import SpecifierSet
+
+        return SpecifierSet(accepted).contains(installed, prereleases=True)
+    except Exception:  # a broken installation raises anything
+        return True
 
 
 def _version(name: str) -> str | None:

@@ -1,12 +1,13 @@
 """Report about a machine, as text and as JSON."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from gpt_lightning import __version__
 from gpt_lightning.commands.doctor.advice import Advice
-from gpt_lightning.commands.doctor.machine import Machine, Torch
+from gpt_lightning.commands.doctor.machine import Folder, Machine, Torch
 from gpt_lightning.commands.doctor.packages import Package
 
 
@@ -28,7 +29,7 @@ def precision(machine: Machine) -> str:
     """Return the precision that ``fit`` chooses, and why."""
     torch = machine.torch
     if torch is None:
-        return "unknown, because PyTorch cannot be imported"
+        return "unknown, because PyTorch does not work"
     if torch.precision is not None:
         return f"{torch.precision}, because the GPU has bfloat16 units"
     if torch.gpus:
@@ -47,13 +48,18 @@ def _facts(machine: Machine) -> Iterator[str]:
     yield f"CPU: {machine.cpu}, {machine.num_cores} cores{_threads(machine.torch)}"
     yield f"GPU: {_gpus(machine.torch)}"
     yield f"precision: {precision(machine)}"
-    yield f"memory: {machine.available_gb:.1f} of {machine.memory_gb:.1f} GB free"
+    if machine.available_gb is not None:
+        yield f"memory: {machine.available_gb:.1f} of {machine.memory_gb:.1f} GB free"
     if machine.shared_memory_gb is not None:
         yield f"shared memory: {machine.shared_memory_gb:.1f} GB free"
     for folder in machine.folders:
-        yield f"disk for {folder.purpose} ({folder.path}): {folder.free_gb:.1f} GB free"
+        yield f"disk for {folder.purpose} ({folder.path}): {_free(folder)}"
     if machine.environment:
         yield f"environment: {', '.join(f'{name}={value}' for name, value in machine.environment.items())}"
+
+
+def _free(folder: Folder) -> str:
+    return "unknown" if math.isnan(folder.free_gb) else f"{folder.free_gb:.1f} GB free"
 
 
 def _extras(packages: Sequence[Package]) -> Iterator[str]:

@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from markupsafe import Markup
+
 from gpt_lightning.evaluation.run_report.curves import compared_curves
 from gpt_lightning.evaluation.run_report.files import RunFiles, plain_texts
+from gpt_lightning.evaluation.run_report.history import History
 from gpt_lightning.pages.page import Section
 from gpt_lightning.pages.tables import table
 
@@ -14,11 +17,19 @@ _GROUPS: Final = ("data", "versions", "hardware", "git")
 
 
 def run_names(runs: Sequence[str]) -> list[str]:
-    """Return a name for each run: its path without the parts that all share at its start, numbered if it repeats."""
+    """Return a name of its own for each run: its path without the parts that all share at its start.
+
+    Names that repeat are numbered.
+    """
     parts = [Path(run).parts for run in runs]
     shared = len(list(itertools.takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))))
     names = ["/".join(each[min(shared, len(each) - 1) :]) or "." for each in parts]
-    return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, 1)]
+    distinct: list[str] = []
+    for number, name in enumerate(names, 1):
+        distinct.append(name if names.count(name) == 1 else f"{name} ({number})")
+        while distinct[-1] in distinct[:-1] or distinct[-1] in names[number:]:
+            distinct[-1] += f" ({number})"
+    return distinct
 
 
 def comparison(runs: Mapping[str, RunFiles]) -> list[Section]:
@@ -34,7 +45,7 @@ def comparison(runs: Mapping[str, RunFiles]) -> list[Section]:
         Section("Final metrics", [table(["Run", *metric_names(runs)], final_metrics(runs))]),
         Section("Settings that differ", _settings(runs)),
         Section("Circumstances that differ", _facts(runs)),
-        Section("Curves", [*notes, compared_curves(histories)], "Metrics by optimizer step, one line for each run."),
+        Section("Curves", [*notes, *_curves(histories)], "Metrics by optimizer step, one line for each run."),
     ]
     return [section for section in found if section.body]
 
@@ -74,6 +85,11 @@ def _facts(runs: Mapping[str, RunFiles]) -> list[Any]:
     ]
     rows = differences(named)
     return [table(["Circumstance", *runs], rows)] if rows else []
+
+
+def _curves(histories: Mapping[str, History]) -> list[Markup]:
+    has_any = any(history.scalars for history in histories.values())
+    return [compared_curves(histories)] if has_any else []
 
 
 def _text(value: Any) -> str:

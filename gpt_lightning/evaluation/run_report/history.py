@@ -4,7 +4,6 @@ The file belongs to the run, not to its loggers, of which there may be any numbe
 the step of its checkpoint, so that the history equals that of an uninterrupted run.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gpt_lightning.atomic_files import atomic_write
-from gpt_lightning.bounded_files import open_regular
+from gpt_lightning.bounded_files import json_value, open_regular
 from gpt_lightning.output_files import finite, json_line
 
 FILE: Final = "history.jsonl"
@@ -100,7 +99,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             if not (text := file.readline(_MAX_LINE_BYTES)):
                 return
             try:
-                line = json.loads(text)
+                line = json_value(text)
             except (ValueError, RecursionError):
                 continue
             if isinstance(line, dict) and type(line.get("step")) is int and 0 <= line["step"] < 2**53:

@@ -1,5 +1,6 @@
 """Settings of runs for reports: flat, plain, and without secrets."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,13 @@ from gpt_lightning.errors import InputError
 _MAX_BYTES: Final = 2**20
 _MAX_PARTS: Final = 100_000
 _SECRET: Final = re.compile(
-    r"(^|[_-])(api_?key|access_?key|password|passwd|secret|credentials?|auth|token)$", re.IGNORECASE
+    r"(^|[_-])((api|access|private|secret)[_-]?(key|token)|password|passwd|passphrase|secret|credentials?"
+    r"|auth|authorization|token)$",
+    re.IGNORECASE,
 )
 """Last parts of keys whose values are secret, but not ``max_new_tokens``."""
+_SPECIAL_TOKEN: Final = re.compile(r"^(bos|cls|eos|mask|pad|sep|unk)_token$")
+"""Names of tokenizer settings, which are no secrets."""
 _LOGIN: Final = re.compile(r"(?<=://)[^/@\s]+@")
 """User name and password in the address of a server."""
 HIDDEN: Final = "(hidden)"
@@ -58,30 +63,42 @@ def without_secrets(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def command_without_secrets(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of a command in which the values of secret options are hidden."""
-    shown, hides_next = [], False
+    """Return the arguments of a command in which the values of secret options are hidden, also in inline YAML."""
+    shown, name = [], ""
     for argument in arguments:
+        if not argument.startswith("-"):
+            shown.append(_shown_text(name, argument))
+            continue
         name, separator, value = argument.partition("=")
-        is_option = argument.startswith("-")
-        if hides_next and not is_option:
-            shown.append(HIDDEN)
-        elif is_option and separator:
-            shown.append(f"{name}={_shown(name, value)}")
-        else:
-            shown.append(_LOGIN.sub("", argument))
-        hides_next = is_option and not separator and _is_secret(name)
+        shown.append(f"{name}={_shown_text(name, value)}" if separator else argument)
+        name = "" if separator else name
     return shown
 
 
+def _shown_text(option: str, text: str) -> str:
+    """Return the text of a value on the command line without secrets; it may be JSON or YAML of nested values."""
+    try:
+        content = load_yaml(text)
+    except (InputError, yaml.YAMLError, ValueError, RecursionError):
+        content = text
+    if not isinstance(content, Mapping | list):
+        return str(_shown(option, text))
+    if not _is_small(content):
+        return HIDDEN
+    shown = _shown(option, content)
+    return text if shown == content else json.dumps(shown, ensure_ascii=False, default=str)
+
+
 def _is_secret(key: str) -> bool:
-    return _SECRET.search(key.rpartition(".")[2]) is not None
+    name = key.rpartition(".")[2].lstrip("-").rstrip("+")
+    return _SECRET.search(name) is not None and _SPECIAL_TOKEN.search(name) is None
 
 
 def _shown(key: str, value: Any) -> Any:
+    if _is_secret(key) and value:
+        return HIDDEN
     if isinstance(value, Mapping):
         return {name: _shown(str(name), each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_shown(key, each) for each in value]
-    if _is_secret(key) and value not in (None, "", False):
-        return HIDDEN
     return _LOGIN.sub("", value) if isinstance(value, str) else value

@@ -1,6 +1,8 @@
 """``doctor``: known bad combinations are found, a good machine has none, and no secret is printed."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,7 +56,7 @@ def test_a_good_machine_needs_no_advice() -> None:
             replace(GOOD, packages=(Package("rich", ">=15", None, False),)),
             "rich is missing. Run pip install 'rich>=15'",
         ),
-        (replace(GOOD, torch=None, torch_error="OSError: libcudnn"), "PyTorch cannot be imported: OSError: libcudnn"),
+        (replace(GOOD, torch=None, torch_error="OSError: libcudnn"), "PyTorch does not work: OSError: libcudnn"),
         (replace(GOOD, has_nvidia_driver=True), "an NVIDIA driver, but PyTorch is a build for CPUs"),
         (replace(GOOD, has_nvidia_driver=True, torch=Torch(4, cuda="13.0")), "finds no GPU though there is an NVIDIA"),
         (replace(GOOD, folders=(Folder("runs", "logs", 0.2, True),)), "logs (runs) has 0.2 GB of free disk"),
@@ -127,6 +129,47 @@ def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         out, err = capsys.readouterr()
         assert "s3cret" not in out + err
     assert json.loads(out)["machine"]["python"]
+
+
+BROKEN = ("psutil", "jsonargparse", "yaml", "packaging", "torch", "lightning")
+SCRIPT = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {broken}:
+            raise {error}(f"{{name}} is broken")
+sys.meta_path.insert(0, Finder())
+from gpt_lightning.cli import main
+codes = [main(["doctor"]), main(["doctor", "--json"])]
+sys.exit(codes != [1, 1])
+"""
+
+
+@pytest.mark.parametrize("error", ["ModuleNotFoundError", "AttributeError"])
+def test_packages_that_cannot_be_imported_are_problems(error: str) -> None:
+    script = SCRIPT.format(broken=BROKEN, error=error)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    text, _, rest = done.stdout.partition("\n{")
+    assert f"problem: PyTorch does not work: {error}: torch is broken." in text
+    for name in ("psutil", "jsonargparse", "pyyaml", "packaging"):
+        assert f"problem: {name} cannot be imported: {error}" in text
+    assert len(json.loads("{" + rest)["advice"]) == 5, "lightning is not named, because it needs torch"
+
+
+def test_folders_that_cannot_be_examined_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / ("a" * 300)))  # a path that Path.exists refuses
+    (tmp_path / "deleted").mkdir()
+    monkeypatch.chdir(tmp_path / "deleted")
+    (tmp_path / "deleted").rmdir()
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", list)
+    machine = this_machine()
+    assert [each.is_writable for each in machine.folders] == [False, True, False]
+    found = [each.line for each in advice(machine) if each.is_problem]
+    assert any("(runs) is not writable" in line for line in found)
+    assert any("(temporary files) is not writable" in line for line in found)
+    assert "disk for runs (logs): unknown" in report(machine, [])
 
 
 def test_invalid_variables_of_launchers_are_a_problem(

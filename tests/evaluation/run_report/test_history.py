@@ -51,6 +51,7 @@ def test_damaged_lines_are_left_out(tmp_path: Path) -> None:
         '{"step": 1, "scalars": [1], "texts": "x"}',
         '{"step": 2, "scalars": {"a": "x", "b": true, "c": 3}, "texts": {"t": 1}}',
         "\x00\x01",
+        f'{{"step": 1, "scalars": {{"a": {"9" * 400}}}}}',
         json.dumps({"step": 3, "scalars": {"c": 4}}),
     ]
     (tmp_path / history.FILE).write_text("\n".join(lines))

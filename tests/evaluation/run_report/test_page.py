@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,35 @@ def test_a_strangers_run_is_shown_as_text(tmp_path: Path) -> None:
     assert found.text.count("<script>alert(1)</script>") > 15
     titles = ["Result", "Curves", "Hardest examples", "Samples", "Settings", "Data", "Environment", "Commands"]
     assert [title for title in titles if title not in found.text] == []
+
+
+def test_tags_of_a_strangers_history_are_shown_as_text(tmp_path: Path) -> None:
+    tag = json.dumps(HOSTILE)  # escapes, unlike the file that a run writes
+    (tmp_path / "history.jsonl").write_text(f'{{"step": 1, "scalars": {{{tag}: 1}}, "texts": {{{tag}: {tag}}}}}\n')
+    write_report(tmp_path)
+    assert check_page((tmp_path / "report.html").read_text()).text.count("<script>alert(1)</script>") == 3
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 400, "1e999", "-1e999", "9" * 300])
+def test_numbers_that_no_float_holds_do_not_stop_the_report(tmp_path: Path, number: str) -> None:
+    rows = f'"per_class": [[1, 1, 1, {number}]], "confusion_matrix": [[{number}]]'
+    charts = f'"reliability": [[{number}, 1, {number}]], "precision_recall": [[0, {number}]]'
+    facts = f'{{"summary": {{"a": {number}}}, "changed": [[1, {number}, 2]]'
+    (tmp_path / "report.json").write_text(f'{facts}, "validation": {{"classes": ["a"], {rows}, {charts}}}}}')
+    metrics = f'"task": "t", "checkpoint": "c", "data": "d", "step": {number}, "metrics": {{"a": {number}}}'
+    (tmp_path / "metrics.json").write_text(
+        f'{{{metrics}, "confusion_matrix": {{"labels": ["a"], "rows": [[{number}]]}}}}'
+    )
+    (tmp_path / "history.jsonl").write_text(f'{{"step": 1, "scalars": {{"a": {number}, "b": 1}}}}\n')
+    (tmp_path / "config.yaml").write_text(f"a: {number}\nb: [{number}]\n")
+    write_report(tmp_path)
+    check_page((tmp_path / "report.html").read_text())
+
+
+def test_a_long_row_of_blanks_takes_linear_time() -> None:
+    start = time.process_time()
+    assert len(markdown_to_html(" " * 400_000)) > 400_000
+    assert time.process_time() - start < 5, "quadratic time would be more than a minute"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "{}", '{"validation": 1, "changed": {}, "summary": 3}', "\x00"])

@@ -1,6 +1,9 @@
 from pathlib import Path
 
+import pytest
+
 from gpt_lightning.evaluation.run_report.settings import (
+    HIDDEN,
     command_without_secrets,
     flatten,
     read_settings,
@@ -44,6 +47,45 @@ def test_secrets_in_commands_are_hidden() -> None:
         "--d=https://h/x",
         "https://h",
     ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"class_path": "W", "init_args": {"api_key": "s3cret", "project": "p"}}',
+        "{class_path: W, init_args: {api_key: s3cret, project: p}}",
+        "class_path: W\ninit_args:\n  api_key: s3cret\n  project: p\n",
+        '[{"class_path": "W", "dict_kwargs": {"headers": {"Authorization": "Bearer s3cret"}, "project": "p"}}]',
+        '{"tracking_uri": "https://user:s3cret@host/", "project": "p"}',
+        '{"secret_key": ["s3cret"], "project": "p"}',
+        '{"access_token": {"value": "s3cret"}, "project": "p"}',
+    ],
+)
+@pytest.mark.parametrize("form", ["--trainer.logger={}", "--trainer.logger+={}", "--trainer.logger {}"])
+def test_secrets_in_inline_values_are_hidden(value: str, form: str) -> None:
+    option, separator, _ = form.partition("{}")[0].partition(" ")
+    arguments = [option, value] if separator else [form.format(value)]
+    shown = " ".join(command_without_secrets(["fit", *arguments]))
+    assert "s3cret" not in shown
+    assert "project" in shown
+
+
+def test_aliases_without_end_are_hidden() -> None:
+    assert command_without_secrets(["--a=&a [*a, {api_key: s3cret}]"]) == [f"--a={HIDDEN}"]
+
+
+def test_values_without_secrets_stay_as_typed() -> None:
+    typed = [
+        "-c",
+        "a.yaml",
+        "--data.pad_token=<pad>",
+        "--b",
+        "{x: 1,  y: [2]}",
+        "--c=12:30",
+        "--d= {",
+        "--e={eos_token: x}",
+    ]
+    assert command_without_secrets(typed) == typed
 
 
 def test_configurations_that_are_none_are_empty(tmp_path: Path) -> None:
