@@ -53,7 +53,7 @@ def _decision_parts(decision: ExplainedDecision) -> Iterator[Markup | str]:
         decision.attributions.tokens,
         notes=[token.part if token.part != LAYOUT else "added token" for token in decision.tokens],
     )
-    for text in (completeness(decision.attributions), erasure_sentence(decision), cut(decision)):
+    for text in (completeness(decision), erasure_sentence(decision), cut(decision)):
         if text:
             yield f"{_sentence(text)}."
     columns = ["Word", f"Contribution ({decision.unit})"]

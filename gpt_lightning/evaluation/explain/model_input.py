@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_lightning.data.word_tokens import Words, assign_tokens
+from gpt_lightning.evaluation.explain.candidates import TokenTexts
 from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -152,11 +153,11 @@ def make_input(
         sources: index of a text and of one of its tokens, or the id of a token of the layout, for each token.
     """
     places: dict[tuple[int, int], int] = {}
-    pieces = [_pieces(text) for text in texts]
+    pieces, token_texts = [_pieces(text) for text in texts], TokenTexts(tokenizer)
     tokens = []
     for position, source in enumerate(sources):
         if isinstance(source, int):
-            tokens.append(InputToken(source, tokenizer.token(source), LAYOUT))
+            tokens.append(InputToken(source, token_texts(source), LAYOUT))
         else:
             number, index = source
             places[source] = position

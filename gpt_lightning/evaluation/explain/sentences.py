@@ -1,6 +1,6 @@
 """Sentences about explanations, for the terminal and for pages."""
 
-from gpt_lightning.evaluation.explain.attributions import MAX_GAP, Attributions
+from gpt_lightning.evaluation.explain.attributions import MAX_GAP
 from gpt_lightning.evaluation.explain.erasure import Erasure
 from gpt_lightning.evaluation.explain.explanation import ExplainedDecision, Explanation
 
@@ -16,7 +16,7 @@ def summary(explanation: Explanation) -> str:
     for decision in explanation.decisions:
         lines.append(f"  {headline(decision)}")
         lines.append(f"    contributions: {', '.join(f'{text} {value:+.3g}' for text, value in top_words(decision))}")
-        sentences = completeness(decision.attributions), erasure_sentence(decision), cut(decision)
+        sentences = completeness(decision), erasure_sentence(decision), cut(decision)
         lines += [f"    {sentence}" for sentence in sentences if sentence]
     if (hidden := explanation.num_decisions - len(explanation.decisions)) > 0:
         lines.append(f"  {hidden} more decisions about this row are not explained")
@@ -39,11 +39,12 @@ def top_words(decision: ExplainedDecision) -> list[tuple[str, float]]:
     return ranked[:NUM_WORDS]
 
 
-def completeness(attributions: Attributions) -> str:
-    """Return the completeness gap, and whether it is small enough."""
-    change = f"from {attributions.baseline_score:.4g} (baseline) to {attributions.score:.4g}"
-    sentence = f"completeness gap {attributions.gap:.2%} of the score's change {change}, {attributions.num_steps} steps"
-    if attributions.is_complete:
+def completeness(decision: ExplainedDecision) -> str:
+    """Return the scores of the decision and of the baseline, and the completeness gap."""
+    found = decision.attributions
+    scores = f"score {found.score:.4g} ({decision.unit}), {found.baseline_score:.4g} for the baseline"
+    sentence = f"{scores}, completeness gap {found.gap:.2%} of the difference, {found.num_steps} steps"
+    if found.is_complete:
         return sentence
     return f"{sentence}: more than {MAX_GAP:.0%}, so do not trust these contributions"
 

@@ -180,13 +180,13 @@ def test_attributions_are_complete(kind: str) -> None:
 def test_more_steps_are_taken_until_the_attributions_are_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sharp models need more steps; with too few, the gap is reported as too large."""
     model = make_model("label", std=1.5)
-    needed = model.explain(ROWS["label"])[0].decisions[0].attributions
-    assert needed.is_complete
-    assert needed.num_steps > 16
+    needed = model.explain(ROWS["label"])[0].decisions[0]
+    assert needed.attributions.is_complete
+    assert needed.attributions.num_steps > 16
     monkeypatch.setattr("gpt_lightning.evaluation.explain.attributions.MAX_STEPS", 16)
-    found = model.explain(ROWS["label"])[0].decisions[0].attributions
-    assert found.num_steps == 16
-    assert not found.is_complete
+    found = model.explain(ROWS["label"])[0].decisions[0]
+    assert found.attributions.num_steps == 16
+    assert not found.attributions.is_complete
     assert "do not trust" in completeness(found)
     assert "do not trust" not in completeness(needed)
 
