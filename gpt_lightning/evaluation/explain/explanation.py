@@ -163,11 +163,9 @@ class Explainer:
             decisions = [self._explain_decision(found) for found in row.found[:MAX_DECISIONS]]
         inside = None
         if row.found:
-            first, tokens = row.found[0].input, self.tokenizer
-            text_ids = [first.tokens[place].id for place in first.text_positions]
             # The last decision of an encoder-decoder has the most target tokens.
             chosen = row.found[-1 if isinstance(self.task, Seq2SeqLM) else 0].decision
-            inside = internals(chosen, tokens, text_ids, self.layers)
+            inside = internals(chosen, self.tokenizer, self.layers)
         return Explanation(row.id, type(self.task).__name__, row.texts, decisions, len(row.found), inside)
 
     def _explain_decision(self, found: Found) -> ExplainedDecision:

@@ -8,8 +8,8 @@ from gpt_lightning.evaluation.explain.attention_maps import AttentionMap, attent
 from gpt_lightning.evaluation.explain.candidates import TokenTexts
 from gpt_lightning.evaluation.explain.decision import Decision, choose
 from gpt_lightning.evaluation.explain.logit_lens import TokenLens, logit_lens
-from gpt_lightning.evaluation.explain.token_decisions import TargetTokenDecision
-from gpt_lightning.evaluation.explain.token_losses import TokenLoss, token_losses
+from gpt_lightning.evaluation.explain.token_decisions import NextTokenDecision, TargetTokenDecision
+from gpt_lightning.evaluation.explain.token_losses import TokenLoss, prompt_losses, token_losses
 from gpt_lightning.models.interventions import layer_names
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -30,7 +30,8 @@ class Internals:
         attention: attention probabilities of the chosen layers.
         num_attention_layers: number of layers of attention.
         target_tokens: tokens that the decoder of an encoder-decoder reads; empty for other models.
-        losses: loss of each token of the text, or of the target of an encoder-decoder; empty for heads.
+        losses: loss of each token of the text after all tokens before it, without those of special tokens; or of each
+            token of the target of an encoder-decoder; empty for heads.
         lens_tokens: tokens at which the layers predict the next token.
         lens: predictions of the layers at these tokens; empty for heads.
     """
@@ -43,15 +44,12 @@ class Internals:
     lens: list[TokenLens]
 
 
-def internals(
-    decision: Decision, tokenizer: Tokenizer, text_ids: Sequence[int], layers: Sequence[str] | None
-) -> Internals:
+def internals(decision: Decision, tokenizer: Tokenizer, layers: Sequence[str] | None) -> Internals:
     """Return what happens inside of the model for the input of a decision.
 
     Args:
         decision: the decision; for an encoder-decoder, that about the last token of the target.
         tokenizer: tokenizer of the model.
-        text_ids: token ids of the text of a language model, without tokens in front of it.
         layers: names of layers of attention; None takes the last ones, as far as they are not too large.
 
     Raises:
@@ -72,7 +70,10 @@ def internals(
     losses: list[TokenLoss] = []
     lens: list[TokenLens] = []
     if isinstance(task, CausalLM | Seq2SeqLM):
-        losses = token_losses(task, tokenizer, target if source is not None else text_ids, source_ids=source)
+        if isinstance(decision, NextTokenDecision):
+            losses = prompt_losses(decision.task, tokenizer, decision.prompt_ids)
+        else:
+            losses = token_losses(task, tokenizer, target, source_ids=source)
         whole = logit_lens(task, tokenizer, ids, source_ids=source)
         lens = [TokenLens(each.layer, each.tokens[-MAX_LENS_TOKENS:]) for each in whole]
     return Internals(

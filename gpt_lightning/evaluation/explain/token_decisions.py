@@ -110,7 +110,7 @@ class NextTokenDecision(TokenDecision):
         ids = [*prompt, *target_ids[:-1]]
         places = range(len(prompt) - 1, len(ids))
         super().__init__(task, tokenizer, ids, target_ids, places, protected=range(len(prompt), len(ids)))
-        self.task = task
+        self.task, self.prompt_ids = task, list(prompt)
 
     def place(self, kept: Sequence[int], place: int) -> int:
         """Return the place of an output, counted from the end, because the last token of the prompt may be removed."""
