@@ -56,7 +56,7 @@ def internals(decision: Decision, tokenizer: Tokenizer, layers: Sequence[str] | 
         InputError: a layer is unknown.
     """
     task, texts = decision.model, TokenTexts(tokenizer)
-    ids, source, target = decision.ids, None, list[int]()
+    ids, source, target, num_prompt_tokens = decision.ids, None, list[int](), 0
     if isinstance(decision, TargetTokenDecision):
         source, ids = decision.ids, decision.decoder_ids.tolist()
         target = [*ids[len(decision.task.start_ids()) :], int(decision.target_ids)]
@@ -71,13 +71,22 @@ def internals(decision: Decision, tokenizer: Tokenizer, layers: Sequence[str] | 
     lens: list[TokenLens] = []
     if isinstance(task, CausalLM | Seq2SeqLM):
         if isinstance(decision, NextTokenDecision):
+            num_prompt_tokens = len(decision.prompt_ids)
             losses = prompt_losses(decision.task, tokenizer, decision.prompt_ids)
         else:
             losses = token_losses(task, tokenizer, target, source_ids=source)
-        whole = logit_lens(task, tokenizer, ids, source_ids=source)
-        lens = [TokenLens(each.layer, each.tokens[-MAX_LENS_TOKENS:]) for each in whole]
+        lens = logit_lens(
+            task,
+            tokenizer,
+            ids,
+            source_ids=source,
+            num_prompt_tokens=num_prompt_tokens,
+            num_last=MAX_LENS_TOKENS,
+        )
     return Internals(
-        attention=attention_maps(task.backbone, ids, source_ids=source, layers=chosen),
+        attention=attention_maps(
+            task.backbone, ids, source_ids=source, num_prompt_tokens=num_prompt_tokens, layers=chosen
+        ),
         num_attention_layers=len(names),
         target_tokens=[] if source is None else list(map(texts, ids)),
         losses=losses,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.evaluation.explain.candidates import Candidate, TokenTexts, candidates, log_probabilities, ranks
-from gpt_lightning.evaluation.explain.inputs import row_of
+from gpt_lightning.evaluation.explain.inputs import prompt_mask, row_of
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.interventions import record
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM, Task
@@ -61,6 +61,7 @@ def logit_lens(
     ids: Sequence[int],
     *,
     source_ids: Sequence[int] | None = None,
+    num_prompt_tokens: int = 0,
     num_candidates: int = 5,
     num_last: int | None = None,
 ) -> list[TokenLens]:
@@ -71,6 +72,8 @@ def logit_lens(
         tokenizer: tokenizer of the task.
         ids: token ids that the model, or the decoder of an encoder-decoder, reads.
         source_ids: token ids of the source, only for encoder-decoders.
+        num_prompt_tokens: number of first tokens that form the prompt, which ``prefix`` attention reads in both
+            directions.
         num_candidates: number of candidates at each position.
         num_last: number of last positions to read; None reads all. All logits of a layer are in memory at a time.
 
@@ -79,7 +82,11 @@ def logit_lens(
         RunError: a logit is not finite.
     """
     texts, lenses = TokenTexts(tokenizer), []
-    for layer, logits_BNV in layer_outputs(task.backbone, lambda: token_logits(task, ids, source_ids, num_last)):
+
+    def run() -> Tensor:
+        return token_logits(task, ids, source_ids, num_last, num_prompt_tokens)
+
+    for layer, logits_BNV in layer_outputs(task.backbone, run):
         log_p_NV = log_probabilities(logits_BNV[0])
         before_next = log_p_NV[:-1]
         next_ids = torch.tensor(ids[len(ids) - len(before_next) :], device=log_p_NV.device, dtype=torch.int64)
@@ -99,6 +106,7 @@ def token_logits(
     ids: Sequence[int],
     source_ids: Sequence[int] | None = None,
     num_last: int | None = None,
+    num_prompt_tokens: int = 0,
 ) -> Tensor:
     """Return the logits of a language model, or of an encoder-decoder for a source, (1, N, V).
 
@@ -107,7 +115,7 @@ def token_logits(
     backbone = task.backbone
     row = row_of(backbone, ids)
     source = {"source_ids": row_of(backbone, source_ids or [], "source")} if isinstance(task, Seq2SeqLM) else {}
-    hidden_BNC = backbone(row, **source)[:, -(num_last or len(ids)) :]
+    hidden_BNC = backbone(row, prefix_mask=prompt_mask(row, num_prompt_tokens), **source)[:, -(num_last or len(ids)) :]
     logits_BNV: Tensor = task.head(hidden_BNC)
     return logits_BNV
 
