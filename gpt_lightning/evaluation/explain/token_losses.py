@@ -74,8 +74,8 @@ def prompt_losses(
     """Return the loss of each token of a prompt after the tokens before it, without those of special tokens.
 
     The model reads the ids of the prompt and no others. Only a first token that belongs to the text is predicted after
-    the begin-of-text token, because no token is before it. With ``prefix`` attention, tokens attend only to those before
-    them here, because a token that is read has no loss.
+    the begin-of-text token, because no token is before it. With ``prefix`` attention, tokens attend only to those
+    before them here, because the loss of a token must not depend on that token.
 
     Args:
         task: language model in ``eval`` mode.
