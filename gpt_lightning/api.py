@@ -5,7 +5,6 @@
 >>> print(model.generate("Once upon a time", max_new_tokens=50, seed=0))
 """
 
-import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -306,21 +305,23 @@ class Model:
             **settings: arguments of the data module, as in ``predict``.
 
         Raises:
-            InputError: captum is not installed, a row is invalid, or the target or a layer is not possible.
+            InputError: captum is not installed, a row or the limit is invalid, or the target or a layer is unknown.
             RunError: the output of the model is not finite.
         """
+        if limit is not None:
+            check_count("limit", limit)
         explainer = Explainer(self.task, self.tokenizer, target, layers)
         if isinstance(rows, str):
             rows = self._text_row(rows)
         if isinstance(rows, Mapping):
             rows = [rows]
-        found = rows if isinstance(rows, Path) else _list_of_rows(rows)
+        found = rows if isinstance(rows, Path) else _list_of_rows(rows)[:limit]
         if isinstance(self.task, CausalLM):
-            return list(itertools.islice(explainer.prompts(prompts_of(found)), limit))
+            return list(explainer.prompts(prompts_of(found, limit)))
         if not isinstance(found, Path) and not found:
             return []
         with self._reading(found, {"batch_size": 1} | settings) as module:
-            return list(itertools.islice(explainer.rows(module), limit))
+            return list(explainer.rows(module, limit))
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], *, pooling: Literal["mean", "last"] = "mean", batch_size: int = 16) -> Tensor:

@@ -4,7 +4,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -100,7 +100,8 @@ def _explain(options: Any) -> "list[Explanation]":
 
     layers = None if options.layers is None else [name.strip() for name in options.layers.split(",") if name.strip()]
     model = load(options.model, device=options.device, init_from=options.init_from, allow_import=options.allow_import)
-    with _rows(options) as rows, naming_shorthand(_SHORT_NAMES, _SHORT_NAMES):
+    # Messages about the data are no part of the result.
+    with _rows(options) as rows, naming_shorthand(_SHORT_NAMES, _SHORT_NAMES), redirect_stdout(sys.stderr):
         return model.explain(rows, target=options.target, layers=layers, limit=options.limit)
 
 

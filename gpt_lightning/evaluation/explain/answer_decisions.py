@@ -90,7 +90,7 @@ class AnswerDecision(Decision):
         is_null = (rows.positions == self.null_position) & rows.attention_mask
         nulls = logits.masked_fill(~is_null.unsqueeze(1), 0.0).sum((1, 2)).tolist()
         masked = logits.masked_fill(~self._may_answer(rows).unsqueeze(1), MASKED_LOGIT)
-        scores_B1, firsts_B1, lasts_B1 = self.task.best_spans(*masked.unbind(1), 1)
+        scores_B1, firsts_B1, lasts_B1 = self.task.best_spans(masked[:, 0], masked[:, 1], 1)
         names = []
         for row, (null, score) in enumerate(zip(nulls, scores_B1.squeeze(1).tolist(), strict=True)):
             first, last = (int(rows.positions[row, place[row, 0]]) for place in (firsts_B1, lasts_B1))
@@ -124,7 +124,7 @@ def answer_decisions(task: QuestionAnswering, batch: Mapping[str, Any], reading:
     require_finite(logits_B2T, batch["ids"])
     nulls = logits_B2T.sum(1).gather(1, nulls_at).squeeze(1).tolist()
     masked_B2T = logits_B2T.masked_fill(~batch["context_mask"].unsqueeze(1), MASKED_LOGIT)
-    scores_BN, firsts_BN, lasts_BN = (each.tolist() for each in task.best_spans(*masked_B2T.unbind(1), 2))
+    scores_BN, firsts_BN, lasts_BN = (each.tolist() for each in task.best_spans(masked_B2T[:, 0], masked_B2T[:, 1], 2))
     offsets: list[list[tuple[int, int]]] = batch["offsets"].tolist()
     for row, name in enumerate(batch["ids"]):
         texts = {"question": batch["questions"][row], "context": batch["contexts"][row]}

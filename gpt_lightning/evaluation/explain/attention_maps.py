@@ -33,6 +33,11 @@ class AttentionMap:
     heads: list[list[list[float]]]
 
 
+def attention_layers(backbone: GPT) -> list[str]:
+    """Return the names of the layers of attention."""
+    return [name for name in layer_names(backbone) if name.endswith("attention")]
+
+
 @torch.inference_mode()
 def attention_maps(
     backbone: GPT,
@@ -56,7 +61,7 @@ def attention_maps(
     Raises:
         InputError: a text is empty or longer than ``block_size``, or a layer is not one of attention.
     """
-    names = [name for name in layer_names(backbone) if name.endswith("attention")]
+    names = attention_layers(backbone)
     chosen = names if layers is None else layers
     for layer in chosen:
         check_layer(backbone, layer, names)

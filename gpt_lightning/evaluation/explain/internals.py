@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gpt_lightning.evaluation.explain.attention_maps import AttentionMap, attention_maps
+from gpt_lightning.evaluation.explain.attention_maps import AttentionMap, attention_layers, attention_maps
 from gpt_lightning.evaluation.explain.candidates import TokenTexts
-from gpt_lightning.evaluation.explain.decision import Decision, choose
+from gpt_lightning.evaluation.explain.decision import Decision
 from gpt_lightning.evaluation.explain.logit_lens import TokenLens, logit_lens
 from gpt_lightning.evaluation.explain.token_decisions import NextTokenDecision, TargetTokenDecision
 from gpt_lightning.evaluation.explain.token_losses import TokenLoss, prompt_losses, token_losses
-from gpt_lightning.models.interventions import layer_names
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -50,23 +49,20 @@ def internals(decision: Decision, tokenizer: Tokenizer, layers: Sequence[str] | 
     Args:
         decision: the decision; for an encoder-decoder, that about the last token of the target.
         tokenizer: tokenizer of the model.
-        layers: names of layers of attention; None takes the last ones, as far as they are not too large.
-
-    Raises:
-        InputError: a layer is unknown.
+        layers: names of some of ``attention_layers``; None takes the last ones, as far as they are not too large.
     """
     task, texts = decision.model, TokenTexts(tokenizer)
     ids, source, target, num_prompt_tokens = decision.ids, None, list[int](), 0
     if isinstance(decision, TargetTokenDecision):
         source, ids = decision.ids, decision.decoder_ids.tolist()
         target = [*ids[len(decision.task.start_ids()) :], int(decision.target_ids)]
-    names = [name for name in layer_names(task.backbone) if name.endswith("attention")]
+    names = attention_layers(task.backbone)
     size = task.backbone.config.n_head * max(len(ids), len(source or [])) ** 2
     if layers is None:
         count = max(1, MAX_PROBABILITIES // size) if size <= MAX_LAYER_PROBABILITIES else 0
         chosen = names[max(0, len(names) - count) :]
     else:
-        chosen = [names[choose(layer, names, "layer of attention")] for layer in layers]
+        chosen = list(layers)
     losses: list[TokenLoss] = []
     lens: list[TokenLens] = []
     if isinstance(task, CausalLM | Seq2SeqLM):
