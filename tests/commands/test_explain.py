@@ -72,6 +72,8 @@ def test_page_and_json_hold_the_same_numbers(kind: str, models: dict[str, Path],
         assert all(layer["layer"] in parsed.text for layer in inside["attention"])
         assert len(inside["attention"]) == 1
         assert (len(inside["losses"]) > 0) == (kind == "causal")
+        assert (len(inside["head_lens"]) > 0) == (kind != "causal")
+        assert all(format_number(layer["score"]) in parsed.text for layer in inside["head_lens"])
         assert all(format_number(loss["loss"]) in parsed.text for loss in inside["losses"])
 
 

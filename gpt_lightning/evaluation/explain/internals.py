@@ -7,7 +7,7 @@ from typing import Final
 from gpt_lightning.evaluation.explain.attention_maps import AttentionMap, attention_layers, attention_maps
 from gpt_lightning.evaluation.explain.candidates import TokenTexts
 from gpt_lightning.evaluation.explain.decision import Decision
-from gpt_lightning.evaluation.explain.logit_lens import TokenLens, logit_lens
+from gpt_lightning.evaluation.explain.logit_lens import HeadLens, TokenLens, head_lens, logit_lens
 from gpt_lightning.evaluation.explain.token_decisions import NextTokenDecision, TargetTokenDecision
 from gpt_lightning.evaluation.explain.token_losses import TokenLoss, prompt_losses, token_losses
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM
@@ -33,6 +33,7 @@ class Internals:
             token of the target of an encoder-decoder; empty for heads.
         lens_tokens: tokens at which the layers predict the next token.
         lens: predictions of the layers at these tokens; empty for heads.
+        head_lens: score of the decision in each layer; empty for language models and encoder-decoders.
     """
 
     attention: list[AttentionMap]
@@ -41,6 +42,7 @@ class Internals:
     losses: list[TokenLoss]
     lens_tokens: list[str]
     lens: list[TokenLens]
+    head_lens: list[HeadLens]
 
 
 def internals(decision: Decision, tokenizer: Tokenizer, layers: Sequence[str] | None) -> Internals:
@@ -88,4 +90,5 @@ def internals(decision: Decision, tokenizer: Tokenizer, layers: Sequence[str] | 
         losses=losses,
         lens_tokens=list(map(texts, ids[-MAX_LENS_TOKENS:])) if lens else [],
         lens=lens,
+        head_lens=[] if lens else head_lens(decision),
     )

@@ -5,19 +5,20 @@ B batch, N positions, C channels, V vocabulary.
 The final norm and the head are applied to the residual stream after each block.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from gpt_lightning.evaluation.explain.candidates import Candidate, TokenTexts, candidates, log_probabilities, ranks
+from gpt_lightning.evaluation.explain.decision import Decision
 from gpt_lightning.evaluation.explain.inputs import prompt_mask, row_of
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.interventions import record
-from gpt_lightning.tasks import CausalLM, Seq2SeqLM, Task
+from gpt_lightning.tasks import CausalLM, Seq2SeqLM
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 Output = TypeVar("Output")
@@ -48,10 +49,17 @@ class TokenLens:
 
 @dataclass(frozen=True)
 class HeadLens:
-    """Predictions of a layer of a task with a head: a record of ``predict_step`` for each row."""
+    """Score that a layer of a task with a head would give the target of a decision.
+
+    Attributes:
+        layer: name of the layer.
+        score: score of the target, in the unit of the decision.
+        probability: probability of the target; None for numbers.
+    """
 
     layer: str
-    records: list[dict[str, Any]]
+    score: float
+    probability: float | None
 
 
 @torch.inference_mode()
@@ -121,15 +129,18 @@ def token_logits(
 
 
 @torch.inference_mode()
-def head_lens(task: Task, batch: Mapping[str, Any]) -> list[HeadLens]:
-    """Return the predictions of each layer of a task with a head, from the embedding to the last block.
+def head_lens(decision: Decision) -> list[HeadLens]:
+    """Return the score of a decision in each layer of a task with a head, from the embedding to the last block.
 
     Args:
-        task: task in ``eval`` mode.
-        batch: batch of the task for prediction.
+        decision: decision of a task in ``eval`` mode.
     """
-    outputs = layer_outputs(task.backbone, lambda: task.predict_step(batch, 0))
-    return [HeadLens(layer, records) for layer, records in outputs]
+    rows, lenses = decision.rows([range(len(decision.ids))]), []
+    for layer, logits in layer_outputs(decision.model.backbone, lambda: decision.logits(rows)):
+        probabilities = decision.probabilities(logits, rows)
+        probability = None if probabilities is None else float(probabilities)
+        lenses.append(HeadLens(layer, float(decision.scores(logits, rows)), probability))
+    return lenses
 
 
 def layer_outputs(backbone: GPT, run: Callable[[], Output]) -> Iterator[tuple[str, Output]]:

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from gpt_lightning.evaluation.explain.explanation import Explanation
 from gpt_lightning.evaluation.explain.internals import MAX_LENS_TOKENS
-from tests.evaluation.explain.models import make_model
+from tests.evaluation.explain.models import ROWS, make_model
 
 SPECIAL = "<|endoftext|>"
 
@@ -61,3 +62,24 @@ def test_only_the_last_positions_of_the_layers_are_computed() -> None:
     assert [len(lens.tokens) for lens in inside.lens] == [MAX_LENS_TOKENS] * 3
     assert len(inside.lens_tokens) == MAX_LENS_TOKENS
     assert sizes[-4:] == [MAX_LENS_TOKENS] * 4
+
+
+@pytest.mark.parametrize("kind", ["label", "multi_label", "value", "tag", "answer"])
+def test_layers_of_a_head_end_with_the_score_of_the_decision(kind: str) -> None:
+    model = make_model(kind)
+    found = model.explain(ROWS[kind])[0]
+    assert found.internals is not None
+    layers = found.internals.head_lens
+    assert [each.layer for each in layers] == ["embedding", "blocks.0", "blocks.1"]
+    assert layers[-1].score == pytest.approx(found.decisions[0].attributions.score, rel=1e-4)
+    probability = found.decisions[0].probability
+    assert layers[-1].probability == (None if probability is None else pytest.approx(probability, rel=1e-4))
+    with model.patch("blocks.1.attention", 0.0), model.patch("blocks.1.mlp", 0.0):
+        without_last = model.explain(ROWS[kind], target=None if kind == "value" else _target(found))[0].decisions[0]
+    assert layers[1].score == pytest.approx(without_last.attributions.score, rel=1e-4)
+    assert layers[1].score != pytest.approx(layers[-1].score, rel=1e-2)
+
+
+def _target(found: Explanation) -> str:
+    (decision, *_) = found.decisions
+    return f"{decision.subject}={decision.target}" if decision.kind == "tag" else decision.target
