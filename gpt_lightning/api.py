@@ -311,8 +311,11 @@ class Model:
         if limit is not None:
             check_count("limit", limit)
         explainer = Explainer(self.task, self.tokenizer, target, layers)
+        template: dict[str, Any] = {}
         if isinstance(rows, str):
             rows = self._text_row(rows)
+        elif isinstance(self.task, Seq2SeqLM):  # its sources are made from the columns of the training data
+            template = {name: value for name, value in columns_of(self.path).items() if name in ("template", "target")}
         if isinstance(rows, Mapping):
             rows = [rows]
         found = rows if isinstance(rows, Path) else _list_of_rows(rows)[:limit]
@@ -320,7 +323,7 @@ class Model:
             return list(explainer.prompts(prompts_of(found, limit)))
         if not isinstance(found, Path) and not found:
             return []
-        with self._reading(found, {"batch_size": 1} | settings) as module:
+        with self._reading(found, {"batch_size": 1} | template | settings) as module:
             return list(explainer.rows(module, limit))
 
     @torch.inference_mode()

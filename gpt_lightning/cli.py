@@ -16,7 +16,7 @@ from gpt_lightning.commands.table import COMMANDS, GROUPS
 
 _PRINTING = ("", "generate", "completion", "init", "schema")
 """Commands that only print, so that they end when nothing reads their output; without a name it is the help."""
-_WRITING = ("quickstart", "toy-world", "fit", "predict", "export", "verify-resume")
+_WRITING = ("quickstart", "toy-world", "fit", "predict", "export", "without", "verify-resume")
 """Commands whose result is a file or an exit code; it does not matter whether their output was read."""
 
 

@@ -15,9 +15,20 @@ _READING: Final = ("delimiter", "encoding", "document_separator", "template", "t
 
 def data_arguments(file: Path) -> dict[str, Any] | None:
     """Return the data module's arguments in a ``config.yaml``; None if it is not the configuration of a run."""
+    return _arguments(file, "data")
+
+
+def init_from_of(run: Path) -> str | None:
+    """Return the pretrained weights that a run has started from; None for random weights."""
+    found = (_arguments(run / "config.yaml", "model") or {}).get("init_from")
+    return found if isinstance(found, str) else None
+
+
+def _arguments(file: Path, part: str) -> dict[str, Any] | None:
+    """Return the arguments of the model or of the data module; None if the file is not the configuration of a run."""
     try:
         text = read_text(file, "Give the config.yaml of a run", _MAX_BYTES)
-        content = load_yaml(text)["data"]["init_args"]
+        content = load_yaml(text)[part]["init_args"]
     except (InputError, yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

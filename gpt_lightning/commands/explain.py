@@ -1,10 +1,10 @@
 """``gpt-lightning explain``: show why a model predicts what it does."""
 
+import contextlib
 import json
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -100,12 +100,15 @@ def _explain(options: Any) -> "list[Explanation]":
 
     layers = None if options.layers is None else [name.strip() for name in options.layers.split(",") if name.strip()]
     model = load(options.model, device=options.device, init_from=options.init_from, allow_import=options.allow_import)
-    # Messages about the data are no part of the result.
-    with _rows(options) as rows, naming_shorthand(_SHORT_NAMES, _SHORT_NAMES), redirect_stdout(sys.stderr):
+    with (
+        _rows(options) as rows,
+        naming_shorthand(_SHORT_NAMES, _SHORT_NAMES),
+        contextlib.redirect_stdout(sys.stderr),  # data modules print what they read
+    ):
         return model.explain(rows, target=options.target, layers=layers, limit=options.limit)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _rows(options: Any) -> "Iterator[str | Path]":
     """Yield the text, or the file of rows; standard input is saved in a temporary file."""
     if options.text is not None:

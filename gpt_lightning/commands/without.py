@@ -53,6 +53,7 @@ def main(argv: list[str]) -> int:
     with status("Loading PyTorch and Lightning"):
         from gpt_lightning.checkpoints.read import read_manifest
         from gpt_lightning.commands.run.cli import quiet
+        from gpt_lightning.commands.run.command_line import naming_shorthand
         from gpt_lightning.commands.run.compare_replay import compare
         from gpt_lightning.commands.run.replay import Replay, UnaffectedError
         from gpt_lightning.evaluation.influence_report import JSON_FILE, PAGE_FILE, summary, write_report
@@ -71,7 +72,8 @@ def main(argv: list[str]) -> int:
         "resume": "auto",
     }
     try:
-        replay = Replay(run, manifest, overrides, options.allow_import, from_start=options.from_start)
+        with naming_shorthand(overrides, {"data.without": "--rows", "model.init_from": "--init_from"}):
+            replay = Replay(run, manifest, overrides, options.allow_import, from_start=options.from_start)
     except UnaffectedError:
         print(printable(f"{run} has never read these rows: its weights do not depend on them. Nothing was trained"))
         return 0

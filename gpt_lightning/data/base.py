@@ -49,6 +49,8 @@ class CutRow(NamedTuple):
     """Tokens of its text before it is cut."""
     num_cut: int
     """Tokens that it loses."""
+    option: str = "--model.backbone.block_size"
+    """Option that sets the limit."""
 
 
 class DataModule(L.LightningDataModule, ABC):

@@ -192,18 +192,20 @@ class Labeled(DataModule, Generic[E]):
         return self._with_twins
 
     def _add_twins(self, examples: list[E], source: str) -> list[E]:
-        """Return each example with its twin after it.
+        """Return each example with its twin after it, without twins that equal a validation row held out of the source.
 
         Raises:
             InputError: the swaps are invalid, or no example has one of their words.
         """
         swaps = load_swaps(source, "--data.counterfactual_swaps")
+        held_out = {text_hash(group) for group in self._held_out or ()}
         result, num_twins = list[E](), 0
         for example in examples:
             twin, texts = self.twin(example, swaps)
-            has_words = any(text.replacements for text in texts)
-            result += [example, twin] if has_words else [example]
-            num_twins += has_words
+            is_held_out = text_hash(str(getattr(twin, self.hold_out_attribute))) in held_out
+            is_new = any(text.replacements for text in texts) and not is_held_out
+            result += [example, twin] if is_new else [example]
+            num_twins += is_new
         if not num_twins:
             raise InputError(
                 f"--data.counterfactual_swaps={source}: no training row has one of these words. Leave it out, or give "

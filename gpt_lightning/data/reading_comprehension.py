@@ -180,7 +180,7 @@ class ReadingComprehension(Labeled[Question]):
         """Return the windows of each question."""
         question_ids = self.tokenizer.encode_batch([example.question for example in examples])
         self.cut_rows[split] = too_long = [
-            CutRow(example.where, len(ids), len(ids) - self.max_question_tokens)
+            CutRow(example.where, len(ids), len(ids) - self.max_question_tokens, "--data.max_question_tokens")
             for example, ids in zip(examples, question_ids, strict=True)
             if len(ids) > self.max_question_tokens
         ]

@@ -36,6 +36,11 @@ class RowLoss:
     """Mean loss per label, in nats for cross-entropy, of the model that was trained with the rows."""
     loss_without: float
 
+    @property
+    def change(self) -> float:
+        """Loss without the rows minus loss with them."""
+        return self.loss_without - self.loss_with
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -53,12 +58,14 @@ class Influence:
     Attributes:
         removed: loss on the removed rows themselves; None if nothing was removed.
         validation: loss on the compared validation rows; None without validation data.
+        changes: change of the loss of each compared validation row, from the model with the rows to that without them.
         most_changed: validation rows whose loss has changed most.
         metrics: name of a validation metric -> its value with and without the rows.
     """
 
     removed: Losses | None
     validation: Losses | None
+    changes: list[float]
     most_changed: list[RowLoss]
     metrics: dict[str, tuple[float, float]]
 
@@ -75,8 +82,9 @@ def influence(with_rows: Task, without_rows: Task, data: DataModule) -> Influenc
     masked = data.masked_rows
     removed = [] if masked is None else list(row_losses(models, data, _spread(masked.originals())))
     rows = list(row_losses(models, data, _validation_batches(data))) if data.has_validation else []
-    changed = sorted(rows, key=lambda row: -abs(row.loss_without - row.loss_with))
-    return Influence(_mean(removed), _mean(rows), changed[:MAX_CHANGES], _metrics(models, data))
+    most_changed = sorted(rows, key=lambda row: -abs(row.change))[:MAX_CHANGES]
+    changes = [row.change for row in rows]
+    return Influence(_mean(removed), _mean(rows), changes, most_changed, _metrics(models, data))
 
 
 @torch.no_grad()

@@ -81,7 +81,7 @@ def sections(report: InfluenceReport) -> list[Section]:
         ("run", report.run),
         ("run without the rows", report.without),
         ("rows", report.rows),
-        ("masked", report.num_masked),
+        ("masked", f"{report.num_masked:,}"),
         ("first occurrence", _place(report)),
         ("continued from", report.continued or "the first step"),
         ("steps", " and ".join(f"{step:,}" for step in dict.fromkeys(report.steps))),
@@ -100,8 +100,8 @@ def sections(report: InfluenceReport) -> list[Section]:
     if metrics:
         parts.append(Section("Validation metrics", [table(("metric", *columns), metrics)]))
     if rows:
-        changes = [row.loss_without - row.loss_with for row in found.most_changed]
-        chart = histogram(changes, title="Change of the loss", x_label="loss without the rows - loss with them")
+        title = f"Change of the loss of {len(found.changes):,} validation rows"
+        chart = histogram(found.changes, title=title, x_label="loss without the removed rows - loss with them")
         parts.append(
             Section(
                 "Validation rows that changed most",
@@ -156,7 +156,9 @@ def _arrow(with_rows: float, without_rows: float) -> str:
 
 
 def _place(report: InfluenceReport) -> str:
-    return "none" if report.first is None else f"batch {report.first[1] + 1:,} of epoch {report.first[0] + 1:,}"
+    if report.first is None:
+        return "unknown, because the run had several devices" if report.mask_sha256 else "none"
+    return f"batch {report.first[1] + 1:,} of epoch {report.first[0] + 1:,}"
 
 
 def _capitalized(phrase: str) -> str:

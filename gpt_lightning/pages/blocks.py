@@ -27,5 +27,5 @@ def figure(title: str, content: Markup, notes: Sequence[str] = ()) -> Markup:
 
 
 def side_by_side(figures: Sequence[Markup]) -> Markup:
-    """Return figures in as many columns as the window has room for."""
+    """Return figures or tables in as many columns as the window has room for."""
     return Markup('<div class="charts">{}</div>').format(Markup("").join(figures))

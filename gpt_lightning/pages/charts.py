@@ -208,7 +208,7 @@ def histogram(values: Sequence[float], *, title: str, x_label: str, bins: int = 
 def heat_map(
     rows: Sequence[Sequence[float]], *, title: str, row_labels: Sequence[str], column_labels: Sequence[str]
 ) -> Markup:
-    """Return a grid of cells that are darker the larger the absolute value is.
+    """Return a grid of cells whose color is stronger the larger the absolute value is.
 
     Positive and negative values differ in color, and small grids show the values. Large grids are averaged.
 
@@ -252,7 +252,7 @@ def heat_map(
     size_text = f"{len(row_labels)} rows and {len(column_labels)} columns"
     description = f"{title}. Heat map with {size_text}, largest absolute value {format_number(largest)}."
     svg = drawing(*cells, *labels, description=description, height=top + len(row_labels) * height + 8)
-    notes.append(f"The darkest cell has the absolute value {format_number(largest)}.")
+    notes.append(f"The strongest color is the absolute value {format_number(largest)}.")
     return figure(title, svg, notes)
 
 

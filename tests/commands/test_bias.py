@@ -94,8 +94,8 @@ def test_rows_with_swapped_words(run: CommandLine) -> None:
     swaps = run.folder / "swaps.yaml"
     swaps.write_text("groups: [dry, wet]\npairs:\n- [sun, rain]\n")
     renamed = write(run.folder / "renamed.jsonl", [{"review": row["text"], "label": row["label"]} for row in ROWS])
-    options = ("--input", renamed, "--swaps", "swaps.yaml", "--data.text_column", "review", "--output", "report.html")
-    assert run("bias", str(folder), *options) == 0, run.err
+    options = ("--input", renamed, "--swaps", "swaps.yaml", "--data.text_column", "review", "--data.batch_size", "1")
+    assert run("bias", str(folder), *options, "--output", "report.html") == 0, run.err
     page = (run.folder / "report.html").read_text()
     assert "<mark>rain</mark>" in page
     assert "<script" not in page

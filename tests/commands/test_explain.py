@@ -82,9 +82,10 @@ def test_sources_and_targets_of_an_encoder_decoder(run: CommandLine, tmp_path: P
     data = gl.TextToText(train=file, tokenizer="bytes", block_size=64, cache_dir="cache")
     fit = trainer(tmp_path, max_steps=1, limit_val_batches=0)
     fit.fit(seq2seq(), datamodule=data)
-    fit.save_checkpoint("model.ckpt")
+    fit.save_checkpoint("version_0/checkpoints/step_1.ckpt")
+    model = "version_0/checkpoints/step_1.ckpt"
     files = "--output=page.html", "--json=found.json", "--device=cpu"
-    assert run("explain", "model.ckpt", "--text=abc def", "--target=fed", *files) == 0, run.err
+    assert run("explain", model, "--text=abc def", "--target=fed", *files) == 0, run.err
     (found,) = json.loads(Path("found.json").read_text())
     assert found["texts"] == {"source": "abc def"}
     assert [each["target"] for each in found["decisions"]] == ["f", "e", "d"]
@@ -93,6 +94,12 @@ def test_sources_and_targets_of_an_encoder_decoder(run: CommandLine, tmp_path: P
     assert layers == ["encoder.blocks.0.attention", "blocks.0.attention", "blocks.0.cross_attention"]
     page = check_page(Path("page.html").read_text())
     assert "Contribution of each source word to each target token" in page.text
+    reading = {"template": "translate: {en}", "target": "fr"}
+    Path("version_0/config.yaml").write_text(json.dumps({"data": {"init_args": reading}}))
+    write_rows(Path("rows.jsonl"), [{"en": "abc def"}])
+    assert run("explain", model, "--input=rows.jsonl", "--target=fed", *files, "--overwrite") == 0, run.err
+    (found,) = json.loads(Path("found.json").read_text())
+    assert found["texts"] == {"source": "translate: abc def"}
 
 
 def test_a_text_and_standard_input(models: dict[str, Path], run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,7 @@ def test_a_run_that_started_from_a_backbone_resumes_without_it(run: CommandLine,
     config = str(head / "config.yaml")
     assert run("fit", "-c", config, f"--ckpt_path={head}", "--trainer.max_steps=4") == 0, run.err
     assert "4 steps" in run.out
+    assert f"init_from: {backbone}" in Path(config).read_text(), "the configuration starts the same run again"
 
 
 def test_a_run_is_tested_with_the_shape_of_its_checkpoint(run: CommandLine) -> None:

@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 
 import gpt_lightning
 from gpt_lightning.data import TextClassification
 from gpt_lightning.data.length_batching import InMemoryRows
+from tests.commands.test_heads import pretrain
+from tests.commands.test_lora import LORA
 from tests.commands.test_trained_heads import run
 from tests.heads import CommandLine
 from tests.training.test_counters import NOT_COMPARED, differences
@@ -155,3 +158,60 @@ def test_a_checkpoint_is_continued_with_the_same_result(run: CommandLine) -> Non
     assert "data.without masked some rows" in run.err
     assert run("without", late, "--rows", "row.txt") == 2
     assert "was trained with masked rows itself" in run.err
+
+
+@pytest.mark.parametrize("flags", [(), LORA[:1]])
+def test_a_fine_tuned_run_that_was_resumed_is_repeated(run: CommandLine, flags: tuple[str, ...]) -> None:
+    """The repetition starts from the same pretrained weights, although the resumed run did not need them."""
+    base = pretrain(run)
+    options = (f"--model.init_from={base}", "--data.tokenizer=bpe:300", *flags)
+    head = run.fit("topics", *options)
+    (head / "checkpoints/step_4.ckpt").unlink()
+    (head / "checkpoints/manifest.json").unlink()
+    assert run("fit", "-c", "topics.yaml", *options, f"--ckpt_path={head}") == 0, run.err
+    assert "step 4/4" in run.out
+    Path("none.jsonl").touch()
+    assert run("without", str(head), "--rows=none.jsonl") == 0, run.err
+    one, other = (
+        torch.load(folder / "checkpoints/step_4.ckpt", weights_only=True)
+        for folder in (head, head.with_name("version_0_without"))
+    )
+    assert not [each for each in differences(one, other) if not each.startswith(NOT_COMPARED)]
+
+
+def test_bad_input(run: CommandLine) -> None:
+    """One clear message, the exit code 2, and no new folder."""
+    write_rows(run.folder)
+    fit(run)
+
+    def refused(*arguments: str, message: str) -> None:
+        assert run("without", *arguments) == 2, run.out
+        assert message in run.err
+        assert len([line for line in run.err.splitlines() if not line.endswith("...")]) == 1, run.err
+        assert [path.name for path in Path("logs/words").iterdir()] == ["version_0"]
+
+    refused("logs/words", "--rows=row.txt", message="logs/words: not a run folder, because it has no config.yaml")
+    refused(RUN, "--rows=absent.jsonl", message="--rows: absent.jsonl does not exist")
+    refused(RUN, "--rows=words.yaml", message="words.yaml has an unsupported suffix")
+    Path("row.jsonl").write_text('{"text": "a warm da"}\n')
+    refused(RUN, "--rows=row.jsonl", message="row.jsonl:1: 'a warm da' is not in --data.train; the most similar row is")
+    text = Path("train.jsonl").read_text()
+    Path("train.jsonl").write_text(text.replace("a warm", "a worm", 1))
+    refused(RUN, "--rows=none.jsonl", message="version_0 cannot be repeated: data.train has changed")
+    Path("train.jsonl").unlink()
+    refused(RUN, "--rows=none.jsonl", message="--data.train: train.jsonl does not exist")
+    Path("train.jsonl").write_text(text)
+    config = Path(RUN, "config.yaml").read_text()
+    Path(RUN, "config.yaml").write_text(config.replace("max_steps: 30", "max_steps: 40"))
+    refused(
+        RUN, "--rows=none.jsonl", message="is not finished: its last checkpoint is of step 30, and it trains for 40"
+    )
+    Path(RUN, "config.yaml").write_text(config.replace("seed_everything: 0", "seed_everything: 1"))
+    refused(RUN, "--rows=none.jsonl", message="seed_everything was 0, now it is 1")
+    Path(RUN, "config.yaml").write_text(config)
+    # A run that ends before the row occurs does not depend on it.
+    Path("row.txt").write_text("train.jsonl:1\n")
+    fit(run, "--trainer.max_steps=1", "--trainer.accumulate_grad_batches=1", "--name=short", "--data.seed=3")
+    assert run("without", "logs/words/short", "--rows=row.txt") == 0, run.err
+    assert "has never read these rows: its weights do not depend on them. Nothing was trained" in run.out
+    assert not Path("logs/words/short_without").exists()

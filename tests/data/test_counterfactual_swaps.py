@@ -8,6 +8,7 @@ import pytest
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.data import ReadingComprehension, SequenceTagging, TextClassification, TextRegression, TextToText
 from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.word_swaps.load import load_swaps
 from gpt_lightning.errors import InputError
 from tests.data.drive import batches, tags_to_spans, token_span, write_rows
 
@@ -57,13 +58,19 @@ def test_each_row_with_a_word_of_the_list_gets_a_twin(tmp_path: Path, capsys: py
     assert sorted(name for batch in read for name in batch["ids"]) == ["a", "a", "b", "c", "c"]
 
 
-def test_twins_of_training_rows_are_not_held_out(tmp_path: Path) -> None:
-    rows = [{"text": f"She is number {number}", "label": "x"} for number in range(40)]
-    data = build(TextClassification, tmp_path, rows, validation=0.25)
-    train, validation = ({each.text for each in data.examples(split)} for split in ("train", "validation"))
-    assert len(train) == 2 * (40 - len(validation))
-    assert validation
-    assert not any(text.replace("She", "He") in train for text in validation)
+@pytest.mark.parametrize("held_out", [{"validation": 0.25}, {"validation": None, "validation_fraction": 0.25}])
+def test_no_twin_equals_a_held_out_row(tmp_path: Path, held_out: dict[str, Any]) -> None:
+    rows = [{"text": f"{word} is number {number}", "label": "x"} for number in range(40) for word in ("She", "HE")]
+    data = build(TextClassification, tmp_path, rows, **held_out)
+    train, validation = ({each.text.lower() for each in data.examples(split)} for split in ("train", "validation"))
+    plain = build(TextClassification, tmp_path, rows, counterfactual_swaps=None, **held_out)
+    assert validation == {each.text.lower() for each in plain.examples("validation")}
+    assert 8 < len(validation) < 32
+    assert not train & validation
+    swapped = [load_swaps("gender", "--swaps")(each.text).text.lower() for each in plain.examples("train")]
+    num_twins = sum(text not in validation for text in swapped)
+    assert 0 < num_twins < len(swapped)
+    assert len(data.examples("train")) == len(swapped) + num_twins
 
 
 def test_the_order_of_training_depends_on_the_seed_only(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ GUARANTEES = {
     "R19": "no input ends in a traceback, an abort of the process or a hang",
     "R20": "a YAML file or a checkpoint of a stranger runs no code of the allowed packages beyond the listed classes",
     "R21": "exports and predictions are written completely or not at all",
+    "R22": "a run without some rows ends with the weights of a run that has never read their text or labels",
 }
 """Guarantee -> its text in the report of ``make soak``."""
 

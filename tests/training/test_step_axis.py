@@ -66,6 +66,6 @@ def test_loss_and_quality_are_the_first_groups_in_tensorboard(cli: CommandLine) 
     """TensorBoard sorts groups by name, and expands the first two."""
     logged = events_of(cli.fit("topics")).Tags()
     groups = sorted({tag.partition("/")[0] for tag in logged["scalars"]})
-    assert groups == ["train", "val", "weight_update", "workload", "x_axis"]
+    assert groups == ["train", "val", "val_curves", "val_final", "weight_update", "workload", "x_axis"]
     texts = sorted(tag.partition("/")[0] for tag in logged["tensors"])
     assert texts[-1] == "yaml", "the configuration is the last text"

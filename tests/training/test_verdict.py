@@ -14,6 +14,8 @@ from gpt_lightning.data import InstructionTuning, LanguageModeling, TextClassifi
 from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.evaluation.verdict import overlap, tfidf, verdict
 from gpt_lightning.metrics.language import unigram_cross_entropy
+from gpt_lightning.metrics.row_scores import SINGLE_LABEL
+from gpt_lightning.metrics.row_statistics import RowStatistics
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.tasks import SequenceClassification, Task
 from gpt_lightning.training import Evaluation, Verdict
@@ -98,9 +100,17 @@ def test_cached_predictions_are_used_and_damaged_ones_are_not(tmp_path: Path, mo
     with monkeypatch.context() as patch:
         patch.setattr(tfidf, "_Features", None)
         assert verdict_of(tmp_path, task, data) == first
-    for file in (tmp_path / "baselines").glob("*.json"):
-        file.write_text('["positive"')
-    assert verdict_of(tmp_path, task, data) == first
+    for damaged in ('["positive"', "[1]", json.dumps([["x"]] * 10), json.dumps([None] * 10), "[" * 100_000):
+        for file in (tmp_path / "baselines").glob("*.json"):
+            file.write_text(damaged)
+        assert verdict_of(tmp_path, task, data) == first
+
+
+def test_rows_without_labels_have_no_verdict() -> None:
+    rows = RowStatistics(SINGLE_LABEL)
+    rows.add([], {"rows": [], "correct": [], "confidence": []})
+    assert verdict.make_verdict(None, rows) is None
+    assert verdict.make_verdict(None, RowStatistics(())) is None
 
 
 def test_overlap_and_contradictions_are_counted(tmp_path: Path) -> None:
@@ -296,6 +306,12 @@ def test_the_options_on_the_command_line(cli: CommandLine) -> None:
     assert "trivial" in json.loads((Path(run) / "metrics.json").read_text())["verdict"]["baselines"]
     assert cli(*test, "--verdict=false") == 0, cli.err
     assert "verdict" not in json.loads((Path(run) / "metrics.json").read_text())
+
+
+def test_a_model_that_predicts_nan_has_a_verdict(tmp_path: Path) -> None:
+    task, data = classifier(tmp_path, train=reviews(20), test=reviews(10))
+    task.head.weight.data.fill_(float("nan"))  # type: ignore[operator]
+    assert verdict_of(tmp_path, task, data)["calibration"]["error"] is None
 
 
 def test_options_that_cannot_be_fulfilled_are_refused(

@@ -71,7 +71,7 @@ class Replay(CLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         self.start, line = self._find_start()
-        if self.config[subcommand].ckpt_path is None:
+        if self.config[subcommand].ckpt_path is None and self.trainer.is_global_zero:
             print(printable(line), flush=True)
         super()._run_subcommand(subcommand)
 

@@ -9,7 +9,9 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import SaveConfigCallback
 
 from gpt_lightning.atomic_files import atomic_write
-from gpt_lightning.commands.run.resume import LABELS, MODEL_LABELS
+from gpt_lightning.checkpoints.run_config import init_from_of
+from gpt_lightning.checkpoints.run_folder import run_of
+from gpt_lightning.commands.run.resume import INIT_FROM, LABELS, MODEL_LABELS
 from gpt_lightning.data.labels import SavedLabels
 from gpt_lightning.tasks.tags import CONFIG
 from gpt_lightning.training.logger_media import name_gaps, show_text, verbatim
@@ -28,6 +30,10 @@ class SaveConfig(SaveConfigCallback):
             return
         # The file starts a new run with the same settings. It does not resume this one.
         config = _writable(self.config)
+        if config.ckpt_path is not None and INIT_FROM in config and config[INIT_FROM] is None:
+            # The checkpoint holds all weights, but a new run needs those that this one has started from.
+            run = run_of(Path(config.ckpt_path))
+            config[INIT_FROM] = None if run is None else init_from_of(run)
         config.ckpt_path, config.resume, config.name = None, "never", None
         if (text := config.get(MODEL_LABELS)) is not None:
             saved, config[MODEL_LABELS] = SavedLabels.from_json(text), None

@@ -1,6 +1,7 @@
 """Sections of the HTML page of a bias report."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from markupsafe import Markup
 
@@ -14,8 +15,12 @@ from gpt_lightning.pages.page import Section
 from gpt_lightning.pages.tables import table
 from gpt_lightning.pages.text import visible
 
-_NUM_PAIRS = 15
+_NUM_PAIRS: Final = 15
 """Pairs in a table of examples."""
+_NUM_MARKED: Final = 10
+"""Words that are marked in a text."""
+_CONTEXT: Final = 80
+"""Characters of a long text that are shown before and after each marked word."""
 
 
 def pair_sections(report: PairReport) -> list[Section]:
@@ -93,9 +98,17 @@ def _examples(title: str, pairs: Sequence[ScoredPair]) -> Section:
 
 
 def _marked(text: str, swaps: Swaps) -> Markup:
-    """Return a text with its words of the list marked."""
+    """Return a text with its words of the list marked; text far from all of them is left out."""
     parts, done = list[Markup | str](), 0
-    for each in swaps(text).replacements:
-        parts += [visible(text[done : each.start]), Markup("<mark>{}</mark>").format(text[each.start : each.end])]
+    replacements = swaps(text).replacements
+    for each in replacements[:_NUM_MARKED]:
+        between = _shortened(text[done : each.start], is_start=not done)
+        parts += [between, Markup("<mark>{}</mark>").format(text[each.start : each.end])]
         done = each.end
-    return Markup("").join([*parts, visible(text[done:])])
+    return Markup("").join([*parts, _shortened(text[done:], is_end=True)])
+
+
+def _shortened(text: str, *, is_start: bool = False, is_end: bool = False) -> str:
+    """Return a text without its middle if it is long; the start or end of a row without the part that is far away."""
+    head, tail = "" if is_start else text[:_CONTEXT], "" if is_end else text[-_CONTEXT:]
+    return visible(text if len(text) <= 2 * _CONTEXT else f"{head} … {tail}")

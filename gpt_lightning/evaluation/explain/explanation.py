@@ -37,6 +37,14 @@ from gpt_lightning.tasks import (
 from gpt_lightning.tasks.export_tokenizer import layout_of
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
+_TASKS: Final = (
+    CausalLM,
+    Seq2SeqLM,
+    SequenceClassification,
+    SequenceRegression,
+    TokenClassification,
+    QuestionAnswering,
+)
 MAX_DECISIONS: Final = 8
 """Number of decisions about a row that are explained, such as its entities."""
 
@@ -109,16 +117,19 @@ class Explainer:
         layers: names of the layers whose attention is returned; None takes the last ones.
 
     Raises:
-        InputError: captum is not installed, or a layer is unknown.
+        InputError: captum is not installed, the task is not one of gpt_lightning, or a layer is unknown.
     """
 
     def __init__(
         self, task: Task, tokenizer: Tokenizer, target: str | None = None, layers: Sequence[str] | None = None
     ) -> None:
         check_captum()
-        names = attention_layers(task.backbone)
+        if not isinstance(task, _TASKS):
+            names = ", ".join(each.__name__ for each in _TASKS)
+            raise InputError(f"{type(task).__name__} is not a task that explain reads. Derive it from one of {names}")
+        layer_names = attention_layers(task.backbone)
         for layer in layers or ():
-            choose(layer, names, "layer of attention")
+            choose(layer, layer_names, "layer of attention")
         self.task, self.tokenizer, self.target, self.layers = task, tokenizer, target, layers
 
     def prompts(self, prompts: Iterable[Prompt]) -> Iterator[Explanation]:
@@ -168,9 +179,8 @@ class Explainer:
             return tag_decisions(task, batch, reading)
         if isinstance(task, QuestionAnswering):
             return answer_decisions(task, batch, reading)
-        if isinstance(task, Seq2SeqLM):
-            return source_decisions(task, batch, reading)
-        raise InputError(f"{type(task).__name__} is a class of your own, and only tasks of gpt_lightning are explained")
+        assert isinstance(task, Seq2SeqLM)
+        return source_decisions(task, batch, reading)
 
     def _explain(self, row: RowDecisions, number: int) -> Explanation:
         decisions = []

@@ -94,7 +94,7 @@ def _cut_rows(split: InspectedSplit) -> Iterator[Finding]:
         f"{'every row' if len(cut) == total else f'{len(cut):,} of {total:,} rows'} will be cut and lose {tokens:,} "
         f"tokens; this one loses {longest.num_cut:,} of {longest.num_tokens:,}"
     )
-    remedy = "Raise --model.backbone.block_size, or shorten these rows"
+    remedy = f"Raise {longest.option}, or shorten these rows"
     yield Finding(len(cut) == total, f"{split.name}: {longest.where}", what, remedy)
 
 

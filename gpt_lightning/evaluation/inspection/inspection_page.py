@@ -12,7 +12,7 @@ from gpt_lightning.evaluation.inspection.inspection import InspectedSplit, Inspe
 from gpt_lightning.evaluation.inspection.runs import Piece, pieces
 from gpt_lightning.evaluation.inspection.summary import facts
 from gpt_lightning.evaluation.inspection.token_rows import ANSWER, OUTSIDE, TokenRow
-from gpt_lightning.pages.blocks import code, side_by_side
+from gpt_lightning.pages.blocks import side_by_side
 from gpt_lightning.pages.charts import bar_chart, histogram
 from gpt_lightning.pages.colored_text import colored_text
 from gpt_lightning.pages.page import Section, write_page
@@ -21,6 +21,10 @@ from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 _MAX_LABELS: Final = 50
 _TITLE: Final = "Data before training"
+_LEGEND: Final = (
+    "Underlined tokens are trained: the loss counts them or the label of their word, or they are the answer. A label "
+    "in brackets belongs to the token before it, and ‖ marks the beginning of a document."
+)
 
 
 def write_inspection(
@@ -52,10 +56,10 @@ def write_inspection(
 def _findings(found: Sequence[Finding]) -> Section:
     problems = sum(each.is_problem for each in found)
     summary = f"{problems:,} of {len(found):,} findings are problems: training cannot be right with them."
-    rows = [("problem" if each.is_problem else "note", each.where, each.what, each.remedy) for each in found]
+    rows = [(each.where, f"{'problem' if each.is_problem else 'note'}: {each.what}", each.remedy) for each in found]
     if not found:
         return Section("Findings", ["Nothing unusual was found."])
-    return Section("Findings", [table(["", "Where", "What", "What to do"], rows)], summary)
+    return Section("Findings", [table(["Where", "What", "What to do"], rows)], summary)
 
 
 def _split(split: InspectedSplit, tokenizer: Tokenizer) -> Section:
@@ -65,7 +69,7 @@ def _split(split: InspectedSplit, tokenizer: Tokenizer) -> Section:
         charts.append(histogram(split.statistics.numbers, title="Labels", x_label="label"))
     if counts:
         charts.append(bar_chart(dict(counts.most_common(_MAX_LABELS)), title="Labels", x_label="number"))
-    body = [side_by_side(charts), *(part for row in split.rows for part in _row(split, row, tokenizer))]
+    body = [side_by_side(charts), _LEGEND, *(part for row in split.rows for part in _row(split, row, tokenizer))]
     return Section(split.name, body, f"{facts(split)}.")
 
 
@@ -77,7 +81,7 @@ def _row(split: InspectedSplit, row: TokenRow, tokenizer: Tokenizer) -> Iterator
         facts.append(f"label: {', '.join(row.labels) or 'none'}")
     if not row.is_trained.any():
         yield f"{split.where(row.id)}: {', '.join(facts)}"
-        yield code("".join(each.text for each in found))
+        yield "".join(each.text for each in found).replace("\n", "↵")
         return
     yield f"{split.where(row.id)}: {', '.join([*facts, f'{int(row.is_trained.sum()):,} trained'])}"
     parts = [part for each in found for part in _parts(each)]

@@ -52,9 +52,11 @@ def sections(files: RunFiles) -> list[Section]:
 
 
 def _result(files: RunFiles) -> Iterator[Markup | str]:
-    yield from _table_of(files.facts, "summary")
+    tables = _table_of(files.facts, "summary")
     if metrics := files.final_metrics():
-        yield table(["Metric", "Final value"], list(metrics.items()))
+        tables.append(table(["Metric", "Final value"], list(metrics.items())))
+    if tables:
+        yield side_by_side(tables)
     if files.test:
         data = files.test["data"]
         step = f" at step {files.test['step']}" if isinstance(files.test.get("step"), int) else ""
@@ -116,6 +118,6 @@ def _environment(facts: Mapping[str, Any]) -> Iterator[Markup | str]:
             yield from found
 
 
-def _table_of(facts: Mapping[str, Any], name: str) -> list[Markup | str]:
+def _table_of(facts: Mapping[str, Any], name: str) -> list[Markup]:
     rows = list(plain_texts(facts, name).items())
     return [table(["Name", "Value"], rows)] if rows else []

@@ -103,7 +103,7 @@ def _logistic(rows: Rows, cache: PredictionCache) -> Columns:
     if len(set(labels)) < 2:
         return _most_frequent(rows)
     arguments = _texts(rows.train), labels, _texts(rows.validation), _labels(rows.validation), _texts(rows.test)
-    return _correct(cache.predictions(tfidf.predict_labels, *arguments), rows.test)
+    return _correct(cache.predictions(tfidf.predict_labels, *arguments, like=""), rows.test)
 
 
 def _numbers(examples: Sequence[LabeledText]) -> list[float]:
@@ -121,7 +121,7 @@ def _mean(rows: Rows) -> Columns:
 def _ridge(rows: Rows, cache: PredictionCache) -> Columns:
     train, validation = rows.train, rows.validation
     arguments = _texts(train), _numbers(train), _texts(validation), _numbers(validation), _texts(rows.test)
-    return _predicted_numbers(cache.predictions(tfidf.predict_numbers, *arguments), rows.test)
+    return _predicted_numbers(cache.predictions(tfidf.predict_numbers, *arguments, like=0.0), rows.test)
 
 
 class _LabelSets:
@@ -145,7 +145,7 @@ class _LabelSets:
         """Predict each label by logistic regression."""
         train, validation = self._matrix(rows.train), self._matrix(rows.validation)
         arguments = _texts(rows.train), train, _texts(rows.validation), validation, _texts(rows.test)
-        predicted = cache.predictions(tfidf.predict_label_sets, *arguments)
+        predicted = cache.predictions(tfidf.predict_label_sets, *arguments, like=[0.0] * train.shape[1])
         return label_set_columns(np.array(predicted, dtype=np.float64), self._matrix(rows.test))
 
     def _matrix(self, examples: Sequence[LabeledText]) -> Floats:
@@ -199,9 +199,8 @@ def _frequent_text(rows: Rows) -> Columns:
 def _near(rows: Rows, cache: PredictionCache) -> Columns:
     pairs = [prompt_and_answers(example) for example in rows.train]
     prompts, asked = [prompt for prompt, _ in pairs], [prompt_and_answers(example)[0] for example in rows.test]
-    return _generated(
-        cache.predictions(tfidf.nearest_answers, prompts, [texts[0] for _, texts in pairs], asked), rows.test
-    )
+    answers = [texts[0] for _, texts in pairs]
+    return _generated(cache.predictions(tfidf.nearest_answers, prompts, answers, asked, like=""), rows.test)
 
 
 def _arrays(columns: dict[str, list[float]]) -> Columns:

@@ -1,7 +1,8 @@
 """Bootstrap confidence intervals of scores that are functions of sums over rows (Efron 1979).
 
 A resample of the rows changes the score only through how often each row is drawn. Rows with equal statistics are
-drawn as one group, so an interval of an accuracy takes the same time for any number of rows.
+drawn as one group, so an interval of an accuracy takes the same time for any number of rows. If more rows differ than a
+limit, random groups of equal size are drawn in their place; their sums vary as much as those of single rows.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,8 @@ Floats = NDArray[np.float64]
 Score = Callable[[Floats], Floats]
 """Function from sums over rows, (..., K), to scores, (...)."""
 
+MAX_GROUPS: Final = 5_000
+"""Number of groups that are drawn at most."""
 _CHUNK_COUNTS: Final = 4_000_000
 """Number of counts that are drawn at once, to bound memory."""
 
@@ -77,8 +80,13 @@ def _resampled_scores(statistics_NK: Floats, score: Score, seed: int, draws: int
     num_rows = len(statistics_NK)
     if not num_rows:
         return np.full(draws, np.nan)
-    groups_GK, counts_G = np.unique(statistics_NK, axis=0, return_counts=True)
     generator = np.random.default_rng(seed)
+    groups_GK, counts_G = np.unique(statistics_NK, axis=0, return_counts=True)
+    if len(groups_GK) > MAX_GROUPS:
+        sorted_NK = np.repeat(groups_GK, counts_G, axis=0)  # the result must not depend on the order of the rows
+        borders = np.arange(MAX_GROUPS) * num_rows // MAX_GROUPS
+        groups_GK = np.add.reduceat(generator.permutation(sorted_NK), borders)
+        counts_G, num_rows = np.ones(MAX_GROUPS, dtype=counts_G.dtype), MAX_GROUPS
     size = max(1, _CHUNK_COUNTS // len(groups_GK))
     chunks = []
     for start in range(0, draws, size):

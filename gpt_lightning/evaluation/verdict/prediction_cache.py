@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -28,17 +29,18 @@ class PredictionCache:
         self._folder = folder
 
     def predictions(
-        self, function: Callable[..., Any], *arguments: Any, text: str = "Fitting the TF-IDF baseline"
+        self, function: Callable[..., Any], *arguments: Any, like: Any, text: str = "Fitting the TF-IDF baseline"
     ) -> list[Any]:
         """Return the predictions of a function for the last of its arguments, from the cache if it has them.
 
         Args:
             function: function from texts and labels to a list or an array with a prediction for each test row.
             arguments: its arguments: lists of strings or numbers, and arrays.
+            like: a prediction of the same type and length; cached ones that differ are not used.
             text: line that is printed if it takes a while.
         """
         file = self._folder / f"{function.__name__}-{_digest(arguments)}.json"
-        found = _read(file, len(arguments[-1]))
+        found = _read(file, len(arguments[-1]), like)
         if found is None:
             with status(text):
                 found = function(*arguments)
@@ -50,13 +52,20 @@ class PredictionCache:
         return found
 
 
-def _read(file: Path, size: int) -> list[Any] | None:
+def _read(file: Path, size: int, like: Any) -> list[Any] | None:
     """Return cached predictions; None if there are none, or the file is damaged."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, list) and len(found) == size else None
+    is_valid = isinstance(found, list) and len(found) == size and all(_is_like(each, like) for each in found)
+    return found if is_valid else None
+
+
+def _is_like(value: Any, like: Any) -> bool:
+    if isinstance(value, list) and isinstance(like, list):
+        return len(value) == len(like) and all(map(_is_like, value, like))
+    return type(value) is type(like) and (not isinstance(value, float) or math.isfinite(value))
 
 
 def _digest(arguments: tuple[Any, ...]) -> str:

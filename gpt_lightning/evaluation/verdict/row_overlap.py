@@ -61,7 +61,7 @@ def row_overlap(train: Sequence[Any], test: Sequence[Any], cache: PredictionCach
     near: list[str] | None = None
     if overlap.is_installed():
         found = cache.predictions(
-            overlap.near_duplicates, searched, [text for _, text in others], text="Searching near duplicates"
+            overlap.near_duplicates, searched, [text for _, text in others], like=0, text="Searching near duplicates"
         )
         near = [example.where for (example, _), row in zip(others, found, strict=True) if row >= 0]
     groups = contradicted = None

@@ -61,11 +61,11 @@ def lines(verdict: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _calibration(found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"Expected calibration error: {found['error']:.4f} (15 bins of equal width)."
+    yield f"Expected calibration error: {_number(found['error'])} (15 bins of equal width)."
     if "temperature" in found:
         yield (
-            f"With the temperature {found['temperature']:.3f}, fitted on the validation rows, it is "
-            f"{found['after']['error']:.4f}. The predicted labels stay the same."
+            f"With the temperature {_number(found['temperature'])}, fitted on the validation rows, it is "
+            f"{_number(found['after']['error'])}. The predicted labels stay the same."
         )
 
 

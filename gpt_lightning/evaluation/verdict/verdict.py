@@ -63,7 +63,7 @@ def make_verdict(
         verdict.labeled(data, columns, with_learning_curve)
     else:
         verdict.compare(columns, {})
-    if "confidence" in columns:
+    if len(columns.get("confidence", ())):
         verdict.calibration(columns, temperature)
     if rows.num_left_out:
         verdict.notes.append(f"{rows.num_left_out:,} rows beyond the first {len(rows.ids):,} are left out.")

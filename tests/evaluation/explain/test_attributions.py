@@ -2,18 +2,22 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import gpt_lightning as gl
 from gpt_lightning.api import Model
 from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.evaluation.explain.attributions import MAX_GAP, Attributions
 from gpt_lightning.evaluation.explain.explanation import ExplainedDecision
 from gpt_lightning.evaluation.explain.model_input import LAYOUT
 from gpt_lightning.evaluation.explain.sentences import completeness
+from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.layers import Memory
 from gpt_lightning.tasks import (
@@ -236,6 +240,17 @@ def test_missing_captum_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(InputError, match=r"pip install 'gpt-lightning\[explain\]'"):
         make_model("label").explain("a film")
+
+
+def test_a_task_of_the_users_own_is_refused() -> None:
+    class Own(Task):
+        def step(self, batch: Any, stage: Any) -> Tensor:
+            raise NotImplementedError
+
+    own = Own(backbone=GPTConfig(n_layer=1, n_head=1, n_embd=8, vocab_size=257))
+    model = Model(own, bytes_tokenizer(), Path("model"), gl.TextClassification)
+    with pytest.raises(InputError, match="Own is not a task that explain reads"):
+        model.explain("a film")
 
 
 def test_an_explanation_leaves_the_model_as_it_was() -> None:

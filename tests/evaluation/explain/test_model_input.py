@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.explain.explanation import ExplainedDecision
 from gpt_lightning.evaluation.explain.model_input import LAYOUT, decoded_input, encode, truncated_input
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
@@ -95,3 +96,29 @@ def test_ids_without_a_text_are_decoded() -> None:
     assert [token.text for token in found.tokens if token.part == LAYOUT] == ["<|endoftext|>"] * 3
     assert "".join(token.text for token in found.tokens if token.part == "text") == "a caf\u00e9\ufffd b"
     assert [word.text for word in found.words] == ["a", "caf\u00e9", "\ufffd", "b"]
+
+
+def test_both_texts_of_a_pair_are_explained() -> None:
+    model = make_model("label")
+    model.columns = {"text_columns": ["premise", "hypothesis"]}
+    row = {"premise": "Ada sings", "hypothesis": "she sings " * 20}
+    (decision,) = model.explain(row)[0].decisions
+    assert joined(decision, "premise") == row["premise"]
+    assert row["hypothesis"].startswith(joined(decision, "hypothesis"))
+    assert [token.text for token in decision.tokens if token.part == LAYOUT] == ["<|endoftext|>", "\n"]
+    assert {word.part for word in decision.words} == {"premise", "hypothesis"}
+    assert decision.num_cut == 200 - len(joined(decision, "hypothesis")) > 0
+    with pytest.raises(InputError, match=r"two texts\. Give a row with the columns premise and hypothesis"):
+        model.explain("Ada sings")
+
+
+def test_long_texts_are_explained_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model("value")
+    expected = model.explain(HOSTILE)[0].decisions[0]
+    for module in ("attributions", "erasure"):
+        monkeypatch.setattr(f"gpt_lightning.evaluation.explain.{module}._BATCH_TOKENS", 60)
+    found = model.explain(HOSTILE)[0].decisions[0]
+    assert found.attributions.tokens == pytest.approx(expected.attributions.tokens, abs=1e-5)
+    assert found.erasure is not None
+    assert expected.erasure is not None
+    assert [each.text for each in found.erasure.removals] == [each.text for each in expected.erasure.removals]

@@ -166,6 +166,14 @@ def test_turns_that_conversations_lose_are_counted(tmp_path: Path) -> None:
     assert (cut.num_tokens, cut.num_cut) == (1 + 3 * 42, 42), "a turn: prompt, line end, answer and its end"
 
 
+def test_long_questions_are_cut(tmp_path: Path) -> None:
+    answers = [{"text": "Bob", "answer_start": 0}]
+    rows = [{"question": f"who{letter}?", "context": "Bob slept.", "answers": answers} for letter in ("", "s" * 9)]
+    (note,) = findings(inspect_rows(tmp_path, ReadingComprehension, rows, max_question_tokens=10))
+    assert "train.jsonl:2: 1 of 2 rows will be cut and lose 3 tokens; this one loses 3 of 13" in note.line
+    assert "Raise --data.max_question_tokens" in note.line
+
+
 def test_answers_that_no_window_holds(tmp_path: Path) -> None:
     context = "Anna met the very old and wise king of the land in May. " * 3
     answer = {"text": context[9:63], "answer_start": 9}

@@ -65,6 +65,15 @@ def test_intervals_are_the_same_in_each_call_and_in_chunks(monkeypatch: pytest.M
     assert bootstrap_interval(statistics, accuracy) == pytest.approx(expected)
 
 
+def test_many_different_rows_are_drawn_in_random_groups() -> None:
+    """The interval is that of the normal approximation."""
+    values = np.random.default_rng(7).normal(size=33_333)
+    low, high = bootstrap_interval(rows(values), accuracy)
+    error = 1.96 * values.std() / len(values) ** 0.5
+    assert (low, high) == pytest.approx((values.mean() - error, values.mean() + error), abs=0.2 * error)
+    assert bootstrap_interval(rows(values[::-1]), accuracy) == (low, high)
+
+
 def test_undefined_scores_give_no_interval() -> None:
     nothing = np.zeros((3, 2))
     assert all(np.isnan(bootstrap_interval(nothing, accuracy)))
