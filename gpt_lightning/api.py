@@ -5,7 +5,6 @@
 >>> print(model.generate("Once upon a time", max_new_tokens=50, seed=0))
 """
 
-import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -306,9 +305,11 @@ class Model:
             **settings: arguments of the data module, as in ``predict``.
 
         Raises:
-            InputError: captum is not installed, a row is invalid, or the target or a layer is not possible.
+            InputError: captum is not installed, a row or the limit is invalid, or the target or a layer is unknown.
             RunError: the output of the model is not finite.
         """
+        if limit is not None:
+            check_count("limit", limit)
         explainer = Explainer(self.task, self.tokenizer, target, layers)
         template: dict[str, Any] = {}
         if isinstance(rows, str):
@@ -317,13 +318,13 @@ class Model:
             template = {name: value for name, value in columns_of(self.path).items() if name in ("template", "target")}
         if isinstance(rows, Mapping):
             rows = [rows]
-        found = rows if isinstance(rows, Path) else _list_of_rows(rows)
+        found = rows if isinstance(rows, Path) else _list_of_rows(rows)[:limit]
         if isinstance(self.task, CausalLM):
-            return list(itertools.islice(explainer.prompts(prompts_of(found)), limit))
+            return list(explainer.prompts(prompts_of(found, limit)))
         if not isinstance(found, Path) and not found:
             return []
         with self._reading(found, {"batch_size": 1} | template | settings) as module:
-            return list(itertools.islice(explainer.rows(module), limit))
+            return list(explainer.rows(module, limit))
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], *, pooling: Literal["mean", "last"] = "mean", batch_size: int = 16) -> Tensor:

@@ -104,7 +104,6 @@ def _explain(options: Any) -> "list[Explanation]":
         _rows(options) as rows,
         naming_shorthand(_SHORT_NAMES, _SHORT_NAMES),
         contextlib.redirect_stdout(sys.stderr),  # data modules print what they read
-        status("Explaining"),
     ):
         return model.explain(rows, target=options.target, layers=layers, limit=options.limit)
 

@@ -1,5 +1,6 @@
 """Base class of the data modules whose rows have labels and fit in memory."""
 
+import itertools
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -89,6 +90,7 @@ class Labeled(DataModule, Generic[E]):
         self.id_column = id_column
         self.on_bad_row = on_bad_row
         self._examples: dict[tuple[Split, bool], list[E]] = {}
+        self._max_predicted_rows: int | None = None
         self._held_out: set[str] | None = None
         if counterfactual_swaps is not None:
             self.check_swappable("--data.counterfactual_swaps")
@@ -267,13 +269,20 @@ class Labeled(DataModule, Generic[E]):
         if (split, has_labels) not in self._examples:
             self.report_source(split)
             rows = read_rows(self.source(split), split=split, options=self.read_options)
-            examples, errors = valid_examples(self.parse_rows(rows, split, has_labels), self.on_bad_row)
+            parsed = self.parse_rows(rows, split, has_labels)
+            if not has_labels:
+                parsed = itertools.islice(parsed, self._max_predicted_rows)
+            examples, errors = valid_examples(parsed, self.on_bad_row)
             self.invalid_rows[split] = errors
             self._report_skipped(split, errors, len(examples) + len(errors))
             if not examples:
                 raise NoValidRowError(split, "no row is valid; fix the file, or choose a different one")
             self._examples[split, has_labels] = examples
         return self._examples[split, has_labels]
+
+    def limit_predicted_rows(self, count: int | None) -> None:
+        """Read only the first rows of the test source in the stage ``predict``; None reads all."""
+        self._max_predicted_rows = count
 
     def use_examples(self, examples: list[E]) -> None:
         """Use examples in place of the test source in the stage ``predict``."""

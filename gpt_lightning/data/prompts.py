@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,7 +62,7 @@ class Prompt:
             raise InputError(f"{self.where}: {error}" if self.where else str(error)) from None
 
 
-def file_prompts(path: Path, *, reserved: Collection[str] = OUTPUT_COLUMNS) -> list[Prompt]:
+def file_prompts(path: Path, *, reserved: Collection[str] = OUTPUT_COLUMNS, limit: int | None = None) -> list[Prompt]:
     """Read the prompts of a file.
 
     Each line of a ``.txt`` file is a prompt. In other formats, each row has a column ``messages``, ``prompt`` or
@@ -70,6 +71,7 @@ def file_prompts(path: Path, *, reserved: Collection[str] = OUTPUT_COLUMNS) -> l
     Args:
         path: a file with a supported suffix.
         reserved: columns that the rows must not have, because the output has them.
+        limit: number of first rows to read; None reads all.
 
     Raises:
         InputError: the file is missing, empty or malformed, or a row has no prompt.
@@ -79,8 +81,8 @@ def file_prompts(path: Path, *, reserved: Collection[str] = OUTPUT_COLUMNS) -> l
     if suffix(path) not in SUFFIXES:
         raise InputError(f"--input {path}: unsupported suffix. Rename it to match its format: {supported_formats()}")
     if suffix(path) == ".txt":
-        return list(_line_prompts(path, numbered_lines(path)))
-    return [row_prompt(row, reserved) for row in file_rows(path)]
+        return list(islice(_line_prompts(path, numbered_lines(path)), limit))
+    return [row_prompt(row, reserved) for row in islice(file_rows(path), limit)]
 
 
 def standard_input_prompts(content: bytes) -> list[Prompt]:

@@ -260,7 +260,7 @@ def _check_indices(name: str, indices: Sequence[int] | None) -> None:
     if indices is None:
         return
     is_list = isinstance(indices, Sequence) and not isinstance(indices, str)
-    if not is_list or not indices or not all(isinstance(each, int) for each in indices):
+    if not is_list or not indices or not all(type(each) is int for each in indices):
         raise InputError(f"{name}={indices!r} must be a list of indices, such as [0]")
 
 

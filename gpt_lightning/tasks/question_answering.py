@@ -202,8 +202,10 @@ class QuestionAnswering(Task):
         """Return the best spans of each question, over all of its windows."""
         null = batch["null_positions"].unsqueeze(1)
         null_scores = (starts_BT.gather(1, null) + ends_BT.gather(1, null)).squeeze(1).tolist()
-        scores, firsts, lasts = self._best_spans(
-            starts_BT.where(batch["context_mask"], MASKED_LOGIT), ends_BT.where(batch["context_mask"], MASKED_LOGIT)
+        scores, firsts, lasts = self.best_spans(
+            starts_BT.where(batch["context_mask"], MASKED_LOGIT),
+            ends_BT.where(batch["context_mask"], MASKED_LOGIT),
+            self.n_best,
         )
         rows = torch.arange(len(firsts), device=firsts.device).unsqueeze(1)
         char_starts, char_ends = batch["offsets"][rows, firsts, 0].tolist(), batch["offsets"][rows, lasts, 1].tolist()
@@ -223,15 +225,21 @@ class QuestionAnswering(Task):
         no_span = [Span(MASKED_LOGIT, 0, 0)]
         return [Answers(best[: self.n_best] or no_span, null) for best, null in zip(ranked, nulls, strict=True)]
 
-    def _best_spans(self, starts_BT: Tensor, ends_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the ``n_best`` spans of each window: scores, first tokens and last tokens, each (B, n)."""
+    def best_spans(self, starts_BT: Tensor, ends_BT: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the best spans of each window: scores, first tokens and last tokens, each (B, n), the best first.
+
+        Args:
+            starts_BT: logits of the first token, with ``MASKED_LOGIT`` where no answer may start.
+            ends_BT: logits of the last token, with ``MASKED_LOGIT`` where no answer may end.
+            count: maximum number of spans, n.
+        """
         width = self.max_answer_tokens
         # End logits of the ``width`` tokens from each start.
         ends_BTD = F.pad(ends_BT, (0, width - 1), value=MASKED_LOGIT).unfold(1, width, 1)
         # The sum of two masked logits is -inf, which still sorts last.
-        scores, flat = (starts_BT.unsqueeze(-1) + ends_BTD).flatten(1).topk(min(self.n_best, starts_BT.size(1)))
+        scores, flat = (starts_BT.unsqueeze(-1) + ends_BTD).flatten(1).topk(min(count, starts_BT.size(1)))
         firsts = flat // width
-        # A window with fewer spans than ``n_best`` yields masked ones, whose last token may lie outside of it.
+        # A window with fewer spans than ``count`` yields masked ones, whose last token may lie outside of it.
         return scores, firsts, (firsts + flat % width).clamp(max=ends_BT.size(1) - 1)
 
     def _answer_text(self, answers: Answers, context: str) -> str:

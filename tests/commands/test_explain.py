@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 import gpt_lightning as gl
+from gpt_lightning.errors import InputError
 from gpt_lightning.pages.text import format_number
+from gpt_lightning.status import progress
 from tests.evaluation.explain.models import write_rows
 from tests.heads import HOSTILE, CommandLine
 from tests.pages.markup import check_page
@@ -69,6 +72,8 @@ def test_page_and_json_hold_the_same_numbers(kind: str, models: dict[str, Path],
         assert all(layer["layer"] in parsed.text for layer in inside["attention"])
         assert len(inside["attention"]) == 1
         assert (len(inside["losses"]) > 0) == (kind == "causal")
+        assert (len(inside["head_lens"]) > 0) == (kind != "causal")
+        assert all(format_number(layer["score"]) in parsed.text for layer in inside["head_lens"])
         assert all(format_number(loss["loss"]) in parsed.text for loss in inside["losses"])
 
 
@@ -156,3 +161,37 @@ def test_long_texts_say_what_is_left_out(models: dict[str, Path], run: CommandLi
     assert run("explain", str(models["classification"]), f"--text={'long ' * 100}", "--output=page.html") == 0
     assert "101 tokens of the text are not in this input of 400 tokens" in run.out
     assert "101 tokens of the text are not in this input of 400 tokens" in Path("page.html").read_text()
+
+
+def test_messages_about_the_data_are_no_part_of_the_result(models: dict[str, Path], run: CommandLine) -> None:
+    assert run("explain", str(models["classification"]), f"--text={'long ' * 100}") == 0, run.err
+    assert run.out.startswith("row 0")
+    assert "1 of 1 texts were truncated" in run.err
+
+
+@pytest.mark.parametrize("kind", ["classification", "ner", "causal"])
+def test_rows_after_the_limit_are_not_read(kind: str, models: dict[str, Path], run: CommandLine) -> None:
+    rows: list[dict[str, Any]] = [{"text": "a fine day"}, {"text": "Bo sings"}, {"body": "no text"}]
+    write_rows(Path("rows.jsonl"), rows)
+    assert run("explain", str(models[kind]), "--input=rows.jsonl", "--limit=2") == 0, run.err
+    assert re.findall(r"^row (\w+)", run.out, re.MULTILINE) == ["0", "1"]
+    assert run("explain", str(models[kind]), "--input=rows.jsonl", "--limit=3") == 2
+    assert "rows.jsonl:3" in run.err
+    model = gl.load(models[kind], device="cpu")
+    assert [each.id for each in model.explain(rows, limit=1)] == ["0"]
+    for limit in (-1, 0):
+        with pytest.raises(InputError, match=f"limit={limit} must be at least 1"):
+            model.explain(rows, limit=limit)
+
+
+def test_an_unknown_layer_is_refused_before_the_rows_are_read(models: dict[str, Path], run: CommandLine) -> None:
+    assert run("explain", str(models["ner"]), "--input=nothing.jsonl", "--layers=blocks.9.attention") == 2
+    assert "unknown layer of attention 'blocks.9.attention'" in run.err
+
+
+def test_progress_is_shown(models: dict[str, Path], run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpt_lightning.evaluation.explain.explanation.progress", partial(progress, seconds=0.0))
+    write_rows(Path("rows.jsonl"), [{"text": "a fine day"}, {"text": "Bo sings"}])
+    assert run("explain", str(models["classification"]), "--input=rows.jsonl") == 0, run.err
+    assert "Explaining row 1 ..." in run.err
+    assert "Explaining row 2 ..." in run.err

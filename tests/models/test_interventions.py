@@ -314,6 +314,8 @@ def test_generation_with_a_patched_encoder_matches_another_source() -> None:
             r"no head of blocks.0.attention.heads with index 4. .* are 0 to 3",
         ),
         ("blocks.0.attention.heads", {"heads": []}, r"heads=\[\] must be a list of indices"),
+        ("blocks.0.attention.heads", {"heads": [True]}, r"heads=\[True\] must be a list of indices"),
+        ("blocks.0", {"positions": [False]}, r"positions=\[False\] must be a list of indices"),
         ("blocks.0", {"positions": [7]}, "no token of blocks.0 with index 7. Valid indices are -7 to 6"),
         ("blocks.0", {"positions": 1}, "positions=1 must be a list of indices"),
         ("blocks.0", {"value": torch.zeros(2, 6, 32)}, r"has shape \[2, 6, 32\], .* shape \[2, 7, 32\]"),

@@ -5,7 +5,7 @@ B windows, T tokens.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +29,17 @@ from gpt_lightning.tasks.question_answering import MASKED_LOGIT
 NO_ANSWER: Final = "(no answer)"
 
 
+class OtherWindows(NamedTuple):
+    """Decision of the other windows of a context."""
+
+    null: float
+    """Lowest score of "no answer"."""
+    score: float
+    """Score of the best answer that is not the explained one."""
+    answer: str
+    """That answer."""
+
+
 class AnswerDecision(Decision):
     """Answer to a question in one window of its context. The score is the sum of the log-odds of its start and end.
 
@@ -39,7 +50,7 @@ class AnswerDecision(Decision):
         context: True for the tokens at which an answer may start or end.
         offsets: start and end of each token in characters of ``text``.
         null_position: position that stands for "no answer".
-        other_null: lowest score of "no answer" in the other windows of the context.
+        others: decision of the other windows of the context.
         text: the context.
     """
 
@@ -53,11 +64,11 @@ class AnswerDecision(Decision):
         context: Sequence[bool],
         offsets: Sequence[tuple[int, int]],
         null_position: int,
-        other_null: float,
+        others: OtherWindows,
         text: str,
     ) -> None:
         self.offsets, self.text = list(offsets), text
-        self.null_position, self.other_null = null_position, other_null
+        self.null_position, self.others = null_position, others
         has_answer = context[span[0]]
         answer = range(span[0], span[1] + 1) if has_answer else ()
         name = self._name(*span) if has_answer else NO_ANSWER
@@ -75,18 +86,18 @@ class AnswerDecision(Decision):
         return log_odds(logits, rows.places).sum(1)
 
     def outcomes(self, logits: Tensor, rows: Rows) -> list[str]:
-        """Return the predicted answers."""
+        """Return the predicted answers, as far as the tokens of this window change them."""
         is_null = (rows.positions == self.null_position) & rows.attention_mask
         nulls = logits.masked_fill(~is_null.unsqueeze(1), 0.0).sum((1, 2)).tolist()
         masked = logits.masked_fill(~self._may_answer(rows).unsqueeze(1), MASKED_LOGIT)
-        scores, firsts, lasts = best_spans(masked, self.task.max_answer_tokens)
+        scores_B1, firsts_B1, lasts_B1 = self.task.best_spans(masked[:, 0], masked[:, 1], 1)
         names = []
-        for row, (null, score) in enumerate(zip(nulls, scores.tolist(), strict=True)):
-            is_answered = (
-                min(null, self.other_null) - score < self.task.no_answer_threshold and score > MASKED_LOGIT / 2
-            )
-            first, last = (int(rows.positions[row, place[row]]) for place in (firsts, lasts))
-            names.append(self._name(first, last) if is_answered else NO_ANSWER)
+        for row, (null, score) in enumerate(zip(nulls, scores_B1.squeeze(1).tolist(), strict=True)):
+            first, last = (int(rows.positions[row, place[row, 0]]) for place in (firsts_B1, lasts_B1))
+            best = max(score, self.others.score)
+            is_answered = min(null, self.others.null) - best < self.task.no_answer_threshold and best > MASKED_LOGIT / 2
+            name = self._name(first, last) if score >= self.others.score else self.others.answer
+            names.append(name if is_answered else NO_ANSWER)
         return names
 
     def probabilities(self, logits: Tensor, rows: Rows) -> Tensor:
@@ -98,21 +109,6 @@ class AnswerDecision(Decision):
 
     def _name(self, first: int, last: int) -> str:
         return self.text[self.offsets[first][0] : self.offsets[last][1]]
-
-
-def best_spans(logits: Tensor, max_tokens: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the score, the first and the last token of the best span of each row, (B,) each.
-
-    Args:
-        logits: (B, 2, T) logits of the first and of the last token, with ``MASKED_LOGIT`` where no span may be.
-        max_tokens: maximum number of tokens of a span.
-    """
-    width = logits.size(2)
-    starts_BT, ends_BT = logits.unbind(1)
-    is_span_TT = torch.ones(width, width, dtype=torch.bool, device=logits.device).triu().tril(max_tokens - 1)
-    scores_BTT = (starts_BT.unsqueeze(2) + ends_BT.unsqueeze(1)).masked_fill(~is_span_TT, -math.inf)
-    scores_B, flat_B = scores_BTT.flatten(1).max(1)
-    return scores_B, flat_B // width, flat_B % width
 
 
 def answer_decisions(task: QuestionAnswering, batch: Mapping[str, Any], reading: Reading) -> Iterator[RowDecisions]:
@@ -128,44 +124,66 @@ def answer_decisions(task: QuestionAnswering, batch: Mapping[str, Any], reading:
     require_finite(logits_B2T, batch["ids"])
     nulls = logits_B2T.sum(1).gather(1, nulls_at).squeeze(1).tolist()
     masked_B2T = logits_B2T.masked_fill(~batch["context_mask"].unsqueeze(1), MASKED_LOGIT)
-    scores_B, firsts_B, lasts_B = best_spans(masked_B2T, task.max_answer_tokens)
+    scores_BN, firsts_BN, lasts_BN = (each.tolist() for each in task.best_spans(masked_B2T[:, 0], masked_B2T[:, 1], 2))
+    offsets: list[list[tuple[int, int]]] = batch["offsets"].tolist()
     for row, name in enumerate(batch["ids"]):
         texts = {"question": batch["questions"][row], "context": batch["contexts"][row]}
         windows: list[int] = (batch["examples"] == row).nonzero().flatten().tolist()
         if reading.target is not None:
-            window, span = _given_span(batch, windows, texts["context"], reading.target)
+            window, span = _given_span(batch, windows, logits_B2T, texts["context"], reading.target)
         else:
-            window = max(windows, key=scores_B.tolist().__getitem__)
-            is_null = min(nulls[each] for each in windows) - float(scores_B[window]) >= task.no_answer_threshold
+            window = max(windows, key=lambda each: scores_BN[each][0])
+            is_null = min(nulls[each] for each in windows) - scores_BN[window][0] >= task.no_answer_threshold
             null = int(batch["null_positions"][window])
-            span = (null, null) if is_null else (int(firsts_B[window]), int(lasts_B[window]))
+            span = (null, null) if is_null else (firsts_BN[window][0], lasts_BN[window][0])
+        explained = offsets[window][span[0]][0], offsets[window][span[1]][1]
+        others = [each for each in windows if each != window]
+        spans = [
+            (score, offsets[each][first][0], offsets[each][last][1])
+            for each in others
+            for score, first, last in zip(scores_BN[each], firsts_BN[each], lasts_BN[each], strict=True)
+        ]
+        # The explained answer may be in another window, too, which must not keep it when words are removed.
+        score, start, end = max((each for each in spans if each[1:] != explained), default=(-math.inf, 0, 0))
+        lowest_null = min((nulls[each] for each in others), default=math.inf)
         model_input = _question_input(window_ids(batch, window), texts, reading)
         decision = AnswerDecision(
             task,
             model_input.ids,
             span,
             batch["context_mask"][window].tolist(),
-            batch["offsets"][window].tolist(),
+            offsets[window],
             int(batch["null_positions"][window]),
-            min((nulls[each] for each in windows if each != window), default=math.inf),
+            OtherWindows(lowest_null, score, texts["context"][start:end]),
             texts["context"],
         )
         yield RowDecisions(name, texts, [Found(decision, model_input)])
 
 
 def _given_span(
-    batch: Mapping[str, Any], windows: Sequence[int], context: str, target: str
+    batch: Mapping[str, Any], windows: Sequence[int], logits_B2T: Tensor, context: str, target: str
 ) -> tuple[int, tuple[int, int]]:
-    """Return the window and the first and last token of the first place where the context has the target."""
+    """Return the first place where the context has the target, in the window with its highest score.
+
+    Returns:
+        The window, and the first and last token of the target.
+    """
     start = context.find(target) if target else -1
     end = start + len(target)
+    found: list[tuple[float, int, tuple[int, int]]] = []
     for window in windows if start >= 0 else ():
         starts_T, ends_T = batch["offsets"][window].unbind(1)
         is_inside_T = batch["context_mask"][window] & (starts_T < end) & (ends_T > start)
         tokens: list[int] = is_inside_T.nonzero().flatten().tolist()
         if tokens and starts_T[tokens[0]] <= start and ends_T[tokens[-1]] >= end:
-            return window, (tokens[0], tokens[-1])
-    raise InputError(f"target: {short_repr(target)} is not in the context of the row. Copy the answer from the context")
+            first, last = tokens[0], tokens[-1]
+            found.append((float(logits_B2T[window, 0, first] + logits_B2T[window, 1, last]), window, (first, last)))
+    if not found:
+        raise InputError(
+            f"target: {short_repr(target)} is not in the context of the row. Copy the answer from the context"
+        )
+    _, window, span = max(found)
+    return window, span
 
 
 def _question_input(ids: list[int], texts: Mapping[str, str], reading: Reading) -> ModelInput:

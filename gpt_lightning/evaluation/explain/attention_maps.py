@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from gpt_lightning.evaluation.explain.inputs import row_of
+from gpt_lightning.evaluation.explain.inputs import prompt_mask, row_of
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.interventions import check_layer, layer_names
@@ -33,9 +33,19 @@ class AttentionMap:
     heads: list[list[list[float]]]
 
 
+def attention_layers(backbone: GPT) -> list[str]:
+    """Return the names of the layers of attention."""
+    return [name for name in layer_names(backbone) if name.endswith("attention")]
+
+
 @torch.inference_mode()
 def attention_maps(
-    backbone: GPT, ids: Sequence[int], *, source_ids: Sequence[int] | None = None, layers: Sequence[str] | None = None
+    backbone: GPT,
+    ids: Sequence[int],
+    *,
+    source_ids: Sequence[int] | None = None,
+    num_prompt_tokens: int = 0,
+    layers: Sequence[str] | None = None,
 ) -> list[AttentionMap]:
     """Return the attention probabilities of a text.
 
@@ -43,13 +53,15 @@ def attention_maps(
         backbone: backbone in ``eval`` mode.
         ids: token ids that the model, or the decoder of an encoder-decoder, reads.
         source_ids: token ids of the source, only for encoder-decoders.
+        num_prompt_tokens: number of first tokens that form the prompt, which ``prefix`` attention reads in both
+            directions.
         layers: names of layers of attention, such as ``blocks.0.attention``; None takes all of them. A layer has
             n_head * T * T probabilities, so choose a few for long texts.
 
     Raises:
         InputError: a text is empty or longer than ``block_size``, or a layer is not one of attention.
     """
-    names = [name for name in layer_names(backbone) if name.endswith("attention")]
+    names = attention_layers(backbone)
     chosen = names if layers is None else layers
     for layer in chosen:
         check_layer(backbone, layer, names)
@@ -59,7 +71,8 @@ def attention_maps(
     )
     # The calls of attention are in the order of the names.
     with AttentionRecorder({number for number, name in enumerate(names) if name in chosen}) as recorder:
-        backbone.forward(row, **source)  # a compiled __call__ would hide its operations
+        prompt_BT = prompt_mask(row, num_prompt_tokens)
+        backbone.forward(row, prefix_mask=prompt_BT, **source)  # a compiled __call__ would hide its operations
     assert recorder.num_calls == len(names)
     maps = []
     for number, p_BHTS in recorder.probabilities.items():

@@ -3,14 +3,12 @@
 N positions, V vocabulary, K candidates.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gpt_lightning.tasks.finite import require_finite
-from gpt_lightning.tokenizers.stream import decode_pieces
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 
@@ -79,23 +77,3 @@ def log_probabilities(logits: Tensor) -> Tensor:
     """
     require_finite(logits, ())
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-
-
-def token_texts(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
-    """Return the text that each token adds. The texts join to the text of all tokens.
-
-    If several tokens form a character, the last of them has it, and the others have none. Special tokens have none.
-    """
-    texts, last = [""] * len(ids), 0
-
-    def read() -> Iterator[int]:
-        nonlocal last
-        for position, index in enumerate(ids):
-            last = position
-            yield index
-
-    if ids:
-        # All ids are known, so that no byte has to wait for the next one.
-        for piece in decode_pieces(tokenizer.decode, read(), context=(), is_open=lambda _: False):
-            texts[last] += piece
-    return texts

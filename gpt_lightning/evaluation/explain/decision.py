@@ -88,8 +88,9 @@ class Decision(ABC):
         """Return copies of the input with only some of its tokens.
 
         Args:
-            kept: positions of the tokens of each row, in order.
+            kept: positions of the tokens of each row, in order, for which ``is_possible`` is True.
         """
+        assert all(map(self.is_possible, kept))
         device, width = self.model.device, max(map(len, kept))
         positions = torch.tensor([[*row, *[0] * (width - len(row))] for row in kept], device=device)
         lengths = torch.tensor([len(row) for row in kept], device=device)
@@ -100,6 +101,14 @@ class Decision(ABC):
             positions,
             places.long(),
         )
+
+    def is_possible(self, kept: Sequence[int]) -> bool:
+        """Return whether the model can decide with only some of its tokens, at least one.
+
+        Args:
+            kept: positions of the tokens.
+        """
+        return len(kept) > 0
 
     def place(self, kept: Sequence[int], place: int) -> int:
         """Return the place of an output in a row.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Final
 
 import torch
@@ -74,8 +75,11 @@ def erase(decision: Decision, model_input: ModelInput, attributions: Attribution
     kept = list(every)
     while candidates and len(removals) < MAX_REMOVED and outcome == decision.target:
         shorter = [_without(kept, model_input.words[index].tokens) for index in candidates]
-        if not all(shorter):
-            break  # a model reads at least one token
+        # The model must still read a token before the decision.
+        is_possible = list(map(decision.is_possible, shorter))
+        candidates, shorter = list(compress(candidates, is_possible)), list(compress(shorter, is_possible))
+        if not candidates:
+            break
         scores, outcomes = _evaluate(decision, shorter)
         best = min(range(len(scores)), key=lambda place: decision.rank(scores[place]))
         outcome, kept, index = outcomes[best], shorter[best], candidates.pop(best)

@@ -3,24 +3,28 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.prompts import Prompt, file_prompts, row_prompt
 from gpt_lightning.data.sources.row_formats import Row
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.explain.answer_decisions import answer_decisions
+from gpt_lightning.evaluation.explain.attention_maps import attention_layers
 from gpt_lightning.evaluation.explain.attributions import Attributions, attribute, check_captum
-from gpt_lightning.evaluation.explain.decision import Found, Reading, RowDecisions
+from gpt_lightning.evaluation.explain.decision import Found, Reading, RowDecisions, choose
 from gpt_lightning.evaluation.explain.erasure import Erasure, erase
 from gpt_lightning.evaluation.explain.internals import Internals, internals
 from gpt_lightning.evaluation.explain.model_input import InputToken, Word
 from gpt_lightning.evaluation.explain.tag_decisions import tag_decisions
 from gpt_lightning.evaluation.explain.text_decisions import label_decisions, value_decisions
 from gpt_lightning.evaluation.explain.token_decisions import next_tokens, source_decisions
+from gpt_lightning.status import progress
 from gpt_lightning.tasks import (
     CausalLM,
     QuestionAnswering,
@@ -113,7 +117,7 @@ class Explainer:
         layers: names of the layers whose attention is returned; None takes the last ones.
 
     Raises:
-        InputError: captum is not installed, or the task is not one of gpt_lightning.
+        InputError: captum is not installed, the task is not one of gpt_lightning, or a layer is unknown.
     """
 
     def __init__(
@@ -123,6 +127,9 @@ class Explainer:
         if not isinstance(task, _TASKS):
             names = ", ".join(each.__name__ for each in _TASKS)
             raise InputError(f"{type(task).__name__} is not a task that explain reads. Derive it from one of {names}")
+        layer_names = attention_layers(task.backbone)
+        for layer in layers or ():
+            choose(layer, layer_names, "layer of attention")
         self.task, self.tokenizer, self.target, self.layers = task, tokenizer, target, layers
 
     def prompts(self, prompts: Iterable[Prompt]) -> Iterator[Explanation]:
@@ -134,18 +141,25 @@ class Explainer:
                 row = next_tokens(self.task, self.tokenizer, prompt, name, self.target)
             except InputError as error:
                 raise InputError(f"{prompt.where}: {error}" if prompt.where else str(error)) from None
-            yield self._explain(row)
+            yield self._explain(row, number)
 
-    def rows(self, module: DataModule) -> Iterator[Explanation]:
+    def rows(self, module: DataModule, limit: int | None = None) -> Iterator[Explanation]:
         """Yield the explanation of each row of the test split.
+
+        Args:
+            module: data module of the rows.
+            limit: maximum number of rows; None explains all.
 
         Raises:
             InputError: a row is invalid, or the target is not possible.
             RunError: the output of the model is not finite.
         """
         module.prepare_data()
+        if isinstance(module, Labeled):
+            module.limit_predicted_rows(limit)
         module.setup("predict")
-        yield from map(self._explain, self._decisions(module))
+        for number, row in enumerate(islice(self._decisions(module), limit)):
+            yield self._explain(row, number)
 
     @torch.no_grad()
     def _decisions(self, module: DataModule) -> Iterator[RowDecisions]:
@@ -168,16 +182,18 @@ class Explainer:
         assert isinstance(task, Seq2SeqLM)
         return source_decisions(task, batch, reading)
 
-    def _explain(self, row: RowDecisions) -> Explanation:
-        with _frozen(self.task):
-            decisions = [self._explain_decision(found) for found in row.found[:MAX_DECISIONS]]
+    def _explain(self, row: RowDecisions, number: int) -> Explanation:
+        decisions = []
+        explained = row.found[:MAX_DECISIONS]
+        with _frozen(self.task), progress(f"Explaining row {number + 1}", len(explained)) as advance:
+            for found in explained:
+                decisions.append(self._explain_decision(found))
+                advance(1)
         inside = None
         if row.found:
-            first, tokens = row.found[0].input, self.tokenizer
-            text_ids = [first.tokens[place].id for place in first.text_positions]
             # The last decision of an encoder-decoder has the most target tokens.
             chosen = row.found[-1 if isinstance(self.task, Seq2SeqLM) else 0].decision
-            inside = internals(chosen, tokens, text_ids, self.layers)
+            inside = internals(chosen, self.tokenizer, self.layers)
         return Explanation(row.id, type(self.task).__name__, row.texts, decisions, len(row.found), inside)
 
     def _explain_decision(self, found: Found) -> ExplainedDecision:
@@ -203,15 +219,19 @@ class Explainer:
         )
 
 
-def prompts_of(rows: Path | Iterable[Mapping[str, Any]]) -> list[Prompt]:
+def prompts_of(rows: Path | Iterable[Mapping[str, Any]], limit: int | None = None) -> list[Prompt]:
     """Return the prompts of rows, or of a file of them.
+
+    Args:
+        rows: the rows.
+        limit: number of first rows to read; None reads all.
 
     Raises:
         InputError: a row has no prompt, or the file cannot be read.
     """
     if isinstance(rows, Path):
-        return file_prompts(rows, reserved=())
-    return [row_prompt(Row(fields, f"row {number}"), reserved=()) for number, fields in enumerate(rows)]
+        return file_prompts(rows, reserved=(), limit=limit)
+    return [row_prompt(Row(fields, f"row {number}"), reserved=()) for number, fields in enumerate(islice(rows, limit))]
 
 
 @contextmanager

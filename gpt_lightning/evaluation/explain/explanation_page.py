@@ -84,6 +84,11 @@ def _internal_parts(explanation: Explanation, internals: Internals) -> Iterator[
         yield colored_text([each.text for each in losses], [each.loss for each in losses], notes=notes, diverging=False)
     if internals.lens:
         yield folded("Logit lens: the next token that each layer would predict", _lens_table(internals))
+    if internals.head_lens:
+        decision = explanation.decisions[0]
+        columns = ["Layer", f"Score ({decision.unit})", "Probability"]
+        rows = [(each.layer, each.score, each.probability) for each in internals.head_lens]
+        yield folded(f"Layers: the score that each layer would give {decision.target!r}", table(columns, rows))
     yield from _attention_parts(explanation, internals)
 
 

@@ -26,3 +26,14 @@ def row_of(backbone: GPT, ids: Sequence[int], noun: str = "text") -> Tensor:
     if len(ids) > block_size:
         raise InputError(f"the {noun} has {len(ids)} tokens, but the model reads at most {block_size}. Shorten it")
     return torch.tensor([list(ids)], device=backbone.token_embedding.weight.device)
+
+
+def prompt_mask(row: Tensor, num_prompt_tokens: int) -> Tensor:
+    """Return the ``prefix_mask`` of a batch of one row, (1, T) bool.
+
+    Args:
+        row: (1, T) token ids.
+        num_prompt_tokens: number of first tokens that form the prompt, which ``prefix`` attention reads in both
+            directions.
+    """
+    return (torch.arange(row.size(1), device=row.device) < num_prompt_tokens).unsqueeze(0)

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gpt_lightning.evaluation.explain.attention_maps import AttentionMap, attention_maps
+from gpt_lightning.evaluation.explain.attention_maps import AttentionMap, attention_layers, attention_maps
 from gpt_lightning.evaluation.explain.candidates import TokenTexts
-from gpt_lightning.evaluation.explain.decision import Decision, choose
-from gpt_lightning.evaluation.explain.logit_lens import TokenLens, logit_lens
-from gpt_lightning.evaluation.explain.token_decisions import TargetTokenDecision
-from gpt_lightning.evaluation.explain.token_losses import TokenLoss, token_losses
-from gpt_lightning.models.interventions import layer_names
+from gpt_lightning.evaluation.explain.decision import Decision
+from gpt_lightning.evaluation.explain.logit_lens import HeadLens, TokenLens, head_lens, logit_lens
+from gpt_lightning.evaluation.explain.token_decisions import NextTokenDecision, TargetTokenDecision
+from gpt_lightning.evaluation.explain.token_losses import TokenLoss, prompt_losses, token_losses
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -30,9 +29,11 @@ class Internals:
         attention: attention probabilities of the chosen layers.
         num_attention_layers: number of layers of attention.
         target_tokens: tokens that the decoder of an encoder-decoder reads; empty for other models.
-        losses: loss of each token of the text, or of the target of an encoder-decoder; empty for heads.
+        losses: loss of each token of the text after all tokens before it, without those of special tokens; or of each
+            token of the target of an encoder-decoder; empty for heads.
         lens_tokens: tokens at which the layers predict the next token.
         lens: predictions of the layers at these tokens; empty for heads.
+        head_lens: score of the decision in each layer; empty for language models and encoder-decoders.
     """
 
     attention: list[AttentionMap]
@@ -41,45 +42,53 @@ class Internals:
     losses: list[TokenLoss]
     lens_tokens: list[str]
     lens: list[TokenLens]
+    head_lens: list[HeadLens]
 
 
-def internals(
-    decision: Decision, tokenizer: Tokenizer, text_ids: Sequence[int], layers: Sequence[str] | None
-) -> Internals:
+def internals(decision: Decision, tokenizer: Tokenizer, layers: Sequence[str] | None) -> Internals:
     """Return what happens inside of the model for the input of a decision.
 
     Args:
         decision: the decision; for an encoder-decoder, that about the last token of the target.
         tokenizer: tokenizer of the model.
-        text_ids: token ids of the text of a language model, without tokens in front of it.
-        layers: names of layers of attention; None takes the last ones, as far as they are not too large.
-
-    Raises:
-        InputError: a layer is unknown.
+        layers: names of some of ``attention_layers``; None takes the last ones, as far as they are not too large.
     """
     task, texts = decision.model, TokenTexts(tokenizer)
-    ids, source, target = decision.ids, None, list[int]()
+    ids, source, target, num_prompt_tokens = decision.ids, None, list[int](), 0
     if isinstance(decision, TargetTokenDecision):
         source, ids = decision.ids, decision.decoder_ids.tolist()
         target = [*ids[len(decision.task.start_ids()) :], int(decision.target_ids)]
-    names = [name for name in layer_names(task.backbone) if name.endswith("attention")]
+    names = attention_layers(task.backbone)
     size = task.backbone.config.n_head * max(len(ids), len(source or [])) ** 2
     if layers is None:
         count = max(1, MAX_PROBABILITIES // size) if size <= MAX_LAYER_PROBABILITIES else 0
         chosen = names[max(0, len(names) - count) :]
     else:
-        chosen = [names[choose(layer, names, "layer of attention")] for layer in layers]
+        chosen = list(layers)
     losses: list[TokenLoss] = []
     lens: list[TokenLens] = []
     if isinstance(task, CausalLM | Seq2SeqLM):
-        losses = token_losses(task, tokenizer, target if source is not None else text_ids, source_ids=source)
-        whole = logit_lens(task, tokenizer, ids, source_ids=source)
-        lens = [TokenLens(each.layer, each.tokens[-MAX_LENS_TOKENS:]) for each in whole]
+        if isinstance(decision, NextTokenDecision):
+            num_prompt_tokens = len(decision.prompt_ids)
+            losses = prompt_losses(decision.task, tokenizer, decision.prompt_ids)
+        else:
+            losses = token_losses(task, tokenizer, target, source_ids=source)
+        lens = logit_lens(
+            task,
+            tokenizer,
+            ids,
+            source_ids=source,
+            num_prompt_tokens=num_prompt_tokens,
+            num_last=MAX_LENS_TOKENS,
+        )
     return Internals(
-        attention=attention_maps(task.backbone, ids, source_ids=source, layers=chosen),
+        attention=attention_maps(
+            task.backbone, ids, source_ids=source, num_prompt_tokens=num_prompt_tokens, layers=chosen
+        ),
         num_attention_layers=len(names),
         target_tokens=[] if source is None else list(map(texts, ids)),
         losses=losses,
         lens_tokens=list(map(texts, ids[-MAX_LENS_TOKENS:])) if lens else [],
         lens=lens,
+        head_lens=[] if lens else head_lens(decision),
     )

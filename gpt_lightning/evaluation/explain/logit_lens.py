@@ -5,19 +5,20 @@ B batch, N positions, C channels, V vocabulary.
 The final norm and the head are applied to the residual stream after each block.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from gpt_lightning.evaluation.explain.candidates import Candidate, TokenTexts, candidates, log_probabilities, ranks
-from gpt_lightning.evaluation.explain.inputs import row_of
+from gpt_lightning.evaluation.explain.decision import Decision
+from gpt_lightning.evaluation.explain.inputs import prompt_mask, row_of
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.interventions import record
-from gpt_lightning.tasks import CausalLM, Seq2SeqLM, Task
+from gpt_lightning.tasks import CausalLM, Seq2SeqLM
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 Output = TypeVar("Output")
@@ -48,10 +49,17 @@ class TokenLens:
 
 @dataclass(frozen=True)
 class HeadLens:
-    """Predictions of a layer of a task with a head: a record of ``predict_step`` for each row."""
+    """Score that a layer of a task with a head would give the target of a decision.
+
+    Attributes:
+        layer: name of the layer.
+        score: score of the target, in the unit of the decision.
+        probability: probability of the target; None for numbers.
+    """
 
     layer: str
-    records: list[dict[str, Any]]
+    score: float
+    probability: float | None
 
 
 @torch.inference_mode()
@@ -61,6 +69,7 @@ def logit_lens(
     ids: Sequence[int],
     *,
     source_ids: Sequence[int] | None = None,
+    num_prompt_tokens: int = 0,
     num_candidates: int = 5,
     num_last: int | None = None,
 ) -> list[TokenLens]:
@@ -71,6 +80,8 @@ def logit_lens(
         tokenizer: tokenizer of the task.
         ids: token ids that the model, or the decoder of an encoder-decoder, reads.
         source_ids: token ids of the source, only for encoder-decoders.
+        num_prompt_tokens: number of first tokens that form the prompt, which ``prefix`` attention reads in both
+            directions.
         num_candidates: number of candidates at each position.
         num_last: number of last positions to read; None reads all. All logits of a layer are in memory at a time.
 
@@ -79,7 +90,11 @@ def logit_lens(
         RunError: a logit is not finite.
     """
     texts, lenses = TokenTexts(tokenizer), []
-    for layer, logits_BNV in layer_outputs(task.backbone, lambda: token_logits(task, ids, source_ids, num_last)):
+
+    def run() -> Tensor:
+        return token_logits(task, ids, source_ids, num_last, num_prompt_tokens)
+
+    for layer, logits_BNV in layer_outputs(task.backbone, run):
         log_p_NV = log_probabilities(logits_BNV[0])
         before_next = log_p_NV[:-1]
         next_ids = torch.tensor(ids[len(ids) - len(before_next) :], device=log_p_NV.device, dtype=torch.int64)
@@ -99,6 +114,7 @@ def token_logits(
     ids: Sequence[int],
     source_ids: Sequence[int] | None = None,
     num_last: int | None = None,
+    num_prompt_tokens: int = 0,
 ) -> Tensor:
     """Return the logits of a language model, or of an encoder-decoder for a source, (1, N, V).
 
@@ -107,21 +123,24 @@ def token_logits(
     backbone = task.backbone
     row = row_of(backbone, ids)
     source = {"source_ids": row_of(backbone, source_ids or [], "source")} if isinstance(task, Seq2SeqLM) else {}
-    hidden_BNC = backbone(row, **source)[:, -(num_last or len(ids)) :]
+    hidden_BNC = backbone(row, prefix_mask=prompt_mask(row, num_prompt_tokens), **source)[:, -(num_last or len(ids)) :]
     logits_BNV: Tensor = task.head(hidden_BNC)
     return logits_BNV
 
 
 @torch.inference_mode()
-def head_lens(task: Task, batch: Mapping[str, Any]) -> list[HeadLens]:
-    """Return the predictions of each layer of a task with a head, from the embedding to the last block.
+def head_lens(decision: Decision) -> list[HeadLens]:
+    """Return the score of a decision in each layer of a task with a head, from the embedding to the last block.
 
     Args:
-        task: task in ``eval`` mode.
-        batch: batch of the task for prediction.
+        decision: decision of a task in ``eval`` mode.
     """
-    outputs = layer_outputs(task.backbone, lambda: task.predict_step(batch, 0))
-    return [HeadLens(layer, records) for layer, records in outputs]
+    rows, lenses = decision.rows([range(len(decision.ids))]), []
+    for layer, logits in layer_outputs(decision.model.backbone, lambda: decision.logits(rows)):
+        probabilities = decision.probabilities(logits, rows)
+        probability = None if probabilities is None else float(probabilities)
+        lenses.append(HeadLens(layer, float(decision.scores(logits, rows)), probability))
+    return lenses
 
 
 def layer_outputs(backbone: GPT, run: Callable[[], Output]) -> Iterator[tuple[str, Output]]:

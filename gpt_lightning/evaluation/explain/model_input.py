@@ -203,10 +203,9 @@ def decoded_input(tokenizer: Tokenizer, ids: Sequence[int], name: str) -> ModelI
         ids: token ids of the input.
         name: name of the text.
     """
-    special = special_ids(tokenizer)
     texts: list[EncodedText] = []
     sources: list[tuple[int, int] | int] = []
-    for is_special, group in itertools.groupby(ids, key=special.__contains__):
+    for is_special, group in itertools.groupby(ids, key=tokenizer.special_ids.__contains__):
         run = list(group)
         if is_special:
             sources += run
@@ -214,11 +213,6 @@ def decoded_input(tokenizer: Tokenizer, ids: Sequence[int], name: str) -> ModelI
             sources += [(len(texts), index) for index in range(len(run))]
             texts.append(_decode(tokenizer, run, name))
     return make_input(tokenizer, texts, sources)
-
-
-def special_ids(tokenizer: Tokenizer) -> frozenset[int]:
-    """Return the ids of the special tokens."""
-    return frozenset(token["id"] for token in tokenizer.state()["added_tokens"] if token["special"])
 
 
 def _decode(tokenizer: Tokenizer, ids: Sequence[int], name: str) -> EncodedText:

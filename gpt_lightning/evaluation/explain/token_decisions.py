@@ -31,7 +31,6 @@ from gpt_lightning.evaluation.explain.model_input import (
     decoded_input,
     encode,
     make_input,
-    special_ids,
     truncated_input,
 )
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM, Task
@@ -110,7 +109,11 @@ class NextTokenDecision(TokenDecision):
         ids = [*prompt, *target_ids[:-1]]
         places = range(len(prompt) - 1, len(ids))
         super().__init__(task, tokenizer, ids, target_ids, places, protected=range(len(prompt), len(ids)))
-        self.task = task
+        self.task, self.prompt_ids = task, list(prompt)
+
+    def is_possible(self, kept: Sequence[int]) -> bool:
+        """Return whether a token of the prompt is left, whose output predicts the first token."""
+        return min(kept, default=len(self.ids)) < len(self.prompt_ids)
 
     def place(self, kept: Sequence[int], place: int) -> int:
         """Return the place of an output, counted from the end, because the last token of the prompt may be removed."""
@@ -205,22 +208,17 @@ def _prompt_input(tokenizer: Tokenizer, prompt: Prompt) -> ModelInput:
     if not isinstance(prompt.content, str):
         return decoded_input(tokenizer, prompt.encode(tokenizer, is_chat=False, is_raw=False), "text")
     encoding = tokenizer.published_encoding(prompt.content)
-    special = special_ids(tokenizer)
-    places = [
-        place
-        for place, (index, sequence) in enumerate(zip(encoding.ids, encoding.sequence_ids, strict=True))
-        if sequence is not None and index not in special
-    ]
-    ids, offsets = torch.tensor(encoding.ids), torch.tensor(encoding.offsets)
+    places = [place for place, sequence in enumerate(encoding.sequence_ids) if sequence is not None]
     if not places:
         return make_input(tokenizer, [], encoding.ids)
+    ids, offsets = torch.tensor(encoding.ids), torch.tensor(encoding.offsets)
     text = EncodedText("text", prompt.content, ids[places].numpy(), offsets[places].numpy())
-    numbers = {place: number for number, place in enumerate(places)}
-    return make_input(
-        tokenizer,
-        [text],
-        [(0, numbers[place]) if place in numbers else index for place, index in enumerate(encoding.ids)],
-    )
+    sources: list[tuple[int, int] | int] = list(encoding.ids)
+    for number, place in enumerate(places):
+        if encoding.ids[place] not in tokenizer.special_ids:
+            sources[place] = 0, number
+    found = make_input(tokenizer, [text], sources)
+    return ModelInput(found.tokens, found.words)  # special tokens are not cut
 
 
 def source_decisions(task: Seq2SeqLM, batch: Mapping[str, Any], reading: Reading) -> Iterator[RowDecisions]:

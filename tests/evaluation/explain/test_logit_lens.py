@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.evaluation.explain.logit_lens import head_lens, layer_outputs, logit_lens, token_logits
+from gpt_lightning.evaluation.explain.logit_lens import layer_outputs, logit_lens, token_logits
 from gpt_lightning.models.huggingface import read_config
 from gpt_lightning.models.interventions import patch
 from gpt_lightning.tasks import CausalLM, QuestionAnswering, SequenceRegression, Task
@@ -151,10 +151,10 @@ def test_the_last_layer_gives_the_predictions_of_a_head(name: str) -> None:
         task.no_answer_threshold = 0.0
     rows = batch(70)  # evaluated in two chunks
     expected = task.predict_step(rows, 0)
-    lenses = head_lens(task, rows)
-    assert [lens.layer for lens in lenses] == ["embedding", "blocks.0", "blocks.1", "blocks.2"]
-    assert lenses[-1].records == expected
-    assert lenses[1].records != expected
+    records = dict(layer_outputs(task.backbone, lambda: task.predict_step(rows, 0)))
+    assert list(records) == ["embedding", "blocks.0", "blocks.1", "blocks.2"]
+    assert records["blocks.2"] == expected
+    assert records["blocks.0"] != expected
     assert task.predict_step(rows, 0) == expected
     # The residual stream of an earlier layer in place of the last one gives the same.
     streams: list[Tensor] = []
@@ -162,7 +162,7 @@ def test_the_last_layer_gives_the_predictions_of_a_head(name: str) -> None:
         task.predict_step(rows, 0)
     remaining = iter(streams)
     with patch(task.backbone, "blocks.2", lambda _: next(remaining)):
-        assert task.predict_step(rows, 0) == lenses[2].records
+        assert task.predict_step(rows, 0) == records["blocks.1"]
 
 
 def test_texts_that_do_not_fit_are_refused() -> None:

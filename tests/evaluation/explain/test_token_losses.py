@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 
 from gpt_lightning.errors import InputError, RunError
-from gpt_lightning.evaluation.explain.candidates import TokenTexts, token_texts
-from gpt_lightning.evaluation.explain.token_losses import token_losses
+from gpt_lightning.evaluation.explain.candidates import TokenTexts
+from gpt_lightning.evaluation.explain.token_losses import prompt_losses, token_losses
 from gpt_lightning.evaluation.text_scores import score_texts
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
+from gpt_lightning.tokenizers.token_texts import token_texts
 from tests.models.test_gpt import GEMMA3, LLAMA, randomize
 from tests.pairs import pairs, seq2seq
 from tests.runs import causal_lm
@@ -42,6 +43,23 @@ def test_losses_sum_to_the_score_of_the_text(text: str, shape: dict[str, Any]) -
     assert len(found) == expected.num_tokens
     assert sum(token.loss for token in found) == pytest.approx(expected.nll, rel=1e-5)
     assert "".join(token.text for token in found) == text
+
+
+@pytest.mark.parametrize("prompt", ["ab<|endoftext|>cd", "<|endoftext|>ab", "a"])
+@torch.no_grad()
+def test_losses_of_a_prompt_are_those_of_the_ids_that_the_model_reads(prompt: str) -> None:
+    task, tokenizer = language_model(), bytes_tokenizer()
+    ids = tokenizer.encode_published(prompt, add_special_tokens=True)
+    assert ("<|endoftext|>" in prompt) == (256 in ids)
+    log_p_TV = task(torch.tensor([ids]))[0].log_softmax(-1)
+    expected = {place: -float(log_p_TV[place - 1, ids[place]]) for place in range(1, len(ids)) if ids[place] != 256}
+    found = prompt_losses(task, tokenizer, ids)
+    assert "".join(each.text for each in found) == prompt.replace("<|endoftext|>", "")
+    assert [each.id for each in found] == [index for index in ids if index != 256]
+    if ids[0] != 256:  # no token is before the first one
+        first = task(torch.tensor([[tokenizer.begin_of_text_id]]))[0, -1].log_softmax(-1)
+        expected = {0: -float(first[ids[0]]), **expected}
+    assert [each.loss for each in found] == pytest.approx(list(expected.values()), rel=1e-4)
 
 
 @torch.no_grad()
@@ -99,9 +117,10 @@ def test_texts_of_tokens_join_to_the_text(family: str, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(str(write_tokenizer(tmp_path, family)))
     ids = tokenizer.encode(TEXT)
     pieces = token_texts(tokenizer, ids)
-    assert "".join(pieces) == tokenizer.decode(ids)
+    # Special tokens, such as the unknown token, have their names, and decoding skips them.
+    texts_without_names = ["" if i in tokenizer.special_ids else each for i, each in zip(ids, pieces, strict=True)]
     for stop in range(1, len(ids) + 1):
-        assert "".join(pieces[:stop]) == tokenizer.decode(ids[:stop]).rstrip("\ufffd")
+        assert "".join(texts_without_names[:stop]) == tokenizer.decode(ids[:stop]).rstrip("\ufffd")
     texts = TokenTexts(tokenizer)
     names = {index: texts(index) for index in range(tokenizer.vocab_size + 1)}
     assert all(names.values())
