@@ -100,7 +100,7 @@ class SequenceClassification(Task):
             self.val_metrics = ClassificationMetrics(len(labels))
             self.test_metrics = ClassificationMetrics(len(labels))
         self.test_rows = RowStatistics(MULTI_LABEL if multi_label else SINGLE_LABEL)
-        self.temperature: float | None = None
+        self.calibration_temperature: float | None = None
         """Temperature (Guo et al. 2017, arXiv:1706.04599) of a second confidence of each tested row; None for none."""
 
     class_weights: Tensor
@@ -214,8 +214,8 @@ class SequenceClassification(Task):
             "correct": logits_BL.argmax(1) == labels,
             "confidence": logits_BL.softmax(1).amax(1),
         }
-        if self.temperature is not None:
-            columns["calibrated_confidence"] = (logits_BL / self.temperature).softmax(1).amax(1)
+        if self.calibration_temperature is not None:
+            columns["calibrated_confidence"] = (logits_BL / self.calibration_temperature).softmax(1).amax(1)
         self.test_rows.add(ids, columns)
 
     def _record_errors(self, batch: Mapping[str, Any], labels: Tensor, logits_BL: Tensor, losses_B: Tensor) -> None:

@@ -98,7 +98,7 @@ class Verdict(L.Callback):
         if self.calibrate:
             assert isinstance(pl_module, SequenceClassification)
             with status("Fitting the temperature on the validation rows"):
-                self._temperature = pl_module.temperature = _fit_temperature(trainer, pl_module, data)
+                self._temperature = pl_module.calibration_temperature = _fit_temperature(trainer, pl_module, data)
         self._unigram, self._notes = None, []
         if isinstance(data, LanguageModeling) and not data.sources["train"]:
             self._notes = [NO_TRAINING_ROWS]
