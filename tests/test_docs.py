@@ -52,7 +52,7 @@ def test_the_sweep_sees_every_block() -> None:
     text = {page: page.read_text() for page in PAGES}
     assert len(CODE) == sum(len(re.findall(r"^```(?:sh|python)$", each, re.MULTILINE)) for each in text.values())
     assert len(CODE) >= 60
-    assert len(NOT_RUN) <= 25
+    assert len(NOT_RUN) <= 30
     assert all(len(block.comments["not run"]) > 10 for block in NOT_RUN), "each gives its reason"
     comments = sum(len(re.findall(r"^<!-- (?:not run|with|fails)", each, re.MULTILINE)) for each in text.values())
     assert comments == sum(len(block.comments) for block in CODE), "each comment is right before its block"
