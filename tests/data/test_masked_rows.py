@@ -243,7 +243,7 @@ def test_an_empty_file_masks_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["language", "documents", "packed", "classification"])
 def test_a_device_without_rows_gets_padding_only(tmp_path: Path, kind: str) -> None:
-    """With several devices, the last batch may have no row for one of them."""
+    """The last batch may have no row for one of several devices."""
     module(tmp_path, kind)
     data = module(tmp_path, kind, without=secret_rows(tmp_path))
     batch: Any = data.rows("train").batch(0, np.array([], dtype=np.int64), 3)
