@@ -83,6 +83,7 @@ def test_every_example_runs(
         "bias": "its own test runs it, because the sentence pairs are a download",
         "lm-eval": "the tasks are downloads",
         "completion": "its own test runs it",
+        "compare": "its own test runs it, because it needs two runs",
         "schema": "its own test runs it",
         "without": "its own test runs it, because it repeats a run",
         "doctor": "its own test runs it, because its exit code depends on the machine",

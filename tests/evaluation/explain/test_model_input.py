@@ -10,6 +10,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.explain.explanation import ExplainedDecision
 from gpt_lightning.evaluation.explain.model_input import LAYOUT, decoded_input, encode, truncated_input
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer
+from gpt_lightning.tokenizers.config import TokenizerConfig
 from gpt_lightning.tokenizers.layout import InputLayout
 from tests.evaluation.explain.models import make_model
 from tests.tokenizers.published import FAMILIES, write_tokenizer
@@ -110,6 +111,18 @@ def test_both_texts_of_a_pair_are_explained() -> None:
     assert decision.num_cut == 200 - len(joined(decision, "hypothesis")) > 0
     with pytest.raises(InputError, match=r"two texts\. Give a row with the columns premise and hypothesis"):
         model.explain("Ada sings")
+
+
+def test_special_tokens_of_a_chat_belong_to_no_text() -> None:
+    model = make_model("token")
+    template = "{% for each in messages %}<|endoftext|>{{ each.role }}: {{ each.content }}\n{% endfor %}"
+    model.tokenizer = bytes_tokenizer().with_special_tokens([], TokenizerConfig(chat_template=template), {})
+    (explanation,) = model.explain({"messages": [{"role": "user", "content": "Hello Ada"}]})
+    (decision,) = explanation.decisions
+    assert joined(decision, "text") == "user: Hello Ada\n"
+    assert [token.text for token in decision.tokens if token.part == LAYOUT] == ["<|endoftext|>"]
+    assert decision.attributions.tokens[0] == 0.0
+    assert [word.text for word in decision.words] == ["user", ":", "Hello", "Ada"]
 
 
 def test_long_texts_are_explained_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
