@@ -61,19 +61,19 @@ class Evaluation(L.Callback):
         if trainer.is_global_zero:
             print_tables(_metrics(trainer, "test"), _per_class(pl_module, "test"))
             print_answers(pl_module.answer_examples)
+            # The metrics are written before the verdict, so that an error in the verdict cannot lose them.
+            self._write(trainer, pl_module)
         verdict = None if self._verdict is None else self._verdict.finish(trainer, pl_module)
         if verdict is not None:
             print_verdict(verdict)
-        if trainer.is_global_zero:
-            self._write(trainer, pl_module, verdict)
+            self._add(verdict, trainer)
 
-    def _write(self, trainer: L.Trainer, pl_module: Task, verdict: Mapping[str, Any] | None) -> None:
-        """Write the metrics of a test and its verdict."""
+    def _write(self, trainer: L.Trainer, pl_module: Task) -> None:
+        """Write the metrics of a test."""
         metrics, per_class = _metrics(trainer, "test"), _per_class(pl_module, "test")
-        source = trainer.ckpt_path or self._model_folder
-        if source is None:
+        checkpoint = self._tested(trainer)
+        if checkpoint is None:
             return
-        checkpoint = Path(source)
         self.record = {"task": type(pl_module).__name__, "checkpoint": checkpoint.name}
         if self._step is not None:
             self.record["step"] = self._step
@@ -87,12 +87,24 @@ class Evaluation(L.Callback):
         matrix = pl_module.tables["test"].get("confusion_matrix")
         if matrix is not None:
             self.record["confusion_matrix"] = {"labels": list(pl_module.classes), "rows": matrix.tolist()}
-        if verdict is not None:
-            self.record["verdict"] = verdict
         if not tests_all_rows(trainer):
             print(f"{metrics_file(checkpoint)} is not written, as only a part of the test data was read")
         else:
             write(self.record, metrics_file(checkpoint))
+
+    def _add(self, verdict: Mapping[str, Any], trainer: L.Trainer) -> None:
+        """Add the verdict to the metrics that ``_write`` has written."""
+        checkpoint = self._tested(trainer)
+        if checkpoint is None or self.record is None:
+            return
+        self.record["verdict"] = verdict
+        if tests_all_rows(trainer):
+            write(self.record, metrics_file(checkpoint))
+
+    def _tested(self, trainer: L.Trainer) -> Path | None:
+        """Return the checkpoint or the model folder that is tested; None for a model in memory."""
+        source = trainer.ckpt_path or self._model_folder
+        return None if source is None else Path(source)
 
 
 def tests_all_rows(trainer: L.Trainer) -> bool:

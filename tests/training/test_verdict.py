@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyp
 
 from gpt_lightning.data import InstructionTuning, LanguageModeling, TextClassification, TextToText
 from gpt_lightning.errors import InputError, RunError
-from gpt_lightning.evaluation.verdict import overlap, tfidf, verdict
+from gpt_lightning.evaluation.verdict import overlap, tfidf, unigram, verdict
 from gpt_lightning.metrics.language import unigram_cross_entropy
 from gpt_lightning.metrics.row_scores import SINGLE_LABEL
 from gpt_lightning.metrics.row_statistics import RowStatistics
@@ -312,6 +312,32 @@ def test_a_model_that_predicts_nan_has_a_verdict(tmp_path: Path) -> None:
     task, data = classifier(tmp_path, train=reviews(20), test=reviews(10))
     task.head.weight.data.fill_(float("nan"))  # type: ignore[operator]
     assert verdict_of(tmp_path, task, data)["calibration"]["error"] is None
+
+
+def test_an_error_in_the_verdict_keeps_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError("fault")
+
+    monkeypatch.setattr("gpt_lightning.training.verdict.make_verdict", fail)
+    task, data = classifier(tmp_path, train=reviews(20), test=reviews(10))
+    callback = Verdict()
+    callbacks: list[L.Callback] = [callback, Evaluation(tmp_path, callback)]
+    with pytest.raises(RuntimeError, match="fault"):
+        trainer(tmp_path, callbacks=callbacks).test(task, data, verbose=False)
+    assert "accuracy" in json.loads((tmp_path / "metrics.json").read_text())["metrics"]
+
+
+def test_a_bad_row_beyond_the_unigram_text_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"text": f"row {number} of the text that trains the model"} for number in range(200)]
+    train = Path(write_rows(tmp_path / "train.jsonl", rows))
+    with train.open("a") as file:
+        file.write("{\n")
+    test = write_rows(tmp_path / "test.jsonl", rows[:9])
+    monkeypatch.setattr(unigram, "MAX_CHARACTERS", 100)
+    data = language_modeling(tmp_path, train=str(train), test=test)
+    found = verdict_of(tmp_path, causal_lm(), data)
+    assert found["notes"] == [verdict.UNREADABLE_TRAINING_TEXT]
+    assert set(found["baselines"]) == {"trivial"}
 
 
 def test_options_that_cannot_be_fulfilled_are_refused(

@@ -35,6 +35,9 @@ NO_TRAINING_ROWS: Final = (
 )
 
 UNREADABLE_TRAINING_ROWS: Final = "There is no comparison with baselines, because the training data cannot be read."
+UNREADABLE_TRAINING_TEXT: Final = (
+    "The tested text is not searched in the training text, because the training data cannot be read."
+)
 
 
 def make_verdict(
@@ -125,9 +128,14 @@ class _Verdict:
         self.compare(columns, baselines)
         if unigram is None:
             return
-        with status("Searching the tested text in the training text"):
-            found = text_overlap(*((piece.text for piece in data.pieces(split)) for split in ("train", "test")))
-        self._parts["text_overlap"] = asdict(found)
+        try:
+            with status("Searching the tested text in the training text"):
+                found = text_overlap(*((piece.text for piece in data.pieces(split)) for split in ("train", "test")))
+        except InputError as error:  # a row beyond the part of the text that the unigram model reads
+            data.report("train", f"not used for the verdict: {error}")
+            self.notes.append(UNREADABLE_TRAINING_TEXT)
+        else:
+            self._parts["text_overlap"] = asdict(found)
 
     def labeled(self, data: Labeled[Any], columns: Columns, with_learning_curve: bool) -> None:
         """Add the comparison with baselines on the same rows, the overlap, and the learning curve."""
