@@ -4,6 +4,9 @@ import ast
 import difflib
 import graphlib
 import itertools
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import gpt_lightning
@@ -103,6 +106,27 @@ def test_no_task_is_named_by_a_string() -> None:
         if isinstance(node, ast.Constant) and node.value in names
     ]
     assert not wrong
+
+
+def test_imported_packages_are_declared() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    extras = [each for name, each in project["optional-dependencies"].items() if name not in ("docs", "test")]
+    declared = {normalized(re.split(r"[\[<>=]", line)[0]) for line in sum(extras, project["dependencies"])}
+    names: set[str] = set()
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    other_names = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+    foreign = names - sys.stdlib_module_names - {"gpt_lightning"}
+    assert len(foreign) > 15
+    assert {normalized(other_names.get(name, name)) for name in foreign} <= declared
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_no_two_constructors_share_six_lines() -> None:

@@ -1,8 +1,10 @@
 """``gpt-lightning schema``: print a JSON schema of configurations, with which editors check and complete them."""
 
 import json
+from importlib.metadata import version
 
 from gpt_lightning.commands.parser import Parser
+from gpt_lightning.errors import InputError
 
 
 def parser() -> Parser:
@@ -20,6 +22,14 @@ def main(argv: list[str]) -> int:
     """Print the schema."""
     parser().parse_args(argv)
 
+    try:
+        from jsonargparse import _completions_jsonschema  # noqa: F401
+    except ImportError:
+        # The module is private, so that another version may lack it.
+        raise InputError(
+            f"jsonargparse {version('jsonargparse')} makes no JSON schema. Install another version with: "
+            "pip install 'jsonargparse>=4.53,<4.54'"
+        ) from None
     from gpt_lightning.commands.run.json_schema import json_schema
 
     print(json.dumps(json_schema(), ensure_ascii=False, indent=1))

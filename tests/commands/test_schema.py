@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ def valid() -> dict[str, Any]:
         "model": {"class_path": "gpt_lightning.CausalLM", "init_args": {"backbone": {"n_layer": 2, "n_embd": 64}}},
         "data": {"class_path": "LanguageModeling", "init_args": {"train": ["a.txt", "b.txt"], "validation": 0.1}},
     }
+
+
+def test_a_jsonargparse_without_schemas_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr("jsonargparse._completions_jsonschema")
+    monkeypatch.setitem(sys.modules, "jsonargparse._completions_jsonschema", None)
+    assert main(["schema"]) == 2
+    assert "makes no JSON schema. Install another version" in capsys.readouterr().err
 
 
 def test_the_command_prints_the_schema(schema: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
