@@ -315,7 +315,7 @@ def test_a_model_that_predicts_nan_has_a_verdict(tmp_path: Path) -> None:
 
 
 def test_an_error_in_the_verdict_keeps_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: Any, **options: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("fault")
 
     monkeypatch.setattr("gpt_lightning.training.verdict.make_verdict", fail)
