@@ -314,6 +314,34 @@ def test_a_model_that_predicts_nan_has_a_verdict(tmp_path: Path) -> None:
     assert verdict_of(tmp_path, task, data)["calibration"]["error"] is None
 
 
+def test_rows_that_did_not_train_the_model_are_not_used(tmp_path: Path) -> None:
+    task, data = classifier(tmp_path, train=reviews(20), test=reviews(10))
+    data.setup("fit")
+    checkpoint: dict[str, Any] = {"identity": data.identity()}
+
+    def found() -> dict[str, Any]:
+        callback = Verdict()
+        callback.on_load_checkpoint(L.Trainer(logger=False), task, checkpoint)
+        again = TextClassification(
+            train=data.sources["train"],
+            test=data.sources["test"],
+            labels=task.classes,
+            tokenizer="bytes",
+            block_size=64,
+            cache_dir=str(tmp_path),
+        )
+        trainer(tmp_path, callbacks=[callback, Evaluation(verdict=callback)]).test(task, again, verbose=False)
+        assert callback.record is not None
+        return callback.record
+
+    assert set(found()["baselines"]) == {"trivial", "tfidf"}
+    write_rows(Path(str(data.sources["train"])), reviews(20, 500))
+    changed = found()
+    assert changed["notes"] == [verdict.OTHER_TRAINING_ROWS]
+    assert changed["baselines"] == {}
+    assert "overlap" not in changed
+
+
 def test_an_error_in_the_verdict_keeps_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any, **options: Any) -> None:
         raise RuntimeError("fault")

@@ -35,6 +35,10 @@ NO_TRAINING_ROWS: Final = (
 )
 
 UNREADABLE_TRAINING_ROWS: Final = "There is no comparison with baselines, because the training data cannot be read."
+OTHER_TRAINING_ROWS: Final = (
+    "There is no comparison with baselines, because the training data is not that of the model, or is read with other "
+    "settings. Add -c RUN/config.yaml, and start the test in the folder where the model was trained."
+)
 UNREADABLE_TRAINING_TEXT: Final = (
     "The tested text is not searched in the training text, because the training data cannot be read."
 )
@@ -47,6 +51,7 @@ def make_verdict(
     unigram: Columns | None = None,
     temperature: float | None = None,
     with_learning_curve: bool = False,
+    why_not_train: str | None = None,
 ) -> dict[str, Any] | None:
     """Return the verdict as JSON values; None for a task that keeps no statistics of its rows.
 
@@ -56,13 +61,16 @@ def make_verdict(
         unigram: statistics of the same rows for a unigram model, for language models.
         temperature: temperature behind the column ``calibrated_confidence``, if it is there.
         with_learning_curve: extrapolate the learning curve of TF-IDF.
+        why_not_train: note about training rows that cannot be used; None if they can.
     """
     columns, verdict = rows.columns(), _Verdict(rows)
+    if why_not_train is not None:
+        verdict.notes.append(why_not_train)
     if not columns:
         return None
     if isinstance(data, LanguageModeling):
         verdict.language_model(data, columns, unigram)
-    elif isinstance(data, Labeled):
+    elif isinstance(data, Labeled) and why_not_train is None:
         verdict.labeled(data, columns, with_learning_curve)
     else:
         verdict.compare(columns, {})
@@ -173,6 +181,7 @@ class _Verdict:
         if not train:
             self.notes.append(UNREADABLE_TRAINING_ROWS)
             return None
+        data.report("train", f"the verdict uses {len(train):,} rows of {data.sources['train']}")
         fitted: Sequence[Any] = sample(train, MAX_TRAIN_ROWS)
         if len(fitted) < len(train):
             self.notes.append(f"The baselines are trained on {len(fitted):,} of {len(train):,} training rows.")
