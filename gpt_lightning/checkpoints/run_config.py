@@ -10,6 +10,8 @@ from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.errors import InputError
 
 _MAX_BYTES: Final = 2**20
+_CHOOSING: Final = ("validation_fraction", "without", "counterfactual_swaps", "on_bad_row")
+"""Arguments that choose rows of the training source."""
 _READING: Final = ("delimiter", "encoding", "document_separator", "template", "target", "train_on")
 
 
@@ -65,13 +67,14 @@ def columns_of(checkpoint: Path) -> dict[str, str | list[str] | list[int]]:
 
 
 def training_sources(checkpoint: Path) -> dict[str, str | float | list[str]]:
-    """Return the arguments ``train`` and ``validation`` of a model's data, if they name local files.
+    """Return the arguments that choose a model's training and validation rows, if they name local files.
 
     Args:
         checkpoint: a checkpoint in the folder of a run, or a model folder.
     """
     arguments = _data_of(checkpoint)
-    found = {name: arguments.get(name) for name in ("train", "validation")}
+    names = ("train", "validation", *_CHOOSING) if _is_local(arguments.get("train")) else ("validation",)
+    found = {name: arguments.get(name) for name in names}
     return {name: value for name, value in found.items() if value is not None and _is_local(value)}
 
 

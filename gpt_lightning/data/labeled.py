@@ -139,10 +139,17 @@ class Labeled(DataModule, Generic[E]):
         assert self.without is not None
         if not isinstance(rows, InMemoryRows):
             return super().mask(rows)
-        masked = set() if is_empty(self.without) else self._named_ids(self.without)
-        found = MaskedInMemoryRows(rows, masked, self.tokenizer)
+        found = MaskedInMemoryRows(rows, self.masked_ids(), self.tokenizer)
         self.report("train", f"{found.num_masked:,} of {len(rows):,} rows are masked (without={self.without})")
         return found
+
+    def masked_ids(self) -> set[str]:
+        """Return the ids of the training examples that ``without`` names.
+
+        Raises:
+            InputError: it names a row that is not in the training data, or cannot be read.
+        """
+        return set() if not self.without or is_empty(self.without) else self._named_ids(self.without)
 
     def _named_ids(self, source: Source) -> set[str]:
         """Return the ids of the training examples that a source names by their locations or their text.
@@ -186,9 +193,9 @@ class Labeled(DataModule, Generic[E]):
             InputError: the source cannot be read, or a row is invalid and ``on_bad_row`` is ``stop``.
         """
         if split != "train" or self.counterfactual_swaps is None:
-            return self._own_examples(split)
+            return self.own_examples(split)
         if self._with_twins is None:
-            self._with_twins = self._add_twins(self._own_examples(split), self.counterfactual_swaps)
+            self._with_twins = self._add_twins(self.own_examples(split), self.counterfactual_swaps)
         return self._with_twins
 
     def _add_twins(self, examples: list[E], source: str) -> list[E]:
@@ -228,8 +235,8 @@ class Labeled(DataModule, Generic[E]):
 
         return self.swapped(example, swap), texts
 
-    def _own_examples(self, split: Split) -> list[E]:
-        """Return the valid examples of a split, without twins."""
+    def own_examples(self, split: Split) -> list[E]:
+        """Return the valid examples of a split, without counterfactual twins."""
         found = self.source_examples(self.source_split(split))
         if split == "test" or not self.holds_out_validation:
             return found

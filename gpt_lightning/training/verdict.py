@@ -15,7 +15,12 @@ from gpt_lightning.evaluation.verdict import tfidf
 from gpt_lightning.evaluation.verdict.calibration import fit_temperature
 from gpt_lightning.evaluation.verdict.outcome import why_not_beaten
 from gpt_lightning.evaluation.verdict.unigram import negative_log_likelihoods, unigram_log_probabilities
-from gpt_lightning.evaluation.verdict.verdict import NO_TRAINING_ROWS, UNREADABLE_TRAINING_ROWS, make_verdict
+from gpt_lightning.evaluation.verdict.verdict import (
+    NO_TRAINING_ROWS,
+    OTHER_TRAINING_ROWS,
+    UNREADABLE_TRAINING_ROWS,
+    make_verdict,
+)
 from gpt_lightning.metrics.row_statistics import RowStatistics
 from gpt_lightning.status import status
 from gpt_lightning.tasks import SequenceClassification, Task
@@ -61,7 +66,8 @@ class Verdict(L.Callback):
         self._temperature: float | None = None
         self._unigram: torch.Tensor | None = None
         self._unigram_rows = RowStatistics(())
-        self._notes: list[str] = []
+        self._why_not_train: str | None = None
+        self._trained_on: str | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Refuse options that the task or the data cannot fulfill, before the test takes its time.
@@ -88,8 +94,17 @@ class Verdict(L.Callback):
         if trainer.world_size > 1:
             raise InputError("--calibrate needs a single device. Add --trainer.devices=1")
 
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Remember the digest of the rows that the model was trained on."""
+        found = checkpoint.get("identity", {}).get("data.train")
+        self._trained_on = found if isinstance(found, str) else None
+
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Fit the temperature; count the tokens of the training text."""
+        """Check the training rows, fit the temperature, and count the tokens of the training text.
+
+        Raises:
+            InputError: ``must_beat`` is set, and the training rows cannot be used.
+        """
         self.record = None
         if not self.enabled:
             return
@@ -99,16 +114,36 @@ class Verdict(L.Callback):
             assert isinstance(pl_module, SequenceClassification)
             with status("Fitting the temperature on the validation rows"):
                 self._temperature = pl_module.calibration_temperature = _fit_temperature(trainer, pl_module, data)
-        self._unigram, self._notes = None, []
-        if isinstance(data, LanguageModeling) and not data.sources["train"]:
-            self._notes = [NO_TRAINING_ROWS]
-        elif isinstance(data, LanguageModeling):
-            try:
-                with status("Counting the tokens of the training text"):
-                    self._unigram = unigram_log_probabilities(data)
-            except InputError as error:
-                data.report("train", f"not used for the verdict: {error}")
-                self._notes = [UNREADABLE_TRAINING_ROWS]
+        self._unigram = self._why_not_train = None
+        if not isinstance(data, DataModule):
+            return
+        try:
+            self._why_not_train = self._read_training_rows(data)
+        except InputError as error:
+            data.report("train", f"not used for the verdict: {error}")
+            self._why_not_train = UNREADABLE_TRAINING_ROWS
+        if self.must_beat is not None and self._why_not_train is not None:
+            raise InputError(f"--must_beat={self.must_beat}: {self._why_not_train}")
+
+    def _read_training_rows(self, data: DataModule) -> str | None:
+        """Compare the training rows with those of the model; of language models, count their tokens.
+
+        Returns:
+            The reason why the rows cannot be used; None if they can.
+        """
+        if not data.sources["train"]:
+            return NO_TRAINING_ROWS
+        if self._trained_on is not None:
+            with status("Comparing the training data with that of the model"):
+                found = data.open_split("train").digest
+            # A second word says whether attention was restricted to documents, which does not change the text.
+            if found.partition(" ")[0] != self._trained_on.partition(" ")[0]:
+                return OTHER_TRAINING_ROWS
+        if isinstance(data, LanguageModeling):
+            data.report("train", f"the verdict uses the text of {data.sources['train']}")
+            with status("Counting the tokens of the training text"):
+                self._unigram = unigram_log_probabilities(data)
+        return None
 
     def on_test_batch_end(
         self,
@@ -143,9 +178,8 @@ class Verdict(L.Callback):
             unigram=None if self._unigram is None else unigram_rows.columns(),
             temperature=self._temperature,
             with_learning_curve=self.learning_curve,
+            why_not_train=self._why_not_train,
         )
-        if self.record is not None:
-            self.record["notes"] += self._notes
         return self.record
 
     def check(self) -> None:

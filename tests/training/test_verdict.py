@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import pytest
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
@@ -13,6 +14,7 @@ from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyp
 from gpt_lightning.data import InstructionTuning, LanguageModeling, TextClassification, TextToText
 from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.evaluation.verdict import overlap, tfidf, unigram, verdict
+from gpt_lightning.evaluation.verdict.baselines import Baselines
 from gpt_lightning.metrics.language import unigram_cross_entropy
 from gpt_lightning.metrics.row_scores import SINGLE_LABEL
 from gpt_lightning.metrics.row_statistics import RowStatistics
@@ -312,6 +314,81 @@ def test_a_model_that_predicts_nan_has_a_verdict(tmp_path: Path) -> None:
     task, data = classifier(tmp_path, train=reviews(20), test=reviews(10))
     task.head.weight.data.fill_(float("nan"))  # type: ignore[operator]
     assert verdict_of(tmp_path, task, data)["calibration"]["error"] is None
+
+
+def test_rows_that_did_not_train_the_model_are_not_used(tmp_path: Path) -> None:
+    task, data = classifier(tmp_path, train=reviews(20), test=reviews(10))
+    data.setup("fit")
+    checkpoint: dict[str, Any] = {"identity": data.identity()}
+
+    def found() -> dict[str, Any]:
+        callback = Verdict()
+        callback.on_load_checkpoint(L.Trainer(logger=False), task, checkpoint)
+        again = TextClassification(
+            train=data.sources["train"],
+            test=data.sources["test"],
+            labels=task.classes,
+            tokenizer="bytes",
+            block_size=64,
+            cache_dir=str(tmp_path),
+        )
+        trainer(tmp_path, callbacks=[callback, Evaluation(verdict=callback)]).test(task, again, verbose=False)
+        assert callback.record is not None
+        return callback.record
+
+    assert set(found()["baselines"]) == {"trivial", "tfidf"}
+    write_rows(Path(str(data.sources["train"])), reviews(20, 500))
+    changed = found()
+    assert changed["notes"] == [verdict.OTHER_TRAINING_ROWS]
+    assert changed["baselines"] == {}
+    assert "overlap" not in changed
+
+
+def test_masked_rows_and_counterfactual_twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masked rows train no baseline; twins train it, but neither validate it nor count as rows."""
+    rows = [
+        {
+            "text": f"{'she' if number % 2 else 'he'} saw film {number}",
+            "label": "positive" if number % 3 else "negative",
+        }
+        for number in range(30)
+    ]
+    split: list[verdict.Rows] = []
+
+    def frequent(given: verdict.Rows) -> dict[str, Any]:
+        split.append(given)
+        return {"correct": np.ones(len(given.test)), "rows": np.ones(len(given.test))}
+
+    monkeypatch.setattr(verdict, "baselines_for", lambda *_: Baselines("frequent", frequent))
+    task, plain = classifier(tmp_path, train=rows, test=reviews(10))
+    sources: dict[str, Any] = {"train": plain.sources["train"], "test": plain.sources["test"]}
+    sources["without"] = write_rows(tmp_path / "masked.jsonl", rows[:2])
+    data = TextClassification(
+        **sources,
+        labels=task.classes,
+        counterfactual_swaps="gender",
+        tokenizer="bytes",
+        block_size=64,
+        cache_dir=str(tmp_path),
+    )
+    found = verdict_of(tmp_path, task, data)
+    (given,) = split
+    assert found["train_rows"] == 28
+    assert len(given.validation) == 3
+    assert len(given.train) == 50, "25 rows and their twins"
+    assert not {each.id for each in given.validation} & {each.id for each in given.train}
+    assert not {rows[0]["text"], rows[1]["text"]} & {each.text for each in (*given.train, *given.validation)}
+
+
+def test_tested_rows_that_the_data_lacks_are_a_note(tmp_path: Path) -> None:
+    _, data = classifier(tmp_path, train=reviews(20), test=reviews(3))
+    data.setup("test")
+    rows = RowStatistics(SINGLE_LABEL)
+    rows.add(["a", "b"], {"rows": [1.0, 1.0], "correct": [1.0, 0.0]})
+    found = verdict.make_verdict(data, rows)
+    assert found is not None
+    assert found["notes"] == [verdict.OTHER_TEST_ROWS]
+    assert found["baselines"] == {}
 
 
 def test_an_error_in_the_verdict_keeps_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

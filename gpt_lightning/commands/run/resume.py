@@ -97,7 +97,9 @@ class Saved(NamedTuple):
             classes |= flatten(parser.parse_values({"data": {"class_path": module}}), origin)
             accepted_by_data = accepted_arguments(class_at(classes["data.class_path"].value))
             # A test reads the training rows, too: it compares the model with baselines.
-            settings = columns_of(path) | (training_sources(path) if subcommand == "test" else {})
+            # Without the identity of its rows, the model may have been trained on other rows than these files hold now.
+            has_identity = bool(checkpoint.get("identity", {}).get("data.train"))
+            settings = columns_of(path) | (training_sources(path) if subcommand == "test" and has_identity else {})
             named_columns = {
                 f"data.init_args.{name}": Value(value, origin)
                 for name, value in settings.items()

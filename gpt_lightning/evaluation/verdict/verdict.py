@@ -35,6 +35,13 @@ NO_TRAINING_ROWS: Final = (
 )
 
 UNREADABLE_TRAINING_ROWS: Final = "There is no comparison with baselines, because the training data cannot be read."
+OTHER_TRAINING_ROWS: Final = (
+    "There is no comparison with baselines, because the training data is not that of the model, or is read with other "
+    "settings. Add -c RUN/config.yaml, and start the test in the folder where the model was trained."
+)
+OTHER_TEST_ROWS: Final = (
+    "There is no comparison with baselines, because the tested rows cannot be matched with the test data by their ids."
+)
 UNREADABLE_TRAINING_TEXT: Final = (
     "The tested text is not searched in the training text, because the training data cannot be read."
 )
@@ -47,6 +54,7 @@ def make_verdict(
     unigram: Columns | None = None,
     temperature: float | None = None,
     with_learning_curve: bool = False,
+    why_not_train: str | None = None,
 ) -> dict[str, Any] | None:
     """Return the verdict as JSON values; None for a task that keeps no statistics of its rows.
 
@@ -56,13 +64,16 @@ def make_verdict(
         unigram: statistics of the same rows for a unigram model, for language models.
         temperature: temperature behind the column ``calibrated_confidence``, if it is there.
         with_learning_curve: extrapolate the learning curve of TF-IDF.
+        why_not_train: note about training rows that cannot be used; None if they can.
     """
     columns, verdict = rows.columns(), _Verdict(rows)
+    if why_not_train is not None:
+        verdict.notes.append(why_not_train)
     if not columns:
         return None
     if isinstance(data, LanguageModeling):
         verdict.language_model(data, columns, unigram)
-    elif isinstance(data, Labeled):
+    elif isinstance(data, Labeled) and why_not_train is None:
         verdict.labeled(data, columns, with_learning_curve)
     else:
         verdict.compare(columns, {})
@@ -78,8 +89,8 @@ class _Training:
     """Training and validation examples for baselines.
 
     Attributes:
-        all: all training examples.
-        fitted: those that baselines are trained on.
+        all: all training examples, without counterfactual twins.
+        fitted: those that baselines are trained on, with their twins.
         validation: examples that select the regularization.
     """
 
@@ -146,7 +157,10 @@ class _Verdict:
         if training is not None and not all(isinstance(each, KNOWN) for each in (*training.all, *tested)):
             self.notes.append(f"There are no baselines for the rows of {type(data).__name__}.")
             training = None
-        if training is None or len(tested) != len(self._rows.ids):
+        if training is not None and len(tested) != len(self._rows.ids):
+            self.notes.append(OTHER_TEST_ROWS)
+            training = None
+        if training is None:
             self.compare(columns, {})
             return
         order = [rows[str(example.id)] for example in tested]
@@ -168,17 +182,21 @@ class _Verdict:
             self.notes.append(NO_TRAINING_ROWS)
             return None
         with status("Reading the training data"):
-            train = readable_examples(data, "train")
+            train, with_twins = _training_examples(data)
             validation = readable_examples(data, "validation") if data.has_validation else []
         if not train:
             self.notes.append(UNREADABLE_TRAINING_ROWS)
             return None
+        data.report("train", f"the verdict uses {len(train):,} rows of {data.sources['train']}")
         fitted: Sequence[Any] = sample(train, MAX_TRAIN_ROWS)
         if len(fitted) < len(train):
             self.notes.append(f"The baselines are trained on {len(fitted):,} of {len(train):,} training rows.")
         if not validation:  # every tenth training row selects the regularization
             validation = fitted[::10]
             fitted = [example for number, example in enumerate(fitted) if number % 10] or [*fitted]
+        if len(with_twins) > len(train):  # a twin has the id of its example
+            chosen = {str(example.id) for example in fitted}
+            fitted = [example for example in with_twins if str(example.id) in chosen]
         return _Training(train, fitted, sample(validation, MAX_TRAIN_ROWS))
 
     def _fit(
@@ -232,6 +250,23 @@ def readable_examples(data: Labeled[Any], split: Split) -> Sequence[Any]:
     except InputError as error:
         data.report(split, f"not used for the verdict: {error}")
         return []
+
+
+def _training_examples(data: Labeled[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Return the examples that the model was trained on, without and with counterfactual twins; none if unreadable.
+
+    Masked examples are left out.
+    """
+    found = readable_examples(data, "train")
+    try:
+        masked = data.masked_ids() if found else set()
+    except InputError as error:
+        data.report("train", f"not used for the verdict: {error}")
+        return [], []
+    with_twins = [example for example in found if str(example.id) not in masked]
+    if data.counterfactual_swaps is None:
+        return with_twins, with_twins
+    return [example for example in data.own_examples("train") if str(example.id) not in masked], with_twins
 
 
 def sample(examples: Sequence[Any], most: int) -> Sequence[Any]:

@@ -1,0 +1,26 @@
+"""Arguments that a test takes from the ``config.yaml`` of a run."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gpt_lightning.checkpoints.run_config import training_sources
+
+
+def test_all_arguments_that_choose_rows_are_taken(tmp_path: Path) -> None:
+    choice = {
+        "train": "train.jsonl",
+        "validation_fraction": 0.2,
+        "without": ["a.jsonl", "b.jsonl"],
+        "counterfactual_swaps": "gender",
+        "on_bad_row": "skip",
+    }
+
+    def found(**arguments: Any) -> dict[str, Any]:
+        content = {"data": {"class_path": "TextClassification", "init_args": arguments}}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+        return dict(training_sources(tmp_path))
+
+    assert found(**choice, batch_size=4, test="test.jsonl", validation=None) == choice
+    assert found(train="hub:name", validation=0.1, validation_fraction=0.1) == {"validation": 0.1}
