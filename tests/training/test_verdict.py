@@ -365,7 +365,10 @@ def test_rows_that_did_not_train_the_model_are_not_used(tmp_path: Path) -> None:
 def test_masked_rows_and_counterfactual_twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Masked rows train no baseline; twins train it, but neither validate it nor count as rows."""
     rows = [
-        {"text": f"{'she' if number % 2 else 'he'} saw film {number}", "label": "positive" if number % 3 else "negative"}
+        {
+            "text": f"{'she' if number % 2 else 'he'} saw film {number}",
+            "label": "positive" if number % 3 else "negative",
+        }
         for number in range(30)
     ]
     split: list[verdict.Rows] = []
