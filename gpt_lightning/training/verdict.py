@@ -112,6 +112,8 @@ class Verdict(L.Callback):
             InputError: ``must_beat`` is set, and the training rows cannot be used.
         """
         self.record = None
+        if isinstance(pl_module, Task):
+            pl_module.keeps_test_rows = self.enabled
         if not self.enabled:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]

@@ -334,6 +334,15 @@ def test_a_model_that_predicts_nan_has_a_verdict(tmp_path: Path) -> None:
     assert verdict_of(tmp_path, task, data)["calibration"]["error"] is None
 
 
+def test_without_a_verdict_no_statistics_of_rows_are_kept(world: Path) -> None:
+    for kind in ("classification", "ner", "liking", "qa"):
+        task, data = head(world, kind)
+        trainer(world, callbacks=[Verdict(enabled=False)]).test(task, data, verbose=False)
+        assert not task.test_rows.ids
+        trainer(world, callbacks=[Verdict()]).test(task, data, verbose=False)
+        assert task.test_rows.ids
+
+
 def test_rows_that_did_not_train_the_model_are_not_used(tmp_path: Path) -> None:
     task, data = classifier(tmp_path, train=reviews(20), test=reviews(10))
     data.setup("fit")
@@ -364,13 +373,8 @@ def test_rows_that_did_not_train_the_model_are_not_used(tmp_path: Path) -> None:
 
 def test_masked_rows_and_counterfactual_twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Masked rows train no baseline; twins train it, but neither validate it nor count as rows."""
-    rows = [
-        {
-            "text": f"{'she' if number % 2 else 'he'} saw film {number}",
-            "label": "positive" if number % 3 else "negative",
-        }
-        for number in range(30)
-    ]
+    labels = ("negative", "positive")
+    rows = [{"text": f"{('he', 'she')[n % 2]} saw film {n}", "label": labels[n % 3 > 0]} for n in range(30)]
     split: list[verdict.Rows] = []
 
     def frequent(given: verdict.Rows) -> dict[str, Any]:
@@ -410,7 +414,7 @@ def test_tested_rows_that_the_data_lacks_are_a_note(tmp_path: Path) -> None:
 
 
 def test_an_error_in_the_verdict_keeps_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: Any, **options: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("fault")
 
     monkeypatch.setattr("gpt_lightning.training.verdict.make_verdict", fail)
