@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyp
 from gpt_lightning.data import InstructionTuning, LanguageModeling, TextClassification, TextToText
 from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.evaluation.verdict import overlap, tfidf, unigram, verdict
-from gpt_lightning.evaluation.verdict.baselines import Baselines
+from gpt_lightning.evaluation.verdict.baselines import Baselines, Rows
 from gpt_lightning.metrics.language import unigram_cross_entropy
 from gpt_lightning.metrics.row_scores import SINGLE_LABEL
 from gpt_lightning.metrics.row_statistics import RowStatistics
@@ -375,9 +375,9 @@ def test_masked_rows_and_counterfactual_twins(tmp_path: Path, monkeypatch: pytes
     """Masked rows train no baseline; twins train it, but neither validate it nor count as rows."""
     labels = ("negative", "positive")
     rows = [{"text": f"{('he', 'she')[n % 2]} saw film {n}", "label": labels[n % 3 > 0]} for n in range(30)]
-    split: list[verdict.Rows] = []
+    split: list[Rows] = []
 
-    def frequent(given: verdict.Rows) -> dict[str, Any]:
+    def frequent(given: Rows) -> dict[str, Any]:
         split.append(given)
         return {"correct": np.ones(len(given.test)), "rows": np.ones(len(given.test))}
 
