@@ -86,9 +86,9 @@ def _of_texts(name: str) -> RowScore:
 
 _ACCURACY: Final = RowScore("accuracy", ("correct", "rows"), _mean)
 _LOSSES: Final = (
-    RowScore("loss", ("nll", "tokens"), _mean, "tokens", higher_is_better=False, is_share=False),
-    RowScore("perplexity", ("nll", "tokens"), _perplexity, "tokens", higher_is_better=False, is_share=False),
-    RowScore("bits_per_byte", ("nll", "bytes"), _bits_per_byte, "tokens", higher_is_better=False, is_share=False),
+    RowScore("loss", ("nll", "tokens"), _mean, "tokens", is_share=False),
+    RowScore("perplexity", ("nll", "tokens"), _perplexity, "tokens", is_share=False),
+    RowScore("bits_per_byte", ("nll", "bytes"), _bits_per_byte, "tokens", is_share=False),
 )
 
 SINGLE_LABEL: Final = (_ACCURACY,)
@@ -104,8 +104,8 @@ ANSWERS: Final = (
     RowScore("exact_match", ("exact", "rows"), _mean),
 )
 NUMBERS: Final = (
-    RowScore("mse", ("prediction", "target"), _mean, statistics=_squares, higher_is_better=False, is_share=False),
-    RowScore("mae", ("prediction", "target"), _mean, statistics=_absolute, higher_is_better=False, is_share=False),
+    RowScore("mse", ("prediction", "target"), _mean, statistics=_squares, is_share=False),
+    RowScore("mae", ("prediction", "target"), _mean, statistics=_absolute, is_share=False),
     RowScore("pearson", ("prediction", "target"), _pearson, statistics=_moments, is_share=False),
 )
 GENERATED: Final = (

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gpt_lightning.metrics.direction import best_mode
+
 # N rows, K statistics
 Floats = NDArray[np.float64]
 Columns = Mapping[str, Floats]
@@ -33,7 +35,6 @@ class RowScore:
         columns: statistics that the score needs.
         formula: function from their sums, (..., K), to scores, (...).
         counted: statistic that is 0 for rows without a part in the score, such as rows without a label.
-        higher_is_better: False for errors and losses.
         is_share: True for scores from 0 to 1, whose differences are given in points, hundredths.
         statistics: function from the columns of the counted rows to their statistics, (N, K).
     """
@@ -42,9 +43,13 @@ class RowScore:
     columns: tuple[str, ...]
     formula: Callable[[Floats], Floats]
     counted: str = "rows"
-    higher_is_better: bool = True
     is_share: bool = True
     statistics: Callable[[Columns, Sequence[str]], Floats] = _statistics
+
+    @property
+    def higher_is_better(self) -> bool:
+        """False for errors and losses."""
+        return best_mode(self.name) != "min"
 
     def is_in(self, columns: Columns) -> bool:
         """Return whether there are all columns, and a row that counts."""

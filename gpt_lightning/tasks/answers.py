@@ -78,6 +78,8 @@ def record_rows(task: Task, batch: Mapping[str, Any], nll_BT: Tensor, examples: 
         nll_BT: (B, T) negative log-likelihood of each label, in nats.
         examples: answered examples of the first rows.
     """
+    if not task.keeps_test_rows:
+        return
     ids = batch.get("ids", [""] * len(nll_BT))
     columns: dict[str, Any] = {
         "nll": nll_BT.cpu().double().sum(1),

@@ -163,6 +163,8 @@ class Task(L.LightningModule, ABC):
         """Tokenizer and limits of generated answers: the Trainer's data module, if it has them."""
         self.answer_examples: list[AnsweredExample] = []
         """First generated answers of the last evaluation on this rank; empty for tasks that generate no text."""
+        self.keeps_test_rows = True
+        """False if a test needs no statistics of its rows."""
         self.test_rows = RowStatistics(())
         """Statistics of each row of the last test on this rank. A subclass may leave them empty."""
 

@@ -133,7 +133,7 @@ class QuestionAnswering(Task):
         texts = [_best_text(answers, batch["contexts"][row]) for row, answers in enumerate(found)]
         no_answer_scores = torch.tensor([answers.no_answer_score for answers in found])
         self.metrics(stage).update(loss, weight, texts, no_answer_scores, batch["answers"])
-        if stage == "test":
+        if stage == "test" and self.keeps_test_rows:
             answers = [self._answer_text(each, batch["contexts"][row]) for row, each in enumerate(found)]
             self.test_rows.add(batch["ids"], answer_columns(answers, batch["answers"]))
         if stage == "val":

@@ -139,7 +139,7 @@ class SequenceClassification(Task):
             return loss
         predictions = logits_BL.sigmoid() if self.multi_label else logits_BL.argmax(1)
         self.metrics(stage).update(loss, weight, predictions, batch["labels"])
-        if stage == "test":
+        if stage == "test" and self.keeps_test_rows:
             self._record_rows(batch, logits_BL)
         if stage == "val":
             self._record_errors(batch, batch["labels"].cpu(), logits_BL.detach().cpu(), losses_B.detach().cpu())

@@ -103,7 +103,7 @@ class SequenceRegression(Task):
             return loss
         values_B = self._in_unit(predictions_B)
         self.metrics(stage).update(loss, weight, values_B, targets_B)
-        if stage == "test":
+        if stage == "test" and self.keeps_test_rows:
             columns = {"rows": is_labeled_B, "prediction": values_B, "target": targets_B}
             self.test_rows.add(batch.get("ids", [""] * len(targets_B)), columns)
         if stage == "val":

@@ -128,7 +128,7 @@ class TokenClassification(Task):
             return loss
         predicted_W, rows_W = logits_WL.argmax(1), _text_indices(batch)
         self.metrics(stage).update(loss, weight, predicted_W, labels_W, rows_W)
-        if stage == "test":
+        if stage == "test" and self.keeps_test_rows:
             self._record_rows(batch, rows_W, predicted_W, labels_W)
         if stage == "val":
             self._record_errors(batch, rows_W.cpu(), predicted_W.cpu(), labels_W.cpu(), losses_W.detach().cpu())

@@ -12,6 +12,7 @@ from gpt_lightning.data.language_modeling import LanguageModeling
 from gpt_lightning.data.loader import ResumableLoader
 from gpt_lightning.errors import InputError, RunError
 from gpt_lightning.evaluation.verdict import tfidf
+from gpt_lightning.evaluation.verdict.baselines import has_tfidf
 from gpt_lightning.evaluation.verdict.calibration import fit_temperature
 from gpt_lightning.evaluation.verdict.outcome import why_not_beaten
 from gpt_lightning.evaluation.verdict.unigram import negative_log_likelihoods, unigram_log_probabilities
@@ -70,7 +71,7 @@ class Verdict(L.Callback):
         self._trained_on: str | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Refuse options that the task or the data cannot fulfill, before the test takes its time.
+        """Refuse options that the task or the data does not support, before the test takes its time.
 
         Raises:
             InputError: an option does not suit the task, or its data is missing.
@@ -82,6 +83,11 @@ class Verdict(L.Callback):
             raise InputError(
                 f"--must_beat={self.must_beat} needs the training data, which the baseline is trained on. Add it with "
                 "-c RUN/config.yaml or --data.train=FILE"
+            )
+        if self.must_beat == "tfidf" and not has_tfidf(data):
+            raise InputError(
+                f"--must_beat=tfidf: there is no TF-IDF baseline for the rows of {type(data).__name__}. Give "
+                "--must_beat=trivial"
             )
         if not self.calibrate:
             return
@@ -106,6 +112,8 @@ class Verdict(L.Callback):
             InputError: ``must_beat`` is set, and the training rows cannot be used.
         """
         self.record = None
+        if isinstance(pl_module, Task):
+            pl_module.keeps_test_rows = self.enabled
         if not self.enabled:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from gpt_lightning.data import TextClassification
-from gpt_lightning.metrics.row_scores import NUMBERS, tag_columns
-from gpt_lightning.metrics.row_statistics import RowStatistics
+from gpt_lightning.metrics.direction import best_mode
+from gpt_lightning.metrics.row_scores import ANSWERS, GENERATED, MULTI_LABEL, NUMBERS, SINGLE_LABEL, TAGS, tag_columns
+from gpt_lightning.metrics.row_statistics import RowScore, RowStatistics
 from gpt_lightning.tasks import SequenceClassification
 from tests import answering, pairs
 from tests.runs import causal_lm, head, language_modeling, small_world, trainer
@@ -127,3 +128,9 @@ def test_tags_are_compared_by_text() -> None:
     assert columns["matched"] == [0.0, 0.0]
     assert columns["predicted"] == columns["gold"] == [1.0, 0.0]
     assert columns["correct"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("scores", [SINGLE_LABEL, MULTI_LABEL, TAGS, ANSWERS, NUMBERS, GENERATED])
+def test_each_score_has_the_direction_of_its_metric(scores: tuple[RowScore, ...]) -> None:
+    for score in scores:
+        assert score.higher_is_better == {"max": True, "min": False}[str(best_mode(f"test/{score.name}"))]

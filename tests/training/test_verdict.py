@@ -169,6 +169,24 @@ def test_several_labels_have_a_verdict(tmp_path: Path) -> None:
     assert "calibration" not in found
 
 
+def test_a_single_label_of_many_selects_the_regularization_by_its_f1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best of two models is chosen, although the labels of N rows are (N,) in scikit-learn and (N, 1) here."""
+    scores: list[float] = []
+    best = tfidf._best
+
+    def chosen(fit: Any, score: Any, strengths: Any) -> Any:
+        model = best(fit, score, strengths)
+        scores.append(score(model))
+        return model
+
+    monkeypatch.setattr(tfidf, "_best", chosen)
+    texts = ["wet row", "dry row", "dry day"] * 4
+    labels = np.array([[1.0], [0.0], [0.0]] * 4)
+    predicted = tfidf.predict_label_sets(texts, labels, texts, labels, texts)
+    assert np.array_equal(predicted, labels)
+    assert scores == [1.0]
+
+
 def test_language_models_are_compared_with_a_unigram_model(tmp_path: Path) -> None:
     train, test = tmp_path / "train.txt", tmp_path / "test.txt"
     text = "".join(f"{number} bottles of beer on the wall.\n" for number in range(40))
@@ -316,6 +334,15 @@ def test_a_model_that_predicts_nan_has_a_verdict(tmp_path: Path) -> None:
     assert verdict_of(tmp_path, task, data)["calibration"]["error"] is None
 
 
+def test_without_a_verdict_no_statistics_of_rows_are_kept(world: Path) -> None:
+    for kind in ("classification", "ner", "liking", "qa"):
+        task, data = head(world, kind)
+        trainer(world, callbacks=[Verdict(enabled=False)]).test(task, data, verbose=False)
+        assert not task.test_rows.ids
+        trainer(world, callbacks=[Verdict()]).test(task, data, verbose=False)
+        assert task.test_rows.ids
+
+
 def test_rows_that_did_not_train_the_model_are_not_used(tmp_path: Path) -> None:
     task, data = classifier(tmp_path, train=reviews(20), test=reviews(10))
     data.setup("fit")
@@ -346,13 +373,8 @@ def test_rows_that_did_not_train_the_model_are_not_used(tmp_path: Path) -> None:
 
 def test_masked_rows_and_counterfactual_twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Masked rows train no baseline; twins train it, but neither validate it nor count as rows."""
-    rows = [
-        {
-            "text": f"{'she' if number % 2 else 'he'} saw film {number}",
-            "label": "positive" if number % 3 else "negative",
-        }
-        for number in range(30)
-    ]
+    labels = ("negative", "positive")
+    rows = [{"text": f"{('he', 'she')[n % 2]} saw film {n}", "label": labels[n % 3 > 0]} for n in range(30)]
     split: list[Rows] = []
 
     def frequent(given: Rows) -> dict[str, Any]:
@@ -430,6 +452,11 @@ def test_options_that_cannot_be_fulfilled_are_refused(
     regression, numbers = head(world, "liking")
     refuses("--calibrate needs a model with one label", regression, numbers, calibrate=True)
     refuses("--calibrate needs the verdict. Leave out --verdict=false", task, data, enabled=False, calibrate=True)
+    for kind in ("ner", "qa"):
+        refuses("there is no TF-IDF baseline for the rows of", *head(world, kind), must_beat="tfidf")
+    text = language_modeling(tmp_path, train=str(tmp_path / "a.txt"), test=str(tmp_path / "a.txt"))
+    (tmp_path / "a.txt").write_text("a text of several words" * 9)
+    refuses("there is no TF-IDF baseline for the rows of LanguageModeling", causal_lm(), text, must_beat="tfidf")
     monkeypatch.setattr(tfidf, "is_installed", lambda: False)
     refuses("--must_beat=tfidf needs scikit-learn, .* pip install", task, data, must_beat="tfidf")
 

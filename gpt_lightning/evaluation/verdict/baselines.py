@@ -53,6 +53,11 @@ class Baselines:
     tfidf: Callable[[Rows, PredictionCache], Columns] | None = None
 
 
+def has_tfidf(data: object) -> bool:
+    """Return whether the rows of a data module have a baseline on TF-IDF features."""
+    return isinstance(data, TextClassification | TextRegression | TextToText | InstructionTuning)
+
+
 def baselines_for(data: DataModule, train: Sequence[Any]) -> Baselines | None:
     """Return the baselines for the rows of a data module; None for data modules of the user's own.
 

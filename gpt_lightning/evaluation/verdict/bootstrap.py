@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 # N rows, G groups of equal rows, K statistics, D draws
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 Score = Callable[[Floats], Floats]
 """Function from sums over rows, (..., K), to scores, (...)."""
 
@@ -86,11 +87,22 @@ def _resampled_scores(statistics_NK: Floats, score: Score, seed: int, draws: int
         sorted_NK = np.repeat(groups_GK, counts_G, axis=0)  # the result must not depend on the order of the rows
         borders = np.arange(MAX_GROUPS) * num_rows // MAX_GROUPS
         groups_GK = np.add.reduceat(generator.permutation(sorted_NK), borders)
-        counts_G, num_rows = np.ones(MAX_GROUPS, dtype=counts_G.dtype), MAX_GROUPS
+        counts_G = np.ones(MAX_GROUPS, dtype=counts_G.dtype)
     size = max(1, _CHUNK_COUNTS // len(groups_GK))
     chunks = []
     for start in range(0, draws, size):
-        drawn_DG = generator.multinomial(num_rows, counts_G / num_rows, size=min(size, draws - start))
+        drawn_DG = _drawn_counts(generator, counts_G, min(size, draws - start))
         with np.errstate(divide="ignore", invalid="ignore"):
             chunks.append(np.asarray(score(drawn_DG @ groups_GK), dtype=np.float64))
     return np.concatenate(chunks)
+
+
+def _drawn_counts(generator: np.random.Generator, counts_G: Counts, draws: int) -> Counts:
+    """Return how often each group is drawn in resamples of all rows, (D, G)."""
+    num_groups, num_rows = len(counts_G), int(counts_G.sum())
+    if num_rows > num_groups:
+        return generator.multinomial(num_rows, counts_G / num_rows, size=draws)
+    # Groups of a single row are drawn one by one, which is many times faster than a multinomial of many groups.
+    drawn_DG = generator.integers(num_groups, size=(draws, num_groups))
+    drawn_DG += num_groups * np.arange(draws)[:, None]
+    return np.bincount(drawn_DG.ravel(), minlength=draws * num_groups).reshape(draws, num_groups)

@@ -1,7 +1,6 @@
 """Rows of the test split that occur in the training split, exactly or nearly, and rows with contradictory labels."""
 
 import importlib.util
-import unicodedata
 import zlib
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -20,11 +19,6 @@ _BANDS: Final = (16, 4)
 """Bands of locality-sensitive hashing and their rows, which miss one of 4,000 pairs with similarity 0.8."""
 _MAX_CANDIDATES: Final = 50
 """Number of candidates that each test text is compared with."""
-
-
-def normalized(text: str) -> str:
-    """Return a text without differences of case, whitespace and Unicode form."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def is_installed() -> bool:

@@ -4,12 +4,13 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gpt_lightning.data.document_split import normalized
 from gpt_lightning.data.sequence_tagging import TaggedText
 from gpt_lightning.data.sources.squad import Question
 from gpt_lightning.data.text_classification import LabeledText
 from gpt_lightning.evaluation.verdict import overlap
 from gpt_lightning.evaluation.verdict.baselines import prompt_and_answers
-from gpt_lightning.evaluation.verdict.overlap import MAX_TEST, MAX_TRAIN, normalized
+from gpt_lightning.evaluation.verdict.overlap import MAX_TEST, MAX_TRAIN
 from gpt_lightning.evaluation.verdict.prediction_cache import PredictionCache
 
 MAX_SHOWN: Final = 5

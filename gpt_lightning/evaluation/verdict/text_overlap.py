@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_lightning.evaluation.verdict.overlap import normalized
+from gpt_lightning.data.document_split import normalized
 
 Hashes = NDArray[np.uint64]
 

@@ -99,13 +99,17 @@ def predict_label_sets(
         each = ComplementNB() if is_bayes else LogisticRegression(C=strength, max_iter=200, tol=1e-3)
         return OneVsRestClassifier(each).fit(features.train, labels_NL.astype(int))
 
+    def predict(model: Any, texts: Sequence[str]) -> Floats:
+        # With a single label, scikit-learn returns a vector.
+        predicted = np.asarray(model.predict(features.of(texts)), dtype=np.float64)
+        return predicted.reshape(len(texts), labels_NL.shape[1])
+
     def micro_f1(model: Any) -> float:
-        predicted = model.predict(features.of(validation))
+        predicted = predict(model, validation)
         return float(2 * (predicted * validation_NL).sum() / max(1.0, (predicted + validation_NL).sum()))
 
     with _quiet():
-        predicted = _best(fit, micro_f1, STRENGTHS[:1] if is_bayes else STRENGTHS).predict(features.of(texts))
-    return np.asarray(predicted, dtype=np.float64).reshape(len(texts), labels_NL.shape[1])
+        return predict(_best(fit, micro_f1, STRENGTHS[:1] if is_bayes else STRENGTHS), texts)
 
 
 def predict_numbers(

@@ -120,7 +120,8 @@ class _Verdict:
 
     def compare(self, columns: Columns, baselines: dict[str, tuple[str, Columns]]) -> Comparison | None:
         """Add the scores of the model and of baselines."""
-        found = compare(self._rows.scores, columns, baselines)
+        with status("Resampling the tested rows"):
+            found = compare(self._rows.scores, columns, baselines)
         if found is not None:
             self._parts |= asdict(found) | {"sentences": sentences(found, self._rows.scores)}
         return found

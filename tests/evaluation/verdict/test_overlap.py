@@ -5,8 +5,9 @@ import random
 
 import pytest
 
+from gpt_lightning.data.document_split import normalized
 from gpt_lightning.evaluation.verdict import overlap
-from gpt_lightning.evaluation.verdict.overlap import THRESHOLD, jaccard, near_duplicates, normalized, shingles
+from gpt_lightning.evaluation.verdict.overlap import THRESHOLD, jaccard, near_duplicates, shingles
 
 
 def test_normalization_ignores_case_whitespace_and_unicode_form() -> None:

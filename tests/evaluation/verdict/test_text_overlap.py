@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
+from gpt_lightning.data.document_split import normalized
 from gpt_lightning.evaluation.verdict import text_overlap as module
-from gpt_lightning.evaluation.verdict.overlap import normalized
 from gpt_lightning.evaluation.verdict.text_overlap import LENGTH, TextOverlap, passage_hashes, text_overlap
 
 
