@@ -19,7 +19,7 @@ from gpt_lightning.training.step_record import StepRecord
 from gpt_lightning.training.summary import Summary
 from gpt_lightning.training.throughput import Throughput
 from gpt_lightning.training.validation import Validations
-from gpt_lightning.training.verdict import MustBeat, Verdict
+from gpt_lightning.training.verdict import Verdict
 
 __all__ = [
     "Checkpoints",
@@ -30,7 +30,6 @@ __all__ = [
     "LayerDiagnostics",
     "LossDiagnostics",
     "Monitors",
-    "MustBeat",
     "PredictionWriter",
     "ProbabilityDiagnostics",
     "ProgressBar",

@@ -155,9 +155,17 @@ def test_multi_label_classification(run: CommandLine, tmp_path: Path) -> None:
     rows = [{"text": "sun and goals", "label": ["sport", "weather"]}, {"text": "nothing", "label": []}] * 4
     write_config(run.folder, "topics")
     (tmp_path / "topics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert run("fit", "-c", "topics.yaml", "--model.multi_label=true", "--checkpoints.monitor=val/micro_f1") == 0, (
-        run.err
-    )
+    assert (
+        run(
+            "fit",
+            "-c",
+            "topics.yaml",
+            "--model.multi_label=true",
+            "--checkpoints.monitor=val/micro_f1",
+            "--checkpoints.mode=max",
+        )
+        == 0
+    ), run.err
     assert "val/mean_average_precision" in run.out
     assert run("predict", "-c", "topics.yaml", "--ckpt_path=logs/topics/version_0") == 0, run.err
     record = json.loads((tmp_path / "predictions.jsonl").read_text().splitlines()[0])

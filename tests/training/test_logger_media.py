@@ -29,6 +29,7 @@ __all__ = ["cli"]
 
 RUN = Path("logs/run/version_0")
 FILES: Any = (("TensorBoardLogger", {}), ("CSVLogger", {}))
+CURVES = {"val_curves/precision_recall", "val_curves/reliability"}
 PIXELS = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
 
 Shown = dict[tuple[str, int], Any]
@@ -102,8 +103,8 @@ def assert_same_images(one: Shown, other: Shown) -> None:
 @pytest.mark.parametrize(
     ("name", "tags", "images"),
     [
-        ("topics", {"val/per_class", "val/hardest_examples"}, {"val/confusion_matrix"}),
-        ("tags", {"val/per_class", "val/hardest_examples"}, set()),
+        ("topics", {"val/per_class", "val/hardest_examples"}, {"val/confusion_matrix", *CURVES}),
+        ("tags", {"val/per_class", "val/hardest_examples"}, CURVES),
         ("language", {"sample/0"}, set()),
     ],
 )

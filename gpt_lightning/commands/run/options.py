@@ -6,6 +6,7 @@ from typing import Literal
 from lightning.pytorch.cli import LightningArgumentParser
 
 from gpt_lightning import training
+from gpt_lightning.training.verdict import MustBeat
 
 
 def add_test_options(parser: LightningArgumentParser) -> None:
@@ -34,7 +35,7 @@ def add_test_options(parser: LightningArgumentParser) -> None:
     )
     parser.add_argument(
         "--must_beat",
-        type=training.MustBeat | None,
+        type=MustBeat | None,
         default=None,
         metavar="{tfidf,trivial}",
         help="exit with 1 unless the model is better than this baseline and the 95-percent interval of the difference "

@@ -6,6 +6,7 @@ from typing import Any
 import lightning.pytorch as L
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from gpt_lightning.data.sources.row_formats import without_surrogates
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.tags import FINAL
 from gpt_lightning.training.run_settings import settings
@@ -45,5 +46,6 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | 
         if isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = value if isinstance(value, bool | int | float | str) else str(value)
+            plain = value if isinstance(value, bool | int | float) else str(value)
+            found[f"{prefix}{key}"] = without_surrogates(plain)  # of paths that are not UTF-8
     return found
