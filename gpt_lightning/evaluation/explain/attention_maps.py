@@ -4,16 +4,15 @@ B batch, T tokens, S tokens attended to, H query heads, G key/value heads, D cha
 """
 
 import math
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from gpt_lightning.evaluation.explain.inputs import prompt_mask, row_of
+from gpt_lightning.models.attention_calls import AttentionCall, AttentionCalls
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.gpt import GPT
 from gpt_lightning.models.interventions import check_layer, layer_names
@@ -81,7 +80,7 @@ def attention_maps(
     return maps
 
 
-class AttentionRecorder(TorchFunctionMode):
+class AttentionRecorder(AttentionCalls):
     """Context manager that records the probabilities of calls of scaled dot-product attention inside of it.
 
     The fused kernels compute no probabilities, so they are computed again from the same queries, keys and mask. The
@@ -101,18 +100,13 @@ class AttentionRecorder(TorchFunctionMode):
         self.num_calls = 0
         self.probabilities: dict[int, Tensor] = {}
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Call a function of torch, and record the probabilities if it is attention."""
-        kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention:
-            if self.num_calls in self._recorded:
-                q_BHTD, k_BGSD = args[:2]
-                chosen = {name: kwargs[name] for name in ("attn_mask", "is_causal", "scale") if name in kwargs}
-                self.probabilities[self.num_calls] = attention_probabilities(q_BHTD, k_BGSD, **chosen)
-            self.num_calls += 1
-        return func(*args, **kwargs)
+    def observe(self, call: AttentionCall) -> None:
+        """Record the probabilities of a call."""
+        if self.num_calls in self._recorded:
+            self.probabilities[self.num_calls] = attention_probabilities(
+                call.query, call.key, call.attn_mask, call.is_causal, call.scale
+            )
+        self.num_calls += 1
 
 
 def attention_probabilities(

@@ -35,7 +35,7 @@ class InspectedSplit:
     is_complete: bool = True
     """False if only the first tokens of packed text were read."""
     unreadable: str | None = None
-    """Why the split cannot be read."""
+    """Reason why the split cannot be read; None if it can."""
 
     def where(self, name: str) -> str:
         """Return the location of a row, or its id."""

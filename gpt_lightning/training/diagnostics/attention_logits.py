@@ -4,15 +4,14 @@ B batch, H query heads, G key/value heads, T queries, S keys, D channels of a he
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 import gpt_lightning.batch
+from gpt_lightning.models.attention_calls import AttentionCall, AttentionCalls
 from gpt_lightning.tasks import Task
 
 _CHUNK: Final = 256
@@ -24,8 +23,6 @@ _ENCODER_DECODER: Final = {
 }
 """Argument of an encoder-decoder -> key of its batches. Other models name both alike."""
 _DECODER: Final = ("input_ids", "attention_mask", "document_ids", "prefix_mask")
-_SDPA: Final = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-"""Positional arguments of ``scaled_dot_product_attention``."""
 
 
 def largest_attention_logits(task: Task, batch: Mapping[str, Any]) -> list[Tensor]:
@@ -75,21 +72,15 @@ def largest_logit(
     return torch.stack(largest).amax()
 
 
-class _Recorder(TorchFunctionMode):
+class _Recorder(AttentionCalls):
     """Mode that records the largest logit of each call of ``scaled_dot_product_attention``."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[Tensor] = []
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is F.scaled_dot_product_attention:
-            named = {**dict(zip(_SDPA, args, strict=False)), **(kwargs or {})}
-            used = ("query", "key", "attn_mask", "is_causal", "scale")
-            self.found.append(largest_logit(**{name: named[name] for name in used if name in named}))
-        return func(*args, **(kwargs or {}))
+    def observe(self, call: AttentionCall) -> None:
+        self.found.append(largest_logit(call.query, call.key, call.attn_mask, call.is_causal, call.scale))
 
 
 @contextlib.contextmanager
