@@ -16,6 +16,7 @@ from gpt_lightning.data.base import DataModule
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.run_report.environment import git_state, hardware, versions
 from gpt_lightning.evaluation.run_report.files import FACTS, PAGE
+from gpt_lightning.evaluation.run_report.settings import setting_text
 from gpt_lightning.output_files import finite, why_not_written
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.data_identity import identity
@@ -72,7 +73,7 @@ class RunReport(L.Callback):
             return
         facts = {
             "summary": self._summary(trainer, pl_module),
-            "changed": [[key, _text(value), _text(default)] for key, value, default in self._changed],
+            "changed": [[key, setting_text(value), setting_text(default)] for key, value, default in self._changed],
             "data": _data(trainer),
             **self._environment,
             "commands": list(self._commands),
@@ -113,9 +114,9 @@ def _data(trainer: L.Trainer) -> dict[str, str]:
     data = trainer.datamodule  # type: ignore[attr-defined]
     if not isinstance(data, DataModule):
         return {}
-    sources = {f"{split} source": _text(source) for split, source in data.sources.items() if source is not None}
+    sources = {f"{split} source": setting_text(source) for split, source in data.sources.items() if source is not None}
     digests = {f"{split} digest": digest for split, digest in data.digests().items()}
-    order = {key: _text(value) for key, value in identity(trainer).items() if key != "data.train"}
+    order = {key: setting_text(value) for key, value in identity(trainer).items() if key != "data.train"}
     return {**sources, **digests, "tokenizer digest": data.tokenizer.hash, **order}
 
 
@@ -136,10 +137,6 @@ def _previous(run: Path) -> dict[str, Any]:
     except InputError:
         return {}
     return {name: facts[name] for name in _VALIDATION if name in facts}
-
-
-def _text(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _write(run: Path) -> None:

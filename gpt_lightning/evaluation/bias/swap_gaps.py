@@ -3,10 +3,12 @@
 The mean change is the counterfactual token fairness gap of Garg et al. (2019, arXiv:1809.10610).
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from gpt_lightning.data.labeled import Example, Labeled
@@ -168,7 +170,7 @@ def gap_report(compared: Sequence[RowComparison], rows: SwappableRows, groups: t
         change=mean_of([each.change for each in compared]),
         changed=mean_of(changed) if changed else None,
         scores={
-            name: {group: mean_of([pair[number] for pair in found]).value for number, group in enumerate(groups)}
+            name: {group: _mean([pair[number] for pair in found]) for number, group in enumerate(groups)}
             for name, found in pairs.items()
         },
         score_gaps={name: mean_of([first - second for first, second in found]) for name, found in pairs.items()},
@@ -179,6 +181,11 @@ def gap_report(compared: Sequence[RowComparison], rows: SwappableRows, groups: t
         unlabeled=rows.unlabeled,
         rows=sorted(compared, key=lambda each: -each.change)[:NUM_ROWS_SHOWN],
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean of values; NaN without any."""
+    return float(np.mean(values)) if values else math.nan
 
 
 def _by_group(pair: tuple[Any, Any] | None, group: int | None) -> tuple[Any, Any] | None:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from gpt_lightning.evaluation.run_report.curves import compared_curves
 from gpt_lightning.evaluation.run_report.files import RunFiles, plain_texts
 from gpt_lightning.evaluation.run_report.history import History
+from gpt_lightning.evaluation.run_report.settings import setting_text
 from gpt_lightning.pages.page import Section
 from gpt_lightning.pages.tables import table
 
@@ -68,7 +69,7 @@ def differences(settings: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     A missing key is None.
     """
     keys = dict.fromkeys(key for each in settings for key in each)
-    rows = [[key, *(_text(each[key]) if key in each else None for each in settings)] for key in keys]
+    rows = [[key, *(setting_text(each[key]) if key in each else None for each in settings)] for key in keys]
     return [row for row in rows if len(set(row[1:])) > 1]
 
 
@@ -90,7 +91,3 @@ def _facts(runs: Mapping[str, RunFiles]) -> list[Any]:
 def _curves(histories: Mapping[str, History]) -> list[Markup]:
     has_any = any(history.scalars for history in histories.values())
     return [compared_curves(histories)] if has_any else []
-
-
-def _text(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -57,6 +57,11 @@ def _is_small(content: Any) -> bool:
     return parts <= _MAX_PARTS
 
 
+def setting_text(value: Any) -> str:
+    """Return the text of a setting as YAML writes it, such as ``null`` and ``true``."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def without_secrets(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings in which passwords, keys and tokens of services are hidden, also in nested values."""
     return {key: _shown(key, value) for key, value in settings.items()}
