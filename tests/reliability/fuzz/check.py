@@ -78,7 +78,7 @@ def _where_it_hangs(err: str) -> str:
 def _has_worked(each: Input, outcome: Outcome) -> bool:
     """Return whether a command with exit code 0 has done something."""
     command, options = each.arguments[0] if each.arguments else "", [word.partition("=")[0] for word in each.arguments]
-    if command in ("fit", "validate", "test", "predict") and not any(map(_PRINTS.fullmatch, options)):
+    if command in ("fit", "validate", "test", "predict", "generate") and not any(map(_PRINTS.fullmatch, options)):
         if command == "fit":
             return outcome.steps > 0 or "nothing to do" in outcome.out
         return outcome.calls > 0

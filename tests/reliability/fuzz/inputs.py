@@ -44,6 +44,7 @@ ODD_FILES: Mapping[str, Content] = {
     "odd/full": Odd.FULL,
     "odd/unreadable": Odd.UNREADABLE,
     "odd/empty": b"",
+    "odd/empty.jsonl": b"",
     "odd/binary": bytes(range(256)),
 }
 """Files that every input's folder holds, so that options can name them."""

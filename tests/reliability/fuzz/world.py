@@ -12,7 +12,9 @@ from tests.heads import TAGS, TOPICS
 from tests.reliability.fuzz.runner import Server
 from tests.runs import write_text
 
-RUNS: Final = ("lm", "topics", "tags", "qa")
+HEADS: Final = ("topics", "tags", "qa")
+GENERATORS: Final = ("lm", "chat", "translation")
+RUNS: Final = (*GENERATORS, *HEADS)
 """Tasks; each has a file NAME.yaml and the run logs/NAME/version_0."""
 
 TEMPLATE: Final = (
@@ -26,6 +28,14 @@ _CLASSES: Final = {
     "topics": ("SequenceClassification", "TextClassification"),
     "tags": ("TokenClassification", "SequenceTagging"),
     "qa": ("QuestionAnswering", "ReadingComprehension"),
+    "chat": ("CausalLM", "InstructionTuning"),
+    "translation": ("Seq2SeqLM", "TextToText"),
+}
+_BACKBONES: Final[dict[str, dict[str, Any]]] = {"lm": _LLAMA, "translation": {"n_encoder_layer": 1}}
+_DATA: Final[dict[str, dict[str, Any]]] = {
+    "lm": {"tokenizer": "tokenizer.json"},
+    "chat": {"chat_template": "plain", "generate_examples": 1, "max_new_tokens": 3},
+    "translation": {"template": "{en}", "target": "fr", "generate_examples": 1, "max_new_tokens": 3},
 }
 _COMMANDS: Final = (
     ("tokenizer", "train", "--train=text.txt", "--vocab_size=280"),
@@ -68,6 +78,8 @@ def build(server: Server, folder: Path) -> World:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name in RUNS:
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(_config(name)))
+    (folder / "rows").mkdir()
+    (folder / "rows/second.txt").write_text("topics.jsonl:2\n")
     (folder / "tasks").mkdir()
     (folder / "tasks/beer.yaml").write_text(TASK.format(name="beer", data="choices.jsonl", more=""))
     for command in _COMMANDS:
@@ -89,6 +101,23 @@ ROWS: Final[dict[str, list[dict[str, Any]]]] = {
             "answers": {"text": [name], "answer_start": [0]},
         }
         for number, name in enumerate(("Anna", "Bob", "Carol", "Dora"))
+    ],
+    "chat": [
+        {
+            "id": f"c{number}",
+            "messages": [
+                {"role": "user", "content": f"{number} bottles?"},
+                {"role": "assistant", "content": f"{number + 1} bottles."},
+            ],
+        }
+        for number in range(4)
+    ],
+    "translation": [
+        {"id": f"p{number}", "en": f"{number} bottles", "fr": f"{number} bouteilles"} for number in range(4)
+    ],
+    "pairs": [
+        {"sent_more": f"{name} has no beer.", "sent_less": f"{name} has beer.", "bias_type": "age"}
+        for name in ("Anna", "Bob", "Carol", "Dora")
     ],
     "choices": [
         {"question": f"{number} bottles of", "choices": [" beer", " rain"], "answer": number % 2} for number in range(4)
@@ -115,7 +144,7 @@ def _config(name: str) -> dict[str, Any]:
         "model": {
             "class_path": model,
             "init_args": {
-                "backbone": backbone | (_LLAMA if name == "lm" else {}),
+                "backbone": backbone | _BACKBONES.get(name, {}),
                 "optimizer": {"lr": 0.01},
                 "schedule": {"kind": "constant"},
             },
@@ -124,9 +153,10 @@ def _config(name: str) -> dict[str, Any]:
             "class_path": data,
             "init_args": {
                 **dict.fromkeys(("train", "validation", "test"), source),
-                "tokenizer": "tokenizer.json" if name == "lm" else "bytes",
+                "tokenizer": "bytes",
                 "batch_size": 2,
                 "cache_dir": "cache",
+                **_DATA.get(name, {}),
             },
         },
         "samples": {"max_new_tokens": 2},

@@ -14,7 +14,7 @@ from gpt_lightning.atomic_files import sha256
 from gpt_lightning.checkpoints.manifest import FILE, Manifest
 from tests.reliability.fuzz.inputs import Content, Input, Odd
 from tests.reliability.fuzz.nasty import VALUES, change, damage, deep
-from tests.reliability.fuzz.world import RUNS, World
+from tests.reliability.fuzz.world import GENERATORS, RUNS, World
 
 TENSORS: Final[list[Callable[[torch.Tensor], Any]]] = [
     lambda x: x.to_sparse(),
@@ -61,8 +61,8 @@ def commands(name: str, model: str) -> list[tuple[str, ...]]:
     """Return command lines that read a model of a task; the first one needs nothing but the model."""
     config = ("-c", f"{name}.yaml")
     own = (
-        ("generate", model, "--max_new_tokens=3")
-        if name == "lm"
+        ("generate", model, "--prompt=1 bottle", "--max_new_tokens=3")
+        if name in GENERATORS
         else ("predict", f"--model={model}", f"--input={name}.jsonl")
     )
     return [
@@ -74,6 +74,8 @@ def commands(name: str, model: str) -> list[tuple[str, ...]]:
         ("test", *config, f"--ckpt_path={model}"),
         ("export", model, "new"),
         ("evaluate", f"logs/{name}/version_0", "--again"),
+        ("explain", model, *(("--text=1 bottle",) if name in GENERATORS else (f"--input={name}.jsonl", "--limit=1"))),
+        ("bias", model, "--pairs=pairs.jsonl" if name in GENERATORS else f"--input={name}.jsonl"),
     ]
 
 

@@ -23,6 +23,8 @@ def draw(rng: Random, world: World) -> Input:
     name = rng.choice(RUNS)
     is_valid = rng.random() < 0.05
     rows = [{"text": world.read("text.txt").decode()}] if name == "lm" else ROWS[name]
+    if not is_valid and rng.random() < 0.1:
+        rows = ROWS["pairs"]
     if not is_valid:
         rows = change(rng, rows, [*VALUES, " ".join("word" for _ in range(2000))])
     suffix = rng.choice(("jsonl", "json") if is_valid else tuple(FORMATS))
@@ -37,9 +39,14 @@ def draw(rng: Random, world: World) -> Input:
         ("fit", "-c", f"{name}.yaml", "--experiment=new", *used[: rng.randrange(1, 3)]),
         ("fit", "-c", f"{name}.yaml", "--experiment=new", *used[:2]),
         ("test", "-c", f"{name}.yaml", f"--ckpt_path=logs/{name}/version_0", used[2]),
-        ("init", _INIT[name], f"--train={file}"),
+        ("init", _INIT.get(name, "pretrain"), f"--train={file}"),
         ("evaluate", f"logs/{name}/version_0", f"--test={file}", "--again"),
         ("tokenizer", "train", f"--train={file}", "--output=new.json", "--vocab_size=270"),
+        ("inspect", "-c", f"{name}.yaml", *used),
+        ("explain", f"logs/{name}/version_0", f"--input={file}", "--limit=2"),
+        ("bias", f"logs/{name}/version_0", f"--input={file}"),
+        ("bias", "logs/lm/version_0", f"--pairs={file}"),
+        ("without", f"logs/{name}/version_0", f"--rows={file}"),
     ]
     return Input(commands[0] if is_valid else rng.choice(commands), {file: content}, is_valid=is_valid)
 

@@ -14,7 +14,7 @@ from gpt_lightning.data.find import data_modules
 from gpt_lightning.tasks.saving import arguments_of
 from tests.reliability.fuzz.inputs import Input
 from tests.reliability.fuzz.nasty import WORDS
-from tests.reliability.fuzz.world import RUNS, World
+from tests.reliability.fuzz.world import HEADS, RUNS, World
 
 VALID: Final[list[tuple[str, ...]]] = [
     *(("fit", "-c", f"{name}.yaml", "--experiment=new") for name in RUNS),
@@ -24,11 +24,30 @@ VALID: Final[list[tuple[str, ...]]] = [
         for name in RUNS
         for each in ("validate", "test")
     ),
-    *(("predict", f"--model=logs/{name}/version_0", f"--input={name}.jsonl") for name in RUNS[1:]),
+    *(
+        ("predict", f"--model=logs/{name}/version_0", f"--input={name}.jsonl")
+        for name in (*HEADS, "chat", "translation")
+    ),
     ("evaluate", "logs/topics/version_0"),
     ("evaluate", "logs/tags/version_0", "logs/qa/version_0", "--output=table.md"),
     ("generate", "logs/lm/version_0", "--prompt=1 bottle", "--max_new_tokens=5"),
     ("generate", "model", "--prompt=1 bottle", "--max_new_tokens=5", "--int8"),
+    ("generate", "logs/chat/version_0", "--chat", "--prompt=1 bottle", "--max_new_tokens=5"),
+    ("generate", "logs/translation/version_0", "--prompt=1 bottle", "--max_new_tokens=5", "--num_beams=2"),
+    ("explain", "logs/lm/version_0", "--text=1 bottle"),
+    *(("explain", f"logs/{name}/version_0", f"--input={name}.jsonl", "--limit=1") for name in RUNS[1:]),
+    ("bias", "logs/lm/version_0", "--pairs=pairs.jsonl"),
+    *(("bias", f"logs/{name}/version_0", f"--input={name}.jsonl") for name in HEADS[:2]),
+    *(
+        ("inspect", "-c", f"{name}.yaml", "--data.validation=null", "--data.test=null", "--output=page.html")
+        for name in RUNS
+    ),
+    *(("without", f"logs/{name}/version_0", "--rows=odd/empty.jsonl") for name in RUNS),
+    ("without", "logs/topics/version_0", "--rows=rows/second.txt"),
+    ("compare", "logs/lm/version_0", "logs/topics/version_0"),
+    ("test", "-c", "topics.yaml", "--ckpt_path=logs/topics/version_0", "--calibrate"),
+    ("schema",),
+    ("doctor", "--json"),
     ("export", "logs/qa/version_0", "new"),
     ("lm-eval", "logs/lm/version_0", "--tasks=beer", "--include_path=tasks", "--limit=2"),
     ("tokenizer", "show", "tokenizer.json", "--text=1 bottle"),

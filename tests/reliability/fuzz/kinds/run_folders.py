@@ -16,7 +16,15 @@ def draw(rng: Random, world: World) -> Input:
     """Return a command that reads a run folder in which some files are changed."""
     name = rng.choice(RUNS)
     run = f"logs/{name}/version_0"
-    reads = [*commands(name, run), ("evaluate", run), ("fit", "-c", f"{run}/config.yaml", f"--ckpt_path={run}")]
+    reads = [
+        *commands(name, run),
+        ("evaluate", run),
+        ("fit", "-c", f"{run}/config.yaml", f"--ckpt_path={run}"),
+        ("compare", run, "logs/lm/version_0"),
+        ("inspect", "-c", f"{run}/config.yaml"),
+        ("without", run, "--rows=odd/empty.jsonl"),
+        ("without", run, f"--rows={name}.jsonl"),
+    ]
     if rng.random() < 0.05:
         return Input(rng.choice(reads[3:6]), is_valid=True)
     names = [each for each in world.files(f"{run}/**/*") if not each.endswith(".ckpt")]
