@@ -41,6 +41,8 @@ def fault(each: Input, outcome: Outcome) -> str | None:
         return f"signal {-outcome.code} in {command}" if outcome.code < 0 else f"exit code {outcome.code} in {command}"
     if outcome.code == 0:
         return f"exit 0 without work in {command}" if not _has_worked(each, outcome) else None
+    if outcome.code == 1 and command in ("inspect", "doctor") and outcome.out.strip():
+        return None  # these list the problems that they find on standard output
     if each.is_valid:
         return f"a valid input was refused by {command}"
     return _message_fault(outcome, command)
