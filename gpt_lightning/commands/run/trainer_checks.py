@@ -13,6 +13,7 @@ from typing import Any, Final
 import lightning.pytorch as L
 from lightning.fabric.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
 from gpt_lightning.errors import InputError, input_error
@@ -32,7 +33,8 @@ _AT_LEAST: Final = {
 
 _MAX_DEVICES: Final = 1024
 """More devices than one machine has. Lightning would start a process for each."""
-
+_MAX_CPU_DEVICES: Final = 8
+"""Devices that a CPU with fewer cores may have, so that small machines can try several."""
 
 _CLASS_PATH: Final = re.compile(r"class_path='([\w.]+)'")
 """Class in the value that a message of jsonargparse quotes."""
@@ -88,8 +90,15 @@ def check_processes(trainer: L.Trainer) -> None:
     """Refuse ways to start the processes of a run that cannot work.
 
     Raises:
-        InputError: the strategy forks or spawns processes, or several machines have no address in common.
+        InputError: the strategy forks or spawns processes, there are far more processes than CPU cores, or several
+            machines have no address in common.
     """
+    cores = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > max(cores, _MAX_CPU_DEVICES):
+        raise InputError(
+            f"trainer.devices={trainer.num_devices} starts a process for each device, but this machine has "
+            f"{cores} CPU cores. Choose at most {max(cores, _MAX_CPU_DEVICES)}"
+        )
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
         raise InputError(
             "trainer.strategy starts its processes from this one by fork or spawn, which is unsupported. "

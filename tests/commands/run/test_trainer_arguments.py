@@ -68,6 +68,7 @@ def fit(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
         (["strategy=fsdp"], "requires a GPU accelerator"),
         (["accelerator=bad"], "Available names are"),
         (["devices=-1"], "should be an int > 0. Check trainer.devices"),
+        (["devices=99"], "trainer.devices=99 starts a process for each device, but this machine has"),
         (["accumulate_grad_batches=0"], "trainer.accumulate_grad_batches=0 must be at least 1"),
         (["log_every_n_steps=0"], "trainer.log_every_n_steps=0 must be at least 1"),
         (["val_check_interval=0"], "trainer.val_check_interval=0 must be positive"),
