@@ -3,7 +3,8 @@
 S segments of the path, T tokens, C channels.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -66,7 +67,12 @@ def check_captum() -> None:
         raise InputError("captum is not installed. Install it with: pip install 'gpt-lightning[explain]'") from None
 
 
-def attribute(decision: Decision, model_input: ModelInput, baseline_id: int) -> Attributions:
+def attribute(
+    decision: Decision,
+    model_input: ModelInput,
+    baseline_id: int,
+    advance: Callable[[float], object] = lambda _: None,
+) -> Attributions:
     """Return the contribution of each token to the score of a decision.
 
     The integral follows a straight line from the baseline to the input, in the space of token embeddings. Positions and
@@ -78,6 +84,7 @@ def attribute(decision: Decision, model_input: ModelInput, baseline_id: int) -> 
         decision: the decision.
         model_input: input of the decision.
         baseline_id: token id that replaces each token of the texts in the baseline.
+        advance: function that receives each part of the work when it is done; the parts sum to 1.
 
     Raises:
         InputError: captum is not installed.
@@ -96,7 +103,7 @@ def attribute(decision: Decision, model_input: ModelInput, baseline_id: int) -> 
     require_finite(torch.tensor([score, baseline_score]), [])
     method = IntegratedGradients(lambda embeddings: _scores(decision, embeddings))
     path = _Path(decision, method, inputs_1TC, baseline_1TC)
-    segments = path.refine(MAX_GAP * abs(score - baseline_score))
+    segments = path.refine(MAX_GAP * abs(score - baseline_score), advance)
     tokens = torch.stack([segment.contributions for segment in segments]).sum(0)
     require_finite(tokens, [])
     values: list[float] = tokens.tolist()
@@ -131,10 +138,16 @@ class _Path:
         self.baseline_1TC, self.difference_1TC = baseline_1TC, inputs_1TC - baseline_1TC
         self.batch_rows = max(1, min(_MAX_BATCH_ROWS, _BATCH_TOKENS // inputs_1TC.size(1)))
 
-    def refine(self, tolerance: float) -> list[_Segment]:
+    def refine(self, tolerance: float, advance: Callable[[float], object]) -> list[_Segment]:
         """Return segments of the whole path whose errors sum to at most ``tolerance``, if ``MAX_STEPS`` are enough."""
         segments = self._integrate([(0.0, 0.5), (0.5, 1.0)])
-        while sum(segment.error for segment in segments) > tolerance:
+        first = sum(segment.error for segment in segments)
+        done = 0.0
+        while (error := sum(segment.error for segment in segments)) > tolerance:
+            # Most rounds lower the error by a similar factor.
+            reached = math.log(first / error) / math.log(first / tolerance) if tolerance else 0.0
+            advance(max(reached - done, 0.0))
+            done = max(reached, done)
             # The worst segments come first, and the last round does not exceed the maximum.
             segments.sort(key=lambda segment: -segment.error)
             wrong = sum(segment.error > tolerance / len(segments) for segment in segments)
@@ -145,6 +158,7 @@ class _Path:
             parts = [(each.start, half) for each, half in zip(segments, halves, strict=False)]
             parts += [(half, each.end) for each, half in zip(segments, halves, strict=False)]
             segments = segments[count:] + self._integrate(parts)
+        advance(1.0 - done)
         return segments
 
     def _integrate(self, parts: Sequence[tuple[float, float]]) -> list[_Segment]:

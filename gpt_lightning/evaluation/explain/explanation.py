@@ -1,6 +1,6 @@
 """Explanation of what a model predicts for a row: attributions and erasure of each decision."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -183,12 +183,9 @@ class Explainer:
         return source_decisions(task, batch, reading)
 
     def _explain(self, row: RowDecisions, number: int) -> Explanation:
-        decisions = []
         explained = row.found[:MAX_DECISIONS]
         with _frozen(self.task), progress(f"Explaining row {number + 1}", len(explained)) as advance:
-            for found in explained:
-                decisions.append(self._explain_decision(found))
-                advance(1)
+            decisions = [self._explain_decision(found, advance) for found in explained]
         inside = None
         if row.found:
             # The last decision of an encoder-decoder has the most target tokens.
@@ -196,14 +193,14 @@ class Explainer:
             inside = internals(chosen, self.tokenizer, self.layers)
         return Explanation(row.id, type(self.task).__name__, row.texts, decisions, len(row.found), inside)
 
-    def _explain_decision(self, found: Found) -> ExplainedDecision:
+    def _explain_decision(self, found: Found, advance: Callable[[float], object]) -> ExplainedDecision:
         decision, model_input = found
         with torch.no_grad():
             rows = decision.rows([range(len(decision.ids))])
             logits = decision.logits(rows)
             probabilities = decision.probabilities(logits, rows)
             (predicted,) = decision.outcomes(logits, rows)
-        attributions = attribute(decision, model_input, self.tokenizer.end_of_text_id)
+        attributions = attribute(decision, model_input, self.tokenizer.end_of_text_id, advance)
         return ExplainedDecision(
             kind=decision.kind,
             target=decision.target,

@@ -50,6 +50,17 @@ def test_a_token_of_the_prompt_is_left_in_front_of_several_target_tokens(prompt:
         assert removal.score == pytest.approx(float(expected), rel=1e-4)
 
 
+def test_the_parts_of_the_work_sum_to_one() -> None:
+    model = make_model("token")
+    assert isinstance(model.task, CausalLM)
+    ids = model.tokenizer.encode("one two three")
+    decision = NextTokenDecision(model.task, model.tokenizer, ids, [5])
+    parts: list[float] = []
+    attribute(decision, decoded_input(model.tokenizer, ids, "text"), model.tokenizer.end_of_text_id, parts.append)
+    assert sum(parts) == pytest.approx(1)
+    assert min(parts) >= 0
+
+
 def test_rows_need_a_token_before_the_decision() -> None:
     model = make_model("token")
     assert isinstance(model.task, CausalLM)
