@@ -167,7 +167,7 @@ class _Guard:
         if not path.is_file():
             raise InputError(
                 f"{source.name}: {path} is not a regular file, but it must be read twice. "
-                "Save the configuration in a regular file"
+                "Copy its content into a regular file"
             )
         resolved, is_yaml = path.resolve(), not key or path.suffix in _YAML
         if resolved in self._open:
@@ -265,11 +265,14 @@ def _slot(key: Key) -> Literal["class", "maybe"] | None:
 
 
 def _files(text: str, key: Key, source: Source) -> Iterator[Path]:
-    """Yield the files that the parser may read for a value."""
+    """Yield the files that the parser may read for a value, and pipes, for whose writer it would wait."""
     for folder in dict.fromkeys((Path(), source.folder)):
         path = folder / expand_home(text)
-        # Data modules read large texts and tokenizers, which are not YAML.
-        if (key[:1] != ("data",) or len(key) == 1 or path.suffix in _YAML) and _exists(path) and path.is_file():
+        if not _exists(path):
+            continue
+        # Data modules read large texts and tokenizers, which are not YAML. Predictions may be written to a pipe.
+        is_read = key[:1] != ("data",) or len(key) == 1 or path.suffix in _YAML
+        if (path.is_file() and is_read) or (path.is_fifo() and key != ("predictions", "path")):
             yield path
 
 

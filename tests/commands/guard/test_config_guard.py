@@ -308,6 +308,18 @@ def test_a_configuration_must_be_a_regular_file(folder: Path, capsys: pytest.Cap
     assert "is a folder. Give a file, such as" in refused(capsys, "fit", "-c", str(folder))
 
 
+@pytest.mark.parametrize("key", ["model.optimizer", "data.layout", "samples", "predictions", "trainer.callbacks"])
+def test_no_value_is_read_from_a_pipe(folder: Path, capsys: pytest.CaptureFixture[str], key: str) -> None:
+    """The parser would wait for a writer."""
+    os.mkfifo(folder / "pipe")
+    assert "pipe is not a regular file" in refused(capsys, "fit", f"--{key}=pipe")
+    nested = "pipe"
+    for name in reversed(key.split(".")):
+        nested = f"{{{name}: {nested}}}"
+    (folder / "evil.yaml").write_text(nested)
+    assert "evil.yaml:1: pipe is not a regular file" in refused(capsys, "fit", "-c", "evil.yaml")
+
+
 @pytest.mark.parametrize("flag", ["--trainer.logger", "--model.backbone", "--config", "--samples.prompts"])
 @pytest.mark.parametrize(
     "text", [bomb(), bomb().replace("\n", ", ").join("{}"), "[" * 50_000, "&a [*a]", "!!python/name:os.system x: 1"]
