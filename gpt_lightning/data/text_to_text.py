@@ -17,7 +17,6 @@ from gpt_lightning.data.length_batching import GeneratedFirstOrder, InMemoryRows
 from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.formats import Row
 from gpt_lightning.errors import InputError
-from gpt_lightning.tokenizers.generation_config import token_ids
 from gpt_lightning.unpack import Unpack
 
 
@@ -85,9 +84,9 @@ class TextToText(Labeled[TextPair]):
         """Token ids before the first token of a target."""
         if self.given_start_ids is not None:
             return self.given_start_ids
-        config = self.tokenizer.generation_config
-        start = token_ids(config, "decoder_start_token_id")
-        return [*start, *token_ids(config, "forced_bos_token_id")] if start else [self.tokenizer.end_of_text_id]
+        start = self.tokenizer.configured_ids("decoder_start_token_id")
+        forced = self.tokenizer.configured_ids("forced_bos_token_id")
+        return [*start, *forced] if start else [self.tokenizer.end_of_text_id]
 
     @property
     def stop_ids(self) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from gpt_lightning.tokenizers.chat_template import chat_text
-from gpt_lightning.tokenizers.generation_config import token_ids
 from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -52,5 +51,5 @@ def chat_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
 def _first_id(tokenizer: Tokenizer) -> int:
     """Return the id that starts a text without a prompt: BOS or, if the model has none, the end-of-text token."""
     if tokenizer.config.bos_token is None:
-        return next(iter(token_ids(tokenizer.generation_config, "bos_token_id")), tokenizer.end_of_text_id)
+        return next(iter(tokenizer.configured_ids("bos_token_id")), tokenizer.end_of_text_id)
     return tokenizer.begin_of_text_id

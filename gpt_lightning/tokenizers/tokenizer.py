@@ -103,7 +103,13 @@ class Tokenizer:
             raise InputError(f"not a valid tokenizer.json ({one_line(error)})") from None
         check_tokenizer(text)
         with _as_input_error("not a valid tokenizer.json"):
-            return cls(tokenizers.Tokenizer.from_str(text), config, generation_config)
+            found = cls(tokenizers.Tokenizer.from_str(text), config, generation_config)
+            added = {*found._inner.encode("").ids, *found._inner.encode("", "").ids}
+        if unknown := [index for index in added if not found.has_token(index)]:
+            raise InputError(
+                f"not a valid tokenizer.json (its post_processor adds the id {unknown[0]} to texts, which is no token)"
+            )
+        return found
 
     def to_json(self) -> str:
         """Return the complete tokenizer: the text of a ``tokenizer.json``, with its configuration if there is one."""
@@ -178,6 +184,14 @@ class Tokenizer:
     def has_token(self, index: int) -> bool:
         """Return whether the vocabulary has a token with this id."""
         return index < self.vocab_size and self._inner.id_to_token(index) is not None
+
+    def configured_ids(self, setting: str) -> list[int]:
+        """Return the token ids of a setting in ``generation_config``, without ids that the vocabulary lacks.
+
+        Args:
+            setting: name of the setting, such as ``bos_token_id``.
+        """
+        return [index for index in token_ids(self.generation_config, setting) if self.has_token(index)]
 
     def token_id(self, token: str, default: int) -> int:
         """Return the id of a token, or ``default`` if the vocabulary lacks it."""

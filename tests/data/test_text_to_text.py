@@ -99,6 +99,10 @@ def test_start_tokens_of_a_published_model(tmp_path: Path) -> None:
     assert batch["decoder_input_ids"][:, :2].tolist() == [[2, 0]] * 4
     assert (batch["labels"][:, 0] == IGNORE_INDEX).all()
     assert batch["labels"][:, 1].equal(batch["decoder_input_ids"][:, 2])
+    (folder / "generation_config.json").write_text(json.dumps({"decoder_start_token_id": 10**6}))
+    (tmp_path / "other").mkdir()
+    without = module(tmp_path / "other", tokenizer=str(folder))
+    assert without.decoder_start_ids == [without.tokenizer.end_of_text_id]
 
 
 def test_long_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

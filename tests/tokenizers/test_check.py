@@ -74,6 +74,24 @@ def test_tokenizers_that_do_not_work_are_refused(parts: dict[str, Any], reason: 
     assert not checked.exists()
 
 
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    "post_processor",
+    [
+        {"type": "BertProcessing", "sep": ["x", 2**31], "cls": ["y", 0]},
+        {
+            "type": "TemplateProcessing",
+            "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "x", "type_id": 0}}],
+            "special_tokens": {"x": {"id": "x", "ids": [2**31], "tokens": ["x"]}},
+        },
+    ],
+)
+def test_ids_that_are_no_tokens_are_not_added_to_texts(post_processor: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"its post_processor adds the id 2147483648 to texts, which is no token"):
+        Tokenizer.from_json(text_of(post_processor=post_processor))
+
+
 @pytest.mark.parametrize("changed", [{"merges": [[{}, "a"]]}, {"merges": [["a", 1]]}, {"unk_token": [1]}])
 def test_models_with_values_of_other_types_are_refused(changed: dict[str, Any]) -> None:
     """The other parts are those that this package writes, so the model is compared with its own, too."""

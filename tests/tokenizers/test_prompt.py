@@ -59,6 +59,8 @@ def test_an_empty_prompt_starts_a_document(pair: tuple[Tokenizer, Any]) -> None:
     first = reference.bos_token_id if reference.bos_token_id is not None else reference.eos_token_id
     assert text_prompt(ours, "") == (reference("")["input_ids"] or [first])
     assert text_prompt(bytes_tokenizer(), "") == [256]
+    settings = {"bos_token_id": [9999, 3]}
+    assert text_prompt(Tokenizer.from_json(bytes_tokenizer().to_json(), generation_config=settings), "") == [3]
 
 
 def test_our_own_tokenizers_add_no_tokens() -> None:
