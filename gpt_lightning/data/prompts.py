@@ -82,7 +82,10 @@ def file_prompts(path: Path, *, reserved: Collection[str] = OUTPUT_COLUMNS, limi
         raise InputError(f"--input {path}: unsupported suffix. Rename it to match its format: {supported_formats()}")
     if suffix(path) == ".txt":
         return list(islice(_line_prompts(path, numbered_lines(path)), limit))
-    return [row_prompt(row, reserved) for row in islice(file_rows(path), limit)]
+    prompts = [row_prompt(row, reserved) for row in islice(file_rows(path), limit)]
+    if not prompts:
+        raise InputError(f"--input {path}: there are no rows. Add rows to the file")
+    return prompts
 
 
 def standard_input_prompts(content: bytes) -> list[Prompt]:

@@ -238,6 +238,16 @@ def test_invalid_rows_are_refused(
     assert f"rows.jsonl{message}" in err
 
 
+@pytest.mark.parametrize(("name", "text"), [("rows.json", "[]"), ("rows.jsonl", "\n\n"), ("rows.csv", "prompt\n")])
+def test_a_file_without_rows(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    code, out, err = generate(capsys, str(run_folder), f"--input={tmp_path / name}")
+    assert (code, out) == (2, "")
+    assert f"{name}: there are no rows" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
