@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 
-from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.conversations import Conversation
 from gpt_lightning.data.instruction_tuning import InstructionTuning
 from gpt_lightning.data.reading_comprehension import ReadingComprehension
@@ -55,10 +55,11 @@ class Baselines:
 
 def has_tfidf(data: object) -> bool:
     """Return whether the rows of a data module have a baseline on TF-IDF features."""
-    return isinstance(data, TextClassification | TextRegression | TextToText | InstructionTuning)
+    found = baselines_for(data, ())
+    return found is not None and found.tfidf is not None
 
 
-def baselines_for(data: DataModule, train: Sequence[Any]) -> Baselines | None:
+def baselines_for(data: object, train: Sequence[Any]) -> Baselines | None:
     """Return the baselines for the rows of a data module; None for data modules of the user's own.
 
     Args:
@@ -71,7 +72,7 @@ def baselines_for(data: DataModule, train: Sequence[Any]) -> Baselines | None:
         is_large = tfidf.is_large(len(train), len({label for example in train for label in example.labels}))
         name = f"TF-IDF with {'naive Bayes' if is_large else 'logistic regression'}"
         if data.multi_label:
-            label_sets = _LabelSets(data.labels)
+            label_sets = _LabelSets(data)
             return Baselines("labels of most rows", label_sets.frequent, name, label_sets.logistic)
         return Baselines("most frequent label", _most_frequent, name, _logistic)
     if isinstance(data, SequenceTagging):
@@ -133,11 +134,15 @@ class _LabelSets:
     """Baselines of multi-label classification.
 
     Args:
-        labels: names of the labels.
+        data: data module with the labels, which are read when the first rows are compared.
     """
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._numbers = {label: number for number, label in enumerate(labels)}
+    def __init__(self, data: TextClassification) -> None:
+        self._data = data
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {label: number for number, label in enumerate(self._data.labels)}
 
     def frequent(self, rows: Rows) -> Columns:
         """Predict the labels that more than half of the training rows have; without one, the most frequent label."""
