@@ -371,6 +371,20 @@ def test_rows_that_did_not_train_the_model_are_not_used(tmp_path: Path) -> None:
     assert "overlap" not in changed
 
 
+def test_only_rank_zero_reads_the_training_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, data = classifier(tmp_path, train=reviews(20), test=reviews(10))
+    monkeypatch.setattr(data, "open_split", None)
+    callback, loop = Verdict(), trainer(tmp_path)
+    callback.on_load_checkpoint(loop, task, {"identity": {"data.train": "a"}})
+    monkeypatch.setattr(type(loop), "is_global_zero", False)
+    monkeypatch.setattr(loop, "datamodule", data, raising=False)
+    monkeypatch.setattr(loop.strategy, "broadcast", lambda _: (verdict.OTHER_TRAINING_ROWS, None))
+    callback.on_test_start(loop, task)
+    callback.must_beat = "trivial"
+    with pytest.raises(InputError, match=r"--must_beat=trivial: .* is not that of the model"):
+        callback.on_test_start(loop, task)
+
+
 def test_masked_rows_and_counterfactual_twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Masked rows train no baseline; twins train it, but neither validate it nor count as rows."""
     labels = ("negative", "positive")
