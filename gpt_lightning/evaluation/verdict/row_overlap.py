@@ -49,6 +49,9 @@ class RowOverlap:
 def row_overlap(train: Sequence[Any], test: Sequence[Any], cache: PredictionCache) -> RowOverlap:
     """Return the overlap of test rows with training rows.
 
+    Rows are equal if their complete texts are, apart from case and whitespace. ``inspect`` compares the tokens that
+    the model reads instead, within one split (``evaluation/inspection/statistics.py``).
+
     Args:
         train: training examples.
         test: test examples.
