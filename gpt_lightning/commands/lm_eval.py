@@ -11,6 +11,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import check_new, finite, output_file
 from gpt_lightning.printable import for_stream
 from gpt_lightning.status import status
+from gpt_lightning.text_tables import markdown_table
 
 _DRAWS: Final = 1000
 """Bootstrap samples for the standard error of a metric without a formula; the error of that is about 2 %."""
@@ -130,9 +131,7 @@ def table(results: Mapping[str, Any]) -> str:
             shown = metric if filtered == "none" else f"{metric} ({filtered})"
             examples = str(results.get("n-shot", {}).get(name, ""))
             rows.append((name, examples, shown, _number(value), _number(error)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+    return markdown_table(rows)
 
 
 def _number(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 from gpt_lightning.evaluation.bias.pair_preference import CRITICISM, TIE_NATS, PairReport, Preference
 from gpt_lightning.evaluation.bias.swap_gaps import GapReport
+from gpt_lightning.text_tables import text_table
 
 _WIDTH: Final = 100
 
@@ -124,9 +125,7 @@ def as_text(tables: Sequence[ReportTable], notes: Sequence[str], max_rows: int =
 
 
 def _text_of(table: ReportTable, max_rows: int) -> str:
-    cells = [[" ".join(str(cell).split()) for cell in row] for row in [table.columns, *table.rows[:max_rows]]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+    lines = text_table([list(map(str, row)) for row in (table.columns, *table.rows[:max_rows])])
     rest = len(table.rows) - max_rows
     more = [f"... and {rest:,} more, which --output has"] if rest > 0 else []
     return "\n".join(
