@@ -3,7 +3,6 @@
 B batch, T tokens, C channels, H heads, D channels of a head.
 """
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Final, NamedTuple
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from gpt_lightning.errors import InputError
+from gpt_lightning.errors import InputError, unknown_name
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.gpt import GPT, Intervention
 
@@ -160,11 +159,10 @@ def check_layer(backbone: GPT, layer: str, names: Sequence[str]) -> None:
     """
     if layer in names:
         return
-    (near,) = difflib.get_close_matches(str(layer), names, n=1, cutoff=0.0)
     numbers = f"Blocks are numbered from 0 to {len(backbone.blocks) - 1}"
     if isinstance(backbone, EncoderDecoder):
         numbers += f", those of the encoder from 0 to {len(backbone.encoder.blocks) - 1}"
-    raise InputError(f"there is no layer {layer!r}. The nearest is {near!r}. {numbers}")
+    raise InputError(f"{unknown_name('layer', str(layer), names)} {numbers}")
 
 
 class _Point(NamedTuple):
