@@ -16,7 +16,7 @@ from gpt_lightning.commands.parser import Parser
 from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.verdict.outcome import interval_of, why_not_beaten
-from gpt_lightning.output_files import check_new, finite, output_file
+from gpt_lightning.output_files import check_new, json_bytes, output_file
 from gpt_lightning.printable import for_stream, printable
 from gpt_lightning.status import status
 from gpt_lightning.text_tables import markdown_table
@@ -93,9 +93,9 @@ def main(argv: list[str]) -> int:
     table = markdown(records)
     print(for_stream(table))
     if output is not None:
-        as_json = json.dumps(finite(records), ensure_ascii=False, allow_nan=False, indent=1)
+        is_json = output.suffix == ".json"
         with output_file(output, options.overwrite, _REMEDY) as file:
-            file.write(((as_json if output.suffix == ".json" else table) + "\n").encode(errors="replace"))
+            file.write(json_bytes(records) if is_json else f"{table}\n".encode(errors="replace"))
     return 0 if options.must_beat is None else _check_beaten(records, options.must_beat)
 
 

@@ -33,9 +33,7 @@ def parser() -> Parser:
             "gpt-lightning generate logs/first_run/version_0 --prompt 'Last summer' --max_new_tokens 50",
         ],
     )
-    p.add_argument(
-        "model", type=str, metavar="MODEL", help="a checkpoint, a run folder (its best checkpoint) or a model folder"
-    )
+    p.add_model_argument()
     p.add_argument(
         "--prompt",
         type=str,
@@ -73,7 +71,7 @@ def parser() -> Parser:
         action="store_true",
         help="quantize the weights to int8, on CPUs only: faster, less memory, nearly the same text",
     )
-    p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
+    p.add_device_option()
     return p
 
 

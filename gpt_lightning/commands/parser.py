@@ -66,6 +66,15 @@ class Parser(ArgumentParser, ParserWithPage):
         super().__init__(*args, allow_abbrev=False, **kwargs)
         self.examples = examples
 
+    def add_model_argument(self) -> None:
+        """Add ``MODEL``, the trained model that a command uses."""
+        text = "a checkpoint, a run folder (its best checkpoint) or a model folder"
+        self.add_argument("model", type=str, metavar="MODEL", help=text)
+
+    def add_device_option(self) -> None:
+        """Add ``--device``."""
+        self.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
+
     def add_loading_options(self, models: str = "MODEL") -> None:
         """Add the options of commands that load a trained model: ``--init_from`` and ``--allow_import``.
 

@@ -1,6 +1,5 @@
 """Callback that prints the results of ``test`` and ``validate`` and writes ``metrics.json``."""
 
-import json
 import math
 import sys
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.errors import is_full
 from gpt_lightning.evaluation.verdict.table import print_verdict
 from gpt_lightning.metrics.generated_text import signatures
-from gpt_lightning.output_files import write_error
+from gpt_lightning.output_files import json_bytes, write_error
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.base import Stage
 from gpt_lightning.training.answer_samples import print_answers
@@ -126,11 +125,10 @@ def write(record: Mapping[str, Any], path: Path) -> None:
     Raises:
         RunError: the disk is full.
     """
-    # JSON may contain lone surrogates, which UTF-8 cannot encode. They become question marks.
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
+    content = json_bytes(record)
     try:
         with atomic_write(path) as file:
-            file.write((text + "\n").encode(errors="replace"))
+            file.write(content)
     except OSError as error:
         if is_full(error):
             raise write_error(path, error, "Test another copy of the run") from error

@@ -1,6 +1,5 @@
 """Callback that writes ``report.html`` after training and after a test."""
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.run_report.environment import git_state, hardware, versions
 from gpt_lightning.evaluation.run_report.files import FACTS, PAGE
 from gpt_lightning.evaluation.run_report.settings import setting_text
-from gpt_lightning.output_files import finite, why_not_written
+from gpt_lightning.output_files import json_bytes, why_not_written
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.data_identity import identity
 from gpt_lightning.training.diagnostics.probabilities import ProbabilityDiagnostics
@@ -81,7 +80,7 @@ class RunReport(L.Callback):
         }
         try:
             with atomic_write(self._run / FACTS) as file:
-                file.write(json.dumps(finite(facts), ensure_ascii=False, indent=1).encode(errors="replace"))
+                file.write(json_bytes(facts))
         except OSError as error:
             _warn(self._run / FACTS, error)
         _write(self._run)
