@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from lm_eval.api.model import LM
+from lm_eval.api.samplers import ContextSampler
 from lm_eval.evaluator import evaluate
 
 from gpt_lightning.errors import InputError
@@ -55,6 +56,8 @@ def run_tasks(
     limits = contextlib.nullcontext() if allow_code else _limited(loaded["tasks"].values())
     with template_environment(allow_code), limits:
         try:
+            for task in loaded["tasks"].values():
+                _check_fewshot(task)
             measured: dict[str, Any] | None = evaluate(
                 lm,
                 loaded,
@@ -71,6 +74,24 @@ def run_tasks(
             reason = str(error).strip() or type(error).__name__
             raise InputError(f"tasks {names[:200]}: {reason}. Check the task files and their data") from error
     return dict(measured or {})
+
+
+def _check_fewshot(task: Any) -> None:
+    """Check that a task has as many rows for few-shot examples as it needs.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    sampler: Any = getattr(task, "sampler", None)
+    if type(sampler) is not ContextSampler or not (wanted := task.get_config("num_fewshot")):
+        return
+    # The harness draws one more from rows that may include the question, as a question is no example of itself.
+    available = len(sampler.fewshot_docs()) - (task.fewshot_cfg.split == task.get_config("test_split"))
+    if wanted > available:
+        raise InputError(
+            f"task {task.task_name}: num_fewshot={wanted} is more than the {available:,} rows that it has for "
+            "examples. Lower it"
+        )
 
 
 @contextlib.contextmanager
