@@ -130,7 +130,7 @@ def _run(name: str, arguments: list[str]) -> int:
         from gpt_lightning.commands.guard.config_guard import check
 
         check(arguments)  # CLI checks again; this one comes before the slow imports
-    with status.shown(not _only_prints(arguments)):
+    with status.show_status(not _only_prints(arguments)):
         with status.status("Loading PyTorch and Lightning"):
             command = importlib.import_module(f"gpt_lightning.commands.{module}")
         code: int = command.main(arguments)

@@ -124,14 +124,14 @@ def json_bytes(value: Any, *, indent: int | None = 1, default: Callable[[Any], A
         indent: number of spaces of a level; None writes one line.
         default: function that replaces a value without a JSON type.
     """
-    text = json.dumps(finite(value), ensure_ascii=False, allow_nan=False, indent=indent, default=default)
+    text = json.dumps(replace_non_finite(value), ensure_ascii=False, allow_nan=False, indent=indent, default=default)
     return text.encode(errors="replace") + b"\n"
 
 
-def finite(value: Any) -> Any:
+def replace_non_finite(value: Any) -> Any:
     """Return a JSON value with null in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [replace_non_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -108,7 +108,7 @@ def sections(report: InfluenceReport) -> list[Section]:
             )
         )
     unequal = [f"{line}." for line in report.changed_settings]
-    parts.append(Section("What still depends on the rows", [f"{_capitalized(each)}." for each in report.traces]))
+    parts.append(Section("What still depends on the rows", [f"{_capitalize(each)}." for each in report.traces]))
     return [*parts, Section("Different settings", unequal)] if unequal else parts
 
 
@@ -159,5 +159,5 @@ def _place(report: InfluenceReport) -> str:
     return f"batch {report.first[1] + 1:,} of epoch {report.first[0] + 1:,}"
 
 
-def _capitalized(phrase: str) -> str:
+def _capitalize(phrase: str) -> str:
     return phrase[:1].upper() + phrase[1:]

@@ -98,10 +98,10 @@ def patch(
         if positions is not None:
             size = activation.size(1)
             _check_range(f"token of {layer}", positions, range(-size, size))
-        return torch.where(_selected(activation, positions, heads), new, activation)
+        return torch.where(_selection(activation, positions, heads), new, activation)
 
     is_of_whole_texts = positions is not None or isinstance(value, Tensor)
-    with _hooked(backbone, point, replace, Intervention(layer, is_of_whole_texts and not layer.startswith(_ENCODER))):
+    with _hook(backbone, point, replace, Intervention(layer, is_of_whole_texts and not layer.startswith(_ENCODER))):
         yield
 
 
@@ -133,7 +133,7 @@ def record(backbone: GPT, layers: Sequence[str]) -> Iterator[dict[str, list[Tens
                 with torch.inference_mode(False) if activation.is_inference() else nullcontext():
                     activations.append(activation.clone())
 
-            stack.enter_context(_hooked(backbone, _find(backbone, layer), keep, Intervention(layer, False)))
+            stack.enter_context(_hook(backbone, _find(backbone, layer), keep, Intervention(layer, False)))
         yield recorded
 
 
@@ -208,7 +208,7 @@ def _check_hooks_work(backbone: GPT) -> None:
 
 
 @contextmanager
-def _hooked(
+def _hook(
     backbone: GPT, point: _Point, function: Callable[[Tensor], Tensor | None], intervention: Intervention
 ) -> Iterator[None]:
     """Call ``function`` with an activation in each forward pass; its result replaces the activation, unless None."""
@@ -237,7 +237,7 @@ def _register(point: _Point, function: Callable[[Tensor], Tensor | None]) -> Rem
     return point.module.register_forward_hook(after)
 
 
-def _selected(activation: Tensor, positions: Sequence[int] | None, heads: Sequence[int] | None) -> Tensor:
+def _selection(activation: Tensor, positions: Sequence[int] | None, heads: Sequence[int] | None) -> Tensor:
     """Return which elements of an activation are replaced, as a bool tensor that broadcasts to it."""
     selected = torch.zeros(activation.shape[1:], dtype=torch.bool, device=activation.device)
     tokens = slice(None) if positions is None else torch.tensor(positions).unsqueeze(1)

@@ -77,7 +77,7 @@ class Evaluation(L.Callback):
         if self._step is not None:
             self.record["step"] = self._step
         self.record["data"] = _test_source(trainer)
-        self.record["metrics"] = {name.removeprefix("test/"): _plain(value) for name, value in metrics.items()}
+        self.record["metrics"] = {name.removeprefix("test/"): _finite_or_none(value) for name, value in metrics.items()}
         if per_class:
             self.record["per_class"] = per_class
         if "references" in pl_module.tables["test"]:
@@ -171,12 +171,12 @@ def _per_class(task: Task, stage: Stage) -> dict[str, dict[str, float | None]]:
         return {}
     rows = task.tables[stage]["per_class"].tolist()
     return {
-        name: {**dict(zip(COLUMNS, map(_plain, row), strict=True)), "support": int(row[-1])}
+        name: {**dict(zip(COLUMNS, map(_finite_or_none, row), strict=True)), "support": int(row[-1])}
         for name, row in zip(task.classes, rows, strict=True)
     }
 
 
-def _plain(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     """Return None for NaN and infinity, which JSON does not have."""
     return value if math.isfinite(value) else None
 

@@ -76,7 +76,7 @@ class RunReport(L.Callback):
             "data": _data(trainer),
             **self._environment,
             "commands": list(self._commands),
-            **(_validation(trainer, pl_module) if "val" in pl_module.tables else _previous(self._run)),
+            **(_validation(trainer, pl_module) if "val" in pl_module.tables else _previous_facts(self._run)),
         }
         try:
             with atomic_write(self._run / FACTS) as file:
@@ -129,7 +129,7 @@ def _validation(trainer: L.Trainer, task: Task) -> dict[str, Any]:
     return {"validation": {"classes": list(task.classes), **tables}, "hardest": task.hardest_examples.texts()}
 
 
-def _previous(run: Path) -> dict[str, Any]:
+def _previous_facts(run: Path) -> dict[str, Any]:
     """Return the results of the last validation in an earlier process of the run."""
     try:
         facts = read_json_object(run / FACTS, "Train the run again")

@@ -182,7 +182,7 @@ class Verdict(L.Callback):
         """Return the verdict on rank zero; None on other ranks, or if there is none. Every rank must call it."""
         if not self.enabled:
             return None
-        rows, unigram_rows = gathered(task.test_rows, trainer), gathered(self._unigram_rows, trainer)
+        rows, unigram_rows = gather_rows(task.test_rows, trainer), gather_rows(self._unigram_rows, trainer)
         if not trainer.is_global_zero:
             return None
         data = trainer.datamodule  # type: ignore[attr-defined]
@@ -209,7 +209,7 @@ class Verdict(L.Callback):
                 raise RunError(f"--must_beat={self.must_beat}: {why_not}")
 
 
-def gathered(rows: RowStatistics, trainer: L.Trainer) -> RowStatistics:
+def gather_rows(rows: RowStatistics, trainer: L.Trainer) -> RowStatistics:
     """Return the rows of all ranks."""
     if trainer.world_size == 1:
         return rows

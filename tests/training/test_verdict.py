@@ -172,14 +172,14 @@ def test_several_labels_have_a_verdict(tmp_path: Path) -> None:
 def test_a_single_label_of_many_selects_the_regularization_by_its_f1(monkeypatch: pytest.MonkeyPatch) -> None:
     """The best of two models is chosen, although the labels of N rows are (N,) in scikit-learn and (N, 1) here."""
     scores: list[float] = []
-    best = tfidf._best
+    best = tfidf._best_model
 
     def chosen(fit: Any, score: Any, strengths: Any) -> Any:
         model = best(fit, score, strengths)
         scores.append(score(model))
         return model
 
-    monkeypatch.setattr(tfidf, "_best", chosen)
+    monkeypatch.setattr(tfidf, "_best_model", chosen)
     texts = ["wet row", "dry row", "dry day"] * 4
     labels = np.array([[1.0], [0.0], [0.0]] * 4)
     predicted = tfidf.predict_label_sets(texts, labels, texts, labels, texts)
