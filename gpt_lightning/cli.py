@@ -16,7 +16,7 @@ from gpt_lightning.commands.table import COMMANDS, GROUPS
 
 _PRINTING = ("", "generate", "completion", "init", "schema")
 """Commands that only print, so that they end when nothing reads their output; without a name it is the help."""
-_WRITING = ("quickstart", "toy-world", "fit", "predict", "export", "without", "verify-resume")
+_WRITING = ("quickstart", "toy-world", "fit", "predict", "compare", "export", "without", "verify-resume")
 """Commands whose result is a file or an exit code; it does not matter whether their output was read."""
 
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     only_prints = name in _PRINTING or _only_prints(arguments)
-    with standard_streams(stops=only_prints) as output, _reported_hooks(name) as codes_of_threads:
+    with standard_streams(stops=only_prints) as output, _reported_hooks(name) as codes:
         try:
             code = _dispatch(arguments)
             output.flush()
@@ -43,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             from gpt_lightning.commands.failure import report
 
             code = report(name, error)
-        code = code or max(codes_of_threads, default=0)
-        return code or _output_code(name, output.failure, has_files=name in _WRITING and not only_prints)
+            codes.append(code)
+        code = code or max(codes, default=0)
+        return code or _output_code(name, output.failure, has_files=_has_files(name, arguments) and not only_prints)
 
 
 def _output_code(name: str, failure: OSError | None, has_files: bool) -> int:
@@ -86,7 +87,8 @@ def _reported_hooks(name: str) -> Iterator[list[int]]:
     """Report exceptions of threads like one that ends the command, and those of destructors in one line.
 
     Yields:
-        List to which the exit code of each thread that fails is added.
+        List of the exit codes of failures, to which that of each thread that fails is added. After a failure, nothing
+        is reported of destructors, which often fail for objects whose constructor has failed.
     """
     codes: list[int] = []
 
@@ -99,7 +101,7 @@ def _reported_hooks(name: str) -> Iterator[list[int]]:
     def report_destructor(ignored: "sys.UnraisableHookArgs") -> None:
         from gpt_lightning.commands.failure import first_line
 
-        if ignored.exc_value is not None:
+        if ignored.exc_value is not None and not codes:
             print(f"ignored in {ignored.object!r}: {first_line(ignored.exc_value)}", file=sys.stderr)
 
     before = threading.excepthook, sys.unraisablehook
@@ -128,7 +130,7 @@ def _run(name: str, arguments: list[str]) -> int:
         from gpt_lightning.commands.guard.config_guard import check
 
         check(arguments)  # CLI checks again; this one comes before the slow imports
-    with status.shown(not _only_prints(arguments)):
+    with status.show_status(not _only_prints(arguments)):
         with status.status("Loading PyTorch and Lightning"):
             command = importlib.import_module(f"gpt_lightning.commands.{module}")
         code: int = command.main(arguments)
@@ -139,6 +141,12 @@ def _only_prints(arguments: Sequence[str]) -> bool:
     """Return whether a command only prints its help or its configuration."""
     options = [argument.partition("=")[0] for argument in arguments]
     return any(option in ("-h", "--print_config") or option.endswith(("--help", ".help")) for option in options)
+
+
+def _has_files(name: str, arguments: list[str]) -> bool:
+    """Return whether the result of a command is in files, and not only in its output."""
+    has_output = any(argument.partition("=")[0] == "--output" for argument in arguments)
+    return has_output or name in _WRITING or arguments[:2] == ["tokenizer", "train"]
 
 
 def _help() -> str:

@@ -1,7 +1,9 @@
 """Exceptions with messages for the user: invalid input, a failed run, an interruption."""
 
+import difflib
 import errno
 import re
+from collections.abc import Sequence
 from typing import Final
 
 _EARLY_STOPPING = re.compile(r"Early stopping conditioned on metric `(.+?)` .*any of the following: (.+)$", re.DOTALL)
@@ -81,6 +83,19 @@ def input_error(error: BaseException | None) -> InputError | None:
     if cause is None and isinstance(error, OSError) and error.filename is not None and error.strerror:
         return InputError(f"{_name(error)}{error.strerror}. Check the path and its permissions")
     return cause
+
+
+def unknown_name(noun: str, name: str, names: Sequence[str]) -> str:
+    """Return the message about a name that is not among ``names``, with the nearest of them.
+
+    Args:
+        noun: kind of the name, such as "label".
+        name: the unknown name.
+        names: the known ones.
+    """
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]!r:.60}?" if near else f"there is no {noun}"
+    return f"unknown {noun} {name!r:.60}; {hint}"
 
 
 def is_full(error: OSError) -> bool:

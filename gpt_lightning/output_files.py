@@ -116,10 +116,22 @@ def json_line(row: Mapping[str, Any], default: Callable[[Any], Any] | None = Non
     return text.translate(_LINE_ENDS) + "\n"
 
 
-def finite(value: Any) -> Any:
+def json_bytes(value: Any, *, indent: int | None = 1, default: Callable[[Any], Any] | None = None) -> bytes:
+    """Return a JSON file, with null for NaN and infinity, and question marks for lone surrogates, which UTF-8 lacks.
+
+    Args:
+        value: the content.
+        indent: number of spaces of a level; None writes one line.
+        default: function that replaces a value without a JSON type.
+    """
+    text = json.dumps(replace_non_finite(value), ensure_ascii=False, allow_nan=False, indent=indent, default=default)
+    return text.encode(errors="replace") + b"\n"
+
+
+def replace_non_finite(value: Any) -> Any:
     """Return a JSON value with null in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [replace_non_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -23,7 +23,7 @@ _is_shown: ContextVar[bool] = ContextVar("_is_shown", default=False)
 
 
 @contextmanager
-def shown(is_shown: bool = True) -> Iterator[None]:
+def show_status(is_shown: bool = True) -> Iterator[None]:
     """Show status lines while the block runs. Commands do; imported as a library, the package prints none."""
     token = _is_shown.set(is_shown)
     try:

@@ -17,7 +17,7 @@ PACKAGE = Path(gpt_lightning.__file__).parent
 
 LAYERS: list[set[str]] = [
     {"batch", "child_processes", "errors", "atomic_files", "hardware", "plain_types", "printable", "paths", "unpack"},
-    {"bounded_files", "downloads", "output_files", "ranges", "status", "unsupported_callbacks"},
+    {"bounded_files", "downloads", "output_files", "ranges", "status", "text_tables", "unsupported_callbacks"},
     {"pages", "toy_world"},
     {"models", "optim", "metrics", "named_classes", "sandbox"},
     {"checkpoints", "tokenizers"},

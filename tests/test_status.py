@@ -12,7 +12,7 @@ import pytest
 
 from gpt_lightning import cli
 from gpt_lightning.data.sources.open_file import open_file, reported_reading
-from gpt_lightning.status import progress, shown, status
+from gpt_lightning.status import progress, show_status, status
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -22,14 +22,14 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_only_long_work_of_a_command_is_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with shown(), status("Reading", seconds=0.01), status("Building", seconds=60.0):
+    with show_status(), status("Reading", seconds=0.01), status("Building", seconds=60.0):
         time.sleep(0.2)
     assert lines(capsys) == ["Reading ..."]
     with status("Reading", seconds=0.01):
         time.sleep(0.2)
     assert lines(capsys) == [], "a library prints nothing"
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with shown(), status("Reading", seconds=0.01):
+    with show_status(), status("Reading", seconds=0.01):
         time.sleep(0.2)
     assert lines(capsys) == [], "the first rank has said it"
 
@@ -64,7 +64,7 @@ def test_a_bar_with_the_time_left_appears_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work(seconds: float) -> None:
-        with shown(), progress("Reading", 10, seconds=seconds) as advance:
+        with show_status(), progress("Reading", 10, seconds=seconds) as advance:
             for _ in range(10):
                 advance(1)
                 time.sleep(0.02)

@@ -54,7 +54,7 @@ def convert_nanogpt(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     check_structure({"hyper_parameters": {"backbone": backbone}, "state_dict": weights}, str(path))
     head = weights.pop(_HEAD, None)
     config = GPTConfig(**backbone)
-    state = _renamed(weights, config, path)
+    state = _rename_weights(weights, config, path)
     embedding = state["backbone.token_embedding.weight"]
     if head is None or head.data_ptr() == embedding.data_ptr():
         head = embedding
@@ -97,7 +97,7 @@ def _weights(model: Any, path: Path) -> dict[str, Any]:
     return {name: value for name, value in named.items() if not _MASK.fullmatch(name)}
 
 
-def _renamed(weights: Mapping[str, Tensor], config: GPTConfig, path: Path) -> dict[str, Tensor]:
+def _rename_weights(weights: Mapping[str, Tensor], config: GPTConfig, path: Path) -> dict[str, Tensor]:
     """Return the weights of the backbone under our names.
 
     Raises:

@@ -60,15 +60,15 @@ def check_structure(checkpoint: Any, name: str) -> dict[str, Any]:
     for field, kind in _FIELDS.items():
         value = checkpoint.get(field)
         if field in checkpoint and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise _invalid(name, field, value)
+            raise _invalid_field(name, field, value)
         if isinstance(value, int | float) and not 0 <= value < 2**63:
-            raise _invalid(name, field, value)
+            raise _invalid_field(name, field, value)
     version = checkpoint.get("pytorch-lightning_version", "2.0.0")
     if not _VERSION.fullmatch(version):
-        raise _invalid(name, "pytorch-lightning_version", version)
+        raise _invalid_field(name, "pytorch-lightning_version", version)
     for key, value in checkpoint["state_dict"].items():
         if not isinstance(key, str) or not (isinstance(value, Tensor) or key.endswith("_extra_state")):
-            raise _invalid(name, f"state_dict[{str(key)[:50]!r}]", value)
+            raise _invalid_field(name, f"state_dict[{str(key)[:50]!r}]", value)
     _check_size(checkpoint, name)
     return dict(checkpoint)
 
@@ -100,12 +100,12 @@ def _check_values(checkpoint: dict[Any, Any], name: str) -> None:
             raise InputError(f"{name}: its field {field!r} has too many values, or they nest too deeply. {_REMEDY}")
         if isinstance(value, dict):
             if not all(type(key) in (str, int, float, bool, tuple, type(None)) for key in value):
-                raise _invalid(name, field, value)
+                raise _invalid_field(name, field, value)
             pending += [(item, depth + 1, field or str(key)[:50]) for key, item in value.items()]
         elif isinstance(value, list | tuple | set) and not isinstance(value, torch.Size):
             pending += [(item, depth + 1, field) for item in value]
         elif not _is_plain(value):
-            raise _invalid(name, field, value)
+            raise _invalid_field(name, field, value)
 
 
 def _is_plain(value: Any) -> bool:
@@ -145,6 +145,6 @@ def _check_size(checkpoint: Mapping[str, Any], name: str) -> None:
         )
 
 
-def _invalid(name: str, field: str, value: Any) -> InputError:
+def _invalid_field(name: str, field: str, value: Any) -> InputError:
     shown = f"= {repr(value)[:50]}" if isinstance(value, int | float | str) else f"of type {type(value).__name__}"
     return InputError(f"{name}: damaged or not a checkpoint: its field {field} {shown} is invalid. {_REMEDY}")

@@ -1,7 +1,6 @@
 """``gpt-lightning bias``: measure preferences of a language model, or gaps of a head between two groups."""
 
 import contextlib
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
-from gpt_lightning.output_files import check_new, finite, output_file
+from gpt_lightning.output_files import check_new, json_bytes, output_file
 from gpt_lightning.printable import for_stream
 from gpt_lightning.status import progress, status
 
@@ -36,9 +35,7 @@ def parser() -> Parser:
             "gpt-lightning bias logs/first_run/version_0 --pairs crows_pairs.jsonl",
         ],
     )
-    p.add_argument(
-        "model", type=str, metavar="MODEL", help="a checkpoint, a run folder (its best checkpoint) or a model folder"
-    )
+    p.add_model_argument()
     p.add_argument(
         "--pairs",
         type=str | None,
@@ -70,7 +67,7 @@ def parser() -> Parser:
     )
     p.add_argument("--batch_tokens", type=int, default=2048, help="tokens per batch of --pairs, with padding")
     p.add_loading_options()
-    p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
+    p.add_device_option()
     p.add_output_options("file for the report; it ends in .html or .json")
     return p
 
@@ -188,8 +185,5 @@ def _write(output: Path, options: Any, record: dict[str, Any], sections: "list[S
         write_page(output, f"Bias of {options.model}", sections, overwrite=options.overwrite, remedy=_REMEDY)
         return
     source = {"pairs": options.pairs} if options.pairs is not None else {"input": options.input, "swaps": options.swaps}
-    text = json.dumps(
-        finite({"model": options.model, **source, **record}), ensure_ascii=False, allow_nan=False, indent=1
-    )
     with output_file(output, options.overwrite, _REMEDY) as file:
-        file.write(text.encode(errors="replace") + b"\n")
+        file.write(json_bytes({"model": options.model, **source, **record}))

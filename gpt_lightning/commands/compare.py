@@ -7,6 +7,7 @@ from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
 from gpt_lightning.output_files import check_new
 from gpt_lightning.printable import for_stream, printable
+from gpt_lightning.text_tables import text_table
 
 _FILES: Final = ("config.yaml", "history.jsonl", "report.json", "metrics.json")
 """Files of which a run has at least one."""
@@ -48,19 +49,13 @@ def main(argv: list[str]) -> int:
     files = {name: RunFiles.read(Path(run)) for name, run in zip(run_names(options.runs), options.runs, strict=True)}
     title = "Run" if len(files) == 1 else f"Comparison of {len(files)} runs"
     write_page(output, title, comparison(files), overwrite=options.overwrite, remedy=_REMEDY)
-    print(for_stream(_as_text([["run", *metric_names(files)], *final_metrics(files)])))
+    rows = [["run", *metric_names(files)], *([_cell(value) for value in row] for row in final_metrics(files))]
+    print(for_stream("\n".join(text_table(rows, num_left=1))))
     print(printable(f"wrote {output}"))
     return 0
-
-
-def _as_text(rows: list[list[Any]]) -> str:
-    """Return rows as columns. The first is aligned on the left, all others on the right."""
-    cells = [list(map(_cell, row)) for row in rows]
-    first, *others = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join([row[0].ljust(first), *map(str.rjust, row[1:], others)]) for row in cells)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else " ".join(str(value).split())
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -16,9 +16,10 @@ from gpt_lightning.commands.parser import Parser
 from gpt_lightning.downloads import only_downloads
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.verdict.outcome import interval_of, why_not_beaten
-from gpt_lightning.output_files import check_new, finite, output_file
+from gpt_lightning.output_files import check_new, json_bytes, output_file
 from gpt_lightning.printable import for_stream, printable
 from gpt_lightning.status import status
+from gpt_lightning.text_tables import markdown_table
 
 CONFIG: Final = "config.yaml"
 _REMEDY: Final = "Choose another file with --output"
@@ -92,9 +93,9 @@ def main(argv: list[str]) -> int:
     table = markdown(records)
     print(for_stream(table))
     if output is not None:
-        as_json = json.dumps(finite(records), ensure_ascii=False, allow_nan=False, indent=1)
+        is_json = output.suffix == ".json"
         with output_file(output, options.overwrite, _REMEDY) as file:
-            file.write(((as_json if output.suffix == ".json" else table) + "\n").encode(errors="replace"))
+            file.write(json_bytes(records) if is_json else f"{table}\n".encode(errors="replace"))
     return 0 if options.must_beat is None else _check_beaten(records, options.must_beat)
 
 
@@ -260,14 +261,4 @@ def markdown(records: Sequence[dict[str, Any]]) -> str:
         data = record["data"]
         source = ", ".join(data) if isinstance(data, list) else str(data)
         rows.append([record["run"], record["task"], source, *(_cell(record, name) for name in names)])
-    cells = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
-    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
-    rule = ["-" * width if place < 3 else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
-    aligned = [
-        [
-            cell.ljust(width) if place < 3 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in [cells[0], rule, *cells[1:]]
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in aligned)
+    return markdown_table(rows, num_left=3)

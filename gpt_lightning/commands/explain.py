@@ -1,7 +1,6 @@
 """``gpt-lightning explain``: show why a model predicts what it does."""
 
 import contextlib
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
-from gpt_lightning.output_files import check_new, finite, output_file
+from gpt_lightning.output_files import check_new, json_bytes, output_file
 from gpt_lightning.printable import for_stream
 from gpt_lightning.status import status
 
@@ -30,9 +29,7 @@ def parser() -> Parser:
         "every layer. It needs an extra: pip install 'gpt-lightning[explain]'.",
         examples=["gpt-lightning explain logs/first_run/version_0 --text 'Last summer' --output explanation.html"],
     )
-    p.add_argument(
-        "model", type=str, metavar="MODEL", help="a checkpoint, a run folder (its best checkpoint) or a model folder"
-    )
+    p.add_model_argument()
     p.add_argument("--text", type=str | None, default=None, help="text to explain; - reads it from standard input")
     p.add_argument(
         "--input",
@@ -64,7 +61,7 @@ def parser() -> Parser:
         "--json", type=str | None, default=None, metavar="FILE", help="JSON file to write, with the same numbers"
     )
     p.add_loading_options()
-    p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
+    p.add_device_option()
     return p
 
 
@@ -137,7 +134,6 @@ def _write(options: Any, explanations: "list[Explanation]") -> None:
         )
         print(for_stream(f"page in {options.output}"))
     if options.json is not None:
-        text = json.dumps(finite([each.as_dict() for each in explanations]), ensure_ascii=False, allow_nan=False)
         with output_file(Path(options.json), options.overwrite, _REMEDIES["json"]) as file:
-            file.write((text + "\n").encode(errors="replace"))
+            file.write(json_bytes([each.as_dict() for each in explanations], indent=None))
         print(for_stream(f"numbers in {options.json}"))

@@ -15,9 +15,7 @@ def parser() -> Parser:
         "Every command with a MODEL argument reads it. So do Hugging Face's classes, if they support the architecture.",
         examples=["gpt-lightning export logs/first_run/version_0 my_model"],
     )
-    p.add_argument(
-        "model", type=str, metavar="MODEL", help="a checkpoint, a run folder (its best checkpoint) or a model folder"
-    )
+    p.add_model_argument()
     p.add_argument("folder", type=str, metavar="DIR", help="folder to write to, new or empty")
     p.add_argument("--dtype", type=str, default="float32", help="type of the weights: float32, bfloat16 or float16")
     p.add_argument(

@@ -37,7 +37,7 @@ def report(command: str, error: BaseException) -> int:
     if (reason := input_error(error)) is not None:
         # The error of a worker process holds its whole traceback, with the message at the end.
         return _print(command, str(reason).split("errors.InputError: ")[-1].strip(), INVALID)
-    return _print(command, _unexpected(error), FAILED)
+    return _print(command, _unexpected_lines(error), FAILED)
 
 
 def _print(command: str, message: str, code: int) -> int:
@@ -46,7 +46,7 @@ def _print(command: str, message: str, code: int) -> int:
     return code
 
 
-def _unexpected(error: BaseException) -> str:
+def _unexpected_lines(error: BaseException) -> str:
     """Return three lines about an error that this package does not foresee."""
     file = _save_traceback(error)
     advice = (

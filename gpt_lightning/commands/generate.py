@@ -9,7 +9,7 @@ from gpt_lightning.commands.counter import counter
 from gpt_lightning.commands.decoding import add_decoding_options, decoding_of
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
-from gpt_lightning.output_files import check_new, finite, json_line, output_file
+from gpt_lightning.output_files import check_new, json_line, output_file, replace_non_finite
 from gpt_lightning.printable import for_stream
 from gpt_lightning.status import status
 
@@ -33,9 +33,7 @@ def parser() -> Parser:
             "gpt-lightning generate logs/first_run/version_0 --prompt 'Last summer' --max_new_tokens 50",
         ],
     )
-    p.add_argument(
-        "model", type=str, metavar="MODEL", help="a checkpoint, a run folder (its best checkpoint) or a model folder"
-    )
+    p.add_model_argument()
     p.add_argument(
         "--prompt",
         type=str,
@@ -73,7 +71,7 @@ def parser() -> Parser:
         action="store_true",
         help="quantize the weights to int8, on CPUs only: faster, less memory, nearly the same text",
     )
-    p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
+    p.add_device_option()
     return p
 
 
@@ -268,4 +266,4 @@ def _json_lines(
             row = {**prompt.fields, "sample": number, "completion": each.text, "finish_reason": each.finish_reason}
             if options.logprobs:
                 row |= {"token_ids": each.token_ids, "logprobs": list(each.logprobs)}
-            yield json_line(finite(row), default=str)
+            yield json_line(replace_non_finite(row), default=str)

@@ -1,6 +1,5 @@
 """``gpt-lightning lm-eval``: evaluate a language model with lm-evaluation-harness."""
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any, Final
 
 from gpt_lightning.commands.parser import Parser
 from gpt_lightning.errors import InputError
-from gpt_lightning.output_files import check_new, finite, output_file
+from gpt_lightning.output_files import check_new, json_bytes, output_file
 from gpt_lightning.printable import for_stream
 from gpt_lightning.status import status
+from gpt_lightning.text_tables import markdown_table
 
 _DRAWS: Final = 1000
 """Bootstrap samples for the standard error of a metric without a formula; the error of that is about 2 %."""
@@ -27,9 +27,7 @@ def parser() -> Parser:
         "It is an extra: pip install 'gpt-lightning[lm-eval]'.",
         examples=["gpt-lightning lm-eval logs/first_run/version_0 --tasks arc_easy,hellaswag --limit 100"],
     )
-    p.add_argument(
-        "model", type=str, metavar="MODEL", help="a checkpoint, a run folder (its best checkpoint) or a model folder"
-    )
+    p.add_model_argument()
     p.add_argument(
         "--tasks",
         type=str,
@@ -57,7 +55,7 @@ def parser() -> Parser:
     p.add_argument("--apply_chat_template", action="store_true", help="format questions with the model's chat template")
     p.add_argument("--batch_tokens", type=int, default=2048, help="tokens per batch, with padding")
     p.add_loading_options()
-    p.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
+    p.add_device_option()
     p.add_output_options("JSON file for all results")
     return p
 
@@ -130,9 +128,7 @@ def table(results: Mapping[str, Any]) -> str:
             shown = metric if filtered == "none" else f"{metric} ({filtered})"
             examples = str(results.get("n-shot", {}).get(name, ""))
             rows.append((name, examples, shown, _number(value), _number(error)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+    return markdown_table(rows)
 
 
 def _number(value: Any) -> str:
@@ -141,6 +137,5 @@ def _number(value: Any) -> str:
 
 def write(output: Path, record: dict[str, Any], overwrite: bool) -> None:
     """Write all results as JSON; NaN becomes null, and functions and the like become strings."""
-    text = json.dumps(finite(record), ensure_ascii=False, allow_nan=False, indent=1, default=str)
     with output_file(output, overwrite, _REMEDY) as file:
-        file.write(text.encode(errors="replace") + b"\n")
+        file.write(json_bytes(record, default=str))

@@ -66,6 +66,15 @@ class Parser(ArgumentParser, ParserWithPage):
         super().__init__(*args, allow_abbrev=False, **kwargs)
         self.examples = examples
 
+    def add_model_argument(self) -> None:
+        """Add ``MODEL``, the trained model that a command uses."""
+        text = "a checkpoint, a run folder (its best checkpoint) or a model folder"
+        self.add_argument("model", type=str, metavar="MODEL", help=text)
+
+    def add_device_option(self) -> None:
+        """Add ``--device``."""
+        self.add_argument("--device", type=str, default="auto", help="cpu, cuda, mps, or auto")
+
     def add_loading_options(self, models: str = "MODEL") -> None:
         """Add the options of commands that load a trained model: ``--init_from`` and ``--allow_import``.
 
@@ -102,20 +111,20 @@ class Parser(ArgumentParser, ParserWithPage):
         if unknown := _UNKNOWN_KEY.search(message):
             text = _place(unknown[1]) + unknown_key(unknown[1], self.known_keys())
         elif message.startswith(MISSING):
-            text = f"{self._required(message.removeprefix(MISSING))}: no value is given. See --help"
+            text = f"{self._required_names(message.removeprefix(MISSING))}: no value is given. See --help"
         elif message.startswith(_STRAY):
             text = stray_words(message.removeprefix(_STRAY).split(" "))
         elif group := _NOT_A_GROUP.search(message):
             text = self._needs_keys(group[1], group[2])
         else:
             named = _KEY.search(message)
-            text = (_place(named[1]) if named else "") + _short(message)
+            text = (_place(named[1]) if named else "") + _shorten(message)
         # Parsers of classes are named after the file that Python runs.
         prog = self.prog.replace(" [options]", "") if self.prog.startswith("gpt-lightning") else "gpt-lightning"
         print(short_lines(printable(f"{prog}: {text}")), file=sys.stderr)
         sys.exit(2)
 
-    def _required(self, names: str) -> str:
+    def _required_names(self, names: str) -> str:
         """Return required arguments, separated by commas, by the names that the help gives them."""
         shown = {action.dest: option_name(action) for action in self._actions}
         return " and ".join(shown.get(name, name) for name in names.split(", "))
@@ -145,7 +154,7 @@ def _place(key: str) -> str:
     return ""
 
 
-def _short(message: str) -> str:
+def _shorten(message: str) -> str:
     """Return the lines that name the key and the reason, without the types that jsonargparse tried."""
     noise = (
         "Does not validate against any",
@@ -156,10 +165,10 @@ def _short(message: str) -> str:
     )
     lines = (line.strip(" -") for line in message.strip().splitlines())
     kept = [line for line in lines if line and not line.startswith(noise) and line != "Errors:"]
-    return "\n  ".join(_plain(line)[:200] for line in kept[:4]).replace(":\n  expected", ": expected")
+    return "\n  ".join(_simplify(line)[:200] for line in kept[:4]).replace(":\n  expected", ": expected")
 
 
-def _plain(line: str) -> str:
+def _simplify(line: str) -> str:
     """Return a line of jsonargparse's message without Python's notation of types."""
     if choices := _CHOICES.search(line):
         names = re.findall(r"'([^']*)'", choices[1])

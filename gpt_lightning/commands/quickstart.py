@@ -125,8 +125,8 @@ def fine_tune(name: str, backbone: Path, is_pretrained: bool, max_epochs: int) -
         "name": free_name(f"toy_world_{name}", origin),
         **({"model.init_from": str(backbone)} if is_pretrained else {"data.tokenizer": f"{backbone}/tokenizer.json"}),
     }
-    run = _silently("fit", config, values).trainer.log_dir
-    tested = _silently("test", config, {"ckpt_path": run})
+    run = _run_silently("fit", config, values).trainer.log_dir
+    tested = _run_silently("test", config, {"ckpt_path": run})
     score = float(tested.trainer.callback_metrics[f"test/{TASKS[name]}"])
     seconds = time.perf_counter() - start
     print(f"{TASKS[name]} {score:.3f} ({seconds:.0f} s, in {run})", flush=True)
@@ -139,7 +139,7 @@ def free_name(experiment: str, name: str) -> str:
     return next(each for each in names if not (LOGS / experiment / each).exists())
 
 
-def _silently(subcommand: str, config: str, values: dict[str, Any]) -> "CLI":
+def _run_silently(subcommand: str, config: str, values: dict[str, Any]) -> "CLI":
     """Run a subcommand without its output, which would be repeated for eight runs."""
     from gpt_lightning.commands.run.cli import CLI
 

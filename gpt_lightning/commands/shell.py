@@ -11,7 +11,7 @@ from pathlib import Path
 
 def command(*arguments: str | Path) -> str:
     """Return a ``gpt-lightning`` command with quoted arguments."""
-    return quoted([*_program(), *map(str, arguments)])
+    return quote_words([*_program(), *map(str, arguments)])
 
 
 def script(name: str) -> str:
@@ -20,7 +20,7 @@ def script(name: str) -> str:
     return name if own is None or _is_found(name, own) else own
 
 
-def quoted(words: Iterable[str]) -> str:
+def quote_words(words: Iterable[str]) -> str:
     """Return words as a line of the platform's shell."""
     return subprocess.list2cmdline(list(words)) if os.name == "nt" else shlex.join(words)
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.paths import expand_home
+from gpt_lightning.text_tables import text_table
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _CONFIG_FLAGS: Final = ("-c", "--config")
@@ -27,8 +28,7 @@ def names() -> list[str]:
 
 def listing() -> str:
     """Return a line for each shipped configuration: its name and the first line of its comment."""
-    width = max(map(len, names()))
-    return "\n".join(f"{name:<{width}}  {_summary(folder() / f'{name}.yaml')}" for name in names())
+    return "\n".join(text_table([[name, _summary(folder() / f"{name}.yaml")] for name in names()]))
 
 
 def backbone(name: str) -> dict[str, Any]:

@@ -46,14 +46,14 @@ def part_of_train(validation: object) -> float | None:
     return value
 
 
-def normalized(text: str) -> str:
+def normalize_text(text: str) -> str:
     """Return a text in lower case, in Unicode form NFKC and with single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def text_hash(text: str) -> int:
     """Return a 64-bit hash of a text."""
-    key = normalized(text)[:_KEY_CHARACTERS]
+    key = normalize_text(text)[:_KEY_CHARACTERS]
     return int.from_bytes(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:8], "big")
 
 

@@ -51,7 +51,7 @@ def fit_conversations(
     """
 
     def encode(chosen: Sequence[Conversation]) -> list[EncodedChat | InputError]:
-        return template.encode([Chat(each.messages, _trained(each, train_on), each.where) for each in chosen])
+        return template.encode([Chat(each.messages, _trained_messages(each, train_on), each.where) for each in chosen])
 
     kept, encoded, lengths = _without_first_turns(
         encode, conversations, lambda chat: len(_without_tail(chat).ids), max_tokens
@@ -127,7 +127,7 @@ def _without_first_turns(
     return kept, encoded, lengths
 
 
-def _trained(conversation: Conversation, train_on: TrainOn) -> list[int] | None:
+def _trained_messages(conversation: Conversation, train_on: TrainOn) -> list[int] | None:
     """Return the indices of the trained messages; None for all text.
 
     An answer before all prompts is never trained, because no prompt is rendered for it.

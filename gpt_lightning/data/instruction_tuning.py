@@ -117,7 +117,7 @@ class InstructionTuning(Labeled[Conversation]):
         if self.stage == "predict":
             return self._prompts_only(split, template, conversations)
         fitted = fit_conversations(template, conversations, self.train_on, self.block_size + 1)
-        found = self.encodable(split, fitted, len(conversations))
+        found = self.keep_encodable(split, fitted, len(conversations))
         if not found:
             raise NoValidRowError(split, "no row has a label; fix the file, or choose a different one")
         self.cut_rows[split] = [
@@ -164,7 +164,7 @@ class InstructionTuning(Labeled[Conversation]):
             else FittedConversation(each.id, each.where, prompt, np.zeros(len(prompt), dtype=np.bool_), 0, 0)
             for each, prompt in zip(conversations, prompts, strict=True)
         )
-        rows = self.encodable(split, fitted, len(conversations))
+        rows = self.keep_encodable(split, fitted, len(conversations))
         if not rows:
             raise NoValidRowError(split, "no row is valid; fix the file, or choose a different one")
         references = {each.id: each.references for each in conversations}

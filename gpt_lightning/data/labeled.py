@@ -295,7 +295,7 @@ class Labeled(DataModule, Generic[E]):
         """Use examples in place of the test source in the stage ``predict``."""
         self._examples["test", False] = examples
 
-    def encodable(self, split: Split, rows: Iterable[R | InputError], num_rows: int) -> list[R]:
+    def keep_encodable(self, split: Split, rows: Iterable[R | InputError], num_rows: int) -> list[R]:
         """Return the encoded rows of a split without those that cannot be encoded for the model.
 
         Args:

@@ -28,7 +28,7 @@ _MAX_CELL: Final = 100_000
 """Length of the longest cell that is read as a list."""
 
 
-def cleaned(name: str) -> str:
+def clean_name(name: str) -> str:
     """Return a label without whitespace around it, ``1.0`` as ``1`` and ``True`` as ``true``.
 
     The same table has both spellings as CSV and as JSON.
@@ -41,7 +41,7 @@ def cleaned(name: str) -> str:
 
 def canonical(name: str) -> str:
     """Return a string that is the same for all spellings of a label, whatever its Unicode normalization."""
-    return unicodedata.normalize("NFC", cleaned(name))
+    return unicodedata.normalize("NFC", clean_name(name))
 
 
 def sort_labels(names: set[str]) -> list[str]:
@@ -130,17 +130,17 @@ class LabelReader:
         Raises:
             InputError: the value is not a label, or an unknown one.
         """
-        spelled = _spelled(value, where, column)
+        spelled = _spelling(value, where, column)
         name = canonical(spelled)
         if self.names is None:
-            return self._known.setdefault(name, cleaned(spelled))
+            return self._known.setdefault(name, clean_name(spelled))
         found = self._known.get(spelled, self._known.get(name))
         if found is None and _INDEX.fullmatch(name) and int(name) < len(self._by_number):
             found = self._known.get(self._by_number[int(name)])
         if found is None and isinstance(value, ClassName):  # the user names the numbers of a column differently
             return self.read(value.number, where, column)
         if found is None:
-            raise self._unknown(value, where, is_index=_INDEX.fullmatch(name) is not None)
+            raise self._unknown_label(value, where, is_index=_INDEX.fullmatch(name) is not None)
         return found
 
     def read_set(self, values: list[Any], where: str, column: str) -> tuple[str, ...]:
@@ -160,7 +160,7 @@ class LabelReader:
             raise InputError(f"{where}: column {column!r} has the label {short_repr(twice)} twice; fix this row{hint}")
         return names
 
-    def _unknown(self, value: Any, where: str, is_index: bool) -> InputError:
+    def _unknown_label(self, value: Any, where: str, is_index: bool) -> InputError:
         names = list(self.names or ())
         near = difflib.get_close_matches(str(value), names[:_MAX_COMPARED], n=1)
         listed = ", ".join(map(short_repr, names[:10])) + ", ..." * (len(names) > 10)
@@ -173,7 +173,7 @@ class LabelReader:
         )
 
 
-def _spelled(value: Any, where: str, column: str) -> str:
+def _spelling(value: Any, where: str, column: str) -> str:
     """Return a label as a string.
 
     Raises:

@@ -13,7 +13,7 @@ from gpt_lightning.data.base import DataModule, Split
 from gpt_lightning.data.document_split import Part, documents_of
 from gpt_lightning.data.loader import Rows
 from gpt_lightning.data.masked_documents import read_documents, token_ranges
-from gpt_lightning.data.masked_rows import MaskedRows
+from gpt_lightning.data.masked_rows import MaskedRows, all_masked
 from gpt_lightning.data.named_rows import KEY, canonical_location, check_found, is_empty, named_locations
 from gpt_lightning.data.packing import PackedBlocks
 from gpt_lightning.data.settings import CommonSettings
@@ -99,6 +99,8 @@ class LanguageModeling(DataModule):
         numbers = [] if is_empty(self.without) else self._named_documents(self.without)
         masked = token_ranges(rows.stream, self.tokenizer.end_of_text_id, numbers)
         num_tokens = int((masked[:, 1] - masked[:, 0]).sum())
+        if num_tokens + len(masked) + 1 >= len(rows.stream):  # the rest is the end-of-text tokens around documents
+            raise all_masked()
         self.report(
             "train",
             f"{len(masked):,} of {rows.stream.num_documents:,} documents are masked, {num_tokens:,} of "

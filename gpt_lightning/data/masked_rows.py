@@ -50,7 +50,7 @@ class MaskedInMemoryRows:
         tokenizer: tokenizer, for the end-of-text token and the bytes of labels.
 
     Raises:
-        InputError: the data module does not give the ids of its examples.
+        InputError: the data module does not give the ids of its examples, or all are masked.
     """
 
     def __init__(self, rows: InMemoryRows, masked: Collection[str], tokenizer: Tokenizer) -> None:
@@ -64,6 +64,8 @@ class MaskedInMemoryRows:
             number: [place for place, name in enumerate(ids) if name in masked]
             for number, ids in enumerate(rows.example_ids)
         }
+        if all(len(found) == len(rows.example_ids[number]) for number, found in places.items()):
+            raise all_masked()
         self.masked = {number: found for number, found in places.items() if found}
         """Row number -> places of its masked examples, of which packed rows have several."""
         self.mask_digest = digest_of(f"{number} {found}" for number, found in self.masked.items())
@@ -128,6 +130,11 @@ def _remove(batch: dict[str, Any], row: int, documents: Sequence[int], filler: i
     for name in _LABELS:
         if name in batch:
             batch[name][row][is_removed] = math.nan if batch[name].is_floating_point() else IGNORE_INDEX
+
+
+def all_masked() -> InputError:
+    """Return the error about a mask that leaves nothing to train on."""
+    return InputError("--data.without names all training rows, so nothing would be trained. Leave some of them out")
 
 
 def digest_of(parts: Iterable[str]) -> str:

@@ -93,16 +93,16 @@ def check_found(named: Iterable[Named], found: Container[object], known: Iterabl
     if not missing:
         return
     first = missing[0]
-    text = f"{first.where}: {first.key if first.is_location else _quoted(first.key)} is not in --data.train"
+    text = f"{first.where}: {first.key if first.is_location else _quote(first.key)} is not in --data.train"
     candidates = {} if first.is_location else {key: where for key, where, _ in islice(known, _MAX_CANDIDATES)}
-    if (near := _similar(first.key, candidates)) is not None:
-        text += f"; the most similar row is {candidates[near]}: {_quoted(near)}"
+    if (near := _most_similar(first.key, candidates)) is not None:
+        text += f"; the most similar row is {candidates[near]}: {_quote(near)}"
     count = len(missing) - 1
     more = f" ({count:,} more {'row is' if count == 1 else 'rows are'} missing)" if count else ""
     raise InputError(f"{text}{more}. Give rows of the training data, unchanged, or their path:line in a .txt file")
 
 
-def _quoted(key: object) -> str:
+def _quote(key: object) -> str:
     return short_repr(_text(key))
 
 
@@ -113,7 +113,7 @@ def _text(key: object) -> str:
     return "\n".join(map(_text, key)) if isinstance(key, tuple) else str(key)
 
 
-def _similar(key: object, known: Iterable[object]) -> object | None:
+def _most_similar(key: object, known: Iterable[object]) -> object | None:
     """Return the key that begins most like ``key``; None if none is similar."""
     heads = {_text(each)[:HEAD]: each for each in known}
     near = difflib.get_close_matches(_text(key)[:HEAD], heads, n=1)

@@ -87,7 +87,7 @@ class PackedBlocks:
         """Return the blocks at ``indices`` in the order of the epoch, with ``num_padding`` rows of ignored labels."""
         offset = self._offset(epoch)
         if self.seed is not None and len(indices):
-            indices = self._shuffled(epoch, indices)
+            indices = self._shuffle(epoch, indices)
         tokens = np.full((len(indices) + num_padding, self.block_size + 1), self.end_of_text_id, dtype=np.int64)
         lengths = np.zeros((len(tokens), 1), dtype=np.int64)
         starts = [offset + int(index) * self.block_size for index in indices]
@@ -121,7 +121,7 @@ class PackedBlocks:
         starts = self._offset(epoch) + numbers * self.block_size
         # The last blocks wrap around to the start of the stream.
         is_masked = self._overlaps(starts) | self._overlaps(starts - len(self.stream))
-        return np.flatnonzero(is_masked if self.seed is None else is_masked[self._shuffled(epoch, numbers)])
+        return np.flatnonzero(is_masked if self.seed is None else is_masked[self._shuffle(epoch, numbers)])
 
     def originals(self) -> Iterator[LanguageModelingBatch]:
         """Yield a batch of one block for each block of each masked document, from the token before it."""
@@ -155,7 +155,7 @@ class PackedBlocks:
         digest = hashlib.sha256(f"offset {self.seed} {epoch}".encode()).digest()
         return int.from_bytes(digest[:8], "little") % self.block_size
 
-    def _shuffled(self, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _shuffle(self, epoch: int, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the block numbers at ``indices`` of the shuffled order."""
         assert self.seed is not None
         first, last = int(indices.min()) // _ORDER_CHUNK, int(indices.max()) // _ORDER_CHUNK

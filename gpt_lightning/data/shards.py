@@ -253,7 +253,7 @@ def _write_stream(
     writer = ShardWriter(folder, tokenizer, shard_tokens)
     try:
         for tokens, batch_documents, batch_bytes in _map_in_threads(
-            encode, _batches(_aligned(pieces, tokenizer)), _ENCODERS
+            encode, _batches(_align_pieces(pieces, tokenizer)), _ENCODERS
         ):
             writer.write(tokens)
             num_documents, num_bytes = num_documents + batch_documents, num_bytes + batch_bytes
@@ -265,7 +265,7 @@ def _write_stream(
     sync_folder(folder)
 
 
-def _aligned(pieces: Iterable[Piece], tokenizer: Tokenizer) -> Iterator[Piece]:
+def _align_pieces(pieces: Iterable[Piece], tokenizer: Tokenizer) -> Iterator[Piece]:
     """Move the borders inside documents to places where the ids of the pieces join to those of the document."""
     encode = partial(tokenizer.encode_batch, are_continuations=True)
     previous: Piece | None = None

@@ -69,13 +69,13 @@ def check_tags(tags: Sequence[Any], scheme: FileScheme, where: str) -> None:
     if tags[index][0] not in scheme.letters:
         reason = f"is not a tag of {scheme.name}"
     elif not _may_follow(tags[index - 1] if index else "O", tags[index], scheme):
-        reason = f"{_after(tags, index)} is wrong in {scheme.name}"
+        reason = f"{_place_after(tags, index)} is wrong in {scheme.name}"
     else:
         reason = f"at the end of the text is wrong in {scheme.name}"
     raise InputError(f"{place} {reason}, the scheme that fits most texts of this file; fix the tags of this text")
 
 
-def _after(tags: Sequence[str], index: int) -> str:
+def _place_after(tags: Sequence[str], index: int) -> str:
     return f"after {short_repr(tags[index - 1])}" if index else "at the start of the text"
 
 

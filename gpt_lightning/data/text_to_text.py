@@ -115,7 +115,7 @@ class TextToText(Labeled[TextPair]):
     def open_split(self, split: Split) -> InMemoryRows:
         """Return the encoded pairs of a split."""
         examples = self.examples(split)
-        found = self.encodable(split, self._encode(examples), len(examples))
+        found = self.keep_encodable(split, self._encode(examples), len(examples))
         if not found:
             raise NoValidRowError(split, f"no target fits block_size={self.block_size}; raise it")
         self.cut_rows[split] = [

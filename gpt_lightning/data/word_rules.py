@@ -108,10 +108,10 @@ def choose_rules(texts: Sequence[GivenWords]) -> ChosenRules:
     Each rule is kept if more words are reproduced with it than without it.
     """
     rules: list[WordRule] = []
-    missed = _missed(texts, rules)
+    missed = _missed_words(texts, rules)
     for rule in WORD_RULES:
         candidate: list[WordRule] = [rule] if rule == "whitespace" else [*rules, rule]
-        remaining = _missed(texts, candidate) if missed else missed
+        remaining = _missed_words(texts, candidate) if missed else missed
         if len(remaining) < len(missed):
             rules, missed = candidate, remaining
     return ChosenRules(rules, sum(len(each.words) for each in texts), missed)
@@ -128,6 +128,6 @@ def _joints(text: str, atoms: Sequence[tuple[int, int]], rules: Sequence[WordRul
     return found
 
 
-def _missed(texts: Sequence[GivenWords], rules: Sequence[WordRule]) -> list[str]:
+def _missed_words(texts: Sequence[GivenWords], rules: Sequence[WordRule]) -> list[str]:
     """Return the words that the rules do not reproduce."""
     return [text[slice(*word)] for text, words in texts for word in sorted({*words} - {*split_by_rules(text, rules)})]

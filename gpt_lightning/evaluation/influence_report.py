@@ -1,13 +1,12 @@
 """Report on a run without some of its rows: JSON, a page, and a summary for the terminal."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from gpt_lightning.evaluation.influence import Influence, Losses
-from gpt_lightning.output_files import finite, output_file
+from gpt_lightning.output_files import json_bytes, output_file
 from gpt_lightning.pages.charts import histogram
 from gpt_lightning.pages.page import Section, write_page
 from gpt_lightning.pages.tables import table
@@ -67,9 +66,8 @@ def write_report(report: InfluenceReport, folder: Path) -> None:
         InputError: they cannot be written.
         RunError: the disk is full.
     """
-    content = json.dumps(finite(asdict(report) | {"is_exact": report.is_exact}), ensure_ascii=False, indent=1)
     with output_file(folder / JSON_FILE, True, _REMEDY) as file:
-        file.write((content + "\n").encode(errors="replace"))
+        file.write(json_bytes(asdict(report) | {"is_exact": report.is_exact}))
     title = f"{Path(report.run).name} without {Path(report.rows).name}"
     write_page(folder / PAGE_FILE, title, sections(report), overwrite=True, remedy=_REMEDY)
 
@@ -110,7 +108,7 @@ def sections(report: InfluenceReport) -> list[Section]:
             )
         )
     unequal = [f"{line}." for line in report.changed_settings]
-    parts.append(Section("What still depends on the rows", [f"{_capitalized(each)}." for each in report.traces]))
+    parts.append(Section("What still depends on the rows", [f"{_capitalize(each)}." for each in report.traces]))
     return [*parts, Section("Different settings", unequal)] if unequal else parts
 
 
@@ -161,5 +159,5 @@ def _place(report: InfluenceReport) -> str:
     return f"batch {report.first[1] + 1:,} of epoch {report.first[0] + 1:,}"
 
 
-def _capitalized(phrase: str) -> str:
+def _capitalize(phrase: str) -> str:
     return phrase[:1].upper() + phrase[1:]

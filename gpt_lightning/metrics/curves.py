@@ -6,14 +6,16 @@ N predictions, L labels, E bins of probabilities.
 from itertools import pairwise
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gpt_lightning.batch import IGNORE_INDEX
 from gpt_lightning.metrics.classification import PROBABILITY_EDGES
 
-CONFIDENCE_BINS: Final = 10
-"""Bins of equal width from 0 to 1 for the confidence of predictions."""
+CONFIDENCE_BINS: Final = 15
+"""Bins of equal width from 0 to 1 for the confidence of predictions; a bin contains its upper edge."""
+_CONFIDENCE_EDGES: Final = torch.from_numpy(np.linspace(0.0, 1.0, CONFIDENCE_BINS + 1)[1:-1])
 
 
 class ProbabilityCurves:
@@ -57,7 +59,7 @@ class ProbabilityCurves:
         bins = torch.bucketize(probabilities, PROBABILITY_EDGES.double(), right=True) - 1
         cells = (bins * 2 + is_right).flatten()
         self._counts += torch.bincount(cells, minlength=self._counts.numel()).view_as(self._counts)
-        places = (confidence * CONFIDENCE_BINS).long().clamp(max=CONFIDENCE_BINS - 1)
+        places = torch.bucketize(confidence, _CONFIDENCE_EDGES)
         columns = torch.stack([confidence, correct.double(), torch.ones_like(confidence)], dim=1)
         self._confidences.index_add_(0, places, columns)
 

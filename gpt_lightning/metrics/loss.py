@@ -44,6 +44,10 @@ class MeanLoss(Metric):
         """Return the weighted mean loss; shape (), float64 on the CPU."""
         return self.total_loss() / self._total(1)
 
+    def has_labels(self) -> bool:
+        """Return whether there is a mean loss, because the total weight is not 0."""
+        return bool(self._total(1) != 0)
+
     def total_loss(self) -> Tensor:
         """Return the sum of losses times weights; shape (), float64 on the CPU."""
         return self._total(0)

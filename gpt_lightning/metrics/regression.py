@@ -39,7 +39,7 @@ class RegressionMetrics(MeanLoss):
 
         A correlation is NaN if all predictions or all targets are equal.
         """
-        predictions, targets = (_joined(values) for values in (self.predictions, self.targets))
+        predictions, targets = (_join(values) for values in (self.predictions, self.targets))
         errors = predictions - targets
         values = {
             "loss": self.mean_loss(),
@@ -51,7 +51,7 @@ class RegressionMetrics(MeanLoss):
         return self.to_float32(values)
 
 
-def _joined(values: list[Tensor] | Tensor) -> Tensor:
+def _join(values: list[Tensor] | Tensor) -> Tensor:
     """Return values of all batches, float64 on the CPU; torchmetrics has joined those of several ranks."""
     return torch.cat([values] if isinstance(values, Tensor) else values).cpu().double()
 

@@ -63,7 +63,7 @@ def _squares(columns: Columns, names: Sequence[str]) -> Floats:
     return np.stack([errors * errors, np.ones_like(errors)], axis=1)
 
 
-def _absolute(columns: Columns, names: Sequence[str]) -> Floats:
+def _absolute_errors(columns: Columns, names: Sequence[str]) -> Floats:
     errors = columns[names[0]] - columns[names[1]]
     return np.stack([np.abs(errors), np.ones_like(errors)], axis=1)
 
@@ -105,7 +105,7 @@ ANSWERS: Final = (
 )
 NUMBERS: Final = (
     RowScore("mse", ("prediction", "target"), _mean, statistics=_squares, is_share=False),
-    RowScore("mae", ("prediction", "target"), _mean, statistics=_absolute, is_share=False),
+    RowScore("mae", ("prediction", "target"), _mean, statistics=_absolute_errors, is_share=False),
     RowScore("pearson", ("prediction", "target"), _pearson, statistics=_moments, is_share=False),
 )
 GENERATED: Final = (

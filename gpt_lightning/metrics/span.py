@@ -39,15 +39,15 @@ def normalize_answer(text: str) -> str:
 
 def exact_match(prediction: str, golds: Sequence[str]) -> float:
     """Return 1.0 if the normalized prediction equals one of the answers, else 0.0; no ``golds`` mean the answer ""."""
-    return _best(lambda gold, answer: float(gold == answer), prediction, golds)
+    return _best_score(lambda gold, answer: float(gold == answer), prediction, golds)
 
 
 def token_f1(prediction: str, golds: Sequence[str]) -> float:
     """Return the highest word-level F1 with any of the answers; no ``golds`` mean the answer ""."""
-    return _best(_f1_of_words, prediction, golds)
+    return _best_score(_f1_of_words, prediction, golds)
 
 
-def _best(score: Callable[[str, str], float], prediction: str, golds: Sequence[str]) -> float:
+def _best_score(score: Callable[[str, str], float], prediction: str, golds: Sequence[str]) -> float:
     # As in SQuAD 2.0, answers that normalize to "", such as "the", are dropped if others remain.
     answers = [answer for gold in golds if (answer := normalize_answer(gold))] or [""]
     normalized = normalize_answer(prediction)

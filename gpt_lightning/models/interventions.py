@@ -3,7 +3,6 @@
 B batch, T tokens, C channels, H heads, D channels of a head.
 """
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Final, NamedTuple
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from gpt_lightning.errors import InputError
+from gpt_lightning.errors import InputError, unknown_name
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
 from gpt_lightning.models.gpt import GPT, Intervention
 
@@ -99,10 +98,10 @@ def patch(
         if positions is not None:
             size = activation.size(1)
             _check_range(f"token of {layer}", positions, range(-size, size))
-        return torch.where(_selected(activation, positions, heads), new, activation)
+        return torch.where(_selection(activation, positions, heads), new, activation)
 
     is_of_whole_texts = positions is not None or isinstance(value, Tensor)
-    with _hooked(backbone, point, replace, Intervention(layer, is_of_whole_texts and not layer.startswith(_ENCODER))):
+    with _hook(backbone, point, replace, Intervention(layer, is_of_whole_texts and not layer.startswith(_ENCODER))):
         yield
 
 
@@ -134,7 +133,7 @@ def record(backbone: GPT, layers: Sequence[str]) -> Iterator[dict[str, list[Tens
                 with torch.inference_mode(False) if activation.is_inference() else nullcontext():
                     activations.append(activation.clone())
 
-            stack.enter_context(_hooked(backbone, _find(backbone, layer), keep, Intervention(layer, False)))
+            stack.enter_context(_hook(backbone, _find(backbone, layer), keep, Intervention(layer, False)))
         yield recorded
 
 
@@ -160,11 +159,10 @@ def check_layer(backbone: GPT, layer: str, names: Sequence[str]) -> None:
     """
     if layer in names:
         return
-    (near,) = difflib.get_close_matches(str(layer), names, n=1, cutoff=0.0)
     numbers = f"Blocks are numbered from 0 to {len(backbone.blocks) - 1}"
     if isinstance(backbone, EncoderDecoder):
         numbers += f", those of the encoder from 0 to {len(backbone.encoder.blocks) - 1}"
-    raise InputError(f"there is no layer {layer!r}. The nearest is {near!r}. {numbers}")
+    raise InputError(f"{unknown_name('layer', str(layer), names)} {numbers}")
 
 
 class _Point(NamedTuple):
@@ -210,7 +208,7 @@ def _check_hooks_work(backbone: GPT) -> None:
 
 
 @contextmanager
-def _hooked(
+def _hook(
     backbone: GPT, point: _Point, function: Callable[[Tensor], Tensor | None], intervention: Intervention
 ) -> Iterator[None]:
     """Call ``function`` with an activation in each forward pass; its result replaces the activation, unless None."""
@@ -239,7 +237,7 @@ def _register(point: _Point, function: Callable[[Tensor], Tensor | None]) -> Rem
     return point.module.register_forward_hook(after)
 
 
-def _selected(activation: Tensor, positions: Sequence[int] | None, heads: Sequence[int] | None) -> Tensor:
+def _selection(activation: Tensor, positions: Sequence[int] | None, heads: Sequence[int] | None) -> Tensor:
     """Return which elements of an activation are replaced, as a bool tensor that broadcasts to it."""
     selected = torch.zeros(activation.shape[1:], dtype=torch.bool, device=activation.device)
     tokens = slice(None) if positions is None else torch.tensor(positions).unsqueeze(1)

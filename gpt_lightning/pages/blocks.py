@@ -4,25 +4,27 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from gpt_lightning.pages.text import visible
+from gpt_lightning.pages.text import escape_forbidden
 
 
-def folded(summary: str, content: Markup, *, is_open: bool = False) -> Markup:
+def fold(summary: str, content: Markup, *, is_open: bool = False) -> Markup:
     """Return content below a line that opens and closes it."""
     return Markup("<details{}><summary>{}</summary>{}</details>").format(
-        Markup(" open") if is_open else "", visible(summary), content
+        Markup(" open") if is_open else "", escape_forbidden(summary), content
     )
 
 
 def code(text: str) -> Markup:
     """Return preformatted text, such as commands or YAML."""
-    return Markup('<pre tabindex="0"><code>{}</code></pre>').format(visible(text))
+    return Markup('<pre tabindex="0"><code>{}</code></pre>').format(escape_forbidden(text))
 
 
 def figure(title: str, content: Markup, notes: Sequence[str] = ()) -> Markup:
     """Return a titled figure with notes below it."""
     return Markup("<figure><figcaption>{}</figcaption>{}{}</figure>").format(
-        visible(title), content, Markup("").join(Markup('<p class="note">{}</p>').format(note) for note in notes)
+        escape_forbidden(title),
+        content,
+        Markup("").join(Markup('<p class="note">{}</p>').format(note) for note in notes),
     )
 
 

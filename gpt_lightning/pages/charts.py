@@ -5,7 +5,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from gpt_lightning.pages.blocks import figure, folded
+from gpt_lightning.pages.blocks import figure, fold
 from gpt_lightning.pages.scale import Scale, is_drawable
 from gpt_lightning.pages.svg import BOTTOM, LEFT, RIGHT, TOP, WIDTH, Frame, drawing, element, x_axis_label, x_tick
 from gpt_lightning.pages.tables import table
@@ -45,7 +45,7 @@ def line_chart(series: Mapping[str, Sequence[Point]], *, title: str, x_label: st
         y_label,
     )
     lines = [_line(name, each, number, frame) for number, (name, each) in enumerate(runs.items())]
-    notes = _left_out(sum(map(len, shown.values())) - len(points))
+    notes = _note_left_out(sum(map(len, shown.values())) - len(points))
     if not points:
         notes.append("There are no values to draw.")
     if len(series) > MAX_SERIES:
@@ -57,7 +57,7 @@ def line_chart(series: Mapping[str, Sequence[Point]], *, title: str, x_label: st
     description = f"{title}. Line chart of {y_label} by {x_label}. {'; '.join(described) or 'No values'}."
     legend = _legend(list(shown)) if len(shown) > 1 else Markup("")
     columns = ["Line", "Points", f"First {x_label}", "First value", "Last value", "Lowest", "Highest"]
-    values = folded("Values", table(columns, rows))
+    values = fold("Values", table(columns, rows))
     return figure(title, frame.draw(*lines, description=description) + legend + values, notes)
 
 
@@ -121,7 +121,7 @@ def bar_chart(
         intervals: label -> ends of an interval, drawn as a whisker over the bar.
     """
     shown = {name: value for name, value in values.items() if is_drawable(value)}
-    notes = _left_out(len(values) - len(shown))
+    notes = _note_left_out(len(values) - len(shown))
     if len(shown) > MAX_BARS:
         notes.append(f"The first {MAX_BARS} of {len(shown):,} bars are shown.")
         shown = dict(list(shown.items())[:MAX_BARS])
@@ -202,8 +202,8 @@ def histogram(values: Sequence[float], *, title: str, x_label: str, bins: int = 
     ]
     described = f"from {format_number(min(drawable))} to {format_number(max(drawable))}" if drawable else "none"
     description = f"{title}. Histogram of {x_label}: {len(drawable):,} values, {described}."
-    content = frame.draw(*bars, description=description) + folded("Values", table(["From", "To", "Count"], rows))
-    return figure(title, content, _left_out(len(values) - len(drawable)))
+    content = frame.draw(*bars, description=description) + fold("Values", table(["From", "To", "Count"], rows))
+    return figure(title, content, _note_left_out(len(values) - len(drawable)))
 
 
 def heat_map(
@@ -219,7 +219,7 @@ def heat_map(
         row_labels: a label for each row.
         column_labels: a label for each column.
     """
-    notes = _left_out(sum(not is_drawable(value) for row in rows for value in row))
+    notes = _note_left_out(sum(not is_drawable(value) for row in rows for value in row))
     row_block, column_block = (max(-(-len(labels) // MAX_CELLS), 1) for labels in (row_labels, column_labels))
     if row_block > 1 or column_block > 1:
         rows = mean_blocks(rows, row_block, column_block)
@@ -300,11 +300,11 @@ def reliability_diagram(
             element("circle", element("title", name), class_="f0", cx=x, cy=y, r=3 + 7 * (count / most) ** 0.5)
         )
     description = f"{title}. Accuracy by confidence in {len(bins)} bins; the diagonal is a calibrated model."
-    values = folded("Values", table(["Confidence", "Accuracy", "Count"], bins))
+    values = fold("Values", table(["Confidence", "Accuracy", "Count"], bins))
     note = "Larger dots have more predictions. Dots below the diagonal are overconfident."
     return figure(title, frame.draw(*marks, description=description) + values, [note])
 
 
-def _left_out(count: int) -> list[str]:
+def _note_left_out(count: int) -> list[str]:
     """Return a note about values that are not drawn."""
     return [f"{count:,} values are left out, because they are not finite numbers."] if count else []

@@ -5,10 +5,10 @@ from typing import Final
 
 from markupsafe import Markup
 
-from gpt_lightning.pages.blocks import folded
+from gpt_lightning.pages.blocks import fold
 from gpt_lightning.pages.scale import is_drawable
 from gpt_lightning.pages.tables import table
-from gpt_lightning.pages.text import format_number, visible
+from gpt_lightning.pages.text import escape_forbidden, format_number
 
 MAX_PIECES: Final = 5_000
 """Pieces of a text on a page."""
@@ -35,17 +35,20 @@ def colored_text(
     low = 0.0 if diverging else min(drawable, default=0.0)
     width = max((abs(value - low) for value in drawable), default=0.0)
     spans = Markup("").join(_span(*each, low, width) for each in shown)
-    rows = [(visible(piece).replace("\n", "↵"), value, *([note] if any(notes) else [])) for piece, value, note in shown]
+    rows = [
+        (escape_forbidden(piece).replace("\n", "↵"), value, *([note] if any(notes) else []))
+        for piece, value, note in shown
+    ]
     text = Markup('<p class="pieces">{}</p>').format(spans) + _legend(drawable, diverging)
     if len(pieces) > MAX_PIECES:
         text += Markup('<p class="note">The first {:,} of {:,} pieces are shown.</p>').format(MAX_PIECES, len(pieces))
     columns = ["Piece", "Value", *(["Note"] if any(notes) else [])]
-    return Markup('<div class="colored">{}{}</div>').format(text, folded("Values", table(columns, rows)))
+    return Markup('<div class="colored">{}{}</div>').format(text, fold("Values", table(columns, rows)))
 
 
 def _span(piece: str, value: float, note: str, low: float, width: float) -> Markup:
-    tip = format_number(value) + (f": {visible(note)}" if note else "")
-    text = visible(piece).replace("\n", "↵\n")
+    tip = format_number(value) + (f": {escape_forbidden(note)}" if note else "")
+    text = escape_forbidden(piece).replace("\n", "↵\n")
     if not is_drawable(value):
         return Markup('<span title="{}">{}</span>').format(tip, text)
     strength = abs(value - low) / width if width else 0.0

@@ -9,7 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from gpt_lightning.output_files import output_file
-from gpt_lightning.pages.text import visible
+from gpt_lightning.pages.text import escape_forbidden
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def render_page(title: str, sections: Sequence[Section]) -> str:
 
     Characters that HTML forbids become visible escapes, also in markup.
     """
-    return visible(_template().render(title=title, sections=sections))
+    return escape_forbidden(_template().render(title=title, sections=sections))
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section], *, overwrite: bool, remedy: str) -> None:
@@ -60,6 +60,6 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["visible"] = visible
+    environment.filters["escape_forbidden"] = escape_forbidden
     environment.tests["markup"] = lambda value: isinstance(value, Markup)
     return environment.get_template("page.html")

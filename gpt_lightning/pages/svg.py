@@ -6,7 +6,7 @@ from typing import Final
 from markupsafe import Markup
 
 from gpt_lightning.pages.scale import Scale
-from gpt_lightning.pages.text import visible
+from gpt_lightning.pages.text import escape_forbidden
 
 WIDTH: Final = 640
 LEFT, RIGHT, TOP, BOTTOM = 84, 624, 12, 236
@@ -21,11 +21,13 @@ def element(name: str, *content: Markup | str, **attributes: str | float) -> Mar
     """
     text = Markup("").join(
         Markup(' {}="{}"').format(
-            key.rstrip("_").replace("_", "-"), visible(value) if isinstance(value, str) else f"{value:.2f}"
+            key.rstrip("_").replace("_", "-"), escape_forbidden(value) if isinstance(value, str) else f"{value:.2f}"
         )
         for key, value in attributes.items()
     )
-    inner = Markup("").join(part if isinstance(part, Markup) else Markup.escape(visible(part)) for part in content)
+    inner = Markup("").join(
+        part if isinstance(part, Markup) else Markup.escape(escape_forbidden(part)) for part in content
+    )
     return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), text, inner)
 
 

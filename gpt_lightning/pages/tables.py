@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from markupsafe import Markup
 
-from gpt_lightning.pages.text import format_number, shorten, visible
+from gpt_lightning.pages.text import escape_forbidden, format_number, shorten
 
 MAX_ROWS: Final = 2_000
 """Rows of a table on a page; more make it slow to open."""
@@ -24,7 +24,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Markup:
     shown = rows[:MAX_ROWS]
     numeric = [bool(shown) and all(_is_number(row[index]) for row in shown) for index in range(len(columns))]
     head = Markup("").join(
-        Markup('<th scope="col"{}>{}</th>').format(_class(is_number), visible(column))
+        Markup('<th scope="col"{}>{}</th>').format(_class(is_number), escape_forbidden(column))
         for column, is_number in zip(columns, numeric, strict=True)
     )
     body = Markup("\n").join(Markup("<tr>{}</tr>").format(Markup("").join(map(_cell, row))) for row in shown)
@@ -57,4 +57,4 @@ def _content(value: object) -> Markup | str:
         return str(value)
     if isinstance(value, int | float | np.number):
         return format_number(float(value))
-    return visible(shorten(str(value), MAX_LENGTH))
+    return escape_forbidden(shorten(str(value), MAX_LENGTH))

@@ -12,7 +12,7 @@ _NO_XML: Final = re.compile("[\ud800-\udfff\ufffe\uffff]")
 """Characters that XML forbids and that ``printable`` keeps."""
 
 
-def visible(text: str) -> str:
+def escape_forbidden(text: str) -> str:
     """Return ``text`` without characters that HTML and XML forbid or that reorder the text around them.
 
     They become visible escapes. The result is not escaped for HTML.

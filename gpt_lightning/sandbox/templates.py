@@ -88,7 +88,7 @@ class _Renderer:
             RenderError: the request exceeds a limit.
         """
         with self._lock:
-            process = self._started()
+            process = self._running_process()
             timer = threading.Timer(SECONDS, process.kill)
             timer.start()
             try:
@@ -107,7 +107,7 @@ class _Renderer:
         with self._lock:
             self._close()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _running_process(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._owner != os.getpid():  # a forked process must not use its parent's pipes
             self._process = subprocess.Popen(
                 command("gpt_lightning.sandbox.render"),

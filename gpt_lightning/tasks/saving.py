@@ -132,7 +132,7 @@ def describe_data(datamodule: object) -> dict[str, str]:
 def leave_out_frozen(checkpoint: dict[str, Any], task: nn.Module, frozen_sha256: Mapping[str, str]) -> None:
     """Remove frozen weights from a checkpoint, as ``init_from`` provides them, and add their digests."""
     if frozen_sha256:
-        frozen = _frozen(task)
+        frozen = _frozen_parameters(task)
         for field in WEIGHTS & checkpoint.keys():
             state = checkpoint[field].items()
             checkpoint[field] = {name: value for name, value in state if name not in frozen}
@@ -150,10 +150,10 @@ def fill_in_frozen(
     if frozen_sha256:
         check_base(checkpoint.get("frozen_sha256"), frozen_sha256, init_from, "--model.init_from")
         for field in WEIGHTS & checkpoint.keys():
-            checkpoint[field] = {**checkpoint[field], **_frozen(task)}
+            checkpoint[field] = {**checkpoint[field], **_frozen_parameters(task)}
 
 
-def _frozen(task: nn.Module) -> dict[str, nn.Parameter]:
+def _frozen_parameters(task: nn.Module) -> dict[str, nn.Parameter]:
     """Return the frozen parameters, by name."""
     state = task.state_dict(keep_vars=True).items()
     return {name: value for name, value in state if isinstance(value, nn.Parameter) and not value.requires_grad}

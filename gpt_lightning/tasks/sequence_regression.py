@@ -101,7 +101,7 @@ class SequenceRegression(Task):
         if stage == "train":
             self.train_metrics.update(loss, weight)
             return loss
-        values_B = self._in_unit(predictions_B)
+        values_B = self._to_unit(predictions_B)
         self.metrics(stage).update(loss, weight, values_B, targets_B)
         if stage == "test" and self.keeps_test_rows:
             columns = {"rows": is_labeled_B, "prediction": values_B, "target": targets_B}
@@ -112,10 +112,10 @@ class SequenceRegression(Task):
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Return a record for each row: ``id`` and ``value``, the predicted number."""
-        values = self._in_unit(self(batch["input_ids"], batch["attention_mask"]).float()).tolist()
+        values = self._to_unit(self(batch["input_ids"], batch["attention_mask"]).float()).tolist()
         return [{"id": name, "value": value} for name, value in zip(batch["ids"], values, strict=False)]
 
-    def _in_unit(self, predictions_B: Tensor) -> Tensor:
+    def _to_unit(self, predictions_B: Tensor) -> Tensor:
         """Return standardized predictions in the unit of the targets, (B,)."""
         return predictions_B * self.target_std + self.target_mean
 

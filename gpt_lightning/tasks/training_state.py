@@ -30,22 +30,22 @@ def check_training_state(checkpoint: Mapping[str, Any], trainer: L.Trainer, opti
     """
     loops = checkpoint.get("loops", {}).get("fit_loop")
     if not _has_loops(loops, trainer.fit_loop.state_dict()):
-        raise _unfit(trainer, "loops.fit_loop")
+        raise _misfit(trainer, "loops.fit_loop")
     # These micro-batches are repeated: they are subtracted from the progress. The last one counts as completed only
     # after the hooks in which a callback may save.
     if checkpoint.get("waiting_batches", 0) > loops["epoch_loop.batch_progress"]["current"]["processed"]:
-        raise _unfit(trainer, "waiting_batches")
+        raise _misfit(trainer, "waiting_batches")
     states = checkpoint.get("callbacks", {})
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if callback.state_key in states and not _has_values(states[callback.state_key], callback.state_dict()):
-            raise _unfit(trainer, f"callbacks.{callback.state_key}")
+            raise _misfit(trainer, f"callbacks.{callback.state_key}")
     if trainer.strategy.lightning_restore_optimizer:  # sharding strategies load the state themselves
         saved = checkpoint.get("optimizer_states", [])
         if len(saved) != 1 or not _has_states(saved[0], optimizer):
-            raise _unfit(trainer, "optimizer_states")
+            raise _misfit(trainer, "optimizer_states")
 
 
-def _unfit(trainer: L.Trainer, field: str) -> InputError:
+def _misfit(trainer: L.Trainer, field: str) -> InputError:
     return InputError(
         f"{trainer.ckpt_path}: its field {field} is missing or does not fit this run. Use another checkpoint, or start "
         "a new run from its weights with --model.init_from"

@@ -136,7 +136,7 @@ class ChatTemplate:
         A key is how many messages are rendered, and whether the start of an answer follows.
         """
         all_messages = self._messages(chats)
-        keys = [[(len(chat.messages), False)] if by_tags else _needed(chat) for chat in chats]
+        keys = [[(len(chat.messages), False)] if by_tags else _needed_keys(chat) for chat in chats]
         requests = [(messages, *key) for messages, needed in zip(all_messages, keys, strict=True) for key in needed]
         template = mark_generation(self._template, SPAN_START, SPAN_END) if by_tags else self._plain
         texts = iter(self._rendered(template, requests))
@@ -182,7 +182,7 @@ def _trains_answers_only(chat: Chat) -> bool:
     return chat.trained is None or all(chat.messages[index]["role"] == "assistant" for index in chat.trained)
 
 
-def _needed(chat: Chat) -> list[tuple[int, bool]]:
+def _needed_keys(chat: Chat) -> list[tuple[int, bool]]:
     """Return the keys of the renderings that end where a trained message starts or stops."""
     count = len(chat.messages)
     keys = [(count, False)]

@@ -59,11 +59,11 @@ def _with_template(tokenizer: Tokenizer, template: str) -> Tokenizer:
         text = _begin(tokenizer) + _PLAIN.replace("END", json.dumps(end, ensure_ascii=False))
     else:
         text = _read(template)
-    config = replace(_named(tokenizer.config, end), chat_template=text)
+    config = replace(_name_end(tokenizer.config, end), chat_template=text)
     return tokenizer.with_special_tokens(tokens, config, tokenizer.generation_config)
 
 
-def _named(config: TokenizerConfig, end: str) -> TokenizerConfig:
+def _name_end(config: TokenizerConfig, end: str) -> TokenizerConfig:
     """Return a configuration that names the end-of-text token, so that added tokens do not take its place.
 
     In tokenizers of this package, that token also begins texts.
@@ -76,7 +76,7 @@ def _named(config: TokenizerConfig, end: str) -> TokenizerConfig:
 def _begin(tokenizer: Tokenizer) -> str:
     """Return the start of a built-in template: the tokens that begin the model's texts."""
     end, prefix = tokenizer.token(tokenizer.end_of_text_id), InputLayout.published(tokenizer).prefix or []
-    if not prefix and _named(tokenizer.config, end).bos_token == end:  # it separates the documents of pretraining
+    if not prefix and _name_end(tokenizer.config, end).bos_token == end:  # it separates the documents of pretraining
         prefix = [tokenizer.end_of_text_id]
     return "".join(f"{{{{ {json.dumps(tokenizer.token(index), ensure_ascii=False)} }}}}" for index in prefix)
 

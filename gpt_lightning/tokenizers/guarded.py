@@ -138,7 +138,9 @@ class GuardedTokenizer:
         """Return the copy of the tokenizer, and the original id for each id of the copy."""
         plain = state | {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
         inner = tokenizers.Tokenizer.from_str(json.dumps(plain))
-        named = [(_edged(token["content"]) if token["special"] else token["content"], token) for token in self._added]
+        named = [
+            (_mark_edges(token["content"]) if token["special"] else token["content"], token) for token in self._added
+        ]
         for name, token in named:
             added = AddedToken(name, **{flag: token[flag] for flag in _FLAGS})
             (inner.add_special_tokens if token["special"] else inner.add_tokens)([added])
@@ -148,9 +150,9 @@ class GuardedTokenizer:
         return inner, to_id
 
 
-def _edged(token: str) -> str:
+def _mark_edges(token: str) -> str:
     return f"{_EDGE}{token}{_EDGE}"
 
 
 def _with_edges(token: re.Match[str]) -> str:
-    return _edged(token[0])
+    return _mark_edges(token[0])

@@ -110,21 +110,21 @@ class World:
     def __init__(self, seed: int) -> None:
         rng = Random(f"toy world {seed}")
         stock = [stem + ending for stem in grammar.NAME_STEMS for ending in grammar.NAME_ENDINGS]
-        families = [*grammar.SHORT_NAMES, *_distinct(300, lambda: pick(rng, stock))]
+        families = [*grammar.SHORT_NAMES, *_draw_distinct(300, lambda: pick(rng, stock))]
         firsts = [(first, pronoun) for pronoun, names in grammar.FIRST_NAMES.items() for first in names]
 
         def name(forms: Sequence[str]) -> str:
             family, other, (first, _) = pick(rng, families), pick(rng, families), pick(rng, firsts)
             return pick(rng, forms).format(family=family, other=other, first=first)
 
-        self.places = _distinct(150, lambda: name(grammar.PLACE_FORMS))
+        self.places = _draw_distinct(150, lambda: name(grammar.PLACE_FORMS))
         self.organizations = [
             Organization(each, pick(rng, self.places))
-            for each in _distinct(200, lambda: name(grammar.ORGANIZATION_FORMS), taken=self.places)
+            for each in _draw_distinct(200, lambda: name(grammar.ORGANIZATION_FORMS), taken=self.places)
         ]
         self.things = {topic: self._draw_things(rng, topic) for topic in TOPICS}
         self.people = []
-        for full_name in _distinct(1500, lambda: f"{pick(rng, firsts)[0]} {pick(rng, families)}"):
+        for full_name in _draw_distinct(1500, lambda: f"{pick(rng, firsts)[0]} {pick(rng, families)}"):
             first, last = full_name.split()
             home, work = pick(rng, self.places), pick(rng, self.organizations)
             tastes: dict[str, dict[str, Thing]] = {"likes": {}, "dislikes": {}}
@@ -142,11 +142,11 @@ class World:
     @staticmethod
     def _draw_things(rng: Random, topic: str) -> list[Thing]:
         heads = grammar.TOPICS[topic]["head"]
-        names = _distinct(50, lambda: f"{pick(rng, grammar.THING_MODIFIERS)} {pick(rng, heads)}")
+        names = _draw_distinct(50, lambda: f"{pick(rng, grammar.THING_MODIFIERS)} {pick(rng, heads)}")
         return [Thing(name, name.split()[-1], topic) for name in names]
 
 
-def _distinct(count: int, draw: Callable[[], str], taken: Sequence[str] = ()) -> list[str]:
+def _draw_distinct(count: int, draw: Callable[[], str], taken: Sequence[str] = ()) -> list[str]:
     """Draw until there are ``count`` distinct names that are not in ``taken``."""
     found: dict[str, None] = {}
     while len(found) < count:

@@ -8,7 +8,7 @@ import lightning.pytorch as L
 from gpt_lightning.printable import printable
 from gpt_lightning.tasks.answer_data import AnsweredExample
 from gpt_lightning.tasks.error_examples import shorten
-from gpt_lightning.training.logger_media import show_text, wrapped
+from gpt_lightning.training.logger_media import show_text, wrap_lines
 from gpt_lightning.training.run_history import keep_text
 
 _MAX_CHARACTERS: Final = 300
@@ -18,7 +18,7 @@ _MAX_CHARACTERS: Final = 300
 def show_answers(trainer: L.Trainer, examples: Sequence[AnsweredExample]) -> None:
     """Log each example as a text next to the samples. The tags are always the same. Call this only on rank zero."""
     for number, example in enumerate(examples):
-        parts = (f"**{label}**\n\n{wrapped(text)}" for label, text in _labeled_texts(example))
+        parts = (f"**{label}**\n\n{wrap_lines(text)}" for label, text in _labeled_texts(example))
         text = "\n\n".join(parts)
         show_text(trainer, f"sample/answer_{number}", text)
         keep_text(trainer, f"sample/answer_{number}", text)

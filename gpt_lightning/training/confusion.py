@@ -71,11 +71,11 @@ def draw(matrix: Tensor, names: Sequence[str]) -> NDArray[np.uint8]:
     for number, label in enumerate(labels):
         middle = cell * number + cell // 2
         pen.text((corner - MARGIN, top + middle), label, INK, font, anchor="rm")
-        picture.paste(*_upright(label, font, at=(corner + middle, top - MARGIN)))
+        picture.paste(*_rotated_text(label, font, at=(corner + middle, top - MARGIN)))
     for row, column in counts.nonzero().tolist():
         place = (corner + cell * column + cell // 2, top + cell * row + cell // 2)
         ink = PAPER if shades[row, column] > 0.5 else INK
-        pen.text(place, _short(int(counts[row, column])), ink, small, anchor="mm")
+        pen.text(place, _short_number(int(counts[row, column])), ink, small, anchor="mm")
     return np.asarray(picture)
 
 
@@ -98,7 +98,9 @@ def _shades(counts: Tensor) -> Tensor:
     return torch.sqrt(counts.double() / counts.sum(1, keepdim=True).clamp(min=1))
 
 
-def _upright(name: str, font: Font, at: tuple[int, int]) -> tuple[tuple[int, int, int], tuple[int, int], Image.Image]:
+def _rotated_text(
+    name: str, font: Font, at: tuple[int, int]
+) -> tuple[tuple[int, int, int], tuple[int, int], Image.Image]:
     """Return the arguments of ``paste`` that write a name upwards from a point: color, corner and mask."""
     mask = Image.new("L", (int(font.getlength(name)) + 1, 18))
     ImageDraw.Draw(mask).text((0, 9), name, 255, font, anchor="lm")
@@ -112,7 +114,7 @@ def _one_line(name: str) -> str:
     return line if len(line) <= MAX_NAME_LENGTH else f"{line[: MAX_NAME_LENGTH - 1]}…"
 
 
-def _short(count: int) -> str:
+def _short_number(count: int) -> str:
     """Format a count in at most four characters: 9999, 123k, 45M."""
     for size, unit in ((1, ""), (1_000, "k"), (1_000_000, "M")):
         if count < (10_000 if size == 1 else 1_000 * size):

@@ -1,6 +1,5 @@
 """Callback that prints the results of ``test`` and ``validate`` and writes ``metrics.json``."""
 
-import json
 import math
 import sys
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.errors import is_full
 from gpt_lightning.evaluation.verdict.table import print_verdict
 from gpt_lightning.metrics.generated_text import signatures
-from gpt_lightning.output_files import write_error
+from gpt_lightning.output_files import json_bytes, write_error
 from gpt_lightning.tasks import Task
 from gpt_lightning.tasks.base import Stage
 from gpt_lightning.training.answer_samples import print_answers
@@ -78,7 +77,7 @@ class Evaluation(L.Callback):
         if self._step is not None:
             self.record["step"] = self._step
         self.record["data"] = _test_source(trainer)
-        self.record["metrics"] = {name.removeprefix("test/"): _plain(value) for name, value in metrics.items()}
+        self.record["metrics"] = {name.removeprefix("test/"): _finite_or_none(value) for name, value in metrics.items()}
         if per_class:
             self.record["per_class"] = per_class
         if "references" in pl_module.tables["test"]:
@@ -126,11 +125,10 @@ def write(record: Mapping[str, Any], path: Path) -> None:
     Raises:
         RunError: the disk is full.
     """
-    # JSON may contain lone surrogates, which UTF-8 cannot encode. They become question marks.
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1)
+    content = json_bytes(record)
     try:
         with atomic_write(path) as file:
-            file.write((text + "\n").encode(errors="replace"))
+            file.write(content)
     except OSError as error:
         if is_full(error):
             raise write_error(path, error, "Test another copy of the run") from error
@@ -173,12 +171,12 @@ def _per_class(task: Task, stage: Stage) -> dict[str, dict[str, float | None]]:
         return {}
     rows = task.tables[stage]["per_class"].tolist()
     return {
-        name: {**dict(zip(COLUMNS, map(_plain, row), strict=True)), "support": int(row[-1])}
+        name: {**dict(zip(COLUMNS, map(_finite_or_none, row), strict=True)), "support": int(row[-1])}
         for name, row in zip(task.classes, rows, strict=True)
     }
 
 
-def _plain(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     """Return None for NaN and infinity, which JSON does not have."""
     return value if math.isfinite(value) else None
 

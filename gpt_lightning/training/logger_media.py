@@ -89,12 +89,12 @@ def name_gaps(trainer: L.Trainer) -> None:
             )
 
 
-def verbatim(text: str) -> str:
+def code_block(text: str) -> str:
     """Return Markdown that shows a text unchanged, as a block whose long lines do not wrap."""
     return "".join(f"    {line}\n" for line in text.splitlines())
 
 
-def wrapped(text: str) -> str:
+def wrap_lines(text: str) -> str:
     """Return Markdown that shows a text with its line breaks and spaces, and wraps long lines."""
     lines = []
     for line in text.expandtabs(4).splitlines():

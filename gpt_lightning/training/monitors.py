@@ -39,7 +39,7 @@ class Monitors(L.Callback):
         self._patience = {each: each.patience for each in _early_stopping(trainer)}
         if not isinstance(pl_module, Task):
             return
-        for callback, monitor in _monitored(trainer):
+        for callback, monitor in _monitored_callbacks(trainer):
             tag = current_tag(monitor, pl_module.former_names, pl_module.metrics("val"))
             if tag == monitor:
                 continue
@@ -51,12 +51,12 @@ class Monitors(L.Callback):
                     flush=True,
                 )
         if stage == "fit":
-            for callback, monitor in _monitored(trainer):
+            for callback, monitor in _monitored_callbacks(trainer):
                 _check_mode(callback, monitor)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the monitored metrics."""
-        metrics, names = trainer.callback_metrics, {monitor for _, monitor in _monitored(trainer)}
+        metrics, names = trainer.callback_metrics, {monitor for _, monitor in _monitored_callbacks(trainer)}
         checkpoint["monitored"] = {name: metrics[name].cpu() for name in sorted(names & metrics.keys())}
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ class Monitors(L.Callback):
                 trainer.should_stop |= not is_patience or callback.wait_count >= patience
 
 
-def _monitored(trainer: L.Trainer) -> Iterator[tuple[L.Callback, str]]:
+def _monitored_callbacks(trainer: L.Trainer) -> Iterator[tuple[L.Callback, str]]:
     """Yield each callback that monitors a metric, and the name of the metric."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(monitor := getattr(callback, "monitor", None), str):

@@ -19,7 +19,7 @@ class Status(NamedTuple):
     epoch: str
     """Epoch and number of epochs, such as ``epoch 2/8``; empty if only the steps are limited."""
     loss: float | None
-    """Mean training loss on this rank since it was last logged."""
+    """Mean training loss on this rank since it was last logged; None without labels."""
     tokens_per_second: float | None
     """Throughput of all ranks, as ``Throughput`` measures it; None without that callback."""
     seconds_left: float | None

@@ -221,10 +221,10 @@ def monitor_of(trainer: L.Trainer) -> str:
 
 
 def _loss(trainer: L.Trainer, task: Task) -> float | None:
-    """Return the mean loss since it was last logged; of a user's own metric, the loss that was last logged."""
+    """Return the mean loss since it was last logged, or the last logged one of a user's metric; None without labels."""
     metric = task.metrics("train")
     if isinstance(metric, MeanLoss):
-        return float(metric.mean_loss())  # of this rank: the others are not asked
+        return float(metric.mean_loss()) if metric.has_labels() else None  # of this rank: the others are not asked
     logged = trainer.callback_metrics.get("train/loss")
     return None if logged is None else float(logged)
 

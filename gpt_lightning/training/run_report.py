@@ -1,6 +1,5 @@
 """Callback that writes ``report.html`` after training and after a test."""
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.run_report.environment import git_state, hardware, versions
 from gpt_lightning.evaluation.run_report.files import FACTS, PAGE
 from gpt_lightning.evaluation.run_report.settings import setting_text
-from gpt_lightning.output_files import finite, why_not_written
+from gpt_lightning.output_files import json_bytes, why_not_written
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.data_identity import identity
 from gpt_lightning.training.diagnostics.probabilities import ProbabilityDiagnostics
@@ -77,11 +76,11 @@ class RunReport(L.Callback):
             "data": _data(trainer),
             **self._environment,
             "commands": list(self._commands),
-            **(_validation(trainer, pl_module) if "val" in pl_module.tables else _previous(self._run)),
+            **(_validation(trainer, pl_module) if "val" in pl_module.tables else _previous_facts(self._run)),
         }
         try:
             with atomic_write(self._run / FACTS) as file:
-                file.write(json.dumps(finite(facts), ensure_ascii=False, indent=1).encode(errors="replace"))
+                file.write(json_bytes(facts))
         except OSError as error:
             _warn(self._run / FACTS, error)
         _write(self._run)
@@ -130,7 +129,7 @@ def _validation(trainer: L.Trainer, task: Task) -> dict[str, Any]:
     return {"validation": {"classes": list(task.classes), **tables}, "hardest": task.hardest_examples.texts()}
 
 
-def _previous(run: Path) -> dict[str, Any]:
+def _previous_facts(run: Path) -> dict[str, Any]:
     """Return the results of the last validation in an earlier process of the run."""
     try:
         facts = read_json_object(run / FACTS, "Train the run again")

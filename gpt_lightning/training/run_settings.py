@@ -56,7 +56,7 @@ def _trainer(trainer: L.Trainer) -> dict[str, Any]:
         "callbacks": sorted(map(_describe, callbacks)),
         "max_steps": trainer.max_steps,
         "max_epochs": trainer.max_epochs,
-        "val_check_interval": _plain(_val_check_interval(trainer)),
+        "val_check_interval": _value(_val_check_interval(trainer)),
         "check_val_every_n_epoch": trainer.check_val_every_n_epoch,
         "limit_val_batches": trainer.limit_val_batches,
     }
@@ -85,7 +85,7 @@ def _machine(module: L.LightningModule) -> dict[str, Any]:
 def _model_and_data(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if isinstance(module, Task) and module.schedule.needs_end:
-        found["last step of model.schedule"] = _plain(num_steps(trainer))
+        found["last step of model.schedule"] = _value(num_steps(trainer))
     data = trainer.datamodule  # type: ignore[attr-defined]
     if isinstance(data, DataModule):
         found["data.validation"] = str(data.sources["validation"])
@@ -100,10 +100,10 @@ def _is_neutral(callback: L.Callback) -> bool:
 def _describe(callback: L.Callback) -> str:
     """Return the class of a callback and those of its arguments that it keeps in public attributes."""
     names = (name for name in inspect.signature(type(callback)).parameters if hasattr(callback, name))
-    return f"{type(callback).__qualname__}({', '.join(f'{name}={_plain(getattr(callback, name))}' for name in names)})"
+    return f"{type(callback).__qualname__}({', '.join(f'{name}={_value(getattr(callback, name))}' for name in names)})"
 
 
-def _plain(value: Any) -> Any:
+def _value(value: Any) -> Any:
     """Return a number, a string or None as it is, and anything else as text without addresses in memory."""
     if value is None or isinstance(value, bool | int | float | str):
         return value

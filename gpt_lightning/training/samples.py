@@ -13,7 +13,7 @@ from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.continuation import continuation
 from gpt_lightning.tokenizers.prompt import text_prompt
 from gpt_lightning.training.checkpoint_callback import tokenizer_of
-from gpt_lightning.training.logger_media import show_text, shows_text, wrapped
+from gpt_lightning.training.logger_media import show_text, shows_text, wrap_lines
 from gpt_lightning.training.run_history import keep_text, keeps_texts
 
 _MAX_NEW_TOKENS: Final = 100_000
@@ -54,7 +54,7 @@ class Samples(L.Callback):
             prompt_ids = text_prompt(tokenizer, prompt)
             pieces = continuation(pl_module, tokenizer, prompt_ids, self.decoding, seed=number)
             try:
-                text = wrapped(prompt + "".join(pieces))
+                text = wrap_lines(prompt + "".join(pieces))
             except NonFiniteError:  # the run itself stops if this lasts, see MeanGradients
                 text = "(no sample: the logits are NaN or infinite)"
             show_text(trainer, f"sample/{number}", text)

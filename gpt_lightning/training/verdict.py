@@ -125,33 +125,39 @@ class Verdict(L.Callback):
         self._unigram = self._why_not_train = None
         if not isinstance(data, DataModule):
             return
-        try:
-            self._why_not_train = self._read_training_rows(data)
-        except InputError as error:
-            data.report("train", f"not used for the verdict: {error}")
-            self._why_not_train = UNREADABLE_TRAINING_ROWS
+        found = self._read_training_rows(data) if trainer.is_global_zero else (None, None)
+        self._why_not_train, self._unigram = trainer.strategy.broadcast(found)
         if self.must_beat is not None and self._why_not_train is not None:
             raise InputError(f"--must_beat={self.must_beat}: {self._why_not_train}")
 
-    def _read_training_rows(self, data: DataModule) -> str | None:
+    def _read_training_rows(self, data: DataModule) -> tuple[str | None, torch.Tensor | None]:
         """Compare the training rows with those of the model; of language models, count their tokens.
 
         Returns:
-            The reason why the rows cannot be used; None if they can.
+            The reason why the rows cannot be used, None if they can; and the unigram model of a language model's text.
         """
         if not data.sources["train"]:
-            return NO_TRAINING_ROWS
-        if self._trained_on is not None:
-            with status("Comparing the training data with that of the model"):
-                found = data.open_split("train").digest
-            # A second word says whether attention was restricted to documents, which does not change the text.
-            if found.partition(" ")[0] != self._trained_on.partition(" ")[0]:
-                return OTHER_TRAINING_ROWS
-        if isinstance(data, LanguageModeling):
+            return NO_TRAINING_ROWS, None
+        try:
+            if not self._are_those_of_the_model(data):
+                return OTHER_TRAINING_ROWS, None
+            if not isinstance(data, LanguageModeling):
+                return None, None
             data.report("train", f"the verdict uses the text of {data.sources['train']}")
             with status("Counting the tokens of the training text"):
-                self._unigram = unigram_log_probabilities(data)
-        return None
+                return None, unigram_log_probabilities(data)
+        except InputError as error:
+            data.report("train", f"not used for the verdict: {error}")
+            return UNREADABLE_TRAINING_ROWS, None
+
+    def _are_those_of_the_model(self, data: DataModule) -> bool:
+        """Return whether the training rows have the digest in the checkpoint, or the checkpoint has none."""
+        if self._trained_on is None:
+            return True
+        with status("Comparing the training data with that of the model"):
+            found = data.open_split("train").digest
+        # A second word says whether attention was restricted to documents, which does not change the text.
+        return found.partition(" ")[0] == self._trained_on.partition(" ")[0]
 
     def on_test_batch_end(
         self,
@@ -176,7 +182,7 @@ class Verdict(L.Callback):
         """Return the verdict on rank zero; None on other ranks, or if there is none. Every rank must call it."""
         if not self.enabled:
             return None
-        rows, unigram_rows = gathered(task.test_rows, trainer), gathered(self._unigram_rows, trainer)
+        rows, unigram_rows = gather_rows(task.test_rows, trainer), gather_rows(self._unigram_rows, trainer)
         if not trainer.is_global_zero:
             return None
         data = trainer.datamodule  # type: ignore[attr-defined]
@@ -203,7 +209,7 @@ class Verdict(L.Callback):
                 raise RunError(f"--must_beat={self.must_beat}: {why_not}")
 
 
-def gathered(rows: RowStatistics, trainer: L.Trainer) -> RowStatistics:
+def gather_rows(rows: RowStatistics, trainer: L.Trainer) -> RowStatistics:
     """Return the rows of all ranks."""
     if trainer.world_size == 1:
         return rows

@@ -114,6 +114,24 @@ def test_an_error_in_a_thread_is_reported_and_decides_the_exit_code(
     assert threading.excepthook is before
 
 
+class HalfBuilt:
+    """Object whose constructor fails, so that its destructor fails, too."""
+
+    def __init__(self) -> None:
+        raise InputError("profiler: torch_xla is missing. Install it")
+
+    def __del__(self) -> None:
+        print(self.stage)  # type: ignore[attr-defined]
+
+
+def test_the_destructor_of_an_object_whose_constructor_has_failed_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_run", lambda *_: HalfBuilt())
+    assert cli.main(["fit"]) == 2
+    assert capsys.readouterr().err == "gpt-lightning fit: profiler: torch_xla is missing. Install it\n"
+
+
 def test_a_number_of_the_launcher_that_is_not_a_number(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

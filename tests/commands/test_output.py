@@ -78,9 +78,16 @@ def test_training_does_not_stop_without_a_reader(
         ("fit --help >&-", 1, "gpt-lightning fit: cannot write to standard output: Bad file descriptor\n"),
         ("fit --help >&- 2>&- <&-", 1, ""),
         ("init --train=missing.csv > /dev/full 2>&-", 2, ""),
+        (
+            "tokenizer train --kind=bytes --train=text.txt --output=$FOLDER/tokenizer.json >&-",
+            0,
+            "gpt-lightning tokenizer: cannot write to standard output: Bad file descriptor\n",
+        ),
     ],
 )
-def test_the_exit_code_tells_that_the_output_is_missing(command: str, code: int, err: str) -> None:
+def test_the_exit_code_tells_that_the_output_is_missing(tmp_path: Path, command: str, code: int, err: str) -> None:
+    (tmp_path / "text.txt").write_text("one two")
+    command = command.replace("text.txt", "$FOLDER/text.txt").replace("$FOLDER", str(tmp_path))
     script = f"exec {sys.executable} -m gpt_lightning {command}"
     result = subprocess.run(["sh", "-c", script], stderr=subprocess.PIPE, text=True, timeout=60)
     tally("R19", (result.returncode, result.stderr) == (code, err))

@@ -193,6 +193,8 @@ def test_bad_input(run: CommandLine) -> None:
     Path("row.jsonl").write_text('{"text": "a warm da"}\n')
     refused(RUN, "--rows=row.jsonl", message="row.jsonl:1: 'a warm da' is not in --data.train; the most similar row is")
     text = Path("train.jsonl").read_text()
+    Path("all.jsonl").write_text(text)
+    refused(RUN, "--rows=all.jsonl", message="--rows names all training rows, so nothing would be trained")
     Path("train.jsonl").write_text(text.replace("a warm", "a worm", 1))
     refused(RUN, "--rows=none.jsonl", message="version_0 cannot be repeated: data.train has changed")
     Path("train.jsonl").unlink()

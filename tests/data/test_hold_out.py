@@ -10,7 +10,7 @@ import pytest
 
 from gpt_lightning.data import LanguageModeling, ReadingComprehension, SequenceTagging, TextClassification
 from gpt_lightning.data.base import DataModule
-from gpt_lightning.data.document_split import normalized, text_hash, validation_threshold
+from gpt_lightning.data.document_split import normalize_text, text_hash, validation_threshold
 from gpt_lightning.data.hold_out import hold_out
 from gpt_lightning.data.shards import TokenStream
 from gpt_lightning.errors import InputError
@@ -189,8 +189,8 @@ def test_documents_are_held_out_with_their_duplicates(tmp_path: Path, capsys: py
     module = corpus(tmp_path, [*texts, "DOCUMENT  7"])
     train, validation = (documents(module.stream(split)) for split in ("train", "validation"))
     assert sorted([*train, *validation]) == sorted([*texts, "DOCUMENT  7"])
-    assert len(set(map(normalized, validation))) == 5
-    assert not set(map(normalized, validation)) & set(map(normalized, train))
+    assert len(set(map(normalize_text, validation))) == 5
+    assert not set(map(normalize_text, validation)) & set(map(normalize_text, train))
     assert "validation: held out 15 of the 151 training documents, 193 of 1,934 tokens" in capsys.readouterr().out
     again = corpus(tmp_path, [*texts, "DOCUMENT  7"], seed=9)
     assert again.stream("validation").checksum == module.stream("validation").checksum

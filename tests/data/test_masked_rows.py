@@ -223,15 +223,22 @@ def test_rows_are_named_by_location_or_by_text(tmp_path: Path, kind: str, monkey
 def test_held_out_rows_are_not_masked(tmp_path: Path, kind: str) -> None:
     """Rows of the training file that validate are accepted, but they are not trained anyway."""
     module(tmp_path, kind)
-    data = (
-        module(tmp_path, kind, without=f"{tmp_path / SECRET}.jsonl", validation=0.3, labels=None)
-        if (kind == "classification")
-        else module(tmp_path, kind, without=f"{tmp_path / SECRET}.jsonl", validation=0.3)
-    )
-    rows = data.masked_rows
+    whole, part = tmp_path / f"{SECRET}.jsonl", tmp_path / "part.jsonl"
+    part.write_text("".join(whole.read_text().splitlines(keepends=True)[:25]))
+    held_out: dict[str, Any] = {"validation": 0.3} | ({"labels": None} if kind == "classification" else {})
+    rows = module(tmp_path, kind, without=str(part), **held_out).masked_rows
     assert rows is not None
-    assert 15 < rows.num_masked < 25
-    assert len(rows.masked_positions(0)) == len(rows)
+    assert 10 < rows.num_masked < 22
+    assert 0 < len(rows.masked_positions(0)) < len(rows)
+    with pytest.raises(InputError, match="names all training rows"):
+        module(tmp_path, kind, without=str(whole), **held_out)
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_masks_of_all_rows_are_refused(tmp_path: Path, kind: str) -> None:
+    module(tmp_path, kind)
+    with pytest.raises(InputError, match="names all training rows, so nothing would be trained"):
+        module(tmp_path, kind, without=f"{tmp_path / SECRET}.jsonl")
 
 
 def test_an_empty_file_masks_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import torch
 from sklearn.calibration import calibration_curve  # type: ignore[import-untyped]
 from sklearn.metrics import average_precision_score, precision_recall_curve  # type: ignore[import-untyped]
 
+from gpt_lightning.evaluation.verdict.calibration import reliability
 from gpt_lightning.metrics.classification import PROBABILITY_EDGES
 from gpt_lightning.metrics.curves import ProbabilityCurves
 
@@ -44,13 +45,24 @@ def test_curves_equal_those_of_scikit_learn(multi_label: bool) -> None:
     found = np.array(curves.precision_recall())
     np.testing.assert_allclose(found, np.stack([recall, precision], axis=1)[-2::-1], rtol=1e-6)
     assert curves.average_precision() == pytest.approx(average_precision_score(target, score), rel=1e-6)
-    accuracies, means = calibration_curve(correct_N, confidence_N, n_bins=10)
+    accuracies, means = calibration_curve(correct_N, confidence_N, n_bins=15)
     bins = np.array(curves.reliability())
     np.testing.assert_allclose(bins[:, 0], means, rtol=1e-9)
     np.testing.assert_allclose(bins[:, 1], accuracies, rtol=1e-9)
     assert bins[:, 2].sum() == len(confidence_N)
     expected = sum(count * abs(accuracy - mean) for mean, accuracy, count in bins) / len(confidence_N)
     assert curves.calibration_error() == pytest.approx(expected)
+    assert curves.calibration_error() == pytest.approx(reliability(confidence_N, correct_N).error)
+
+
+def test_bins_of_confidence_are_those_of_the_verdict() -> None:
+    edges = np.linspace(0.5, 1.0, 31)
+    curves = ProbabilityCurves(multi_label=False)
+    logits = torch.from_numpy(np.stack([np.log(edges), np.log(np.maximum(1.0 - edges, 1e-300))], axis=1))
+    curves.add(logits, torch.zeros(len(edges), dtype=torch.int64))
+    confidences = logits.softmax(1).max(1).values.numpy()
+    expected = [count for count in reliability(confidences, np.ones(len(edges))).counts if count]
+    assert [count for _, _, count in curves.reliability()] == expected
 
 
 def test_certain_predictions_and_no_predictions() -> None:

@@ -186,7 +186,7 @@ def test_nothing_is_left_behind(shape: dict[str, Any]) -> None:
 
 def test_a_failed_recording_leaves_no_hooks() -> None:
     gpt = test_gpt.model()
-    with pytest.raises(InputError, match=r"'blocks.7'. The nearest is"), record(gpt, ["blocks.0", "blocks.7"]):
+    with pytest.raises(InputError, match=r"'blocks.7'; did you mean"), record(gpt, ["blocks.0", "blocks.7"]):
         pass
     assert not gpt.interventions
     assert not any(part._forward_hooks for part in gpt.modules())
@@ -301,12 +301,12 @@ def test_generation_with_a_patched_encoder_matches_another_source() -> None:
         (
             "blocks.0.atention",
             {},
-            r"no layer 'blocks.0.atention'. The nearest is 'blocks.0.attention'. Blocks are .* 0 to 1",
+            r"unknown layer 'blocks.0.atention'; did you mean 'blocks.0.attention'\? Blocks are .* 0 to 1",
         ),
-        ("block.0", {}, r"The nearest is 'blocks.0'"),
-        ("blocks.2.mlp", {}, r"The nearest is 'blocks.[01].mlp'"),
-        ("blocks", {}, "The nearest is"),
-        ("", {}, "no layer ''"),
+        ("block.0", {}, "did you mean 'blocks.0'"),
+        ("blocks.2.mlp", {}, r"did you mean 'blocks.[01].mlp'"),
+        ("blocks", {}, "did you mean"),
+        ("", {}, "unknown layer ''"),
         ("blocks.0", {"heads": [0]}, "needs the outputs of heads"),
         (
             "blocks.0.attention.heads",

@@ -5,7 +5,7 @@ import pytest
 from markupsafe import Markup
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.pages.blocks import code, folded, side_by_side
+from gpt_lightning.pages.blocks import code, fold, side_by_side
 from gpt_lightning.pages.charts import histogram
 from gpt_lightning.pages.colored_text import colored_text
 from gpt_lightning.pages.page import Section, render_page, write_page
@@ -18,7 +18,7 @@ def hostile_page() -> str:
         HOSTILE,
         table([HOSTILE, "n"], [[HOSTILE, 1.5], [None, 2]]),
         code(HOSTILE),
-        folded(HOSTILE, Markup("<p>{}</p>").format("inside")),
+        fold(HOSTILE, Markup("<p>{}</p>").format("inside")),
         side_by_side([histogram([1.0, 2.0], title=HOSTILE, x_label=HOSTILE)] * 2),
         colored_text([HOSTILE, "b"], [1.0, -1.0], notes=[HOSTILE, HOSTILE]),
     ]

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from gpt_lightning.atomic_files import atomic_folder, atomic_write
 from gpt_lightning.cli import main
 from gpt_lightning.errors import InputError, RunError
-from gpt_lightning.output_files import finite, output_file, output_folder
+from gpt_lightning.output_files import output_file, output_folder, replace_non_finite
 from gpt_lightning.tasks.export import export_task
 from gpt_lightning.tasks.load import load_task
 from gpt_lightning.tokenizers.build import bytes_tokenizer
@@ -315,7 +315,7 @@ def test_standard_output_may_be_a_file(tmp_path: Path) -> None:
 
 
 def test_json_has_no_nan() -> None:
-    assert finite({"a": [math.nan, (1.0, -math.inf)], "b": {"c": math.inf}}) == {
+    assert replace_non_finite({"a": [math.nan, (1.0, -math.inf)], "b": {"c": math.inf}}) == {
         "a": [None, [1.0, None]],
         "b": {"c": None},
     }

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from gpt_lightning.cli import main
-from gpt_lightning.data.labels import canonical, cleaned
+from gpt_lightning.data.labels import canonical, clean_name
 from gpt_lightning.data.word_split import split_words
 from gpt_lightning.tokenizers.build import load_tokenizer
 from tests.heads import CLASSES, CommandLine
@@ -260,7 +260,7 @@ def test_classification(run: CommandLine, texts: list[str], tokenizer: str) -> N
     kept_rows = [row for row in rows if row["text"].strip()]
     assert f"skipped {len(rows) - len(kept_rows):,} of {len(rows):,} rows" in run.out
     labels = [replace_surrogates(str(row["label"])) for row in kept_rows]
-    names = {cleaned(label) for label in first_spellings(labels)}
+    names = {clean_name(label) for label in first_spellings(labels)}
     for row, found in zip(kept_rows, written, strict=True):
         assert found["label"] in names
         assert found["scores"].keys() == names

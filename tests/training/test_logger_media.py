@@ -18,7 +18,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
 
 from gpt_lightning.training import Reports, Samples
-from gpt_lightning.training.logger_media import show_image, show_text, shows_images, shows_text, wrapped
+from gpt_lightning.training.logger_media import show_image, show_text, shows_images, shows_text, wrap_lines
 from tests.commands.run.test_cli import CONFIG
 from tests.heads import HOSTILE, CommandLine
 from tests.runs import causal_lm, head, language_modeling, trainer, write_text
@@ -228,12 +228,12 @@ def test_loggers_that_show_nothing(logger: Logger) -> None:
     ],
 )
 def test_wrapped_text_is_shown_unchanged_and_wraps(text: str) -> None:
-    rendered = rendered_by_tensorboard(wrapped(text))
+    rendered = rendered_by_tensorboard(wrap_lines(text))
     assert not re.search("<(a|b|script|h1|h2|code|pre|del|em|strong|ul|ol|table|hr)[ >]", rendered)
     assert visible(rendered) == "".join(text.split())
     assert rendered.count("<br") + rendered.count("<p>") == sum(bool(line.strip()) for line in text.split("\n"))
 
 
 def test_wrapped_text_keeps_indentation() -> None:
-    rendered = html.unescape(rendered_by_tensorboard(wrapped("def f():\n    return 1  # one")))
+    rendered = html.unescape(rendered_by_tensorboard(wrap_lines("def f():\n    return 1  # one")))
     assert rendered == "<p>def f():<br>\n\xa0\xa0\xa0\xa0return 1 \xa0# one</p>"

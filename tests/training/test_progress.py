@@ -11,15 +11,17 @@ from typing import Any
 
 import lightning.pytorch as L
 import pytest
+import torch
 from rich.progress import Progress
 
 from gpt_lightning.data import LanguageModeling
+from gpt_lightning.metrics.loss import MeanLoss
 from gpt_lightning.tasks import CausalLM
 from gpt_lightning.tasks.load import find_checkpoint
 from gpt_lightning.tasks.tags import TOKENS_PER_SECOND
 from gpt_lightning.training import Checkpoints, ProgressBar, ProgressLines, Summary, Throughput, Validations
 from gpt_lightning.training.pace import Pace, Status, duration
-from gpt_lightning.training.progress import ProgressDisplay
+from gpt_lightning.training.progress import ProgressDisplay, _loss
 from tests import answering
 from tests.reliability.processes import CONFIG
 from tests.runs import TINY, causal_lm, language_modeling, trainer, write_text
@@ -216,6 +218,17 @@ def test_short_validations_during_training_show_only_metrics(tmp_path: Path) -> 
     made = trainer(tmp_path, callbacks=[display], max_steps=2, val_check_interval=1)
     made.fit(causal_lm(), datamodule=language_modeling(tmp_path))
     assert display.shown == []
+
+
+def test_a_step_without_labels_has_no_loss(tmp_path: Path) -> None:
+    task, loop = causal_lm(), trainer(tmp_path)
+    assert _loss(loop, task) is None
+    metric = task.metrics("train")
+    assert isinstance(metric, MeanLoss)
+    metric.add_loss(torch.tensor(torch.nan), torch.tensor(0))
+    assert _loss(loop, task) is None
+    metric.add_loss(torch.tensor(2.0), torch.tensor(3))
+    assert _loss(loop, task) == 2.0
 
 
 def test_pace_leaves_out_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:

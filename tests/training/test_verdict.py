@@ -172,14 +172,14 @@ def test_several_labels_have_a_verdict(tmp_path: Path) -> None:
 def test_a_single_label_of_many_selects_the_regularization_by_its_f1(monkeypatch: pytest.MonkeyPatch) -> None:
     """The best of two models is chosen, although the labels of N rows are (N,) in scikit-learn and (N, 1) here."""
     scores: list[float] = []
-    best = tfidf._best
+    best = tfidf._best_model
 
     def chosen(fit: Any, score: Any, strengths: Any) -> Any:
         model = best(fit, score, strengths)
         scores.append(score(model))
         return model
 
-    monkeypatch.setattr(tfidf, "_best", chosen)
+    monkeypatch.setattr(tfidf, "_best_model", chosen)
     texts = ["wet row", "dry row", "dry day"] * 4
     labels = np.array([[1.0], [0.0], [0.0]] * 4)
     predicted = tfidf.predict_label_sets(texts, labels, texts, labels, texts)
@@ -369,6 +369,20 @@ def test_rows_that_did_not_train_the_model_are_not_used(tmp_path: Path) -> None:
     assert changed["notes"] == [verdict.OTHER_TRAINING_ROWS]
     assert changed["baselines"] == {}
     assert "overlap" not in changed
+
+
+def test_only_rank_zero_reads_the_training_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, data = classifier(tmp_path, train=reviews(20), test=reviews(10))
+    monkeypatch.setattr(data, "open_split", None)
+    callback, loop = Verdict(), trainer(tmp_path)
+    callback.on_load_checkpoint(loop, task, {"identity": {"data.train": "a"}})
+    monkeypatch.setattr(type(loop), "is_global_zero", False)
+    monkeypatch.setattr(loop, "datamodule", data, raising=False)
+    monkeypatch.setattr(loop.strategy, "broadcast", lambda _: (verdict.OTHER_TRAINING_ROWS, None))
+    callback.on_test_start(loop, task)
+    callback.must_beat = "trivial"
+    with pytest.raises(InputError, match=r"--must_beat=trivial: .* is not that of the model"):
+        callback.on_test_start(loop, task)
 
 
 def test_masked_rows_and_counterfactual_twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,13 +44,13 @@ def main(argv: list[str]) -> int:
     from gpt_lightning.commands.doctor.advice import advice
     from gpt_lightning.commands.doctor.machine import this_machine
     from gpt_lightning.commands.doctor.report import as_json, report
-    from gpt_lightning.output_files import finite
+    from gpt_lightning.output_files import replace_non_finite
     from gpt_lightning.printable import for_stream
 
     machine = this_machine()
     found = advice(machine)
     if options.json:
-        print(for_stream(json.dumps(finite(as_json(machine, found)), indent=1)))
+        print(for_stream(json.dumps(replace_non_finite(as_json(machine, found)), indent=1)))
     else:
         print(for_stream(report(machine, found)))
     return int(any(each.is_problem for each in found))

@@ -71,7 +71,7 @@ def check(arguments: Sequence[str]) -> Checked:
     """
     arguments = with_paths(arguments)
     options = list(_options(arguments))
-    own = [name for key, value, _ in options if key == (ALLOW,) and value is not None for name in _allowed(value)]
+    own = [name for key, value, _ in options if key == (ALLOW,) and value is not None for name in _allowed_names(value)]
     if not own and any(key == (ALLOW,) for key, _, _ in options):
         raise InputError(f"--{ALLOW} has no value. Give a package, as in --{ALLOW} my_package")
     is_short = arguments[0] == "predict" and any(key == ("input",) for key, _, _ in options)
@@ -302,7 +302,7 @@ def _without_allow(arguments: Sequence[str]) -> Iterator[str]:
             yield argument
 
 
-def _allowed(value: str) -> list[str]:
+def _allowed_names(value: str) -> list[str]:
     """Return the names in a value of ``--allow_import``: NAME, or [NAME, NAME].
 
     Raises:

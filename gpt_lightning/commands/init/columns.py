@@ -83,10 +83,10 @@ class Columns:
         """
         found = {role: self.find(role) for role in roles}
         if missing := [role for role in roles if found[role] is None]:
-            raise self.unrecognized(*missing)
+            raise self.unrecognized_error(*missing)
         return [str(name) for name in found.values()]
 
-    def unrecognized(self, *roles: str) -> InputError:
+    def unrecognized_error(self, *roles: str) -> InputError:
         """Return the error that says how to name columns that were not recognized."""
         flags = " and ".join(f"--{role}_column NAME" for role in roles)
         columns, verb = ("column", "holds") if len(roles) == 1 else ("columns", "hold")
@@ -110,7 +110,7 @@ class Columns:
             text = prose[0] if len(prose) == 1 else None
         missing = [role for role, name in (("text", text), ("label", label)) if name is None]
         if text is None or label is None:
-            raise self.unrecognized(*missing)
+            raise self.unrecognized_error(*missing)
         if "label" not in self.flags and label in {str(value) for value in self.values(label)}:
             raise InputError(
                 f"{self.rows[0].where}: the column {label!r} also holds the value {label!r}, so the first line seems "

@@ -50,7 +50,7 @@ def _columns(columns: Columns) -> dict[str, Any]:
     if text and spans and ("spans" in columns.flags or not (tokens and tags)):
         return {"text_column": text, "spans_column": spans}
     if not (tokens and tags):
-        raise columns.unrecognized("tokens", "tags")
+        raise columns.unrecognized_error("tokens", "tags")
     if any(isinstance(tag, int) for value in columns.values(tags)[:1] if isinstance(value, list) for tag in value):
         raise InputError(
             f"{columns.rows[0].where}: the tags in {tags!r} are numbers, and the file has no names for them. Replace "

@@ -32,10 +32,10 @@ from gpt_lightning.commands.run.options import add_options, add_test_options
 from gpt_lightning.commands.run.outputs import check_outputs
 from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser
-from gpt_lightning.commands.run.ranks import connected, needs_no_strategy
+from gpt_lightning.commands.run.ranks import connect_ranks, needs_no_strategy
 from gpt_lightning.commands.run.report_facts import changed_settings, commands_to_repeat
 from gpt_lightning.commands.run.restoring import restoring
-from gpt_lightning.commands.run.resume import INIT_FROM, Saved, resumable
+from gpt_lightning.commands.run.resume import INIT_FROM, Saved, find_resumable
 from gpt_lightning.commands.run.save_config import SaveConfig
 from gpt_lightning.commands.run.trainer import RunTrainer
 from gpt_lightning.commands.run.trainer_checks import building, check_limit, check_processes, check_trainer, refusals
@@ -139,7 +139,7 @@ class CLI(LightningCLI):
             saved = Saved.read(run, found, subcommand, self.allowed)
             user = overlay(saved.classes, user)
         if saved is not None:
-            user = overlay(saved.remembered(user, line.may_name_data), user)
+            user = overlay(saved.remembered_values(user, line.may_name_data), user)
         values = self._merge_checkpoint(saved, user, subcommand)
         check_outputs(values)
         if "model.class_path" in values and "data.class_path" in values:
@@ -159,14 +159,14 @@ class CLI(LightningCLI):
     def _find_checkpoint(parser: RunParser, user: Values, subcommand: str) -> str | None:
         """Return the checkpoint that a file names or that ``--resume=auto`` finds; None without one."""
         named = user["ckpt_path"].value if "ckpt_path" in user else None
-        return resumable(parser, user) if named is None and subcommand == "fit" else named
+        return find_resumable(parser, user) if named is None and subcommand == "fit" else named
 
     def _merge_checkpoint(self, saved: Saved | None, user: Values, subcommand: str) -> Values:
         """Return the user's values merged with those of the checkpoint to resume, evaluate or start from."""
         if saved is not None:
             self.model_folder = saved.path if saved.path.is_dir() else None
             self.unnamed_models = saved.unnamed_models(user)
-            return saved.under(user, subcommand)
+            return saved.merge_under(user, subcommand)
         if INIT_FROM in user and user[INIT_FROM].value is not None:
             return with_backbone(user, self.allowed)
         if subcommand != "fit":
@@ -310,7 +310,7 @@ class CLI(LightningCLI):
                 self.interruption.handling(),
                 reported_full_disk(self.trainer),
                 restoring(self.config[subcommand].ckpt_path),
-                connected(self.trainer, subcommand),
+                connect_ranks(self.trainer, subcommand),
             ):
                 super()._run_subcommand(subcommand)
         except Interrupted as interruption:

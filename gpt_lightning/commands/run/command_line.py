@@ -67,13 +67,13 @@ class CommandLine(NamedTuple):
         for file in self.files:
             with reading(file):
                 namespace = parser.parse_part(["--config", file], namespace)
-            values = _unless_equal(values, flatten(namespace, Origin("file", file)))
+            values = _changed_values(values, flatten(namespace, Origin("file", file)))
         self._refuse_flags_without_class(values)
         others, texts = _split_texts(quote_flags(self.flags))
         namespace = parser.parse_part(others, namespace)
         flags = dict(_flag_keys(others))
         parsed = {key: Value(value, _flag_of(key, flags)) for key, value in namespace.clone(with_meta=False).items()}
-        values = _unless_equal({key: value for key, value in values.items() if key not in flags}, parsed)
+        values = _changed_values({key: value for key, value in values.items() if key not in flags}, parsed)
         values |= texts
         if self.ckpt_path is not None:
             values["ckpt_path"] = Value(self.ckpt_path, Origin("flag", "--ckpt_path"))
@@ -130,7 +130,7 @@ def _is_yaml(path: str) -> bool:
     return is_list or value == path or path in ("", "null", "None", "~")
 
 
-def _unless_equal(before: Values, after: Values) -> Values:
+def _changed_values(before: Values, after: Values) -> Values:
     """Return ``after``; values that are the same in ``before`` keep their origin from there."""
     return {
         key: before[key] if key in before and before[key].value == value.value else value

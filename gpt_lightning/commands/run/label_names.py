@@ -24,9 +24,9 @@ def quote_flags(flags: list[str]) -> list[str]:
     for flag in flags:
         name, equals, value = flag.partition("=")
         if is_value:
-            quoted.append(_quoted(flag, is_labels=True))
+            quoted.append(_quote(flag, is_labels=True))
         elif equals and _is_key(name):
-            quoted.append(f"{name}={_quoted(value, is_labels=True)}")
+            quoted.append(f"{name}={_quote(value, is_labels=True)}")
         else:
             quoted.append(flag)
         is_value = not is_value and not equals and _is_key(name)
@@ -36,14 +36,14 @@ def quote_flags(flags: list[str]) -> list[str]:
 @lru_cache(maxsize=4)  # the same file is read several times, and thousands of labels take seconds
 def quote_labels(text: str) -> str:
     """Return a YAML text with quotes around the label names; text that is not YAML is returned unchanged."""
-    return _quoted(text, is_labels=False)
+    return _quote(text, is_labels=False)
 
 
 def _is_key(flag: str) -> bool:
     return flag.startswith(("--data.", "--model.")) and flag.rpartition(".")[2] in _KEYS
 
 
-def _quoted(text: str, is_labels: bool) -> str:
+def _quote(text: str, is_labels: bool) -> str:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
@@ -65,14 +65,14 @@ def _names(node: Any, is_labels: bool) -> Iterator[Any]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if is_labels:
-                yield from _unquoted(key)
+                yield from _unquoted_nodes(key)
             else:
                 yield from _names(value, isinstance(key, yaml.ScalarNode) and key.value in _KEYS)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _unquoted(item) if is_labels else _names(item, is_labels=False)
+            yield from _unquoted_nodes(item) if is_labels else _names(item, is_labels=False)
 
 
-def _unquoted(node: Any) -> Iterator[Any]:
+def _unquoted_nodes(node: Any) -> Iterator[Any]:
     if isinstance(node, yaml.ScalarNode) and node.style is None and node.value:
         yield node

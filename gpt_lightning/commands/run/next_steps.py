@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from gpt_lightning.checkpoints.manifest import Entry
 from gpt_lightning.checkpoints.read import read_manifest
-from gpt_lightning.commands.shell import command, quoted, script
+from gpt_lightning.commands.shell import command, quote_words, script
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.errors import Interrupted
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM
@@ -24,7 +24,7 @@ def next_steps(trainer: L.Trainer, allowed: Sequence[str]) -> str:
         allowed: packages of the user's own that the run may import.
     """
     run = _run_folder(trainer)
-    if run is None or _last(run) is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+    if run is None or _last_checkpoint(run) is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
         return ""
     lines = "\n".join(f"  {line}" for line in _commands(trainer, run, [f"--allow_import={name}" for name in allowed]))
     return f"Next steps:\n{lines}"
@@ -46,7 +46,7 @@ def _commands(trainer: L.Trainer, run: Path, allow: Sequence[str]) -> Iterator[s
         yield command("export", run, run / "export", *allow)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            yield quoted([script("tensorboard"), "--logdir", logger.root_dir])
+            yield quote_words([script("tensorboard"), "--logdir", logger.root_dir])
 
 
 def how_to_resume(
@@ -61,7 +61,7 @@ def how_to_resume(
         overrides: values that win over the arguments.
     """
     run = _run_folder(trainer)
-    last = None if run is None else _last(run)
+    last = None if run is None else _last_checkpoint(run)
     if run is None or last is None:
         return f"Stopped at step {trainer.global_step}. Nothing was saved"
     saved = run / "checkpoints" / last.file
@@ -90,7 +90,7 @@ def _run_folder(trainer: L.Trainer) -> Path | None:
     return next((folder.parent for folder in folders if folder is not None), None)
 
 
-def _last(run: Path) -> Entry | None:
+def _last_checkpoint(run: Path) -> Entry | None:
     return next(reversed(read_manifest(run / "checkpoints").checkpoints), None)
 
 

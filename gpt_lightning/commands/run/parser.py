@@ -41,7 +41,7 @@ class RunParser(Parser, LightningArgumentParser):
             key = _KEY.search(message)
             message = refused(name) if key is None else f"{key[1]}: {refused(name)}"
         if message.startswith(MISSING):
-            message = _missing(message.removeprefix(MISSING))
+            message = _missing_message(message.removeprefix(MISSING))
         if part := self._part():
             message = _PARSER_KEY.sub(rf"\g<0>{part}.", message)
         super().error(message, ex)
@@ -96,7 +96,7 @@ class RunParser(Parser, LightningArgumentParser):
         yield from super().known_keys()
 
 
-def _missing(keys: str) -> str:
+def _missing_message(keys: str) -> str:
     """Return a message about keys without a value and without a default."""
     names = [name.rpartition(".")[2] for name in keys.split(", ")]
     flags = " and ".join(f"--{name}=CLASS" for name in names if name in ("model", "data"))

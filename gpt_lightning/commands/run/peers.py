@@ -186,7 +186,7 @@ class Peers:
             return self._silent_exit()  # it failed before it watched others, and has printed why
         else:
             rank = min(ended, key=lambda rank: ended[rank])  # one that was killed, if there is any
-            reason = _died(ended[rank]) if self.rank == 0 else "has died"
+            reason = _describe_end(ended[rank]) if self.rank == 0 else "has died"
         error = RunError(f"rank {rank} (process {self.processes[rank].pid}) {reason}. {_NEXT}")
         return error if self._claim() else self._silent_exit()
 
@@ -222,7 +222,7 @@ class Peers:
         return SystemExit(max((code for code in codes if code is not None and code > 0), default=1))
 
 
-def _died(code: int) -> str:
+def _describe_end(code: int) -> str:
     if code == 0:
         return "has ended before the others"
     killed = f"has died of signal {-code} ({signal.strsignal(-code)})"

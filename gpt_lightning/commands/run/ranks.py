@@ -38,7 +38,7 @@ def needs_no_strategy(trainer: L.Trainer) -> bool:
 
 
 @contextlib.contextmanager
-def connected(trainer: L.Trainer, command: str) -> Iterator[None]:
+def connect_ranks(trainer: L.Trainer, command: str) -> Iterator[None]:
     """Connect the processes of a run on one machine; start them, unless a launcher such as torchrun has.
 
     The ranks find each other through a private folder, and exchange data through the loopback interface. Runs on

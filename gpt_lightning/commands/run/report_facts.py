@@ -23,10 +23,10 @@ def changed_settings(parser: RunParser, config: Namespace, loggers: Any) -> list
         config: settings of the run.
         loggers: value of ``trainer.logger``.
     """
-    values = dict(_flat(config)) | {"trainer.logger": _plain(loggers)}
-    defaults = dict(_flat(parser.get_defaults(skip_validation=True)))
+    values = dict(_flatten(config)) | {"trainer.logger": _to_dicts(loggers)}
+    defaults = dict(_flatten(parser.get_defaults(skip_validation=True)))
     for part in ("model", "data"):
-        own = _flat(defaults_of(class_at(config[part].class_path)))
+        own = _flatten(defaults_of(class_at(config[part].class_path)))
         defaults |= {f"{part}.init_args.{key}": value for key, value in own}
     values = without_secrets({key: value for key, value in values.items() if key not in _FILES})
     return [
@@ -55,12 +55,12 @@ def commands_to_repeat(
     return [typed, again]
 
 
-def _flat(config: Namespace) -> Iterator[tuple[str, Any]]:
-    yield from ((key, _plain(value)) for key, value in config.clone(with_meta=False).items())
+def _flatten(config: Namespace) -> Iterator[tuple[str, Any]]:
+    yield from ((key, _to_dicts(value)) for key, value in config.clone(with_meta=False).items())
 
 
-def _plain(value: Any) -> Any:
+def _to_dicts(value: Any) -> Any:
     """Return namespaces in a value as dicts, whose text is readable."""
     if isinstance(value, Namespace):
-        return {key: _plain(each) for key, each in vars(value).items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: _to_dicts(each) for key, each in vars(value).items()}
+    return [_to_dicts(each) for each in value] if isinstance(value, list | tuple) else value

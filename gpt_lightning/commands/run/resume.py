@@ -121,7 +121,7 @@ class Saved(NamedTuple):
             data_not_allowed,
         )
 
-    def remembered(self, user: Values, is_named: bool) -> Values:
+    def remembered_values(self, user: Values, is_named: bool) -> Values:
         """Return the settings by which the training rows were read, unless the user chooses another data module.
 
         Args:
@@ -152,7 +152,7 @@ class Saved(NamedTuple):
                 f"trust its code, add --allow_import {self.data_not_allowed.partition('.')[0]}, or give another --data"
             )
 
-    def under(self, user: Values, subcommand: str) -> Values:
+    def merge_under(self, user: Values, subcommand: str) -> Values:
         """Merge the checkpoint under the user's values, and print the differences.
 
         Raises:
@@ -168,7 +168,7 @@ class Saved(NamedTuple):
             differences = [f"{line}{DIFFERS}" if line.startswith("changed: ") else line for line in differences]
         if subcommand == "fit" or any(key.startswith(f"{MODEL}.") for key in user):
             print(printable("".join(f"{line}\n" for line in differences)), end="")
-        return overlay(values, self._fixed(user, defaults))
+        return overlay(values, self._fixed_values(user, defaults))
 
     def unnamed_models(self, user: Values) -> list[str]:
         """Return the base model of the adapters, unless a file or a flag of the user names it too."""
@@ -184,7 +184,7 @@ class Saved(NamedTuple):
                 f"Give a configuration for a {task}, or a checkpoint of a {wanted.__name__}"
             )
 
-    def _fixed(self, user: Values, defaults: Values) -> Values:
+    def _fixed_values(self, user: Values, defaults: Values) -> Values:
         """Return the values that files and flags cannot change."""
         origin = Origin("checkpoint", str(self.path))
         fixed: dict[str, Any] = {"ckpt_path": str(self.path)}
@@ -243,7 +243,7 @@ class Saved(NamedTuple):
             return find_base(self.path, base, "give LOCATION with --model.init_from (evaluate: --init_from)")
 
 
-def resumable(parser: RunParser, user: Values) -> str | None:
+def find_resumable(parser: RunParser, user: Values) -> str | None:
     """Return the newest undamaged checkpoint of the named or newest run if the user sets ``--resume=auto``.
 
     A run that was killed before its first checkpoint starts again. A named one does so in its folder, because the same

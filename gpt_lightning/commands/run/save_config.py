@@ -14,7 +14,7 @@ from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.commands.run.resume import INIT_FROM, LABELS, MODEL_LABELS
 from gpt_lightning.data.labels import SavedLabels
 from gpt_lightning.tasks.tags import CONFIG
-from gpt_lightning.training.logger_media import name_gaps, show_text, verbatim
+from gpt_lightning.training.logger_media import code_block, name_gaps, show_text
 
 
 class SaveConfig(SaveConfigCallback):
@@ -29,7 +29,7 @@ class SaveConfig(SaveConfigCallback):
         if stage != "fit" or log_dir is None or not trainer.is_global_zero:
             return
         # The file starts a new run with the same settings. It does not resume this one.
-        config = _writable(self.config)
+        config = _writable_value(self.config)
         if config.ckpt_path is not None and INIT_FROM in config and config[INIT_FROM] is None:
             # The checkpoint holds all weights, but a new run needs those that this one has started from.
             run = run_of(Path(config.ckpt_path))
@@ -42,22 +42,22 @@ class SaveConfig(SaveConfigCallback):
         text = self.parser.dump(config, skip_none=False)
         with atomic_write(Path(log_dir) / self.config_filename) as file:
             file.write(text.encode())
-        show_text(trainer, CONFIG, verbatim(text))
+        show_text(trainer, CONFIG, code_block(text))
         name_gaps(trainer)
 
 
-def _writable(value: Any) -> Any:
+def _writable_value(value: Any) -> Any:
     """Return a copy of a configuration without values that YAML cannot hold.
 
     These are defaults of Lightning's classes, such as ``torch.device("cpu")`` and members of an enumeration of texts,
     and the bytes of paths that are not UTF-8.
     """
     if isinstance(value, Namespace):
-        return Namespace(**{key: _writable(each) for key, each in vars(value).items()})  # type: ignore[no-untyped-call]
+        return Namespace(**{key: _writable_value(each) for key, each in vars(value).items()})  # type: ignore[no-untyped-call]
     if isinstance(value, dict):
-        return {key: _writable(each) for key, each in value.items()}
+        return {key: _writable_value(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_writable(each) for each in value]
+        return [_writable_value(each) for each in value]
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     return str(value) if isinstance(value, torch.device) else value

@@ -29,7 +29,7 @@ def refuse_wrong_types(parser: ArgumentParser, values: Namespace, prefix: str = 
         if inner is not None:
             if not isinstance(value, Namespace):
                 raise InputError(
-                    f"{prefix}{key} is {_shown(value)}, but it is a group of keys. "
+                    f"{prefix}{key} is {_repr(value)}, but it is a group of keys. "
                     f"Leave it out, or set its keys, such as {prefix}{inner}"
                 )
         elif value is None and not _accepts_null(getattr(action, "_typehint", action.type)):
@@ -51,12 +51,12 @@ def refuse_wrong_types_of_class(owner: type[Any], part: Any, key: str) -> None:
     if isinstance(arguments, Namespace):
         refuse_wrong_types(arguments_of(owner), arguments, f"{key}.")
     elif arguments is not None:
-        raise InputError(f"{key}.init_args is {_shown(arguments)}, but it is a group of keys. Write one key a line")
+        raise InputError(f"{key}.init_args is {_repr(arguments)}, but it is a group of keys. Write one key a line")
 
 
 def _accepts_null(typehint: Any) -> bool:
     return typehint in (None, Any, NoneType) or any(map(_accepts_null, get_args(typehint)))
 
 
-def _shown(value: object) -> str:
+def _repr(value: object) -> str:
     return "null" if value is None else repr(value)[:100]

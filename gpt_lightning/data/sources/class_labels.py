@@ -32,12 +32,12 @@ def with_class_names(fields: dict[str, Any], names: Names) -> dict[str, Any]:
     """Return the fields of a row with names in place of the numbers of class labels."""
     if not names:
         return fields
-    return {column: _named(value, names[column]) if column in names else value for column, value in fields.items()}
+    return {column: _with_names(value, names[column]) if column in names else value for column, value in fields.items()}
 
 
-def _named(value: Any, names: list[str]) -> Any:
+def _with_names(value: Any, names: list[str]) -> Any:
     if isinstance(value, list):
-        return [_named(item, names) for item in value]
+        return [_with_names(item, names) for item in value]
     is_label = isinstance(value, int) and 0 <= value < len(names)  # -1 is a missing label
     if not is_label:
         return value

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gpt_lightning.data.sources.read_file import UndecodableLine
-from gpt_lightning.data.sources.row_formats import Lines, Row, short_repr, unreadable
+from gpt_lightning.data.sources.row_formats import Lines, Row, short_repr, unreadable_row
 from gpt_lightning.errors import InputError
 
 _OPENING_LINES: Final = 100
@@ -34,7 +34,7 @@ class ConllRow(Row):
             return Row({"tokens": self.columns[0]}, self.where)
         if not all(-width <= number < width for number in numbers[: 1 + has_tags]):
             message = f"--data.conll_columns={[*numbers]}, but there are only {width} columns, 0 to {width - 1}"
-            return unreadable(InputError(f"{self.where}: {message}; choose two of them"), self.where)
+            return unreadable_row(InputError(f"{self.where}: {message}; choose two of them"), self.where)
         names = ("tokens", "tags")[: 1 + has_tags]
         return Row({name: self.columns[n] for name, n in zip(names, numbers, strict=False)}, self.where)
 
@@ -55,7 +55,7 @@ def conll_rows(path: Path, lines: Lines) -> Iterator[Row]:
         if not columns or columns[0] == "-DOCSTART-":
             if words:
                 where = f"{path}:{start}"
-                yield _row(words, where) if error is None else unreadable(error, where)
+                yield _row(words, where) if error is None else unreadable_row(error, where)
             words, error = [], None
             continue
         if not words and _is_comment(line, columns, width):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gpt_lightning.data.sources.read_file import UndecodableLine
-from gpt_lightning.data.sources.row_formats import Lines, Row, short_repr, unreadable
+from gpt_lightning.data.sources.row_formats import Lines, Row, short_repr, unreadable_row
 from gpt_lightning.errors import InputError
 
 # If a closing quote is missing, the csv module collects the rest of the file into one field. This limit stops it before
@@ -151,7 +151,7 @@ def _table(path: Path, records: Iterable[_Record], hint: str) -> Iterator[Row]:
         if isinstance(values, InputError):
             if header is None:
                 raise values
-            yield unreadable(values, where)
+            yield unreadable_row(values, where)
         elif _is_blank(values):
             continue
         elif header is None:
@@ -166,7 +166,7 @@ def _table(path: Path, records: Iterable[_Record], hint: str) -> Iterator[Row]:
                 yield Row(dict(zip(header, fields, strict=True)), where)
             else:
                 message = f"{where}: {len(fields)} fields, but the header has {len(header)}; {hint}"
-                yield unreadable(InputError(message), where)
+                yield unreadable_row(InputError(message), where)
 
 
 def _without_blank_end(values: list[str], least: int) -> list[str]:

@@ -114,7 +114,7 @@ def _unmarked_utf16(data: bytes) -> str | None:
     return "utf-16-le" if odd else "utf-16-be" if even else None
 
 
-def undecodable(path: Path, line: int, offset: int, error: UnicodeDecodeError, codec: str) -> EncodingError:
+def decoding_error(path: Path, line: int, offset: int, error: UnicodeDecodeError, codec: str) -> EncodingError:
     """Return the error for bytes that the encoding of a file does not have.
 
     Args:

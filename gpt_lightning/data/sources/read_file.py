@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from gpt_lightning.data.sources.encoding import Encoding, find_encoding, undecodable
+from gpt_lightning.data.sources.encoding import Encoding, decoding_error, find_encoding
 from gpt_lightning.data.sources.open_file import BLOCK_BYTES, open_file
 from gpt_lightning.errors import InputError
 
@@ -44,7 +44,7 @@ def text_blocks(path: Path, encoding: str | None = None) -> Iterator[str]:
                 line += error.object.count(b"\n", 0, error.start)
                 # The object also has the bytes of a character that started in the last block, but no byte order mark.
                 start = offset + len(block) - len(error.object) + error.start
-                raise undecodable(path, line, start, error, codec) from error
+                raise decoding_error(path, line, start, error, codec) from error
             line += block.count(b"\n")
             offset += len(block)
             empty = empty and not text
@@ -52,7 +52,7 @@ def text_blocks(path: Path, encoding: str | None = None) -> Iterator[str]:
         try:
             decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
-            raise undecodable(path, line, offset - len(error.object), error, codec) from error
+            raise decoding_error(path, line, offset - len(error.object), error, codec) from error
     if empty:
         raise InputError(f"{path}: the file has no text; remove it from the source, or write text to it")
 
@@ -85,7 +85,7 @@ def _lines_of_bytes(path: Path, stream: IO[bytes], codec: str) -> Iterator[tuple
             text = line.decode(codec)
         except UnicodeDecodeError as error:
             text = UndecodableLine(line.decode(codec, errors="replace"))
-            text.error = undecodable(path, number, offset + error.start, error, codec)
+            text.error = decoding_error(path, number, offset + error.start, error, codec)
         offset += len(line)
         yield number, text.removeprefix("\ufeff") if number == 1 else text
 
@@ -97,6 +97,6 @@ def _lines_of_text(path: Path, stream: IO[bytes], encoding: Encoding) -> Iterato
         for number, line in enumerate(lines, start=1):
             yield number, line
     except UnicodeDecodeError as error:
-        raise undecodable(path, number + 1, error.start, error, encoding.codec) from error
+        raise decoding_error(path, number + 1, error.start, error, encoding.codec) from error
     finally:
         lines.detach()

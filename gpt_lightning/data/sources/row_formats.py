@@ -1,7 +1,7 @@
 """Parsers of text formats: plain text, JSON Lines and JSON.
 
 Parsers of lines keep one record in memory. ``lines`` are pairs of line number and line, with its line end. ``path`` is
-used only in messages, which name ``path:line``. A record that cannot be read is an ``unreadable`` row.
+used only in messages, which name ``path:line``. A record that cannot be read is an ``unreadable_row``.
 """
 
 import json
@@ -47,7 +47,7 @@ class _Unreadable(Mapping[str, Any]):
         raise self._error
 
 
-def unreadable(error: InputError, where: str) -> Row:
+def unreadable_row(error: InputError, where: str) -> Row:
     """Return a row whose fields raise ``error``, so that it can be skipped like other invalid rows."""
     return Row(_Unreadable(error), where)
 
@@ -66,7 +66,7 @@ def jsonl_rows(path: Path, lines: Lines) -> Iterator[Row]:
         try:
             yield Row(_json_object(line, where), where)
         except InputError as error:
-            yield unreadable(error, where)
+            yield unreadable_row(error, where)
 
 
 def _json_object(line: str, where: str) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def json_rows(path: Path, text: str) -> Iterator[Row]:
                 raise InputError(f"{where}: a {type(fields).__name__}, not an object; fix or remove this row")
             yield Row(_without_constants(fields, where) if is_checked else fields, where)
         except InputError as error:
-            yield unreadable(error, where)
+            yield unreadable_row(error, where)
 
 
 def without_surrogates(value: Any) -> Any:

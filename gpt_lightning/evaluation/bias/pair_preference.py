@@ -129,14 +129,14 @@ def pair_report(scored: Sequence[ScoredPair]) -> PairReport:
     """Return the preferences in scored pairs."""
     return PairReport(
         _preference(scored),
-        _grouped(scored, lambda each: each.pair.bias_type),
-        _grouped(scored, lambda each: each.pair.direction),
-        _grouped(scored, lambda each: each.length),
+        _group(scored, lambda each: each.pair.bias_type),
+        _group(scored, lambda each: each.pair.direction),
+        _group(scored, lambda each: each.length),
         list(scored),
     )
 
 
-def _grouped(scored: Iterable[ScoredPair], key: Callable[[ScoredPair], str]) -> dict[str, Preference]:
+def _group(scored: Iterable[ScoredPair], key: Callable[[ScoredPair], str]) -> dict[str, Preference]:
     """Return the preference of each group of pairs, sorted by name; pairs without a name are left out."""
     groups: dict[str, list[ScoredPair]] = {}
     for each in scored:

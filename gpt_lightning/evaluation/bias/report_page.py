@@ -13,7 +13,7 @@ from gpt_lightning.evaluation.bias.swap_gaps import GapReport
 from gpt_lightning.pages.charts import bar_chart, histogram
 from gpt_lightning.pages.page import Section
 from gpt_lightning.pages.tables import table
-from gpt_lightning.pages.text import visible
+from gpt_lightning.pages.text import escape_forbidden
 
 _NUM_PAIRS: Final = 15
 """Pairs in a table of examples."""
@@ -52,8 +52,8 @@ def gap_sections(report: GapReport, swaps: Swaps) -> list[Section]:
     changes = [
         [
             each.id,
-            _marked(each.texts[0], swaps),
-            _marked(each.texts[1], swaps),
+            _mark_swaps(each.texts[0], swaps),
+            _mark_swaps(each.texts[1], swaps),
             f"{each.answers[0]} → {each.answers[1]}",
             each.change,
         ]
@@ -97,18 +97,18 @@ def _examples(title: str, pairs: Sequence[ScoredPair]) -> Section:
     return Section(title, [table(columns, rows)], "Read them: not every pair is a valid test.")
 
 
-def _marked(text: str, swaps: Swaps) -> Markup:
+def _mark_swaps(text: str, swaps: Swaps) -> Markup:
     """Return a text with its words of the list marked; text far from all of them is left out."""
     parts, done = list[Markup | str](), 0
     replacements = swaps(text).replacements
     for each in replacements[:_NUM_MARKED]:
-        between = _shortened(text[done : each.start], is_start=not done)
+        between = _shorten(text[done : each.start], is_start=not done)
         parts += [between, Markup("<mark>{}</mark>").format(text[each.start : each.end])]
         done = each.end
-    return Markup("").join([*parts, _shortened(text[done:], is_end=True)])
+    return Markup("").join([*parts, _shorten(text[done:], is_end=True)])
 
 
-def _shortened(text: str, *, is_start: bool = False, is_end: bool = False) -> str:
+def _shorten(text: str, *, is_start: bool = False, is_end: bool = False) -> str:
     """Return a text without its middle if it is long; the start or end of a row without the part that is far away."""
     head, tail = "" if is_start else text[:_CONTEXT], "" if is_end else text[-_CONTEXT:]
-    return visible(text if len(text) <= 2 * _CONTEXT else f"{head} … {tail}")
+    return escape_forbidden(text if len(text) <= 2 * _CONTEXT else f"{head} … {tail}")

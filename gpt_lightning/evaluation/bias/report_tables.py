@@ -7,6 +7,7 @@ from typing import Final
 
 from gpt_lightning.evaluation.bias.pair_preference import CRITICISM, TIE_NATS, PairReport, Preference
 from gpt_lightning.evaluation.bias.swap_gaps import GapReport
+from gpt_lightning.text_tables import text_table
 
 _WIDTH: Final = 100
 
@@ -120,19 +121,15 @@ def notes(report: PairReport | GapReport) -> list[str]:
 
 def as_text(tables: Sequence[ReportTable], notes: Sequence[str], max_rows: int = 12) -> str:
     """Return tables as aligned text, with the first ``max_rows`` rows of each, and notes below them."""
-    return "\n\n".join([*(_text_of(table, max_rows) for table in tables), *map(_wrapped, notes)])
+    return "\n\n".join([*(_text_of(table, max_rows) for table in tables), *map(_wrap, notes)])
 
 
 def _text_of(table: ReportTable, max_rows: int) -> str:
-    cells = [[" ".join(str(cell).split()) for cell in row] for row in [table.columns, *table.rows[:max_rows]]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+    lines = text_table([list(map(str, row)) for row in (table.columns, *table.rows[:max_rows])])
     rest = len(table.rows) - max_rows
     more = [f"... and {rest:,} more, which --output has"] if rest > 0 else []
-    return "\n".join(
-        [table.title, _wrapped(table.summary), "", lines[0], "-" * max(map(len, lines)), *lines[1:], *more]
-    )
+    return "\n".join([table.title, _wrap(table.summary), "", lines[0], "-" * max(map(len, lines)), *lines[1:], *more])
 
 
-def _wrapped(text: str) -> str:
+def _wrap(text: str) -> str:
     return textwrap.fill(text, _WIDTH)

@@ -80,10 +80,10 @@ def compare(
     distance = _half_of_differences
     if isinstance(twin, TaggedText):
         words = [swapped[0].moved(each.start, each.end) for each in swapped[0].replacements]
-        outcomes = [_tagged(twin, record, move, words) for _, record, move in versions]
+        outcomes = [_tag_outcome(twin, record, move, words) for _, record, move in versions]
         distance = _jaccard_distance
     elif isinstance(example, Question):
-        outcomes = [_answered(each, record, move, has_labels) for each, record, move in versions]
+        outcomes = [_answer_outcome(each, record, move, has_labels) for each, record, move in versions]
     elif isinstance(example, LabeledText):
         outcomes = [_labeled(each, record, has_labels) for each, record, _ in versions]
         if "label" not in records[0]:
@@ -123,7 +123,7 @@ def _labeled(example: LabeledText, record: Record, has_labels: bool) -> _Outcome
     return _Outcome(", ".join(predicted), tuple(predicted), record["scores"], error, record["scores"])
 
 
-def _tagged(twin: TaggedText, record: Record, move: _Move, words: Sequence[_Place]) -> _Outcome:
+def _tag_outcome(twin: TaggedText, record: Record, move: _Move, words: Sequence[_Place]) -> _Outcome:
     """Return the outcome of token classification.
 
     Args:
@@ -146,7 +146,7 @@ def _tagged(twin: TaggedText, record: Record, move: _Move, words: Sequence[_Plac
     )
 
 
-def _answered(example: Question, record: Record, move: _Move, has_labels: bool) -> _Outcome:
+def _answer_outcome(example: Question, record: Record, move: _Move, has_labels: bool) -> _Outcome:
     """Return the outcome of question answering, a distribution over places and "no answer"."""
     candidates, golds = record["n_best"], [text for text, _ in example.answers]
     parts: Counter[_Place | None] = Counter({None: record["no_answer_score"]})

@@ -50,7 +50,7 @@ def _pairs(rows: Iterable[Row]) -> Iterator[SentencePair]:
         more, less = _sentence(row, "sent_more"), _sentence(row, "sent_less")
         direction = next((name for name in _DIRECTION if row.fields.get(name) is not None), _DIRECTION[0])
         name = row_id(row, "id", number)
-        yield SentencePair(name, more, less, _optional(row, "bias_type"), _optional(row, direction))
+        yield SentencePair(name, more, less, _optional_text(row, "bias_type"), _optional_text(row, direction))
 
 
 def _sentence(row: Row, column: str) -> str:
@@ -70,7 +70,7 @@ def _sentence(row: Row, column: str) -> str:
     return text
 
 
-def _optional(row: Row, column: str) -> str:
+def _optional_text(row: Row, column: str) -> str:
     """Return the text of an optional column; empty if it is missing.
 
     Raises:

@@ -3,7 +3,6 @@
 B rows, T tokens, P places of outputs, L classes.
 """
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -13,8 +12,7 @@ from torch import Tensor
 
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.labeled import Labeled
-from gpt_lightning.data.sources.row_formats import short_repr
-from gpt_lightning.errors import InputError
+from gpt_lightning.errors import InputError, unknown_name
 from gpt_lightning.evaluation.explain.model_input import ModelInput
 from gpt_lightning.tasks import Task
 from gpt_lightning.tokenizers.layout import InputLayout
@@ -185,6 +183,4 @@ def choose(name: str, names: Sequence[str], noun: str) -> int:
     """
     if name in names:
         return names.index(name)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-    hint = f"Did you mean {short_repr(near[0])}?" if near else f"There is no {noun}"
-    raise InputError(f"unknown {noun} {short_repr(name)}. {hint}")
+    raise InputError(unknown_name(noun, name, names))

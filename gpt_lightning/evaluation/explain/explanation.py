@@ -184,7 +184,7 @@ class Explainer:
 
     def _explain(self, row: RowDecisions, number: int) -> Explanation:
         explained = row.found[:MAX_DECISIONS]
-        with _frozen(self.task), progress(f"Explaining row {number + 1}", len(explained)) as advance:
+        with _freeze(self.task), progress(f"Explaining row {number + 1}", len(explained)) as advance:
             decisions = [self._explain_decision(found, advance) for found in explained]
         inside = None
         if row.found:
@@ -232,7 +232,7 @@ def prompts_of(rows: Path | Iterable[Mapping[str, Any]], limit: int | None = Non
 
 
 @contextmanager
-def _frozen(task: Task) -> Iterator[None]:
+def _freeze(task: Task) -> Iterator[None]:
     """Turn off the gradients of the weights, which would keep activations in memory."""
     trained = [parameter for parameter in task.parameters() if parameter.requires_grad]
     for parameter in trained:

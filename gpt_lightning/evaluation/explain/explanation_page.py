@@ -9,7 +9,7 @@ from gpt_lightning.evaluation.explain.internals import Internals
 from gpt_lightning.evaluation.explain.model_input import LAYOUT
 from gpt_lightning.evaluation.explain.sentences import completeness, cut, erasure_sentence, headline, top_words
 from gpt_lightning.evaluation.explain.token_losses import TokenLoss
-from gpt_lightning.pages.blocks import folded, side_by_side
+from gpt_lightning.pages.blocks import fold, side_by_side
 from gpt_lightning.pages.charts import heat_map
 from gpt_lightning.pages.colored_text import colored_text
 from gpt_lightning.pages.page import Section
@@ -57,10 +57,10 @@ def _decision_parts(decision: ExplainedDecision) -> Iterator[Markup | str]:
         if text:
             yield f"{_sentence(text)}."
     columns = ["Word", f"Contribution ({decision.unit})"]
-    yield folded("Words with the largest contributions", table(columns, top_words(decision)))
+    yield fold("Words with the largest contributions", table(columns, top_words(decision)))
     if decision.erasure is not None and decision.erasure.removals:
         rows = [(each.text, each.score, each.outcome) for each in decision.erasure.removals]
-        yield folded("Removed words", table(["Removed", f"Score ({decision.unit})", "Prediction without it"], rows))
+        yield fold("Removed words", table(["Removed", f"Score ({decision.unit})", "Prediction without it"], rows))
 
 
 def _sentence(text: str) -> str:
@@ -79,20 +79,20 @@ def _alignment(decisions: Sequence[ExplainedDecision]) -> Markup:
 def _internal_parts(explanation: Explanation, internals: Internals) -> Iterator[Markup]:
     if internals.losses:
         yield Markup("<h3>Loss of every token</h3>")
-        notes = list(map(_expected, internals.losses))
+        notes = list(map(_expectation, internals.losses))
         losses = internals.losses
         yield colored_text([each.text for each in losses], [each.loss for each in losses], notes=notes, diverging=False)
     if internals.lens:
-        yield folded("Logit lens: the next token that each layer would predict", _lens_table(internals))
+        yield fold("Logit lens: the next token that each layer would predict", _lens_table(internals))
     if internals.head_lens:
         decision = explanation.decisions[0]
         columns = ["Layer", f"Score ({decision.unit})", "Probability"]
         rows = [(each.layer, each.score, each.probability) for each in internals.head_lens]
-        yield folded(f"Layers: the score that each layer would give {decision.target!r}", table(columns, rows))
+        yield fold(f"Layers: the score that each layer would give {decision.target!r}", table(columns, rows))
     yield from _attention_parts(explanation, internals)
 
 
-def _expected(loss: TokenLoss) -> str:
+def _expectation(loss: TokenLoss) -> str:
     tokens = ", ".join(f"{each.text!r} {each.probability:.2f}" for each in loss.alternatives)
     return f"rank {loss.rank}; expected {tokens}"
 
@@ -123,4 +123,4 @@ def _attention_parts(explanation: Explanation, internals: Internals) -> Iterator
             heat_map(head, title=f"Head {number}", row_labels=rows, column_labels=columns)
             for number, head in enumerate(each.heads)
         ]
-        yield folded(each.layer, side_by_side(maps))
+        yield fold(each.layer, side_by_side(maps))

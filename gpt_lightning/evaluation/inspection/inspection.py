@@ -77,7 +77,7 @@ def inspect_data(data: DataModule, *, num_shown: int = 3) -> Inspection:
         if (source := data.sources["test"]) and not _is_downloaded(source):
             splits["test"] = _inspect_test(data, num_shown)
     except NoValidRowError as error:
-        splits[error.split] = _unreadable(data, error.split, error)
+        splits[error.split] = _unreadable_split(data, error.split, error)
     is_readable = "train" in splits and splits["train"].unreadable is None
     return Inspection(
         splits,
@@ -98,7 +98,7 @@ def _inspect_test(data: DataModule, num_shown: int) -> InspectedSplit:
         data.setup("test")
         return _inspect_split(data, "test", num_shown)
     except InputError as error:
-        return _unreadable(data, "test", error)
+        return _unreadable_split(data, "test", error)
 
 
 def _inspect_split(data: DataModule, split: Split, num_shown: int) -> InspectedSplit:
@@ -147,7 +147,7 @@ def _span_check(data: DataModule, split: Split) -> SpanCheck | None:
     return SpanCheck(data.examples(split), data.tokenizer)
 
 
-def _unreadable(data: DataModule, split: Split, error: InputError) -> InspectedSplit:
+def _unreadable_split(data: DataModule, split: Split, error: InputError) -> InspectedSplit:
     """Return a split without a valid row."""
     return InspectedSplit(split, Statistics(), invalid_rows=_invalid_rows(data, split), unreadable=str(error))
 

@@ -139,7 +139,11 @@ class Collector:
             found.first_label_ids.setdefault(label, row.id)
 
     def _compare(self, name: str, ids: NDArray[np.int64], labels: tuple[str, ...] | None = None) -> None:
-        """Compare the tokens of a row or a document with all earlier ones."""
+        """Compare the tokens of a row or a document with all earlier ones.
+
+        Rows are equal if the model reads the same tokens, even if truncation has removed a difference. The verdict of
+        ``test`` compares complete texts instead (``evaluation/verdict/row_overlap.py``).
+        """
         found, key = self.statistics, _digest(ids)
         if key not in found.first_ids:
             found.first_ids[key], self._labels[key] = name, labels

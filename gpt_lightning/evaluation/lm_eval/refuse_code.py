@@ -80,7 +80,7 @@ def _find_code_tags(file: Path, seen: set[Path], *, is_strict: bool = True) -> I
         for node in level.values():
             if not node.tag.startswith(_PLAIN):
                 yield f"{node.tag} {node.value if isinstance(node, yaml.ScalarNode) else ''}".strip()
-            for each in _included(node):
+            for each in _included_files(node):
                 yield from _find_code_tags(file.parent / each, seen, is_strict=is_strict)
         level = {id(child): child for node in level.values() for child in _children(node)}
     if is_too_deep or level:
@@ -89,7 +89,7 @@ def _find_code_tags(file: Path, seen: set[Path], *, is_strict: bool = True) -> I
         )
 
 
-def _included(node: yaml.Node) -> list[str]:
+def _included_files(node: yaml.Node) -> list[str]:
     """Return the files that a mapping of a task file includes."""
     if not isinstance(node, yaml.MappingNode):
         return []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from lm_eval.api.model import LM
+from lm_eval.api.samplers import ContextSampler
 from lm_eval.evaluator import evaluate
 
 from gpt_lightning.errors import InputError
@@ -52,9 +53,11 @@ def run_tasks(
     os.environ.setdefault("DISABLE_MULTIPROC", "1")
     for task in loaded["tasks"].values():
         task.set_fewshot_seed(seed=_FEWSHOT_SEED)
-    limits = contextlib.nullcontext() if allow_code else _limited(loaded["tasks"].values())
+    limits = contextlib.nullcontext() if allow_code else _limit_tasks(loaded["tasks"].values())
     with template_environment(allow_code), limits:
         try:
+            for task in loaded["tasks"].values():
+                _check_fewshot(task)
             measured: dict[str, Any] | None = evaluate(
                 lm,
                 loaded,
@@ -73,14 +76,32 @@ def run_tasks(
     return dict(measured or {})
 
 
+def _check_fewshot(task: Any) -> None:
+    """Check that a task has as many rows for few-shot examples as it needs.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    sampler: Any = getattr(task, "sampler", None)
+    if type(sampler) is not ContextSampler or not (wanted := task.get_config("num_fewshot")):
+        return
+    # The harness draws one more from rows that may include the question, as a question is no example of itself.
+    available = len(sampler.fewshot_docs()) - (task.fewshot_cfg.split == task.get_config("test_split"))
+    if wanted > available:
+        raise InputError(
+            f"task {task.task_name}: num_fewshot={wanted} is more than the {available:,} rows that it has for "
+            "examples. Lower it"
+        )
+
+
 @contextlib.contextmanager
-def _limited(tasks: Iterable[Any]) -> Iterator[None]:
+def _limit_tasks(tasks: Iterable[Any]) -> Iterator[None]:
     """Limit the time of the tasks' filters and metrics, whose regular expressions may take exponential time."""
     tasks = list(tasks)
     for task in tasks:
         name, seconds = task.task_name, _SECONDS + _SECONDS_PER_ROW * len(task.eval_docs)
-        task.apply_filters = _with_limit(task.apply_filters, seconds, f"the filters of {name}")
-        task.process_results = _with_limit(task.process_results, _SECONDS, f"the metrics of {name}")
+        task.apply_filters = _limit(task.apply_filters, seconds, f"the filters of {name}")
+        task.process_results = _limit(task.process_results, _SECONDS, f"the metrics of {name}")
     try:
         yield
     finally:
@@ -88,12 +109,12 @@ def _limited(tasks: Iterable[Any]) -> Iterator[None]:
             del task.apply_filters, task.process_results  # the methods of the class are found again
 
 
-def _with_limit(function: Callable[..., Any], seconds: float, what: str) -> Callable[..., Any]:
-    def limited(*arguments: Any, **named: Any) -> Any:
+def _limit(function: Callable[..., Any], seconds: float, what: str) -> Callable[..., Any]:
+    def limit_call(*arguments: Any, **named: Any) -> Any:
         with time_limit(seconds, what):
             return function(*arguments, **named)
 
-    return limited
+    return limit_call
 
 
 def scores(measured: Mapping[str, Any], loaded: Mapping[str, Any]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.bounded_files import json_value, open_regular
-from gpt_lightning.output_files import finite, json_line
+from gpt_lightning.output_files import json_line, replace_non_finite
 
 FILE: Final = "history.jsonl"
 _MAX_LINE_BYTES: Final = 2**22
@@ -45,7 +45,7 @@ def append(run: Path, step: int, *, scalars: Mapping[str, float] = {}, texts: Ma
         OSError: the file cannot be written.
     """
     fields = {name: value for name, value in (("scalars", scalars), ("texts", texts)) if value}
-    line = json_line(finite({"step": step, **{name: dict(value) for name, value in fields.items()}}))
+    line = json_line(replace_non_finite({"step": step, **{name: dict(value) for name, value in fields.items()}}))
     with (run / FILE).open("ab") as file:
         # One write, so that a killed process leaves at most a part of the last line.
         file.write(line.encode(errors="replace"))

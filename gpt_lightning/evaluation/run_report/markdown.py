@@ -7,7 +7,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from gpt_lightning.pages.text import visible
+from gpt_lightning.pages.text import escape_forbidden
 
 _TOKEN: Final = re.compile(r"\\([^\w\s]|_)|(\*\*)|(&(?:#\d{1,7}|[a-z]{1,8});)|( {2,}\n|\n{2,})|( +|[^\\*&\n ]+|.|\n)")
 """Escaped character, mark of bold text, entity, line break, other text.
@@ -27,7 +27,7 @@ def markdown_to_html(markdown: str) -> Markup:
             is_bold = not is_bold
             parts.append(Markup("<strong>" if is_bold else "</strong>"))
         else:
-            parts.append(Markup("{}").format(visible(text)))
+            parts.append(Markup("{}").format(escape_forbidden(text)))
     return Markup("<p>{}{}</p>").format(Markup("").join(parts), Markup("</strong>" if is_bold else ""))
 
 

@@ -12,7 +12,7 @@ from gpt_lightning.evaluation.run_report.curves import curves
 from gpt_lightning.evaluation.run_report.files import PAGE, RunFiles, matrix, plain_texts, texts
 from gpt_lightning.evaluation.run_report.history import History
 from gpt_lightning.evaluation.run_report.markdown import markdown_to_html
-from gpt_lightning.pages.blocks import code, folded, side_by_side
+from gpt_lightning.pages.blocks import code, fold, side_by_side
 from gpt_lightning.pages.page import Section, render_page
 from gpt_lightning.pages.tables import table
 
@@ -42,7 +42,9 @@ def sections(files: RunFiles) -> list[Section]:
         Section("Result", list(_result(files))),
         Section("Curves", [curves(files.history)] if files.history.scalars else [], "Metrics by optimizer step."),
         Section("Classes", list(_classes(facts, files.test))),
-        Section("Hardest examples", list(_hardest(facts)), "Errors of the last validation, the most severe first."),
+        Section(
+            "Hardest examples", list(_hard_examples(facts)), "Errors of the last validation, the most severe first."
+        ),
         Section("Samples", list(_samples(files.history)), "Texts that the model generated after validations."),
         Section("Settings", list(_settings(files)), "Settings that differ from the defaults, then all settings."),
         Section(
@@ -87,7 +89,7 @@ def _classes(facts: Mapping[str, Any], test: Mapping[str, Any]) -> Iterator[Mark
         yield from class_parts("test", texts(tested, "labels"), [], matrix(tested, "rows"))
 
 
-def _hardest(facts: Mapping[str, Any]) -> Iterator[Markup]:
+def _hard_examples(facts: Mapping[str, Any]) -> Iterator[Markup]:
     if examples := texts(facts, "hardest"):
         items = Markup("").join(Markup("<li>{}</li>").format(markdown_to_html(each)) for each in examples)
         yield Markup("<ol>{}</ol>").format(items)
@@ -102,7 +104,7 @@ def _samples(history: History) -> Iterator[Markup]:
         yield Markup("<h3>{} at step {:,}</h3>{}").format(tag, step, markdown_to_html(text))
         if len(shown) > 1:
             rows = [(step, markdown_to_html(text)) for step, text in reversed(shown)]
-            yield folded(f"{len(shown)} of {len(found)} validations", table(["Step", "Text"], rows))
+            yield fold(f"{len(shown)} of {len(found)} validations", table(["Step", "Text"], rows))
 
 
 def _settings(files: RunFiles) -> Iterator[Markup | str]:
@@ -111,7 +113,7 @@ def _settings(files: RunFiles) -> Iterator[Markup | str]:
     if rows:
         yield table(_CHANGES, rows)
     if files.settings:
-        yield folded("All settings", table(["Setting", "Value"], list(files.settings.items())))
+        yield fold("All settings", table(["Setting", "Value"], list(files.settings.items())))
 
 
 def _environment(facts: Mapping[str, Any]) -> Iterator[Markup | str]:

@@ -64,7 +64,7 @@ def setting_text(value: Any) -> str:
 
 def without_secrets(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings in which passwords, keys and tokens of services are hidden, also in nested values."""
-    return {key: _shown(key, value) for key, value in settings.items()}
+    return {key: _hide_secrets(key, value) for key, value in settings.items()}
 
 
 def command_without_secrets(arguments: Sequence[str]) -> list[str]:
@@ -87,10 +87,10 @@ def _shown_text(option: str, text: str) -> str:
     except (InputError, yaml.YAMLError, ValueError, RecursionError):
         content = text
     if not isinstance(content, Mapping | list):
-        return str(_shown(option, text))
+        return str(_hide_secrets(option, text))
     if not _is_small(content):
         return HIDDEN
-    shown = _shown(option, content)
+    shown = _hide_secrets(option, content)
     return text if shown == content else json.dumps(shown, ensure_ascii=False, default=str)
 
 
@@ -99,11 +99,11 @@ def _is_secret(key: str) -> bool:
     return _SECRET.search(name) is not None and _SPECIAL_TOKEN.search(name) is None
 
 
-def _shown(key: str, value: Any) -> Any:
+def _hide_secrets(key: str, value: Any) -> Any:
     if _is_secret(key) and value:
         return HIDDEN
     if isinstance(value, Mapping):
-        return {name: _shown(str(name), each) for name, each in value.items()}
+        return {name: _hide_secrets(str(name), each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_shown(key, each) for each in value]
+        return [_hide_secrets(key, each) for each in value]
     return _LOGIN.sub("", value) if isinstance(value, str) else value

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 
-from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.conversations import Conversation
 from gpt_lightning.data.instruction_tuning import InstructionTuning
 from gpt_lightning.data.reading_comprehension import ReadingComprehension
@@ -55,10 +55,11 @@ class Baselines:
 
 def has_tfidf(data: object) -> bool:
     """Return whether the rows of a data module have a baseline on TF-IDF features."""
-    return isinstance(data, TextClassification | TextRegression | TextToText | InstructionTuning)
+    found = baselines_for(data, ())
+    return found is not None and found.tfidf is not None
 
 
-def baselines_for(data: DataModule, train: Sequence[Any]) -> Baselines | None:
+def baselines_for(data: object, train: Sequence[Any]) -> Baselines | None:
     """Return the baselines for the rows of a data module; None for data modules of the user's own.
 
     Args:
@@ -71,22 +72,29 @@ def baselines_for(data: DataModule, train: Sequence[Any]) -> Baselines | None:
         is_large = tfidf.is_large(len(train), len({label for example in train for label in example.labels}))
         name = f"TF-IDF with {'naive Bayes' if is_large else 'logistic regression'}"
         if data.multi_label:
-            label_sets = _LabelSets(data.labels)
+            label_sets = _LabelSets(data)
             return Baselines("labels of most rows", label_sets.frequent, name, label_sets.logistic)
-        return Baselines("most frequent label", _most_frequent, name, _logistic)
+        return Baselines("most frequent label", _frequent_label, name, _logistic)
     if isinstance(data, SequenceTagging):
-        return Baselines("most frequent tag of each word", _dictionary)
+        return Baselines("most frequent tag of each word", _dictionary_tags)
     if isinstance(data, ReadingComprehension):
         has_unanswerable = any(not example.answers for example in train)
-        return Baselines("no answer", _no_answer) if has_unanswerable else Baselines("most similar sentence", _sentence)
+        return (
+            Baselines("no answer", _no_answer)
+            if has_unanswerable
+            else Baselines("most similar sentence", _similar_sentence)
+        )
     if isinstance(data, TextToText | InstructionTuning):
         return Baselines(
-            "most frequent training answer", _frequent_text, "the answer of the most similar training prompt", _near
+            "most frequent training answer",
+            _frequent_answer,
+            "the answer of the most similar training prompt",
+            _nearest_answers,
         )
     return None
 
 
-def _correct(predicted: Sequence[str], test: Sequence[LabeledText]) -> Columns:
+def _label_statistics(predicted: Sequence[str], test: Sequence[LabeledText]) -> Columns:
     correct = [float(label == example.labels[0]) for label, example in zip(predicted, test, strict=True)]
     return {"correct": np.array(correct), "rows": np.ones(len(test))}
 
@@ -99,45 +107,49 @@ def _texts(examples: Sequence[LabeledText]) -> list[str]:
     return [example.text for example in examples]
 
 
-def _most_frequent(rows: Rows) -> Columns:
-    return _correct([trivial.most_frequent(_labels(rows.train))] * len(rows.test), rows.test)
+def _frequent_label(rows: Rows) -> Columns:
+    return _label_statistics([trivial.most_frequent(_labels(rows.train))] * len(rows.test), rows.test)
 
 
 def _logistic(rows: Rows, cache: PredictionCache) -> Columns:
     labels = _labels(rows.train)
     if len(set(labels)) < 2:
-        return _most_frequent(rows)
+        return _frequent_label(rows)
     arguments = _texts(rows.train), labels, _texts(rows.validation), _labels(rows.validation), _texts(rows.test)
-    return _correct(cache.predictions(tfidf.predict_labels, *arguments, like=""), rows.test)
+    return _label_statistics(cache.predictions(tfidf.predict_labels, *arguments, like=""), rows.test)
 
 
 def _numbers(examples: Sequence[LabeledText]) -> list[float]:
     return [float(example.labels[0]) for example in examples]
 
 
-def _predicted_numbers(predicted: Sequence[float] | Floats, test: Sequence[LabeledText]) -> Columns:
+def _number_statistics(predicted: Sequence[float] | Floats, test: Sequence[LabeledText]) -> Columns:
     return {"rows": np.ones(len(test)), "prediction": np.array(predicted), "target": np.array(_numbers(test))}
 
 
 def _mean(rows: Rows) -> Columns:
-    return _predicted_numbers([float(np.mean(_numbers(rows.train)))] * len(rows.test), rows.test)
+    return _number_statistics([float(np.mean(_numbers(rows.train)))] * len(rows.test), rows.test)
 
 
 def _ridge(rows: Rows, cache: PredictionCache) -> Columns:
     train, validation = rows.train, rows.validation
     arguments = _texts(train), _numbers(train), _texts(validation), _numbers(validation), _texts(rows.test)
-    return _predicted_numbers(cache.predictions(tfidf.predict_numbers, *arguments, like=0.0), rows.test)
+    return _number_statistics(cache.predictions(tfidf.predict_numbers, *arguments, like=0.0), rows.test)
 
 
 class _LabelSets:
     """Baselines of multi-label classification.
 
     Args:
-        labels: names of the labels.
+        data: data module with the labels, which are read when the first rows are compared.
     """
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._numbers = {label: number for number, label in enumerate(labels)}
+    def __init__(self, data: TextClassification) -> None:
+        self._data = data
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {label: number for number, label in enumerate(self._data.labels)}
 
     def frequent(self, rows: Rows) -> Columns:
         """Predict the labels that more than half of the training rows have; without one, the most frequent label."""
@@ -166,7 +178,7 @@ def words_of(example: TaggedText) -> list[str]:
     return [example.text[start:stop] for start, stop in example.words]
 
 
-def _dictionary(rows: Rows) -> Columns:
+def _dictionary_tags(rows: Rows) -> Columns:
     train, test = ([words_of(example) for example in examples] for examples in (rows.train, rows.test))
     predicted = trivial.dictionary_tags(train, [example.tags for example in rows.train], test)
     return _arrays(tag_columns(predicted, [example.tags for example in rows.test]))
@@ -180,7 +192,7 @@ def _no_answer(rows: Rows) -> Columns:
     return _arrays(answer_columns([""] * len(rows.test), _golds(rows.test)))
 
 
-def _sentence(rows: Rows) -> Columns:
+def _similar_sentence(rows: Rows) -> Columns:
     found = [trivial.similar_sentence(example.question, example.context) for example in rows.test]
     return _arrays(answer_columns(found, _golds(rows.test)))
 
@@ -192,20 +204,20 @@ def prompt_and_answers(example: TextPair | Conversation) -> tuple[str, Sequence[
     return example.source, example.targets
 
 
-def _generated(texts: Sequence[str], test: Sequence[Any]) -> Columns:
+def _answer_statistics(texts: Sequence[str], test: Sequence[Any]) -> Columns:
     return _arrays(text_columns(texts, [prompt_and_answers(example)[1] for example in test]))
 
 
-def _frequent_text(rows: Rows) -> Columns:
+def _frequent_answer(rows: Rows) -> Columns:
     answers = [prompt_and_answers(example)[1][0] for example in rows.train]
-    return _generated([trivial.most_frequent(answers)] * len(rows.test), rows.test)
+    return _answer_statistics([trivial.most_frequent(answers)] * len(rows.test), rows.test)
 
 
-def _near(rows: Rows, cache: PredictionCache) -> Columns:
+def _nearest_answers(rows: Rows, cache: PredictionCache) -> Columns:
     pairs = [prompt_and_answers(example) for example in rows.train]
     prompts, asked = [prompt for prompt, _ in pairs], [prompt_and_answers(example)[0] for example in rows.test]
     answers = [texts[0] for _, texts in pairs]
-    return _generated(cache.predictions(tfidf.nearest_answers, prompts, answers, asked, like=""), rows.test)
+    return _answer_statistics(cache.predictions(tfidf.nearest_answers, prompts, answers, asked, like=""), rows.test)
 
 
 def _arrays(columns: dict[str, list[float]]) -> Columns:

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gpt_lightning.metrics.curves import CONFIDENCE_BINS
+
 # N rows, L labels
 Floats = NDArray[np.float64]
 
-NUM_BINS: Final = 15
 _TEMPERATURES: Final = (0.01, 100.0)
 """Range in which a temperature is searched. A perfect classifier of the validation rows has none, as its is 0."""
 
@@ -38,7 +39,7 @@ class Reliability:
     accuracies: list[float | None]
 
 
-def reliability(confidences_N: Floats, correct_N: Floats, num_bins: int = NUM_BINS) -> Reliability:
+def reliability(confidences_N: Floats, correct_N: Floats, num_bins: int = CONFIDENCE_BINS) -> Reliability:
     """Return the calibration of predicted labels.
 
     Args:

@@ -80,7 +80,9 @@ def contradictions(texts: Sequence[str], labels: Sequence[Hashable]) -> list[lis
     return [rows for rows in groups.values() if len({labels[row] for row in rows}) > 1]
 
 
-def contradicted(train: Mapping[str, set[Hashable]], texts: Sequence[str], labels: Sequence[Hashable]) -> list[int]:
+def contradicted_rows(
+    train: Mapping[str, set[Hashable]], texts: Sequence[str], labels: Sequence[Hashable]
+) -> list[int]:
     """Return the rows whose text occurs in training, but never with their label.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gpt_lightning.data.document_split import normalized
+from gpt_lightning.data.document_split import normalize_text
 from gpt_lightning.data.sequence_tagging import TaggedText
 from gpt_lightning.data.sources.squad import Question
 from gpt_lightning.data.text_classification import LabeledText
@@ -49,12 +49,15 @@ class RowOverlap:
 def row_overlap(train: Sequence[Any], test: Sequence[Any], cache: PredictionCache) -> RowOverlap:
     """Return the overlap of test rows with training rows.
 
+    Rows are equal if their complete texts are, apart from case and whitespace. ``inspect`` compares the tokens that
+    the model reads instead, within one split (``evaluation/inspection/statistics.py``).
+
     Args:
         train: training examples.
         test: test examples.
         cache: cache of near duplicates.
     """
-    train_texts, texts = ([normalized(text_of(example)) for example in rows] for rows in (train, test))
+    train_texts, texts = ([normalize_text(text_of(example)) for example in rows] for rows in (train, test))
     known = set(train_texts)
     exact = [example.where for example, text in zip(test, texts, strict=True) if text in known]
     others = [(example, text) for example, text in zip(test, texts, strict=True) if text not in known][:MAX_TEST]
@@ -72,7 +75,7 @@ def row_overlap(train: Sequence[Any], test: Sequence[Any], cache: PredictionCach
         labels_of: dict[str, set[Hashable]] = {}
         for text, label in zip(train_texts, labels, strict=True):
             labels_of.setdefault(text, set()).add(label)
-        contradicted = overlap.contradicted(labels_of, texts, [label_of(example) for example in test])
+        contradicted = overlap.contradicted_rows(labels_of, texts, [label_of(example) for example in test])
     return RowOverlap(
         test_rows=len(test),
         exact=len(exact),

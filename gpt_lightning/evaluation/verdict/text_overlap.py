@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_lightning.data.document_split import normalized
+from gpt_lightning.data.document_split import normalize_text
 
 Hashes = NDArray[np.uint64]
 
@@ -55,7 +55,7 @@ def text_overlap(train: Iterable[str], tested: Iterable[str]) -> TextOverlap:
         if num_read >= MAX_TRAIN_CHARACTERS:
             is_all_train = False
             break
-        text = normalized(piece)
+        text = normalize_text(piece)
         num_read += len(text)
         search.add(passage_hashes(text))
     return TextOverlap(len(wanted), search.num_found(wanted), is_all_tested and is_all_train)
@@ -118,6 +118,6 @@ def _passages(pieces: Iterable[str]) -> tuple[Hashes, bool]:
     for piece in pieces:
         if total >= MAX_PASSAGES:
             return np.concatenate(found)[:MAX_PASSAGES], False
-        found.append(passage_hashes(normalized(piece))[::LENGTH])
+        found.append(passage_hashes(normalize_text(piece))[::LENGTH])
         total += len(found[-1])
     return np.concatenate(found)[:MAX_PASSAGES], total <= MAX_PASSAGES

@@ -72,8 +72,8 @@ def predict_labels(
     def accuracy(model: Any) -> float:
         return float(model.score(features.of(validation), list(validation_labels)))
 
-    with _quiet():
-        return list(_best(fit, accuracy, STRENGTHS).predict(features.of(texts)))
+    with _ignore_warnings():
+        return list(_best_model(fit, accuracy, STRENGTHS).predict(features.of(texts)))
 
 
 def predict_label_sets(
@@ -108,8 +108,8 @@ def predict_label_sets(
         predicted = predict(model, validation)
         return float(2 * (predicted * validation_NL).sum() / max(1.0, (predicted + validation_NL).sum()))
 
-    with _quiet():
-        return predict(_best(fit, micro_f1, STRENGTHS[:1] if is_bayes else STRENGTHS), texts)
+    with _ignore_warnings():
+        return predict(_best_model(fit, micro_f1, STRENGTHS[:1] if is_bayes else STRENGTHS), texts)
 
 
 def predict_numbers(
@@ -138,8 +138,8 @@ def predict_numbers(
     def negative_error(model: Any) -> float:
         return -float(np.square(model.predict(features.of(validation)) - np.asarray(validation_numbers)).mean())
 
-    with _quiet():
-        return np.asarray(_best(fit, negative_error, STRENGTHS).predict(features.of(texts)), dtype=np.float64)
+    with _ignore_warnings():
+        return np.asarray(_best_model(fit, negative_error, STRENGTHS).predict(features.of(texts)), dtype=np.float64)
 
 
 def nearest_answers(prompts: Sequence[str], answers: Sequence[str], asked: Sequence[str]) -> list[str]:
@@ -181,13 +181,13 @@ class _Features:
         return self._vectorizer.transform(texts)
 
 
-def _best(fit: Callable[[float], Any], score: Callable[[Any], float], strengths: Sequence[float]) -> Any:
+def _best_model(fit: Callable[[float], Any], score: Callable[[Any], float], strengths: Sequence[float]) -> Any:
     """Return the model with the best score on the validation rows, the first of equally good ones."""
     return max(map(fit, strengths), key=score)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _ignore_warnings() -> Iterator[None]:
     """Hide warnings about fits that stop before convergence, and about labels that all rows or none have."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

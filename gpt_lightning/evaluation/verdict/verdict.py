@@ -21,7 +21,7 @@ from gpt_lightning.evaluation.verdict.prediction_cache import PredictionCache
 from gpt_lightning.evaluation.verdict.row_overlap import row_overlap
 from gpt_lightning.evaluation.verdict.text_overlap import text_overlap
 from gpt_lightning.metrics.row_statistics import Columns, RowStatistics
-from gpt_lightning.output_files import finite
+from gpt_lightning.output_files import replace_non_finite
 from gpt_lightning.status import status
 
 Mask = NDArray[np.bool_]
@@ -115,7 +115,7 @@ class _Verdict:
         """Return all parts as JSON values."""
         if not self._parts:
             return None
-        found: dict[str, Any] = finite({**self._parts, "notes": self.notes})
+        found: dict[str, Any] = replace_non_finite({**self._parts, "notes": self.notes})
         return found
 
     def compare(self, columns: Columns, baselines: dict[str, tuple[str, Columns]]) -> Comparison | None:

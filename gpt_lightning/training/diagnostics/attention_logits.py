@@ -37,7 +37,7 @@ def largest_attention_logits(task: Task, batch: Mapping[str, Any]) -> list[Tenso
     names = _ENCODER_DECODER if "decoder_input_ids" in batch else dict(zip(_DECODER, _DECODER, strict=True))
     inputs = {name: batch[key][:1] for name, key in names.items() if isinstance(batch.get(key), Tensor)}
     recorder = _Recorder()
-    with _evaluating(task.backbone), _uncompiled(task.backbone), torch.no_grad(), recorder:
+    with _evaluating(task.backbone), _without_compilation(task.backbone), torch.no_grad(), recorder:
         task.backbone(**inputs)
     return recorder.found
 
@@ -95,7 +95,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
             each.training = mode
 
 
-def _uncompiled(module: nn.Module) -> contextlib.AbstractContextManager[Any]:
+def _without_compilation(module: nn.Module) -> contextlib.AbstractContextManager[Any]:
     """Return a context in which a module runs uncompiled, as one row would be compiled for a shape of its own."""
     is_compiled = getattr(module, "_compiled_call_impl", None) is not None
     return torch.compiler.set_stance("force_eager") if is_compiled else contextlib.nullcontext()

@@ -25,7 +25,7 @@ class HParams(L.Callback):
             return
         if trainer.fast_dev_run or pl_module.first_step == trainer.global_step:  # type: ignore[attr-defined]
             return
-        parameters = flat({"model": pl_module.hparams, **settings(trainer, pl_module)})
+        parameters = flatten({"model": pl_module.hparams, **settings(trainer, pl_module)})
         metrics = {
             f"{FINAL}/{name.removeprefix('val/')}": float(value)
             for name, value in trainer.callback_metrics.items()
@@ -39,12 +39,12 @@ class HParams(L.Callback):
                 logger.save()
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
     """Return nested values by dotted key, those without a plain type as text."""
     found: dict[str, bool | int | float | str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{key}.")
+            found |= flatten(value, f"{prefix}{key}.")
         else:
             plain = value if isinstance(value, bool | int | float) else str(value)
             found[f"{prefix}{key}"] = without_surrogates(plain)  # of paths that are not UTF-8

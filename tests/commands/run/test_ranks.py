@@ -31,14 +31,14 @@ def test_interface_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_runs_on_several_machines_are_left_to_lightning() -> None:
-    with ranks.connected(ddp(devices=2, num_nodes=2), "fit"):
+    with ranks.connect_ranks(ddp(devices=2, num_nodes=2), "fit"):
         assert not torch.distributed.is_initialized()
     assert not any(name in os.environ for name in VARIABLES)
 
 
 def test_processes_of_another_launcher_are_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
-    with ranks.connected(ddp(devices=2), "fit"):
+    with ranks.connect_ranks(ddp(devices=2), "fit"):
         assert not torch.distributed.is_initialized()
     assert all(os.environ[name] == "lo" for name in VARIABLES)
 

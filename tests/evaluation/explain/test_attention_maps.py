@@ -125,7 +125,7 @@ def test_layers_can_be_chosen() -> None:
     (only,) = attention_maps(backbone, [1, 2, 3], layers=["blocks.1.attention"])
     assert only == attention_maps(backbone, [1, 2, 3])[1]
     assert attention_maps(backbone, [1, 2, 3], layers=[]) == []
-    with pytest.raises(InputError, match=r"no layer 'blocks.1'. The nearest is 'blocks.1.attention'"):
+    with pytest.raises(InputError, match=r"unknown layer 'blocks.1'; did you mean 'blocks.1.attention'\?"):
         attention_maps(backbone, [1, 2, 3], layers=["blocks.1"])
 
 

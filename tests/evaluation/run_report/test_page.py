@@ -13,7 +13,7 @@ from gpt_lightning.evaluation.run_report.page import sections, write_report
 from gpt_lightning.pages.page import render_page
 from gpt_lightning.tasks.error_examples import escape
 from gpt_lightning.tasks.tags import DIAGNOSTIC_GROUPS
-from gpt_lightning.training.logger_media import wrapped
+from gpt_lightning.training.logger_media import wrap_lines
 from tests.pages.markup import HOSTILE, check_page, svg_of, texts
 
 TEXTS = [
@@ -26,7 +26,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_markdown_of_samples_is_shown_as_the_text(text: str) -> None:
-    shown = check_page(markdown_to_html(wrapped(text))).text
+    shown = check_page(markdown_to_html(wrap_lines(text))).text
     assert "".join(shown.split()) == "".join(text.split())
     assert len(shown.splitlines()) == len(text.splitlines())
 

@@ -5,14 +5,14 @@ import random
 
 import pytest
 
-from gpt_lightning.data.document_split import normalized
+from gpt_lightning.data.document_split import normalize_text
 from gpt_lightning.evaluation.verdict import overlap
 from gpt_lightning.evaluation.verdict.overlap import THRESHOLD, jaccard, near_duplicates, shingles
 
 
 def test_normalization_ignores_case_whitespace_and_unicode_form() -> None:
-    assert normalized("  Cafe\u0301\n STRASSE  ") == normalized("caf\u00e9 stra\u00dfe")
-    assert normalized("a, b") != normalized("a b")
+    assert normalize_text("  Cafe\u0301\n STRASSE  ") == normalize_text("caf\u00e9 stra\u00dfe")
+    assert normalize_text("a, b") != normalize_text("a b")
 
 
 def sentences(count: int) -> list[str]:
@@ -59,4 +59,4 @@ def test_texts_with_many_similar_ones_are_compared_with_a_few(monkeypatch: pytes
 
 def test_contradictory_labels() -> None:
     assert overlap.contradictions(["a", "b", "a", "a", "b"], [1, 2, 3, 1, 2]) == [[0, 2, 3]]
-    assert overlap.contradicted({"a": {1, 2}, "b": {3}}, ["a", "a", "b", "c"], [2, 3, 3, 4]) == [1]
+    assert overlap.contradicted_rows({"a": {1, 2}, "b": {3}}, ["a", "a", "b", "c"], [2, 3, 3, 4]) == [1]

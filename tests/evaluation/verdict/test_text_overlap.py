@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from gpt_lightning.data.document_split import normalized
+from gpt_lightning.data.document_split import normalize_text
 from gpt_lightning.evaluation.verdict import text_overlap as module
 from gpt_lightning.evaluation.verdict.text_overlap import LENGTH, TextOverlap, passage_hashes, text_overlap
 
@@ -16,15 +16,15 @@ def text(length: int, seed: int) -> str:
 
 def test_passages_are_found_at_every_position() -> None:
     train = [text(2000, 1), text(900, 2)]
-    copied = normalized(train[0])[137:437]
-    tested = [copied, text(500, 3), normalized(train[1])[3:160].upper()]
+    copied = normalize_text(train[0])[137:437]
+    tested = [copied, text(500, 3), normalize_text(train[1])[3:160].upper()]
     found = text_overlap(train, tested)
     passages = [
         piece[start : start + LENGTH]
-        for piece in map(normalized, tested)
+        for piece in map(normalize_text, tested)
         for start in range(0, len(piece) - LENGTH + 1, LENGTH)
     ]
-    expected = sum(any(passage in normalized(piece) for piece in train) for passage in passages)
+    expected = sum(any(passage in normalize_text(piece) for piece in train) for passage in passages)
     assert found == TextOverlap(len(passages), expected, is_complete=True)
     assert 8 <= expected < len(passages)
 

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gpt_lightning.evaluation.run_report import history
 from gpt_lightning.training.diagnostics.curve_image import draw_curve
-from gpt_lightning.training.diagnostics.hparams import flat
+from gpt_lightning.training.diagnostics.hparams import flatten
 from tests.heads import TAGS, TOPICS, CommandLine
 
 
@@ -63,4 +63,4 @@ def test_a_curve_is_drawn_through_its_points() -> None:
 
 
 def test_hyper_parameters_are_flat() -> None:
-    assert flat({"a": {"b": 1, "c": {}}, "d": [1], "e": None}) == {"a.b": 1, "a.c": "{}", "d": "[1]", "e": "None"}
+    assert flatten({"a": {"b": 1, "c": {}}, "d": [1], "e": None}) == {"a.b": 1, "a.c": "{}", "d": "[1]", "e": "None"}

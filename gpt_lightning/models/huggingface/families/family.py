@@ -189,7 +189,7 @@ class Family(ABC):
         for field in fields(config):
             value = getattr(config, field.name)
             if value not in self.claims.get(field.name, (field.default,)):
-                reasons.append(f"has no {field.name}={_in_yaml(value)}")
+                reasons.append(f"has no {field.name}={_to_yaml(value)}")
         return reasons + self.broken_rules(config)
 
     def broken_rules(self, config: GPTConfig) -> list[str]:
@@ -202,5 +202,5 @@ def qkv_widths(config: GPTConfig) -> list[int]:
     return [heads * config.head_width for heads in (config.n_head, config.kv_heads, config.kv_heads)]
 
 
-def _in_yaml(value: Any) -> str:
+def _to_yaml(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -33,12 +33,12 @@ def write_scaling(config: GPTConfig) -> dict[str, Any]:
 
 
 def _read_linear(options: Options, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {"rope_factor": _required(options, "linear", parameters, "factor")}
+    return {"rope_factor": _required_number(options, "linear", parameters, "factor")}
 
 
 def _read_llama3(options: Options, parameters: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("factor", "low_freq_factor", "high_freq_factor")
-    numbers = {f"rope_{key}": _required(options, "llama3", parameters, key) for key in keys}
+    numbers = {f"rope_{key}": _required_number(options, "llama3", parameters, key) for key in keys}
     return numbers | {"rope_original_block_size": _original_block_size(options, parameters)}
 
 
@@ -76,7 +76,7 @@ def _original_block_size(options: Options, parameters: Mapping[str, Any]) -> int
     return source.count("original_max_position_embeddings", options.count("max_position_embeddings"))
 
 
-def _required(options: Options, kind: str, parameters: Mapping[str, Any], key: str) -> float:
+def _required_number(options: Options, kind: str, parameters: Mapping[str, Any], key: str) -> float:
     if parameters.get(key) is None:
         raise options.error(f"rope_type={kind!r} and no {key}", "this entry is required")
     return _number(options, parameters, key, 1.0)
