@@ -25,6 +25,7 @@ TASK_ERRORS = (
     MemoryError,
     OSError,
     RecursionError,
+    StopIteration,
     SyntaxError,
     TypeError,
     ValueError,
@@ -34,7 +35,7 @@ TASK_ERRORS = (
     DatasetsError,
     LimitError,
 )
-"""Exceptions that the harness raises if a task file does not fit its data."""
+"""Exceptions that the harness raises during an evaluation if a task file does not fit its data."""
 
 
 def load_tasks(
@@ -61,7 +62,7 @@ def load_tasks(
         manager, found = _find_tasks(names, include_path)
     except InputError:
         raise
-    except TASK_ERRORS as error:  # the name of a task is not a string, for example
+    except Exception as error:  # the name of a task is not a string, for example
         raise InputError(
             f"--include_path={include_path}: its task files cannot be listed ({_root_cause(error)}). Correct them"
         ) from error
@@ -79,7 +80,7 @@ def load_tasks(
     with contextlib.nullcontext() if needs_network else offline(), template_environment(allow_code):
         try:
             loaded: dict[str, Any] = manager.load(found)
-        except TASK_ERRORS as error:
+        except Exception as error:  # only the task files and their data can cause it
             raise InputError(
                 f"tasks {', '.join(names)}: cannot be loaded ({_root_cause(error)}). "
                 + (

@@ -67,6 +67,9 @@ def test_missing_folder_and_missing_data_are_refused(tmp_path: Path) -> None:
     write_task(tmp_path, CHOICE | {"dataset_kwargs": {"data_files": {"validation": str(tmp_path / "gone.jsonl")}}})
     with pytest.raises(InputError, match=r"tasks tiny_choice: cannot be loaded \(.*gone\.jsonl"):
         names(tmp_path, "tiny_choice")
+    write_task(tmp_path, CHOICE | {"dataset_kwargs": {"data_files": {"validation": []}}})
+    with pytest.raises(InputError, match=r"tasks tiny_choice: cannot be loaded \(StopIteration\)"):
+        names(tmp_path, "tiny_choice")
 
 
 def test_template_with_an_unknown_column_is_refused(tmp_path: Path) -> None:
