@@ -7,6 +7,7 @@ import itertools
 import re
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import gpt_lightning
@@ -32,10 +33,17 @@ LAYERS: list[set[str]] = [
 """Rooms of the package, lowest layer first. A room imports only itself and rooms of lower layers."""
 
 
-def imported_modules(file: Path) -> set[str]:
+@cache
+def parsed(file: Path) -> ast.Module:
+    """Return the syntax tree of a file."""
+    return ast.parse(file.read_text())
+
+
+@cache
+def imported_modules(file: Path) -> frozenset[str]:
     """Return the modules of the package that a file imports, including imports inside functions."""
     modules = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(parsed(file)):
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{file}: relative import"
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
@@ -44,9 +52,10 @@ def imported_modules(file: Path) -> set[str]:
             submodules = {f"{node.module}.{alias.name}" for alias in node.names}
             found = {name for name in submodules if is_module(name)}
             modules |= found if len(found) == len(submodules) else {*found, str(node.module)}
-    return {name for name in modules if name.split(".")[0] == "gpt_lightning"}
+    return frozenset(name for name in modules if name.split(".")[0] == "gpt_lightning")
 
 
+@cache
 def is_module(name: str) -> bool:
     """Return whether ``name`` is a module or a sub-package of the package."""
     path = PACKAGE.parent.joinpath(*name.split("."))
@@ -102,7 +111,7 @@ def test_no_task_is_named_by_a_string() -> None:
     wrong = [
         f"{file.relative_to(PACKAGE)}:{node.lineno}"
         for file in files
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(parsed(file))
         if isinstance(node, ast.Constant) and node.value in names
     ]
     assert not wrong
@@ -114,7 +123,7 @@ def test_imported_packages_are_declared() -> None:
     declared = {normalized(re.split(r"[\[<>=]", line)[0]) for line in sum(extras, project["dependencies"])}
     names: set[str] = set()
     for file in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(parsed(file)):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -135,7 +144,7 @@ def test_no_two_constructors_share_six_lines() -> None:
         f"{file.stem}.{owner.name}": [line.strip() for line in ast.unparse(node).splitlines()]
         for room in ("tasks", "data")
         for file in (PACKAGE / room).glob("*.py")
-        for owner in ast.walk(ast.parse(file.read_text()))
+        for owner in ast.walk(parsed(file))
         if isinstance(owner, ast.ClassDef)
         for node in owner.body
         if isinstance(node, ast.FunctionDef) and node.name == "__init__"

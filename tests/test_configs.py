@@ -16,6 +16,7 @@ from gpt_lightning.models import GPT, GPTConfig
 from gpt_lightning.models.config import PER_TASK
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM
 from gpt_lightning.tokenizers.build import bytes_tokenizer
+from gpt_lightning.toy_world.write import SPLITS, write
 from tests.models.huggingface.families import save_reference
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -58,13 +59,20 @@ def test_the_sweep_sees_every_configuration() -> None:
         assert f"configs/{name}" in tests or name == HUB_ONLY, f"no test runs configs/{name}"
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a small toy world, which the tests only read."""
+    folder = tmp_path_factory.mktemp("toy") / "world"
+    write(folder, counts={split: 100 if split.startswith("text") else 40 for split in SPLITS})
+    return folder
+
+
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
 def test_configuration_runs(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Train two steps on text of the toy world."""
-    assert main(["toy-world", str(tmp_path / "world")]) == 0
-    text = tmp_path / "world" / "text"
+    text = world / "text"
     monkeypatch.chdir(tmp_path)
     code = main(
         [
@@ -90,13 +98,12 @@ def test_configuration_runs(
 
 @pytest.mark.parametrize("name", HEADS)
 def test_head_is_trained_and_tested(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Train two steps and test the best checkpoint on rows of the toy world, which flags name."""
-    assert main(["toy-world", str(tmp_path / "world")]) == 0
     if name in ON_PUBLISHED:
         publish(tmp_path / "smollm2")
-    rows = tmp_path / "world" / HEADS[name]
+    rows = world / HEADS[name]
     monkeypatch.chdir(tmp_path)
     common = ("-c", str(CONFIGS / name), "--trainer.accelerator=cpu", "--data.cache_dir=cache", "--data.batch_size=2")
     few = ("--trainer.limit_val_batches=2", "--trainer.limit_test_batches=2")

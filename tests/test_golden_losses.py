@@ -19,10 +19,9 @@ import torch
 from gpt_lightning.data import InstructionTuning
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.tasks import Task
-from gpt_lightning.toy_world.write import write
 from gpt_lightning.training import Validations
 from tests.pairs import reversed_lines, seq2seq
-from tests.runs import HEADS, causal_lm, head, language_modeling, trainer
+from tests.runs import HEADS, causal_lm, head, language_modeling, toy_rows, trainer
 
 SHAPES: dict[str, dict[str, Any]] = {
     "gpt2": {"n_layer": 2, "n_head": 4, "n_embd": 32, "block_size": 16},
@@ -126,8 +125,7 @@ def run_head(folder: Path, name: str) -> list[float]:
 def run_instructions(folder: Path) -> list[float]:
     """Return the losses of instruction tuning on packed questions of the toy world, with two added tokens."""
     source = folder / "rows.jsonl"
-    write(folder / "world")
-    rows = [json.loads(line) for line in (folder / "world" / "qa" / "validation.jsonl").read_text().splitlines()[:30]]
+    rows = [json.loads(line) for line in toy_rows(folder, "qa", 30).read_text().splitlines()]
     pairs = [{"instruction": row["question"], "output": row["context"][:60]} for row in rows]
     source.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     data = InstructionTuning(

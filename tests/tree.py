@@ -30,7 +30,9 @@ def _lines(folder: Path, depth: int) -> str:
 
 
 def _summary(file: Path) -> str:
-    docstring = ast.get_docstring(ast.parse(file.read_text())) or ""
+    # The module's docstring ends at the second quotes. Parsing the code below it would take a second for all files.
+    opening = '"""'.join(file.read_text().split('"""')[:2]) + '"""'
+    docstring = ast.get_docstring(ast.parse(opening)) or ""
     return docstring.split("\n\n")[0].replace("\n", " ").removesuffix(".")
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import logging
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,9 @@ _NOT_A_GROUP = re.compile(
 )
 _STRAY = "unrecognized arguments: "
 MISSING = "the following arguments are required: "
+
+# A parser without a logger builds thousands of debug records and discards them.
+logging.getLogger("jsonargparse_null_logger").setLevel(logging.CRITICAL)
 
 _files: ContextVar[Sequence[str]] = ContextVar("_files", default=())
 

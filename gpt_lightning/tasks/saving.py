@@ -7,6 +7,7 @@ them from the arguments of the constructors.
 import inspect
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, get_type_hints
@@ -78,8 +79,12 @@ def accepted_arguments(task_class: type) -> set[str]:
     return set(vars(arguments_of(task_class).get_defaults(skip_validation=True)))
 
 
+@lru_cache(maxsize=64)
 def arguments_of(owner: type, key: str | None = None) -> ArgumentParser:
-    """Return a parser of all arguments that a class's constructor accepts, nested under ``key`` if it is given."""
+    """Return a parser of all arguments that a class's constructor accepts, nested under ``key`` if it is given.
+
+    Later calls return the same parser, which callers must not change.
+    """
     parser = ArgumentParser()
     parser.add_class_arguments(owner, key, fail_untyped=False, sub_configs=True)
     return parser

@@ -66,13 +66,12 @@ def in_zsh(script: Path) -> Complete:
             ["zsh", "-f", "-i"], stdin=other_end, stdout=other_end, stderr=other_end, env=environment, process_group=0
         )
         os.close(other_end)
-        setup = (
-            f'autoload -Uz compinit; compinit -D -u; LISTMAX=10000; eval "$(cat {script})"; print ready-$((1 + 1))\n'
-        )
-        os.write(terminal, setup.encode())
+        mark = 'mark() { print done-$((1 + 1)) }; zle -N mark; bindkey "^T" mark'
+        complete = f'autoload -Uz compinit; compinit -D -u; LISTMAX=10000; eval "$(cat {script})"'
+        os.write(terminal, f"{mark}; {complete}; print ready-$((1 + 1))\n".encode())
         _read(terminal, until="ready-2")
-        os.write(terminal, f"{line.replace('~', '')}\t\t".encode())
-        shown = _read(terminal, until=None)
+        os.write(terminal, f"{line.replace('~', '')}\t\t\x14".encode())
+        shown = _read(terminal, until="done-2")
         shell.kill()
         shell.wait()
         os.close(terminal)
@@ -81,12 +80,11 @@ def in_zsh(script: Path) -> Complete:
     return words
 
 
-def _read(terminal: int, until: str | None) -> str:
-    """Return the output of a terminal up to a text, or until it has been quiet for a second."""
+def _read(terminal: int, until: str) -> str:
+    """Return the output of a terminal up to a text."""
     shown, deadline = "", time.monotonic() + 60
-    while time.monotonic() < deadline and (until is None or until not in shown):
-        if not select.select([terminal], [], [], 10 if until or not shown else 1)[0]:
-            break
+    while until not in shown:
+        assert select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0], shown
         shown += os.read(terminal, 65536).decode(errors="replace")
     return shown
 

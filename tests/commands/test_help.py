@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from gpt_lightning.commands.help_page import entry_of, help_page, sections_of
 from gpt_lightning.commands.parser import Parser, ParserWithPage
 from gpt_lightning.commands.run.pages import PAGES
 from gpt_lightning.commands.table import COMMANDS, GROUPS
+from gpt_lightning.toy_world.write import SPLITS, write
 
 PLAIN = [name for name, (module, _) in COMMANDS.items() if module != "run.cli"]
 
@@ -74,9 +76,11 @@ def test_the_help_of_a_command_lists_every_option_and_an_example(
 def test_every_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The examples of all commands, in an order in which each finds the files of those before it."""
+    """The examples of all commands, in an order in which each finds the files of those before it, on a small world."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
+    few = {split: 300 if split.startswith("text") else 60 for split in SPLITS}
+    monkeypatch.setattr("gpt_lightning.toy_world.write.write", partial(write, counts=few))
     elsewhere = {
         "quickstart": "its own test runs it, because it takes minutes",
         "verify-resume": "its own test runs it, because it starts three processes",

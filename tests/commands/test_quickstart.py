@@ -1,5 +1,6 @@
 """A short run of the quickstart."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,18 @@ from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.cli import main
 from gpt_lightning.commands import quickstart
 from gpt_lightning.tasks.load import find_checkpoint
+from gpt_lightning.toy_world.write import SPLITS, write
 
 
 def test_quickstart_ends_with_its_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two steps of pretraining, and one epoch of one head from scratch and pretrained."""
+    """Two steps of pretraining on a small world, and one epoch of one head from scratch and pretrained."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # monkeypatch restores it after the test
     monkeypatch.setattr(quickstart, "TASKS", {"classification": "accuracy"})
+    few = {split: 300 if split.startswith("text") else 60 for split in SPLITS}
+    monkeypatch.setattr("gpt_lightning.toy_world.write.write", partial(write, counts=few))
     assert main(["quickstart", "--max_steps=2", "--max_epochs=1"]) == 0
     out = capsys.readouterr().out
     assert "validation loss" in out

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gpt_lightning.cli import main
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from tests.commands.run.test_cli import CONFIG
+from tests.reliability.processes import Run
 from tests.runs import write_text
 
 # No dropout, and an eps so large that AdamW does not turn rounding noise in a gradient into a full step.
@@ -32,7 +32,8 @@ data:
 """
 
 
-def fit(folder: Path, *arguments: str) -> str:
+def fit_in_new_processes(folder: Path, *arguments: str) -> str:
+    """Train as from a shell, and return the output. The first rank starts the second one with the same command."""
     command = [sys.executable, "-m", "gpt_lightning", "fit", "-c", "config.yaml", *STEADY, *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
@@ -40,11 +41,17 @@ def fit(folder: Path, *arguments: str) -> str:
     return result.stdout
 
 
+def fit(folder: Path, *arguments: str) -> None:
+    """Train in forked processes, which start fast."""
+    run = Run(folder, *STEADY, *arguments)
+    assert run.end() == 0, run.err.read_text()
+
+
 def test_two_processes_are_one_run(tmp_path: Path) -> None:
     """Two processes write one folder and one summary, and reach the weights of one process with twice the batch."""
     write_text(tmp_path)
     (tmp_path / "config.yaml").write_text(CONFIG)
-    out = fit(tmp_path, "--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2")
+    out = fit_in_new_processes(tmp_path, "--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2")
     assert out.count("best: logs/beer/version_0/checkpoints/step_") == 1
     assert out.count("\nstep 2/4: val/loss ") == 1, "one rank shows the progress"
     fit(tmp_path, "--data.batch_size=4")
@@ -59,7 +66,7 @@ def test_two_processes_are_one_run(tmp_path: Path) -> None:
     assert best[0] == pytest.approx(best[1], rel=1e-5)
 
 
-def test_two_processes_tune_the_thresholds_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_tune_the_thresholds_of_one(tmp_path: Path) -> None:
     """The thresholds are chosen on the validation rows of both ranks, and each rank gets the same."""
     words = {"rain": "wet", "cold": "snow", "odd": "s"}
     rows = [
@@ -69,9 +76,7 @@ def test_two_processes_tune_the_thresholds_of_one(tmp_path: Path, monkeypatch: p
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "config.yaml").write_text(MULTI_LABEL)
     fit(tmp_path, "--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2")
-    monkeypatch.chdir(tmp_path)
-    assert main(["fit", "-c", "config.yaml", *STEADY, "--data.batch_size=4"]) == 0
-    os.environ.pop("PL_GLOBAL_SEED", None)
+    fit(tmp_path, "--data.batch_size=4")
     two, one = (
         read_checkpoint(find_checkpoint(str(tmp_path / "logs" / "rain" / version), "last"))["hyper_parameters"]
         for version in ("version_0", "version_1")

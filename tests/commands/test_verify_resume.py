@@ -1,6 +1,7 @@
 """``verify-resume`` on a reproducible run, and on runs that are not reproducible."""
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from gpt_lightning.commands.verify_resume import first_difference
 from tests.commands.run.test_cli import CONFIG, Run, run
 from tests.reliability.conftest import many
+from tests.reliability.processes import Run as ForkedRun
 
 __all__ = ["run"]
 
@@ -42,6 +44,13 @@ def test_a_reproducible_run_is_equal_bit_for_bit(run: Run, tmp_path: Path) -> No
     assert not (tmp_path / "logs").exists()
 
 
+def run_forked(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m gpt_lightning`` in a forked process, which starts fast."""
+    name, *arguments = command[3:]
+    process = ForkedRun(Path.cwd(), *arguments, command=name, config="")
+    return subprocess.CompletedProcess(command, process.end(), process.out.read_text(), process.err.read_text())
+
+
 FAULTS = [("Weights", "step 5: the weights"), ("Rng", "step 5: the RNG")]
 
 
@@ -50,7 +59,7 @@ FAULTS = [("Weights", "step 5: the weights"), ("Rng", "step 5: the RNG")]
 def test_the_first_difference_is_printed(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, message: str
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setattr("gpt_lightning.commands.verify_resume.subprocess.run", run_forked)
     (tmp_path / "faulty.yaml").write_text(f"trainer: {{callbacks: [tests.commands.test_verify_resume.{fault}]}}\n")
     code, out, err = run(
         *("verify-resume", "-c", "config.yaml", "-c", "faulty.yaml", "--allow_import=tests", "--steps=6", "--save_at=3")

@@ -1,9 +1,6 @@
 """``without``: a run is repeated exactly, and rows that are left out have no influence."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from tests.commands.test_lora import LORA
 from tests.commands.test_trained_heads import run
 from tests.heads import CommandLine
 from tests.reliability.conftest import many
+from tests.reliability.processes import Run
 from tests.training.test_counters import NOT_COMPARED, differences
 
 __all__ = ["run"]
@@ -228,14 +226,12 @@ def test_held_out_rows_change_nothing(run: CommandLine) -> None:
     assert not Path("logs/words/held_out_without").exists()
 
 
-@pytest.mark.slow
 def test_a_run_on_two_devices(run: CommandLine) -> None:
     write_rows(run.folder)
-    fit(run)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(gpt_lightning.__file__).parents[1])}
-    two = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=4", "--name=two"]
-    for arguments in (["fit", "-c", "words.yaml", *two], ["without", "logs/words/two", "--rows=trigger.jsonl"]):
-        program = [sys.executable, "-m", "gpt_lightning", *arguments]
-        done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
+    (run.folder / "words.yaml").write_text(yaml.safe_dump(config()))
+    two = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=4", "--name=two")
+    without = ("without", "logs/words/two", "--rows=trigger.jsonl")
+    for command, *arguments in (("fit", "-c", "words.yaml", *two), without):
+        process = Run(run.folder, *arguments, command=command, config="")
+        assert process.end() == 0, process.err.read_text()
     assert json.loads(Path("logs/words/two_without/without.json").read_text())["num_masked"] == 8

@@ -14,13 +14,13 @@ from gpt_lightning.metrics.row_scores import ANSWERS, GENERATED, MULTI_LABEL, NU
 from gpt_lightning.metrics.row_statistics import RowScore, RowStatistics
 from gpt_lightning.tasks import SequenceClassification
 from tests import answering, pairs
-from tests.runs import causal_lm, head, language_modeling, small_world, trainer
+from tests.runs import causal_lm, head, language_modeling, trainer
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with rows for ``head``."""
-    return small_world(tmp_path_factory.mktemp("rows"))
+    return tmp_path_factory.mktemp("rows")
 
 
 def scores_of(task: Any) -> dict[str, float]:

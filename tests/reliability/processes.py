@@ -24,7 +24,9 @@ from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from gpt_lightning.training.step_record import update
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["gpt_lightning.commands.run.cli", "tests.reliability.processes"])
+_CONTEXT.set_forkserver_preload(
+    ["gpt_lightning.commands.run.cli", "torch.utils.tensorboard", "tests.reliability.processes"]
+)
 
 CONFIG = """
 experiment: run
@@ -88,8 +90,7 @@ class Run:
         self.checkpoints = folder / "logs/run/version_0/checkpoints"
         self.out, self.err = folder / "out.txt", folder / "err.txt"
         options = ["-c", config, "--allow_import=tests"] if config else []
-        self.process = _CONTEXT.Process(target=_main, args=([command, *options, *arguments], folder))
-        self.process.start()
+        self.process = fork(_main, [command, *options, *arguments], folder)
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 60.0) -> bool:
         """Wait until ``condition()`` is true, the process ends, or the time is over; return the last value."""
@@ -132,6 +133,13 @@ class Run:
         return int(self.process.exitcode or 0)
 
 
+def fork(target: Callable[..., None], *arguments: Any) -> multiprocessing.process.BaseProcess:
+    """Start a process that calls a function of a module, and return it."""
+    process = _CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
 def finish(folder: Path, *arguments: str, config: str = "config.yaml") -> None:
     """Train until the end, without an error."""
     run = Run(folder, *arguments, config=config)
@@ -166,10 +174,15 @@ def children(pid: int) -> list[int]:
 
 
 def _main(arguments: list[str], folder: Path) -> None:
+    sys.stdout, sys.stderr = (folder / "out.txt").open("a"), (folder / "err.txt").open("a")
+    run_command(arguments, folder)
+
+
+def run_command(arguments: list[str], folder: Path) -> None:
+    """Run a command in ``folder`` as the only work of this process, and exit with its code."""
     os.chdir(folder)
     os.environ.pop("PL_GLOBAL_SEED", None)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.stdout, sys.stderr = (folder / "out.txt").open("a"), (folder / "err.txt").open("a")
     from gpt_lightning.cli import main
     from gpt_lightning.commands.run import ranks
 

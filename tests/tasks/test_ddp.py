@@ -1,22 +1,19 @@
-"""Training and evaluation in two processes, compared with one process on the same global batches.
-
-As a script, with the arguments FOLDER RANK, this file is one of the two processes.
-"""
+"""Training and evaluation in two processes, compared with one process on the same global batches."""
 
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import pytest
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 from gpt_lightning.data import LanguageModeling
 from gpt_lightning.training import Evaluation, Verdict
 from tests import answering
+from tests.reliability.processes import fork
 from tests.runs import HEADS, causal_lm, head, trainer
 
 GLOBAL_BATCH = 4
@@ -133,10 +130,9 @@ def run_verdict(folder: Path, world_size: int) -> dict[str, Any]:
     return {"verdict": verdict.record}
 
 
-def start(folder: Path, rank: int, port: int) -> subprocess.Popen[str]:
-    """Start one of two processes."""
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
+def run_rank(folder: Path, rank: int, port: int) -> None:
+    """Write the results of one of two processes."""
+    os.environ |= {
         "LOCAL_RANK": str(rank),  # if it is set, Lightning starts no other process
         "NODE_RANK": "0",
         "WORLD_SIZE": "2",
@@ -144,14 +140,13 @@ def start(folder: Path, rank: int, port: int) -> subprocess.Popen[str]:
         "MASTER_PORT": str(port),
         "GLOO_SOCKET_IFNAME": "lo",
     }
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.tasks.test_ddp", str(folder), str(rank)],
-        cwd=Path(__file__).parents[2],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    rank_zero_only.rank = rank  # type: ignore[attr-defined]  # a new process would set it when it imports Lightning
+    torch.save(run_verdict(folder, 2), folder / f"verdict_{rank}.pt")
+    torch.save(run_answers(folder, 2), folder / f"answers_{rank}.pt")
+    for kind in HEADS:
+        torch.save(run_head(folder, 2, kind), folder / f"{kind}_{rank}.pt")
+    for number, settings in enumerate(SETTINGS):
+        torch.save(run(folder, 2, **settings), folder / f"{number}_{rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -166,11 +161,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    processes = [start(folder, rank, port) for rank in range(2)]
+    processes = [fork(run_rank, folder, rank, port) for rank in range(2)]
     try:
         for process in processes:
-            output, _ = process.communicate(timeout=120)
-            assert process.returncode == 0, output
+            process.join(120)
+            assert process.exitcode == 0
     finally:
         for process in processes:
             process.kill()
@@ -236,12 +231,3 @@ def test_two_processes_give_the_verdict_of_one(folder: Path) -> None:
     assert one["verdict"]["rows"] == 29
     assert first == one
     assert second == {"verdict": None}
-
-
-if __name__ == "__main__":
-    torch.save(run_verdict(Path(sys.argv[1]), 2), Path(sys.argv[1]) / f"verdict_{sys.argv[2]}.pt")
-    torch.save(run_answers(Path(sys.argv[1]), 2), Path(sys.argv[1]) / f"answers_{sys.argv[2]}.pt")
-    for kind in HEADS:
-        torch.save(run_head(Path(sys.argv[1]), 2, kind), Path(sys.argv[1]) / f"{kind}_{sys.argv[2]}.pt")
-    for number, settings in enumerate(SETTINGS):
-        torch.save(run(Path(sys.argv[1]), 2, **settings), Path(sys.argv[1]) / f"{number}_{sys.argv[2]}.pt")

@@ -1,9 +1,6 @@
 """Evaluation with lm-evaluation-harness during training."""
 
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from tests.commands.run.test_cli import CONFIG
 from tests.evaluation.lm_eval.task_file import write_task
 from tests.evaluation.lm_eval.task_files import write_tasks
 from tests.heads import CommandLine
+from tests.reliability.processes import Run
 from tests.runs import causal_lm, head, language_modeling, trainer, write_text
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # from the harness and its dependencies
@@ -172,13 +170,10 @@ def test_two_processes_share_the_rows(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
     steady = ["--model.backbone.dropout=0", "--model.optimizer.eps=1e-3", "--model.backbone.block_size=64"]
-    command = [sys.executable, "-m", "gpt_lightning", "fit", "-c", "config.yaml", *steady, *FLAGS]
-    command += ["--trainer.callbacks+=tests.training.test_lm_eval_callback.Requests", "--allow_import=tests"]
-    command += ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2"]
-    here = str(Path(__file__).parents[2])  # where the callback is imported from
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": here}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
+    two_devices = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2"]
+    counter = "--trainer.callbacks+=tests.training.test_lm_eval_callback.Requests"
+    run = Run(tmp_path, *steady, *FLAGS, counter, *two_devices)
+    assert run.end() == 0, run.err.read_text()
     requested = [[int(line) for line in Path(f"requests-{rank}").read_text().split()] for rank in (0, 1)]
     # The processes share 16 continuations and 2 texts at steps 2 and 4. The harness pads the shares to equal sizes.
     assert requested == [[10, 1, 10, 1]] * 2

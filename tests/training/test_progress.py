@@ -3,7 +3,7 @@
 import os
 import pty
 import re
-import subprocess
+import select
 import sys
 import time
 from pathlib import Path
@@ -23,7 +23,7 @@ from gpt_lightning.training import Checkpoints, ProgressBar, ProgressLines, Summ
 from gpt_lightning.training.pace import Pace, Status, duration
 from gpt_lightning.training.progress import ProgressDisplay, _loss
 from tests import answering
-from tests.reliability.processes import CONFIG
+from tests.reliability.processes import CONFIG, fork, run_command
 from tests.runs import TINY, causal_lm, language_modeling, trainer, write_text
 from tests.training.test_lm_eval_callback import Kept
 
@@ -247,22 +247,25 @@ def test_pace_leaves_out_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None
 def in_terminal(folder: Path, *arguments: str) -> str:
     """Run the command line in a terminal of 100 columns; return what it shows."""
     parent, child = pty.openpty()
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "100", "TERM": "xterm"}
-    command = [sys.executable, "-m", "gpt_lightning", *arguments]
-    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=child, stderr=child, stdin=child)
-    os.close(child)
+    process = fork(run_in_terminal, os.ttyname(child), folder, *arguments)
     shown = b""
-    while True:
-        try:
-            piece = os.read(parent, 65536)
-        except OSError:  # Linux raises when the process has closed its end.
-            break
-        if not piece:
-            break
-        shown += piece
+    while (is_running := process.is_alive()) or select.select([parent], [], [], 0)[0]:
+        if select.select([parent], [], [], 0.05 if is_running else 0)[0]:
+            shown += os.read(parent, 65536)
+    os.close(child)
     os.close(parent)
-    assert process.wait() == 0, shown.decode()
+    assert process.exitcode == 0, shown.decode()
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
+
+
+def run_in_terminal(terminal: str, folder: Path, *arguments: str) -> None:
+    """Run a command whose standard streams are a terminal."""
+    os.environ |= {"COLUMNS": "100", "TERM": "xterm"}
+    descriptor = os.open(terminal, os.O_RDWR | os.O_NOCTTY)
+    for number in range(3):
+        os.dup2(descriptor, number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+    run_command(list(arguments), folder)
 
 
 def test_a_terminal_has_one_bar_that_resumes_where_it_was(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from gpt_lightning.tasks import SequenceClassification, Task
 from gpt_lightning.training import Evaluation, Verdict
 from tests import pairs
 from tests.heads import CommandLine
-from tests.runs import causal_lm, head, language_modeling, small_world, trainer
+from tests.runs import causal_lm, head, language_modeling, trainer
 
 WORDS = {"good": "positive", "great": "positive", "bad": "negative", "awful": "negative"}
 
@@ -36,7 +36,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with rows for ``head``."""
-    return small_world(tmp_path_factory.mktemp("verdict"))
+    return tmp_path_factory.mktemp("verdict")
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:

@@ -109,13 +109,21 @@ class CLI(LightningCLI):
         return {name: skipped | {"verbose", "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        """Return the parser of a subcommand, with explanations of the options that Lightning adds."""
+        """Return the parser of a subcommand, with explanations of the options that Lightning adds.
+
+        The parsers of subcommands that do not run have no options, because adding them takes a tenth of a second.
+        """
+        if not self._needs_options(subcommand):
+            return self.init_parser(**kwargs)
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         assert isinstance(parser, RunParser)
         if subcommand == "test":
             add_test_options(parser)
         describe(parser, subcommand)
         return parser
+
+    def _needs_options(self, subcommand: str) -> bool:
+        return subcommand == self.arguments[0]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of this project."""
@@ -385,6 +393,9 @@ def diagnostics() -> list[L.Callback]:
 
 class _ParsersOnly(CLI):
     """Parsers of the subcommands; nothing is parsed, built or run."""
+
+    def _needs_options(self, subcommand: str) -> bool:
+        return True
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = Namespace(subcommand=None)  # type: ignore[no-untyped-call]
