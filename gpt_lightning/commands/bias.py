@@ -1,4 +1,4 @@
-"""``gpt-lightning bias``: measure preferences of a language model, or gaps of a head between two groups."""
+"""``gpt-lightning bias``: measure stereotypes of a language model, or gaps between predictions for two groups."""
 
 import contextlib
 import json
@@ -36,9 +36,7 @@ def parser() -> Parser:
             "gpt-lightning bias logs/first_run/version_0 --pairs crows_pairs.jsonl",
         ],
     )
-    p.add_argument(
-        "model", type=str, metavar="MODEL", help="a checkpoint, a run folder (its best checkpoint) or a model folder"
-    )
+    p.add_model_argument()
     p.add_argument(
         "--pairs",
         type=str | None,

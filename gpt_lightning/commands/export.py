@@ -11,19 +11,18 @@ def parser() -> Parser:
     """Return the command's options."""
     p = Parser(
         prog="gpt-lightning export",
-        description="Write a model as a folder: weights as safetensors, configuration, tokenizer and a model card. "
-        "Every command with a MODEL argument reads it. So do Hugging Face's classes, if they support the architecture.",
+        description="Write a model to a folder: weights as safetensors, configuration, tokenizer and a model card. "
+        "Every command with a MODEL argument reads this folder. So do Hugging Face's classes, if they support the "
+        "architecture.",
         examples=["gpt-lightning export logs/first_run/version_0 my_model"],
     )
-    p.add_argument(
-        "model", type=str, metavar="MODEL", help="a checkpoint, a run folder (its best checkpoint) or a model folder"
-    )
+    p.add_model_argument()
     p.add_argument("folder", type=str, metavar="DIR", help="folder to write to, new or empty")
     p.add_argument("--dtype", type=str, default="float32", help="type of the weights: float32, bfloat16 or float16")
     p.add_argument(
         "--adapter",
         action="store_true",
-        help="write the LoRA adapters of MODEL alone, in peft's format, without merging them into the weights",
+        help="write only the LoRA adapters of MODEL, in peft's format, instead of merging them into the weights",
     )
     p.add_loading_options()
     return p

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from jsonargparse import ArgumentParser
 
@@ -25,6 +25,9 @@ _NOT_A_GROUP = re.compile(
 )
 _STRAY = "unrecognized arguments: "
 MISSING = "the following arguments are required: "
+
+MODEL_HELP: Final = "a checkpoint, a run folder (its best checkpoint), a model folder, or hub:OWNER/NAME"
+"""Explanation of an argument that names a trained model."""
 
 _files: ContextVar[Sequence[str]] = ContextVar("_files", default=())
 
@@ -66,6 +69,10 @@ class Parser(ArgumentParser, ParserWithPage):
         super().__init__(*args, allow_abbrev=False, **kwargs)
         self.examples = examples
 
+    def add_model_argument(self) -> None:
+        """Add the argument ``MODEL``, which names a trained model."""
+        self.add_argument("model", type=str, metavar="MODEL", help=MODEL_HELP)
+
     def add_loading_options(self, models: str = "MODEL") -> None:
         """Add the options of commands that load a trained model: ``--init_from`` and ``--allow_import``.
 
@@ -77,7 +84,7 @@ class Parser(ArgumentParser, ParserWithPage):
             type=str | None,
             default=None,
             metavar="BASE",
-            help=f"the pretrained weights that the LoRA adapters of {models} were trained on, if they have moved",
+            help=f"new path of the base model of LoRA adapters in {models}, if it has moved",
         )
         self.add_argument(
             "--allow_import",
