@@ -158,7 +158,7 @@ def _help() -> str:
     commands = "\n\n".join(groups)
     return f"""usage: gpt-lightning COMMAND [options]
 
-Pretrain a GPT on your text and fine-tune it for your tasks, from YAML files, on Lightning.
+Pretrain a GPT on your text, and fine-tune it for your tasks. YAML files describe the runs.
 
 {commands}
 

@@ -1,4 +1,4 @@
-"""``gpt-lightning bias``: measure preferences of a language model, or gaps of a head between two groups."""
+"""``gpt-lightning bias``: measure stereotypes of a language model, or gaps between predictions for two groups."""
 
 import contextlib
 import sys

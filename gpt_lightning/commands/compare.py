@@ -19,8 +19,8 @@ def parser() -> Parser:
     p = Parser(
         prog="gpt-lightning compare",
         description="Write one HTML page about several runs: their final metrics, the settings, data and versions in "
-        "which they differ, and a chart for each metric with a line for each run. Nothing is trained or tested, and a "
-        "run that is still training is shown up to its last logged step.",
+        "which they differ, and a chart for each metric with a line for each run. Nothing is trained or tested. A run "
+        "that is still training is shown up to its last logged step.",
         examples=["gpt-lightning compare logs/first_run/version_0 logs/first_run/version_1"],
     )
     p.add_argument("runs", type=str, nargs="+", metavar="RUN", help="run folders, such as logs/EXPERIMENT/version_N")

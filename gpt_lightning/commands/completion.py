@@ -18,8 +18,8 @@ def parser() -> Parser:
     p = Parser(
         prog="gpt-lightning completion",
         description="Print a script for a shell that completes commands, options and their values with the Tab key. "
-        "The script is complete by itself, so completion is fast. Write it again after an update. "
-        "zsh needs its folder in fpath, before compinit.",
+        "The script contains all names, so completion is fast. Write it again after an update. For zsh, add the "
+        "folder of the script to fpath before compinit runs.",
         examples=[
             "gpt-lightning completion bash > ~/.local/share/bash-completion/completions/gpt-lightning",
             "gpt-lightning completion zsh > ~/.zfunc/_gpt-lightning",

@@ -15,7 +15,10 @@ def add_decoding_options(p: Parser) -> None:
     """Add the decoding options. An option without a value takes the model's own setting, if there is one."""
     p.add_argument("--max_new_tokens", type=int, default=200, help="maximum number of new tokens")
     p.add_argument(
-        "--min_new_tokens", type=int | None, default=None, help="number of new tokens before an end token is allowed"
+        "--min_new_tokens",
+        type=int | None,
+        default=None,
+        help="minimum number of new tokens, before which no end token is allowed",
     )
     p.add_argument(
         "--stop",
@@ -23,7 +26,7 @@ def add_decoding_options(p: Parser) -> None:
         action="append",
         metavar="TEXT",
         default=[],
-        help="end before this text; can be given several times",
+        help="stop before this text; can be given several times",
     )
     p.add_argument("--samples", type=int, default=1, help="number of continuations of each prompt")
     p.add_argument(
@@ -43,7 +46,7 @@ def add_decoding_options(p: Parser) -> None:
         "--seed",
         type=int,
         default=0,
-        help="seed of the sampling; the same seed gives the same text; further samples use the next seeds",
+        help="seed of the sampling, with which the text can be repeated; further samples use the next seeds",
     )
     p.add_argument(
         "--num_beams",

@@ -31,8 +31,8 @@ def parser() -> Parser:
     p = Parser(
         prog="gpt-lightning evaluate",
         description="Compare the test metrics of several runs in one Markdown table. A run without metrics of its best "
-        "checkpoint is tested first, with the data module of its config.yaml. Its other settings are not used. "
-        "If there are several runs, those without test data are skipped.",
+        "checkpoint is tested first. Of its config.yaml, only the data module is used. If there are several runs, "
+        "those without test data are skipped.",
         examples=["gpt-lightning evaluate logs/first_run/version_0 --test data/toy_world/text/test.jsonl"],
     )
     p.add_argument(
@@ -47,7 +47,7 @@ def parser() -> Parser:
     )
     p.add_loading_options("the runs")
     p.add_output_options("file for the table; it ends in .md or .json")
-    p.add_argument("--again", action="store_true", help="test every run again, also those with current metrics")
+    p.add_argument("--again", action="store_true", help="test every run again, even those with current metrics")
     p.add_argument(
         "--must_beat",
         type=str,

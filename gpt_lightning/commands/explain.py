@@ -1,4 +1,4 @@
-"""``gpt-lightning explain``: show why a model predicts what it does."""
+"""``gpt-lightning explain``: show which words a prediction depends on."""
 
 import contextlib
 import sys
@@ -24,9 +24,9 @@ def parser() -> Parser:
     """Return the command's options."""
     p = Parser(
         prog="gpt-lightning explain",
-        description="Show why a model predicts what it does: the contribution of every word, the words without which "
-        "the prediction changes, and attention; for language models, the loss of every token and the prediction of "
-        "every layer. It needs an extra: pip install 'gpt-lightning[explain]'.",
+        description="Explain the predictions of a model: the contribution of each word, the words without which the "
+        "prediction changes, and attention. For language models, also show the loss of each token and the prediction "
+        "of each layer. It needs an extra package: pip install 'gpt-lightning[explain]'.",
         examples=["gpt-lightning explain logs/first_run/version_0 --text 'Last summer' --output explanation.html"],
     )
     p.add_model_argument()
@@ -36,17 +36,17 @@ def parser() -> Parser:
         type=str | None,
         default=None,
         metavar="FILE",
-        help="rows to explain, in the columns of the training data; language models read columns prompt, text or "
+        help="rows to explain, with the columns of the training data; language models read the column prompt, text or "
         "messages; - reads JSON lines from standard input",
     )
-    p.add_argument("--limit", type=int, default=10, help="explain only this many rows of --input")
+    p.add_argument("--limit", type=int, default=10, help="maximum number of rows of --input to explain")
     p.add_argument(
         "--target",
         type=str | None,
         default=None,
         metavar="NAME",
-        help="what to explain in place of the prediction: a label; a word, or WORD=TAG; an answer in the context; "
-        "the text that a language model should give, with the blank before it",
+        help="what to explain instead of the prediction: a label; a word, or WORD=TAG; an answer in the context; or, "
+        "for language models, a continuation with its leading space",
     )
     p.add_argument(
         "--layers",
@@ -54,7 +54,7 @@ def parser() -> Parser:
         default=None,
         metavar="NAMES",
         help="layers whose attention is shown, separated by commas, such as blocks.0.attention; by default the last "
-        "ones, if the text is short",
+        "ones, as far as they are not too large",
     )
     p.add_output_options("HTML page to write")
     p.add_argument(

@@ -11,8 +11,9 @@ def parser() -> Parser:
     """Return the command's options."""
     p = Parser(
         prog="gpt-lightning export",
-        description="Write a model as a folder: weights as safetensors, configuration, tokenizer and a model card. "
-        "Every command with a MODEL argument reads it. So do Hugging Face's classes, if they support the architecture.",
+        description="Write a model to a folder: weights as safetensors, configuration, tokenizer and a model card. "
+        "Every command with a MODEL argument reads this folder. So do Hugging Face's classes, if they support the "
+        "architecture.",
         examples=["gpt-lightning export logs/first_run/version_0 my_model"],
     )
     p.add_model_argument()
@@ -21,7 +22,7 @@ def parser() -> Parser:
     p.add_argument(
         "--adapter",
         action="store_true",
-        help="write the LoRA adapters of MODEL alone, in peft's format, without merging them into the weights",
+        help="write only the LoRA adapters of MODEL, in peft's format, instead of merging them into the weights",
     )
     p.add_loading_options()
     return p

@@ -27,8 +27,8 @@ def parser() -> Parser:
     """Return the command's options."""
     p = Parser(
         prog="gpt-lightning generate",
-        description="Continue a prompt, or each prompt of a file, with a trained language model. The text of a single "
-        "prompt appears token by token. A file of prompts gives JSON lines.",
+        description="Continue a prompt, or each prompt of a file, with a trained language model. The continuation of a "
+        "single prompt is printed token by token; those of a file are JSON lines.",
         examples=[
             "gpt-lightning generate logs/first_run/version_0 --prompt 'Last summer' --max_new_tokens 50",
         ],
@@ -50,20 +50,18 @@ def parser() -> Parser:
         help="prompts: a .txt file with one on each line, or a .jsonl, .csv or .parquet file with a column prompt, "
         "text or messages; - reads lines of text or JSON from standard input",
     )
-    p.add_argument("--chat", action="store_true", help="send the prompt as the user's message, in the chat template")
+    p.add_argument("--chat", action="store_true", help="format the prompt as a user's message, with the chat template")
     p.add_argument(
-        "--raw", action="store_true", help="add no tokens, such as BOS: the prompt is complete, with its special tokens"
+        "--raw", action="store_true", help="add no tokens, such as BOS: the prompt already has its special tokens"
     )
     add_decoding_options(p)
     p.add_output_options("file for the continuations, as JSON lines")
-    p.add_argument(
-        "--logprobs", action="store_true", help="add token_ids and logprobs, in nats, to each of the JSON lines"
-    )
+    p.add_argument("--logprobs", action="store_true", help="add token_ids and logprobs, in nats, to each JSON line")
     p.add_argument(
         "--batch_size",
         type=int,
         default=1,
-        help="continuations of --input that are generated at the same time: faster, the same text up to rounding",
+        help="continuations that are generated at the same time: faster, and the same text up to rounding",
     )
     p.add_loading_options()
     p.add_argument(

@@ -23,8 +23,8 @@ def parser() -> Parser:
     """Return the command's options."""
     p = Parser(
         prog="gpt-lightning lm-eval",
-        description="Evaluate a language model on tasks of EleutherAI's lm-evaluation-harness. "
-        "It is an extra: pip install 'gpt-lightning[lm-eval]'.",
+        description="Evaluate a language model on tasks of EleutherAI's lm-evaluation-harness. It needs extra "
+        "packages: pip install 'gpt-lightning[lm-eval]'.",
         examples=["gpt-lightning lm-eval logs/first_run/version_0 --tasks arc_easy,hellaswag --limit 100"],
     )
     p.add_model_argument()
@@ -33,14 +33,14 @@ def parser() -> Parser:
         type=str,
         required=True,
         metavar="NAMES",
-        help="names of tasks, groups or tags, separated by commas; * stands for any characters",
+        help="names of tasks, groups or tags, separated by commas; * matches any characters",
     )
     p.add_argument(
         "--include_path",
         type=str | None,
         default=None,
         metavar="DIR",
-        help="folder with task YAMLs of your own; they win over those of the harness with the same name",
+        help="folder with task YAMLs of your own; they replace those of the harness with the same name",
     )
     p.add_argument(
         "--allow_code", action="store_true", help="allow the task YAMLs in --include_path to run Python code"

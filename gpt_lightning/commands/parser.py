@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from jsonargparse import ArgumentParser
 
@@ -26,6 +26,9 @@ _NOT_A_GROUP = re.compile(
 )
 _STRAY = "unrecognized arguments: "
 MISSING = "the following arguments are required: "
+
+MODEL_HELP: Final = "a checkpoint, a run folder (its best checkpoint), a model folder, or hub:OWNER/NAME"
+"""Explanation of an argument that names a trained model."""
 
 # A parser without a logger builds thousands of debug records and discards them.
 logging.getLogger("jsonargparse_null_logger").setLevel(logging.CRITICAL)
@@ -71,9 +74,8 @@ class Parser(ArgumentParser, ParserWithPage):
         self.examples = examples
 
     def add_model_argument(self) -> None:
-        """Add ``MODEL``, the trained model that a command uses."""
-        text = "a checkpoint, a run folder (its best checkpoint) or a model folder"
-        self.add_argument("model", type=str, metavar="MODEL", help=text)
+        """Add the argument ``MODEL``, which names a trained model."""
+        self.add_argument("model", type=str, metavar="MODEL", help=MODEL_HELP)
 
     def add_device_option(self) -> None:
         """Add ``--device``."""
@@ -90,7 +92,7 @@ class Parser(ArgumentParser, ParserWithPage):
             type=str | None,
             default=None,
             metavar="BASE",
-            help=f"the pretrained weights that the LoRA adapters of {models} were trained on, if they have moved",
+            help=f"new path of the base model of LoRA adapters in {models}, if it has moved",
         )
         self.add_argument(
             "--allow_import",

@@ -28,12 +28,12 @@ def parser() -> Parser:
     p = Parser(
         prog="gpt-lightning quickstart",
         description="Write the toy world to data/toy_world, pretrain a nano model on it, and fine-tune four heads on a "
-        "few hundred labeled rows each, from scratch and from the pretrained backbone: about five minutes on two "
-        "cores.",
+        "few hundred labeled rows each, from scratch and from the pretrained backbone. It takes about five minutes on "
+        "two cores.",
         examples=["gpt-lightning quickstart"],
     )
-    p.add_argument("--max_steps", type=int | None, help="optimizer steps of pretraining; fewer to try it out")
-    p.add_argument("--max_epochs", type=int, default=8, help="epochs of each fine-tuning; fewer to try it out")
+    p.add_argument("--max_steps", type=int | None, help="optimizer steps of pretraining; lower values are faster")
+    p.add_argument("--max_epochs", type=int, default=8, help="epochs of each fine-tuning; lower values are faster")
     return p
 
 

@@ -12,7 +12,7 @@ def parser() -> Parser:
     return Parser(
         prog="gpt-lightning schema",
         description="Print a JSON schema of configurations. Editors use it to complete keys, explain them, and mark "
-        "mistyped ones. In VS Code with its YAML extension, begin a configuration with "
+        "misspelled ones. In VS Code with its YAML extension, begin a configuration with this line:\n\n"
         "# yaml-language-server: $schema=gpt_lightning.schema.json",
         examples=["gpt-lightning schema > gpt_lightning.schema.json"],
     )

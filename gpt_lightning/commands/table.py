@@ -3,19 +3,19 @@
 GROUPS = {
     "Try it": {
         "quickstart": ("quickstart", "pretrain a small model on generated text and fine-tune four heads: five minutes"),
-        "toy-world": ("toy_world", "write text and labeled rows to try things on, without any download"),
+        "toy-world": ("toy_world", "write generated text and labeled rows to experiment with; no download"),
     },
     "Train and evaluate": {
-        "init": ("init.command", "look at a file and print a configuration that trains on it"),
-        "inspect": ("inspect.command", "look at the data of a configuration before training on it"),
+        "init": ("init.command", "inspect a file and print a configuration that trains on it"),
+        "inspect": ("inspect.command", "check the data of a configuration before training on it"),
         "fit": ("run.cli", "train a model on your text or your labels, or resume a run"),
         "validate": ("run.cli", "evaluate a checkpoint on the validation data"),
         "test": ("run.cli", "evaluate a checkpoint on the test data"),
         "predict": ("run.cli", "write the predictions of a checkpoint, one JSON line for each row"),
-        "without": ("without", "repeat a run without some of its rows: what did they teach the model?"),
+        "without": ("without", "repeat a run without some of its rows, to see what they taught the model"),
         "evaluate": ("evaluate", "compare the test metrics of several runs in one table"),
         "compare": ("compare", "write one HTML page about several runs: metrics, settings, curves"),
-        "bias": ("bias", "measure stereotypes of a language model, or gaps of a head between two groups"),
+        "bias": ("bias", "measure stereotypes, or gaps between the predictions for two groups of people"),
         "lm-eval": ("lm_eval", "evaluate a language model with EleutherAI's lm-evaluation-harness"),
     },
     "Use a model": {

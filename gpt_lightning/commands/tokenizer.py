@@ -21,8 +21,8 @@ def parser() -> Parser:
         examples=["gpt-lightning tokenizer show bytes --text 'Last summer'"],
     )
     training = Parser(
-        description="Train a tokenizer on your text and write it as a tokenizer.json. "
-        "fit takes it with --data.tokenizer=FILE.",
+        description="Train a tokenizer on your text, and write it as a tokenizer.json. "
+        "fit reads it with --data.tokenizer=FILE.",
         examples=[
             "gpt-lightning tokenizer train --train data/toy_world/text/train.jsonl --vocab_size 2048 \\\n"
             "    --output tokenizer.json"
@@ -35,7 +35,7 @@ def parser() -> Parser:
         examples=["gpt-lightning tokenizer show tokenizer.json --text 'Last summer'"],
     )
     showing.add_argument(
-        "tokenizer", type=str, metavar="TOKENIZER", help="a tokenizer.json, a folder that holds one, hub:NAME, or bytes"
+        "tokenizer", type=str, metavar="TOKENIZER", help="a tokenizer.json, a folder with one, hub:OWNER/NAME, or bytes"
     )
     showing.add_argument("--text", type=str, required=True, help="text to encode")
     commands = p.add_subcommands()

@@ -13,7 +13,7 @@ def parser() -> Parser:
         examples=["gpt-lightning toy-world data/toy_world"],
     )
     p.add_argument(
-        "folder", type=str, metavar="DIR", help="folder to write to; nothing changes if it holds the same world already"
+        "folder", type=str, metavar="DIR", help="folder to write to; nothing changes if it already has the same world"
     )
     p.add_argument(
         "--seed", type=int, default=0, help="seed of all random choices; the same seed writes the same files"

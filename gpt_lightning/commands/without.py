@@ -14,9 +14,9 @@ def parser() -> Parser:
     """Return the command's options."""
     p = Parser(
         prog="gpt-lightning without",
-        description="Repeat a finished training run as if some of its rows had not been there: their text is blank and "
-        "has no labels, and everything else is equal, bit for bit. Training continues the last checkpoint before the "
-        "rows first occur, in a new folder. The report shows what the rows have changed.",
+        description="Repeat a finished training run without some of its rows, in a new folder. The tokens of these "
+        "rows are masked and have no labels; everything else is equal, bit for bit. Training continues from the last "
+        "checkpoint before the rows first occur. A report compares both models.",
         examples=["gpt-lightning without logs/first_run/version_0 --rows author.jsonl"],
     )
     p.add_argument("run", type=str, metavar="RUN", help="folder of the run, such as logs/EXPERIMENT/version_N")
@@ -25,14 +25,14 @@ def parser() -> Parser:
         type=str,
         metavar="FILE",
         required=True,
-        help="rows to leave out, copied from the training data, or a .txt file with the path:line of each; an empty "
-        "file leaves out nothing, to check that the run can be repeated",
+        help="rows to remove, copied from the training data, or a .txt file with the path:line of each; an empty file "
+        "removes nothing, to check that the run can be repeated",
     )
     p.add_argument(
         "--name",
         type=str | None,
         default=None,
-        help="name of the new run, next to RUN; by default that of RUN and _without",
+        help="name of the new run, next to RUN; by default the name of RUN with _without",
     )
     p.add_argument(
         "--from_start", action="store_true", help="start from the first step, even if a checkpoint is early enough"

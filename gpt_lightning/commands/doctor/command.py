@@ -14,9 +14,9 @@ def parser() -> "Parser":
 
     p = Parser(
         prog="gpt-lightning doctor",
-        description="Show versions, hardware, the precision that fit chooses, free memory and free disk of this "
-        "machine, and what to change. The exit code is 1 if training would not work or is not safe. Of the "
-        "environment, only variables without secrets are read, so the output can be part of a bug report.",
+        description="Show versions, hardware, free memory and free disk of this machine, the precision that fit "
+        "chooses, and what to change. The exit code is 1 if training would not work or would not be safe. Only "
+        "environment variables without secrets are read, so you can add the output to a bug report.",
         examples=["gpt-lightning doctor"],
     )
     _add_options(p)

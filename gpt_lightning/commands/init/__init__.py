@@ -1,1 +1,1 @@
-"""``gpt-lightning init``: look at a file and print a configuration that trains on it."""
+"""``gpt-lightning init``: inspect a file and print a configuration that trains on it."""

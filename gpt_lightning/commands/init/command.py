@@ -1,4 +1,4 @@
-"""``gpt-lightning init``: look at a file and print a configuration that trains on it."""
+"""``gpt-lightning init``: inspect a file and print a configuration that trains on it."""
 
 from typing import Any, Final, Literal
 
@@ -38,8 +38,8 @@ def parser() -> Parser:
     p = Parser(
         prog="gpt-lightning init",
         usage="gpt-lightning init TASK --train FILE [options]",
-        description="Look at a file and print a short YAML that trains on it: columns, batch size, block size and "
-        "epochs are chosen from what the file holds, and comments say why. Nothing is downloaded.",
+        description="Inspect a file and print a short YAML configuration that trains on it. Columns, batch size, block "
+        "size and epochs are chosen to fit the file, and comments explain the choices. Nothing is downloaded.",
         examples=[
             "gpt-lightning init classification --train data/toy_world/classification/train.jsonl > topics.yaml",
             "gpt-lightning fit -c topics.yaml",
@@ -60,12 +60,18 @@ def parser() -> Parser:
         metavar="FILE",
         help="files, folders or globs: .txt, .jsonl, .json, .csv, .tsv, .parquet or .conll, each also with .gz",
     )
-    p.add_argument("--validation", type=str | None, metavar="FILE", help="without it, training rows are held out")
+    p.add_argument(
+        "--validation", type=str | None, metavar="FILE", help="validation data; without it, training rows are held out"
+    )
     p.add_argument("--model", type=str | None, help="model folder or run to start from; without it, train from scratch")
     for role in _ROLES:
         p.add_argument(f"--{role}_column", type=str | None, metavar="NAME", help=f"column with the {role}")
-    p.add_argument("--delimiter", type=str | None, help="character between the fields of CSV and TSV files; detected")
-    p.add_argument("--encoding", type=str | None, help="character encoding of text files, such as cp1252; detected")
+    p.add_argument(
+        "--delimiter", type=str | None, help="character between the fields of CSV and TSV files; by default detected"
+    )
+    p.add_argument(
+        "--encoding", type=str | None, help="character encoding of text files, such as cp1252; by default detected"
+    )
     p.add_argument("--list", action="store_true", help="list the shipped configurations, which -c takes by name")
     return p
 

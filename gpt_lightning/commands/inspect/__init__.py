@@ -1,1 +1,1 @@
-"""``gpt-lightning inspect``: look at the data of a configuration before training on it."""
+"""``gpt-lightning inspect``: check the data of a configuration before training on it."""

@@ -1,4 +1,4 @@
-"""``gpt-lightning inspect``: look at the data of a configuration before training on it."""
+"""``gpt-lightning inspect``: check the data of a configuration before training on it."""
 
 from pathlib import Path
 from typing import Final
@@ -18,20 +18,20 @@ def parser() -> ParserWithPage:
         allow_abbrev=False,
         prog="gpt-lightning inspect",
         usage="gpt-lightning inspect -c FILE [options] [options of fit]",
-        description="Look at the data of a configuration as fit would read it: decoded tokens with what is trained, "
+        description="Show the data of a configuration as fit would read it: decoded tokens, which of them are trained, "
         "labels, lengths, padding, duplicates, and rows that are cut or invalid. Nothing is trained, and no run folder "
-        "is created. The exit code is 1 if training cannot be right, as with a label that never occurs in train. All "
-        "other options are those of fit.",
+        "is created. The exit code is 1 if there is a problem, such as a label that never occurs in train. All other "
+        "options are those of fit.",
     )
     p.examples = ["gpt-lightning inspect -c logs/first_run/version_0/config.yaml"]
     p.add_argument("--rows", type=int, default=3, help="rows of each split to show")
-    p.add_argument("--output", metavar="FILE", help="also write a page; it ends in .html")
+    p.add_argument("--output", metavar="FILE", help="HTML page to write; it ends in .html")
     p.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
     return p
 
 
 def main(argv: list[str]) -> int:
-    """Print what the data looks like; return 1 if training cannot be right, else 0."""
+    """Print what the data looks like; return 1 if there is a problem, else 0."""
     options, fit_arguments = parser().parse_known_args(argv)
     if not 0 <= options.rows <= _MAX_ROWS:
         raise InputError(f"--rows {options.rows} must be from 0 to {_MAX_ROWS}")

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from gpt_lightning.commands.parser import reading
+from gpt_lightning.commands.parser import MODEL_HELP, reading
 from gpt_lightning.commands.run.label_names import quote_flags
 from gpt_lightning.commands.run.parser import RunParser
 from gpt_lightning.commands.run.value_layers import Origin, Value, Values, flatten, full_key, nest
@@ -156,9 +156,7 @@ def predict_shorthand() -> argparse.ArgumentParser:
     """Return the parser of the short options of ``predict``, each of which replaces a longer one."""
     p = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     group = p.add_argument_group("Short form")
-    group.add_argument(
-        "--model", help="with --input: a checkpoint, a run folder (its best checkpoint) or a model folder"
-    )
+    group.add_argument("--model", help=f"{MODEL_HELP}; it needs --input")
     group.add_argument("--input", metavar="FILE", help="rows to predict; - reads JSON lines from standard input")
     group.add_argument("--output", metavar="FILE", help="file to write")
     group.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")

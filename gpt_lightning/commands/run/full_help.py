@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser
 
 from gpt_lightning import tasks
 from gpt_lightning.commands.help_page import Section, entry_of, sections_of
+from gpt_lightning.commands.parser import MODEL_HELP
 from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.command_line import CommandLine, predict_shorthand
 from gpt_lightning.commands.run.pages import PAGES
@@ -27,7 +28,7 @@ TITLES: Final = {
 """Group of arguments -> title of its section; jsonargparse would cut one from a docstring."""
 
 TEXTS: Final = {
-    "help": "show the most used options; --help all shows every option",
+    "help": "show the most common options; --help all shows every option",
     "config": "YAML file with settings; can be given several times",
     "print_config": "print the complete configuration and exit; =skip_default leaves out defaults",
     "seed_everything": "seed of all random numbers",
@@ -44,7 +45,7 @@ TRAINER_TEXTS: Final = {
     "strategy": "how several devices share the work: ddp, fsdp, or auto",
     "precision": "arithmetic, such as 32-true, bf16-mixed or 16-mixed; null takes bf16-mixed on GPUs that have it",
     "max_steps": "stop after this many optimizer steps; -1 sets no limit",
-    "max_epochs": "stop after this many passes over the training data; null: 1000, or no limit if max_steps is given",
+    "max_epochs": "stop after this many passes over the training data; null: 1000, or no limit if max_steps is set",
     "accumulate_grad_batches": "micro-batches whose gradients are added up for one optimizer step",
     "gradient_clip_val": "largest norm of the gradient",
     "val_check_interval": "validate after this many batches, or after this part of an epoch, such as 0.25",
@@ -52,10 +53,10 @@ TRAINER_TEXTS: Final = {
     "limit_val_batches": "evaluate this many batches, or this part of the data; null takes all",
     "limit_test_batches": "evaluate this many batches, or this part of the data; null takes all",
     "limit_predict_batches": "predict this many batches, or this part of the data; null takes all",
-    "log_every_n_steps": "optimizer steps from one logged training loss to the next",
+    "log_every_n_steps": "number of optimizer steps between two logged training losses",
     "default_root_dir": "ignored by fit, whose folder is log_dir/experiment/version_N or log_dir/experiment/name",
-    "logger": "where metrics go, in the folder of the run: null for TensorBoard, false for nowhere, or a class path of "
-    "a logger",
+    "logger": "logger, which writes to the folder of the run: null for TensorBoard, false for none, or the class path "
+    "of another logger",
 }
 """Explanations of the Trainer's arguments; Lightning's own fill half a page each."""
 
@@ -65,8 +66,8 @@ METAVARS: Final = dict.fromkeys(("model", "data", "model.help", "data.help"), "C
 }
 _DEFAULT: Final = re.compile(r"\s*Default: ``[^`]*``\.?$")
 """Default at the end of an explanation in Lightning's docstring; a page shows the default that holds here."""
-CKPT_PATH: Final = "to evaluate: a checkpoint, a run folder (its best checkpoint) or a model folder"
-CKPT_PATH_OF_FIT: Final = "to resume from: a checkpoint, or a run folder (its last checkpoint)"
+CKPT_PATH: Final = f"model to evaluate: {MODEL_HELP}"
+CKPT_PATH_OF_FIT: Final = "checkpoint to resume from, or a run folder (its last checkpoint)"
 
 
 def describe(parser: RunParser, subcommand: str) -> None:

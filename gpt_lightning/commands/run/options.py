@@ -31,7 +31,7 @@ def add_test_options(parser: LightningArgumentParser) -> None:
         nargs="?",
         const=True,
         default=False,
-        help="fit TF-IDF on thirds of the training rows, and estimate what twice the rows would bring it",
+        help="fit TF-IDF on thirds of the training rows, and estimate its score with twice as many rows",
     )
     parser.add_argument(
         "--must_beat",
@@ -52,9 +52,9 @@ def add_options(parser: LightningArgumentParser) -> None:
         "--name",
         type=str | None,
         default=None,
-        help="name of the run: its folder is log_dir/experiment/name, and TensorBoard shows it by this name. A "
-        "name that is taken is refused, unless --resume=auto continues that run; null takes version_0, version_1, "
-        "and so on",
+        help="name of the run: its folder is log_dir/experiment/name, and TensorBoard shows it by this name. The "
+        "name of an existing run is refused, unless --resume=auto continues that run; null takes version_0, "
+        "version_1, and so on",
     )
     parser.add_argument(
         "--log_dir",
@@ -66,9 +66,9 @@ def add_options(parser: LightningArgumentParser) -> None:
         "--resume",
         type=Literal["never", "auto"],
         default="never",
-        help="auto: resume the run --name, or without a name the newest unnamed run (version_N) of the "
-        "experiment, from its newest undamaged checkpoint; if there is none, start it. The same command then works "
-        "after every interruption",
+        help="auto: resume the run --name or, without a name, the newest unnamed run (version_N) of the experiment, "
+        "from its newest undamaged checkpoint; if there is none, start a run. The same command then works after every "
+        "interruption",
     )
     parser.add_argument(
         "--activation_checkpointing",

@@ -25,11 +25,11 @@ class Page(NamedTuple):
 PAGES: Final = {
     "fit": Page(
         "gpt-lightning fit -c FILE [--KEY=VALUE ...]",
-        "Train a model. Settings come from YAML files and from flags: -c can be given several times, later files win "
-        "over earlier ones, and flags win over files. Every KEY below is also a key of a YAML file, where the "
+        "Train a model. Settings come from YAML files and from flags: -c can be given several times, later files "
+        "override earlier ones, and flags override files. Every KEY below is also a key of a YAML file, where the "
         "arguments of model and data are below init_args.\n\n"
-        "The run, with its checkpoints, its metrics and its complete configuration, goes to "
-        "LOG_DIR/EXPERIMENT/version_N, or with --name to LOG_DIR/EXPERIMENT/NAME.",
+        "The checkpoints, the metrics and the complete configuration are written to LOG_DIR/EXPERIMENT/version_N, or "
+        "with --name to LOG_DIR/EXPERIMENT/NAME.",
         (
             "gpt-lightning toy-world data/toy_world",
             "gpt-lightning fit --model=CausalLM --data=LanguageModeling --experiment=first_run \\\n"
@@ -48,8 +48,9 @@ PAGES: Final = {
     ),
     "test": Page(
         "gpt-lightning test --ckpt_path=RUN [-c FILE] [--KEY=VALUE ...]",
-        "Evaluate a checkpoint on the test data, print its metrics, and write them to metrics.json in the run. The "
-        "task and the shape of the model come from the checkpoint. The data comes from the YAML file, or from flags.",
+        "Evaluate a checkpoint on the test data, print its metrics, and write them to metrics.json in the run folder. "
+        "The task and the shape of the model come from the checkpoint. The data comes from the YAML file, or from "
+        "flags.",
         ("gpt-lightning test --ckpt_path=logs/first_run/version_0 --data.test=data/toy_world/text/test.jsonl",),
     ),
     "predict": Page(

@@ -1,4 +1,4 @@
-"""Findings of an inspection: problems, with which training cannot be right, and notes about what may be unintended."""
+"""Findings of an inspection: problems, which make training wrong, and notes about what may be unintended."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ class Finding:
     """Something in the data that a person should look at."""
 
     is_problem: bool
-    """True if training cannot be right with it; False for a note."""
+    """True for a problem, which makes training wrong; False for a note."""
     where: str
     """Split, and the location of a row if there is one."""
     what: str

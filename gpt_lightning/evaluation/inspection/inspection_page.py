@@ -55,7 +55,7 @@ def write_inspection(
 
 def _findings(found: Sequence[Finding]) -> Section:
     problems = sum(each.is_problem for each in found)
-    summary = f"{problems:,} of {len(found):,} findings are problems: training cannot be right with them."
+    summary = f"{problems:,} of {len(found):,} findings are problems, which make training wrong."
     rows = [(each.where, f"{'problem' if each.is_problem else 'note'}: {each.what}", each.remedy) for each in found]
     if not found:
         return Section("Findings", ["Nothing unusual was found."])
