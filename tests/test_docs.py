@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import quickstart_picture
-from gpt_lightning.toy_world.write import write
+from gpt_lightning.toy_world.write import SPLITS, write
 from tests import configuration_keys
 from tests.doc_blocks import EXTENDING, PAGES, ROOT, Block, blocks
-from tests.doc_files import write_files
+from tests.doc_files import ROWS, write_files
 from tests.doc_runner import Runner
 from tests.recipes import recipes
 from tests.reliability.conftest import GUARANTEES
@@ -29,7 +29,7 @@ _LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)\s]*)?\)")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the toy world, whose rows the reader's files hold."""
     folder = tmp_path_factory.mktemp("world")
-    write(folder)
+    write(folder, counts=dict.fromkeys(SPLITS, ROWS))
     return folder
 
 

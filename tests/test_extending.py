@@ -1,18 +1,17 @@
 """Tests that apply the recipes of ``docs/extending.md`` to copies of the repository."""
 
-import os
 import shlex
 import shutil
 import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from difflib import ndiff
 from pathlib import Path
 
 import pytest
 
 from gpt_lightning.atomic_files import sha256
-from tests.recipes import Recipe, recipes
+from tests.python_server import PythonServer
+from tests.recipes import recipes
 
 ROOT = Path(__file__).parents[1]
 RECIPES = recipes()
@@ -37,7 +36,10 @@ OWN = {"A task head in your own package", "A data module in your own package"}
 
 
 def copy_repository(folder: Path) -> Path:
-    """Copy the files of the repository that git tracks or would add; of an unpacked sdist, all but caches."""
+    """Copy the files of the repository that git tracks or would add; of an unpacked sdist, all but caches.
+
+    The bytecode comes along, so that the copy does not compile every module in every process.
+    """
     if not (ROOT / ".git").exists():
         return Path(
             shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "__pycache__"), dirs_exist_ok=True)
@@ -47,7 +49,9 @@ def copy_repository(folder: Path) -> Path:
     for name in listed:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+            shutil.copy2(ROOT / name, folder / name)
+    for cache in (*ROOT.glob("gpt_lightning/**/__pycache__"), *ROOT.glob("tests/**/__pycache__")):
+        shutil.copytree(cache, folder / cache.relative_to(ROOT))
     return folder
 
 
@@ -57,25 +61,26 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256(path) for path in files}
 
 
-def run(folder: Path, command: str) -> None:
+@pytest.fixture(scope="module")
+def python() -> Iterator[PythonServer]:
+    """Start a server for the commands of recipes."""
+    with PythonServer() as server:
+        yield server
+
+
+def run(python: PythonServer, folder: Path, command: str) -> None:
     """Run a recipe's command in a copy of the repository and assert that it succeeds."""
     words = shlex.split(command)
-    assert words[0] == "python"
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, *words[1:]], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}{done.stderr[-2000:]}"
+    assert words[:2] == ["python", "-m"]
+    code, output = python.run(folder, *words[2:])
+    assert code == 0, f"{command}\n{output[-6000:]}"
 
 
-def follow(recipe: Recipe, folder: Path) -> set[str]:
-    """Apply a recipe to a copy of the repository and return the files that changed."""
-    before = digests(copy_repository(folder))
-    recipe.apply(folder)
-    for command in recipe.commands:
-        run(folder, command)
-    after = digests(folder)
-    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Return a copy of the repository and the digests of its files."""
+    folder = copy_repository(tmp_path_factory.mktemp("copied"))
+    return folder, digests(folder)
 
 
 def test_there_is_a_recipe_for_each_change() -> None:
@@ -102,41 +107,49 @@ def test_a_recipe_names_few_files(title: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_recipes_touch_the_files_that_they_name_and_no_others(tmp_path: Path) -> None:
-    chosen = [RECIPES[title] for title in HOUSE]
-    with ThreadPoolExecutor(2) as pool:
-        folders = [tmp_path / str(number) for number in range(len(chosen))]
-        for recipe, touched in zip(chosen, pool.map(follow, chosen, folders), strict=True):
-            written = {TREE} if "python -m tests.tree" in recipe.commands else set()
-            assert touched == recipe.new | recipe.changed | written, recipe.title
+@pytest.mark.parametrize("title", HOUSE)
+def test_a_recipe_touches_the_files_that_it_names_and_no_others(
+    title: str, copied: tuple[Path, dict[str, str]], python: PythonServer, tmp_path: Path
+) -> None:
+    recipe, (repository, before) = RECIPES[title], copied
+    folder = tmp_path / "repository"
+    shutil.copytree(repository, folder)
+    recipe.apply(folder)
+    for command in recipe.commands:
+        run(python, folder, command)
+    after = digests(folder)
+    touched = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    written = {TREE} if "python -m tests.tree" in recipe.commands else set()
+    assert touched == recipe.new | recipe.changed | written
 
 
 @pytest.fixture(scope="module")
-def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def extended(copied: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the repository with all recipes applied."""
-    folder = copy_repository(tmp_path_factory.mktemp("extended"))
+    folder = tmp_path_factory.mktemp("extended") / "repository"
+    shutil.copytree(copied[0], folder)
     for title in HOUSE:
         RECIPES[title].apply(folder)
     return folder
 
 
 @pytest.mark.slow
-def test_code_of_all_recipes_is_clean(extended: Path) -> None:
+def test_code_of_all_recipes_is_clean(extended: Path, python: PythonServer) -> None:
     files = set.union(*(RECIPES[title].new | RECIPES[title].changed for title in HOUSE))
-    python = " ".join(sorted(name for name in files if name.endswith(".py")))
-    run(extended, f"python -m ruff check {python}")
-    run(extended, f"python -m ruff format --check {python}")
+    sources = " ".join(sorted(name for name in files if name.endswith(".py")))
+    run(python, extended, f"python -m ruff check {sources}")
+    run(python, extended, f"python -m ruff format --check {sources}")
     if (ROOT / ".mypy_cache").is_dir():
         shutil.copytree(ROOT / ".mypy_cache", extended / ".mypy_cache")
-    run(extended, f"python -m mypy {python}")
+    run(python, extended, f"python -m mypy {sources}")
 
 
 @pytest.mark.slow
-def test_all_recipes_applied_at_once_pass_the_sweeps(extended: Path) -> None:
+def test_all_recipes_applied_at_once_pass_the_sweeps(extended: Path, python: PythonServer) -> None:
     """The sweeps are tests over all tasks, data modules, families, fields or configurations."""
     data = "tests/data/test_arguments.py tests/data/test_text_pairs.py tests/data/test_own_data_module.py"
     lists = f"{data} tests/tasks/test_load.py tests/models/huggingface/test_families.py"
-    run(extended, f"python -m pytest {lists} tests/test_configs.py::test_the_sweep_sees_every_configuration")
+    run(python, extended, f"python -m pytest {lists} tests/test_configs.py::test_the_sweep_sees_every_configuration")
 
 
 def test_the_data_module_is_the_one_that_tests_use() -> None:
