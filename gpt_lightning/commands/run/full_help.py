@@ -114,7 +114,7 @@ def _complete(task: type[Any] | None, module: type[Any] | None) -> tuple[type[An
     return task, module or default_data_module(task) or data_modules_for(task)[0]
 
 
-def _class_sections(prefix: str, owner: type[Any]) -> list[Section]:
+def _class_sections(prefix: str, owner: type) -> list[Section]:
     """Return the arguments of a class in sections: its own, and one for each group among them."""
     sections = []
     for key, group in groups_of(arguments_of(owner, prefix)).items():

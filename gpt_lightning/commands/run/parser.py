@@ -104,14 +104,15 @@ def _missing_message(keys: str) -> str:
     return f"{' and '.join(names)}: no value is given. {hint}"
 
 
-def defaults_of(owner: type[Any]) -> Namespace:
+def defaults_of(owner: type) -> Namespace:
     """Return the default of each argument of a class, with a namespace for each dataclass."""
     return arguments_of(owner).get_defaults(skip_validation=True)
 
 
-def _class_keys(prefix: str, base: type[Any]) -> Iterator[str]:
+def _class_keys(prefix: str, base: type) -> Iterator[str]:
     """Yield every argument of the subclasses of a class as on the command line, such as ``model.backbone.n_layer``."""
-    for subclass in base.__subclasses__():
+    subclasses: list[type] = base.__subclasses__()
+    for subclass in subclasses:
         if subclass.__module__.startswith("gpt_lightning."):
             yield from (action.dest for action in arguments_of(subclass, prefix)._actions if "." in action.dest)
         yield from _class_keys(prefix, subclass)

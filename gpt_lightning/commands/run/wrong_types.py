@@ -36,7 +36,7 @@ def refuse_wrong_types(parser: ArgumentParser, values: Namespace, prefix: str = 
             raise InputError(f"{prefix}{key} is null, but it needs a value. Leave it out to take its default")
 
 
-def refuse_wrong_types_of_class(owner: type[Any], part: Any, key: str) -> None:
+def refuse_wrong_types_of_class(owner: type, part: Any, key: str) -> None:
     """Refuse such values among the arguments of a class.
 
     Args:
