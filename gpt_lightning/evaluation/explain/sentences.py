@@ -33,10 +33,10 @@ def headline(decision: ExplainedDecision) -> str:
 
 
 def top_words(decision: ExplainedDecision) -> list[tuple[str, float]]:
-    """Return the words with the largest contributions, and these."""
+    """Return the words with the largest contributions, and these. Punctuation and line ends are quoted."""
     pairs = zip(decision.words, decision.attributions.words, strict=True)
     ranked = sorted(((word.text, value) for word, value in pairs), key=lambda pair: -abs(pair[1]))
-    return ranked[:NUM_WORDS]
+    return [(text if any(map(str.isalnum, text)) else repr(text), value) for text, value in ranked[:NUM_WORDS]]
 
 
 def completeness(decision: ExplainedDecision) -> str:
