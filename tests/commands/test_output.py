@@ -90,4 +90,5 @@ def test_the_exit_code_tells_that_the_output_is_missing(tmp_path: Path, command:
     command = command.replace("text.txt", "$FOLDER/text.txt").replace("$FOLDER", str(tmp_path))
     script = f"exec {sys.executable} -m gpt_lightning {command}"
     result = subprocess.run(["sh", "-c", script], stderr=subprocess.PIPE, text=True, timeout=60)
-    tally("R19", (result.returncode, result.stderr) == (code, err))
+    messages = [line for line in result.stderr.splitlines(keepends=True) if not line.endswith(" ...\n")]
+    tally("R19", (result.returncode, "".join(messages)) == (code, err))
