@@ -2,40 +2,15 @@
 
 import contextlib
 import difflib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import yaml
-from datasets.exceptions import DatasetsError
 from lm_eval.tasks import TaskManager
 
 from gpt_lightning.downloads import offline
 from gpt_lightning.errors import InputError
 from gpt_lightning.evaluation.lm_eval.refuse_code import check_files, is_local, refuse_code, sandboxed_templates
-from gpt_lightning.sandbox.time_limit import LimitError
-
-TASK_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RecursionError,
-    StopIteration,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    re.error,
-    jinja2.TemplateError,
-    yaml.YAMLError,
-    DatasetsError,
-    LimitError,
-)
-"""Exceptions that the harness raises during an evaluation if a task file does not fit its data."""
 
 
 def load_tasks(

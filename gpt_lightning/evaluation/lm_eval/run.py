@@ -4,24 +4,48 @@ import contextlib
 import io
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+import jinja2
+import yaml
+from datasets.exceptions import DatasetsError
 from lm_eval.api.model import LM
 from lm_eval.api.samplers import ContextSampler
 from lm_eval.evaluator import evaluate
 
 from gpt_lightning.errors import InputError
-from gpt_lightning.evaluation.lm_eval.load_tasks import TASK_ERRORS, template_environment
-from gpt_lightning.sandbox.time_limit import time_limit
+from gpt_lightning.evaluation.lm_eval.load_tasks import template_environment
+from gpt_lightning.sandbox.time_limit import LimitError, time_limit
 
 _FEWSHOT_SEED: Final = 1234
 """Seed of the few-shot examples, the default of the harness."""
 _SECONDS: Final = 10.0
 _SECONDS_PER_ROW: Final = 0.01
 """Time limit of the filters of a task, per row; published filters take a thousandth of it."""
+
+_TASK_ERRORS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    StopIteration,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    re.error,
+    jinja2.TemplateError,
+    yaml.YAMLError,
+    DatasetsError,
+    LimitError,
+)
+"""Exceptions that the harness raises during an evaluation if a task file does not fit its data."""
 
 
 def run_tasks(
@@ -69,7 +93,7 @@ def run_tasks(
             )
         except InputError:
             raise
-        except TASK_ERRORS as error:
+        except _TASK_ERRORS as error:
             names = ", ".join(loaded["tasks"])
             reason = str(error).strip() or type(error).__name__
             raise InputError(f"tasks {names[:200]}: {reason}. Check the task files and their data") from error
