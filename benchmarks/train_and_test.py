@@ -75,32 +75,39 @@ def train_and_test(
     Raises:
         RuntimeError: the training or the test failed.
     """
+    folder = log_dir / name
+    shutil.rmtree(folder, ignore_errors=True)  # of an interrupted attempt
+    folder.mkdir(parents=True)
+    found: dict[str, Any] = {}
+    begin = time.perf_counter()
+    run_command(folder, "fit", *fit, f"--log_dir={log_dir}", f"--experiment={name}")
+    found["seconds"] = time.perf_counter() - begin
+    for key, flags in (("validation", validate), ("metrics", test)):
+        if flags:
+            run_command(folder, "test", *flags, f"--ckpt_path={folder}/version_0")
+            measured = json.loads((folder / "version_0" / "metrics.json").read_text())
+            found[key] = measured["metrics"]
+            found["verdict"] = measured.get("verdict")
+    if not keeps_checkpoints:
+        shutil.rmtree(folder / "version_0" / "checkpoints")
+    (folder / "result.json").write_text(json.dumps(found))
+
+
+def run_command(folder: Path, *arguments: str) -> None:
+    """Run a command of gpt-lightning in this process, on one core, and add its output to ``output.txt`` in a folder.
+
+    Raises:
+        RuntimeError: the command failed.
+    """
     import torch
 
     from gpt_lightning.cli import main
 
     torch.set_num_threads(1)
-    folder = log_dir / name
-    shutil.rmtree(folder, ignore_errors=True)  # of an interrupted attempt
-    folder.mkdir(parents=True)
-    here = ("--trainer.accelerator=cpu", "--trainer.devices=1")
-    found: dict[str, Any] = {}
-    with (folder / "output.txt").open("w") as output, redirect_stdout(output), redirect_stderr(output):
-        begin = time.perf_counter()
-        code = main(["fit", *fit, *here, f"--log_dir={log_dir}", f"--experiment={name}"])
-        found["seconds"] = time.perf_counter() - begin
-        for key, flags in (("validation", validate), ("metrics", test)):
-            if flags and not code:
-                code = main(["test", *flags, *here, f"--ckpt_path={folder}/version_0"])
-                if not code:
-                    measured = json.loads((folder / "version_0" / "metrics.json").read_text())
-                    found[key] = measured["metrics"]
-                    found["verdict"] = measured.get("verdict")
+    with (folder / "output.txt").open("a") as output, redirect_stdout(output), redirect_stderr(output):
+        code = main([*arguments, "--trainer.accelerator=cpu", "--trainer.devices=1"])
     if code:
-        raise RuntimeError(f"{name} failed: see {folder}/output.txt")
-    if not keeps_checkpoints:
-        shutil.rmtree(folder / "version_0" / "checkpoints")
-    (folder / "result.json").write_text(json.dumps(found))
+        raise RuntimeError(f"{arguments[0]} failed: see {folder}/output.txt")
 
 
 def result(name: str, log_dir: Path) -> dict[str, Any] | None:

@@ -13,14 +13,13 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.train_and_test import measure_missing, result
+from benchmarks.train_and_test import measure_missing, result, run_command
 from gpt_lightning.metrics.generated_text import GenerationMetrics
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -54,32 +53,29 @@ class Run:
 
 def execute(run: Run, model: Path, data: Path, log_dir: Path, limits: Sequence[str]) -> None:
     """Train if the run is to be tuned, test, and answer the first rows, in this process."""
-    from gpt_lightning.cli import main
-
     folder, rows = log_dir / run.name, data / DATASETS[run.config]
     shutil.rmtree(folder, ignore_errors=True)  # of an interrupted attempt
     folder.mkdir(parents=True)
     first = (rows / "test.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:NUM_SAMPLES]
     (folder / "samples.jsonl").write_text("".join(first), encoding="utf-8")
-    here = ("-c", str(CONFIGS / f"{run.config}.yaml"), "--trainer.accelerator=cpu", f"--log_dir={folder}")
+    config = ("-c", str(CONFIGS / f"{run.config}.yaml"), f"--log_dir={folder}")
     splits = [f"--data.{split}={rows}/{split}.jsonl" for split in ("train", "validation", "test")]
-    fit = ("fit", *here, *splits, f"--model.init_from={model}", "--data.generate_examples=0", *limits)
-    tested = folder / run.config / "version_0" if run.is_tuned else model
-    commands = [
-        *([fit] if run.is_tuned else []),
-        ("test", *here, splits[2], f"--ckpt_path={tested}", "--data.generate_examples=100000", "--verdict=false"),
-        (
-            *("predict", *here, f"--data.test={folder}/samples.jsonl", f"--ckpt_path={tested}"),
-            f"--predictions.path={folder}/predictions.jsonl",
-        ),
-    ]
     begin = time.perf_counter()
-    with (folder / "output.txt").open("w") as output, redirect_stdout(output), redirect_stderr(output):
-        for command in commands:
-            if main(list(command)):
-                raise RuntimeError(f"{run.name} failed: see {folder}/output.txt")
-    (measured,) = folder.rglob("metrics.json")
-    metrics = json.loads(measured.read_text())["metrics"]
+    if run.is_tuned:
+        tested = folder / run.config / "version_0"
+        start = f"--model.init_from={model}"
+        run_command(folder, "fit", *config, *splits, start, "--data.generate_examples=0", *limits)
+    else:
+        # test writes its metrics next to the model, which is not ours, and which other processes test too.
+        tested = folder / "model"
+        tested.mkdir()
+        for file in model.iterdir():
+            (tested / file.name).symlink_to(file)
+    common = (*config, f"--ckpt_path={tested}")
+    run_command(folder, "test", *common, splits[2], "--data.generate_examples=100000", "--verdict=false")
+    sources = f"--data.test={folder}/samples.jsonl", f"--predictions.path={folder}/predictions.jsonl"
+    run_command(folder, "predict", *common, *sources)
+    metrics = json.loads((tested / "metrics.json").read_text())["metrics"]
     samples = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
     found = {"metrics": metrics, "samples": samples, "seconds": time.perf_counter() - begin}
     (folder / "result.json").write_text(json.dumps(found))
