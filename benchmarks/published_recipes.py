@@ -55,9 +55,11 @@ EXPERIMENTS = (
 LORA = ("--model.lora.r=16", "--model.optimizer.lr=5e-4")
 CANDIDATES: dict[str, tuple[str, ...]] = {
     "LoRA": LORA,
+    "LoRA, 1e-3": ("--model.lora.r=16", "--model.optimizer.lr=1e-3"),
     "LoRA, head 2e-3": (*LORA, "--model.fine_tuning.head_lr=2e-3"),
     "all weights, 5e-5": ("--model.optimizer.lr=5e-5",),
     "all weights, 1.5e-4": ("--model.optimizer.lr=1.5e-4",),
+    "all weights, 1.5e-4, head 1e-3": ("--model.optimizer.lr=1.5e-4", "--model.fine_tuning.head_lr=1e-3"),
 }
 PEER = "HF Trainer"
 BATCH_SIZES = {"sentiment": 16, "ner": 16, "qa": 8}
@@ -75,6 +77,7 @@ class Settings:
     minutes: int
     rows: int | None
     test_rows: int | None
+    accelerator: str
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,14 @@ def execute(run: Run, settings: Settings) -> None:
     fit = [*config, f"--model.init_from={settings.model}", f"--data.train={rows}/train.jsonl", "--seed_everything=0"]
     fit += [f"--data.validation={rows}/validation.jsonl", f"--trainer.max_time=00:00:{settings.minutes:02}:00"]
     tests = {split: [*config, f"--data.test={rows}/{split}.jsonl"] for split in ("test", "validation")}
-    train_and_test(run.name, settings.log_dir, [*fit, *CANDIDATES[run.recipe]], tests["test"], tests["validation"])
+    train_and_test(
+        run.name,
+        settings.log_dir,
+        [*fit, *CANDIDATES[run.recipe]],
+        tests["test"],
+        tests["validation"],
+        accelerator=settings.accelerator,
+    )
 
 
 def run_peer(run: Run, settings: Settings, rows: Path) -> None:
@@ -182,7 +192,10 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, help="maximum number of training rows, in place of the default of each set")
     parser.add_argument("--test_rows", type=int, help="maximum number of test rows")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="runs at the same time")
+    parser.add_argument(
+        "--accelerator", choices=("cpu", "gpu"), default="cpu", help="runs share the GPU if there is one"
+    )
     parser.add_argument("--only", nargs="*", default=[experiment.name for experiment in EXPERIMENTS])
     parser.add_argument("--recipes", nargs="*", default=[*CANDIDATES, PEER])
     options = parser.parse_args()
@@ -194,6 +207,7 @@ def main() -> None:
         options.minutes,
         options.rows,
         options.test_rows,
+        options.accelerator,
     )
     size = "".join(f"-{count}" for count in (options.rows, options.test_rows) if count is not None)
     runs = [

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -37,20 +38,28 @@ def measure_missing(runs: Sequence[R], log_dir: Path, execute: Callable[[R], Non
         log_dir: folder of all experiments.
         execute: executes a run; called in a process of its own.
         processes: number of runs at the same time.
+
+    Raises:
+        SystemExit: at least one run failed; the others have their results.
     """
     missing = [run for run in runs if result(run.name, log_dir) is None]
     print(f"{len(missing)} of {len(runs)} runs are missing", flush=True)
     os.environ["OMP_NUM_THREADS"] = "1"
-    begin = time.perf_counter()
+    begin, failed = time.perf_counter(), 0
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(execute, run): run for run in missing}
         for future, run in futures.items():
-            future.result()
+            if (error := future.exception()) is not None:
+                failed += 1
+                print(f"{run.name}: {error}", file=sys.stderr, flush=True)
+                continue
             found = result(run.name, log_dir)
             assert found is not None
             score = found["metrics"][run.metric]
             print(f"{run.name}: {run.metric} {score:.4f}, {found['seconds']:.0f} s", flush=True)
     print(f"{(time.perf_counter() - begin) / 60:.0f} minutes\n")
+    if failed:
+        sys.exit(f"{failed} runs failed. The same call again repeats them")
 
 
 def train_and_test(
@@ -61,8 +70,9 @@ def train_and_test(
     validate: Sequence[str] = (),
     *,
     keeps_checkpoints: bool = False,
+    accelerator: str = "cpu",
 ) -> None:
-    """Run ``fit`` and ``test`` in this process, on one core.
+    """Run ``fit`` and ``test`` in this process, on one core or on a GPU.
 
     Args:
         name: experiment below ``log_dir``; its folder receives ``result.json`` and ``output.txt``.
@@ -71,6 +81,7 @@ def train_and_test(
         test: flags of the test.
         validate: flags of a test on validation rows, whose metrics the result has too; none by default.
         keeps_checkpoints: keep the checkpoints, from which other runs start.
+        accelerator: ``"cpu"`` or ``"gpu"``.
 
     Raises:
         RuntimeError: the training or the test failed.
@@ -80,11 +91,11 @@ def train_and_test(
     folder.mkdir(parents=True)
     found: dict[str, Any] = {}
     begin = time.perf_counter()
-    run_command(folder, "fit", *fit, f"--log_dir={log_dir}", f"--experiment={name}")
+    run_command(folder, "fit", *fit, f"--log_dir={log_dir}", f"--experiment={name}", accelerator=accelerator)
     found["seconds"] = time.perf_counter() - begin
     for key, flags in (("validation", validate), ("metrics", test)):
         if flags:
-            run_command(folder, "test", *flags, f"--ckpt_path={folder}/version_0")
+            run_command(folder, "test", *flags, f"--ckpt_path={folder}/version_0", accelerator=accelerator)
             measured = json.loads((folder / "version_0" / "metrics.json").read_text())
             found[key] = measured["metrics"]
             found["verdict"] = measured.get("verdict")
@@ -93,8 +104,10 @@ def train_and_test(
     (folder / "result.json").write_text(json.dumps(found))
 
 
-def run_command(folder: Path, *arguments: str) -> None:
-    """Run a command of gpt-lightning in this process, on one core, and add its output to ``output.txt`` in a folder.
+def run_command(folder: Path, *arguments: str, accelerator: str = "cpu") -> None:
+    """Run a command of gpt-lightning in this process, and add its output to ``output.txt`` in a folder.
+
+    It has one core, and a GPU if that is the accelerator. There, runs share the GPU and are short, so none is compiled.
 
     Raises:
         RuntimeError: the command failed.
@@ -105,7 +118,8 @@ def run_command(folder: Path, *arguments: str) -> None:
 
     torch.set_num_threads(1)
     with (folder / "output.txt").open("a") as output, redirect_stdout(output), redirect_stderr(output):
-        code = main([*arguments, "--trainer.accelerator=cpu", "--trainer.devices=1"])
+        device = [f"--trainer.accelerator={accelerator}", "--trainer.devices=1", "--compile=false"]
+        code = main([*arguments, *device])
     if code:
         raise RuntimeError(f"{arguments[0]} failed: see {folder}/output.txt")
 

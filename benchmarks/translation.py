@@ -4,9 +4,9 @@
 
 The folder holds train.jsonl, validation.jsonl and test.jsonl with the columns en and fr. A causal language model, one
 with prefix attention and an encoder-decoder, each with 2.0M parameters, have as many steps as fit into the minutes on
-one core; the time of a step is measured first. All but prefix attention also start from a causal language model of the
-same depth that was trained for as long on both sides of the pairs. Two runs train at the same time. Runs with a result
-in --log_dir are not repeated, so an interrupted call can be continued.
+one core. The time of a step on a core is measured first, also with --accelerator gpu. All but prefix attention also
+start from a causal language model of the same depth that was trained for as long on both sides of the pairs. Runs with
+a result in --log_dir are not repeated, so an interrupted call can be continued.
 """
 
 import argparse
@@ -75,7 +75,7 @@ class Run:
         return ["-c", str(CONFIGS / f"{config}.yaml"), *flags]
 
 
-def execute(run: Run, rows: Path, log_dir: Path, minutes: float) -> None:
+def execute(run: Run, rows: Path, log_dir: Path, minutes: float, accelerator: str) -> None:
     """Train and test in this process."""
     is_timing = run.stage == "timing"
     steps = run.number if is_timing else max(1, round(60 * minutes / seconds_per_step(run.model, log_dir)))
@@ -88,7 +88,14 @@ def execute(run: Run, rows: Path, log_dir: Path, minutes: float) -> None:
     # All of the test texts are translated.
     answers = 100_000 if run.stage == "translation" else 0
     test = [*run.flags, f"--data.test={rows}/test.jsonl", f"--data.generate_examples={answers}"]
-    train_and_test(run.name, log_dir, fit, test, keeps_checkpoints=run.stage == "pretraining")
+    train_and_test(
+        run.name,
+        log_dir,
+        fit,
+        test,
+        keeps_checkpoints=run.stage == "pretraining",
+        accelerator="cpu" if is_timing else accelerator,  # the number of steps is that of a core
+    )
 
 
 def seconds_per_step(model: str, log_dir: Path) -> float:
@@ -173,11 +180,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15, help="training time of each run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2, help="runs at the same time")
+    parser.add_argument(
+        "--accelerator", choices=("cpu", "gpu"), default="cpu", help="runs share the GPU if there is one"
+    )
     parser.add_argument("--log_dir", type=Path, default=Path("logs"))
     options = parser.parse_args()
     rows = options.log_dir / "translation" / "rows"
     prepare(options.data, rows)
-    execution = partial(execute, rows=rows, log_dir=options.log_dir, minutes=options.minutes)
+    execution = partial(
+        execute, rows=rows, log_dir=options.log_dir, minutes=options.minutes, accelerator=options.accelerator
+    )
     architectures = [model for model in MODELS if ", " not in model]
     stages = [
         [Run("timing", model, steps) for model in architectures for steps in TIMED_STEPS],

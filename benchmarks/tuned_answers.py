@@ -51,7 +51,7 @@ class Run:
         return f"tuned_answers/{self.config}-{'after' if self.is_tuned else 'before'}"
 
 
-def execute(run: Run, model: Path, data: Path, log_dir: Path, limits: Sequence[str]) -> None:
+def execute(run: Run, model: Path, data: Path, log_dir: Path, limits: Sequence[str], accelerator: str) -> None:
     """Train if the run is to be tuned, test, and answer the first rows, in this process."""
     folder, rows = log_dir / run.name, data / DATASETS[run.config]
     shutil.rmtree(folder, ignore_errors=True)  # of an interrupted attempt
@@ -64,7 +64,8 @@ def execute(run: Run, model: Path, data: Path, log_dir: Path, limits: Sequence[s
     if run.is_tuned:
         tested = folder / run.config / "version_0"
         start = f"--model.init_from={model}"
-        run_command(folder, "fit", *config, *splits, start, "--data.generate_examples=0", *limits)
+        flags = (start, "--data.generate_examples=0", *limits)
+        run_command(folder, "fit", *config, *splits, *flags, accelerator=accelerator)
     else:
         # test writes its metrics next to the model, which is not ours, and which other processes test too.
         tested = folder / "model"
@@ -72,9 +73,10 @@ def execute(run: Run, model: Path, data: Path, log_dir: Path, limits: Sequence[s
         for file in model.iterdir():
             (tested / file.name).symlink_to(file)
     common = (*config, f"--ckpt_path={tested}")
-    run_command(folder, "test", *common, splits[2], "--data.generate_examples=100000", "--verdict=false")
+    answers = "--data.generate_examples=100000"
+    run_command(folder, "test", *common, splits[2], answers, "--verdict=false", accelerator=accelerator)
     sources = f"--data.test={folder}/samples.jsonl", f"--predictions.path={folder}/predictions.jsonl"
-    run_command(folder, "predict", *common, *sources)
+    run_command(folder, "predict", *common, *sources, accelerator=accelerator)
     metrics = json.loads((tested / "metrics.json").read_text())["metrics"]
     samples = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
     found = {"metrics": metrics, "samples": samples, "seconds": time.perf_counter() - begin}
@@ -122,6 +124,10 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the datasets")
     parser.add_argument("--only", nargs="*", default=list(DATASETS), help="configurations")
     parser.add_argument("--limits", nargs="*", default=[], help="more flags of fit")
+    parser.add_argument("--processes", type=int, default=2, help="runs at the same time")
+    parser.add_argument(
+        "--accelerator", choices=("cpu", "gpu"), default="cpu", help="runs share the GPU if there is one"
+    )
     parser.add_argument("--log_dir", type=Path, default=Path("logs"))
     options = parser.parse_args()
     runs = [Run(config, is_tuned) for config in options.only for is_tuned in (False, True)]
@@ -131,8 +137,9 @@ def main() -> None:
         data=options.data.resolve(),
         log_dir=options.log_dir,
         limits=options.limits,
+        accelerator=options.accelerator,
     )
-    measure_missing(runs, options.log_dir, execution)
+    measure_missing(runs, options.log_dir, execution, options.processes)
     print("\n".join(table(runs, options.data, options.log_dir)))
     for config in options.only:
         print("\n".join(samples(config, options.log_dir)))
