@@ -34,10 +34,11 @@ def embed(
         batch_size: number of texts per forward pass.
 
     Raises:
-        InputError: the pooling is unknown.
+        InputError: the pooling is unknown, or the task reads its texts twice.
     """
     if pooling not in ("mean", "last"):
         raise InputError(f"pooling={pooling!r} must be mean or last")
+    task.layout.check_read_once("embed", "Use a model that was trained with layout.copies=1")
     rows = input_ids(task, tokenizer, texts)
     parts = [pool(task, rows[start : start + batch_size], pooling) for start in range(0, len(rows), batch_size)]
     return torch.cat([torch.empty(0, task.backbone.config.n_embd), *parts])

@@ -76,6 +76,8 @@ class Labeled(DataModule, Generic[E]):
 
     hold_out_attribute: ClassVar[str] = "id"
     """Attribute of examples; held-out validation never separates examples with equal values."""
+    supports_copies: ClassVar[bool] = False
+    """True if the class follows ``layout.copies``."""
 
     def __init__(
         self,
@@ -86,6 +88,8 @@ class Labeled(DataModule, Generic[E]):
         **settings: Unpack[DataSettings],
     ) -> None:
         super().__init__(**settings)
+        if not self.supports_copies:
+            layout.check_read_once(type(self).__name__, "Leave out --data.layout.copies, or set it to 1")
         self.given_layout = layout
         self.id_column = id_column
         self.on_bad_row = on_bad_row

@@ -63,6 +63,7 @@ class ReadingComprehension(Labeled[Question]):
 
     batch: ClassVar[type] = QuestionAnsweringBatch
     hold_out_attribute: ClassVar[str] = "context"
+    supports_copies: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -191,11 +192,11 @@ class ReadingComprehension(Labeled[Question]):
                 "tokens; raise --data.max_question_tokens to keep all of their tokens",
             )
         contexts = self._contexts(examples)
-        prefix, separator, _ = self.layout.parts
+        separator = self.layout.parts[1]
         encoded = []
         for example, question in zip(examples, question_ids, strict=True):
-            prompt = np.array([*prefix, *question[: self.max_question_tokens], *separator], dtype=np.int64)
-            encoded.append(self._cut_context(prompt, contexts[example.context], example, has_labels))
+            asked = np.array([*question[: self.max_question_tokens], *separator], dtype=np.int64)
+            encoded.append(self._cut_context(asked, contexts[example.context], example, has_labels))
         num_lost = sum(
             bool(example.answers) and all(window.start == window.null_position for window in windows)
             for example, windows in zip(examples, encoded, strict=True)
@@ -222,19 +223,21 @@ class ReadingComprehension(Labeled[Question]):
         return result
 
     def _cut_context(
-        self, prompt: NDArray[np.int64], context: _Context, example: Question, has_labels: bool
+        self, question: NDArray[np.int64], context: _Context, example: Question, has_labels: bool
     ) -> list[_Window]:
-        """Return the windows of a context, each after ``prompt`` (prefix, question, separator).
+        """Return the windows of a context, each after ``question``, which includes the separator.
 
+        With two copies, question and context are repeated, and the answer is in the second copy of the context.
         The null position is the last token of the suffix or, in a layout without one, the first token of the input, as
         in Hugging Face's scripts.
         """
-        suffix = self.layout.parts[2]
-        room = self.block_size - len(prompt) - len(suffix)
+        prefix, _, suffix = self.layout.parts
+        room = self.layout.copy_size(self.block_size) - len(question)
         if room <= self.stride and len(context.ids) > room:
             raise InputError(
-                f"{example.where}: with a question of {len(prompt)} tokens, block_size={self.block_size} leaves {room} "
-                f"tokens for the context, not more than --data.stride={self.stride}; raise "
+                f"{example.where}: with a question of {len(prefix) + len(question)} tokens, "
+                f"block_size={self.block_size} and layout.copies={self.layout.copies} leave {room} tokens for the "
+                f"context, not more than --data.stride={self.stride}; raise "
                 "--model.backbone.block_size, or lower --data.stride or --data.max_question_tokens"
             )
         answer = None
@@ -245,6 +248,8 @@ class ReadingComprehension(Labeled[Question]):
         result = []
         for window in token_windows(len(context.ids), room, stride) or [Window(0, 0, 0, 0)]:
             first, stop = window.first_word, window.stop_word
+            last_copy = np.concatenate((question, context.ids[first:stop]))
+            prompt = np.concatenate((self.layout.before_last_copy(last_copy), question))
             null_position = len(prompt) + stop - first + len(suffix) - 1 if suffix else 0
             start = end = null_position if has_labels else IGNORE_INDEX
             if answer is not None and first <= answer[0] and answer[1] < stop:

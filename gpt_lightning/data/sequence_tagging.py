@@ -94,6 +94,7 @@ class SequenceTagging(Labeled[TaggedText]):
 
     batch: ClassVar[type] = TokenClassificationBatch
     hold_out_attribute: ClassVar[str] = "text"
+    supports_copies: ClassVar[bool] = True
     takes_from_model: ClassVar[Mapping[str, str]] = {**Labeled.takes_from_model, "pooling": "pooling"}
 
     def __init__(
@@ -346,7 +347,7 @@ class SequenceTagging(Labeled[TaggedText]):
 
     def _windows(self, split: Split, examples: list[TaggedText], tokens: list[list[WordTokens]]) -> list[list[_Window]]:
         """Return the windows of each text. Words that are longer than a window are cut."""
-        room = self.block_size - self.layout.num_added()
+        room = self.layout.copy_size(self.block_size)
         ids = {name: number for number, name in enumerate(self.labels)}
         windows, self.cut_rows[split] = [], []
         for example, groups in zip(examples, tokens, strict=True):
@@ -371,22 +372,24 @@ class SequenceTagging(Labeled[TaggedText]):
     def _cut_words(
         self, words: list[NDArray[np.int64]], places: NDArray[np.int64], labels: NDArray[np.int64], room: int
     ) -> list[_Window]:
-        """Return the windows of a text, with at most ``room`` tokens each.
+        """Return the windows of a text, with at most ``room`` of its tokens each. The last copy is labeled.
 
         Args:
             words: token ids of each word.
             places: index of the labeled token in each word.
             labels: label of each word.
-            room: maximum number of tokens of a window.
+            room: maximum number of tokens of the text in a window.
         """
-        prefix, _, suffix = (np.array(part, dtype=np.int64) for part in self.layout.parts)
+        suffix = np.array(self.layout.parts[2], dtype=np.int64)
         lengths = [len(word) for word in words]
         stride = self.stride if sum(lengths) > room else 0
         result = []
         for window in word_windows(lengths, room, stride):
             inside = slice(window.first_word, window.stop_word)
-            tokens = np.concatenate((prefix, *words[inside], suffix))
-            starts = len(prefix) + np.cumsum([0, *lengths[inside]])[:-1]
+            text = np.concatenate(words[inside])
+            before = self.layout.before_last_copy(text)
+            tokens = np.concatenate((before, text, suffix))
+            starts = len(before) + np.cumsum([0, *lengths[inside]])[:-1]
             positions = starts + places[inside]
             positions = positions[window.first_scored - window.first_word : window.stop_scored - window.first_word]
             targets = np.full(len(tokens), IGNORE_INDEX)

@@ -28,6 +28,10 @@ class InputLayout:
             tokenizer, or else ``right``.
         version: 1 for heads of versions that did not store the layout. They ignore the tokens that the publishers add,
             and encode each word of a tagged text by itself.
+        copies: number of times that taggers and question answering read their texts, 1 or 2. With 2, the texts stand
+            twice in the input, with the separator between them, and the head reads the second copy, whose tokens see
+            the whole text even with causal attention (Springer et al. 2024, arXiv:2402.15449). About half as many
+            tokens of a text then fit into ``block_size``.
     """
 
     prefix: list[int] | None = None
@@ -35,6 +39,7 @@ class InputLayout:
     suffix: list[int] | None = None
     truncation_side: Literal["right", "left"] | None = None
     version: Literal[1, 2] = 2
+    copies: Literal[1, 2] = 1
 
     def __post_init__(self) -> None:
         for name in ("prefix", "separator", "suffix"):
@@ -45,6 +50,8 @@ class InputLayout:
             raise InputError(f"layout.truncation_side={self.truncation_side!r} must be right or left")
         if self.version not in (1, 2):
             raise InputError(f"layout.version={self.version!r} must be 1 or 2. Use the version that wrote the model")
+        if type(self.copies) is not int or self.copies not in (1, 2):
+            raise InputError(f"layout.copies={self.copies!r} must be 1 or 2")
 
     @classmethod
     def published(cls, tokenizer: Tokenizer) -> "InputLayout":
@@ -93,9 +100,35 @@ class InputLayout:
         return self.prefix, self.separator, self.suffix
 
     def num_added(self, num_texts: int = 1) -> int:
-        """Return the number of tokens that the layout adds to an input of one or two texts."""
+        """Return the number of tokens that the layout adds to an input of one or two texts, or copies of a text."""
         prefix, separator, suffix = self.parts
         return len(prefix) + len(separator) * (num_texts - 1) + len(suffix)
+
+    def check_read_once(self, reader: str, remedy: str) -> None:
+        """Refuse a layout with two copies where the texts are read once.
+
+        Args:
+            reader: name of the class or the command that reads the texts, for the message.
+            remedy: sentence without the final period that says what to do.
+
+        Raises:
+            InputError: the layout has two copies.
+        """
+        if self.copies > 1:
+            raise InputError(f"layout.copies={self.copies}: {reader} reads each text once. {remedy}")
+
+    def copy_size(self, max_tokens: int) -> int:
+        """Return the maximum number of tokens in each copy of the texts, for inputs of ``max_tokens``."""
+        return (max_tokens - self.num_added(self.copies)) // self.copies
+
+    def before_last_copy(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the tokens before the last copy of the texts: the prefix and, with two copies, the first of them.
+
+        Args:
+            ids: token ids of one copy, (n,).
+        """
+        prefix, separator, _ = self.parts
+        return np.array([*prefix, *[*ids, *separator] * (self.copies - 1)], dtype=np.int64)
 
     def input_ids(self, texts: Sequence[NDArray[np.int64]], max_tokens: int) -> NDArray[np.int64]:
         """Return the input for one or two tokenized texts, truncated to ``max_tokens``, the longer text first.

@@ -117,7 +117,8 @@ class Explainer:
         layers: names of the layers whose attention is returned; None takes the last ones.
 
     Raises:
-        InputError: captum is not installed, the task is not one of gpt_lightning, or a layer is unknown.
+        InputError: captum is not installed, the task is not one of gpt_lightning, it reads its texts twice, or a layer
+            is unknown.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class Explainer:
         if not isinstance(task, _TASKS):
             names = ", ".join(each.__name__ for each in _TASKS)
             raise InputError(f"{type(task).__name__} is not a task that explain reads. Derive it from one of {names}")
+        task.layout.check_read_once("explain", "Use a model that was trained with layout.copies=1")
         layer_names = attention_layers(task.backbone)
         for layer in layers or ():
             choose(layer, layer_names, "layer of attention")

@@ -29,6 +29,8 @@ def why_not_huggingface(config: GPTConfig, head: HuggingFaceHead | None, hparams
         return "Hugging Face has no head for this task"
     if (reason := head.why_not(hparams)) is not None:
         return reason
+    if (hparams.get("layout") or {}).get("copies", 1) > 1:
+        return "its head reads each text twice (layout.copies=2), but Hugging Face's pipelines read it once"
     family = closest_family(config, head)
     misfits = family.misfits(config, head)
     return f"{family.title}, the closest model family, {' and '.join(misfits)}" if misfits else None
