@@ -43,7 +43,9 @@ EXPERIMENTS = (
     Experiment("wnut17", "entity_f1", "smollm2_ner", "ner_wnut17", 512),
     Experiment("snips", "entity_f1", "smollm2_ner", "slots_snips", 512),
     # Otherwise the longest questions, twice in the backbone's 256 tokens, leave less room than windows must share.
-    Experiment("squadshifts_wiki", "answer_f1", "smollm2_qa", "qa_squadshifts", 768, ("--data.max_question_tokens=48",)),
+    Experiment(
+        "squadshifts_wiki", "answer_f1", "smollm2_qa", "qa_squadshifts", 768, ("--data.max_question_tokens=48",)
+    ),
 )
 COPIES = {"once": 1, "twice": 2}
 LORA = ("--model.lora.r=16", "--model.optimizer.lr=5e-4", "--trainer.max_epochs=1")

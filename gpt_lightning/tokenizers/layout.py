@@ -50,7 +50,7 @@ class InputLayout:
             raise InputError(f"layout.truncation_side={self.truncation_side!r} must be right or left")
         if self.version not in (1, 2):
             raise InputError(f"layout.version={self.version!r} must be 1 or 2. Use the version that wrote the model")
-        if type(self.copies) is not int or self.copies not in (1, 2):
+        if self.copies not in (1, 2):
             raise InputError(f"layout.copies={self.copies!r} must be 1 or 2")
 
     @classmethod

@@ -42,6 +42,7 @@ LABELED: dict[str, tuple[Any, Any]] = SHARED | {
     "layout.suffix": (list[int] | None, None),
     "layout.truncation_side": (Literal["right", "left"] | None, None),
     "layout.version": (Literal[1, 2], 2),
+    "layout.copies": (Literal[1, 2], 1),
     "counterfactual_swaps": (str | None, None),
 }
 ARGUMENTS: dict[str, dict[str, tuple[Any, Any]]] = {
