@@ -162,14 +162,15 @@ def tagger(folder: Path) -> Model:
 @pytest.mark.parametrize("head", ["tags", "answers"])
 def test_predictions_in_a_batch_equal_single_ones(tmp_path: Path, head: str) -> None:
     if head == "tags":
-        found, rows = tagger(tmp_path), [{"tokens": words} for words, _ in [*TAGS, LONG]]
+        found = tagger(tmp_path)
+        rows: list[dict[str, Any]] = [{"tokens": words} for words, _ in [*TAGS, LONG]]
     else:
         found = model(tmp_path, QuestionAnswering)
         rows = [{key: row[key] for key in ("question", "context")} for row in QUESTIONS]
         rows.append({"question": "What?", "context": CONTEXT * 3})
-    together = found.predict(rows, batch_size=8, **({"stride": 4} if head == "tags" else {"stride": 10}))
+    together = found.predict(rows, batch_size=8, stride=10)
     for record, row in zip(together, rows, strict=True):
-        (single,) = found.predict([row], **({"stride": 4} if head == "tags" else {"stride": 10}))
+        (single,) = found.predict([row], stride=10)
         assert flat(record) == pytest.approx(flat(single), abs=1e-5)
         if head == "answers":
             assert all(row["context"][each["start"] : each["end"]] == each["text"] for each in record["n_best"])
