@@ -236,8 +236,8 @@ class ReadingComprehension(Labeled[Question]):
         if room <= self.stride and len(context.ids) > room:
             raise InputError(
                 f"{example.where}: with a question of {len(prefix) + len(question)} tokens, "
-                f"block_size={self.block_size} and layout.copies={self.layout.copies} leave {room} tokens for the "
-                f"context, not more than --data.stride={self.stride}; raise "
+                f"block_size={self.block_size}{' for two copies' if self.layout.copies > 1 else ''} leaves {room} "
+                f"tokens for the context, not more than --data.stride={self.stride}; raise "
                 "--model.backbone.block_size, or lower --data.stride or --data.max_question_tokens"
             )
         answer = None

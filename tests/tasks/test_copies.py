@@ -143,6 +143,13 @@ def test_answers_are_in_the_last_copy(tmp_path: Path, block_size: int) -> None:
     assert (num_windows > len(QUESTIONS)) == (block_size < 400)
 
 
+def test_a_block_too_small_for_two_copies_is_refused(tmp_path: Path) -> None:
+    data = module(ReadingComprehension, tmp_path, QUESTIONS, layout=TWICE, block_size=80, stride=30)
+    message = r"block_size=80 for two copies leaves 30 tokens for the context, not more than --data\.stride=30"
+    with pytest.raises(InputError, match=message):
+        batches(data, "test")
+
+
 # --- Models
 
 
