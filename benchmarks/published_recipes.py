@@ -11,7 +11,6 @@ not repeated, so an interrupted call can be continued.
 import argparse
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.train_and_test import measure_missing, result, train_and_test
+from benchmarks.train_and_test import draw, measure_missing, result, train_and_test
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 VALIDATION_ROWS = 400
@@ -100,23 +99,11 @@ class Run:
         return f"published_recipes{self.size}/{self.experiment.name}-{recipe}"
 
 
-def draw(experiment: Experiment, settings: Settings, folder: Path) -> Path:
-    """Write the training, validation and test rows of an experiment into a folder, and return it."""
-    counts = {"train": settings.rows or experiment.rows, "validation": VALIDATION_ROWS, "test": settings.test_rows}
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, count in counts.items():
-        source = settings.data / experiment.folder / f"{split}.jsonl"
-        lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
-        if count is not None and count < len(lines):  # the files are sorted by label
-            lines = random.Random(0).sample(lines, count)
-        (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
-    return folder
-
-
 def execute(run: Run, settings: Settings) -> None:
     """Train and test in this process, or run the peer."""
     experiment = run.experiment
-    rows = draw(experiment, settings, settings.log_dir / f"{run.name}-rows")
+    counts = {"train": settings.rows or experiment.rows, "validation": VALIDATION_ROWS, "test": settings.test_rows}
+    rows = draw(settings.data / experiment.folder, counts, settings.log_dir / f"{run.name}-rows")
     if run.recipe == PEER:
         run_peer(run, settings, rows)
         return

@@ -13,7 +13,6 @@ The idea is that of Springer et al. (2024, arXiv:2402.15449), who use it for emb
 """
 
 import argparse
-import random
 import statistics
 import sys
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.train_and_test import measure_missing, result, train_and_test
+from benchmarks.train_and_test import draw, measure_missing, result, train_and_test
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -96,23 +95,11 @@ class Run:
         return f"read_twice/{self.group}/{self.experiment.folder}-{self.layout}-{self.seed}"
 
 
-def draw(experiment: Experiment, settings: Settings, folder: Path) -> Path:
-    """Write the training, validation and test rows of an experiment into a folder, and return it."""
-    counts = {"train": settings.rows, "validation": settings.test_rows, "test": settings.test_rows}
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, count in counts.items():
-        source = settings.data / experiment.folder / f"{split}.jsonl"
-        lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
-        if count is not None and count < len(lines):  # the files are sorted by label
-            lines = random.Random(0).sample(lines, count)
-        (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
-    return folder
-
-
 def execute(run: Run, settings: Settings) -> None:
     """Train and test in this process, and keep only the metrics."""
     experiment = run.experiment
-    rows = draw(experiment, settings, settings.log_dir / f"{run.name}-rows")
+    counts = {"train": settings.rows, "validation": settings.test_rows, "test": settings.test_rows}
+    rows = draw(settings.data / experiment.folder, counts, settings.log_dir / f"{run.name}-rows")
     config = experiment.model_config if settings.is_model else experiment.backbone_config
     both = ["-c", str(CONFIGS / f"{config}.yaml"), CAUSAL, *experiment.flags]
     fit = [f"--data.train={rows}/train.jsonl", f"--data.validation={rows}/validation.jsonl"]

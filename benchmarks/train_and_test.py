@@ -2,10 +2,11 @@
 
 import json
 import os
+import random
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing import get_context
@@ -102,6 +103,23 @@ def train_and_test(
     if not keeps_checkpoints:
         shutil.rmtree(folder / "version_0" / "checkpoints")
     (folder / "result.json").write_text(json.dumps(found))
+
+
+def draw(source: Path, counts: Mapping[str, int | None], folder: Path) -> Path:
+    """Write random rows of each split into a folder, and return it.
+
+    Args:
+        source: folder of ``SPLIT.jsonl``.
+        counts: split -> maximum number of its rows; None takes all.
+        folder: folder to write.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count in counts.items():
+        lines = (source / f"{split}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        if count is not None and count < len(lines):  # the files are sorted by label
+            lines = random.Random(0).sample(lines, count)
+        (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+    return folder
 
 
 def run_command(folder: Path, *arguments: str, accelerator: str = "cpu") -> None:
