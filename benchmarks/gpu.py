@@ -102,18 +102,17 @@ def compare(table: Table, model: str, options: tuple[str, ...], rounds: int) -> 
         "HF Trainer": ("benchmarks/gpu_peers.py", "hf", *ARGUMENTS, *options),
     }
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
-    for _ in range(rounds):
+    ours = results["gpt_lightning"]
+    for number in range(rounds):
         for name, command in commands.items():
             with table.part(f"{model}, {name}"):
                 found = RESULT.search(table.run(*command))
                 assert found
                 results[name].append((float(found[1]), float(found[2]) / 1000))
-    ours = results["gpt_lightning"]
-    for name, runs in results.items():
-        if runs and ours:
-            ms, memory = (statistics.median(run[column] for run in runs) for column in (0, 1))
-            ratio = ms / statistics.median(run[0] for run in ours)
-            table.add(f"{model}, {name}", f"{ms:.1f} ms per step", f"{ratio:.2f}", f"{memory:.1f}")
+            if number == rounds - 1 and ours and results[name]:
+                ms, memory = (statistics.median(run[column] for run in results[name]) for column in (0, 1))
+                ratio = ms / statistics.median(run[0] for run in ours)
+                table.add(f"{model}, {name}", f"{ms:.1f} ms per step", f"{ratio:.2f}", f"{memory:.1f}")
 
 
 def main() -> None:
