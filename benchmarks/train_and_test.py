@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,7 +32,7 @@ R = TypeVar("R", bound=Named)
 
 
 def measure_missing(runs: Sequence[R], log_dir: Path, execute: Callable[[R], None], processes: int = 2) -> None:
-    """Execute the runs that have no result yet, each on one core, and print their main metrics.
+    """Execute the runs that have no result yet, each on one core, and print their main metrics as they end.
 
     Args:
         runs: all runs.
@@ -49,15 +49,17 @@ def measure_missing(runs: Sequence[R], log_dir: Path, execute: Callable[[R], Non
     begin, failed = time.perf_counter(), 0
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(execute, run): run for run in missing}
-        for future, run in futures.items():
+        for future in as_completed(futures):
+            run = futures[future]
             if (error := future.exception()) is not None:
                 failed += 1
                 print(f"{run.name}: {error}", file=sys.stderr, flush=True)
                 continue
             found = result(run.name, log_dir)
             assert found is not None
-            score = found["metrics"][run.metric]
-            print(f"{run.name}: {run.metric} {score:.4f}, {found['seconds']:.0f} s", flush=True)
+            scores = {key: found[key][run.metric] for key in ("validation", "metrics") if key in found}
+            shown = ", ".join(f"{'test' if key == 'metrics' else key} {value:.4f}" for key, value in scores.items())
+            print(f"{run.name}: {run.metric}: {shown}, {found['seconds']:.0f} s", flush=True)
     print(f"{(time.perf_counter() - begin) / 60:.0f} minutes\n")
     if failed:
         sys.exit(f"{failed} runs failed. The same call again repeats them")
