@@ -260,3 +260,11 @@ def test_more_copies_are_refused() -> None:
     copies: Any = 3
     with pytest.raises(InputError, match=r"layout\.copies=3 must be 1 or 2"):
         InputLayout(copies=copies)
+
+
+def test_a_continued_head_keeps_its_copies(run: CommandLine) -> None:
+    first = run.fit("tags", "--data.layout.copies=2")
+    for number, flags, copies in ((1, (), 2), (2, ("--data.layout.copies=1",), 1)):
+        assert run("fit", "-c", "tags.yaml", f"--model.init_from={first}", *flags) == 0, run.err
+        assert ("data.layout.copies=1 (not 2)" in run.out) == bool(flags)
+        assert gl.load(f"logs/tags/version_{number}").task.layout.copies == copies

@@ -15,6 +15,8 @@ from gpt_lightning.printable import printable
 from gpt_lightning.tasks.load import find_checkpoint, read_checkpoint
 from gpt_lightning.tasks.saving import class_path
 
+LAYOUT = "data.init_args.layout"
+
 _COMPUTATION = ("attention", "dropout", "attention_dropout")
 """Fields of the backbone that change the output or the training of a pretrained model, but not its shape."""
 
@@ -43,6 +45,7 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
     if differences:
         print(printable(f"shape of the backbone from {path}: {', '.join(differences)}"))
     pretrained |= _head_defaults(user, effective, checkpoint["hyper_parameters"])
+    pretrained |= _layout_of_head(user, effective, checkpoint["hyper_parameters"])
     _print_changes(checkpoint["hyper_parameters"], overlay(effective, _as_checkpoint(pretrained, path)), path)
     tokenizer = tokenizer_in(path, checkpoint)
     if tokenizer is not None and TOKENIZER in effective:
@@ -73,10 +76,24 @@ def _head_defaults(user: Values, effective: Values, saved: dict[str, Any]) -> di
     return {key: value for name, value in defaults.items() if (key := f"{MODEL}.{name}") not in user}
 
 
+def _layout_of_head(user: Values, effective: Values, saved: dict[str, Any]) -> dict[str, Any]:
+    """Return the layout of the head that the run continues, without the fields that the user gives."""
+    return {key: value for key, value in _saved_layout(effective, saved).items() if key not in user}
+
+
+def _saved_layout(effective: Values, saved: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the layout that the data module has and the head was trained with; none for a new head."""
+    if saved.get("task") != class_path(class_at(effective["model.class_path"].value)):
+        return {}
+    layout = saved.get("layout") or {}
+    return {key: value for name, value in layout.items() if (key := f"{LAYOUT}.{name}") in effective}
+
+
 def _print_changes(hparams: dict[str, Any], effective: Values, path: Path) -> None:
     """Print the settings of a pretrained model that the run changes, although the weights were trained with them."""
     saved = {f"{BACKBONE}.{name}": hparams["backbone"].get(name) for name in _COMPUTATION}
     saved |= {f"{MODEL}.pooling": hparams["pooling"]} if "pooling" in hparams else {}
+    saved |= _saved_layout(effective, hparams)
     changes = [
         f"{flag_key(key)}={effective[key].value} (not {value})"
         for key, value in saved.items()
