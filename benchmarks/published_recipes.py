@@ -129,6 +129,7 @@ def run_peer(run: Run, settings: Settings, rows: Path) -> None:
     record.unlink(missing_ok=True)
     flags = ["--lr", "5e-5", "--bs", str(BATCH_SIZES[task]), "--epochs", "1"]
     command = [sys.executable, str(settings.peer), task, str(settings.model), str(rows.resolve()), str(record), *flags]
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if settings.accelerator == "cpu" else {}
     begin = time.perf_counter()
     with (folder / "output.txt").open("w") as output:
         subprocess.run(
@@ -138,7 +139,7 @@ def run_peer(run: Run, settings: Settings, rows: Path) -> None:
             stderr=output,
             check=True,
             # As gpt_lightning's runs; the output says why a run failed.
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | hidden,
         )
     score = json.loads(record.read_text().splitlines()[-1])[run.experiment.peer_metric]
     seconds = time.perf_counter() - begin
@@ -180,9 +181,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="maximum number of training rows, in place of the default of each set")
     parser.add_argument("--test_rows", type=int, help="maximum number of test rows")
     parser.add_argument("--processes", type=int, default=2, help="runs at the same time")
-    parser.add_argument(
-        "--accelerator", choices=("cpu", "gpu"), default="cpu", help="runs share the GPU if there is one"
-    )
+    parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu", help="hardware; all runs share one GPU")
     parser.add_argument("--only", nargs="*", default=[experiment.name for experiment in EXPERIMENTS])
     parser.add_argument("--recipes", nargs="*", default=[*CANDIDATES, PEER])
     options = parser.parse_args()
@@ -197,6 +196,7 @@ def main() -> None:
         options.accelerator,
     )
     size = "".join(f"-{count}" for count in (options.rows, options.test_rows) if count is not None)
+    size += "-gpu" if options.accelerator == "gpu" else ""
     runs = [
         Run(experiment, recipe, size)
         for experiment in EXPERIMENTS

@@ -5,8 +5,8 @@
 
 DATA is the folder of the datasets, MODEL the folder of SmolLM2-135M, and RUN that of configs/pretrain_books_nano.yaml.
 A model gets LoRA adapters for one epoch; a backbone is fine-tuned for the epochs of the configurations. Both layouts
-have the same context size: of a model by default twice that of the configuration, so that texts fit twice; of a
-backbone its own. --rows and --test_rows make the datasets smaller; with very few rows, the training rows may lack a
+have the same context size. For a model, it is twice that of the configuration by default; a backbone keeps its own.
+--rows and --test_rows make the datasets smaller; with very few rows, the training rows may lack a
 label. Runs with a result in --log_dir are not repeated, so an interrupted call can be continued.
 
 The idea is that of Springer et al. (2024, arXiv:2402.15449), who use it for embeddings.
@@ -72,7 +72,7 @@ class Settings:
             for name, size in (("rows", self.rows), ("test", self.test_rows), ("block", self.block_size))
             if size is not None
         )
-        return f"{'model' if self.is_model else 'backbone'}{sizes}"
+        return f"{'model' if self.is_model else 'backbone'}{sizes}{'-gpu' if self.accelerator == 'gpu' else ''}"
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="maximum number of training rows")
     parser.add_argument("--test_rows", type=int, help="maximum number of test rows, and of validation rows")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu", help="hardware; all runs share one GPU")
     parser.add_argument("--only", nargs="*", default=[experiment.folder for experiment in EXPERIMENTS])
     options = parser.parse_args()
     if options.backbone is not None and options.block_size is not None:

@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
@@ -32,7 +33,7 @@ R = TypeVar("R", bound=Named)
 
 
 def measure_missing(runs: Sequence[R], log_dir: Path, execute: Callable[[R], None], processes: int = 2) -> None:
-    """Execute the runs that have no result yet, each on one core, and print their main metrics as they end.
+    """Execute the runs that have no result yet, and print their main metrics as they end.
 
     Args:
         runs: all runs.
@@ -53,7 +54,8 @@ def measure_missing(runs: Sequence[R], log_dir: Path, execute: Callable[[R], Non
             run = futures[future]
             if (error := future.exception()) is not None:
                 failed += 1
-                print(f"{run.name}: {error}", file=sys.stderr, flush=True)
+                print(f"{run.name} failed:", file=sys.stderr)
+                traceback.print_exception(error)
                 continue
             found = result(run.name, log_dir)
             assert found is not None
@@ -118,7 +120,7 @@ def draw(source: Path, counts: Mapping[str, int | None], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for split, count in counts.items():
         lines = (source / f"{split}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-        if count is not None and count < len(lines):  # the files are sorted by label
+        if count is not None and count < len(lines):  # some files are sorted by label
             lines = random.Random(0).sample(lines, count)
         (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
     return folder
@@ -127,7 +129,7 @@ def draw(source: Path, counts: Mapping[str, int | None], folder: Path) -> Path:
 def run_command(folder: Path, *arguments: str, accelerator: str = "cpu") -> None:
     """Run a command of gpt-lightning in this process, and add its output to ``output.txt`` in a folder.
 
-    It has one core, and a GPU if that is the accelerator. There, runs share the GPU and are short, so none is compiled.
+    It has one core and, with ``gpu``, a share of the GPU. No backbone is compiled, because runs are short.
 
     Raises:
         RuntimeError: the command failed.
@@ -145,7 +147,7 @@ def run_command(folder: Path, *arguments: str, accelerator: str = "cpu") -> None
 
 
 def result(name: str, log_dir: Path) -> dict[str, Any] | None:
-    """Return the ``metrics``, the ``verdict`` and the ``seconds`` of a run, or None if it has not finished."""
+    """Return the ``metrics``, ``validation``, ``verdict`` and ``seconds`` of a run, or None if it has not finished."""
     file = log_dir / name / "result.json"
     found: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
     return found

@@ -125,9 +125,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(DATASETS), help="configurations")
     parser.add_argument("--limits", nargs="*", default=[], help="more flags of fit")
     parser.add_argument("--processes", type=int, default=2, help="runs at the same time")
-    parser.add_argument(
-        "--accelerator", choices=("cpu", "gpu"), default="cpu", help="runs share the GPU if there is one"
-    )
+    parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu", help="hardware; all runs share one GPU")
     parser.add_argument("--log_dir", type=Path, default=Path("logs"))
     options = parser.parse_args()
     runs = [Run(config, is_tuned) for config in options.only for is_tuned in (False, True)]
