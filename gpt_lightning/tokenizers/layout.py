@@ -127,8 +127,8 @@ class InputLayout:
         Args:
             ids: token ids of one copy, (n,).
         """
-        prefix, separator, _ = self.parts
-        return np.array([*prefix, *[*ids, *separator] * (self.copies - 1)], dtype=np.int64)
+        prefix, separator, _ = (np.array(part, dtype=np.int64) for part in self.parts)
+        return np.concatenate((prefix, *[ids, separator] * (self.copies - 1)))
 
     def input_ids(self, texts: Sequence[NDArray[np.int64]], max_tokens: int) -> NDArray[np.int64]:
         """Return the input for one or two tokenized texts, truncated to ``max_tokens``, the longer text first.

@@ -45,7 +45,8 @@ def with_backbone(user: Values, allowed: Sequence[str]) -> Values:
     if differences:
         print(printable(f"shape of the backbone from {path}: {', '.join(differences)}"))
     pretrained |= _head_defaults(user, effective, checkpoint["hyper_parameters"])
-    pretrained |= _layout_of_head(user, effective, checkpoint["hyper_parameters"])
+    layout = _saved_layout(effective, checkpoint["hyper_parameters"])
+    pretrained |= {key: value for key, value in layout.items() if key not in user}
     _print_changes(checkpoint["hyper_parameters"], overlay(effective, _as_checkpoint(pretrained, path)), path)
     tokenizer = tokenizer_in(path, checkpoint)
     if tokenizer is not None and TOKENIZER in effective:
@@ -74,11 +75,6 @@ def _head_defaults(user: Values, effective: Values, saved: dict[str, Any]) -> di
     if saved.get("task") == class_path(task):
         defaults |= {name: saved[name] for name in defaults.keys() & saved.keys()}
     return {key: value for name, value in defaults.items() if (key := f"{MODEL}.{name}") not in user}
-
-
-def _layout_of_head(user: Values, effective: Values, saved: dict[str, Any]) -> dict[str, Any]:
-    """Return the layout of the head that the run continues, without the fields that the user gives."""
-    return {key: value for key, value in _saved_layout(effective, saved).items() if key not in user}
 
 
 def _saved_layout(effective: Values, saved: dict[str, Any]) -> dict[str, Any]:
