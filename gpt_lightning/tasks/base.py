@@ -66,7 +66,7 @@ class Task(L.LightningModule, ABC):
 
     Args:
         backbone: architecture of the transformer.
-        vocab_size: number of token ids. It follows the tokenizer of the data module, so it is rarely set by hand.
+        vocab_size: number of token ids. On the command line, it comes from the data module's tokenizer.
         optimizer: optimizer and its settings.
         schedule: learning rate over the course of training.
         init_from: checkpoint, run folder, model folder or ``hub:OWNER/NAME`` whose backbone weights training starts
@@ -75,7 +75,7 @@ class Task(L.LightningModule, ABC):
         fine_tuning: layers of the backbone that are frozen or learn more slowly. By default all layers train alike.
         lora: LoRA adapters, which are trained instead of the backbone. Off by default (``r: 0``); they need
             ``init_from``.
-        layout: tokens around the texts of the input. It follows the data module, so it is rarely set by hand.
+        layout: tokens around the texts of the input. On the command line, it comes from the data module.
     """
 
     batch: ClassVar[type]

@@ -38,7 +38,7 @@ class Seq2SeqLM(Task):
         label_smoothing: share of the target distribution that is uniform over the vocabulary in training (Vaswani et
             al. 2017, 5.4, with 0.1). Validation and test losses are without it.
         decoder_start_ids: token ids before the first token of a generated target; null takes the end-of-text token of
-            the data module's tokenizer. They follow the data module, so they are rarely set by hand.
+            the data module's tokenizer. On the command line, they come from the data module.
         **settings: arguments of ``Task``.
     """
 

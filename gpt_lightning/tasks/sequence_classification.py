@@ -35,7 +35,7 @@ class SequenceClassification(Task):
     """Classification of whole texts by topic, intent or sentiment, for example (Radford et al. 2018).
 
     Args:
-        labels: names of the labels. They follow the data module, so they are rarely set by hand.
+        labels: names of the labels. On the command line, they come from the data module.
         multi_label: set this if a text may have any number of labels. Each label is then predicted on its own, if its
             probability reaches its threshold.
         pooling: input of the head: the ``mean`` of all hidden states, or the hidden state of the ``last`` token. Use

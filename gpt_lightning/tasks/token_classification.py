@@ -30,7 +30,7 @@ class TokenClassification(Task):
     A causal backbone tags each word without seeing the words that follow. Prefer bidirectional attention.
 
     Args:
-        labels: tags, such as ``O`` and ``B-PER``. They follow the data module, so they are rarely set by hand.
+        labels: tags, such as ``O`` and ``B-PER``. On the command line, they come from the data module.
         pooling: token of a word that the head reads, ``first`` or ``last``. Use ``last`` with a causal backbone, which
             has then seen the whole word. With ``init_from`` and causal attention, it is the default.
         word_rules: rules by which raw text is split into words. They follow the data module, so they are rarely set by

@@ -6,8 +6,10 @@ from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from gpt_lightning.commands.run.value_layers import Values, flag_key
 from gpt_lightning.data.find import data_modules_for, goes_with
 from gpt_lightning.errors import InputError
+from gpt_lightning.tasks.saving import accepted_arguments
 
 
 def class_at(path: str) -> type[Any]:
@@ -38,6 +40,28 @@ def link(parser: LightningArgumentParser, task: type[Any], module: type[Any]) ->
         parser.link_arguments(f"data.{attribute}", f"model.init_args.{argument}", _as_values, apply_on="instantiate")
     for argument, source in getattr(module, "takes_from_model", {}).items():
         parser.link_arguments(f"model.init_args.{source}", f"data.init_args.{argument}")
+
+
+def refuse_linked(user: Values, task: type[Any], module: type[Any]) -> None:
+    """Refuse values for arguments that task and data module take from each other, since the links would replace them.
+
+    Raises:
+        InputError: the user gives such a value.
+    """
+    for argument, attribute in getattr(task, "takes_from_data", {}).items():
+        if hasattr(module, attribute):
+            instead = f"data.{attribute}" if attribute in accepted_arguments(module) else None
+            _refuse(user, f"model.init_args.{argument}", "data module", instead)
+    for argument, source in getattr(module, "takes_from_model", {}).items():
+        if source.partition(".")[0] in accepted_arguments(task):
+            _refuse(user, f"data.init_args.{argument}", "model", f"model.{source}")
+
+
+def _refuse(user: Values, target: str, owner: str, instead: str | None) -> None:
+    for key, given in user.items():
+        if given.value is not None and (key == target or key.startswith(f"{target}.")):
+            remedy = "Leave it out" if instead is None else f"Set {instead}{key.removeprefix(target)} instead"
+            raise InputError(f"{flag_key(key)} cannot be set, because it comes from the {owner}. {remedy}")
 
 
 def _as_values(value: Any) -> Any:

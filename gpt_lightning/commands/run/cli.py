@@ -19,7 +19,7 @@ from gpt_lightning.commands.guard.checkpoint_guard import refuse_class_of_checkp
 from gpt_lightning.commands.guard.config_guard import check
 from gpt_lightning.commands.guard.parser_imports import importing_only
 from gpt_lightning.commands.parser import reading
-from gpt_lightning.commands.run.classes import class_at, link, refuse_mismatch
+from gpt_lightning.commands.run.classes import class_at, link, refuse_linked, refuse_mismatch
 from gpt_lightning.commands.run.command_line import CommandLine, naming_shorthand, read_predict_shorthand
 from gpt_lightning.commands.run.device import choose, find_device, keep_freed_memory
 from gpt_lightning.commands.run.folder import own_folder
@@ -151,7 +151,9 @@ class CLI(LightningCLI):
         values = self._merge_checkpoint(saved, user, subcommand)
         check_outputs(values)
         if "model.class_path" in values and "data.class_path" in values:
-            link(run, *(class_at(values[f"{part}.class_path"].value) for part in ("model", "data")))
+            task, module = (class_at(values[f"{part}.class_path"].value) for part in ("model", "data"))
+            refuse_linked(user, task, module)
+            link(run, task, module)
         config = nest(values)
         fill_in_folder(config.get("trainer.logger"), config.get("log_dir", run.get_default("log_dir")))
         with reading(*line.files):

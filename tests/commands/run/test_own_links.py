@@ -1,4 +1,4 @@
-"""Links between data and a task of the user's own, when a run is tested and resumed."""
+"""Links between data and task: values that they replace, and those of a task of the user's own."""
 
 import json
 from pathlib import Path
@@ -46,3 +46,32 @@ def test_labels_come_from_the_checkpoint(
     assert run("test", saved, "--data.test=others.jsonl", "--trainer.accelerator=cpu", allow) == 2
     assert "the label 'opera' is not one of the 3 labels of the model" in run.err
     assert run("fit", "-c", "topics.yaml", "--resume=auto", "--trainer.max_steps=6", allow) == 0, run.err
+
+
+@pytest.mark.parametrize(
+    ("flag", "remedy"),
+    [
+        ("model.vocab_size=7", "it comes from the data module. Leave it out"),
+        ("model.labels=[opera,sport]", "it comes from the data module. Set data.labels instead"),
+        ("model.layout.prefix=[1]", "it comes from the data module. Set data.layout.prefix instead"),
+        ("data.block_size=64", "it comes from the model. Set model.backbone.block_size instead"),
+        ("data.multi_label=true", "it comes from the model. Set model.multi_label instead"),
+    ],
+)
+def test_values_that_a_link_would_replace_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flag: str, remedy: str
+) -> None:
+    run = CommandLine(tmp_path, monkeypatch, capsys)
+    write_config(tmp_path, "topics")
+    assert run("fit", "-c", "topics.yaml", f"--{flag}") == 2
+    assert f"{flag.partition('=')[0]} cannot be set, because {remedy}" in run.err
+    assert not (tmp_path / "logs").exists()
+
+
+def test_links_accept_null_and_the_configuration_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = CommandLine(tmp_path, monkeypatch, capsys)
+    config = run.fit("tags") / "config.yaml"
+    Path("null.yaml").write_text("model:\n  init_args:\n    labels: null\n")
+    assert run("fit", "-c", str(config), "-c", "null.yaml", "--trainer.max_steps=1") == 0, run.err
