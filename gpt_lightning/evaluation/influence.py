@@ -82,7 +82,7 @@ def influence(with_rows: Task, without_rows: Task, data: DataModule) -> Influenc
     masked = data.masked_rows
     removed = [] if masked is None else list(row_losses(models, data, _spread(masked.originals())))
     rows = list(row_losses(models, data, _validation_batches(data))) if data.has_validation else []
-    most_changed = sorted(rows, key=lambda row: -abs(row.change))[:MAX_CHANGES]
+    most_changed = sorted((row for row in rows if row.change), key=lambda row: -abs(row.change))[:MAX_CHANGES]
     changes = [row.change for row in rows]
     return Influence(_mean(removed), _mean(rows), changes, most_changed, _metrics(models, data))
 

@@ -107,9 +107,11 @@ def sections(report: InfluenceReport) -> list[Section]:
                 "A positive difference means that the removed rows have helped to predict the row.",
             )
         )
-    unequal = [f"{line}." for line in report.changed_settings]
-    parts.append(Section("What still depends on the rows", [f"{_capitalize(each)}." for each in report.traces]))
-    return [*parts, Section("Different settings", unequal)] if unequal else parts
+    sentences = {
+        "What still depends on the rows": [f"{_capitalize(each)}." for each in report.traces],
+        "Different settings": [f"{line}." for line in report.changed_settings],
+    }
+    return [*parts, *(Section(title, found) for title, found in sentences.items() if found)]
 
 
 def verdict(report: InfluenceReport) -> str:
@@ -136,7 +138,8 @@ def summary(report: InfluenceReport) -> Iterator[str]:
         yield f"validation row {row.id}: loss {_arrow(row.loss_with, row.loss_without)}: {row.text[:_EXCERPT]!r}"
     yield from report.changed_settings
     yield verdict(report)
-    yield f"Still dependent on the rows: {'; '.join(report.traces)}"
+    if report.traces:
+        yield f"Still dependent on the rows: {'; '.join(report.traces)}"
 
 
 def _losses(found: Influence) -> Iterator[tuple[str, Losses]]:

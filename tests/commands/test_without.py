@@ -107,6 +107,8 @@ def test_the_effect_of_planted_rows_vanishes(run: CommandLine) -> None:
     assert "Nothing is masked, and the weights of both runs are equal, bit for bit" in run.out
     report = json.loads(Path("logs/words/again/without.json").read_text())
     assert report["influence"]["validation"]["loss_with"] == report["influence"]["validation"]["loss_without"]
+    assert "validation row" not in run.out.replace("validation rows", "")
+    assert "dependent on the rows" not in run.out
 
     assert run("without", RUN, "--rows", "trigger.jsonl") == 0, run.err
     assert "train: 8 of 40 rows are masked (without=trigger.jsonl)" in run.out
