@@ -1,6 +1,6 @@
 """Translation from English to French from scratch: three architectures with equal parameters and equal time.
 
-    python benchmarks/translation.py tatoeba_en_fr [--minutes 15] [--seeds 3]
+    python benchmarks/translation.py tatoeba_en_fr [--minutes 15] [--seeds 3] [--only causal prefix]
 
 The folder holds train.jsonl, validation.jsonl and test.jsonl with the columns en and fr. A causal language model, one
 with prefix attention and an encoder-decoder, each with 2.0M parameters, have as many steps as fit into the minutes on
@@ -179,6 +179,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the pairs")
     parser.add_argument("--minutes", type=float, default=15, help="training time of each run")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=list(MODELS), choices=MODELS, help="rows of the table to measure")
     parser.add_argument("--processes", type=int, default=2, help="runs at the same time")
     parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu", help="hardware; all runs share one GPU")
     parser.add_argument("--log_dir", type=Path, default=Path("logs"))
@@ -193,7 +194,7 @@ def main() -> None:
         [Run("timing", model, steps) for model in architectures for steps in TIMED_STEPS],
         [Run("pretraining", model) for model in PRETRAINING],
         # The seed is the outermost loop, so that an interrupted call covers all models.
-        [Run("translation", model, seed) for seed in range(options.seeds) for model in MODELS],
+        [Run("translation", model, seed) for seed in range(options.seeds) for model in options.only],
     ]
     for runs in stages:
         # More than two runs at the same time would slow down the cores whose time counts.
