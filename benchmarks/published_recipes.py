@@ -77,6 +77,7 @@ class Settings:
     rows: int | None
     test_rows: int | None
     accelerator: str
+    precision: str | None
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def execute(run: Run, settings: Settings) -> None:
         run_peer(run, settings, rows)
         return
     config = ["-c", str(CONFIGS / f"smollm2_{experiment.task}.yaml")]
+    config += [f"--trainer.precision={settings.precision}"] if settings.precision else []
     fit = [*config, f"--model.init_from={settings.model}", f"--data.train={rows}/train.jsonl", "--seed_everything=0"]
     fit += [f"--data.validation={rows}/validation.jsonl", f"--trainer.max_time=00:00:{settings.minutes:02}:00"]
     tests = {split: [*config, f"--data.test={rows}/{split}.jsonl"] for split in ("test", "validation")}
@@ -129,7 +131,9 @@ def run_peer(run: Run, settings: Settings, rows: Path) -> None:
     record.unlink(missing_ok=True)
     flags = ["--lr", "5e-5", "--bs", str(BATCH_SIZES[task]), "--epochs", "1"]
     command = [sys.executable, str(settings.peer), task, str(settings.model), str(rows.resolve()), str(record), *flags]
-    hidden = {"CUDA_VISIBLE_DEVICES": ""} if settings.accelerator == "cpu" else {}
+    variables = {"OMP_NUM_THREADS": "1"}  # as gpt_lightning's runs
+    variables |= {"CUDA_VISIBLE_DEVICES": ""} if settings.accelerator == "cpu" else {}
+    variables |= {"ACCELERATE_MIXED_PRECISION": "bf16"} if settings.precision == "bf16-mixed" else {}
     begin = time.perf_counter()
     with (folder / "output.txt").open("w") as output:
         subprocess.run(
@@ -137,9 +141,8 @@ def run_peer(run: Run, settings: Settings, rows: Path) -> None:
             cwd=folder,
             stdout=output,
             stderr=output,
-            check=True,
-            # As gpt_lightning's runs; the output says why a run failed.
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | hidden,
+            check=True,  # the output says why a run failed
+            env=os.environ | variables,
         )
     score = json.loads(record.read_text().splitlines()[-1])[run.experiment.peer_metric]
     seconds = time.perf_counter() - begin
@@ -182,6 +185,7 @@ def main() -> None:
     parser.add_argument("--test_rows", type=int, help="maximum number of test rows")
     parser.add_argument("--processes", type=int, default=2, help="runs at the same time")
     parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu", help="hardware; all runs share one GPU")
+    parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), help="by default that of the accelerator")
     parser.add_argument("--only", nargs="*", default=[experiment.name for experiment in EXPERIMENTS])
     parser.add_argument("--recipes", nargs="*", default=[*CANDIDATES, PEER])
     options = parser.parse_args()
@@ -194,9 +198,11 @@ def main() -> None:
         options.rows,
         options.test_rows,
         options.accelerator,
+        options.precision,
     )
     size = "".join(f"-{count}" for count in (options.rows, options.test_rows) if count is not None)
     size += "-gpu" if options.accelerator == "gpu" else ""
+    size += f"-{options.precision}" if options.precision else ""
     runs = [
         Run(experiment, recipe, size)
         for experiment in EXPERIMENTS
