@@ -13,7 +13,6 @@ import argparse
 import json
 import random
 import shutil
-import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -23,6 +22,7 @@ from typing import Any
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.train_and_test import spread
 from gpt_lightning.toy_world import grammar
 from gpt_lightning.toy_world.write import Passage, passages
 
@@ -138,11 +138,7 @@ def table(results: dict[str, Sequence[dict[str, float]]]) -> Iterator[str]:
     yield "| training | " + " | ".join(names) + " |"
     yield "|---" * (len(names) + 1) + "|"
     for kind, runs in results.items():
-        cells = []
-        for name in names:
-            values = [run[name] for run in runs]
-            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.3f}{spread}")
+        cells = [spread([run[name] for run in runs], 3) for name in names]
         yield f"| {kind} | " + " | ".join(cells) + " |"
 
 

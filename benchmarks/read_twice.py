@@ -13,7 +13,6 @@ The idea is that of Springer et al. (2024, arXiv:2402.15449), who use it for emb
 """
 
 import argparse
-import statistics
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.train_and_test import draw, measure_missing, result, train_and_test
+from benchmarks.train_and_test import draw, measure_missing, result, spread, train_and_test
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -124,16 +123,12 @@ def table(runs: list[Run], log_dir: Path) -> Iterator[str]:
             continue
         once, twice = scores.values()
         pairs = sorted(once.keys() & twice.keys())
-        cells = [spread([*once.values()]), spread([*twice.values()]), spread([twice[n] - once[n] for n in pairs], "+")]
+        cells = [
+            spread([*once.values()]),
+            spread([*twice.values()]),
+            spread([twice[n] - once[n] for n in pairs], sign="+"),
+        ]
         yield f"| {experiment.folder} | {experiment.metric} | {' | '.join(cells)} | {len(pairs)} |"
-
-
-def spread(values: list[float], sign: str = "") -> str:
-    """Return the mean and the standard deviation of values; empty without values."""
-    if not values:
-        return ""
-    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):{sign}.1f}{deviation}"
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ time, on one core each. Runs with a result in --log_dir are not repeated, so an 
 """
 
 import argparse
-import statistics
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.baselines import tfidf_accuracy, trivial_score
-from benchmarks.train_and_test import measure_missing, result, train_and_test
+from benchmarks.train_and_test import measure_missing, result, spread, train_and_test
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -95,9 +94,7 @@ def table(runs: list[Run], data: Path, log_dir: Path) -> Iterator[str]:
         cells.append("" if words is None else f"{100 * words:.1f}")
         for start, attention in columns:
             found = [result(run.name, log_dir) for run in mine if (run.start, run.attention) == (start, attention)]
-            scores = [100 * each["metrics"][experiment.metric] for each in found if each is not None]
-            spread = f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
-            cells.append(f"{statistics.mean(scores):.1f}{spread}" if scores else "")
+            cells.append(spread([100 * each["metrics"][experiment.metric] for each in found if each is not None]))
         yield f"| {experiment.config} | {experiment.metric} | " + " | ".join(cells) + " |"
 
 

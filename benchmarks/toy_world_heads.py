@@ -9,7 +9,6 @@ validation rows select their regularization. Runs with a result in --log_dir are
 """
 
 import argparse
-import statistics
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.baselines import Rows, read
-from benchmarks.train_and_test import measure_missing, result, train_and_test
+from benchmarks.train_and_test import measure_missing, result, spread, train_and_test
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DATA = Path("data/toy_world")
@@ -113,9 +112,8 @@ def table(runs: list[Run], log_dir: Path) -> Iterator[str]:
         for start in STARTS:
             found = [result(run.name, log_dir) for run in runs if (run.task, run.start) == (task, start)]
             scores = [each["metrics"][METRICS[task]] for each in found if each is not None]
-            spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
             if scores:
-                yield f"| {task} | {METRICS[task]} | {start} | {statistics.mean(scores):.3f}{spread} |"
+                yield f"| {task} | {METRICS[task]} | {start} | {spread(scores, 3)} |"
 
 
 def main() -> None:

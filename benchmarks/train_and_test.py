@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import statistics
 import sys
 import time
 import traceback
@@ -151,3 +152,17 @@ def result(name: str, log_dir: Path) -> dict[str, Any] | None:
     file = log_dir / name / "result.json"
     found: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
     return found
+
+
+def spread(values: Sequence[float], digits: int = 1, sign: str = "") -> str:
+    """Return the mean and the standard deviation of values; empty without values.
+
+    Args:
+        values: the values.
+        digits: digits after the point.
+        sign: ``"+"`` shows the sign of a positive mean, too.
+    """
+    if not values:
+        return ""
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{sign}.{digits}f}{deviation}"

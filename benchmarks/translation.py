@@ -13,7 +13,6 @@ import argparse
 import json
 import re
 import shutil
-import statistics
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from benchmarks.train_and_test import measure_missing, result, train_and_test
+from benchmarks.train_and_test import measure_missing, result, spread, train_and_test
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 CAUSAL = ("translation_tatoeba",)
@@ -165,11 +164,7 @@ def table(runs: list[Run], rows: Path, log_dir: Path) -> Iterator[str]:
         measured = [each["metrics"] for each in found if each is not None]
         if not measured:
             continue
-        cells = []
-        for key in METRICS:
-            scores = [each[key] for each in measured]
-            spread = f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
-            cells.append(f"{statistics.mean(scores):.1f}{spread}")
+        cells = [spread([each[key] for each in measured]) for key in METRICS]
         yield f"| {model} | {seconds_per_step(model, log_dir) * 1000:.0f} ms a step | {' | '.join(cells)} |"
 
 
