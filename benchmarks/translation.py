@@ -1,6 +1,6 @@
 """Translation from English to French from scratch: three architectures with equal parameters and equal time.
 
-    python benchmarks/translation.py tatoeba_en_fr [--minutes 15] [--seeds 3] [--only causal prefix]
+    python benchmarks/translation.py tatoeba_en_fr [--minutes 10] [--seeds 3] [--only causal prefix]
 
 The folder holds train.jsonl, validation.jsonl and test.jsonl with the columns en and fr. A causal language model, one
 with prefix attention and an encoder-decoder, each with 2.0M parameters, have as many steps as fit into the minutes on
@@ -172,7 +172,7 @@ def main() -> None:
     """Run the missing experiments, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the pairs")
-    parser.add_argument("--minutes", type=float, default=15, help="training time of each run")
+    parser.add_argument("--minutes", type=float, default=10, help="training time of each run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=list(MODELS), choices=MODELS, help="rows of the table to measure")
     parser.add_argument("--processes", type=int, default=2, help="runs at the same time")
