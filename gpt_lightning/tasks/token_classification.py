@@ -33,8 +33,7 @@ class TokenClassification(Task):
         labels: tags, such as ``O`` and ``B-PER``. On the command line, they come from the data module.
         pooling: token of a word that the head reads, ``first`` or ``last``. Use ``last`` with a causal backbone, which
             has then seen the whole word. With ``init_from`` and causal attention, it is the default.
-        word_rules: rules by which raw text is split into words. They follow the data module, so they are rarely set by
-            hand.
+        word_rules: rules by which raw text is split into words. On the command line, they come from the data module.
         class_weights: tag -> weight of its words in the loss; 1 for unnamed tags. ``balanced`` weights tags by the
             inverse of their frequency in the training rows, as in scikit-learn.
         balanced_weights: the weights of ``balanced``. ``fit`` computes them, so they are not set by hand.

@@ -49,19 +49,27 @@ def refuse_linked(user: Values, task: type[Any], module: type[Any]) -> None:
         InputError: the user gives such a value.
     """
     for argument, attribute in getattr(task, "takes_from_data", {}).items():
-        if hasattr(module, attribute):
-            instead = f"data.{attribute}" if attribute in accepted_arguments(module) else None
-            _refuse(user, f"model.init_args.{argument}", "data module", instead)
+        target = f"model.init_args.{argument}"
+        for key in _given(user, target):
+            if hasattr(module, attribute):
+                instead = f"data.{attribute}{key.removeprefix(target)}"
+                remedy = f"Set {instead} instead" if attribute in accepted_arguments(module) else "Leave it out"
+                raise InputError(f"{flag_key(key)} cannot be set, because it comes from the data module. {remedy}")
     for argument, source in getattr(module, "takes_from_model", {}).items():
-        if source.partition(".")[0] in accepted_arguments(task):
-            _refuse(user, f"data.init_args.{argument}", "model", f"model.{source}")
+        for key in _given(user, f"data.init_args.{argument}"):
+            if source.partition(".")[0] in accepted_arguments(task):
+                raise InputError(
+                    f"{flag_key(key)} cannot be set, because it comes from the model. Set model.{source} instead"
+                )
 
 
-def _refuse(user: Values, target: str, owner: str, instead: str | None) -> None:
-    for key, given in user.items():
-        if given.value is not None and (key == target or key.startswith(f"{target}.")):
-            remedy = "Leave it out" if instead is None else f"Set {instead}{key.removeprefix(target)} instead"
-            raise InputError(f"{flag_key(key)} cannot be set, because it comes from the {owner}. {remedy}")
+def _given(user: Values, target: str) -> list[str]:
+    """Return the keys of an argument, or of the fields of a group, to which the user gives a value."""
+    return [
+        key
+        for key, given in user.items()
+        if given.value is not None and (key == target or key.startswith(f"{target}."))
+    ]
 
 
 def _as_values(value: Any) -> Any:
