@@ -16,7 +16,7 @@ from typing import Any, Final
 import lightning.pytorch as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from gpt_lightning.commands.run.cli import quiet
+from gpt_lightning.commands.run.hidden_messages import hide_messages
 from gpt_lightning.data import LanguageModeling
 from gpt_lightning.evaluation.run_report import history
 from gpt_lightning.models import GPTConfig
@@ -109,7 +109,7 @@ def train(folder: Path, shape: dict[str, Any], batch_size: int, steps: int) -> C
 
 def main() -> None:
     """Print the cost of each part, and fail if the budget is exceeded."""
-    quiet()
+    hide_messages()
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 48
     interval, layers.EVERY_N_LOGS = layers.EVERY_N_LOGS, 2  # type: ignore[misc]
     is_within = True

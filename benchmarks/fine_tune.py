@@ -48,7 +48,8 @@ class Clock(L.Callback):
 
 def ours(task: str, folder: Path, batch_size: int, model_folder: Path | None) -> dict[str, float]:
     """Train through the command line; return the examples per second and the peak memory in MB."""
-    from gpt_lightning.commands.run.cli import CLI, quiet
+    from gpt_lightning.commands.run.cli import CLI
+    from gpt_lightning.commands.run.hidden_messages import hide_messages
 
     class TimedCLI(CLI):
         def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
@@ -57,7 +58,7 @@ def ours(task: str, folder: Path, batch_size: int, model_folder: Path | None) ->
             trainer.callbacks.append(self.clock)  # type: ignore[attr-defined]
             return trainer
 
-    quiet()
+    hide_messages()
     model, data, block_size = TASKS[task]
     if model_folder is None:
         shape = [f"--model.backbone.{name}={value}" for name, value in SHAPE.items()]

@@ -31,7 +31,8 @@ def of_this_package(options: argparse.Namespace) -> tuple[float, int]:
     import lightning.pytorch as L
 
     from benchmarks.fine_tune import Clock
-    from gpt_lightning.commands.run.cli import CLI, quiet
+    from gpt_lightning.commands.run.cli import CLI
+    from gpt_lightning.commands.run.hidden_messages import hide_messages
 
     class TimedCLI(CLI):
         def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
@@ -40,7 +41,7 @@ def of_this_package(options: argparse.Namespace) -> tuple[float, int]:
             trainer.callbacks.append(self.clock)  # type: ignore[attr-defined]
             return trainer
 
-    quiet()
+    hide_messages()
     folder = options.data.parent
     cli = TimedCLI(
         [

@@ -22,7 +22,8 @@ from typing import Any
 
 import lightning.pytorch as L
 
-from gpt_lightning.commands.run.cli import CLI, quiet
+from gpt_lightning.commands.run.cli import CLI
+from gpt_lightning.commands.run.hidden_messages import hide_messages
 
 
 @dataclass
@@ -87,7 +88,7 @@ class ClockedCLI(CLI):
 
 def measure(result: Path, target: float, fit: list[str]) -> None:
     """Run ``fit`` in this process, and write its cost to ``result``."""
-    quiet()
+    hide_messages()
     ClockedCLI.clock = Clock(target)
     ClockedCLI(["fit", *fit])
     result.write_text(json.dumps(asdict(ClockedCLI.clock.measured)))

@@ -28,7 +28,8 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
 
-from gpt_lightning.commands.run.cli import CLI, quiet
+from gpt_lightning.commands.run.cli import CLI
+from gpt_lightning.commands.run.hidden_messages import hide_messages
 from gpt_lightning.training.peak_flops import measured_flops
 from gpt_lightning.training.peak_memory import peak_memory_gb
 
@@ -91,7 +92,7 @@ def ours(shape: argparse.Namespace) -> tuple[float, int, float]:
         The median step in milliseconds, the peak memory in MB, and the model FLOPs utilization (MFU), which counts all
         matrices, attention and the output layer.
     """
-    quiet()
+    hide_messages()
     excluded = {*range(0xD800, 0xE000), 0xFFFD}  # surrogates, and the replacement character
     with tempfile.TemporaryDirectory() as folder:
         # Two ids are reserved for the end of text and the unknown character.

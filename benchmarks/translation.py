@@ -184,10 +184,10 @@ def main() -> None:
     execution = partial(
         execute, rows=rows, log_dir=options.log_dir, minutes=options.minutes, accelerator=options.accelerator
     )
-    architectures = [model for model in MODELS if ", " not in model]
+    architectures = dict.fromkeys(model.partition(", ")[0] for model in options.only)
     stages = [
         [Run("timing", model, steps) for model in architectures for steps in TIMED_STEPS],
-        [Run("pretraining", model) for model in PRETRAINING],
+        [Run("pretraining", model) for model in PRETRAINING if f"{model}, pretrained" in options.only],
         # The seed is the outermost loop, so that an interrupted call covers all models.
         [Run("translation", model, seed) for seed in range(options.seeds) for model in options.only],
     ]

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gpt_lightning import tasks
 from gpt_lightning.commands.help_page import plain_value
-from gpt_lightning.commands.run.cli import subcommand_parsers
+from gpt_lightning.commands.run.subcommand_parsers import subcommand_parsers
 from gpt_lightning.data.find import data_modules
 from gpt_lightning.tasks.saving import arguments_of
 

@@ -42,8 +42,8 @@ def main(argv: list[str]) -> int:
 
 def program() -> argparse.ArgumentParser:
     """Return one parser for all commands and their options, of plain argparse as shtab expects it."""
-    from gpt_lightning.commands.run.cli import subcommand_parsers
     from gpt_lightning.commands.run.command_line import predict_shorthand
+    from gpt_lightning.commands.run.subcommand_parsers import subcommand_parsers
 
     root = argparse.ArgumentParser(prog="gpt-lightning")
     root.add_argument("--version", action="store_true", help="show the version and exit")

@@ -224,11 +224,12 @@ def evaluate(run: Path, overrides: Mapping[str, Any] = {}, allowed: Sequence[str
     with status("Loading PyTorch and Lightning"):
         import gpt_lightning.commands.run.cli  # noqa: F401
 
-    from gpt_lightning.commands.run.cli import CLI, quiet
+    from gpt_lightning.commands.run.cli import CLI
     from gpt_lightning.commands.run.command_line import naming_shorthand
+    from gpt_lightning.commands.run.hidden_messages import hide_messages
     from gpt_lightning.training import Evaluation
 
-    quiet()
+    hide_messages()
     # Metrics are comparable if all runs use one device and the whole dataset.
     trainer = {"devices": 1, "num_nodes": 1, "strategy": "auto", "fast_dev_run": False, "limit_test_batches": 1.0}
     fixed = {f"trainer.{name}": value for name, value in trainer.items()} | {"ckpt_path": str(run)}

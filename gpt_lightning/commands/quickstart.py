@@ -45,11 +45,11 @@ def main(argv: list[str]) -> int:
     check_count("--max_epochs", options.max_epochs)
 
     with status("Loading PyTorch and Lightning"):
-        from gpt_lightning.commands.run.cli import quiet
+        from gpt_lightning.commands.run.hidden_messages import hide_messages
     from gpt_lightning.toy_world.write import write
 
     write(DATA)
-    quiet()
+    hide_messages()
     backbone = pretrain(options.max_steps)
     print("\nFine-tuning on 400 rows each:", flush=True)
     scores = {

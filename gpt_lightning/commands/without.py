@@ -52,14 +52,14 @@ def main(argv: list[str]) -> int:
     refuse_class_of_checkpoint(run)
     with status("Loading PyTorch and Lightning"):
         from gpt_lightning.checkpoints.read import read_manifest
-        from gpt_lightning.commands.run.cli import quiet
         from gpt_lightning.commands.run.command_line import naming_shorthand
         from gpt_lightning.commands.run.compare_replay import compare
+        from gpt_lightning.commands.run.hidden_messages import hide_messages
         from gpt_lightning.commands.run.ranks import leave
         from gpt_lightning.commands.run.replay import Replay, UnaffectedError
         from gpt_lightning.evaluation.influence_report import JSON_FILE, PAGE_FILE, summary, write_report
 
-    quiet()
+    hide_messages()
     manifest = read_manifest(run / "checkpoints")
     if not manifest.checkpoints:
         raise InputError(f"{run} has no checkpoints, so it cannot be repeated")

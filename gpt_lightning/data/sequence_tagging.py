@@ -5,18 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, TokenClassificationBatch
 from gpt_lightning.data.base import CutRow, Split
 from gpt_lightning.data.labeled import Labeled
 from gpt_lightning.data.labels import LabelReader, SavedLabels, label_reader, read_labels
 from gpt_lightning.data.length_batching import InMemoryRows, digest, mask, pad
-from gpt_lightning.data.overlapping_windows import word_windows
 from gpt_lightning.data.settings import LabeledSettings
 from gpt_lightning.data.sources.conll import ConllRow
 from gpt_lightning.data.sources.formats import Row
@@ -24,6 +22,7 @@ from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.data.sources.source import filled_text, row_id, row_value
 from gpt_lightning.data.spans import Align, Words, check_alignment, read_spans, spans_to_tags
 from gpt_lightning.data.tag_schemes import SCHEMES, FileScheme, check_tags, find_scheme
+from gpt_lightning.data.tag_windows import TagWindow, tag_windows
 from gpt_lightning.data.tags import convert_tags, merge_tags, scheme_of, tag_names
 from gpt_lightning.data.word_joining import raw_texts
 from gpt_lightning.data.word_rules import ChosenRules, WordRule, choose_rules, split_by_rules
@@ -47,14 +46,6 @@ class TaggedText:
     """True if the row gave the words; False if its text was split."""
     raw_text: str | None = None
     """Text column of a row that gave the words."""
-
-
-class _Window(NamedTuple):
-    """Model input for consecutive words of a text: (T,) arrays."""
-
-    input_ids: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    scored: NDArray[np.bool_]
 
 
 class SequenceTagging(Labeled[TaggedText]):
@@ -286,7 +277,7 @@ class SequenceTagging(Labeled[TaggedText]):
             else [[(number, window) for window in windows] for number, windows in enumerate(encoded)]
         )
         end_of_text = self.tokenizer.end_of_text_id
-        padding = _Window(np.array([end_of_text]), np.array([IGNORE_INDEX]), np.array([False]))
+        padding = TagWindow(np.array([end_of_text]), np.array([IGNORE_INDEX]), np.array([False]))
 
         def collate(rows: list[int], num_padding: int) -> TokenClassificationBatch:
             indices = [index for index, row in enumerate(rows) for _ in units[row]]
@@ -345,7 +336,9 @@ class SequenceTagging(Labeled[TaggedText]):
         words = tuple((example.words[group.first][0], example.words[group.stop - 1][1]) for group in groups)
         return replace(example, words=words, tags=tuple(tags))
 
-    def _windows(self, split: Split, examples: list[TaggedText], tokens: list[list[WordTokens]]) -> list[list[_Window]]:
+    def _windows(
+        self, split: Split, examples: list[TaggedText], tokens: list[list[WordTokens]]
+    ) -> list[list[TagWindow]]:
         """Return the windows of each text. Words that are longer than a window are cut."""
         room = self.layout.copy_size(self.block_size)
         ids = {name: number for number, name in enumerate(self.labels)}
@@ -357,7 +350,7 @@ class SequenceTagging(Labeled[TaggedText]):
                 self.cut_rows[split].append(CutRow(example.where, num_tokens, num_cut))
             labels = np.array([ids[tag] for tag in example.tags] or [IGNORE_INDEX] * len(words))
             places = np.array([self._place(group, len(word)) for group, word in zip(groups, words, strict=True)])
-            windows.append(self._cut_words(words, places, labels, room))
+            windows.append(tag_windows(words, places, labels, self.layout, self.block_size, self.stride))
         return windows
 
     def _place(self, group: WordTokens, length: int) -> int:
@@ -368,36 +361,6 @@ class SequenceTagging(Labeled[TaggedText]):
         if self.pooling == "last":
             return length - 1
         return min(group.num_blank, length - 1) if self.layout.version > 1 else 0
-
-    def _cut_words(
-        self, words: list[NDArray[np.int64]], places: NDArray[np.int64], labels: NDArray[np.int64], room: int
-    ) -> list[_Window]:
-        """Return the windows of a text, with at most ``room`` of its tokens each. The last copy is labeled.
-
-        Args:
-            words: token ids of each word.
-            places: index of the labeled token in each word.
-            labels: label of each word.
-            room: maximum number of tokens of the text in a window.
-        """
-        suffix = np.array(self.layout.parts[2], dtype=np.int64)
-        lengths = [len(word) for word in words]
-        stride = self.stride if sum(lengths) > room else 0
-        result = []
-        for window in word_windows(lengths, room, stride):
-            inside = slice(window.first_word, window.stop_word)
-            text = np.concatenate(words[inside])
-            before = self.layout.before_last_copy(text)
-            tokens = np.concatenate((before, text, suffix))
-            starts = len(before) + np.cumsum([0, *lengths[inside]])[:-1]
-            positions = starts + places[inside]
-            positions = positions[window.first_scored - window.first_word : window.stop_scored - window.first_word]
-            targets = np.full(len(tokens), IGNORE_INDEX)
-            targets[positions] = labels[window.first_scored : window.stop_scored]
-            scored = np.zeros(len(tokens), dtype=np.bool_)
-            scored[positions] = True
-            result.append(_Window(tokens, targets, scored))
-        return result
 
 
 def _file(row: Row) -> str:

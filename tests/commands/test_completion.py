@@ -15,7 +15,7 @@ import pytest
 
 from gpt_lightning.cli import main
 from gpt_lightning.commands.completion import program
-from gpt_lightning.commands.run.cli import subcommand_parsers
+from gpt_lightning.commands.run.subcommand_parsers import subcommand_parsers
 from gpt_lightning.commands.table import COMMANDS
 
 Complete = Callable[[str], str]

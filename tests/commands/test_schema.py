@@ -11,8 +11,8 @@ import yaml
 
 from gpt_lightning import tasks
 from gpt_lightning.cli import main
-from gpt_lightning.commands.run.cli import subcommand_parsers
 from gpt_lightning.commands.run.json_schema import json_schema
+from gpt_lightning.commands.run.subcommand_parsers import subcommand_parsers
 from gpt_lightning.data.find import data_modules
 from gpt_lightning.tasks.saving import arguments_of
 from tests.json_schema import Validator

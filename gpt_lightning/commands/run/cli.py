@@ -1,9 +1,7 @@
 """LightningCLI with the defaults of this project, for ``fit``, ``validate``, ``test`` and ``predict``."""
 
 import contextlib
-import logging
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,10 +23,12 @@ from gpt_lightning.commands.run.device import choose, find_device, keep_freed_me
 from gpt_lightning.commands.run.folder import own_folder
 from gpt_lightning.commands.run.full_disk import reported_full_disk
 from gpt_lightning.commands.run.full_help import describe, print_full_help
+from gpt_lightning.commands.run.hidden_messages import hide_messages
 from gpt_lightning.commands.run.init_from import with_backbone
 from gpt_lightning.commands.run.loggers import build_loggers, fill_in_folder, loggers_of_run
 from gpt_lightning.commands.run.next_steps import how_to_resume, next_steps
 from gpt_lightning.commands.run.options import add_options, add_test_options
+from gpt_lightning.commands.run.outcome import check_batches, check_steps
 from gpt_lightning.commands.run.outputs import check_outputs
 from gpt_lightning.commands.run.pages import wants_all
 from gpt_lightning.commands.run.parser import RunParser
@@ -49,7 +49,6 @@ from gpt_lightning.printable import printable
 from gpt_lightning.status import status
 from gpt_lightning.tasks import Task
 from gpt_lightning.training.progress_bar import progress_display
-from gpt_lightning.training.stop_reason import stop_reason
 
 
 class CLI(LightningCLI):
@@ -331,11 +330,11 @@ class CLI(LightningCLI):
 
     def after_validate(self) -> None:
         """Refuse a run that validated no batch."""
-        self._check_batches(self.trainer.num_val_batches)
+        check_batches(self.trainer.num_val_batches, self.config.subcommand)
 
     def after_test(self) -> None:
         """Refuse a run that tested no batch, and a model that does not beat the baseline of ``--must_beat``."""
-        self._check_batches(self.trainer.num_test_batches)
+        check_batches(self.trainer.num_test_batches, self.config.subcommand)
         if self.trainer.is_global_zero:
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, training.Verdict):
@@ -343,44 +342,12 @@ class CLI(LightningCLI):
 
     def after_predict(self) -> None:
         """Refuse a run that predicted no batch."""
-        self._check_batches(self.trainer.num_predict_batches)
-
-    def _check_batches(self, batches: list[int | float]) -> None:
-        """Refuse a run without a batch, such as one of an empty loader of a data module of the user's own.
-
-        Raises:
-            InputError: there was no batch.
-        """
-        if sum(batches) == 0:
-            raise InputError(
-                f"there was no batch to {self.config.subcommand}. Check that the data module yields rows for it"
-            )
+        check_batches(self.trainer.num_predict_batches, self.config.subcommand)
 
     def after_fit(self) -> None:
-        """Refuse a run that took no step.
-
-        Raises:
-            InputError: no step was taken, and the run is not a finished one that was resumed.
-        """
-        if not self.trainer.is_global_zero:
-            return
-        config, step = self.config[self.config.subcommand], self.trainer.global_step
-        if self.model.first_step is not None and step > self.model.first_step:
-            return
-        if any(isinstance(each, training.Validations) and each.has_repeated for each in self.trainer.callbacks):  # type: ignore[attr-defined]
-            return
-        if config.resume == "auto" and step > 0:
-            print(f"nothing to do: the run has reached step {step} already")
-            return
-        if self.trainer.should_stop:
-            raise InputError(
-                f"no training step was taken: the run stopped at step {step} "
-                f"({stop_reason(self.trainer).removesuffix('.')}). To continue, change this setting or remove it"
-            )
-        raise InputError(
-            f"no training step was taken (the run is at step {step}). "
-            "Raise trainer.max_steps, trainer.max_epochs, trainer.max_time or trainer.limit_train_batches"
-        )
+        """Refuse a run that took no step."""
+        if self.trainer.is_global_zero:
+            check_steps(self.trainer, self.model, self.config[self.config.subcommand].resume == "auto")
 
 
 def diagnostics() -> list[L.Callback]:
@@ -393,51 +360,9 @@ def diagnostics() -> list[L.Callback]:
     ]
 
 
-class _ParsersOnly(CLI):
-    """Parsers of the subcommands; nothing is parsed, built or run."""
-
-    def _needs_options(self, subcommand: str) -> bool:
-        return True
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = Namespace(subcommand=None)  # type: ignore[no-untyped-call]
-
-    def _set_seed(self) -> None:
-        pass
-
-    def instantiate_classes(self) -> None:
-        pass
-
-
-def subcommand_parsers() -> dict[str, RunParser]:
-    """Return the parser of each subcommand."""
-    parsers = _ParsersOnly(["fit"])._subcommand_parsers
-    return {name: parser for name, parser in parsers.items() if isinstance(parser, RunParser)}
-
-
-def quiet() -> None:
-    """Hide messages of Lightning that are meant for users of its Python API."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    for shown in ("callbacks.early_stopping", "callbacks.model_summary", "profilers.profiler"):
-        logging.getLogger(f"lightning.pytorch.{shown}").setLevel(logging.INFO)  # the user has asked for it
-    for message in (
-        "Experiment logs directory .* exists and is not empty.*",  # loggers share the folder of the run
-        ".*overriding `LightningModule.optimizer_{step,zero_grad}`.*",  # the hooks are meant for optimizer steps
-        "FLOPs not found for .*",  # the peak of GPUs that Lightning does not list is measured
-        ".*does not have many workers.*",
-        "You're using the WeightAveraging callback, but .* outside the 'fit' stage.*",  # the weights are averaged
-        ".*smaller than the logging interval.*",  # logging counts optimizer steps across epochs
-        ".*LeafSpec.*",
-        "Total length of `list` across ranks is zero.*",
-        ".*sync_dist=True.*",  # metrics are summed over ranks before they are logged
-    ):
-        warnings.filterwarnings("ignore", message=message)
-
-
 def main(arguments: list[str]) -> int:
     """Run one of the Trainer's subcommands."""
-    quiet()
+    hide_messages()
     with contextlib.ExitStack() as stack:
         is_predict = arguments[0] == "predict"
         options, given = read_predict_shorthand(arguments, stack) if is_predict else (arguments, {})

@@ -11,9 +11,9 @@ from typing import Final
 from gpt_lightning import tasks
 from gpt_lightning.atomic_files import atomic_write
 from gpt_lightning.commands.help_page import Entry, first_sentence, option_name, plain_value
-from gpt_lightning.commands.run.cli import subcommand_parsers
 from gpt_lightning.commands.run.command_line import predict_shorthand
 from gpt_lightning.commands.run.pages import FILE
+from gpt_lightning.commands.run.subcommand_parsers import subcommand_parsers
 from gpt_lightning.data.find import data_modules
 from gpt_lightning.tasks.saving import arguments_of
 

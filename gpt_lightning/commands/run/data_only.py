@@ -5,7 +5,8 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from gpt_lightning.commands.run.classes import class_at, refuse_mismatch
-from gpt_lightning.commands.run.cli import CLI, quiet
+from gpt_lightning.commands.run.cli import CLI
+from gpt_lightning.commands.run.hidden_messages import hide_messages
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.downloads import no_download_of
 from gpt_lightning.errors import InputError
@@ -41,7 +42,7 @@ def data_module(arguments: list[str]) -> DataModule:
     Raises:
         InputError: the options are invalid, or the data module is not derived from ``DataModule``.
     """
-    quiet()
+    hide_messages()
     found = DataOnlyCLI(["fit", *arguments]).datamodule
     if not isinstance(found, DataModule):
         raise InputError(

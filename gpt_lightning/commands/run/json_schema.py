@@ -8,7 +8,7 @@ from jsonargparse._completions_jsonschema import ParserJsonschema, anyof_schema
 from gpt_lightning.commands.guard.allowed_classes import names_of, slots
 from gpt_lightning.commands.guard.parser_imports import importing_only
 from gpt_lightning.commands.run.classes import class_at
-from gpt_lightning.commands.run.cli import subcommand_parsers
+from gpt_lightning.commands.run.subcommand_parsers import subcommand_parsers
 
 _TITLE: Final = "Configuration of gpt-lightning"
 _NOT_IN_FILES: Final = ("allow_import", "print_config")

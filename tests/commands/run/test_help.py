@@ -10,11 +10,11 @@ import yaml
 
 from gpt_lightning import data, tasks
 from gpt_lightning.commands.completion import _class_options
-from gpt_lightning.commands.run.cli import subcommand_parsers
 from gpt_lightning.commands.run.command_line import predict_shorthand
 from gpt_lightning.commands.run.common_options import OPTIONS, sections
 from gpt_lightning.commands.run.full_help import TRAINER_TEXTS
 from gpt_lightning.commands.run.pages import FILE, PAGES, short_help
+from gpt_lightning.commands.run.subcommand_parsers import subcommand_parsers
 from gpt_lightning.commands.run.value_layers import full_key
 from gpt_lightning.tasks.saving import arguments_of
 from tests.commands.run.test_cli import Run, run

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gpt_lightning.commands.hints import _OURS, unknown_key
-from gpt_lightning.commands.run.cli import subcommand_parsers
+from gpt_lightning.commands.run.subcommand_parsers import subcommand_parsers
 from tests.commands.run.test_cli import CONFIG, Run, fit, run
 from tests.reliability.conftest import tally
 

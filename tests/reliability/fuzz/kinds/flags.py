@@ -7,8 +7,8 @@ from random import Random
 from typing import Final
 
 from gpt_lightning import tasks
-from gpt_lightning.commands.run.cli import subcommand_parsers
 from gpt_lightning.commands.run.command_line import predict_shorthand
+from gpt_lightning.commands.run.subcommand_parsers import subcommand_parsers
 from gpt_lightning.commands.table import COMMANDS
 from gpt_lightning.data.find import data_modules
 from gpt_lightning.tasks.saving import arguments_of
