@@ -19,7 +19,7 @@ from gpt_lightning.tokenizers.tokenizer import Tokenizer
 class GenerationSettings(TypedDict, total=False):
     """Types of the arguments of ``Model.generate``, which are those of ``Model.stream``."""
 
-    max_new_tokens: int
+    max_new_tokens: int | None
     min_new_tokens: int | None
     temperature: float | None
     top_k: int | None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_lightning.api.model import Model
-from gpt_lightning.checkpoints.run_config import columns_of
+from gpt_lightning.checkpoints.run_config import data_settings_of
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.find import named_data_module
 from gpt_lightning.models.device import device_of
@@ -33,9 +33,8 @@ def load(
     checkpoint = read_checkpoint(checkpoint_path, allow_import)
     task, tokenizer = task_from_checkpoint(checkpoint_path, checkpoint, init_from, allow_import)
     data_module = _data_module_of(checkpoint, allow_import)
-    reading = columns_of(checkpoint_path).items()
-    columns = {name: value for name, value in reading if name.endswith(("_column", "_columns"))}
-    return Model(task.to(device_of(device)), tokenizer, checkpoint_path, data_module, columns)
+    settings = data_settings_of(checkpoint_path)
+    return Model(task.to(device_of(device)), tokenizer, checkpoint_path, data_module, settings)
 
 
 def _data_module_of(checkpoint: Mapping[str, Any], allow_import: Sequence[str]) -> type[DataModule] | None:

@@ -16,8 +16,8 @@ from gpt_lightning.api.generation import (
     prompt_ids,
 )
 from gpt_lightning.api.inputs import list_of_rows, list_of_texts
-from gpt_lightning.api.prediction import Columns, check_predicts, open_rows, predict, text_row
-from gpt_lightning.checkpoints.run_config import columns_of
+from gpt_lightning.api.prediction import check_predicts, open_rows, predict, text_row
+from gpt_lightning.checkpoints.run_config import DataSettings
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.find import default_data_module
 from gpt_lightning.data.sources.row_formats import short_repr
@@ -43,8 +43,8 @@ class Model:
         data_module: class of the data module with which ``predict`` reads rows. By default it is the one that the
             checkpoint names. For model folders, and if that class may not be imported, it is the first data module of
             this package that fits the task. Set it to use another one.
-        columns: names of the columns that the model was trained on, by argument of the data module, such as
-            ``text_column``. ``predict`` reads the same ones by default.
+        data_settings: how the rows of the training data were read, by argument of the data module, such as
+            ``text_column`` or ``template``. ``predict`` reads its rows in the same way.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Model:
         tokenizer: Tokenizer,
         path: Path,
         data_module: type[DataModule] | None = None,
-        columns: Columns | None = None,
+        data_settings: DataSettings | None = None,
     ) -> None:
         self.task = task
         self.tokenizer = tokenizer
         self.path = path
-        self.columns = columns or {}
+        self.data_settings = data_settings or {}
         self.data_module = data_module or default_data_module(type(task))
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ class Model:
         self,
         prompt: str | Sequence[Message] = "",
         *,
-        max_new_tokens: int = 200,
+        max_new_tokens: int | None = None,
         min_new_tokens: int | None = None,
         temperature: float | None = None,
         top_k: int | None = None,
@@ -101,10 +101,11 @@ class Model:
             prompt: text to continue; an empty one starts a new document. Messages, such as
                 ``[{"role": "user", "content": "Hello"}]``, are rendered with the model's chat template. For an
                 encoder-decoder, it is the source text, and the result is the target.
-            max_new_tokens: maximum number of new tokens.
+            max_new_tokens: maximum number of new tokens. None takes the value in the model's
+                ``generation_config.json``, or 200. None means the same for the settings below, with other defaults.
             min_new_tokens: number of new tokens before the first end token.
-            temperature: divisor of the logits. Higher values give more varied text; 0 is greedy decoding. None takes
-                the value in the model's ``generation_config.json``, or 0.8. None means the same for the settings below.
+            temperature: divisor of the logits. Higher values give more varied text; 0 is greedy decoding. It is 0.8 by
+                default.
             top_k: sample from the k most probable tokens only.
             top_p: sample from the smallest set of most probable tokens with at least this total probability.
             num_beams: search for the most probable text with this many beams, instead of sampling.
@@ -246,11 +247,10 @@ class Model:
         if limit is not None:
             check_count("limit", limit)
         explainer = Explainer(self.task, self.tokenizer, target, layers)
-        template: dict[str, Any] = {}
         if isinstance(rows, str):
-            rows = text_row(self.task, self.columns, rows)
-        elif isinstance(self.task, Seq2SeqLM):  # its sources are made from the columns of the training data
-            template = {name: value for name, value in columns_of(self.path).items() if name in ("template", "target")}
+            rows = text_row(self.task, self.data_settings, rows)
+            if isinstance(self.task, Seq2SeqLM):  # the text is the whole source
+                settings = {"template": None, "target": None} | settings
         if isinstance(rows, Mapping):
             rows = [rows]
         found = rows if isinstance(rows, Path) else list_of_rows(rows)[:limit]
@@ -258,7 +258,7 @@ class Model:
             return list(explainer.prompts(prompts_of(found, limit)))
         if not isinstance(found, Path) and not found:
             return []
-        with self._open_rows(found, {"batch_size": 1} | template | settings) as module:
+        with self._open_rows(found, {"batch_size": 1} | settings) as module:
             return list(explainer.rows(module, limit))
 
     def embed(self, texts: Sequence[str], *, pooling: Literal["mean", "last"] = "mean", batch_size: int = 16) -> Tensor:
@@ -343,4 +343,4 @@ class Model:
     def _open_rows(
         self, rows: Path | Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
     ) -> AbstractContextManager[DataModule]:
-        return open_rows(self.task, self.tokenizer, self.data_module, self.columns, rows, settings)
+        return open_rows(self.task, self.tokenizer, self.data_module, self.data_settings, rows, settings)

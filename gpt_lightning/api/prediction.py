@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 
 from gpt_lightning.api.inputs import json_lines
+from gpt_lightning.checkpoints.run_config import DataSettings
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.sources.row_formats import without_surrogates
 from gpt_lightning.errors import InputError
@@ -19,8 +20,8 @@ from gpt_lightning.tasks.prediction_rows import with_texts
 from gpt_lightning.tasks.saving import accepted_arguments
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
-Columns = Mapping[str, str | list[str] | list[int]]
-"""Names of columns, by argument of the data module."""
+_OF_FILES: Final = ("delimiter", "encoding")
+"""Settings that rows of Python have no use for."""
 
 
 def check_predicts(task: Task, kind: type[DataModule] | None) -> None:
@@ -55,7 +56,7 @@ def open_rows(
     task: Task,
     tokenizer: Tokenizer,
     kind: type[DataModule] | None,
-    columns: Columns,
+    data_settings: DataSettings,
     rows: Path | Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
 ) -> Iterator[DataModule]:
@@ -65,7 +66,7 @@ def open_rows(
         task: task that reads the rows.
         tokenizer: tokenizer of the task.
         kind: class of the data module.
-        columns: columns that the task was trained on.
+        data_settings: how the rows that the task was trained on were read.
         rows: the rows, or a file of them.
         settings: other arguments of the data module.
 
@@ -83,12 +84,13 @@ def open_rows(
             file = rows
         else:
             file.write_text(json_lines(rows), encoding="utf-8")
+            data_settings = {name: value for name, value in data_settings.items() if name not in _OF_FILES}
         tokenizer.save(tokenizer_file)
         fixed = {"test": str(file), "tokenizer": str(tokenizer_file), "cache_dir": folder}
-        yield data_module_for(task, kind, columns, {**fixed, **settings})
+        yield data_module_for(task, kind, data_settings, {**fixed, **settings})
 
 
-def text_row(task: Task, columns: Columns, text: str) -> dict[str, str]:
+def text_row(task: Task, data_settings: DataSettings, text: str) -> dict[str, str]:
     """Return a text as a row that the data module reads.
 
     Raises:
@@ -96,8 +98,7 @@ def text_row(task: Task, columns: Columns, text: str) -> dict[str, str]:
     """
     if isinstance(task, QuestionAnswering):
         raise InputError('question answering needs two texts. Give a row {"question": ..., "context": ...}')
-    if "text_columns" in columns:
-        names = columns["text_columns"]
+    if isinstance(names := data_settings.get("text_columns"), list):
         raise InputError(f"the model reads two texts. Give a row with the columns {' and '.join(map(str, names))}")
-    column = "prompt" if isinstance(task, CausalLM | Seq2SeqLM) else columns.get("text_column", "text")
+    column = "prompt" if isinstance(task, CausalLM | Seq2SeqLM) else data_settings.get("text_column", "text")
     return {str(column): without_surrogates(text)}

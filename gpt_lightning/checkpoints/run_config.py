@@ -1,5 +1,6 @@
 """Arguments of a run's data module, read from the ``config.yaml`` of the run or of its exported model folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,10 +10,17 @@ from gpt_lightning.bounded_files import load_yaml, read_text
 from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.errors import InputError
 
+DataSettings = Mapping[str, str | float | list[str] | list[int]]
+"""Arguments of a data module that say how a row is read, by name."""
 _MAX_BYTES: Final = 2**20
 _CHOOSING: Final = ("validation_fraction", "without", "counterfactual_swaps", "on_bad_row")
 """Arguments that choose rows of the training source."""
-_READING: Final = ("delimiter", "encoding", "document_separator", "template", "target", "train_on")
+_NEW_IN_EACH_RUN: Final = {
+    *("train", "validation", "test", *_CHOOSING),
+    *("batch_size", "num_workers", "seed", "cache_dir"),
+    *("tokenizer", "block_size", "chat_template", "labels", "model_labels"),
+}
+"""Arguments that do not say how a row is read: sources, speed, and what the checkpoint itself holds."""
 
 
 def data_arguments(file: Path) -> dict[str, Any] | None:
@@ -52,11 +60,11 @@ def has_given_labels(checkpoint: Path) -> bool:
     return arguments.get("labels") is not None
 
 
-def columns_of(checkpoint: Path) -> dict[str, str | list[str] | list[int]]:
-    """Return how the rows of a model's training data are read, by argument of its data module.
+def data_settings_of(checkpoint: Path) -> DataSettings:
+    """Return how the rows of a model's training data are read and evaluated, by argument of its data module.
 
-    These are the names or numbers of columns, the delimiter and encoding, the separator of documents, and the template
-    of prompts.
+    These are names of columns, the delimiter and encoding, the template of prompts, limits of questions and answers,
+    and whatever else the data module takes as a single value.
 
     Args:
         checkpoint: a checkpoint in the folder of a run, or a model folder. Without a ``config.yaml``, as for models
@@ -93,4 +101,4 @@ def _is_local(source: Any) -> bool:
 def _is_remembered(name: str, value: Any) -> bool:
     if name.endswith("_columns") and isinstance(value, list):
         return all(type(each) in (str, int) for each in value)
-    return isinstance(value, str) and (name.endswith("_column") or name in _READING)
+    return name not in _NEW_IN_EACH_RUN and type(value) in (str, int, float, bool)

@@ -173,7 +173,7 @@ def _data_module(model: "Model", options: Any, folder: Path) -> "Labeled[Any]":
     tokenizer = folder / "tokenizer.json"
     model.tokenizer.save(tokenizer)
     fixed = {"tokenizer": str(tokenizer), "cache_dir": str(folder)}
-    module = data_module_for(model.task, kind, model.columns, {**options.data, **fixed})
+    module = data_module_for(model.task, kind, model.data_settings, {**options.data, **fixed})
     assert isinstance(module, Labeled)
     return module
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gpt_lightning.checkpoints.run_config import DataSettings
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.labels import SavedLabels
 from gpt_lightning.tasks import Task
@@ -11,14 +12,14 @@ from gpt_lightning.tasks.saving import accepted_arguments
 
 
 def data_module_for(
-    task: Task, kind: type[DataModule], columns: Mapping[str, str | list[str] | list[int]], settings: Mapping[str, Any]
+    task: Task, kind: type[DataModule], data_settings: DataSettings, settings: Mapping[str, Any]
 ) -> DataModule:
     """Build a data module with the arguments that it takes from a task, such as its labels.
 
     Args:
         task: the task.
         kind: class of the data module.
-        columns: names of the columns that the task was trained on, by argument; those that ``kind`` lacks are ignored.
+        data_settings: how the rows that the task was trained on were read; what ``kind`` lacks is ignored.
         settings: arguments that win over all others.
     """
     arguments = _flatten(dict(task.hparams))
@@ -28,8 +29,8 @@ def data_module_for(
     linked |= {name: arguments[key] for key, name in names if key in arguments and name in accepted}
     if "model_labels" in accepted and "labels" in linked:
         linked["model_labels"] = SavedLabels(linked.pop("labels")).to_json()
-    named_columns = {name: column for name, column in columns.items() if name in accepted}
-    return kind(**{**named_columns, **from_plain(kind, linked), **settings})
+    remembered = {name: value for name, value in data_settings.items() if name in accepted}
+    return kind(**{**remembered, **from_plain(kind, linked), **settings})
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -90,6 +90,9 @@ class Task(L.LightningModule, ABC):
     takes_from_data: ClassVar[Mapping[str, str]] = {"vocab_size": "vocab_size", "layout": "layout"}
     """Constructor arguments that follow the data module: argument -> attribute of the data module."""
 
+    fitted_arguments: ClassVar[tuple[str, ...]] = ()
+    """Constructor arguments that ``fit`` computes. A checkpoint has their values; a ``config.yaml`` does not."""
+
     causal_defaults: ClassVar[Mapping[str, Any]] = {}
     """Defaults of arguments for a head on a pretrained backbone with causal attention, where they differ."""
 

@@ -54,6 +54,7 @@ class SequenceClassification(Task):
 
     batch: ClassVar[type] = SequenceClassificationBatch
     takes_from_data: ClassVar[Mapping[str, str]] = {**Task.takes_from_data, "labels": "labels"}
+    fitted_arguments: ClassVar[tuple[str, ...]] = ("balanced_weights", "thresholds")
     causal_defaults: ClassVar[Mapping[str, Any]] = {"pooling": "last"}
     huggingface_head: ClassVar[HuggingFaceHead | None] = SEQUENCE_CLASSIFICATION
 

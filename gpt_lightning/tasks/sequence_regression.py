@@ -29,8 +29,8 @@ class SequenceRegression(Task):
 
     Args:
         pooling: input of the head: the ``mean`` of all hidden states, or the hidden state of the ``last`` token.
-        target_mean: mean of the training targets. ``fit`` computes it, so it is not set by hand.
-        target_std: standard deviation of the training targets. ``fit`` computes it, so it is not set by hand.
+        target_mean: mean of the training targets. By default, ``fit`` computes both.
+        target_std: standard deviation of the training targets.
     """
 
     batch: ClassVar[type] = SequenceRegressionBatch
@@ -59,7 +59,9 @@ class SequenceRegression(Task):
     def setup(self, stage: str) -> None:
         """Standardize by the training targets before ``fit``, or as the head that is continued was trained."""
         super().setup(stage)
-        if stage == "fit" and not self.is_continued:
+        # A resumed run has the values of its checkpoint, which may be those of a head that it continues.
+        is_known = (self.target_mean, self.target_std) != (0.0, 1.0)
+        if stage == "fit" and not self.is_continued and not is_known:
             mean_and_std = getattr(self.trainer.datamodule, "target_mean_and_std", None)  # type: ignore[attr-defined]
             if mean_and_std is not None:
                 self._standardize(*mean_and_std())
@@ -73,6 +75,7 @@ class SequenceRegression(Task):
         return saved
 
     is_continued = False
+    fitted_arguments: ClassVar[tuple[str, ...]] = ("target_mean", "target_std")
 
     def _standardize(self, mean: float, std: float) -> None:
         self.target_mean, self.target_std = self.hparams["target_mean"], self.hparams["target_std"] = mean, std

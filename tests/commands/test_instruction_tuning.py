@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 
+import gpt_lightning as gl
 from gpt_lightning.checkpoints.read import read_checkpoint
 from gpt_lightning.tasks.load import find_checkpoint, load_task
 from gpt_lightning.tokenizers.build import bytes_tokenizer
@@ -153,3 +154,41 @@ def test_invalid_rows_end_the_run_before_it_starts(run: CommandLine) -> None:
     ):
         assert run(*arguments, "--data.train=rows.jsonl", "--data.tokenizer=bytes", flag) == 2
         assert reason in run.err
+
+
+def test_all_commands_read_rows_as_in_training(run: CommandLine) -> None:
+    """The template and the length of answers come from the run, not only names of columns."""
+    write_rows(Path("rows.jsonl"), ROWS)
+    shape = [f"--model.backbone.{name}" for name in ("n_layer=1", "n_head=1", "n_embd=16", "block_size=96")]
+    files = [f"--data.{split}=rows.jsonl" for split in ("train", "validation")]
+    settings = ["--data.template=Count: {prompt}", "--data.target=completion", "--data.max_new_tokens=10"]
+    kinds = ("--model=CausalLM", "--data=InstructionTuning", "--data.tokenizer=bytes", "--data.cache_dir=cache")
+    steps = ("--trainer.accelerator=cpu", "--trainer.max_steps=3", "--trainer.log_every_n_steps=1")
+    assert run("fit", "--experiment=chat", *kinds, *shape, *files, *settings, *steps) == 0, run.err
+    scores = []
+    for command in (
+        ("test", f"--ckpt_path={RUN}", "--data.test=rows.jsonl"),
+        ("evaluate", str(RUN), "--test=rows.jsonl", "--again"),
+    ):
+        assert run(*command) == 0, run.err
+        scores.append(json.loads((RUN / "metrics.json").read_text())["metrics"])
+    assert scores[0] == scores[1]
+    assert run("predict", f"--model={RUN}", "--input=rows.jsonl", "--output=out.jsonl") == 0, run.err
+    predicted = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert all("Count: bottle" in row["prompt"] for row in predicted)
+    found = gl.load(RUN, device="cpu").predict([{"prompt": row["prompt"]} for row in ROWS])
+    assert [row["answer"] for row in found] == [row["answer"] for row in predicted]
+    assert [row["prompt"] for row in found] == [row["prompt"] for row in predicted]
+
+
+def test_prefix_attention_cannot_train_prompts(run: CommandLine) -> None:
+    write_rows(Path("rows.jsonl"), ROWS)
+    arguments = ["--model=CausalLM", "--data=InstructionTuning", "--data.tokenizer=bytes", "--data.cache_dir=cache"]
+    arguments += [
+        "--data.train=rows.jsonl",
+        "--model.backbone.n_layer=1",
+        "--trainer.accelerator=cpu",
+        "--trainer.max_steps=1",
+    ]
+    assert run("fit", *arguments, "--model.backbone.attention=prefix", "--data.train_on=all") == 2, run.err
+    assert "data.train_on=all cannot be combined with model.backbone.attention=prefix" in run.err

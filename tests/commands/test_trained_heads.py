@@ -1,17 +1,19 @@
 """Balanced weights, thresholds and labels of trained heads through the command line, and continued heads."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight  # type: ignore[import-untyped]
 
-from gpt_lightning.tasks import SequenceClassification, TokenClassification
-from gpt_lightning.tasks.load import load_task
+from gpt_lightning.tasks import SequenceClassification, SequenceRegression, TokenClassification
+from gpt_lightning.tasks.load import find_checkpoint, load_task
 from tests.data.drive import write_rows
-from tests.heads import CommandLine
+from tests.heads import CommandLine, write_config
 
 
 @pytest.fixture
@@ -159,3 +161,60 @@ def test_tags_continue_by_their_names(run: CommandLine) -> None:
     torch.testing.assert_close(
         new.head.state_dict()["weight"][rows], old.head.state_dict()["weight"], rtol=0, atol=1e-6
     )
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text())["metrics"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "label", "flags"),
+    [
+        ("SequenceRegression", "TextRegression", lambda number: 100 + number, ()),
+        ("SequenceClassification", "TextClassification", lambda number: "ab"[number > 5], ("class_weights=balanced",)),
+        (
+            *("SequenceClassification", "TextClassification", lambda number: ["ab"[number > 5]]),
+            ("multi_label=true", "tune_thresholds=true"),
+        ),
+    ],
+    ids=["regression", "balanced", "thresholds"],
+)
+def test_the_configuration_of_a_run_keeps_what_fit_computed(
+    run: CommandLine, task: str, data: str, label: Callable[[int], Any], flags: tuple[str, ...]
+) -> None:
+    write_config(Path(), "topics")
+    write_rows(Path("r.jsonl"), [{"text": f"text {number}", "label": label(number)} for number in range(8)])
+    arguments = ["fit", "-c", "topics.yaml", f"--model={task}", f"--data={data}", "--experiment=r"]
+    files = [f"--data.{split}=r.jsonl" for split in ("train", "validation", "test")]
+    assert run(*arguments, *files, *(f"--model.{flag}" for flag in flags)) == 0, run.err
+    folder = Path("logs/r/version_0")
+    config = ("-c", str(folder / "config.yaml"))
+    found = []
+    for given in ((), config):
+        assert run("test", *given, f"--ckpt_path={folder}", "--data.test=r.jsonl", "--verdict=false") == 0, run.err
+        assert "changed: " not in run.out
+        found.append(metrics_of(folder))
+    assert found[0] == pytest.approx(found[1]), "batches have other sizes"
+    assert run("fit", *config, f"--ckpt_path={folder}", "--trainer.max_steps=6") == 0, run.err
+    assert "changed: model." not in run.out
+
+
+def test_a_continued_regression_head_keeps_its_unit_when_it_is_resumed(run: CommandLine) -> None:
+    write_config(Path(), "topics")
+    arguments = ["fit", "-c", "topics.yaml", "--model=SequenceRegression", "--data=TextRegression"]
+    for name, offset in (("first", 0), ("second", 100)):
+        write_rows(Path(f"{name}.jsonl"), [{"text": f"t {number}", "label": offset + number} for number in range(8)])
+        start = [] if name == "first" else ["--model.init_from=logs/first/version_0"]
+        files = [f"--data.{split}={name}.jsonl" for split in ("train", "validation", "test")]
+        assert run(*arguments, *files, *start, f"--experiment={name}") == 0, run.err
+    folder = Path("logs/second/version_0")
+    units = []
+    for resumed in (False, True):
+        if resumed:
+            config = str(folder / "config.yaml")
+            assert run("fit", "-c", config, f"--ckpt_path={folder}", "--trainer.max_steps=6") == 0, run.err
+        task, _ = load_task(find_checkpoint(str(folder), "last"))
+        assert isinstance(task, SequenceRegression)
+        units.append((task.target_mean, task.target_std))
+    assert units[0] == units[1] == (3.5, pytest.approx(np.std(range(8))))

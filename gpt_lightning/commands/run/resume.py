@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt_lightning.checkpoints.read import find_base
-from gpt_lightning.checkpoints.run_config import columns_of, has_given_labels, training_sources
+from gpt_lightning.checkpoints.run_config import data_settings_of, has_given_labels, training_sources
 from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run
 from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.folder import experiment_folder
@@ -48,7 +48,7 @@ class Saved(NamedTuple):
     """Arguments of the model."""
     data_arguments: Values
     """Arguments of the data module that shaped the model, such as ``labels``; they cannot change."""
-    columns: Values
+    remembered: Values
     """Settings by which the training rows were read, for the same data module; for ``test``, also their local files."""
     has_init_from: bool
     """True if the model has an argument ``init_from``."""
@@ -92,18 +92,18 @@ class Saved(NamedTuple):
         arguments = flatten(model, origin)
         classes = {"model.class_path": arguments.pop("model.class_path")}
         module = _data_module(checkpoint, class_at(model.model.class_path), allowed)
-        named_columns: Values = {}
+        remembered: Values = {}
         if module is not None:
             classes |= flatten(parser.parse_values({"data": {"class_path": module}}), origin)
-            accepted_by_data = accepted_arguments(class_at(classes["data.class_path"].value))
+            data = class_at(classes["data.class_path"].value)
+            own = accepted_arguments(data) - getattr(data, "takes_from_model", {}).keys()
             # A test reads the training rows, too: it compares the model with baselines.
             # Without the identity of its rows, the model may have been trained on other rows than these files hold now.
             has_identity = bool(checkpoint.get("identity", {}).get("data.train"))
-            settings = columns_of(path) | (training_sources(path) if subcommand == "test" and has_identity else {})
-            named_columns = {
-                f"data.init_args.{name}": Value(value, origin)
-                for name, value in settings.items()
-                if name in accepted_by_data
+            sources = training_sources(path) if subcommand == "test" and has_identity else {}
+            settings = {**data_settings_of(path), **sources}
+            remembered = {
+                f"data.init_args.{name}": Value(value, origin) for name, value in settings.items() if name in own
             }
         named = str(checkpoint.get("data", ""))
         data_not_allowed = named if module is None and not is_ours(named) else None
@@ -114,7 +114,7 @@ class Saved(NamedTuple):
             classes,
             arguments,
             data_arguments,
-            named_columns,
+            remembered,
             has_init_from,
             init_from,
             tokenizer,
@@ -132,10 +132,10 @@ class Saved(NamedTuple):
         if data not in self.classes or class_at(user[data].value) is not class_at(self.classes[data].value):
             return {}
         defaults = class_defaults(user)
-        for key, value in self.columns.items():
+        for key, value in self.remembered.items():
             if is_named and key not in user and value.value != defaults[key].value:
                 print(printable(f"from the run: {flag_key(key)}={value.value}"))
-        return self.columns
+        return self.remembered
 
     def check_data(self, is_named: bool) -> None:
         """Refuse a checkpoint whose data module may not be imported, unless the user names another.
@@ -163,12 +163,26 @@ class Saved(NamedTuple):
             user = user.copy()  # The config.yaml of a run has null if the size came from the tokenizer.
             del user[f"{BACKBONE}.vocab_size"]
         defaults = class_defaults(user)
+        user = self._without_unfitted(user, defaults)
         values, differences = merge(defaults, self.arguments, user, _is_fixed)
         if subcommand == "fit":
             differences = [f"{line}{DIFFERS}" if line.startswith("changed: ") else line for line in differences]
         if subcommand == "fit" or any(key.startswith(f"{MODEL}.") for key in user):
             print(printable("".join(f"{line}\n" for line in differences)), end="")
         return overlay(values, self._fixed_values(user, defaults))
+
+    def _without_unfitted(self, user: Values, defaults: Values) -> Values:
+        """Return the user's values without defaults in files of arguments that ``fit`` computes.
+
+        The ``config.yaml`` of a run is written before they are known.
+        """
+        task = class_at(self.classes["model.class_path"].value)
+        fitted = {f"{MODEL}.{name}" for name in getattr(task, "fitted_arguments", ())}
+        return {
+            key: given
+            for key, given in user.items()
+            if key not in fitted or given.origin.kind == "flag" or given.value != defaults[key].value
+        }
 
     def unnamed_models(self, user: Values) -> list[str]:
         """Return the base model of the adapters, unless a file or a flag of the user names it too."""

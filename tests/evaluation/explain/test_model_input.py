@@ -101,7 +101,7 @@ def test_ids_without_a_text_are_decoded() -> None:
 
 def test_both_texts_of_a_pair_are_explained() -> None:
     model = make_model("label")
-    model.columns = {"text_columns": ["premise", "hypothesis"]}
+    model.data_settings = {"text_columns": ["premise", "hypothesis"]}
     row = {"premise": "Ada sings", "hypothesis": "she sings " * 20}
     (decision,) = model.explain(row)[0].decisions
     assert joined(decision, "premise") == row["premise"]
