@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 def add_decoding_options(p: Parser) -> None:
     """Add the decoding options. An option without a value takes the model's own setting, if there is one."""
-    p.add_argument("--max_new_tokens", type=int, default=200, help="maximum number of new tokens")
+    p.add_argument(
+        "--max_new_tokens",
+        type=int | None,
+        default=None,
+        help="maximum number of new tokens; the default is the model's own, or 200",
+    )
     p.add_argument(
         "--min_new_tokens",
         type=int | None,
@@ -76,14 +81,18 @@ def add_decoding_options(p: Parser) -> None:
 
 def decoding_of(options: Any, generation_config: Mapping[str, Any]) -> "Decoding":
     """Return the decoding settings, and print those that come from the model."""
+    from gpt_lightning.data.sources.row_formats import short_repr
     from gpt_lightning.models.generation.decoding import DECODING_NAMES, choose_decoding
-    from gpt_lightning.tokenizers.generation_config import decoding_defaults
+    from gpt_lightning.tokenizers.generation_config import decoding_defaults, ignored_settings
 
     given = {name: getattr(options, name) for name in DECODING_NAMES}
     decoding, used = choose_decoding(given, decoding_defaults(generation_config))
     if used:
         values = ", ".join(f"{name}={value}" for name, value in used.items())
         print(f"decoding as in the model's generation_config.json: {values}. Flags replace them", file=sys.stderr)
+    if ignored := ignored_settings(generation_config):
+        values = ", ".join(f"{name}={short_repr(value)}" for name, value in ignored.items())
+        print(f"ignored settings of the model's generation_config.json: {values}", file=sys.stderr)
     if decoding.num_beams > 1:
         if options.samples > decoding.num_beams:
             raise InputError(

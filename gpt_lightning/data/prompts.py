@@ -1,13 +1,16 @@
 """Prompts for text generation: plain text, chats, and files of them."""
 
+import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from gpt_lightning.data.sources.encoding import codec_of_mark
 from gpt_lightning.data.sources.formats import SUFFIXES, file_rows, suffix, supported_formats
-from gpt_lightning.data.sources.read_file import numbered_lines
+from gpt_lightning.data.sources.read_file import UndecodableLine, numbered_lines
 from gpt_lightning.data.sources.row_formats import Lines, Row, join_names, jsonl_rows, short_repr, without_surrogates
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.layout import InputLayout
@@ -94,17 +97,45 @@ def standard_input_prompts(content: bytes) -> list[Prompt]:
     Raises:
         InputError: there is no prompt, or a line is malformed.
     """
-    text = content.decode(errors="replace").removeprefix("\ufeff")
+    text = _decode(content)
     if not text:
         raise InputError("--input -: standard input is empty. Pipe prompts into the command")
     lines = enumerate(text.removesuffix("\n").split("\n"), start=1)
     if text.lstrip().startswith("{"):
         return [row_prompt(row) for row in jsonl_rows(_STANDARD_INPUT, lines)]
+    if _is_json_array(text):
+        raise InputError("--input -: standard input is a JSON array. Pipe JSON lines, or give the file with --input")
     return list(_line_prompts(_STANDARD_INPUT, lines))
+
+
+def _decode(content: bytes) -> str:
+    codec = codec_of_mark(content) or "utf-8"
+    try:
+        return content.decode(codec)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"--input -: line {line} of standard input is not {codec} text (byte {error.start}, counted from 0: "
+            f"{error.reason}). Convert it to UTF-8"
+        ) from error
+
+
+def _is_json_array(text: str) -> bool:
+    """Return whether a text is a JSON array of several lines, and not a line of text with brackets."""
+    if not text.lstrip().startswith("[") or "\n" not in text.strip():
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _line_prompts(path: Path, lines: Lines) -> Iterator[Prompt]:
     for number, line in lines:
+        if isinstance(line, UndecodableLine):
+            reason = str(line.error).partition("; ")[0]
+            raise InputError(f"--input {reason}. Convert the file to UTF-8") from line.error
         text = line.removesuffix("\n").removesuffix("\r")
         yield Prompt(text, f"{path}:{number}", {"prompt": text})
 
@@ -141,6 +172,9 @@ def are_messages(value: object) -> bool:
 
 
 def _messages(value: Any, where: str) -> list[Message]:
+    if isinstance(value, str):  # as in CSV
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
     if not are_messages(value):
         raise InputError(
             f"{where}: 'messages' is {short_repr(value)}, not a list of messages such as {MESSAGES_EXAMPLE}. "

@@ -12,7 +12,7 @@ from gpt_lightning.models.generation.answers import generate_answers
 from gpt_lightning.models.generation.decoder import TextDecoder
 from gpt_lightning.models.generation.decoding import Decoding
 from gpt_lightning.models.generation.generate import generate
-from gpt_lightning.models.generation.source_decoder import SourceDecoder
+from gpt_lightning.models.generation.source_decoder import SourceDecoder, num_forced
 from gpt_lightning.tokenizers.stop_strings import stop_checker, until_stop
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
@@ -136,11 +136,12 @@ def completions(
 
 
 def _fitting(decoding: Decoding, decoder: TextDecoder, start_ids: Sequence[Sequence[int]]) -> Decoding:
-    """Limit the number of new tokens to the context of an encoder-decoder, since no target is longer."""
+    """Limit the numbers of new tokens to the context of an encoder-decoder, and count its forced tokens as new."""
     if not isinstance(decoder, SourceDecoder):
         return decoding
     room = decoder.config.block_size - max(map(len, start_ids))
-    most, least = min(decoding.max_new_tokens, room), min(decoding.min_new_tokens, room)
+    least = max(0, decoding.min_new_tokens - num_forced(decoder, start_ids))
+    most, least = min(decoding.max_new_tokens, room), min(least, room)
     return replace(decoding, max_new_tokens=most, min_new_tokens=least)
 
 

@@ -83,9 +83,9 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def pipe(monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+def pipe(monkeypatch: pytest.MonkeyPatch, content: str | bytes) -> None:
     class Stdin:
-        buffer = io.BytesIO(content.encode())
+        buffer = io.BytesIO(content.encode() if isinstance(content, str) else content)
 
     monkeypatch.setattr(sys, "stdin", Stdin)
 
@@ -236,6 +236,44 @@ def test_invalid_rows_are_refused(
     code, out, err = generate(capsys, str(run_folder), f"--input={tmp_path / 'rows.jsonl'}")
     assert (code, out) == (2, "")
     assert f"rows.jsonl{message}" in err
+
+
+@pytest.mark.parametrize("content", [b"beer\ncaf\xe9\n", '{"prompt": "beer"}\n{"prompt": "caf\xe9"}'.encode("cp1252")])
+def test_prompts_in_another_encoding_are_refused(
+    run_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+) -> None:
+    file = tmp_path / ("rows.jsonl" if content.startswith(b"{") else "rows.txt")
+    file.write_bytes(content)
+    code, out, err = generate(capsys, str(run_folder), f"--input={file}")
+    assert (code, out) == (2, "")
+    assert f"{file.name}:2: not UTF-8 text" in err
+    pipe(monkeypatch, content)
+    code, out, err = generate(capsys, str(run_folder), "--input=-")
+    assert (code, out) == (2, "")
+    assert "line 2 of standard input is not utf-8 text (byte" in err
+
+
+def test_piped_prompts_may_have_a_byte_order_mark(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PowerShell writes UTF-16."""
+    pipe(monkeypatch, "beer\ncafé\n".encode("utf-16"))
+    code, out, err = generate(capsys, str(run_folder), "--input=-", "--max_new_tokens=1")
+    assert code == 0, err
+    assert [row["prompt"] for row in lines(out)] == ["beer", "café"]
+
+
+def test_a_piped_json_array_is_refused(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe(monkeypatch, '[\n {"prompt": "beer"}\n]\n')
+    code, out, err = generate(capsys, str(run_folder), "--input=-")
+    assert (code, out) == (2, "")
+    assert "standard input is a JSON array. Pipe JSON lines, or give the file with --input" in err
 
 
 @pytest.mark.parametrize(("name", "text"), [("rows.json", "[]"), ("rows.jsonl", "\n\n"), ("rows.csv", "prompt\n")])

@@ -8,7 +8,7 @@ import transformers
 
 import gpt_lightning as gl
 from gpt_lightning.errors import InputError
-from gpt_lightning.tokenizers.generation_config import decoding_defaults
+from gpt_lightning.tokenizers.generation_config import decoding_defaults, ignored_settings
 from tests.tasks.test_continuation import PROMPTS, reference_ids, text_after
 from tests.tokenizers.published_model import write_model
 
@@ -28,6 +28,11 @@ from tests.tokenizers.published_model import write_model
         ),
         ({"num_beams": 1, "repetition_penalty": 1.0, "min_new_tokens": 0}, {}),
         ({"repetition_penalty": 1.05, "min_new_tokens": 2}, {"repetition_penalty": 1.05, "min_new_tokens": 2}),
+        (
+            {"num_beams": 2, "early_stopping": True, "min_length": 5, "max_new_tokens": 9},
+            {"num_beams": 2, "early_stopping": True, "min_length": 5, "max_new_tokens": 9},
+        ),
+        ({"early_stopping": True, "min_length": 0}, {}),
         ({"do_sample": True, "num_beams": 4, "top_k": 9}, {"temperature": 1.0, "top_k": 9}),
     ],
 )
@@ -57,3 +62,15 @@ def test_texts_equal_those_of_transformers_with_the_same_file(tmp_path: Path) ->
         assert ours.generate(PROMPTS[0], max_new_tokens=16, **changed) == expected  # type: ignore[arg-type]
         texts.add(expected)
     assert len(texts) == 3
+
+
+def test_settings_without_effect_are_named() -> None:
+    config = {
+        **{"min_p": 0.1, "typical_p": 1.0, "suppress_tokens": [3], "bad_words_ids": None, "forced_eos_token_id": 2},
+        **{"early_stopping": "never", "do_sample": True, "num_beams": 4, "num_beam_groups": 1, "max_length": 142},
+    }
+    assert ignored_settings(config) == {
+        **{"min_p": 0.1, "suppress_tokens": [3], "forced_eos_token_id": 2, "early_stopping": "never"},
+        **{"num_beams": 4, "max_length": 142},
+    }
+    assert ignored_settings({"do_sample": True, "temperature": 0.6, "early_stopping": True, "num_beams": 1}) == {}

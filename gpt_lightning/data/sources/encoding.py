@@ -70,7 +70,7 @@ def find_encoding(path: Path, given: str | None = None, may_be_windows: bool = F
     """
     with open_file(path) as stream:
         head = stream.read(BLOCK_BYTES if may_be_windows else _HEAD_BYTES)
-    marked = next((codec for mark, codec in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), None)
+    marked = codec_of_mark(head)
     if given is not None and marked is None and _is_utf8(head, given):
         marked = "utf-8"
     codec = marked or given or _unmarked_utf16(head) or (_WINDOWS if may_be_windows and is_windows(head) else "utf-8")
@@ -78,6 +78,11 @@ def find_encoding(path: Path, given: str | None = None, may_be_windows: bool = F
     # A cell of a spreadsheet may contain line feeds, and a text may contain carriage returns.
     is_old_mac = text.count("\r") - text.count("\r\n") > text.count("\n")
     return Encoding(codec, "\r" if is_old_mac else "\n")
+
+
+def codec_of_mark(data: bytes) -> str | None:
+    """Return the codec of the byte order mark at the start of a text; None without a mark."""
+    return next((codec for mark, codec in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), None)
 
 
 def is_windows(data: bytes) -> bool:

@@ -11,6 +11,7 @@ from gpt_lightning.models.generation.beam_search import beam_search
 from gpt_lightning.models.generation.decoder import TextDecoder
 from gpt_lightning.models.generation.decoding import Decoding
 from gpt_lightning.models.generation.generate import generate
+from gpt_lightning.models.generation.source_decoder import num_forced
 
 
 def generate_answers(
@@ -51,6 +52,8 @@ def generate_answers(
             max_new_tokens=decoding.max_new_tokens,
             num_beams=decoding.num_beams,
             length_penalty=decoding.length_penalty,
+            num_forced=num_forced(decoder, prompts),
+            early_stopping=decoding.early_stopping,
             stop_ids=stop_ids,
             is_finished=is_finished,
             logits_processors=logits_processors,

@@ -1,4 +1,4 @@
-"""Beam search with a length penalty, equal to that of transformers with its default early stopping.
+"""Beam search with a length penalty, equal to that of transformers.
 
 P prompts, K beams of a prompt, R = P * K rows, J candidates of a prompt, T tokens, C channels, V vocabulary.
 """
@@ -39,6 +39,8 @@ class Search:
     Attributes:
         num_beams: maximum number of finished texts, and of unfinished ones.
         length_penalty: a text scores the sum of its log-probabilities, divided by its length to this power.
+        num_forced: number of tokens before the new ones that count as part of the text.
+        early_stopping: end when there are enough finished texts, whatever their scores.
         stop_ids: tokens that complete a text.
         is_finished: returns True if the new tokens complete a text; None if only stop tokens do.
         beams: unfinished texts, best first.
@@ -47,6 +49,8 @@ class Search:
 
     num_beams: int
     length_penalty: float
+    num_forced: int
+    early_stopping: bool
     stop_ids: Collection[int]
     is_finished: Callable[[list[int]], bool] | None
     beams: list[Beam]
@@ -78,10 +82,10 @@ class Search:
         """Return whether a beam with its current score would still be among the best finished texts."""
         if not self.beams or len(self.finished) < self.num_beams:
             return bool(self.beams)
-        return self._score(self.beams[0]) > self.finished[-1][0]
+        return not self.early_stopping and self._score(self.beams[0]) > self.finished[-1][0]
 
     def _score(self, beam: Beam) -> float:
-        return float(beam.sum / len(beam.ids) ** self.length_penalty)
+        return float(beam.sum / (self.num_forced + len(beam.ids)) ** self.length_penalty)
 
 
 @torch.inference_mode()
@@ -93,6 +97,8 @@ def beam_search(
     max_new_tokens: int,
     num_beams: int,
     length_penalty: float = 1.0,
+    num_forced: int = 0,
+    early_stopping: bool = False,
     stop_ids: Collection[int] = (),
     is_finished: Callable[[list[int]], bool] | None = None,
     logits_processors: Sequence[LogitsProcessor] = (),
@@ -111,6 +117,9 @@ def beam_search(
             the result is that of greedy decoding.
         length_penalty: exponent of the length by which the log-probability of a text is divided; above 0, it favors
             long texts (Wu et al. 2016, arXiv:1609.08144).
+        num_forced: number of tokens at the end of each prompt that count in this length, such as the first token of
+            BART's target, which the model does not choose.
+        early_stopping: end the search for a prompt as soon as it has ``num_beams`` finished texts.
         stop_ids: tokens that complete a continuation. They are not part of it.
         is_finished: returns True if a continuation is complete; called with the new tokens of each candidate, which
             stay part of the continuation.
@@ -122,7 +131,7 @@ def beam_search(
     """
     cache, hidden_RC = prefill(decoder, prompts, max_new_tokens)
     searches = [
-        Search(num_beams, length_penalty, stop_ids, is_finished, [Beam(row, [], [], 0.0)])
+        Search(num_beams, length_penalty, num_forced, early_stopping, stop_ids, is_finished, [Beam(row, [], [], 0.0)])
         for row in range(len(prompts))
     ]
     active = searches

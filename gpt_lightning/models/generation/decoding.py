@@ -8,6 +8,7 @@ from gpt_lightning.errors import InputError
 from gpt_lightning.models.generation.generate import Sampling
 from gpt_lightning.models.generation.logits_processors import (
     LogitsProcessor,
+    MinLength,
     MinNewTokens,
     NoRepeatNgrams,
     RepetitionPenalty,
@@ -16,6 +17,8 @@ from gpt_lightning.ranges import check_count, check_number
 
 _DEFAULT: Final = Sampling(temperature=0.8)
 _SAMPLING: Final = ("temperature", "top_k", "top_p")
+BEAM_SEARCH: Final = ("num_beams", "length_penalty", "early_stopping")
+"""Settings without effect on other decoding."""
 DECODING_NAMES: Final = (
     *_SAMPLING,
     *("max_new_tokens", "min_new_tokens", "num_beams", "length_penalty", "repetition_penalty", "no_repeat_ngram_size"),
@@ -37,6 +40,9 @@ class Decoding:
         min_new_tokens: number of new tokens before the first end token.
         sampling: temperature, top-k and top-p; beam search has temperature 0.
         num_beams: number of texts that beam search continues at the same time; 1 turns beam search off.
+        min_length: number of tokens of the prompt and the text before the first end token. For an encoder-decoder, the
+            prompt is the start tokens of the target.
+        early_stopping: beam search ends when it has ``num_beams`` finished texts, whatever the scores of the others.
         length_penalty: beam search divides the log-probability of a text by its length to this power; above 0, it
             favors long texts (Wu et al. 2016, arXiv:1609.08144).
         repetition_penalty: above 1, tokens of the prompt and of the new text are less likely to be repeated (Keskar et
@@ -49,7 +55,9 @@ class Decoding:
     max_new_tokens: int = 200
     min_new_tokens: int = 0
     sampling: Sampling = _DEFAULT
+    min_length: int = 0
     num_beams: int = 1
+    early_stopping: bool = False
     length_penalty: float = 1.0
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
@@ -63,6 +71,7 @@ class Decoding:
                 f"--min_new_tokens={self.min_new_tokens} is more than --max_new_tokens={self.max_new_tokens}. "
                 "Lower the one, or raise the other"
             )
+        check_count("min_length", self.min_length, least=0)
         check_count("--num_beams", self.num_beams, most=_MAX_BEAMS)
         if self.num_beams > 1 and self.sampling.temperature != 0.0:
             raise InputError(
@@ -92,6 +101,8 @@ class Decoding:
             rules.append(NoRepeatNgrams(self.no_repeat_ngram_size))
         if self.min_new_tokens > 0:
             rules.append(MinNewTokens(self.min_new_tokens, tuple(stop_ids)))
+        if self.min_length > 0:
+            rules.append(MinLength(self.min_length, tuple(stop_ids)))
         return rules
 
 
@@ -114,14 +125,17 @@ def choose_decoding(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> tu
             f"--num_beams={given['num_beams']} is beam search, which does not sample. "
             f"Leave out --num_beams or --{samples[0]}"
         )
-    dropped: Sequence[str] = ("num_beams", "length_penalty") if samples else ()
+    dropped: Sequence[str] = BEAM_SEARCH if samples else ()
     if is_beam_search or given.get("temperature") == 0:
         dropped = _SAMPLING
+    if "min_new_tokens" in given:
+        dropped = (*dropped, "min_length")
     used = {name: value for name, value in defaults.items() if name not in given and name not in dropped}
     values = {**used, **given}
     is_beam_search = values.get("num_beams", 1) != 1
     if not is_beam_search:
-        used.pop("length_penalty", None)
+        for name in BEAM_SEARCH[1:]:
+            used.pop(name, None)
         if "length_penalty" in given:
             raise InputError("--length_penalty is a setting of beam search. Add --num_beams, or leave it out")
     sampling: dict[str, Any] = {"temperature": 0.0 if is_beam_search else _DEFAULT.temperature}

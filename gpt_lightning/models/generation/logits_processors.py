@@ -79,6 +79,25 @@ class MinNewTokens:
         return logits_BV.index_fill(1, torch.tensor(stop_ids, device=logits_BV.device, dtype=torch.int64), -torch.inf)
 
 
+@dataclass(frozen=True)
+class MinLength:
+    """Exclusion of stop tokens from short texts.
+
+    Attributes:
+        count: number of tokens of a text, with its prompt, before the first stop token.
+        stop_ids: the stop tokens.
+    """
+
+    count: int
+    stop_ids: tuple[int, ...]
+
+    def __call__(self, logits_BV: Tensor, text_BT: Tensor, num_new: int) -> Tensor:
+        """Return the new logits; see ``LogitsProcessor``."""
+        is_short_B1 = (text_BT != NO_TOKEN).sum(1, keepdim=True) < self.count
+        without_stop_BV = MinNewTokens(num_new + 1, self.stop_ids)(logits_BV, text_BT, num_new)
+        return torch.where(is_short_B1, without_stop_BV, logits_BV)
+
+
 def pad_left(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
     """Return texts of different lengths as (B, T) int64, padded on the left with ``NO_TOKEN``."""
     longest = max(map(len, rows))

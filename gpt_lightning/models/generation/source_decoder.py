@@ -1,10 +1,12 @@
 """Decoder of an encoder-decoder with its encoded sources."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from gpt_lightning.errors import InputError
 from gpt_lightning.models.encoder_decoder import EncoderDecoder
-from gpt_lightning.models.generation.decoder import Decoder
+from gpt_lightning.models.generation.decoder import Decoder, TextDecoder
 from gpt_lightning.models.source_cache import SourceCache
 
 # B sources, S source tokens
@@ -41,3 +43,15 @@ class SourceDecoder(Decoder):
         weight = self._backbone.token_embedding.weight
         options = {"capacity": capacity, "device": weight.device, "dtype": weight.dtype}
         return SourceCache(self.config, rows, self._sources, self._source_mask, **options)
+
+
+def num_forced(decoder: TextDecoder, start_ids: Sequence[Sequence[int]]) -> int:
+    """Return how many start tokens of a target follow the first one.
+
+    transformers generates them as new tokens (``forced_bos_token_id``), so they count in the length of the target.
+
+    Args:
+        decoder: the model; only an encoder-decoder has such tokens.
+        start_ids: ids that the new tokens of each prompt follow.
+    """
+    return max(map(len, start_ids)) - 1 if isinstance(decoder, SourceDecoder) else 0

@@ -16,11 +16,14 @@ from torch import Tensor
 from gpt_lightning.errors import InputError
 from gpt_lightning.models import GPTConfig
 from gpt_lightning.models.generation.batched import generate_batched
+from gpt_lightning.models.generation.decoding import choose_decoding
 from gpt_lightning.models.lora import LoRA
 from gpt_lightning.tasks import CausalLM, Seq2SeqLM
+from gpt_lightning.tasks.continuation import completions
 from gpt_lightning.tasks.export import export_adapter, export_task
 from gpt_lightning.tasks.load import load_task
 from gpt_lightning.tokenizers.build import bytes_tokenizer
+from gpt_lightning.tokenizers.generation_config import decoding_defaults
 from gpt_lightning.training import Checkpoints
 from tests.models.test_gpt import randomize
 from tests.pairs import reversed_lines
@@ -193,3 +196,41 @@ def test_adapters_load_in_peft(tmp_path: Path) -> None:
         found = task.eval()(sources, mask, targets)
     assert not after.allclose(before)
     torch.testing.assert_close(found, after, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_beams": 4},
+        {"num_beams": 3, "length_penalty": 2.0, "early_stopping": True, "no_repeat_ngram_size": 2},
+        {"num_beams": 2, "min_length": 8},
+        {"num_beams": 1, "min_length": 8},
+        {"num_beams": 1, "min_new_tokens": 6},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("forced", [None, 7])
+def test_decoding_with_generation_config_is_that_of_hugging_face(
+    tmp_path: Path, settings: dict[str, Any], forced: int | None
+) -> None:
+    """A forced token counts as new, in the length penalty and in minimum lengths."""
+    reference = reference_model(tmp_path, **({} if forced is None else {"forced_bos_token_id": forced}))
+    reference.generation_config.update(**settings)
+    with torch.no_grad():
+        reference.model.shared.weight[256] *= 2.0  # short texts are likely, too
+    reference.save_pretrained(tmp_path)
+    reference.generation_config.save_pretrained(tmp_path)
+    task, tokenizer = load_task(tmp_path)
+    assert isinstance(task, Seq2SeqLM)
+    generator = torch.Generator().manual_seed(2)
+    sources = [torch.randint(2, VOCAB_SIZE, (length,), generator=generator).tolist() for length in range(3, 19)]
+    given = {"temperature": 0.0} if settings["num_beams"] == 1 else {}
+    decoding, _ = choose_decoding(given | {"max_new_tokens": 12}, decoding_defaults(tokenizer.generation_config))
+    lengths = set()
+    start = 1 if forced is None else 2
+    for source, (found, *_) in zip(sources, completions(task, tokenizer, sources, decoding), strict=True):
+        text = reference.generate(torch.tensor([source]), max_new_tokens=12 + start - 1)[0, start:].tolist()
+        expected = text[: text.index(256)] if 256 in text else text
+        assert found.token_ids == expected
+        lengths.add(len(expected))
+    assert len(lengths) > 1
