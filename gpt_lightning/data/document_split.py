@@ -51,9 +51,14 @@ def normalize_text(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def text_hash(text: str) -> int:
-    """Return a 64-bit hash of a text."""
-    key = normalize_text(text)[:_KEY_CHARACTERS]
+def text_hash(text: str, limit: int | None = None) -> int:
+    """Return a 64-bit hash of a text.
+
+    Args:
+        text: the text.
+        limit: number of characters after which texts may differ; None compares all.
+    """
+    key = normalize_text(text)[:limit]
     return int.from_bytes(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:8], "big")
 
 
@@ -84,10 +89,12 @@ def documents_of(part: Part, pieces: Iterable[Piece], again: Iterable[Piece]) ->
         pieces: the pieces of all documents.
         again: the same pieces, to choose the threshold.
     """
-    threshold = validation_threshold((text_hash(piece.text) for piece in again if piece.starts_document), part.fraction)
+    threshold = validation_threshold(
+        (text_hash(piece.text, _KEY_CHARACTERS) for piece in again if piece.starts_document), part.fraction
+    )
     is_taken = False
     for piece in pieces:
         if piece.starts_document:
-            is_taken = (text_hash(piece.text) < threshold) == (part.side == "validation")
+            is_taken = (text_hash(piece.text, _KEY_CHARACTERS) < threshold) == (part.side == "validation")
         if is_taken:
             yield piece

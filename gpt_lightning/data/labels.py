@@ -2,12 +2,15 @@
 
 import ast
 import difflib
+import io
 import json
 import math
 import re
+import tokenize
 import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Final, NamedTuple, Protocol
 
 import yaml
@@ -20,8 +23,13 @@ from gpt_lightning.paths import expand_home
 _INDEX: Final = re.compile(r"[0-9]{1,18}")  # Python cannot convert strings of thousands of digits
 _WHOLE_FLOAT: Final = re.compile(r"(-?[0-9]{1,18})\.0+")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
-_BLANKS: Final = " \t\r\n\u00a0"
-"""Characters around a label that do not belong to it."""
+BLANKS: Final = "".join(
+    character
+    for character in map(chr, (*range(0x100), 0x1680, *range(0x2000, 0x2070), 0x3000, 0xFEFF))
+    if character.isspace() or unicodedata.category(character) == "Cf"
+)
+"""Characters around a label that do not belong to it, because they are invisible: whitespace and marks of format."""
+_HEADERS: Final = ("label", "labels")
 _MAX_COMPARED: Final = 1000
 """Number of names that an unknown label is compared with, as every comparison takes time."""
 _MAX_CELL: Final = 100_000
@@ -33,7 +41,7 @@ def clean_name(name: str) -> str:
 
     The same table has both spellings as CSV and as JSON.
     """
-    text = name.strip(_BLANKS)
+    text = name.strip(BLANKS)
     if whole := _WHOLE_FLOAT.fullmatch(text):
         return str(int(whole[1]))
     return text.lower() if text.lower() in ("true", "false") else text
@@ -61,13 +69,16 @@ def read_labels(labels: str | list[str]) -> tuple[str, ...]:
     elif isinstance(labels, str):
         try:
             text = expand_home(labels).read_text(encoding="utf-8-sig")
-            is_json = text.lstrip().startswith("[")
+            is_json = text.lstrip().startswith(("[", "{"))
             names = without_surrogates(json.loads(text)) if is_json else text.removesuffix("\n").split("\n")
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(
                 f"--data.labels={labels}: cannot be read ({error}); set it to a list of names or to a file"
             ) from None
-    is_filled = all(isinstance(name, str) and name.strip(_BLANKS) for name in names)
+        names = _in_order(names, labels) if isinstance(names, dict) else names
+        if not is_json and clean_name(names[0]).casefold() in _HEADERS:
+            raise InputError(f"--data.labels={labels}: the first line is {names[0]!r}, like a header. Remove it")
+    is_filled = all(isinstance(name, str) and name.strip(BLANKS) for name in names)
     if not names or not is_filled or len(set(names)) < len(names):
         raise InputError(
             f"--data.labels={labels}: label names must be non-empty strings without duplicates; fix the list"
@@ -76,7 +87,36 @@ def read_labels(labels: str | list[str]) -> tuple[str, ...]:
     for name in names:
         if (first := seen.setdefault(canonical(name), name)) != name:
             raise InputError(f"--data.labels: {first!r} and {name!r} are the same label; remove one of them")
-    return tuple(name.strip(_BLANKS) for name in names)
+    return tuple(name.strip(BLANKS) for name in names)
+
+
+def _in_order(names: dict[str, Any], labels: str) -> list[Any]:
+    """Return the names in a JSON object: number -> name, or name -> number.
+
+    Raises:
+        InputError: the numbers are not 0, 1, 2 and so on.
+    """
+    by_number = names if all(map(_INDEX.fullmatch, names)) else {str(number): name for name, number in names.items()}
+    expected = [str(number) for number in range(len(names))]
+    if sorted(by_number) != sorted(expected):
+        raise InputError(
+            f'--data.labels={labels}: a JSON object must name each number from 0, as in {{"0": "bad", "1": "good"}}. '
+            "Fix the file, or write a list of names"
+        )
+    return [by_number[number] for number in expected]
+
+
+def _joins_strings(text: str) -> bool:
+    """Return whether two strings follow each other without a comma, which Python would join.
+
+    NumPy writes lists of strings like this.
+    """
+    try:
+        tokens = [each.type for each in tokenize.generate_tokens(io.StringIO(text).readline)]
+    except (tokenize.TokenError, SyntaxError):
+        return False
+    kinds = [kind for kind in tokens if kind not in (tokenize.NL, tokenize.NEWLINE)]
+    return any(kind == following == tokenize.STRING for kind, following in pairwise(kinds))
 
 
 def read_list(cell: str, where: str, column: str) -> list[Any]:
@@ -85,7 +125,7 @@ def read_list(cell: str, where: str, column: str) -> list[Any]:
     Raises:
         InputError: the cell starts like a list, but is none.
     """
-    text = cell.strip(_BLANKS)
+    text = cell.strip(BLANKS)
     if not text.startswith("["):
         return text.split("|") if text else []
     value: Any = None
@@ -94,7 +134,7 @@ def read_list(cell: str, where: str, column: str) -> list[Any]:
             value = json.loads(text)
         except (ValueError, RecursionError):
             try:
-                value = ast.literal_eval(text)
+                value = None if _joins_strings(text) else ast.literal_eval(text)
             except (ValueError, SyntaxError, RecursionError, MemoryError):
                 value = None
     if not isinstance(value, list):
@@ -117,6 +157,8 @@ class LabelReader:
         self.names = names
         self._by_number = () if by_number is None or any(map(_INDEX.fullmatch, by_number)) else by_number
         # A name as it is spelled comes first: models that were trained before may tell "1" from "1.0".
+        self._vector: str | None = None
+        self._numbers: str | None = None
         self._known = {canonical(name): name for name in reversed(names or ())} | {name: name for name in names or ()}
 
     def read(self, value: Any, where: str, column: str) -> str:
@@ -147,12 +189,21 @@ class LabelReader:
         """Return the labels of a row that may have several: names, numbers, or 0 and 1 for each of ``by_number``.
 
         Raises:
-            InputError: a value is not a label, an unknown one, or the same as another.
+            InputError: a value is not a label, an unknown one, or the same as another; or lists of 0 and 1 may be
+                numbers of labels, too.
         """
-        is_vector = len(values) > 1 and {canonical(str(value)) for value in values} <= {"0", "1"}
+        texts = [canonical(str(value)) for value in values]
+        is_vector = bool(values) and set(texts) <= {"0", "1"} and (len(values) > 1 or len(self._by_number) == 1)
         if is_vector and len(values) == len(self._by_number):
-            flags = [canonical(str(value)) == "1" for value in values]
-            values = [name for name, is_set in zip(self._by_number, flags, strict=True) if is_set]
+            values = [name for name, text in zip(self._by_number, texts, strict=True) if text == "1"]
+            self._vector = self._vector or where
+        elif self._by_number and texts and all(map(_INDEX.fullmatch, texts)):
+            self._numbers = self._numbers or where
+        if self._vector is not None and self._numbers is not None:
+            raise InputError(
+                f"{where}: column {column!r} has 0 or 1 for each label in {self._vector}, but numbers of labels in "
+                f"{self._numbers}. Write the names of the labels"
+            )
         names = tuple(self.read(value, where, column) for value in values)
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -183,7 +234,7 @@ def _spelling(value: Any, where: str, column: str) -> str:
         return str(value).lower()
     if isinstance(value, float) and math.isfinite(value):
         return str(int(value)) if value.is_integer() else str(value)
-    if isinstance(value, int) or (isinstance(value, str) and value.strip(_BLANKS)):
+    if isinstance(value, int) or (isinstance(value, str) and value.strip(BLANKS)):
         return str(value)
     raise InputError(
         f"{where}: column {column!r} is {short_repr(value)}, not a label (a string, a number or a boolean); fix this "

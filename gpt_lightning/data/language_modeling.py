@@ -19,7 +19,7 @@ from gpt_lightning.data.packing import PackedBlocks
 from gpt_lightning.data.settings import CommonSettings
 from gpt_lightning.data.shards import TokenStream, skipped_rows, tokenize
 from gpt_lightning.data.sources.bad_rows import OnBadRow, skipped_line
-from gpt_lightning.data.sources.documents import check_separator, frequent_separator
+from gpt_lightning.data.sources.documents import check_separator, frequent_separator, missing_separator
 from gpt_lightning.data.sources.source import Piece, Source, fingerprint, read_texts
 from gpt_lightning.unpack import Unpack
 
@@ -226,7 +226,10 @@ class LanguageModeling(DataModule):
             return
         self._described.add(split)
         self.report_source(split)
-        if self.document_separator is None and (found := frequent_separator(self.pieces(split))):
+        if self.document_separator is not None:
+            if missing := missing_separator(self.pieces(split), self.document_separator):
+                self.report(split, missing)
+        elif found := frequent_separator(self.pieces(split)):
             separator, count = found
             self.report(
                 split,

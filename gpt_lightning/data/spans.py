@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Any, Final, Literal
 from unicodedata import normalize
 
+from gpt_lightning.data.labels import BLANKS
 from gpt_lightning.data.sources.row_formats import short_repr
 from gpt_lightning.data.tags import Scheme, Span, span_tags
 from gpt_lightning.errors import InputError
@@ -128,6 +129,7 @@ def _row_span(value: Any, where: str) -> RowSpan:
             f"{where}: the span {short_repr(value)} is not like {{'start': 0, 'end': 5, 'label': 'PER'}}; fix it"
         )
     start, end, label = value["start"], value["end"], value["label"]
+    label = label.strip(BLANKS) if isinstance(label, str) else label
     if not _is_whole(start) or not _is_whole(end):
         raise InputError(f"{where}: the start and end of the span {short_repr(value)} are not whole numbers; fix them")
     if not isinstance(label, str) or not label:

@@ -15,17 +15,22 @@ OUTSIDE = ("O", "_")
 """Parsed tag ``O``, which also pads the start and the end of a text."""
 
 
+_LETTERS: Final = ("B", "I", "E", "S", "L", "U", "O")
 _BILOU: Final = {"L": "E", "U": "S"}
 
 
 def parse_tag(tag: str) -> tuple[str, str]:
     """Return (letter, type) of a tag: B-PER is ("B", "PER"), I-ART-WORK is ("I", "ART-WORK"), O is ("O", "_").
 
-    The letters L and U of the scheme BILOU become E and S of BIOES.
+    The letters L and U of the scheme BILOU become E and S of BIOES. A tag without a letter, such as PER, is read as
+    I-PER, as in transformers.
     """
-    before, hyphen, after = tag[1:].partition("-")
-    letter = _BILOU.get(tag[0], tag[0]) if hyphen and not before else tag[0]
-    return letter, (after if hyphen else before) or "_"
+    letter, hyphen, kind = tag.partition("-")
+    if len(tag) == 1:
+        return tag, "_"
+    if not hyphen or letter not in _LETTERS:
+        return "I", tag
+    return _BILOU.get(letter, letter), kind or "_"
 
 
 def starts_entity(previous: tuple[str, str], tag: tuple[str, str]) -> bool:

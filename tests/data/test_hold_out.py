@@ -232,3 +232,10 @@ def test_a_separator_that_is_not_set_is_reported(tmp_path: Path, capsys: pytest.
     module = corpus(tmp_path, [text], validation=None, document_separator="<|endoftext|>")
     assert documents(module.stream("train")) == ["A story.\n"] * 20
     assert capsys.readouterr().out == ""
+
+
+def test_long_texts_that_start_alike_are_told_apart() -> None:
+    """Documents are assigned by their first characters, but rows as a whole: prompts may share a system message."""
+    texts = [f"{'system ' * 5000}{number}" for number in range(2)]
+    assert text_hash(texts[0]) != text_hash(texts[1])
+    assert text_hash(texts[0], 1000) == text_hash(texts[1], 1000)

@@ -231,7 +231,55 @@ def test_a_cell_holds_a_list_of_json_or_python_or_names_with_bars(cell: str, val
     assert read_list(cell, "a.csv:7", "label") == values
 
 
-@pytest.mark.parametrize("cell", ["[1 0 1]", "[a, b]", "['a'", "[" * 5000, "[open('x')]", "[1]" + " " * 100_001 + "]"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("[1 0 1]", "[a, b]", "['a'", "[" * 5000, "[open('x')]", "[1]" + " " * 100_001 + "]"),
+        *("['a' 'b']", "['a'\n 'b']"),  # NumPy's text of an array; Python would join the strings
+    ],
+)
 def test_a_cell_that_starts_like_a_list_must_be_one(cell: str) -> None:
     with pytest.raises(InputError, match=r"^a\.csv:7: column 'label' is .*which is not a list like"):
         read_list(cell, "a.csv:7", "label")
+
+
+def test_zeros_and_ones_for_one_label() -> None:
+    assert read_set([0], ["spam"], ["spam"]) == ()
+    assert read_set([1], ["spam"], ["spam"]) == ("spam",)
+
+
+def test_lists_that_may_be_vectors_or_numbers_are_refused() -> None:
+    """A reader sees that [0, 1] is a list of numbers only from other rows, such as [1]."""
+    rows: list[list[object]] = [[1], [0, 1]]
+    for first, second in (rows, rows[::-1]):
+        reader = LabelReader(["a", "b"], ["a", "b"])
+        reader.read_set(first, "a.jsonl:1", "label")
+        with pytest.raises(InputError, match=r"^a\.jsonl:2: .* numbers of labels in a\.jsonl:\d. Write the names"):
+            reader.read_set(second, "a.jsonl:2", "label")
+
+
+@pytest.mark.parametrize("content", ['{"0": "b", "1": "a"}', '{\n "b": 0,\n "a": 1\n}'])
+def test_a_file_with_a_json_object_numbers_the_names(tmp_path: Path, content: str) -> None:
+    (tmp_path / "labels.json").write_text(content)
+    assert read_labels(str(tmp_path / "labels.json")) == ("b", "a")
+
+
+@pytest.mark.parametrize("content", ['{"1": "b", "2": "a"}', '{"a": 0, "b": 0}', '{"a": "b"}', '{"a": [0]}'])
+def test_a_json_object_must_number_the_names_from_zero(tmp_path: Path, content: str) -> None:
+    (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(InputError, match=r"a JSON object must name each number from 0"):
+        read_labels(str(tmp_path / "labels.json"))
+
+
+def test_a_header_is_no_label(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("Label\nbad\ngood\n")
+    with pytest.raises(InputError, match=r"the first line is 'Label', like a header\. Remove it"):
+        read_labels(str(tmp_path / "labels.csv"))
+
+
+@pytest.mark.parametrize("mark", ["\u3000", "\u200b", "\ufeff", "\u2009", "\u202f", "\x0b", "\x85", "\u200e", "\u00ad"])
+def test_invisible_characters_around_a_label_make_no_second_label(mark: str) -> None:
+    reader = LabelReader(None)
+    assert {reader.read(name, "", "") for name in ("pos", f"pos{mark}", f"{mark}pos")} == {"pos"}
+    with pytest.raises(InputError, match="not a label"):
+        reader.read(mark, "", "")

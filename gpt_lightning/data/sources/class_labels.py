@@ -38,9 +38,10 @@ def with_class_names(fields: dict[str, Any], names: Names) -> dict[str, Any]:
 def _with_names(value: Any, names: list[str]) -> Any:
     if isinstance(value, list):
         return [_with_names(item, names) for item in value]
-    is_label = isinstance(value, int) and 0 <= value < len(names)  # -1 is a missing label
-    if not is_label:
+    if not isinstance(value, int) or value >= len(names):
         return value
+    if value < 0:  # a missing label
+        return None
     name = ClassName(names[value])
     name.number = value
     return name

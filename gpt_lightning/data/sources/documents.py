@@ -30,12 +30,12 @@ class Piece(NamedTuple):
 
 
 def check_separator(separator: str) -> str:
-    r"""Return the document separator that a user gives, with line ends in place of ``\n``.
+    r"""Return the document separator that a user gives, with line ends in place of ``\n`` and ``\r``.
 
     Raises:
         InputError: it is empty or too long.
     """
-    found = separator.replace("\\n", "\n")
+    found = separator.replace("\\n", "\n").replace("\\r", "\r")
     if not 0 < len(found) <= 1000:
         raise InputError(
             f"--data.document_separator={short_repr(separator)} must have 1 to 1,000 characters, such as <|endoftext|>"
@@ -69,15 +69,38 @@ def split_documents(blocks: Iterable[str], separator: str | None = None) -> Iter
 
 def frequent_separator(pieces: Iterable[Piece]) -> tuple[str, int] | None:
     """Return a string that seems to separate documents in the beginning of a text, and how often it occurs there."""
+    text = "\n".join(piece.text for piece in _beginning(pieces))
+    length = len(text)
+    count, separator = max((text.count(each), each) for each in SEPARATORS)
+    return (separator, count) if count >= max(_LEAST_SEPARATORS, length // _CHARACTERS_PER_SEPARATOR) else None
+
+
+def missing_separator(pieces: Iterable[Piece], separator: str) -> str | None:
+    """Return what to print if a separator divides nothing in the beginning of a text; None if it divides something.
+
+    Args:
+        pieces: the text, divided by the separator.
+        separator: string between documents.
+    """
+    sample = _beginning(pieces)
+    starts = [piece.where for piece in sample if piece.starts_document]
+    if len(set(starts)) < len(starts):
+        return None
+    shown, windows = (repr(text) for text in (separator, separator.replace("\n", "\r\n")))
+    is_windows = windows != shown and any(separator.replace("\n", "\r\n") in piece.text for piece in sample)
+    remedy = f"The lines end with \\r\\n: set it to {windows}" if is_windows else "Check its spelling"
+    return f"data.document_separator={shown} does not occur in the beginning of the text. {remedy}"
+
+
+def _beginning(pieces: Iterable[Piece]) -> list[Piece]:
+    """Return the pieces at the beginning of a text, with about ``_SAMPLE_CHARACTERS``."""
     sample, length = [], 0
     for piece in pieces:
-        sample.append(piece.text)
+        sample.append(piece)
         length += len(piece.text)
         if length >= _SAMPLE_CHARACTERS:
             break
-    text = "\n".join(sample)
-    count, separator = max((text.count(each), each) for each in SEPARATORS)
-    return (separator, count) if count >= max(_LEAST_SEPARATORS, length // _CHARACTERS_PER_SEPARATOR) else None
+    return sample
 
 
 def _pieces(text: str, starts_document: bool, margin: int = 0) -> Iterator[Piece]:

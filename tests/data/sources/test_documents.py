@@ -11,7 +11,13 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from gpt_lightning.data.sources.class_labels import ClassName
-from gpt_lightning.data.sources.documents import PIECE_CHARACTERS, check_separator, frequent_separator, split_documents
+from gpt_lightning.data.sources.documents import (
+    PIECE_CHARACTERS,
+    check_separator,
+    frequent_separator,
+    missing_separator,
+    split_documents,
+)
 from gpt_lightning.data.sources.source import Piece, read_rows, read_texts, row_value
 from gpt_lightning.errors import InputError
 
@@ -97,7 +103,7 @@ def test_class_labels_are_read_by_name(tmp_path: Path) -> None:
     data = Dataset.from_dict(rows, features=features)
     data.to_parquet(str(tmp_path / "a.parquet"))
     found = [dict(row.fields) for row in read_rows(str(tmp_path), split="train")]
-    assert [row["label"] for row in found] == ["pos", "neg", -1], "-1 is no label"
+    assert [row["label"] for row in found] == ["pos", "neg", None], "-1 is a missing label"
     assert [row["tags"] for row in found] == [["O", "B-X"], [], ["B-X"]]
     assert isinstance(found[0]["label"], ClassName)
     assert found[0]["label"].number == 1
@@ -150,3 +156,22 @@ def test_sentences_with_a_bad_line_are_skipped(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message):
             dict(row.fields)
     assert [rows[1].fields["tokens"], rows[3].fields["tokens"]] == [["Bert", "sleeps"], ["now"]]
+
+
+def test_a_separator_that_divides_nothing_is_reported(tmp_path: Path) -> None:
+    def pieces(content: str, separator: str) -> list[Piece]:
+        (tmp_path / "a.txt").write_bytes(content.encode())
+        return list(read_texts(str(tmp_path), split="train", document_separator=separator))
+
+    windows = "first\r\n\r\nsecond\r\n\r\nthird"
+    missing = missing_separator(pieces(windows, "\n\n"), "\n\n")
+    assert missing is not None
+    assert missing.endswith(r"The lines end with \r\n: set it to '\r\n\r\n'")
+    separator = check_separator(r"\r\n\r\n")
+    found = pieces(windows, separator)
+    assert [piece.text for piece in found] == ["first", "second", "third"]
+    assert missing_separator(found, separator) is None
+    missing = missing_separator(pieces("a<eos>b", "<oes>"), "<oes>")
+    assert missing == "data.document_separator='<oes>' does not occur in the beginning of the text. Check its spelling"
+    (tmp_path / "b.txt").write_text("c<eos>d")
+    assert missing_separator(pieces("a", "<eos>"), "<eos>") is None, "it occurs in another file"
