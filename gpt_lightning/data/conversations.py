@@ -215,8 +215,12 @@ def _message(value: Any, index: int, where: str) -> tuple[dict[str, str], bool]:
         raise InputError(f"{at} has the content {short_repr(content)}, not a text; {_REMEDY}")
     if role == "assistant" and not content.strip():
         raise InputError(f"{at}, an answer of the assistant, is empty; {_REMEDY}")
-    is_trained = value.get("train", True if value.get("weight") is None else value["weight"] != 0)
+    is_trained, weight = value.get("train"), value.get("weight")  # null as in tables, where all messages have them
     if not isinstance(is_trained, bool | None):
         raise InputError(f"{at} has train={short_repr(is_trained)}, not true or false; {_REMEDY}")
+    if weight not in (None, 0, 1):
+        raise InputError(f"{at} has weight={short_repr(weight)}, not 0 or 1; {_REMEDY}")
+    if is_trained is None:
+        is_trained = weight != 0
     strings = {name: text for name, text in value.items() if isinstance(text, str)}
-    return strings, is_trained is not False
+    return strings, is_trained

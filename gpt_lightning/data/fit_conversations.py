@@ -35,6 +35,13 @@ class FittedConversation(NamedTuple):
     num_cut: int
 
 
+class FittedPrompt(NamedTuple):
+    """Token ids of a prompt, (n,) int64, and the number of tokens that it loses at its start."""
+
+    ids: NDArray[np.int64]
+    num_cut: int
+
+
 def fit_conversations(
     template: ChatTemplate, conversations: Sequence[Conversation], train_on: TrainOn, max_tokens: int
 ) -> Iterator[FittedConversation | InputError]:
@@ -83,14 +90,17 @@ def fit_conversations(
 
 def fit_prompts(
     template: ChatTemplate, conversations: Sequence[Conversation], max_tokens: int
-) -> list[NDArray[np.int64] | InputError]:
+) -> list[FittedPrompt | InputError]:
     """Return the prompt for the last answer of each conversation in at most ``max_tokens`` tokens, or an error."""
 
     def encode(chosen: Sequence[Conversation]) -> list[NDArray[np.int64] | InputError]:
         return template.prompts([Chat(_before_answer(each), (), each.where) for each in chosen])
 
-    _, prompts, _ = _without_first_turns(encode, conversations, len, max_tokens)
-    return [prompt if isinstance(prompt, InputError) else prompt[-max_tokens:] for prompt in prompts]
+    _, prompts, lengths = _without_first_turns(encode, conversations, len, max_tokens)
+    return [
+        prompt if isinstance(prompt, InputError) else FittedPrompt(ids := prompt[-max_tokens:], length - len(ids))
+        for prompt, length in zip(prompts, lengths, strict=True)
+    ]
 
 
 def _without_first_turns(
@@ -134,10 +144,13 @@ def _trained_messages(conversation: Conversation, train_on: TrainOn) -> list[int
     """
     if train_on == "all" and all(conversation.is_trained):
         return None
-    messages = enumerate(zip(conversation.messages, conversation.is_trained, strict=True))
+    messages = list(enumerate(zip(conversation.messages, conversation.is_trained, strict=True)))
     if train_on == "all":
         return [index for index, (_, is_trained) in messages if is_trained]
-    found = [index for index, (each, is_trained) in messages if is_trained and index and each["role"] == "assistant"]
+    prompt = next((index for index, (each, _) in messages if each["role"] not in ("system", "assistant")), 0)
+    found = [
+        index for index, (each, is_trained) in messages if is_trained and index > prompt and each["role"] == "assistant"
+    ]
     last = len(conversation.messages) - 1
     return found if train_on == "assistant" else [index for index in found if index == last]
 

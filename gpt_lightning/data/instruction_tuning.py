@@ -1,8 +1,10 @@
 """Data module for instruction tuning: conversations whose answers a language model learns to give."""
 
+import os
 from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 import torch
@@ -12,7 +14,13 @@ from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
 from gpt_lightning.data.base import CutRow, Split
 from gpt_lightning.data.best_fit import best_fit
 from gpt_lightning.data.conversations import Conversation, RowReader
-from gpt_lightning.data.fit_conversations import FittedConversation, TrainOn, fit_conversations, fit_prompts
+from gpt_lightning.data.fit_conversations import (
+    FittedConversation,
+    FittedPrompt,
+    TrainOn,
+    fit_conversations,
+    fit_prompts,
+)
 from gpt_lightning.data.generated import generation_length
 from gpt_lightning.data.labeled import Labeled, NoValidRowError
 from gpt_lightning.data.length_batching import GeneratedFirstOrder, InMemoryRows, Order, digest, pad
@@ -25,6 +33,8 @@ from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.unpack import Unpack
 
+DATE_VARIABLE: Final = "SOURCE_DATE_EPOCH"
+"""Environment variable with the date for chat templates, as https://reproducible-builds.org defines it."""
 Prompts = dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]
 """Id of a row -> its prompt, and the correct answers to it."""
 
@@ -87,6 +97,26 @@ class InstructionTuning(Labeled[Conversation]):
         """The tokenizer, with the chat template and its special tokens."""
         return chat_tokenizer(super().tokenizer, self.chat_template)
 
+    @cached_property
+    def _now(self) -> int:
+        """Time that the chat template reads as the current one: the start of today, or that of ``DATE_VARIABLE``.
+
+        The rows of a run that is resumed on another day would differ otherwise.
+
+        Raises:
+            InputError: the environment variable is not a number.
+        """
+        given = os.environ.get(DATE_VARIABLE)
+        if given is not None and not (given.isascii() and given.isdigit()):
+            raise InputError(f"the environment variable {DATE_VARIABLE}={given} must be a number of seconds since 1970")
+        return int(given or datetime.combine(date.today(), time()).timestamp())
+
+    def identity(self) -> dict[str, str | int]:
+        """Return the identity of the rows, with the date if the chat template contains it."""
+        found = super().identity()
+        has_date = bool(found) and "strftime_now" in (self.tokenizer.config.chat_template or "")
+        return found | ({DATE_VARIABLE: self._now} if has_date else {})
+
     @property
     def stop_ids(self) -> tuple[int, ...]:
         """Ids of the tokens that end a generated answer."""
@@ -112,7 +142,7 @@ class InstructionTuning(Labeled[Conversation]):
 
     def open_split(self, split: Split) -> InMemoryRows:
         """Return the encoded conversations of a split. For training with ``packing``, a row holds several."""
-        template = ChatTemplate(self.tokenizer)
+        template = ChatTemplate(self.tokenizer, self._now)
         conversations = self.examples(split)
         if self.stage == "predict":
             return self._prompts_only(split, template, conversations)
@@ -133,14 +163,18 @@ class InstructionTuning(Labeled[Conversation]):
         prompts: Prompts = {}
         if not is_training:
             order = GeneratedFirstOrder(order, self.generate_examples)
-            prompts = self._prompts(template, conversations, [found[number] for number in order.generated])
+            prompts = self._prompts(split, template, conversations, [found[number] for number in order.generated])
         collate = _Collate(self.tokenizer, found, rows, prompts, is_packed=is_packed, is_training=is_training)
         arrays = (array for row in rows for number in row for array in (found[number].ids, found[number].is_trained))
         ids = [[found[number].id for number in row] for row in rows]
         return InMemoryRows(len(rows), order, collate, digest([*arrays, np.array(totals)]), ids)
 
     def _prompts(
-        self, template: ChatTemplate, conversations: Sequence[Conversation], found: Sequence[FittedConversation]
+        self,
+        split: Split,
+        template: ChatTemplate,
+        conversations: Sequence[Conversation],
+        found: Sequence[FittedConversation],
     ) -> Prompts:
         """Return the prompts and the correct answers of ``found`` by row id."""
         by_id = {conversation.id: conversation for conversation in conversations}
@@ -150,8 +184,20 @@ class InstructionTuning(Labeled[Conversation]):
         for each, prompt in zip(chosen, prompts, strict=True):
             if isinstance(prompt, InputError):
                 raise prompt
-            prepared[each.id] = (prompt, each.references)
+            prepared[each.id] = (prompt.ids, each.references)
+        self._report_cut_prompts(split, [prompt for prompt in prompts if not isinstance(prompt, InputError)])
         return prepared
+
+    def _report_cut_prompts(self, split: Split, prompts: Sequence[FittedPrompt]) -> None:
+        """Print how many prompts lose tokens, because the context must also hold the answer."""
+        if num_cut := sum(prompt.num_cut > 0 for prompt in prompts):
+            room = self.block_size - self.max_new_tokens
+            self.report(
+                split,
+                f"{num_cut:,} of {len(prompts):,} prompts lost their first turns or tokens, because generating "
+                f"{self.max_new_tokens} tokens leaves {room} of {self.block_size} for the prompt; raise "
+                "--model.backbone.block_size, or lower --data.max_new_tokens",
+            )
 
     def _prompts_only(
         self, split: Split, template: ChatTemplate, conversations: Sequence[Conversation]
@@ -161,10 +207,11 @@ class InstructionTuning(Labeled[Conversation]):
         fitted = (
             prompt
             if isinstance(prompt, InputError)
-            else FittedConversation(each.id, each.where, prompt, np.zeros(len(prompt), dtype=np.bool_), 0, 0)
+            else FittedConversation(each.id, each.where, prompt.ids, np.zeros(len(prompt.ids), dtype=np.bool_), 0, 0)
             for each, prompt in zip(conversations, prompts, strict=True)
         )
         rows = self.keep_encodable(split, fitted, len(conversations))
+        self._report_cut_prompts(split, [prompt for prompt in prompts if not isinstance(prompt, InputError)])
         if not rows:
             raise NoValidRowError(split, "no row is valid; fix the file, or choose a different one")
         references = {each.id: each.references for each in conversations}

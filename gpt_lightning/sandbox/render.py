@@ -15,12 +15,15 @@ from functools import lru_cache
 from typing import Any, BinaryIO, Final, NoReturn
 
 import jinja2
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 
 from gpt_lightning.sandbox.process import limit_resources
 
 HEADER: Final = struct.Struct("<Q")
 """Size of the request or of the text that follows."""
+NOW: Final = "gpt_lightning_now"
+"""Variable of a chat template with the time that ``strftime_now`` returns."""
 MAX_TEXT_BYTES: Final = 2**24
 _MEMORY_BYTES: Final = 2 * 2**30
 
@@ -37,7 +40,7 @@ def _chat_environment() -> jinja2.Environment:
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    environment.globals["strftime_now"] = _strftime_now
     return environment
 
 
@@ -56,6 +59,13 @@ _ENVIRONMENTS: Final[dict[str, Callable[[], jinja2.Environment]]] = {
 
 def _to_json(value: Any, **settings: Any) -> str:
     return json.dumps(value, **{"ensure_ascii": False, **settings})
+
+
+@jinja2.pass_context
+def _strftime_now(context: Context, form: str) -> str:
+    """Return the current time, or that of the variable ``NOW``, in seconds since 1970."""
+    now = context.get(NOW)
+    return (datetime.now() if now is None else datetime.fromtimestamp(now)).strftime(form)
 
 
 def _raise_exception(message: str) -> NoReturn:

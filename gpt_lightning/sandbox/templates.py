@@ -20,7 +20,9 @@ Kind = Literal["chat", "task"]
 lm-evaluation-harness."""
 
 SECONDS: Final = 10.0
-"""Time limit of one request, and of the start of the process."""
+"""Time limit of one request."""
+_START_SECONDS: Final = 60.0
+"""Time limit of the start of the process, which imports Jinja. On a busy machine, it takes many times as long."""
 _BATCH: Final = 256
 """Renderings per request."""
 
@@ -88,8 +90,8 @@ class _Renderer:
             RenderError: the request exceeds a limit.
         """
         with self._lock:
-            process = self._running_process()
-            timer = threading.Timer(SECONDS, process.kill)
+            is_new, process = self._running_process()
+            timer = threading.Timer(SECONDS + (_START_SECONDS if is_new else 0.0), process.kill)
             timer.start()
             try:
                 return self._ask(process, request, count)
@@ -107,7 +109,8 @@ class _Renderer:
         with self._lock:
             self._close()
 
-    def _running_process(self) -> subprocess.Popen[bytes]:
+    def _running_process(self) -> tuple[bool, subprocess.Popen[bytes]]:
+        """Return whether the process is new, and the process."""
         if self._process is None or self._owner != os.getpid():  # a forked process must not use its parent's pipes
             self._process = subprocess.Popen(
                 command("gpt_lightning.sandbox.render"),
@@ -117,7 +120,8 @@ class _Renderer:
                 start_new_session=True,  # Ctrl-C must not end it in the middle of an answer
             )
             self._owner = os.getpid()
-        return self._process
+            return True, self._process
+        return False, self._process
 
     @staticmethod
     def _ask(process: subprocess.Popen[bytes], request: bytes, count: int) -> list[str | RenderError]:

@@ -104,6 +104,19 @@ class CausalLM(Task):
             answers += generate_batched(decoder, self.head, rows, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
         return answers
 
+    def on_fit_start(self) -> None:
+        """Refuse to train prompts that attend to each other in both directions, so that they see their labels.
+
+        Raises:
+            InputError: the data module trains all text of a conversation, and the attention is ``prefix``.
+        """
+        trains_all = getattr(self.trainer.datamodule, "train_on", None) == "all"  # type: ignore[attr-defined]
+        if trains_all and self.backbone.config.attention == "prefix":
+            raise InputError(
+                "data.train_on=all cannot be combined with model.backbone.attention=prefix, because each token of a "
+                "prompt would see the next one. Leave out data.train_on, or set the attention to causal"
+            )
+
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """Return a record for each prompt or, in batches without prompts, for each row with labels.
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_lightning.errors import InputError
+from gpt_lightning.sandbox.render import NOW
 from gpt_lightning.sandbox.templates import RenderError, render_all
 from gpt_lightning.tokenizers.chat_template import (
     has_generation_tags,
@@ -61,11 +62,13 @@ class ChatTemplate:
 
     Args:
         tokenizer: tokenizer with a chat template.
+        now: time that the template reads as the current one, in seconds since 1970; None is the current time.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, now: float | None = None) -> None:
         assert tokenizer.config.chat_template is not None
         self._config, self._template = tokenizer.config, tokenizer.config.chat_template
+        self._time = {} if now is None else {NOW: now}
         self._guarded = GuardedTokenizer(tokenizer)
         self._end = re.compile("|".join(re.escape(tokenizer.token(index)) for index in tokenizer.end_ids))
 
@@ -125,7 +128,7 @@ class ChatTemplate:
             requests: messages, how many of them are rendered, and whether the start of an answer follows.
         """
         variables = [
-            template_variables(self._config, messages[:count], add_generation_prompt=is_prompt)
+            template_variables(self._config, messages[:count], add_generation_prompt=is_prompt) | self._time
             for messages, count, is_prompt in requests
         ]
         return render_all("chat", template, variables)

@@ -24,7 +24,8 @@ _PLAIN: Final = (
     "{% for message in messages %}{{ message['content'] }}{% if message['role'] == 'assistant' %}{{ END }}"
     "{% else %}{{ '\\n' }}{% endif %}{% endfor %}"
 )
-_PROBE: Final = ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"})
+_MARKER: Final = re.compile(r"<\|\w+\|>")
+_PROBE: Final = ({"role": "user", "content": "Question."}, {"role": "assistant", "content": "Answer."})
 
 
 def chat_tokenizer(tokenizer: Tokenizer, template: str | None) -> Tokenizer:
@@ -59,8 +60,25 @@ def _with_template(tokenizer: Tokenizer, template: str) -> Tokenizer:
         text = _begin(tokenizer) + _PLAIN.replace("END", json.dumps(end, ensure_ascii=False))
     else:
         text = _read(template)
+        tokens = _missing_tokens(tokenizer, text)
     config = replace(_name_end(tokenizer.config, end), chat_template=text)
     return tokenizer.with_special_tokens(tokens, config, tokenizer.generation_config)
+
+
+def _missing_tokens(tokenizer: Tokenizer, template: str) -> tuple[str, ...]:
+    """Return the markers of a template, such as <|user|>, that are no tokens of the tokenizer.
+
+    As ordinary text, a message of the user could contain them, too.
+    """
+    system = {"role": "system", "content": "System."}
+    variables = [
+        template_variables(tokenizer.config, messages, add_generation_prompt=True)
+        for messages in (_PROBE, (system, *_PROBE))
+    ]
+    rendered = render_all("chat", without_generation_tags(template), variables)
+    texts = [template, *(each for each in rendered if isinstance(each, str))]
+    found = dict.fromkeys(marker for text in texts for marker in _MARKER.findall(text))
+    return tuple(marker for marker in found if tokenizer.token_id(marker, -1) == -1)
 
 
 def _name_end(config: TokenizerConfig, end: str) -> TokenizerConfig:
@@ -93,7 +111,10 @@ def _read(template: str) -> str:
 
 
 def _end_of_turn(tokenizer: Tokenizer) -> int | None:
-    """Return the first special token after an answer; None without one, or if the template rejects a short chat."""
+    """Return the first special token after the text of an answer.
+
+    None means that there is none, or that the template rejects a short chat or changes its texts.
+    """
     assert tokenizer.config.chat_template is not None
     variables: list[Mapping[str, Any]] = [
         template_variables(tokenizer.config, _PROBE[:count], add_generation_prompt=count == 1) for count in (1, 2)
@@ -101,7 +122,11 @@ def _end_of_turn(tokenizer: Tokenizer) -> int | None:
     prompt, full = render_all("chat", without_generation_tags(tokenizer.config.chat_template), variables)
     if isinstance(prompt, RenderError) or isinstance(full, RenderError) or not full.startswith(prompt):
         return None
+    # A special token before the text, such as one that names its kind, does not end it.
+    _, answer, rest = full[len(prompt) :].rpartition(_PROBE[1]["content"])
+    if not answer:
+        return None
     special = [token["content"] for token in tokenizer.state()["added_tokens"] if token["special"]]
     pattern = "|".join(map(re.escape, sorted(special, key=len, reverse=True)))
-    found = re.search(pattern, full[len(prompt) :])
+    found = re.search(pattern, rest)
     return None if found is None else tokenizer.special_id(found[0])

@@ -24,6 +24,9 @@ class TokenizerConfig:
         eos_token: token that ends a text.
         pad_token: token that pads batches.
         unk_token: token that replaces text outside the vocabulary.
+        sep_token: token that separates texts.
+        cls_token: token that stands for a whole text.
+        mask_token: token that replaces masked text.
         chat_template: Jinja template that renders messages as the text format of the model's training. Loading does
             not run it.
         truncation_side: side of a long text whose tokens are left out, ``right`` or ``left``.
@@ -33,6 +36,9 @@ class TokenizerConfig:
     eos_token: str | None = None
     pad_token: str | None = None
     unk_token: str | None = None
+    sep_token: str | None = None
+    cls_token: str | None = None
+    mask_token: str | None = None
     chat_template: str | None = None
     truncation_side: str | None = None
 

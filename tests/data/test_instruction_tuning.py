@@ -226,3 +226,61 @@ def test_equal_prompts_are_held_out_together(tmp_path: Path) -> None:
     assert held_out
     assert held_out.isdisjoint(example.prompt for example in data.examples("train"))
     assert np.isclose(len(data.examples("validation")) / 60, 0.3, atol=0.2)
+
+
+def test_prompts_that_are_cut_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    turns = [{"role": role, "content": f"{role[0]}{turn}" * 4} for turn in range(9) for role in ("user", "assistant")]
+    line = "1 of 2 prompts lost their first turns or tokens, because generating 60 tokens leaves 140 of 200"
+    for stage, split in (("test", "test"), ("predict", "test")):
+        data = module(tmp_path, [{"messages": turns}, {"messages": turns[:2]}], block_size=200, max_new_tokens=60)
+        batches(data, stage)
+        assert f"{split}: {line}" in capsys.readouterr().out
+    batches(module(tmp_path, [{"messages": turns[:2]}], block_size=200), "test")
+    assert "prompts lost" not in capsys.readouterr().out
+
+
+def test_greetings_before_the_first_prompt_are_not_trained(tmp_path: Path) -> None:
+    chat = [{"role": role, "content": text} for role, text in (("assistant", "hi"), ("user", "q"), ("assistant", "a"))]
+    for messages in (chat, [{"role": "system", "content": "s"}, *chat]):
+        data = module(tmp_path, [{"messages": messages}])
+        (batch,) = batches(data, "fit")
+        labels = batch["labels"][0]
+        assert data.tokenizer.decode(labels[labels != IGNORE_INDEX]) == "a"
+
+
+@pytest.mark.parametrize(
+    ("marks", "text"),
+    [({"train": None, "weight": 0}, "a1"), ({"train": None, "weight": None}, "a0a1"), ({"weight": 1}, "a0a1")],
+)
+def test_marks_of_tables_may_be_null(tmp_path: Path, marks: dict[str, Any], text: str) -> None:
+    messages: list[Any] = [
+        {"role": role, "content": f"{role[0]}{turn}"} for turn in range(2) for role in ("user", "assistant")
+    ]
+    messages[1] |= marks
+    data = module(tmp_path, [{"messages": messages}])
+    (batch,) = batches(data, "fit")
+    labels = batch["labels"][0]
+    assert data.tokenizer.decode(labels[labels != IGNORE_INDEX]) == text
+    messages[1]["weight"] = 0.5
+    with pytest.raises(InputError, match=r"message 2 has weight=0\.5, not 0 or 1"):
+        batches(module(tmp_path, [{"messages": messages}]), "fit")
+
+
+def test_a_date_in_the_template_is_part_of_the_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = "{{ strftime_now('%d %b %Y') }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
+    found = []
+    for seconds in ("1700000000", "1800000000", "1700000000"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", seconds)
+        data = module(tmp_path, chat_template=template)
+        read = batches(data, "fit")
+        found.append((data.identity(), data.tokenizer.decode(read[0]["input_ids"][0])[:11]))
+    assert found[0] == found[2]
+    assert [text for _, text in found] == ["14 Nov 2023", "15 Jan 2027", "14 Nov 2023"]
+    assert found[0][0]["SOURCE_DATE_EPOCH"] == 1_700_000_000
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "today")
+    with pytest.raises(InputError, match="SOURCE_DATE_EPOCH=today must be a number of seconds since 1970"):
+        batches(module(tmp_path, chat_template=template), "fit")
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    data = module(tmp_path)
+    batches(data, "fit")
+    assert "SOURCE_DATE_EPOCH" not in data.identity()

@@ -49,6 +49,12 @@ def test_endless_templates(template: str, monkeypatch: pytest.MonkeyPatch) -> No
     tally("R19", time.monotonic() - start < 20)
 
 
+def test_the_start_of_the_process_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    templates._renderer.close()
+    monkeypatch.setattr(templates, "SECONDS", 0.01)
+    assert render("chat", "{{ a }}", {"a": 1}) == "1", "the process takes longer to start"
+
+
 def _render_in_child() -> None:
     assert render("chat", "{{ a }}", {"a": 1}) == "1"
 

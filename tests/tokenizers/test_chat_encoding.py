@@ -1,6 +1,7 @@
 """Chats have the token ids and loss masks of transformers, and special tokens in users' texts stay ordinary text."""
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import AutoTokenizer
 from gpt_lightning.errors import InputError
 from gpt_lightning.tokenizers.build import bytes_tokenizer, load_tokenizer, train_bpe
 from gpt_lightning.tokenizers.chat_encoding import Chat, ChatTemplate, EncodedChat, TemplateError
+from gpt_lightning.tokenizers.chat_template import chat_text
 from gpt_lightning.tokenizers.chat_tokenizer import chat_tokenizer
 from gpt_lightning.tokenizers.config import TokenizerConfig
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
@@ -244,3 +246,39 @@ def test_a_missing_template_file(tmp_path: Path) -> None:
     assert tokenizer.config == TokenizerConfig(
         bos_token="<|endoftext|>", eos_token="<|endoftext|>", chat_template=CHATML
     )
+
+
+def test_a_token_before_the_text_of_an_answer_does_not_end_it() -> None:
+    template = (
+        "{% for m in messages %}{% if m.role == 'user' %}<|user|>{{ m.content }}{% else %}<|assistant|><|say|>"
+        "{{ m.content }}<|end|>{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    tokenizer = chat_tokenizer(bytes_tokenizer(), template)
+    assert {tokenizer.token(index) for index in tokenizer.end_ids} == {"<|endoftext|>", "<|end|>"}
+    (encoded,) = encode(tokenizer, CHATS[0][:2])
+    trained = encoded.ids[encoded.is_trained].tolist()
+    assert (trained[0], trained[-1]) == (tokenizer.special_id("<|say|>"), tokenizer.special_id("<|end|>"))
+
+
+def test_markers_of_a_template_become_tokens_that_users_cannot_write() -> None:
+    template = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    tokenizer = chat_tokenizer(bytes_tokenizer(), template)
+    markers = [tokenizer.special_id(f"<|{role}|>") for role in ("system", "user", "assistant")]
+    assert None not in markers
+    messages = [{"role": "user", "content": "<|assistant|>"}, {"role": "assistant", "content": "a"}]
+    (encoded,) = encode(tokenizer, messages)
+    assert [index for index in encoded.ids.tolist() if index in markers] == [markers[1], markers[2]]
+
+
+def test_templates_read_all_special_tokens(tmp_path: Path) -> None:
+    folder = write_tokenizer(tmp_path, "qwen")
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sep_token": "<|endoftext|>", "mask_token": "~"}))
+    template = "{{ sep_token }}{{ mask_token }}{{ messages[0].content }}"
+    reference = AutoTokenizer.from_pretrained(folder)
+    expected = reference.apply_chat_template(CHATS[0], chat_template=template, tokenize=False)
+    ours = with_template(load_tokenizer(str(folder)), template)
+    assert chat_text(ours.config, CHATS[0][:1], add_generation_prompt=True) == expected
