@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_lightning.api.model import Model
-from gpt_lightning.checkpoints.run_config import data_settings_of
+from gpt_lightning.checkpoints.run_config import remembered_settings
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.find import named_data_module
 from gpt_lightning.models.device import device_of
@@ -33,7 +33,7 @@ def load(
     checkpoint = read_checkpoint(checkpoint_path, allow_import)
     task, tokenizer = task_from_checkpoint(checkpoint_path, checkpoint, init_from, allow_import)
     data_module = _data_module_of(checkpoint, allow_import)
-    settings = data_settings_of(checkpoint_path)
+    settings = remembered_settings(checkpoint_path, data_module)
     return Model(task.to(device_of(device)), tokenizer, checkpoint_path, data_module, settings)
 
 

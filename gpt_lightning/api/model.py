@@ -17,7 +17,7 @@ from gpt_lightning.api.generation import (
 )
 from gpt_lightning.api.inputs import list_of_rows, list_of_texts
 from gpt_lightning.api.prediction import check_predicts, open_rows, predict, text_row
-from gpt_lightning.checkpoints.run_config import DataSettings
+from gpt_lightning.checkpoints.run_config import RememberedSettings
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.find import default_data_module
 from gpt_lightning.data.sources.row_formats import short_repr
@@ -53,7 +53,7 @@ class Model:
         tokenizer: Tokenizer,
         path: Path,
         data_module: type[DataModule] | None = None,
-        data_settings: DataSettings | None = None,
+        data_settings: RememberedSettings | None = None,
     ) -> None:
         self.task = task
         self.tokenizer = tokenizer
@@ -250,7 +250,7 @@ class Model:
         if isinstance(rows, str):
             rows = text_row(self.task, self.data_settings, rows)
             if isinstance(self.task, Seq2SeqLM):  # the text is the whole source
-                settings = {"template": None, "target": None} | settings
+                settings = {name: None for name in ("template", "target") if name in self.data_settings} | settings
         if isinstance(rows, Mapping):
             rows = [rows]
         found = rows if isinstance(rows, Path) else list_of_rows(rows)[:limit]

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import torch
 
 from gpt_lightning.api.inputs import json_lines
-from gpt_lightning.checkpoints.run_config import DataSettings
+from gpt_lightning.checkpoints.run_config import RememberedSettings
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.sources.row_formats import without_surrogates
 from gpt_lightning.errors import InputError
@@ -21,7 +21,7 @@ from gpt_lightning.tasks.saving import accepted_arguments
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 
 _OF_FILES: Final = ("delimiter", "encoding")
-"""Settings that rows of Python have no use for."""
+"""Settings of files, which rows from Python do not need."""
 
 
 def check_predicts(task: Task, kind: type[DataModule] | None) -> None:
@@ -56,7 +56,7 @@ def open_rows(
     task: Task,
     tokenizer: Tokenizer,
     kind: type[DataModule] | None,
-    data_settings: DataSettings,
+    data_settings: RememberedSettings,
     rows: Path | Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
 ) -> Iterator[DataModule]:
@@ -90,7 +90,7 @@ def open_rows(
         yield data_module_for(task, kind, data_settings, {**fixed, **settings})
 
 
-def text_row(task: Task, data_settings: DataSettings, text: str) -> dict[str, str]:
+def text_row(task: Task, data_settings: RememberedSettings, text: str) -> dict[str, str]:
     """Return a text as a row that the data module reads.
 
     Raises:

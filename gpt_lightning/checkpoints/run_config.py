@@ -10,17 +10,12 @@ from gpt_lightning.bounded_files import load_yaml, read_text
 from gpt_lightning.checkpoints.run_folder import run_of
 from gpt_lightning.errors import InputError
 
-DataSettings = Mapping[str, str | float | list[str] | list[int]]
-"""Arguments of a data module that say how a row is read, by name."""
+RememberedSettings = Mapping[str, str | float | list[str] | list[int]]
+"""Arguments of a data module that say how rows are read, by name."""
 _MAX_BYTES: Final = 2**20
+_SINGLE: Final = (str, int, float, bool)
 _CHOOSING: Final = ("validation_fraction", "without", "counterfactual_swaps", "on_bad_row")
 """Arguments that choose rows of the training source."""
-_NEW_IN_EACH_RUN: Final = {
-    *("train", "validation", "test", *_CHOOSING),
-    *("batch_size", "num_workers", "seed", "cache_dir"),
-    *("tokenizer", "block_size", "chat_template", "labels", "model_labels"),
-}
-"""Arguments that do not say how a row is read: sources, speed, and what the checkpoint itself holds."""
 
 
 def data_arguments(file: Path) -> dict[str, Any] | None:
@@ -60,18 +55,24 @@ def has_given_labels(checkpoint: Path) -> bool:
     return arguments.get("labels") is not None
 
 
-def data_settings_of(checkpoint: Path) -> DataSettings:
+def remembered_settings(checkpoint: Path, kind: type[Any] | None) -> RememberedSettings:
     """Return how the rows of a model's training data are read and evaluated, by argument of its data module.
 
     These are names of columns, the delimiter and encoding, the template of prompts, limits of questions and answers,
-    and whatever else the data module takes as a single value.
+    and whatever else is a single value and not in ``DataModule.new_in_each_run``.
 
     Args:
         checkpoint: a checkpoint in the folder of a run, or a model folder. Without a ``config.yaml``, as for models
             that were trained by another program, the result is empty.
+        kind: class of the data module. Of classes that are no ``DataModule``, only names of columns are remembered.
     """
-    arguments = _data_of(checkpoint).items()
-    return {name: value for name, value in arguments if isinstance(name, str) and _is_remembered(name, value)}
+    new = getattr(kind, "new_in_each_run", None)
+    return {
+        name: value
+        for name, value in _data_of(checkpoint).items()
+        if isinstance(name, str)
+        and (_names_columns(name, value) or (new is not None and name not in new and type(value) in _SINGLE))
+    }
 
 
 def training_sources(checkpoint: Path) -> dict[str, str | float | list[str]]:
@@ -98,7 +99,7 @@ def _is_local(source: Any) -> bool:
     return type(source) is float or (isinstance(source, str) and not source.startswith("hub:"))
 
 
-def _is_remembered(name: str, value: Any) -> bool:
+def _names_columns(name: str, value: Any) -> bool:
     if name.endswith("_columns") and isinstance(value, list):
         return all(type(each) in (str, int) for each in value)
-    return name not in _NEW_IN_EACH_RUN and type(value) in (str, int, float, bool)
+    return name.endswith("_column") and isinstance(value, str)

@@ -36,6 +36,10 @@ _SPLITS: Final[dict[str, tuple[Split, ...]]] = {
     "predict": ("test",),
 }
 """Stage -> splits that it reads."""
+DATE_VARIABLE: Final = "SOURCE_DATE_EPOCH"
+"""Environment variable with the date for chat templates, as https://reproducible-builds.org defines it."""
+DATE: Final = f"the environment variable {DATE_VARIABLE}"
+"""Key of this date in the identity of rows."""
 _MAX_WORKERS: Final = 1024
 """More processes than any machine has cores."""
 
@@ -100,6 +104,17 @@ class DataModule(L.LightningDataModule, ABC):
 
     takes_from_model: ClassVar[Mapping[str, str]] = {"block_size": "backbone.block_size"}
     """Argument of the data module -> dotted argument of the task whose value it takes."""
+
+    new_in_each_run: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("train", "validation", "test", "validation_fraction", "without", "counterfactual_swaps", "on_bad_row"),
+            *("batch_size", "num_workers", "seed", "cache_dir", "tokenizer", "block_size"),
+        }
+    )
+    """Arguments that ``test`` and ``predict`` do not take from the run: sources, speed, and what the checkpoint holds.
+
+    All others say how rows are read. A subclass with sources of its own adds their names.
+    """
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ def text_hash(text: str, limit: int | None = None) -> int:
 
     Args:
         text: the text.
-        limit: number of characters after which texts may differ; None compares all.
+        limit: number of leading characters to compare; None compares all.
     """
     key = normalize_text(text)[:limit]
     return int.from_bytes(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:8], "big")

@@ -140,7 +140,8 @@ def _without_first_turns(
 def _trained_messages(conversation: Conversation, train_on: TrainOn) -> list[int] | None:
     """Return the indices of the trained messages; None for all text.
 
-    An answer before all prompts is never trained, because no prompt is rendered for it.
+    An answer before the first message that is neither the system's nor the assistant's is not trained, unless there is
+    no such message.
     """
     if train_on == "all" and all(conversation.is_trained):
         return None

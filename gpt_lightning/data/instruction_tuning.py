@@ -1,8 +1,9 @@
 """Data module for instruction tuning: conversations whose answers a language model learns to give."""
 
+import calendar
 import os
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, time
+from datetime import date
 from functools import cached_property
 from typing import ClassVar, Final
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt_lightning.batch import IGNORE_INDEX, LanguageModelingBatch
-from gpt_lightning.data.base import CutRow, Split
+from gpt_lightning.data.base import DATE, DATE_VARIABLE, CutRow, Split
 from gpt_lightning.data.best_fit import best_fit
 from gpt_lightning.data.conversations import Conversation, RowReader
 from gpt_lightning.data.fit_conversations import (
@@ -33,8 +34,7 @@ from gpt_lightning.tokenizers.layout import InputLayout
 from gpt_lightning.tokenizers.tokenizer import Tokenizer
 from gpt_lightning.unpack import Unpack
 
-DATE_VARIABLE: Final = "SOURCE_DATE_EPOCH"
-"""Environment variable with the date for chat templates, as https://reproducible-builds.org defines it."""
+_MAX_TIME: Final = calendar.timegm((9999, 1, 1, 0, 0, 0))
 Prompts = dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]
 """Id of a row -> its prompt, and the correct answers to it."""
 
@@ -68,6 +68,7 @@ class InstructionTuning(Labeled[Conversation]):
 
     batch: ClassVar[type] = LanguageModelingBatch
     is_default: ClassVar[bool] = False
+    new_in_each_run: ClassVar[frozenset[str]] = Labeled.new_in_each_run | {"chat_template"}
     hold_out_attribute: ClassVar[str] = "prompt"
 
     def __init__(
@@ -99,23 +100,23 @@ class InstructionTuning(Labeled[Conversation]):
 
     @cached_property
     def _now(self) -> int:
-        """Time that the chat template reads as the current one: the start of today, or that of ``DATE_VARIABLE``.
+        """Time that the chat template reads as the current one, in seconds since 1970.
 
-        The rows of a run that is resumed on another day would differ otherwise.
+        It is that of ``DATE_VARIABLE``, or the start of today, so that all rows of a run have the same date.
 
         Raises:
-            InputError: the environment variable is not a number.
+            InputError: the environment variable is not a number, or far too large.
         """
-        given = os.environ.get(DATE_VARIABLE)
-        if given is not None and not (given.isascii() and given.isdigit()):
+        given = os.environ.get(DATE_VARIABLE) or str(calendar.timegm(date.today().timetuple()))
+        if not (given.isascii() and given.isdigit() and int(given) < _MAX_TIME):
             raise InputError(f"the environment variable {DATE_VARIABLE}={given} must be a number of seconds since 1970")
-        return int(given or datetime.combine(date.today(), time()).timestamp())
+        return int(given)
 
     def identity(self) -> dict[str, str | int]:
         """Return the identity of the rows, with the date if the chat template contains it."""
         found = super().identity()
         has_date = bool(found) and "strftime_now" in (self.tokenizer.config.chat_template or "")
-        return found | ({DATE_VARIABLE: self._now} if has_date else {})
+        return found | ({DATE: self._now} if has_date else {})
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
@@ -185,12 +186,12 @@ class InstructionTuning(Labeled[Conversation]):
             if isinstance(prompt, InputError):
                 raise prompt
             prepared[each.id] = (prompt.ids, each.references)
-        self._report_cut_prompts(split, [prompt for prompt in prompts if not isinstance(prompt, InputError)])
+        self._report_cut_prompts(split, prompts)
         return prepared
 
-    def _report_cut_prompts(self, split: Split, prompts: Sequence[FittedPrompt]) -> None:
+    def _report_cut_prompts(self, split: Split, prompts: Sequence[FittedPrompt | InputError]) -> None:
         """Print how many prompts lose tokens, because the context must also hold the answer."""
-        if num_cut := sum(prompt.num_cut > 0 for prompt in prompts):
+        if num_cut := sum(isinstance(prompt, FittedPrompt) and prompt.num_cut > 0 for prompt in prompts):
             room = self.block_size - self.max_new_tokens
             self.report(
                 split,
@@ -211,7 +212,7 @@ class InstructionTuning(Labeled[Conversation]):
             for each, prompt in zip(conversations, prompts, strict=True)
         )
         rows = self.keep_encodable(split, fitted, len(conversations))
-        self._report_cut_prompts(split, [prompt for prompt in prompts if not isinstance(prompt, InputError)])
+        self._report_cut_prompts(split, prompts)
         if not rows:
             raise NoValidRowError(split, "no row is valid; fix the file, or choose a different one")
         references = {each.id: each.references for each in conversations}

@@ -58,10 +58,11 @@ def sort_labels(names: set[str]) -> list[str]:
 
 
 def read_labels(labels: str | list[str]) -> tuple[str, ...]:
-    """Return label names from a list, or from a file with a JSON list or one name per line.
+    """Return label names from a list, or from a file with one name per line, a JSON list, or a JSON object.
 
     Raises:
-        InputError: the file cannot be read, or a name is empty, duplicate or not a string.
+        InputError: the file cannot be read or has a header, a name is empty, duplicate or not a string, or the numbers
+            in an object are not 0, 1, 2 and so on.
     """
     names = labels
     if isinstance(labels, str) and labels.startswith("["):
@@ -77,7 +78,10 @@ def read_labels(labels: str | list[str]) -> tuple[str, ...]:
             ) from None
         names = _in_order(names, labels) if isinstance(names, dict) else names
         if not is_json and clean_name(names[0]).casefold() in _HEADERS:
-            raise InputError(f"--data.labels={labels}: the first line is {names[0]!r}, like a header. Remove it")
+            raise InputError(
+                f"--data.labels={labels}: the first line is {names[0]!r}, like a header. Remove it, or write a "
+                "JSON list if it is a label"
+            )
     is_filled = all(isinstance(name, str) and name.strip(BLANKS) for name in names)
     if not names or not is_filled or len(set(names)) < len(names):
         raise InputError(
@@ -111,11 +115,8 @@ def _joins_strings(text: str) -> bool:
 
     NumPy writes lists of strings like this.
     """
-    try:
-        tokens = [each.type for each in tokenize.generate_tokens(io.StringIO(text).readline)]
-    except (tokenize.TokenError, SyntaxError):
-        return False
-    kinds = [kind for kind in tokens if kind not in (tokenize.NL, tokenize.NEWLINE)]
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    kinds = [each.type for each in tokens if each.type not in (tokenize.NL, tokenize.NEWLINE)]
     return any(kind == following == tokenize.STRING for kind, following in pairwise(kinds))
 
 
@@ -135,7 +136,7 @@ def read_list(cell: str, where: str, column: str) -> list[Any]:
         except (ValueError, RecursionError):
             try:
                 value = None if _joins_strings(text) else ast.literal_eval(text)
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
+            except (ValueError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
                 value = None
     if not isinstance(value, list):
         raise InputError(
@@ -157,9 +158,12 @@ class LabelReader:
         self.names = names
         self._by_number = () if by_number is None or any(map(_INDEX.fullmatch, by_number)) else by_number
         # A name as it is spelled comes first: models that were trained before may tell "1" from "1.0".
-        self._vector: str | None = None
-        self._numbers: str | None = None
         self._known = {canonical(name): name for name in reversed(names or ())} | {name: name for name in names or ()}
+
+        self._first_vector: str | None = None
+        """Location of the first row with 0 or 1 for each label."""
+        self._first_numbers: str | None = None
+        """Location of the first row with numbers of labels."""
 
     def read(self, value: Any, where: str, column: str) -> str:
         """Return the name of a label.
@@ -196,13 +200,17 @@ class LabelReader:
         is_vector = bool(values) and set(texts) <= {"0", "1"} and (len(values) > 1 or len(self._by_number) == 1)
         if is_vector and len(values) == len(self._by_number):
             values = [name for name, text in zip(self._by_number, texts, strict=True) if text == "1"]
-            self._vector = self._vector or where
+            self._first_vector = self._first_vector or where
+            other = self._first_numbers
         elif self._by_number and texts and all(map(_INDEX.fullmatch, texts)):
-            self._numbers = self._numbers or where
-        if self._vector is not None and self._numbers is not None:
+            self._first_numbers = self._first_numbers or where
+            other = self._first_vector
+        else:
+            other = None
+        if other is not None:
             raise InputError(
-                f"{where}: column {column!r} has 0 or 1 for each label in {self._vector}, but numbers of labels in "
-                f"{self._numbers}. Write the names of the labels"
+                f"{where}: column {column!r} has numbers of labels here and 0 or 1 for each label in {other}, or the "
+                "other way round. Write the names of the labels"
             )
         names = tuple(self.read(value, where, column) for value in values)
         if len(set(names)) < len(names):

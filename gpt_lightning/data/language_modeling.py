@@ -133,7 +133,10 @@ class LanguageModeling(DataModule):
         """
         named, by_location = named_locations(source), True
         if named is None:
-            named, by_location = list(read_documents(self._read(source, "train", KEY))), False
+            named, by_location = (
+                list(read_documents(self._read(source, "train", separator=self.document_separator, key=KEY))),
+                False,
+            )
 
         def keys(pieces: Iterable[Piece]) -> Iterator[tuple[object, str]]:
             for each in read_documents(pieces):
@@ -154,17 +157,24 @@ class LanguageModeling(DataModule):
 
     def pieces(self, split: Split) -> Iterator[Piece]:
         """Yield the documents in the source of a split in pieces."""
-        return self._read(self.source(split), split)
+        return self._read(self.source(split), split, separator=self.document_separator)
 
-    def _read(self, source: Source, split: Split, key: str | None = None) -> Iterator[Piece]:
-        """Yield the documents of a source in pieces; ``key`` is the option that sets the source."""
+    def _read(self, source: Source, split: Split, *, separator: str | None, key: str | None = None) -> Iterator[Piece]:
+        """Yield the documents of a source in pieces.
+
+        Args:
+            source: the source.
+            split: its split.
+            separator: string between documents.
+            key: option that sets the source.
+        """
         return read_texts(
             source,
             split=split,
             text_column=self.text_column,
             key=key,
             options=self.read_options,
-            document_separator=self.document_separator,
+            document_separator=separator,
             skipped=Counter() if self.on_bad_row == "skip" else None,
         )
 
@@ -226,10 +236,11 @@ class LanguageModeling(DataModule):
             return
         self._described.add(split)
         self.report_source(split)
+        undivided = self._read(self.source(split), split, separator=None)
         if self.document_separator is not None:
-            if missing := missing_separator(self.pieces(split), self.document_separator):
+            if split == "train" and (missing := missing_separator(undivided, self.document_separator)):
                 self.report(split, missing)
-        elif found := frequent_separator(self.pieces(split)):
+        elif found := frequent_separator(undivided):
             separator, count = found
             self.report(
                 split,

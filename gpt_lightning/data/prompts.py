@@ -121,21 +121,19 @@ def _decode(content: bytes) -> str:
 
 
 def _is_json_array(text: str) -> bool:
-    """Return whether a text is a JSON array of several lines, and not a line of text with brackets."""
-    if not text.lstrip().startswith("[") or "\n" not in text.strip():
-        return False
+    """Return whether a text is a JSON array of rows, and not a prompt with brackets."""
     try:
-        json.loads(text)
+        rows = json.loads(text) if text.lstrip().startswith("[") else None
     except (ValueError, RecursionError):
         return False
-    return True
+    return isinstance(rows, list) and any(isinstance(row, dict) for row in rows)
 
 
 def _line_prompts(path: Path, lines: Lines) -> Iterator[Prompt]:
     for number, line in lines:
         if isinstance(line, UndecodableLine):
-            reason = str(line.error).partition("; ")[0]
-            raise InputError(f"--input {reason}. Convert the file to UTF-8") from line.error
+            place = f"--input {path}: line {number}"
+            raise InputError(f"{place} is not UTF-8 text. Convert the file to UTF-8") from line.error
         text = line.removesuffix("\n").removesuffix("\r")
         yield Prompt(text, f"{path}:{number}", {"prompt": text})
 

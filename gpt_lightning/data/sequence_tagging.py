@@ -86,6 +86,7 @@ class SequenceTagging(Labeled[TaggedText]):
     batch: ClassVar[type] = TokenClassificationBatch
     hold_out_attribute: ClassVar[str] = "text"
     supports_copies: ClassVar[bool] = True
+    new_in_each_run: ClassVar[frozenset[str]] = Labeled.new_in_each_run | {"labels", "model_labels"}
     takes_from_model: ClassVar[Mapping[str, str]] = {**Labeled.takes_from_model, "pooling": "pooling"}
 
     def __init__(

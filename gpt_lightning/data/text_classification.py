@@ -66,6 +66,7 @@ class TextClassification(Labeled[LabeledText]):
 
     batch: ClassVar[type] = SequenceClassificationBatch
     hold_out_attribute: ClassVar[str] = "text"
+    new_in_each_run: ClassVar[frozenset[str]] = Labeled.new_in_each_run | {"labels", "model_labels"}
     ignored: ClassVar[float] = IGNORE_INDEX
     """Target of rows without a label and of padding rows."""
     takes_from_model: ClassVar[Mapping[str, str]] = {**Labeled.takes_from_model, "multi_label": "multi_label"}

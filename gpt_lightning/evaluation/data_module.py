@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gpt_lightning.checkpoints.run_config import DataSettings
+from gpt_lightning.checkpoints.run_config import RememberedSettings
 from gpt_lightning.data.base import DataModule
 from gpt_lightning.data.labels import SavedLabels
 from gpt_lightning.tasks import Task
@@ -12,7 +12,7 @@ from gpt_lightning.tasks.saving import accepted_arguments
 
 
 def data_module_for(
-    task: Task, kind: type[DataModule], data_settings: DataSettings, settings: Mapping[str, Any]
+    task: Task, kind: type[DataModule], data_settings: RememberedSettings, settings: Mapping[str, Any]
 ) -> DataModule:
     """Build a data module with the arguments that it takes from a task, such as its labels.
 

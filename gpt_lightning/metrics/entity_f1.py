@@ -26,11 +26,9 @@ def parse_tag(tag: str) -> tuple[str, str]:
     I-PER, as in transformers.
     """
     letter, hyphen, kind = tag.partition("-")
-    if len(tag) == 1:
-        return tag, "_"
-    if not hyphen or letter not in _LETTERS:
+    if letter not in _LETTERS:
         return "I", tag
-    return _BILOU.get(letter, letter), kind or "_"
+    return _BILOU.get(letter, letter) if hyphen else letter, kind or "_"
 
 
 def starts_entity(previous: tuple[str, str], tag: tuple[str, str]) -> bool:
@@ -39,7 +37,7 @@ def starts_entity(previous: tuple[str, str], tag: tuple[str, str]) -> bool:
     if letter in "BS" or (letter in "IE" and previous_letter in "OES"):
         # E and S end an entity, so a following I or E starts a new one.
         return True
-    return letter not in "O." and kind != previous_type
+    return letter != "O" and kind != previous_type
 
 
 def ends_entity(tag: tuple[str, str], following: tuple[str, str]) -> bool:
@@ -47,7 +45,7 @@ def ends_entity(tag: tuple[str, str], following: tuple[str, str]) -> bool:
     (letter, kind), (following_letter, following_type) = tag, following
     if letter in "ES" or (letter in "BI" and following_letter in "BSO"):
         return True
-    return letter not in "O." and kind != following_type
+    return letter != "O" and kind != following_type
 
 
 def entities(tags: Sequence[str]) -> list[tuple[str, int, int]]:

@@ -1,7 +1,7 @@
 """Rendering of Jinja templates: a process that reads requests from standard input until it is closed.
 
 A request is the pickle of a kind, a template and the variables of each rendering. The answers are, for each of them, a
-byte, ``+`` or ``-``, and a text, or the reason of a failure.
+byte, ``+`` or ``-``, and a text, or the reason of a failure. ``READY`` comes before the first one.
 """
 
 import json
@@ -10,7 +10,7 @@ import re
 import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, BinaryIO, Final, NoReturn
 
@@ -22,6 +22,8 @@ from gpt_lightning.sandbox.process import limit_resources
 
 HEADER: Final = struct.Struct("<Q")
 """Size of the request or of the text that follows."""
+READY: Final = b"."
+"""Output of the process before its first answer."""
 NOW: Final = "gpt_lightning_now"
 """Variable of a chat template with the time that ``strftime_now`` returns."""
 MAX_TEXT_BYTES: Final = 2**24
@@ -63,9 +65,9 @@ def _to_json(value: Any, **settings: Any) -> str:
 
 @jinja2.pass_context
 def _strftime_now(context: Context, form: str) -> str:
-    """Return the current time, or that of the variable ``NOW``, in seconds since 1970."""
+    """Return the current local time, or the UTC time of the variable ``NOW``, in seconds since 1970."""
     now = context.get(NOW)
-    return (datetime.now() if now is None else datetime.fromtimestamp(now)).strftime(form)
+    return (datetime.now() if now is None else datetime.fromtimestamp(now, UTC)).strftime(form)
 
 
 def _raise_exception(message: str) -> NoReturn:
@@ -108,4 +110,6 @@ def serve(requests: BinaryIO, output: BinaryIO) -> None:
 
 if __name__ == "__main__":
     limit_resources(_MEMORY_BYTES)
+    sys.stdout.buffer.write(READY)
+    sys.stdout.buffer.flush()
     serve(sys.stdin.buffer, sys.stdout.buffer)

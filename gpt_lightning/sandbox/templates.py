@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from gpt_lightning.sandbox.process import command
-from gpt_lightning.sandbox.render import HEADER, MAX_TEXT_BYTES
+from gpt_lightning.sandbox.render import HEADER, MAX_TEXT_BYTES, READY
 
 Kind = Literal["chat", "task"]
 """``chat`` for chat templates, with the filters and functions of transformers; ``task`` for those of tasks of
@@ -90,8 +90,8 @@ class _Renderer:
             RenderError: the request exceeds a limit.
         """
         with self._lock:
-            is_new, process = self._running_process()
-            timer = threading.Timer(SECONDS + (_START_SECONDS if is_new else 0.0), process.kill)
+            process = self._running_process()
+            timer = threading.Timer(SECONDS, process.kill)
             timer.start()
             try:
                 return self._ask(process, request, count)
@@ -109,8 +109,12 @@ class _Renderer:
         with self._lock:
             self._close()
 
-    def _running_process(self) -> tuple[bool, subprocess.Popen[bytes]]:
-        """Return whether the process is new, and the process."""
+    def _running_process(self) -> subprocess.Popen[bytes]:
+        """Return the process, which is ready for a request.
+
+        Raises:
+            RenderError: it did not start.
+        """
         if self._process is None or self._owner != os.getpid():  # a forked process must not use its parent's pipes
             self._process = subprocess.Popen(
                 command("gpt_lightning.sandbox.render"),
@@ -120,8 +124,15 @@ class _Renderer:
                 start_new_session=True,  # Ctrl-C must not end it in the middle of an answer
             )
             self._owner = os.getpid()
-            return True, self._process
-        return False, self._process
+            timer = threading.Timer(_START_SECONDS, self._process.kill)
+            timer.start()
+            assert self._process.stdout is not None
+            is_ready = self._process.stdout.read(len(READY)) == READY
+            timer.cancel()
+            if not is_ready:
+                self._close()
+                raise RenderError(f"the process that renders it did not start in {_START_SECONDS:.0f} seconds")
+        return self._process
 
     @staticmethod
     def _ask(process: subprocess.Popen[bytes], request: bytes, count: int) -> list[str | RenderError]:

@@ -105,7 +105,7 @@ class CausalLM(Task):
         return answers
 
     def on_fit_start(self) -> None:
-        """Refuse to train prompts that attend to each other in both directions, so that they see their labels.
+        """Refuse data without prompts for ``prefix`` attention, which only generation would use.
 
         Raises:
             InputError: the data module trains all text of a conversation, and the attention is ``prefix``.
@@ -113,8 +113,8 @@ class CausalLM(Task):
         trains_all = getattr(self.trainer.datamodule, "train_on", None) == "all"  # type: ignore[attr-defined]
         if trains_all and self.backbone.config.attention == "prefix":
             raise InputError(
-                "data.train_on=all cannot be combined with model.backbone.attention=prefix, because each token of a "
-                "prompt would see the next one. Leave out data.train_on, or set the attention to causal"
+                "data.train_on=all trains prompts like answers, so that model.backbone.attention=prefix would be "
+                "causal in training, but not in generation. Leave out data.train_on, or set the attention to causal"
             )
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> list[dict[str, Any]]:

@@ -140,8 +140,9 @@ def _fitting(decoding: Decoding, decoder: TextDecoder, start_ids: Sequence[Seque
     if not isinstance(decoder, SourceDecoder):
         return decoding
     room = decoder.config.block_size - max(map(len, start_ids))
-    least = max(0, decoding.min_new_tokens - num_forced(decoder, start_ids))
-    most, least = min(decoding.max_new_tokens, room), min(least, room)
+    forced = num_forced(decoder, start_ids)
+    most = max(1, min(decoding.max_new_tokens - forced, room))
+    least = max(0, min(decoding.min_new_tokens - forced, most))
     return replace(decoding, max_new_tokens=most, min_new_tokens=least)
 
 

@@ -36,6 +36,7 @@ class SequenceRegression(Task):
     batch: ClassVar[type] = SequenceRegressionBatch
     causal_defaults: ClassVar[Mapping[str, Any]] = {"pooling": "last"}
     huggingface_head: ClassVar[HuggingFaceHead | None] = SEQUENCE_REGRESSION
+    fitted_arguments: ClassVar[tuple[str, ...]] = ("target_mean", "target_std")
 
     def __init__(
         self,
@@ -75,7 +76,6 @@ class SequenceRegression(Task):
         return saved
 
     is_continued = False
-    fitted_arguments: ClassVar[tuple[str, ...]] = ("target_mean", "target_std")
 
     def _standardize(self, mean: float, std: float) -> None:
         self.target_mean, self.target_std = self.hparams["target_mean"], self.hparams["target_std"] = mean, std

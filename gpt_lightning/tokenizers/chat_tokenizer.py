@@ -60,7 +60,7 @@ def _with_template(tokenizer: Tokenizer, template: str) -> Tokenizer:
         text = _begin(tokenizer) + _PLAIN.replace("END", json.dumps(end, ensure_ascii=False))
     else:
         text = _read(template)
-        tokens = _missing_tokens(tokenizer, text)
+        tokens = () if text == tokenizer.config.chat_template else _missing_tokens(tokenizer, text)
     config = replace(_name_end(tokenizer.config, end), chat_template=text)
     return tokenizer.with_special_tokens(tokens, config, tokenizer.generation_config)
 
@@ -76,7 +76,7 @@ def _missing_tokens(tokenizer: Tokenizer, template: str) -> tuple[str, ...]:
         for messages in (_PROBE, (system, *_PROBE))
     ]
     rendered = render_all("chat", without_generation_tags(template), variables)
-    texts = [template, *(each for each in rendered if isinstance(each, str))]
+    texts = [each for each in rendered if isinstance(each, str)]
     found = dict.fromkeys(marker for text in texts for marker in _MARKER.findall(text))
     return tuple(marker for marker in found if tokenizer.token_id(marker, -1) == -1)
 

@@ -29,7 +29,7 @@ _IGNORED: Final[dict[str, Any]] = {
     **{"num_beam_groups": 1, "diversity_penalty": 0.0, "penalty_alpha": 0.0, "guidance_scale": 1.0},
     **{"encoder_repetition_penalty": 1.0, "encoder_no_repeat_ngram_size": 0},
     **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "force_words_ids", "constraints")),
-    **dict.fromkeys(("sequence_bias", "exponential_decay_length_penalty", "forced_eos_token_id", "dola_layers")),
+    **dict.fromkeys(("sequence_bias", "exponential_decay_length_penalty", "dola_layers")),
     **dict.fromkeys(("max_length", "stop_strings", "watermarking_config")),
 }
 """Settings of transformers that change the text, but have no counterpart here, with the values that turn them off."""
@@ -89,7 +89,7 @@ def decoding_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
         names = tuple(name for name in names if name not in _BEAM_SEARCH)
         sampling = {"temperature": 1.0, "top_k": 50} | _numbers(config, ("temperature", "top_k", "top_p"))
     values = sampling | _numbers(config, names)
-    if config.get("early_stopping") is True and "num_beams" in values:
+    if config.get("early_stopping") is True and config.get("do_sample") is not True:
         values["early_stopping"] = True
     return {name: value for name, value in values.items() if value != _DISABLED.get(name)}
 

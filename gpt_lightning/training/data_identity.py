@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import lightning.pytorch as L
 
-from gpt_lightning.data.base import DataModule
+from gpt_lightning.data.base import DATE, DataModule
 from gpt_lightning.data.loader import Position
 from gpt_lightning.data.masked_rows import first_occurrence
 from gpt_lightning.printable import printable
@@ -32,13 +32,17 @@ def identity_of(data: DataModule, trainer: L.Trainer) -> dict[str, Any]:
 
 
 def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """Return a phrase for each difference between a checkpoint's identity and the current one, except for masks."""
+    """Return a phrase for each difference between a checkpoint's identity and the current one, except for masks.
+
+    The date matters only if the rows contain it.
+    """
+    ignored = {WITHOUT, *([DATE] if saved.get("data.train") == current.get("data.train") else [])}
     return [
         f"{key} has changed"
         if key == "data.train"
         else f"{key} was {printable(str(saved[key]))}, now it is {current[key]}"
         for key in current
-        if key in saved and saved[key] != current[key] and key != WITHOUT
+        if key in saved and saved[key] != current[key] and key not in ignored
     ]
 
 

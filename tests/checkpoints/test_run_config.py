@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.pytorch import LightningDataModule
 
-from gpt_lightning.checkpoints.run_config import data_settings_of, training_sources
+from gpt_lightning.checkpoints.run_config import remembered_settings, training_sources
+from gpt_lightning.data import TextClassification
 
 
 def test_all_arguments_that_choose_rows_are_taken(tmp_path: Path) -> None:
@@ -44,4 +46,7 @@ def test_all_that_says_how_rows_are_read_is_remembered(tmp_path: Path) -> None:
     }
     content = {"data": {"class_path": "TextToText", "init_args": settings | others}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
-    assert data_settings_of(tmp_path) == settings
+    assert remembered_settings(tmp_path, TextClassification) == settings
+    assert remembered_settings(tmp_path, LightningDataModule) == {
+        name: settings[name] for name in ("text_columns", "conll_columns")
+    }

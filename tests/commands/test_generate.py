@@ -250,7 +250,7 @@ def test_prompts_in_another_encoding_are_refused(
     file.write_bytes(content)
     code, out, err = generate(capsys, str(run_folder), f"--input={file}")
     assert (code, out) == (2, "")
-    assert f"{file.name}:2: not UTF-8 text" in err
+    assert f"{file.name}:2: not UTF-8 text" in err or f"{file.name}: line 2 is not UTF-8 text. Convert" in err
     pipe(monkeypatch, content)
     code, out, err = generate(capsys, str(run_folder), "--input=-")
     assert (code, out) == (2, "")
@@ -270,10 +270,11 @@ def test_piped_prompts_may_have_a_byte_order_mark(
 def test_a_piped_json_array_is_refused(
     run_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipe(monkeypatch, '[\n {"prompt": "beer"}\n]\n')
-    code, out, err = generate(capsys, str(run_folder), "--input=-")
-    assert (code, out) == (2, "")
-    assert "standard input is a JSON array. Pipe JSON lines, or give the file with --input" in err
+    for content in ('[\n {"prompt": "beer"}\n]\n', '[{"prompt": "beer"}]'):
+        pipe(monkeypatch, content)
+        code, out, err = generate(capsys, str(run_folder), "--input=-")
+        assert (code, out) == (2, "")
+        assert "standard input is a JSON array. Pipe JSON lines, or give the file with --input" in err
 
 
 @pytest.mark.parametrize(("name", "text"), [("rows.json", "[]"), ("rows.jsonl", "\n\n"), ("rows.csv", "prompt\n")])

@@ -217,4 +217,4 @@ def test_a_continued_regression_head_keeps_its_unit_when_it_is_resumed(run: Comm
         task, _ = load_task(find_checkpoint(str(folder), "last"))
         assert isinstance(task, SequenceRegression)
         units.append((task.target_mean, task.target_std))
-    assert units[0] == units[1] == (3.5, pytest.approx(np.std(range(8))))
+    assert units[0] == units[1] == pytest.approx((3.5, np.std(range(8))))

@@ -254,8 +254,9 @@ def test_lists_that_may_be_vectors_or_numbers_are_refused() -> None:
     for first, second in (rows, rows[::-1]):
         reader = LabelReader(["a", "b"], ["a", "b"])
         reader.read_set(first, "a.jsonl:1", "label")
-        with pytest.raises(InputError, match=r"^a\.jsonl:2: .* numbers of labels in a\.jsonl:\d. Write the names"):
+        with pytest.raises(InputError, match=r"^a\.jsonl:2: .* in a\.jsonl:1, or the other way round. Write the names"):
             reader.read_set(second, "a.jsonl:2", "label")
+        assert reader.read_set(["b"], "a.jsonl:3", "label") == ("b",)
 
 
 @pytest.mark.parametrize("content", ['{"0": "b", "1": "a"}', '{\n "b": 0,\n "a": 1\n}'])
@@ -273,7 +274,7 @@ def test_a_json_object_must_number_the_names_from_zero(tmp_path: Path, content: 
 
 def test_a_header_is_no_label(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("Label\nbad\ngood\n")
-    with pytest.raises(InputError, match=r"the first line is 'Label', like a header\. Remove it"):
+    with pytest.raises(InputError, match=r"the first line is 'Label', like a header\. Remove it, or write a JSON list"):
         read_labels(str(tmp_path / "labels.csv"))
 
 

@@ -32,7 +32,8 @@ from tests.tokenizers.published_model import write_model
             {"num_beams": 2, "early_stopping": True, "min_length": 5, "max_new_tokens": 9},
             {"num_beams": 2, "early_stopping": True, "min_length": 5, "max_new_tokens": 9},
         ),
-        ({"early_stopping": True, "min_length": 0}, {}),
+        ({"early_stopping": True, "min_length": 0}, {"early_stopping": True}),
+        ({"early_stopping": True, "do_sample": True}, {"temperature": 1.0, "top_k": 50}),
         ({"do_sample": True, "num_beams": 4, "top_k": 9}, {"temperature": 1.0, "top_k": 9}),
     ],
 )
@@ -70,7 +71,7 @@ def test_settings_without_effect_are_named() -> None:
         **{"early_stopping": "never", "do_sample": True, "num_beams": 4, "num_beam_groups": 1, "max_length": 142},
     }
     assert ignored_settings(config) == {
-        **{"min_p": 0.1, "suppress_tokens": [3], "forced_eos_token_id": 2, "early_stopping": "never"},
+        **{"min_p": 0.1, "suppress_tokens": [3], "early_stopping": "never"},
         **{"num_beams": 4, "max_length": 142},
     }
     assert ignored_settings({"do_sample": True, "temperature": 0.6, "early_stopping": True, "num_beams": 1}) == {}

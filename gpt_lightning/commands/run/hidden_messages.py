@@ -2,10 +2,11 @@
 
 import logging
 import warnings
+from typing import Final
 
-SHOWN = ("callbacks.early_stopping", "callbacks.model_summary", "profilers.profiler")
+_KEPT_LOGGERS: Final = ("callbacks.early_stopping", "callbacks.model_summary", "profilers.profiler")
 """Modules of Lightning whose messages the user has asked for."""
-HIDDEN_WARNINGS = (
+_HIDDEN_WARNINGS: Final = (
     "Experiment logs directory .* exists and is not empty.*",  # loggers share the folder of the run
     ".*overriding `LightningModule.optimizer_{step,zero_grad}`.*",  # the hooks are meant for optimizer steps
     "FLOPs not found for .*",  # the peak of GPUs that Lightning does not list is measured
@@ -19,10 +20,10 @@ HIDDEN_WARNINGS = (
 
 
 def hide_messages() -> None:
-    """Hide Lightning's information and the warnings that do not concern users of the command line."""
+    """Hide log messages of Lightning, and warnings that do not concern users of the command line."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    for module in SHOWN:
+    for module in _KEPT_LOGGERS:
         logging.getLogger(f"lightning.pytorch.{module}").setLevel(logging.INFO)
-    for message in HIDDEN_WARNINGS:
+    for message in _HIDDEN_WARNINGS:
         warnings.filterwarnings("ignore", message=message)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt_lightning.checkpoints.read import find_base
-from gpt_lightning.checkpoints.run_config import data_settings_of, has_given_labels, training_sources
+from gpt_lightning.checkpoints.run_config import has_given_labels, remembered_settings, training_sources
 from gpt_lightning.checkpoints.run_folder import is_without_checkpointing, newest_intact_checkpoint, newest_run
 from gpt_lightning.commands.run.classes import class_at
 from gpt_lightning.commands.run.folder import experiment_folder
@@ -101,7 +101,7 @@ class Saved(NamedTuple):
             # Without the identity of its rows, the model may have been trained on other rows than these files hold now.
             has_identity = bool(checkpoint.get("identity", {}).get("data.train"))
             sources = training_sources(path) if subcommand == "test" and has_identity else {}
-            settings = {**data_settings_of(path), **sources}
+            settings = {**remembered_settings(path, data), **sources}
             remembered = {
                 f"data.init_args.{name}": Value(value, origin) for name, value in settings.items() if name in own
             }
@@ -133,7 +133,7 @@ class Saved(NamedTuple):
             return {}
         defaults = class_defaults(user)
         for key, value in self.remembered.items():
-            if is_named and key not in user and value.value != defaults[key].value:
+            if is_named and key not in user and key in defaults and value.value != defaults[key].value:
                 print(printable(f"from the run: {flag_key(key)}={value.value}"))
         return self.remembered
 
@@ -177,7 +177,7 @@ class Saved(NamedTuple):
         The ``config.yaml`` of a run is written before they are known.
         """
         task = class_at(self.classes["model.class_path"].value)
-        fitted = {f"{MODEL}.{name}" for name in getattr(task, "fitted_arguments", ())}
+        fitted = {f"{MODEL}.{name}" for name in task.fitted_arguments}
         return {
             key: given
             for key, given in user.items()

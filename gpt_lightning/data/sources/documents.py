@@ -70,26 +70,22 @@ def split_documents(blocks: Iterable[str], separator: str | None = None) -> Iter
 def frequent_separator(pieces: Iterable[Piece]) -> tuple[str, int] | None:
     """Return a string that seems to separate documents in the beginning of a text, and how often it occurs there."""
     text = "\n".join(piece.text for piece in _beginning(pieces))
-    length = len(text)
     count, separator = max((text.count(each), each) for each in SEPARATORS)
-    return (separator, count) if count >= max(_LEAST_SEPARATORS, length // _CHARACTERS_PER_SEPARATOR) else None
+    return (separator, count) if count >= max(_LEAST_SEPARATORS, len(text) // _CHARACTERS_PER_SEPARATOR) else None
 
 
 def missing_separator(pieces: Iterable[Piece], separator: str) -> str | None:
-    """Return what to print if a separator divides nothing in the beginning of a text; None if it divides something.
+    """Return what to print if the beginning of a text has no separator; None if it has one.
 
     Args:
-        pieces: the text, divided by the separator.
+        pieces: the text, which is not divided by the separator.
         separator: string between documents.
     """
-    sample = _beginning(pieces)
-    starts = [piece.where for piece in sample if piece.starts_document]
-    if len(set(starts)) < len(starts):
+    text, windows = "".join(piece.text for piece in _beginning(pieces)), separator.replace("\n", "\r\n")
+    if separator in text:
         return None
-    shown, windows = (repr(text) for text in (separator, separator.replace("\n", "\r\n")))
-    is_windows = windows != shown and any(separator.replace("\n", "\r\n") in piece.text for piece in sample)
-    remedy = f"The lines end with \\r\\n: set it to {windows}" if is_windows else "Check its spelling"
-    return f"data.document_separator={shown} does not occur in the beginning of the text. {remedy}"
+    remedy = f"The lines end with \\r\\n: set it to {windows!r}" if windows in text else "Check its spelling"
+    return f"data.document_separator={separator!r} does not occur in the beginning of the text. {remedy}"
 
 
 def _beginning(pieces: Iterable[Piece]) -> list[Piece]:

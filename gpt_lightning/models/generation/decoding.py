@@ -17,7 +17,7 @@ from gpt_lightning.ranges import check_count, check_number
 
 _DEFAULT: Final = Sampling(temperature=0.8)
 _SAMPLING: Final = ("temperature", "top_k", "top_p")
-BEAM_SEARCH: Final = ("num_beams", "length_penalty", "early_stopping")
+_BEAM_SEARCH_ONLY: Final = ("length_penalty", "early_stopping")
 """Settings without effect on other decoding."""
 DECODING_NAMES: Final = (
     *_SAMPLING,
@@ -71,7 +71,7 @@ class Decoding:
                 f"--min_new_tokens={self.min_new_tokens} is more than --max_new_tokens={self.max_new_tokens}. "
                 "Lower the one, or raise the other"
             )
-        check_count("min_length", self.min_length, least=0)
+        check_count("generation_config.json: min_length", self.min_length, least=0)
         check_count("--num_beams", self.num_beams, most=_MAX_BEAMS)
         if self.num_beams > 1 and self.sampling.temperature != 0.0:
             raise InputError(
@@ -125,16 +125,16 @@ def choose_decoding(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> tu
             f"--num_beams={given['num_beams']} is beam search, which does not sample. "
             f"Leave out --num_beams or --{samples[0]}"
         )
-    dropped: Sequence[str] = BEAM_SEARCH if samples else ()
+    dropped: Sequence[str] = ("num_beams", *_BEAM_SEARCH_ONLY) if samples else ()
     if is_beam_search or given.get("temperature") == 0:
         dropped = _SAMPLING
-    if "min_new_tokens" in given:
+    if "min_new_tokens" in {**defaults, **given}:
         dropped = (*dropped, "min_length")
     used = {name: value for name, value in defaults.items() if name not in given and name not in dropped}
     values = {**used, **given}
     is_beam_search = values.get("num_beams", 1) != 1
     if not is_beam_search:
-        for name in BEAM_SEARCH[1:]:
+        for name in _BEAM_SEARCH_ONLY:
             used.pop(name, None)
         if "length_penalty" in given:
             raise InputError("--length_penalty is a setting of beam search. Add --num_beams, or leave it out")

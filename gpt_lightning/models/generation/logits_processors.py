@@ -73,10 +73,7 @@ class MinNewTokens:
 
     def __call__(self, logits_BV: Tensor, text_BT: Tensor, num_new: int) -> Tensor:
         """Return the new logits; see ``LogitsProcessor``."""
-        if num_new >= self.count:
-            return logits_BV
-        stop_ids = [index for index in self.stop_ids if index < logits_BV.size(1)]
-        return logits_BV.index_fill(1, torch.tensor(stop_ids, device=logits_BV.device, dtype=torch.int64), -torch.inf)
+        return logits_BV if num_new >= self.count else _without(logits_BV, self.stop_ids)
 
 
 @dataclass(frozen=True)
@@ -94,8 +91,13 @@ class MinLength:
     def __call__(self, logits_BV: Tensor, text_BT: Tensor, num_new: int) -> Tensor:
         """Return the new logits; see ``LogitsProcessor``."""
         is_short_B1 = (text_BT != NO_TOKEN).sum(1, keepdim=True) < self.count
-        without_stop_BV = MinNewTokens(num_new + 1, self.stop_ids)(logits_BV, text_BT, num_new)
-        return torch.where(is_short_B1, without_stop_BV, logits_BV)
+        return torch.where(is_short_B1, _without(logits_BV, self.stop_ids), logits_BV)
+
+
+def _without(logits_BV: Tensor, ids: Sequence[int]) -> Tensor:
+    """Return the logits without tokens; ids outside of the vocabulary are ignored."""
+    known = [index for index in ids if index < logits_BV.size(1)]
+    return logits_BV.index_fill(1, torch.tensor(known, device=logits_BV.device, dtype=torch.int64), -torch.inf)
 
 
 def pad_left(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:

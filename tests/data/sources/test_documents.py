@@ -159,19 +159,20 @@ def test_sentences_with_a_bad_line_are_skipped(tmp_path: Path) -> None:
 
 
 def test_a_separator_that_divides_nothing_is_reported(tmp_path: Path) -> None:
-    def pieces(content: str, separator: str) -> list[Piece]:
+    def missing_in(content: str, separator: str) -> str | None:
         (tmp_path / "a.txt").write_bytes(content.encode())
-        return list(read_texts(str(tmp_path), split="train", document_separator=separator))
+        return missing_separator(read_texts(str(tmp_path), split="train"), separator)
 
     windows = "first\r\n\r\nsecond\r\n\r\nthird"
-    missing = missing_separator(pieces(windows, "\n\n"), "\n\n")
+    missing = missing_in(windows, "\n\n")
     assert missing is not None
     assert missing.endswith(r"The lines end with \r\n: set it to '\r\n\r\n'")
     separator = check_separator(r"\r\n\r\n")
-    found = pieces(windows, separator)
+    assert missing_in(windows, separator) is None
+    found = read_texts(str(tmp_path), split="train", document_separator=separator)
     assert [piece.text for piece in found] == ["first", "second", "third"]
-    assert missing_separator(found, separator) is None
-    missing = missing_separator(pieces("a<eos>b", "<oes>"), "<oes>")
+    missing = missing_in("a<eos>b", "<oes>")
     assert missing == "data.document_separator='<oes>' does not occur in the beginning of the text. Check its spelling"
+    assert missing_in("a single document\n<eos>\n", "<eos>") is None
     (tmp_path / "b.txt").write_text("c<eos>d")
-    assert missing_separator(pieces("a", "<eos>"), "<eos>") is None, "it occurs in another file"
+    assert missing_in("a", "<eos>") is None, "it occurs in another file"

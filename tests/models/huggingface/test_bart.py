@@ -214,7 +214,7 @@ def test_decoding_with_generation_config_is_that_of_hugging_face(
     tmp_path: Path, settings: dict[str, Any], forced: int | None
 ) -> None:
     """A forced token counts as new, in the length penalty and in minimum lengths."""
-    reference = reference_model(tmp_path, **({} if forced is None else {"forced_bos_token_id": forced}))
+    reference = reference_model(tmp_path, forced_bos_token_id=forced)
     reference.generation_config.update(**settings)
     with torch.no_grad():
         reference.model.shared.weight[256] *= 2.0  # short texts are likely, too
@@ -229,7 +229,7 @@ def test_decoding_with_generation_config_is_that_of_hugging_face(
     lengths = set()
     start = 1 if forced is None else 2
     for source, (found, *_) in zip(sources, completions(task, tokenizer, sources, decoding), strict=True):
-        text = reference.generate(torch.tensor([source]), max_new_tokens=12 + start - 1)[0, start:].tolist()
+        text = reference.generate(torch.tensor([source]), max_new_tokens=12)[0, start:].tolist()
         expected = text[: text.index(256)] if 256 in text else text
         assert found.token_ids == expected
         lengths.add(len(expected))
