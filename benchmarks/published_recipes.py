@@ -51,13 +51,14 @@ EXPERIMENTS = (
     Experiment("qa_squadshifts", "squadshifts_wiki", "qa", 1000, "answer_f1"),
     Experiment("qa_squad2", "squad2_sample", "qa", 1000, "answer_f1"),
 )
-LORA = ("--model.lora.r=16", "--model.optimizer.lr=5e-4")
+LORA = "--model.lora.r=16"
+SAME_FOR_HEAD = "--model.fine_tuning.head_lr=null"
 CANDIDATES: dict[str, tuple[str, ...]] = {
-    "LoRA": LORA,
-    "LoRA, 1e-3": ("--model.lora.r=16", "--model.optimizer.lr=1e-3"),
-    "LoRA, head 2e-3": (*LORA, "--model.fine_tuning.head_lr=2e-3"),
-    "all weights, 5e-5": ("--model.optimizer.lr=5e-5",),
-    "all weights, 1.5e-4": ("--model.optimizer.lr=1.5e-4",),
+    "LoRA": (LORA, "--model.optimizer.lr=5e-4", SAME_FOR_HEAD),
+    "LoRA, 1e-3": (LORA, "--model.optimizer.lr=1e-3", SAME_FOR_HEAD),
+    "LoRA, head 2e-3": (LORA, "--model.optimizer.lr=5e-4", "--model.fine_tuning.head_lr=2e-3"),
+    "all weights, 5e-5": ("--model.optimizer.lr=5e-5", SAME_FOR_HEAD),
+    "all weights, 1.5e-4": ("--model.optimizer.lr=1.5e-4", SAME_FOR_HEAD),
     "all weights, 1.5e-4, head 1e-3": ("--model.optimizer.lr=1.5e-4", "--model.fine_tuning.head_lr=1e-3"),
 }
 PEER = "HF Trainer"

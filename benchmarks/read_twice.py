@@ -46,7 +46,10 @@ EXPERIMENTS = (
     ),
 )
 COPIES = {"once": 1, "twice": 2}
-LORA = ("--model.lora.r=16", "--model.optimizer.lr=5e-4", "--trainer.max_epochs=1")
+LORA = (
+    *("--model.lora.r=16", "--model.optimizer.lr=5e-4", "--model.fine_tuning.head_lr=null"),
+    "--trainer.max_epochs=1",
+)
 CAUSAL = "--model.backbone.attention=causal"
 
 
