@@ -175,7 +175,7 @@ def test_multi_label_classification(run: CommandLine, tmp_path: Path) -> None:
 
 def test_labels_of_any_characters_survive_a_checkpoint(run: CommandLine, tmp_path: Path) -> None:
     """The YAML parser reads the values of a checkpoint again."""
-    names = ["😀 joy", "null", "1", "true", "a, b]", "x: y", "- z", "\x7f", "\x85", "e\u0301", "[q", "#c", "'"]
+    names = ["😀 joy", "null", "1", "true", "a, b]", "x: y", "- z", "\x7f", "a\x85b", "e\u0301", "[q", "#c", "'"]
     write_config(run.folder, "topics")
     (tmp_path / "topics.jsonl").write_text("".join(json.dumps({"text": "t", "label": name}) + "\n" for name in names))
     assert run("fit", "-c", "topics.yaml", "--model.class_weights={'null': 2.0}", "--trainer.max_steps=2") == 0, run.err

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from gpt_lightning.cli import main
-from gpt_lightning.data.labels import canonical, clean_name
+from gpt_lightning.data.labels import BLANKS, canonical, clean_name
 from gpt_lightning.data.word_split import split_words
 from gpt_lightning.tokenizers.build import load_tokenizer
 from tests.heads import CLASSES, CommandLine
@@ -247,11 +247,16 @@ def nonblank(texts: list[str]) -> list[str]:
     return [replace_surrogates(text) for text in texts if text.strip()]
 
 
+def is_label(text: str) -> bool:
+    """Return whether a text has visible characters, and not too many, so that it can be a label."""
+    return len(text) < 6000 and bool(text.strip(BLANKS))
+
+
 @pytest.mark.parametrize("tokenizer", ["bytes", "characters"])
 def test_classification(run: CommandLine, texts: list[str], tokenizer: str) -> None:
     """Use each text as text, id and label; blank texts are skipped and counted."""
     rows: list[dict[str, Any]] = [
-        {"id": f"{number} {text}", "text": text, "label": text if 0 < len(text) < 6000 and number < 60 else number % 3}
+        {"id": f"{number} {text}", "text": text, "label": text if is_label(text) and number < 60 else number % 3}
         for number, text in enumerate(texts)
     ]
     write_rows(run.folder / "rows.jsonl", rows)
@@ -276,8 +281,9 @@ def first_spellings(labels: Iterable[str]) -> list[str]:
 
 
 def test_labels_from_a_file(run: CommandLine, texts: list[str]) -> None:
-    names = first_spellings(text for text in nonblank(texts) if len(text) < 6000)[:: 1 + len(texts) // 100]
-    lines = [name for name in names if "\n" not in name and "\r" not in name and not name.startswith(("[", "\ufeff"))]
+    names = first_spellings(filter(is_label, nonblank(texts)))[:: 1 + len(texts) // 100]
+    starts = ("[", "{", "\ufeff")
+    lines = [name for name in names if "\n" not in name and "\r" not in name and not name.startswith(starts)]
     raw = [json.dumps(name) for name in names] + ['"\\ud800"']
     for file, content, expected_labels in (
         ("labels.txt", "".join(f"{name}\r\n" for name in lines), lines),
@@ -296,7 +302,7 @@ def test_labels_from_a_file(run: CommandLine, texts: list[str]) -> None:
             labels=file,
         )
         found = predictions(run, file)
-        expected = [label.strip(" \t\r\n\u00a0") for label in expected_labels]
+        expected = [label.strip(BLANKS) for label in expected_labels]
         tally("R16", all(list(row["scores"]) == expected for row in found))
 
 
