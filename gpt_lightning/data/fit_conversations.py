@@ -140,8 +140,7 @@ def _without_first_turns(
 def _trained_messages(conversation: Conversation, train_on: TrainOn) -> list[int] | None:
     """Return the indices of the trained messages; None for all text.
 
-    An answer before the first message that is neither the system's nor the assistant's is not trained, unless there is
-    no such message.
+    Answers before the first message of a user or a tool are not trained, unless the conversation has none.
     """
     if train_on == "all" and all(conversation.is_trained):
         return None
