@@ -4,6 +4,8 @@ import logging
 import warnings
 from typing import Final
 
+import lightning.pytorch  # noqa: F401 (sets the levels of its loggers when it is first imported)
+
 _KEPT_LOGGERS: Final = ("callbacks.early_stopping", "callbacks.model_summary", "profilers.profiler")
 """Modules of Lightning whose messages the user has asked for."""
 _HIDDEN_WARNINGS: Final = (
