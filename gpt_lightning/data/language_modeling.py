@@ -133,10 +133,8 @@ class LanguageModeling(DataModule):
         """
         named, by_location = named_locations(source), True
         if named is None:
-            named, by_location = (
-                list(read_documents(self._read(source, "train", separator=self.document_separator, key=KEY))),
-                False,
-            )
+            rows = self._read(source, "train", separator=self.document_separator, key=KEY)
+            named, by_location = list(read_documents(rows)), False
 
         def keys(pieces: Iterable[Piece]) -> Iterator[tuple[object, str]]:
             for each in read_documents(pieces):

@@ -127,11 +127,14 @@ class _Renderer:
             timer = threading.Timer(_START_SECONDS, self._process.kill)
             timer.start()
             assert self._process.stdout is not None
-            is_ready = self._process.stdout.read(len(READY)) == READY
-            timer.cancel()
-            if not is_ready:
+            try:
+                if self._process.stdout.read(len(READY)) != READY:
+                    raise RenderError(f"the process that renders it did not start in {_START_SECONDS:.0f} seconds")
+            except BaseException:  # an interruption would leave READY in the pipe, in front of an answer
                 self._close()
-                raise RenderError(f"the process that renders it did not start in {_START_SECONDS:.0f} seconds")
+                raise
+            finally:
+                timer.cancel()
         return self._process
 
     @staticmethod

@@ -69,7 +69,7 @@ def split_documents(blocks: Iterable[str], separator: str | None = None) -> Iter
 
 def frequent_separator(pieces: Iterable[Piece]) -> tuple[str, int] | None:
     """Return a string that seems to separate documents in the beginning of a text, and how often it occurs there."""
-    text = "\n".join(piece.text for piece in _beginning(pieces))
+    text = "\n".join(_beginning(pieces))
     count, separator = max((text.count(each), each) for each in SEPARATORS)
     return (separator, count) if count >= max(_LEAST_SEPARATORS, len(text) // _CHARACTERS_PER_SEPARATOR) else None
 
@@ -81,18 +81,18 @@ def missing_separator(pieces: Iterable[Piece], separator: str) -> str | None:
         pieces: the text, which is not divided by the separator.
         separator: string between documents.
     """
-    text, windows = "".join(piece.text for piece in _beginning(pieces)), separator.replace("\n", "\r\n")
+    text, windows = "".join(_beginning(pieces)), separator.replace("\n", "\r\n")
     if separator in text:
         return None
     remedy = f"The lines end with \\r\\n: set it to {windows!r}" if windows in text else "Check its spelling"
     return f"data.document_separator={separator!r} does not occur in the beginning of the text. {remedy}"
 
 
-def _beginning(pieces: Iterable[Piece]) -> list[Piece]:
-    """Return the pieces at the beginning of a text, with about ``_SAMPLE_CHARACTERS``."""
+def _beginning(pieces: Iterable[Piece]) -> list[str]:
+    """Return the texts of the first pieces, with about ``_SAMPLE_CHARACTERS``."""
     sample, length = [], 0
     for piece in pieces:
-        sample.append(piece)
+        sample.append(piece.text)
         length += len(piece.text)
         if length >= _SAMPLE_CHARACTERS:
             break
